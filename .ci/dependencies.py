@@ -1,0 +1,74 @@
+"""Refuses a dependency whose licence or source deny.toml does not allow.
+
+cargo-deny would do this and more, but takes longer to compile than Annals, and its advisories come from GitHub, which a
+clean build machine need not reach. So advisories are not checked here; the list of what is allowed is the same file.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
+
+
+def satisfied(expression: str, allowed: set[str]) -> bool:
+    """Whether an SPDX expression can be met by allowed licences alone; `/` is how old crates wrote OR."""
+    tokens = re.findall(r"[()]|[^\s()]+", re.sub(r"\s*/\s*", " OR ", expression))
+
+    def either() -> bool:
+        met = both()
+        while tokens[:1] == ["OR"]:
+            tokens.pop(0)
+            met = both() or met
+        return met
+
+    def both() -> bool:
+        met = one()
+        while tokens[:1] == ["AND"]:
+            tokens.pop(0)
+            met = one() and met
+        return met
+
+    def one() -> bool:
+        token = tokens.pop(0)
+        if token == "(":
+            met = either()
+            if tokens.pop(0) != ")":
+                raise ValueError(expression)
+            return met
+        if tokens[:1] == ["WITH"]:
+            token = f"{token} {tokens.pop(0)} {tokens.pop(0)}"
+        return token in allowed
+
+    met = either()
+    if tokens:
+        raise ValueError(expression)
+    return met
+
+
+def complaint(package: dict, allowed: set[str]) -> str | None:
+    """Why this package may not be linked, or None."""
+    if package["source"] != CRATES_IO:
+        return f"comes from {package['source'] or package['manifest_path']}, not from crates.io"
+    try:
+        fine = satisfied(package["license"] or "", allowed)
+    except (IndexError, ValueError):
+        return f"unreadable licence {package['license']!r}"
+    return None if fine else f"licence {package['license']}"
+
+
+def main() -> int:
+    allowed = set(tomllib.loads(Path("deny.toml").read_text())["licenses"]["allow"])
+    command = ["cargo", "metadata", "--locked", "--all-features", "--format-version", "1"]
+    metadata = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    foreign = [p for p in metadata["packages"] if p["id"] not in metadata["workspace_members"]]
+    complaints = [f"{p['name']} {p['version']}: {why}" for p in foreign if (why := complaint(p, allowed))]
+    print(*complaints, f"{len(foreign)} dependencies, {len(complaints)} refused", sep="\n")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+//! `GET /events/types…`: which events exist, what their data must look like, who may post them.
+
+use annals::App;
+use annals::domain::EventKind;
+use annals::http::{ApiError, Authenticated, Cursor, Page, Params};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+/// `GET /events/types?aggregate_type=`: by name.
+pub async fn list(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    mut params: Params,
+) -> Result<Page, ApiError> {
+    let aggregate_type = params.one("aggregate_type")?;
+    let cursor = Cursor::of("types", &(&aggregate_type, caller.tenant_id()));
+    let after = params
+        .one("cursor")?
+        .map(|c| cursor.decode(&c))
+        .transpose()?
+        .unwrap_or_default();
+    let limit = params.limit()?;
+    params.end()?;
+    let catalog = app.store.fresh_catalog(&caller).await?;
+    let wanted = |kind: &Arc<EventKind>| {
+        kind.event_type.as_str() > after.as_str()
+            && aggregate_type
+                .as_deref()
+                .is_none_or(|t| kind.aggregate_type.as_str() == t)
+    };
+    let found: Vec<_> = catalog
+        .list(caller.tenant_id())
+        .into_iter()
+        .filter(|kind| wanted(kind))
+        .map(|kind| kind.to_json())
+        .collect();
+    Page::cut(&found, limit, |kind| {
+        cursor.encode(kind["event_type"].as_str().unwrap_or_default())
+    })
+}
+
+/// `GET /events/types/{event_type}`.
+pub async fn find(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path(event_type): Path<String>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let catalog = app.store.fresh_catalog(&caller).await?;
+    let kind = catalog
+        .find(caller.tenant_id(), &event_type)
+        .ok_or_else(|| ApiError::not_found("there is no such event type"))?;
+    Ok(Json(kind.to_json()).into_response())
+}

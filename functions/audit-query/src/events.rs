@@ -1,0 +1,148 @@
+//! `GET /events…`: the log as it stands, filtered, a stream's history, and what is not projected yet.
+
+use annals::App;
+use annals::domain::{Caller, Event};
+use annals::http::{ApiError, Authenticated, Cursor, Limit, Page, Params};
+use annals::store::{EventFilter, Order};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+/// `GET /events`.
+pub async fn list(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    mut params: Params,
+) -> Result<Page, ApiError> {
+    let filter = EventFilter {
+        event_types: resolve_types(&app, &caller, params.all("event_type")).await?,
+        aggregate_type: params.one("aggregate_type")?,
+        aggregate_id: params.one("aggregate_id")?,
+        user_id: params.uuid("user_id")?,
+        created_by: params.one("created_by")?,
+        correlation_id: params.one("correlation_id")?,
+        causation_id: params.uuid("causation_id")?,
+        from: params.timestamp("from")?,
+        to: params.timestamp("to")?,
+        processed: params.boolean("processed")?,
+    };
+    let order = params.read("order", "must be asc or desc", |value| match value {
+        "asc" => Some(Order::Asc),
+        "desc" => Some(Order::Desc),
+        _ => None,
+    })?;
+    page(&app, &caller, "events", filter, order.unwrap_or(Order::Desc), params).await
+}
+
+/// A page of the events that match, by event number.
+pub(crate) async fn page(
+    app: &App,
+    caller: &Caller,
+    list: &str,
+    filter: EventFilter,
+    order: Order,
+    mut params: Params,
+) -> Result<Page, ApiError> {
+    let cursor = Cursor::of(list, &(&filter, order, caller.tenant_id()));
+    let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
+    let limit = params.limit()?;
+    params.end()?;
+    let found = app
+        .store
+        .list_events(caller, &filter, order, after, limit.plus_one())
+        .await?;
+    by_number(&found, limit, &cursor)
+}
+
+fn by_number(found: &[Event], limit: Limit, cursor: &Cursor) -> Result<Page, ApiError> {
+    Page::cut(found, limit, |event| cursor.encode(&event.event_number.to_string()))
+}
+
+/// The types that names and patterns (`order.*`) stand for. A pattern that fits nothing finds nothing, and so does a name that
+/// the catalog lacks: a filter describes events, it does not order any.
+async fn resolve_types(app: &App, caller: &Caller, names: Vec<String>) -> Result<Option<Vec<String>>, ApiError> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let mut types: Vec<String> = Vec::new();
+    // Patterns are resolved against a fresh catalog: a type registered a moment ago by another function must not be left out.
+    let catalog = if names.iter().any(|name| name.ends_with(".*")) {
+        Some(app.store.fresh_catalog(caller).await?)
+    } else {
+        None
+    };
+    for name in names {
+        match (name.strip_suffix('*').filter(|prefix| prefix.ends_with('.')), &catalog) {
+            (Some(prefix), Some(catalog)) => {
+                let known = catalog.list(caller.tenant_id());
+                types.extend(
+                    known
+                        .iter()
+                        .map(|kind| kind.event_type.to_string())
+                        .filter(|name| name.starts_with(prefix)),
+                );
+            }
+            _ => types.push(name),
+        }
+    }
+    types.sort();
+    types.dedup();
+    Ok(Some(types))
+}
+
+/// `GET /events/{id}`.
+pub async fn find(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let missing = || ApiError::not_found("there is no such event");
+    let id = Uuid::try_parse(&id).map_err(|_| missing())?;
+    let event = app.store.find_event(&caller, id.into()).await?.ok_or_else(missing)?;
+    Ok(Json(event).into_response())
+}
+
+/// `GET /events/aggregate/{type}/{id}/history`: oldest first; 404 for a stream that the caller sees nothing of.
+pub async fn history(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path((aggregate_type, aggregate_id)): Path<(String, String)>,
+    mut params: Params,
+) -> Result<Page, ApiError> {
+    let cursor = Cursor::of("history", &(&aggregate_type, &aggregate_id, caller.tenant_id()));
+    let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
+    let after_version = i32::try_from(after.unwrap_or(0))
+        .map_err(|_| ApiError::bad_request("invalid_cursor", "no version is that high"))?;
+    let limit = params.limit()?;
+    params.end()?;
+    let found = app
+        .store
+        .list_history_page(&caller, &aggregate_type, &aggregate_id, after_version, limit.plus_one())
+        .await?;
+    if found.is_empty() && after.is_none() {
+        return Err(ApiError::not_found("there is no such stream"));
+    }
+    Page::cut(&found, limit, |event| {
+        cursor.encode(&event.aggregate_version.to_string())
+    })
+}
+
+/// `GET /events/unprocessed`: oldest first.
+pub async fn unprocessed(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    mut params: Params,
+) -> Result<Page, ApiError> {
+    let cursor = Cursor::of("unprocessed", &caller.tenant_id());
+    let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
+    let limit = params.limit()?;
+    params.end()?;
+    let found = app
+        .store
+        .list_unprocessed(&caller, after.unwrap_or(0), limit.plus_one())
+        .await?;
+    by_number(&found, limit, &cursor)
+}

@@ -1,0 +1,38 @@
+//! audit-query: everything that is read by HTTP. Who did what, when and why, and what things look like now.
+//!
+//! What a caller may see is decided by the database's policies; a handler asks as the caller and hands on what comes.
+
+mod audit;
+mod catalog;
+mod entities;
+mod events;
+mod status;
+
+use annals::App;
+use axum::Router;
+use axum::routing::get;
+
+/// The function's routes.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/api/v1/events", get(events::list))
+        .route("/api/v1/events/types", get(catalog::list))
+        .route("/api/v1/events/types/{event_type}", get(catalog::find))
+        .route("/api/v1/events/stats", get(status::statistics))
+        .route("/api/v1/events/unprocessed", get(events::unprocessed))
+        .route(
+            "/api/v1/events/aggregate/{aggregate_type}/{aggregate_id}/history",
+            get(events::history),
+        )
+        .route("/api/v1/events/{id}", get(events::find))
+        .route("/api/v1/audit/entity/{id}", get(audit::entity))
+        .route("/api/v1/audit/user/{id}", get(audit::user))
+        .route("/api/v1/audit/recent", get(audit::recent))
+        .route("/api/v1/audit/count/{id}", get(audit::count))
+        .route("/api/v1/entities/{aggregate_type}", get(entities::list))
+        .route("/api/v1/entities/{aggregate_type}/{aggregate_id}", get(entities::find))
+        .route("/api/v1/projector/status", get(status::projector))
+        .route("/api/v1/status", get(status::features))
+        .route("/api/v1/health", get(status::health))
+        .with_state(app)
+}

@@ -1,0 +1,64 @@
+//! Figures and health.
+
+use annals::App;
+use annals::http::{ApiError, Authenticated, Params};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// `GET /events/stats`.
+pub async fn statistics(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    Ok(Json(app.store.statistics(&caller).await?).into_response())
+}
+
+/// `GET /projector/status`; for those who see the tenant.
+pub async fn projector(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    if !caller.role().sees_tenant() {
+        return Err(ApiError::forbidden("staff_only", "this is for staff and services"));
+    }
+    Ok(Json(app.store.projector_status(&caller).await?).into_response())
+}
+
+/// `GET /status`: who asks has a token, so authentication is at work.
+pub async fn features(
+    State(app): State<App>,
+    Authenticated(_): Authenticated,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    Ok(Json(json!({"status": "ok", "features": feature_states(&app).await})).into_response())
+}
+
+/// `GET /health`: needs no token, tells no figures.
+pub async fn health(State(app): State<App>) -> Response {
+    let features = feature_states(&app).await;
+    let status = if features["database"] == "active" {
+        "ok"
+    } else {
+        "degraded"
+    };
+    Json(json!({"status": status, "features": features})).into_response()
+}
+
+/// Events and agents need the database; agents post through the same door as everybody.
+async fn feature_states(app: &App) -> Value {
+    let database = match app.store.ping().await {
+        Ok(()) => "active",
+        Err(error) => {
+            tracing::warn!(%error, "database does not answer");
+            "degraded"
+        }
+    };
+    json!({"auth": "active", "database": database, "events": database, "agents": database})
+}

@@ -1,0 +1,355 @@
+//! Generic create, update and delete: plain REST on any module, which emits `{type}.created`, `.updated` and `.deleted`.
+//!
+//! A body is the entity's fields, with `id` where the client chooses it. Why and how come along as query parameters (`reason`,
+//! `correlation_id`, `causation_id`), so that they cannot be mistaken for fields.
+
+use annals::App;
+use annals::domain::event::FieldFault;
+use annals::domain::ids::Text;
+use annals::domain::{AggregateId, AggregateType, Caller, Catalog, EventType, NewEvent, Timestamp};
+use annals::http::{ApiError, Authenticated, JsonBody, Params, Problem, RequestContext};
+use annals::intake::{self, Framing, IntakeError};
+use annals::store::{StoreError, StoredEntity};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// How often a change that the client did not tie to a version is worked out again after somebody else's.
+const TRIES: usize = 20;
+
+/// `POST /entities/{type}`.
+pub async fn create(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    RequestContext(context): RequestContext,
+    Path(aggregate_type): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let remarks = Remarks::read(params, &headers)?;
+    let verb = Verb::find(&app, &caller, aggregate_type, "created").await?;
+    let mut fields = fields_of(body)?;
+    let id = match fields.remove("id") {
+        None | Some(Value::Null) => Uuid::now_v7().to_string(),
+        Some(Value::String(id)) => id,
+        Some(_) => {
+            return Err(ApiError::malformed(vec![FieldFault::new(
+                "/id",
+                "wrong_type",
+                "must be a string",
+            )]));
+        }
+    };
+    let id = AggregateId::try_from(id)
+        .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", "invalid_value", e.to_string())]))?;
+    let mut event = remarks.applied_to(verb.event(id.clone(), fields));
+    event.expected_version = Some(0);
+    match append(&app, &caller, event, &context).await {
+        Err(IntakeError::Store(StoreError::Refused(refusal))) if refusal.code == "version_conflict" => {
+            Err(ApiError::conflict(
+                "already_exists",
+                format!("there is a {} {id} already", verb.aggregate_type),
+            ))
+        }
+        Err(error) => Err(from_fields(error, "")),
+        Ok(replayed) => {
+            let mut response = answer(
+                &app,
+                &caller,
+                &verb,
+                &id,
+                if replayed { StatusCode::OK } else { StatusCode::CREATED },
+            )
+            .await?;
+            let location = format!(
+                "/api/v1/entities/{}/{}",
+                verb.aggregate_type,
+                percent_encode(id.as_str())
+            );
+            if let Ok(location) = HeaderValue::from_str(&location) {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            Ok(response)
+        }
+    }
+}
+
+/// `PATCH /entities/{type}/{id}`: the body's fields become the entity's; the event holds what they were and what they are.
+/// Fields that are so already are no change, and no change is no event.
+pub async fn update(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    RequestContext(context): RequestContext,
+    Path((aggregate_type, aggregate_id)): Path<(String, String)>,
+    headers: HeaderMap,
+    params: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let remarks = Remarks::read(params, &headers)?;
+    let verb = Verb::find(&app, &caller, aggregate_type, "updated").await?;
+    let fields = fields_of(body)?;
+    let required = required_version(&headers)?;
+    for _ in 0..TRIES {
+        let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
+        let changes = changes(&current.entity.state, &fields);
+        if changes.is_empty() {
+            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+        }
+        let mut data = Map::new();
+        data.insert("changes".to_owned(), Value::Object(changes));
+        let mut event = remarks.applied_to(verb.event(id.clone(), data));
+        event.expected_version = Some(current.entity.version);
+        match append(&app, &caller, event, &context).await {
+            Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => return Err(from_fields(error, "/changes")),
+        }
+    }
+    Err(contended())
+}
+
+/// `DELETE /entities/{type}/{id}`: marks the entity; its state and history stay.
+pub async fn delete(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    RequestContext(context): RequestContext,
+    Path((aggregate_type, aggregate_id)): Path<(String, String)>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let remarks = Remarks::read(params, &headers)?;
+    let verb = Verb::find(&app, &caller, aggregate_type, "deleted").await?;
+    let required = required_version(&headers)?;
+    for _ in 0..TRIES {
+        let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
+        let mut data = Map::new();
+        if let Some(Value::String(name)) = current.entity.state.get("name") {
+            data.insert("name".to_owned(), json!(name));
+        }
+        data.insert("deleted_at".to_owned(), json!(Timestamp::now()));
+        let mut event = remarks.applied_to(verb.event(id.clone(), data));
+        event.expected_version = Some(current.entity.version);
+        match append(&app, &caller, event, &context).await {
+            Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => return Err(ApiError::from_intake(error, Framing::Single)),
+        }
+    }
+    Err(contended())
+}
+
+/// One of a module's three general event types.
+struct Verb {
+    aggregate_type: AggregateType,
+    event_type: EventType,
+}
+
+impl Verb {
+    /// The type `{aggregate_type}.{action}`, if the module has it: 404 for no module, 405 for a module that is not edited so.
+    async fn find(app: &App, caller: &Caller, aggregate_type: String, action: &str) -> Result<Self, ApiError> {
+        let unknown = || ApiError::not_found("there are no such entities");
+        let aggregate_type = AggregateType::try_from(aggregate_type).map_err(|_| unknown())?;
+        let event_type = EventType::try_from(format!("{aggregate_type}.{action}")).map_err(|_| unknown())?;
+        let mut catalog = app.store.catalog(caller).await?;
+        if catalog.find(caller.tenant_id(), event_type.as_str()).is_none() {
+            catalog = app.store.fresh_catalog(caller).await?;
+        }
+        let has = |catalog: &Catalog| catalog.find(caller.tenant_id(), event_type.as_str()).is_some();
+        if has(&catalog) {
+            return Ok(Self {
+                aggregate_type,
+                event_type,
+            });
+        }
+        if catalog.knows_aggregate(caller.tenant_id(), aggregate_type.as_str()) {
+            let detail = format!("{aggregate_type} has its own verbs: see GET /events/types");
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_generic_edit", detail).into());
+        }
+        Err(unknown())
+    }
+
+    fn event(&self, id: AggregateId, data: Map<String, Value>) -> NewEvent {
+        NewEvent::plain(self.event_type.clone(), self.aggregate_type.clone(), id, data)
+    }
+}
+
+/// What a client says about its request, beside the fields.
+struct Remarks {
+    reason: Option<String>,
+    correlation_id: Option<Text<128>>,
+    causation_id: Option<Uuid>,
+    idempotency_key: Option<Text<255>>,
+}
+
+impl Remarks {
+    fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let remarks = Self {
+            reason: params.read("reason", "must have at most 1000 characters", |v| {
+                (v.chars().count() <= 1000).then(|| v.to_owned())
+            })?,
+            correlation_id: params.read("correlation_id", "must be 1 to 128 printable characters", |v| {
+                v.to_owned().try_into().ok()
+            })?,
+            causation_id: params.uuid("causation_id")?,
+            idempotency_key: match headers.get("idempotency-key") {
+                None => None,
+                Some(key) => Some(
+                    key.to_str()
+                        .ok()
+                        .and_then(|key| key.to_owned().try_into().ok())
+                        .ok_or_else(|| {
+                            ApiError::bad_request(
+                                "invalid_idempotency_key",
+                                "Idempotency-Key must be 1 to 255 visible characters",
+                            )
+                        })?,
+                ),
+            },
+        };
+        params.end()?;
+        Ok(remarks)
+    }
+
+    fn applied_to(&self, mut event: NewEvent) -> NewEvent {
+        if let Some(reason) = &self.reason {
+            event.metadata.insert("reason".to_owned(), json!(reason));
+        }
+        event.correlation_id.clone_from(&self.correlation_id);
+        event.causation_id = self.causation_id;
+        event.idempotency_key.clone_from(&self.idempotency_key);
+        event
+    }
+}
+
+fn fields_of(body: Value) -> Result<Map<String, Value>, ApiError> {
+    match body {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(ApiError::malformed(vec![FieldFault::new(
+            "",
+            "wrong_type",
+            "an entity is a JSON object of its fields",
+        )])),
+    }
+}
+
+/// The version that `If-Match` demands: `"3"`, or `*` for any that exists.
+fn required_version(headers: &HeaderMap) -> Result<Option<i32>, ApiError> {
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
+    let malformed = || ApiError::bad_request("invalid_if_match", "If-Match holds a version in quotes, like \"3\"");
+    let text = value.to_str().map_err(|_| malformed())?.trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version = text
+        .strip_prefix('"')
+        .and_then(|t| t.strip_suffix('"'))
+        .ok_or_else(malformed)?;
+    version.parse().map(Some).map_err(|_| malformed())
+}
+
+/// The entity as it is now, at the version that the client demands.
+async fn present(
+    app: &App,
+    caller: &Caller,
+    verb: &Verb,
+    aggregate_id: &str,
+    required: Option<i32>,
+) -> Result<(AggregateId, StoredEntity), ApiError> {
+    let missing = || ApiError::not_found(format!("there is no such {}", verb.aggregate_type));
+    let id = AggregateId::try_from(aggregate_id.to_owned()).map_err(|_| missing())?;
+    let found = app
+        .store
+        .find_entity(caller, verb.aggregate_type.as_str(), id.as_str())
+        .await?
+        .ok_or_else(missing)?;
+    if required.is_some_and(|version| version != found.entity.version) {
+        let detail = format!("the entity is at version {}", found.entity.version);
+        return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", detail).into());
+    }
+    if found.entity.deleted_at.is_some() {
+        return Err(ApiError::conflict("entity_deleted", "the entity has been deleted"));
+    }
+    Ok((id, found))
+}
+
+fn changes(state: &Map<String, Value>, fields: &Map<String, Value>) -> Map<String, Value> {
+    fields
+        .iter()
+        .filter(|(field, new)| state.get(*field).unwrap_or(&Value::Null) != *new)
+        .map(|(field, new)| (field.clone(), json!({"old": state.get(field), "new": new})))
+        .collect()
+}
+
+/// Appends one event; whether it had been appended before, under its key.
+async fn append(app: &App, caller: &Caller, event: NewEvent, context: &Value) -> Result<bool, IntakeError> {
+    let appended = intake::append(app, caller, &[event], context, Framing::Single).await?;
+    Ok(appended.iter().all(|a| a.replayed))
+}
+
+fn is_conflict(error: &IntakeError) -> bool {
+    matches!(error, IntakeError::Store(StoreError::Refused(refusal)) if refusal.code == "version_conflict")
+}
+
+fn contended() -> ApiError {
+    ApiError::conflict(
+        "version_conflict",
+        "the entity is being changed by others all the time; try again",
+    )
+}
+
+/// The client sent fields, not an event: `/data/email` and `/data/changes/email/new` are its `/email`.
+fn from_fields(error: IntakeError, below: &str) -> ApiError {
+    let error = match error {
+        IntakeError::Checked { code, faults } => {
+            let prefix = format!("/data{below}");
+            let faults = faults.into_iter().map(|mut fault| {
+                if let Some(rest) = fault.pointer.strip_prefix(&prefix) {
+                    fault.pointer = if below.is_empty() {
+                        rest.to_owned()
+                    } else {
+                        rest.strip_suffix("/new").unwrap_or(rest).to_owned()
+                    };
+                }
+                fault
+            });
+            IntakeError::Checked {
+                code,
+                faults: faults.collect(),
+            }
+        }
+        other => other,
+    };
+    ApiError::from_intake(error, Framing::Single)
+}
+
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    verb: &Verb,
+    id: &AggregateId,
+    status: StatusCode,
+) -> Result<Response, ApiError> {
+    let found = app
+        .store
+        .find_entity(caller, verb.aggregate_type.as_str(), id.as_str())
+        .await?;
+    let found = found.ok_or_else(|| ApiError::Internal("an entity is missing after its event".into()))?;
+    Ok((status, annals::http::EntityAnswer::from(found)).into_response())
+}
+
+fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,199 @@
+//! `POST /events`: one event, or many atomically.
+
+use annals::App;
+use annals::domain::event::{FieldFault, MAX_BATCH};
+use annals::domain::{Caller, NewEvent, TenantId};
+use annals::http::{ApiError, Authenticated, JsonBody, Params, RequestContext};
+use annals::intake::{self, Framing};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+/// Appends what the body asks for: `{"events": […]}` is a batch, anything else one event.
+pub async fn post(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    RequestContext(context): RequestContext,
+    headers: HeaderMap,
+    params: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let key = idempotency_key(&headers)?;
+    match body {
+        Value::Object(mut members) if members.contains_key("events") => {
+            let events = members.remove("events").unwrap_or_default();
+            let events = read_batch(events, &members, &caller, key)?;
+            append_batch(&app, &caller, events, &context).await
+        }
+        single => {
+            let event = read_single(single, &caller, key)?;
+            append_single(&app, &caller, event, &context).await
+        }
+    }
+}
+
+async fn append_single(app: &App, caller: &Caller, event: NewEvent, context: &Value) -> Result<Response, ApiError> {
+    let events = vec![event];
+    let appended = intake::append(app, caller, &events, context, Framing::Single)
+        .await
+        .map_err(|e| ApiError::from_intake(e, Framing::Single))?;
+    let replayed = appended.iter().all(|a| a.replayed);
+    let stored = intake::stored_events(app, caller, events, &appended, context).await?;
+    let event = stored
+        .first()
+        .ok_or_else(|| ApiError::Internal("an appended event is missing".into()))?;
+    let location = format!("/api/v1/events/{}", event.id);
+    let mut response = (status(replayed), Json(event)).into_response();
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn append_batch(
+    app: &App,
+    caller: &Caller,
+    events: Vec<NewEvent>,
+    context: &Value,
+) -> Result<Response, ApiError> {
+    let appended = intake::append(app, caller, &events, context, Framing::Batch)
+        .await
+        .map_err(|e| ApiError::from_intake(e, Framing::Batch))?;
+    let replayed = appended.iter().all(|a| a.replayed);
+    let stored = intake::stored_events(app, caller, events, &appended, context).await?;
+    Ok((status(replayed), Json(json!({ "items": stored }))).into_response())
+}
+
+/// 200 where nothing new was appended because everything had been before.
+fn status(replayed: bool) -> StatusCode {
+    if replayed { StatusCode::OK } else { StatusCode::CREATED }
+}
+
+fn read_single(json: Value, caller: &Caller, key: Option<String>) -> Result<NewEvent, ApiError> {
+    let json = with_key(json, key)?;
+    let (event, tenant) = NewEvent::from_json(json, "").map_err(ApiError::malformed)?;
+    refuse_other_tenant(tenant, caller)?;
+    Ok(event)
+}
+
+/// A key in the header stands for the whole batch: each member without one of its own gets the header's and its place.
+fn read_batch(
+    events: Value,
+    rest: &Map<String, Value>,
+    caller: &Caller,
+    key: Option<String>,
+) -> Result<Vec<NewEvent>, ApiError> {
+    if let Some(name) = rest.keys().next() {
+        return Err(ApiError::malformed(vec![FieldFault::new(
+            format!("/{name}"),
+            "unknown_field",
+            "stands beside events",
+        )]));
+    }
+    let Value::Array(events) = events else {
+        return Err(ApiError::malformed(vec![FieldFault::new(
+            "/events",
+            "wrong_type",
+            "must be a list of events",
+        )]));
+    };
+    if events.is_empty() || events.len() > MAX_BATCH {
+        let fault = FieldFault::new("/events", "invalid_value", format!("must hold 1 to {MAX_BATCH} events"));
+        return Err(ApiError::unprocessable(
+            "batch_size",
+            format!("a batch holds 1 to {MAX_BATCH} events"),
+            vec![fault],
+        ));
+    }
+    let mut read = Vec::with_capacity(events.len());
+    let mut faults = Vec::new();
+    for (member, json) in events.into_iter().enumerate() {
+        let json = match &key {
+            Some(key) if json.get("idempotency_key").is_none_or(Value::is_null) => {
+                with_key(json, Some(format!("{key}/{member}")))?
+            }
+            _ => json,
+        };
+        match NewEvent::from_json(json, &Framing::Batch.pointer(member)) {
+            Ok((event, tenant)) => {
+                refuse_other_tenant(tenant, caller)?;
+                read.push(event);
+            }
+            Err(more) => faults.extend(more),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(ApiError::malformed(faults));
+    }
+    refuse_repeated_keys(&read)?;
+    Ok(read)
+}
+
+fn refuse_repeated_keys(events: &[NewEvent]) -> Result<(), ApiError> {
+    let mut seen = std::collections::HashSet::new();
+    for (member, event) in events.iter().enumerate() {
+        if let Some(key) = &event.idempotency_key
+            && !seen.insert(key)
+        {
+            let pointer = format!("{}/idempotency_key", Framing::Batch.pointer(member));
+            let fault = FieldFault::new(
+                pointer,
+                "idempotency_key_repeated",
+                "another event of the batch has this key",
+            );
+            return Err(ApiError::unprocessable(
+                "idempotency_key_repeated",
+                "two events of the batch have the same key",
+                vec![fault],
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value
+        .to_str()
+        .map_err(|_| ApiError::bad_request("invalid_idempotency_key", "Idempotency-Key must be visible ASCII"))?;
+    if !(1..=255).contains(&key.len()) {
+        return Err(ApiError::bad_request(
+            "invalid_idempotency_key",
+            "Idempotency-Key must have 1 to 255 characters",
+        ));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// The event with the header's key; header and body may repeat each other but not differ.
+fn with_key(mut json: Value, key: Option<String>) -> Result<Value, ApiError> {
+    if let (Some(key), Some(members)) = (key, json.as_object_mut()) {
+        let key = Value::String(key);
+        match members.get("idempotency_key") {
+            Some(own) if !own.is_null() && *own != key => {
+                return Err(ApiError::bad_request(
+                    "idempotency_keys_differ",
+                    "the header and the body name different idempotency keys",
+                ));
+            }
+            _ => {
+                members.insert("idempotency_key".to_owned(), key);
+            }
+        }
+    }
+    Ok(json)
+}
+
+fn refuse_other_tenant(claimed: Option<TenantId>, caller: &Caller) -> Result<(), ApiError> {
+    match claimed {
+        Some(tenant) if tenant != caller.tenant_id() => {
+            Err(ApiError::forbidden("tenant_forged", "tenant_id is the token's"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,95 @@
+//! What staff decides about projection: a parked event is retried or left out, a sweep is asked for.
+
+use annals::App;
+use annals::domain::{AggregateId, AggregateType, EventType, NewEvent};
+use annals::http::{ApiError, Authenticated, JsonBody, Params, RequestContext};
+use annals::intake::{self, Framing};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// A decision as it is sent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decision {
+    action: Action,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Retry,
+    Skip,
+}
+
+/// `PUT /events/{id}/processing`: the decision becomes an event, which the projector carries out when it meets it. The answer
+/// is that event; the parked stream follows within moments, and whatever comes of it shows in `/projector/status`.
+pub async fn decide(
+    State(app): State<App>,
+    who: Authenticated,
+    RequestContext(context): RequestContext,
+    Path(id): Path<String>,
+    params: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let caller = who.staff()?;
+    let id = Uuid::try_parse(&id).map_err(|_| ApiError::not_found("there is no such event"))?;
+    let decision: Decision =
+        serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+    if app.store.find_parked(&caller, &id).await?.is_none() {
+        return match app.store.find_event(&caller, id.into()).await? {
+            None => Err(ApiError::not_found("there is no such event")),
+            Some(_) => Err(ApiError::conflict("not_parked", "no stream is parked at this event")),
+        };
+    }
+    let events = vec![decision.into_event(id)?];
+    let appended = intake::append(&app, &caller, &events, &context, Framing::Single)
+        .await
+        .map_err(|e| ApiError::from_intake(e, Framing::Single))?;
+    let stored = intake::stored_events(&app, &caller, events, &appended, &context).await?;
+    Ok(Json(stored.first()).into_response())
+}
+
+/// `POST /projector/sweep`: asks the projector to go along the log now rather than at its next tick.
+pub async fn sweep(State(app): State<App>, who: Authenticated, params: Params) -> Result<Response, ApiError> {
+    params.end()?;
+    who.staff()?;
+    app.queue.ask_for_sweep().await;
+    Ok((StatusCode::ACCEPTED, Json(json!({"status": "requested"}))).into_response())
+}
+
+impl Decision {
+    fn into_event(self, parked: Uuid) -> Result<NewEvent, ApiError> {
+        let event_type = match self.action {
+            Action::Retry => "projection.retried",
+            Action::Skip if self.reason.is_none() => {
+                return Err(ApiError::unprocessable(
+                    "reason_required",
+                    "leaving an event out of state needs a reason",
+                    Vec::new(),
+                ));
+            }
+            Action::Skip => "projection.skipped",
+        };
+        let mut data = Map::new();
+        data.insert("event_id".to_owned(), json!(parked));
+        if let Some(reason) = self.reason {
+            data.insert("reason".to_owned(), Value::String(reason));
+        }
+        let internal = |_| ApiError::Internal("a name of ours is not acceptable".into());
+        let mut event = NewEvent::plain(
+            EventType::try_from(event_type.to_owned()).map_err(internal)?,
+            AggregateType::try_from("projection".to_owned()).map_err(internal)?,
+            AggregateId::try_from(parked.to_string()).map_err(internal)?,
+            data,
+        );
+        event.causation_id = Some(parked);
+        Ok(event)
+    }
+}

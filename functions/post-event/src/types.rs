@@ -1,0 +1,165 @@
+//! `POST /events/types`: staff registers an event type, or a new version of one, for its tenant.
+
+use annals::App;
+use annals::domain::catalog::{EventSchema, compile};
+use annals::domain::event::FieldFault;
+use annals::domain::{AggregateType, Effect, EventType, Role, SchemaVersion, json};
+use annals::http::{ApiError, Authenticated, JsonBody, Params};
+use annals::store::{NewVersion, Registration};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A registration as it is sent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    event_type: String,
+    aggregate_type: Option<String>,
+    #[serde(default = "first_version")]
+    version: String,
+    description: Option<String>,
+    schema: Value,
+    example: Value,
+    effect: Option<Value>,
+    posters: Option<Vec<String>>,
+}
+
+fn first_version() -> String {
+    annals::domain::ids::FIRST_VERSION.as_str().to_owned()
+}
+
+/// Most bytes of a schema or example: they are compiled and kept by every function.
+const MAX_SCHEMA_BYTES: usize = 64 * 1024;
+
+/// Registers. The answer is the type as `GET /events/types/{event_type}` gives it.
+pub async fn register(
+    State(app): State<App>,
+    who: Authenticated,
+    params: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let caller = who.staff()?;
+    // Read again from text: serde_json's own reader of values does not keep numbers that `Value` holds as text.
+    let body: Body = serde_json::from_str(&body.to_string())
+        .map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+    let known = app.store.fresh_catalog(&caller).await?;
+    let known = known.find(caller.tenant_id(), &body.event_type).cloned();
+    let registration = read(body, known.as_deref())?;
+    app.store.register_event_type(&caller, &registration).await?;
+    let catalog = app.store.catalog(&caller).await?;
+    let kind = catalog
+        .find(caller.tenant_id(), registration.event_type.as_str())
+        .ok_or_else(|| ApiError::Internal("a registered type is missing".into()))?;
+    Ok((StatusCode::CREATED, Json(kind.to_json())).into_response())
+}
+
+/// What a registration leaves out it takes over from the version before; a new type is for staff and services to post and
+/// leaves state alone.
+fn read(body: Body, known: Option<&annals::domain::EventKind>) -> Result<Registration, ApiError> {
+    let mut faults = Vec::new();
+    let event_type = EventType::try_from(body.event_type)
+        .map_err(|e| fault(&mut faults, "event_type", e.to_string()))
+        .ok();
+    let aggregate_name = body
+        .aggregate_type
+        .or_else(|| event_type.as_ref().map(|t| t.aggregate_part().to_owned()))
+        .unwrap_or_default();
+    let aggregate_type = AggregateType::try_from(aggregate_name)
+        .map_err(|e| fault(&mut faults, "aggregate_type", e.to_string()))
+        .ok();
+    let version = SchemaVersion::try_from(body.version)
+        .map_err(|e| fault(&mut faults, "version", e.to_string()))
+        .ok();
+    let effect = match body.effect {
+        None => Some(known.map_or(Effect::None, |k| k.effect.clone())),
+        Some(json) => Effect::from_json(&json)
+            .map_err(|e| fault(&mut faults, "effect", format!("is no effect: {e}")))
+            .ok(),
+    };
+    let posters = match body.posters {
+        None => known.map_or_else(|| vec![Role::Staff, Role::Service], |k| k.posters.clone()),
+        Some(names) => read_posters(&names, &mut faults),
+    };
+    check_schema(&body.schema, &body.example, &mut faults);
+    if let (Some(event_type), Some(aggregate_type)) = (&event_type, &aggregate_type)
+        && event_type
+            .as_str()
+            .strip_prefix(aggregate_type.as_str())
+            .is_none_or(|action| !action.starts_with('.'))
+    {
+        fault(
+            &mut faults,
+            "event_type",
+            "must begin with its aggregate_type and a dot".to_owned(),
+        );
+    }
+    let description = body.description.or_else(|| known.map(|k| k.description.clone()));
+    match (event_type, aggregate_type, version, effect, faults.is_empty()) {
+        (Some(event_type), Some(aggregate_type), Some(version), Some(effect), true) => Ok(Registration {
+            description: description.unwrap_or_else(|| event_type.to_string()),
+            event_type,
+            aggregate_type,
+            effect,
+            posters,
+            version: NewVersion {
+                version,
+                schema: body.schema,
+                example: body.example,
+            },
+        }),
+        _ => Err(ApiError::unprocessable(
+            "invalid_event_type",
+            "the event type cannot be registered",
+            faults,
+        )),
+    }
+}
+
+fn fault(faults: &mut Vec<FieldFault>, field: &str, detail: String) {
+    faults.push(FieldFault::new(format!("/{field}"), "invalid_value", detail));
+}
+
+fn read_posters(names: &[String], faults: &mut Vec<FieldFault>) -> Vec<Role> {
+    let posters: Vec<Role> = names.iter().filter_map(|name| Role::from_name(name)).collect();
+    if posters.is_empty() || posters.len() != names.len() {
+        fault(
+            faults,
+            "posters",
+            "must be some of user, agent, staff, service".to_owned(),
+        );
+    }
+    posters
+}
+
+/// The schema must be usable, and its example must pass it: an example that lies helps nobody.
+fn check_schema(schema: &Value, example: &Value, faults: &mut Vec<FieldFault>) {
+    for (name, value) in [("schema", schema), ("example", example)] {
+        if !value.is_object() {
+            return fault(faults, name, "must be an object".to_owned());
+        }
+        if value.to_string().len() > MAX_SCHEMA_BYTES {
+            return fault(
+                faults,
+                name,
+                format!("must be at most {MAX_SCHEMA_BYTES} bytes of JSON"),
+            );
+        }
+    }
+    if let Err(error) = compile(schema) {
+        return fault(faults, "schema", format!("is no JSON Schema: {error}"));
+    }
+    let Ok(Value::Object(example)) = json::parse(example.to_string().as_bytes()) else {
+        return;
+    };
+    if let Err(refused) = EventSchema::new(schema.clone(), Value::Null).check(&example) {
+        faults.extend(refused.into_iter().map(|f| FieldFault {
+            pointer: format!("/example{}", f.pointer),
+            ..f
+        }));
+    }
+}

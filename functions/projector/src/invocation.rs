@@ -1,0 +1,116 @@
+//! What Lambda invokes the projector with: messages of the queue, or a tick of the schedule.
+
+use std::collections::HashMap;
+
+use annals::domain::StreamId;
+use annals::queue::{self, WakeUp};
+use annals::store::StoreError;
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Projector;
+use crate::sweep::Swept;
+
+/// An invocation. Whatever is no batch of messages counts as a tick: the schedule's input is nobody's contract.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Invocation {
+    /// Messages of the queue.
+    Messages {
+        /// One or more.
+        #[serde(rename = "Records")]
+        records: Vec<SqsMessage>,
+    },
+    /// A tick of the schedule.
+    Tick(Value),
+}
+
+/// The answer to an invocation.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Which messages have to come again.
+    Messages(SqsBatchResponse),
+    /// How far the sweep came.
+    Tick(Swept),
+}
+
+impl Projector {
+    /// Answers an invocation.
+    ///
+    /// # Errors
+    /// A sweep that failed. Messages never fail as a batch: those at fault are named, the others are done.
+    pub async fn handle(&self, invocation: Invocation) -> Result<Answer, StoreError> {
+        match invocation {
+            Invocation::Tick(_) => self.sweep().await.map(Answer::Tick),
+            Invocation::Messages { records } => Ok(Answer::Messages(self.handle_messages(&records).await)),
+        }
+    }
+
+    /// Projects what the messages name. A message that is no wake-up fails, and so ends in the dead-letter queue; so does one
+    /// whose streams could not be projected, which brings it back.
+    pub async fn handle_messages(&self, records: &[SqsMessage]) -> SqsBatchResponse {
+        let mut failed: Vec<String> = Vec::new();
+        let mut wanted: HashMap<StreamId, Vec<String>> = HashMap::new();
+        let mut sweeps: Vec<String> = Vec::new();
+        for record in records {
+            let id = record.message_id.clone().unwrap_or_default();
+            match queue::decode(record.body.as_deref().unwrap_or_default()) {
+                Ok(WakeUp::Streams(streams)) => streams
+                    .into_iter()
+                    .for_each(|s| wanted.entry(s).or_default().push(id.clone())),
+                Ok(WakeUp::Sweep) => sweeps.push(id),
+                Err(error) => {
+                    tracing::error!(%error, message.id = id, "message is no wake-up");
+                    failed.push(id);
+                }
+            }
+        }
+        let streams: Vec<StreamId> = wanted.keys().cloned().collect();
+        if let Err(error) = self.project(&streams).await {
+            tracing::warn!(%error, "projection failed; messages will come again");
+            failed.extend(self.still_wanted(&wanted).await);
+        }
+        if !sweeps.is_empty()
+            && let Err(error) = self.sweep().await
+        {
+            tracing::warn!(%error, "sweep failed; messages will come again");
+            failed.extend(sweeps);
+        }
+        failed.sort();
+        failed.dedup();
+        response(failed)
+    }
+
+    /// After a failure each message is tried by itself: what one of them suffers from must not hold up the others.
+    async fn still_wanted(&self, wanted: &HashMap<StreamId, Vec<String>>) -> Vec<String> {
+        let mut by_message: HashMap<&String, Vec<StreamId>> = HashMap::new();
+        for (stream, ids) in wanted {
+            for id in ids {
+                by_message.entry(id).or_default().push(stream.clone());
+            }
+        }
+        let mut failed = Vec::new();
+        for (id, streams) in by_message {
+            if let Err(error) = self.project(&streams).await {
+                tracing::warn!(%error, message.id = id, "message not projected");
+                failed.push(id.clone());
+            }
+        }
+        failed
+    }
+}
+
+fn response(failed: Vec<String>) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failed
+        .into_iter()
+        .map(|id| {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            failure
+        })
+        .collect();
+    response
+}

@@ -1,0 +1,169 @@
+//! The projector: brings read models up to the log, one transaction for many streams and their progress.
+//!
+//! It is told which streams have work ([`Projector::handle`] with SQS messages) and, by a schedule, goes along the log to find
+//! those that no message reached ([`Projector::sweep`]). What it reads decides what it does, never the message: doubled,
+//! reordered or lost wake-ups change nothing but the time.
+//!
+//! Architecture invariant: an event that cannot be applied parks its stream and nothing else; nothing is skipped unless staff
+//! has said so, in the log.
+
+mod invocation;
+mod plan;
+mod sweep;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use annals::domain::{Catalog, StreamId};
+use annals::store::{Parked, StateTables, Store, StoreError, StreamWork};
+use tokio::sync::RwLock;
+
+pub use invocation::{Answer, Invocation};
+pub use sweep::Swept;
+
+/// Streams that one transaction takes on at most.
+const STREAMS_AT_ONCE: usize = 250;
+/// Events of one stream that one transaction takes on at most.
+const EVENTS_PER_STREAM: i64 = 100;
+/// How often a batch that another projector got ahead of is read again.
+const TRIES: usize = 20;
+
+/// Projects. One per process; any number of processes.
+#[derive(Clone)]
+pub struct Projector {
+    store: Store,
+    tables: Arc<RwLock<Option<KnownTables>>>,
+}
+
+/// The modules' tables as they were when the catalog had this revision: a module comes with event types, so a new table is
+/// never overlooked.
+#[derive(Clone)]
+struct KnownTables {
+    revision: i64,
+    tables: Arc<StateTables>,
+}
+
+impl Projector {
+    /// A projector of this log.
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            tables: Arc::default(),
+        }
+    }
+
+    /// Projects all that these streams have left. A stream with an event that cannot be applied is parked; the others go on.
+    ///
+    /// # Errors
+    /// The database is away, or fails for reasons that no single event explains: nothing is lost, call again.
+    pub async fn project(&self, streams: &[StreamId]) -> Result<(), StoreError> {
+        let mut left: Vec<StreamId> = streams.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        while !left.is_empty() {
+            let mut freed = BTreeSet::new();
+            for chunk in left.chunks(STREAMS_AT_ONCE) {
+                freed.extend(self.project_chunk(chunk).await?);
+            }
+            // Instructions met on the way have freed parked streams, which now have work.
+            left = freed.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    /// Projects until the chunk has nothing left; answers with streams that were freed.
+    async fn project_chunk(&self, chunk: &[StreamId]) -> Result<Vec<StreamId>, StoreError> {
+        let mut freed = Vec::new();
+        let mut contended = 0;
+        loop {
+            let (revision, work) = self.store.read_work(chunk, EVENTS_PER_STREAM).await?;
+            if work.is_empty() {
+                return Ok(freed);
+            }
+            let catalog = self.store.projector_catalog(revision).await?;
+            let tables = self.state_tables(revision).await?;
+            match self.project_work(&catalog, &tables, &work).await {
+                Ok(more) => freed.extend(more),
+                Err(StoreError::Contention(_)) if contended < TRIES => contended += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Projects this work in one transaction, or, where that fails because of some event, in halves, so that all but the stream
+    /// at fault go on.
+    async fn project_work(
+        &self,
+        catalog: &Catalog,
+        tables: &StateTables,
+        work: &[StreamWork],
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let write = plan::plan(catalog, tables, work)?;
+        match self.store.write_projection(tables, &write).await {
+            Ok(freed) => Ok(freed),
+            Err(error) if error.poison().is_none() => Err(error),
+            Err(_) => match work {
+                [stream] => self.project_step_by_step(catalog, tables, stream).await,
+                several => {
+                    let (first, second) = several.split_at(several.len() / 2);
+                    let mut freed = Box::pin(self.project_work(catalog, tables, first)).await?;
+                    freed.extend(Box::pin(self.project_work(catalog, tables, second)).await?);
+                    Ok(freed)
+                }
+            },
+        }
+    }
+
+    /// Projects a stream event by event up to the one that cannot be applied, and parks it there.
+    async fn project_step_by_step(
+        &self,
+        catalog: &Catalog,
+        tables: &StateTables,
+        work: &StreamWork,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let mut freed = Vec::new();
+        let mut step = plan::Steps::new(work);
+        while let Some((event, one)) = step.next_step(catalog)? {
+            match self
+                .store
+                .write_projection(tables, &plan::plan(catalog, tables, std::slice::from_ref(&one))?)
+                .await
+            {
+                Ok(more) => freed.extend(more),
+                Err(error) => {
+                    let Some((code, message)) = error.poison() else {
+                        return Err(error);
+                    };
+                    tracing::warn!(event.id = %event.id, event.number = event.event_number, error.code = code, "stream parked");
+                    let parked = Parked {
+                        stream: &work.stream,
+                        event_id: event.id,
+                        event_number: event.event_number,
+                        version: event.version,
+                        error_code: code,
+                        error: message,
+                    };
+                    self.store.park(&parked).await?;
+                    return Ok(freed);
+                }
+            }
+        }
+        Ok(freed)
+    }
+
+    async fn state_tables(&self, revision: i64) -> Result<Arc<StateTables>, StoreError> {
+        if let Some(known) = self
+            .tables
+            .read()
+            .await
+            .as_ref()
+            .filter(|known| known.revision >= revision)
+        {
+            return Ok(Arc::clone(&known.tables));
+        }
+        let tables = Arc::new(self.store.state_tables().await?);
+        *self.tables.write().await = Some(KnownTables {
+            revision,
+            tables: Arc::clone(&tables),
+        });
+        Ok(tables)
+    }
+}

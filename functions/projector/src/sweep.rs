@@ -1,0 +1,50 @@
+//! The sweep: along the log, from where it last stopped to where the log is settled, it makes sure that every stream is
+//! projected or parked. What wake-ups have done already costs it one look.
+
+use std::time::Duration;
+
+use annals::store::{StoreError, SweepWindow};
+
+use crate::Projector;
+
+/// Event numbers that one window spans at most.
+const WINDOW: i64 = 20_000;
+/// How long a sweep waits for open transactions before it leaves the rest to the next one.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How far a sweep came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Swept {
+    /// Everything up to this event number is projected or parked.
+    pub position: i64,
+    /// Streams that no wake-up had reached.
+    pub streams: usize,
+}
+
+impl Projector {
+    /// Goes along the log to its settled end.
+    ///
+    /// # Errors
+    /// The database's; the position stays where it was last sure.
+    pub async fn sweep(&self) -> Result<Swept, StoreError> {
+        let mut swept = Swept {
+            position: self.store.sweep_position().await?,
+            streams: 0,
+        };
+        let Some(settled_to) = self.store.settled_mark(PATIENCE).await? else {
+            return Ok(swept);
+        };
+        while swept.position < settled_to {
+            let window = SweepWindow {
+                from: swept.position,
+                to: settled_to.min(swept.position.saturating_add(WINDOW)),
+            };
+            let pending = self.store.list_pending(window).await?;
+            swept.streams += pending.len();
+            self.project(&pending).await?;
+            self.store.finish_window(window).await?;
+            swept.position = window.to;
+        }
+        Ok(swept)
+    }
+}

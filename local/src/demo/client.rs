@@ -1,0 +1,167 @@
+//! The demo's view of the HTTP API: append, and the little of CRUD and reading that it needs.
+
+use super::story::Actor;
+use crate::Error;
+use crate::secrets::JwtSecret;
+use crate::token;
+use chrono::TimeDelta;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Long enough for a batch on a slow laptop, short enough not to hang on a port that something else holds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The API of a server on this machine.
+pub(super) struct Api {
+    client: Client,
+    root: String,
+    secret: JwtSecret,
+}
+
+/// What the demo reads of an event.
+#[derive(Debug, Deserialize)]
+pub(super) struct Stored {
+    pub(super) id: String,
+    pub(super) event_number: i64,
+    pub(super) event_type: String,
+}
+
+#[derive(Deserialize)]
+struct Items {
+    items: Vec<Stored>,
+}
+
+impl Api {
+    /// Plain HTTP to this machine: no proxy of the environment, and no certificates, which a bare container lacks.
+    pub(super) fn new(port: u16, secret: JwtSecret) -> Result<Self, Error> {
+        let client = Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .timeout(PATIENCE)
+            .build();
+        let client = client.map_err(|source| Error::Request {
+            doing: "set up the HTTP client".to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            client,
+            root: format!("http://127.0.0.1:{port}/api/v1"),
+            secret,
+        })
+    }
+
+    /// Appends one event or a batch as `actor`; answers in the same order, with what was stored before on a retry.
+    pub(super) async fn append(&self, actor: &Actor, mut events: Vec<Value>) -> Result<Vec<Stored>, Error> {
+        if events.len() == 1 {
+            let event = events.pop().unwrap_or_default();
+            return Ok(vec![
+                self.call(actor, Method::POST, "/events", |request| request.json(&event))
+                    .await?,
+            ]);
+        }
+        let stored: Items = self
+            .call(actor, Method::POST, "/events", |request| {
+                request.json(&json!({"events": events}))
+            })
+            .await?;
+        if stored.items.len() == events.len() {
+            return Ok(stored.items);
+        }
+        Err(Error::Invalid(format!(
+            "{} events were posted and {} came back",
+            events.len(),
+            stored.items.len()
+        )))
+    }
+
+    /// Sends an entity's change; the answer's body is the entity, which the demo has no use for.
+    pub(super) async fn entity(
+        &self,
+        actor: &Actor,
+        method: Method,
+        path: &str,
+        fields: Option<&Value>,
+    ) -> Result<(), Error> {
+        let path = format!("/entities/{path}");
+        self.send(actor, method, &path, |request| match fields {
+            Some(fields) => request.json(fields),
+            None => request,
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// A stream's events, oldest first; none where there is no such stream.
+    pub(super) async fn history(
+        &self,
+        actor: &Actor,
+        aggregate_type: &str,
+        aggregate_id: &str,
+    ) -> Result<Vec<Stored>, Error> {
+        let path = format!("/events/aggregate/{aggregate_type}/{aggregate_id}/history");
+        match self.call::<Items>(actor, Method::GET, &path, |request| request).await {
+            Ok(history) => Ok(history.items),
+            Err(Error::Refused { status: 404, .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Number of the newest event of the tenant, 0 in an empty log.
+    pub(super) async fn newest_event_number(&self) -> Result<i64, Error> {
+        let path = "/events?order=desc&limit=1";
+        let newest: Items = self
+            .call(&Actor::Staff(1), Method::GET, path, |request| request)
+            .await?;
+        Ok(newest.items.first().map_or(0, |stored| stored.event_number))
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        actor: &Actor,
+        method: Method,
+        path: &str,
+        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<T, Error> {
+        let doing = format!("read the answer of {method} {path}");
+        let answer = self.send(actor, method, path, fill).await?;
+        answer.json().await.map_err(|source| Error::Request { doing, source })
+    }
+
+    async fn send(
+        &self,
+        actor: &Actor,
+        method: Method,
+        path: &str,
+        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<reqwest::Response, Error> {
+        let doing = format!("{method} {path}");
+        let token = token::mint(&self.secret, actor.holder(), TimeDelta::hours(1))?;
+        let request = fill(
+            self.client
+                .request(method, format!("{}{path}", self.root))
+                .bearer_auth(token),
+        );
+        let unreachable = |source| Error::Request {
+            doing: format!("{doing} (is `cargo run` running?)"),
+            source,
+        };
+        let answer = request.send().await.map_err(unreachable)?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            StatusCode::UNAUTHORIZED => Err(Error::Invalid(
+                "the server refuses our tokens: it runs with another ANNALS_DATA_DIR or JWT_SECRET".to_owned(),
+            )),
+            status => {
+                let body = answer.text().await.unwrap_or_default().chars().take(600).collect();
+                Err(Error::Refused {
+                    doing,
+                    status: status.as_u16(),
+                    body,
+                })
+            }
+        }
+    }
+}

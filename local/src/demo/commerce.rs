@@ -1,0 +1,180 @@
+//! Orders from basket to delivery, and the counter sales of the shops.
+
+use super::people::{CUSTOMERS, SIGNED_UP, customer_id};
+use super::products::{Product, catalogue};
+use super::story::{Actor, Batch, Die, Draft, date};
+use serde_json::{Value, json};
+
+const ORDERS: u8 = 60;
+const SALES: u32 = 150;
+const CARRIERS: &[&str] = &["Blue Dart", "Delhivery", "DTDC"];
+
+pub(super) fn story() -> Vec<Batch> {
+    let (mut die, products) = (Die::new(5), catalogue());
+    let mut batches: Vec<Batch> = (0..ORDERS)
+        .flat_map(|number| order(number, &products, &mut die))
+        .collect();
+    batches.push(Batch::of(
+        Actor::Service("pos"),
+        (0..SALES).filter_map(|number| sale(number, &products, &mut die)),
+    ));
+    batches.push(afterwards());
+    batches
+}
+
+/// What an order's events share.
+struct Order {
+    id: String,
+    flow: String,
+    day: i64,
+    customer: u8,
+    basket: Value,
+    total: u64,
+}
+
+impl Order {
+    fn draft(&self, event_type: &'static str, day: i64, minute: i64, data: Value) -> Draft {
+        Draft::new(event_type, &self.id, self.day + day, minute, data).within(&self.flow)
+    }
+}
+
+/// One order, as far as it got: most are delivered, some still travel, some wait for their payment.
+fn order(number: u8, products: &[Product], die: &mut Die) -> Vec<Batch> {
+    let order = fill_basket(number, products, die);
+    let buyer = Actor::User(order.customer);
+    let customer = customer_id(order.customer);
+    let created = order.draft(
+        "order.created",
+        0,
+        0,
+        json!({
+            "customer_id": customer, "items": order.basket, "total_cents": order.total, "currency": "INR",
+        }),
+    );
+    let created = created.because("checked out on the web shop");
+    let placed = order.draft(
+        "order.placed",
+        0,
+        4,
+        json!({"customer_id": customer, "total_cents": order.total, "currency": "INR"}),
+    );
+    let placed = placed.because("confirmed by the customer").after(&created);
+    let mut batches = if order.customer < SIGNED_UP {
+        // The shop's server posts for the customer who clicked, and says so.
+        let placed = placed.clone().on_behalf_of(&buyer);
+        vec![
+            Batch::of(buyer, [created]),
+            Batch::of(Actor::Service("storefront"), [placed]),
+        ]
+    } else {
+        let by_phone = |draft: Draft| Batch::of(Actor::Staff(4), [draft.because("ordered by telephone")]);
+        vec![by_phone(created), by_phone(placed.clone())]
+    };
+    if number % 7 != 6 {
+        batches.extend(paid_and_sent(&order, &placed, number % 5 != 4, die));
+    }
+    batches
+}
+
+fn fill_basket(number: u8, products: &[Product], die: &mut Die) -> Order {
+    let customer = u8::try_from(die.roll(u64::from(CUSTOMERS))).unwrap_or_default();
+    let lines: Vec<(&Product, u64)> = (0..=die.roll(3))
+        .filter_map(|_| Some((choose(products, die)?, die.roll(4) + 1)))
+        .collect();
+    let basket = lines.iter().map(
+        |(product, quantity)| json!({"sku": product.sku, "quantity": quantity, "unit_price_cents": product.price}),
+    );
+    Order {
+        id: format!("ORD-{:05}", 10_000 + u32::from(number)),
+        flow: format!("order-flow-{}", 10_000 + u32::from(number)),
+        day: die.time(30, 180),
+        customer,
+        basket: basket.collect(),
+        total: lines.iter().map(|(product, quantity)| product.price * quantity).sum(),
+    }
+}
+
+fn choose<'a>(products: &'a [Product], die: &mut Die) -> Option<&'a Product> {
+    products.get(usize::try_from(die.roll(products.len() as u64)).ok()?)
+}
+
+fn paid_and_sent(order: &Order, placed: &Draft, delivered: bool, die: &mut Die) -> Vec<Batch> {
+    let tracking = format!("BD-{:08}", die.roll(100_000_000));
+    let paid = order.draft(
+        "order.payment_received",
+        0,
+        die.time(5, 600),
+        json!({
+            "amount_cents": order.total, "currency": "INR", "method": die.pick("upi", &["card", "net_banking"]),
+            "reference": format!("PAY-{:06}", die.roll(1_000_000)),
+        }),
+    );
+    let paid = paid.because("settled by the payment provider").after(placed);
+    let sent = order.draft(
+        "order.status_changed",
+        1,
+        die.time(0, 500),
+        json!({"old_status": "placed", "new_status": "shipped"}),
+    );
+    let sent = sent.because("handed to the carrier").after(&paid);
+    let days = die.time(3, 4);
+    let fulfilled = order.draft("order.fulfilled", days, 240, json!({
+        "fulfilled_on": date(order.day + days), "carrier": die.pick("India Post", CARRIERS), "tracking_number": tracking,
+    }));
+    let fulfilled = fulfilled.because("signed for at the door").after(&sent);
+    let mut batches = vec![
+        Batch::of(Actor::Service("payments"), [paid]),
+        Batch::of(Actor::Service("warehouse"), [sent]),
+    ];
+    if delivered {
+        batches.push(Batch::of(Actor::Service("warehouse"), [fulfilled]));
+    }
+    batches
+}
+
+/// Every twenty-fifth sale is a refund: a sale of a negative amount.
+fn sale(number: u32, products: &[Product], die: &mut Die) -> Option<Draft> {
+    let (product, quantity, day) = (
+        choose(products, die)?,
+        i64::try_from(die.roll(3)).ok()? + 1,
+        die.time(6, 210),
+    );
+    let sign = if number % 25 == 24 { -1 } else { 1 };
+    let amount = i64::try_from(product.price).ok()? * quantity * sign;
+    let customer = customer_id(u8::try_from(die.roll(u64::from(CUSTOMERS))).ok()?);
+    let fields = json!({
+        "sale_date": date(day), "amount_cents": amount, "currency": "INR", "customer_id": customer, "product": product.name,
+        "quantity": quantity * sign, "category": "Submersible pumps",
+    });
+    let draft = Draft::new("sale.created", &sale_id(number), day, die.time(0, 500), fields);
+    Some(
+        draft
+            .because(if sign < 0 {
+                "returned within 14 days"
+            } else {
+                "sold at the counter"
+            })
+            .within(&format!("till-{}", date(day))),
+    )
+}
+
+fn sale_id(number: u32) -> String {
+    format!("SALE-{:06}", 1 + number)
+}
+
+/// Two slips of the till, put right by the office.
+fn afterwards() -> Batch {
+    let noted = json!({"changes": {"notes": {"old": null, "new": "installed free of charge"}}});
+    let drafts = [
+        Draft::new("sale.updated", &sale_id(11), 220, 0, noted).because("the agreement was verbal"),
+        Draft::new(
+            "sale.deleted",
+            &sale_id(17),
+            220,
+            5,
+            json!({"deleted_at": "2025-11-07T04:00:00Z", "reason": "rung up twice"}),
+        )
+        .because("rung up twice"),
+    ];
+    Batch::of(Actor::Staff(4), drafts)
+}

@@ -1,0 +1,151 @@
+//! `demo`: some hundreds of believable events, through the HTTP API of the running server.
+//!
+//! A manufacturer of pumps, its customers and dealers, and an AI agent that proposes prices, from April to November 2025.
+//! The content is the same every time, and every event has an idempotency key, so a second run appends nothing. It goes
+//! through the API with the tokens of the people and systems it speaks of: what the demo may do, they may do.
+
+mod client;
+mod commerce;
+mod organizations;
+mod people;
+mod products;
+mod records;
+mod story;
+
+use crate::cli::Environment;
+use crate::{Error, output};
+use client::{Api, Stored};
+use std::collections::BTreeMap;
+use story::{Batch, Draft};
+
+/// Loads the sample data and prints what was appended, by type.
+pub async fn load(environment: &Environment) -> Result<(), Error> {
+    if environment.port == 0 {
+        return Err(Error::Invalid(
+            "set ANNALS_PORT to the port that the server listens on".to_owned(),
+        ));
+    }
+    let api = Api::new(environment.port, environment.jwt_secret()?)?;
+    let before = api.newest_event_number().await?;
+    let mut loaded = Loaded::default();
+    for batch in story() {
+        loaded.post(&api, batch).await?;
+    }
+    for stored in records::keep(&api).await? {
+        loaded.remember(stored);
+    }
+    loaded.summary(before).iter().try_for_each(|line| output::line(line))
+}
+
+/// The batches in the order of what depends on what: a cause is posted before its effect.
+fn story() -> Vec<Batch> {
+    [
+        organizations::story(),
+        products::story(),
+        people::story(),
+        commerce::story(),
+    ]
+    .concat()
+}
+
+#[derive(Default)]
+struct Loaded {
+    /// Ids by idempotency key, for the `causation_id` of later events.
+    ids: BTreeMap<String, String>,
+    stored: Vec<Stored>,
+}
+
+impl Loaded {
+    async fn post(&mut self, api: &Api, batch: Batch) -> Result<(), Error> {
+        let keys: Vec<String> = batch.drafts.iter().map(Draft::key).collect();
+        let events = batch
+            .drafts
+            .into_iter()
+            .map(|draft| draft.into_event(&self.ids))
+            .collect::<Result<Vec<_>, _>>()?;
+        for (key, stored) in keys.into_iter().zip(api.append(&batch.actor, events).await?) {
+            self.ids.insert(key, stored.id.clone());
+            self.remember(stored);
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, stored: Stored) {
+        self.stored.push(stored);
+    }
+
+    /// Event numbers only rise: what is above the newest from before was appended by this run, the rest was there.
+    fn summary(&self, before: i64) -> Vec<String> {
+        let new: Vec<&Stored> = self
+            .stored
+            .iter()
+            .filter(|stored| stored.event_number > before)
+            .collect();
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for stored in &new {
+            *counts.entry(&stored.event_type).or_default() += 1;
+        }
+        let lines = counts
+            .iter()
+            .map(|(event_type, count)| format!("{count:6}  {event_type}"));
+        let total = format!(
+            "{:6}  events appended, {} were there already",
+            new.len(),
+            self.stored.len() - new.len()
+        );
+        lines.chain([total]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_story_is_the_same_every_time_and_every_key_is_its_own() {
+        let keys = || {
+            story()
+                .iter()
+                .flat_map(|batch| batch.drafts.iter().map(Draft::key))
+                .collect::<Vec<_>>()
+        };
+        let distinct = keys().into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(distinct.len(), keys().len());
+        assert!((300..=2000).contains(&distinct.len()), "{} events", distinct.len());
+        assert_eq!(story(), story());
+    }
+
+    #[test]
+    fn a_cause_is_posted_in_a_batch_before_its_effect() -> Result<(), Error> {
+        let mut ids = BTreeMap::new();
+        for batch in story() {
+            assert!((1..=500).contains(&batch.drafts.len()));
+            let keys: Vec<String> = batch.drafts.iter().map(Draft::key).collect();
+            for draft in batch.drafts {
+                draft.into_event(&ids)?;
+            }
+            ids.extend(keys.into_iter().map(|key| (key, "id".to_owned())));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_module_appears() {
+        let types = story()
+            .iter()
+            .flat_map(|batch| batch.drafts.iter().map(Draft::aggregate_type))
+            .collect::<BTreeSet<_>>();
+        let modules = [
+            "agent",
+            "customer",
+            "dealer",
+            "order",
+            "organization",
+            "price",
+            "product",
+            "sale",
+        ];
+        assert_eq!(types, modules.into_iter().collect());
+    }
+}

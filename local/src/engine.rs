@@ -1,0 +1,145 @@
+//! What a deployment spreads over four functions and a queue, in one process: the same routers, the same projector, a channel
+//! in SQS' place and a timer in the schedule's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::App;
+use annals::auth::Verifier;
+use annals::config::{AuthConfig, DatabaseConfig};
+use annals::queue::Queue;
+use annals::store::{self, Store};
+use aws_lambda_events::event::sqs::SqsMessage;
+use axum::Router;
+use projector::Projector;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinSet;
+
+use crate::error::{Error, one_line};
+use crate::secrets::JwtSecret;
+use crate::shutdown::Shutdown;
+use crate::token::{AUDIENCE, ISSUER};
+
+/// Connections for requests and the projector together.
+const POOL_SIZE: usize = 16;
+/// The schedule's place: more often than the minute of a deployment, because nobody pays for it.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Messages that the projector takes at once, as the event source mapping of `template.yaml` does.
+const BATCH: usize = 10;
+/// After a failed batch its messages come again, as SQS' visibility timeout would have it, only sooner.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Brings the database to the current schema.
+pub async fn migrate(database_url: &str) -> Result<(), Error> {
+    let report = store::migrate(database_url)
+        .await
+        .map_err(|source| Error::Migrate(Box::new(source)))?;
+    for name in &report.applied {
+        tracing::info!(migration.name = name, "applied");
+    }
+    Ok(())
+}
+
+/// Everything that answers or works while the server runs.
+pub struct Engine {
+    /// All functions' routes.
+    pub router: Router,
+    /// The projector's tasks, which end by themselves once [`Shutdown`] is asked.
+    pub background: JoinSet<()>,
+}
+
+impl Engine {
+    /// Merges the functions' routers, and starts the projector behind its queue and its schedule.
+    pub fn start(database_url: &str, secret: &JwtSecret, shutdown: &Shutdown) -> Result<Self, Error> {
+        let store = Store::new(&DatabaseConfig {
+            url: database_url.to_owned(),
+            pool_size: POOL_SIZE,
+        })
+        .map_err(|source| Error::Start(Box::new(source)))?;
+        let auth = AuthConfig {
+            secret: Some(secret.as_str().to_owned()),
+            audience: AUDIENCE.to_owned(),
+            issuer: Some(ISSUER.to_owned()),
+            ..AuthConfig::default()
+        };
+        let verifier = Verifier::new(&auth).map_err(|source| Error::Start(Box::new(source)))?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let app = App {
+            store: store.clone(),
+            verifier: Arc::new(verifier),
+            queue: Queue::Channel(sender),
+        };
+        let projector = Projector::new(store);
+        let mut background = JoinSet::new();
+        background.spawn(work(projector.clone(), receiver, shutdown.clone()));
+        background.spawn(tick(projector, shutdown.clone()));
+        Ok(Self {
+            router: router(app),
+            background,
+        })
+    }
+}
+
+/// What is deployed as three functions, on one port.
+pub fn router(app: App) -> Router {
+    annals::http::finish(
+        post_event::router(app.clone())
+            .merge(audit_query::router(app.clone()))
+            .merge(csv_upload::router(app)),
+    )
+}
+
+/// The queue's place: hands messages to the projector in batches, and those that failed once more a little later.
+async fn work(projector: Projector, mut messages: UnboundedReceiver<String>, mut shutdown: Shutdown) {
+    let mut bodies = Vec::new();
+    loop {
+        let received = tokio::select! {
+            received = messages.recv_many(&mut bodies, BATCH) => received,
+            () = shutdown.asked() => 0,
+        };
+        if received == 0 {
+            return;
+        }
+        let mut left = in_flight(std::mem::take(&mut bodies));
+        while !left.is_empty() {
+            let failed = projector.handle_messages(&left).await.batch_item_failures;
+            left.retain(|message| {
+                failed
+                    .iter()
+                    .any(|f| Some(&f.item_identifier) == message.message_id.as_ref())
+            });
+            if !left.is_empty() {
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN_AFTER) => {}
+                    () = shutdown.asked() => return,
+                }
+            }
+        }
+    }
+}
+
+fn in_flight(bodies: Vec<String>) -> Vec<SqsMessage> {
+    let named = |(place, body): (usize, String)| {
+        let mut message = SqsMessage::default();
+        message.message_id = Some(place.to_string());
+        message.body = Some(body);
+        message
+    };
+    bodies.into_iter().enumerate().map(named).collect()
+}
+
+/// The schedule's place.
+async fn tick(projector: Projector, mut shutdown: Shutdown) {
+    loop {
+        if let Err(error) = projector.sweep().await {
+            tracing::warn!(
+                error = one_line(&error),
+                "sweep failed; the next one goes on from the same place"
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = shutdown.asked() => return,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+-- The catalog: which events exist, what their data must look like, who may post them and what they do to state.
+--
+-- A row without a tenant is built in and holds for all; a tenant's own row goes before it. Modules fill the catalog from
+-- their migrations by annals.declare_event_type, staff at run time through annals.register_event_type.
+
+create table annals.event_types (
+    tenant_id       uuid,
+    event_type      text collate "C" not null,
+    aggregate_type  text collate "C" not null,
+    current_version text collate "C" not null,
+    description     text not null,
+    effect          jsonb not null,
+    posters         text[] not null,
+    created_by      text not null,
+    created_at      timestamptz not null default clock_timestamp(),
+    constraint event_types_key unique nulls not distinct (event_type, tenant_id),
+    constraint event_types_name check (event_type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(event_type) <= 100),
+    constraint event_types_aggregate check (starts_with(event_type, aggregate_type || '.') and length(aggregate_type) <= 50),
+    constraint event_types_posters check (posters <@ array['user', 'agent', 'staff', 'service']),
+    constraint event_types_effect check (
+        effect in ('"create"', '"merge"', '"changes"', '"delete"', '"none"')
+        or (jsonb_typeof(effect) = 'object'
+            and (jsonb_typeof(effect -> 'add_child') = 'string' or jsonb_typeof(effect -> 'update_child') = 'string'
+                 or jsonb_typeof(effect -> 'remove_child') = 'string' or jsonb_typeof(effect -> 'set') = 'object')))
+);
+comment on table annals.event_types is 'Every event type that can be posted, with its effect on state and who may post it.';
+comment on column annals.event_types.tenant_id is 'Tenant that registered the type; null: built in, for every tenant.';
+comment on column annals.event_types.event_type is '{aggregate_type}.{action}, e.g. organization.gst.added.';
+comment on column annals.event_types.aggregate_type is 'Kind of aggregate whose stream holds the event.';
+comment on column annals.event_types.current_version is 'Schema version given to an event that names none.';
+comment on column annals.event_types.description is 'One sentence for people.';
+comment on column annals.event_types.effect is 'How the event changes state: "create", "merge", "changes", "delete", "none", {"add_child": collection}, {"update_child": collection}, {"remove_child": collection} or {"set": {field: JSON pointer into data | {"const": value}}}.';
+comment on column annals.event_types.posters is 'Roles that may post it: user, agent, staff, service.';
+comment on column annals.event_types.created_by is 'Actor that registered the type; system: a migration.';
+comment on column annals.event_types.created_at is 'When it was registered.';
+
+create table annals.event_type_versions (
+    tenant_id  uuid,
+    event_type text collate "C" not null,
+    version    text collate "C" not null,
+    schema     jsonb not null,
+    example    jsonb not null,
+    created_by text not null,
+    created_at timestamptz not null default clock_timestamp(),
+    constraint event_type_versions_key unique nulls not distinct (event_type, version, tenant_id),
+    constraint event_type_versions_version check (version ~ '^[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?$'),
+    constraint event_type_versions_schema check (jsonb_typeof(schema) = 'object'),
+    constraint event_type_versions_example check (jsonb_typeof(example) = 'object')
+);
+comment on table annals.event_type_versions is 'Schema and example of every version of every event type. Versions are added, never changed.';
+comment on column annals.event_type_versions.tenant_id is 'Tenant that registered the version; null: built in.';
+comment on column annals.event_type_versions.event_type is 'The type, as in annals.event_types.';
+comment on column annals.event_type_versions.version is 'Semantic version without a patch part by custom: 1.0.';
+comment on column annals.event_type_versions.schema is 'JSON Schema (2020-12) of the event''s data.';
+comment on column annals.event_type_versions.example is 'Data that the schema accepts.';
+comment on column annals.event_type_versions.created_by is 'Actor that registered the version.';
+comment on column annals.event_type_versions.created_at is 'When it was registered.';
+
+-- A function that validated an event against an older catalog is told so by the append function and reads it again:
+-- nothing is ever appended by a schema that has been replaced.
+create table annals.catalog_revision (
+    only_row boolean primary key default true,
+    revision bigint not null,
+    constraint catalog_revision_only_row check (only_row)
+);
+comment on table annals.catalog_revision is 'One row: the number of changes to the catalog.';
+comment on column annals.catalog_revision.only_row is 'Always true: there is one row.';
+comment on column annals.catalog_revision.revision is 'Raised by every change to annals.event_types or its versions.';
+insert into annals.catalog_revision (revision) values (0);
+
+create function annals.raise_catalog_revision() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+    update annals.catalog_revision set revision = revision + 1;
+    return null;
+end
+$$;
+comment on function annals.raise_catalog_revision() is 'Statement trigger: any change to the catalog is a new revision.';
+create trigger event_types_revision after insert or update or delete on annals.event_types
+    for each statement execute function annals.raise_catalog_revision();
+create trigger event_type_versions_revision after insert or update or delete on annals.event_type_versions
+    for each statement execute function annals.raise_catalog_revision();
+
+create function annals.refuse_change() returns trigger language plpgsql set search_path = '' as $$
+begin
+    raise exception '% on %.% is refused: it is append-only', lower(tg_op), tg_table_schema, tg_table_name
+        using errcode = 'insufficient_privilege', constraint = tg_name;
+end
+$$;
+comment on function annals.refuse_change() is 'Trigger of append-only tables: refuses, whoever asks, the owner too.';
+create trigger event_type_versions_append_only before update or delete or truncate on annals.event_type_versions
+    for each statement execute function annals.refuse_change();
+
+create function annals.declare_event_type(
+    event_type text, effect jsonb, posters text[], description text, schema jsonb, example jsonb, version text default '1.0'
+) returns void language plpgsql set search_path = '' as $$
+begin
+    insert into annals.event_types (event_type, aggregate_type, current_version, description, effect, posters, created_by)
+    values (declare_event_type.event_type, split_part(declare_event_type.event_type, '.', 1), declare_event_type.version,
+            declare_event_type.description, declare_event_type.effect, declare_event_type.posters, 'system');
+    insert into annals.event_type_versions (event_type, version, schema, example, created_by)
+    values (declare_event_type.event_type, declare_event_type.version, declare_event_type.schema, declare_event_type.example, 'system');
+end
+$$;
+comment on function annals.declare_event_type(text, jsonb, text[], text, jsonb, jsonb, text) is
+    'Declares a built-in event type at its first version; for migrations, and callable by their role only.';
+
+create function annals.register_event_type(
+    event_type text, aggregate_type text, version text, description text, effect jsonb, posters text[], schema jsonb, example jsonb
+) returns void language plpgsql security definer set search_path = '' as $$
+declare
+    tenant constant uuid := annals.caller_tenant();
+    actor  constant text := annals.caller_actor();
+    known  record;
+begin
+    if annals.caller_role() is distinct from 'staff' then
+        perform annals.refuse(403, 'staff_only', 'only staff may register event types');
+    end if;
+    select t.aggregate_type, t.current_version into known
+      from annals.event_types t
+     where t.event_type = register_event_type.event_type and (t.tenant_id = tenant or t.tenant_id is null)
+     order by t.tenant_id nulls last
+     limit 1;
+    if known.aggregate_type <> register_event_type.aggregate_type then
+        perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, known.aggregate_type));
+    elsif exists (
+        select from annals.event_type_versions v
+         where v.event_type = register_event_type.event_type and v.version = register_event_type.version
+           and (v.tenant_id = tenant or v.tenant_id is null)
+    ) then
+        perform annals.refuse(409, 'version_exists', format('%s has a version %s', event_type, version));
+    elsif string_to_array(version, '.')::int[] <= string_to_array(known.current_version, '.')::int[] then
+        perform annals.refuse(422, 'version_not_newer', format('%s is at version %s already', event_type, known.current_version));
+    end if;
+    insert into annals.event_types as t (tenant_id, event_type, aggregate_type, current_version, description, effect, posters, created_by)
+    values (tenant, register_event_type.event_type, register_event_type.aggregate_type, register_event_type.version,
+            register_event_type.description, register_event_type.effect, register_event_type.posters, actor)
+    on conflict on constraint event_types_key do update
+        set current_version = excluded.current_version, description = excluded.description, effect = excluded.effect,
+            posters = excluded.posters, created_by = excluded.created_by;
+    insert into annals.event_type_versions (tenant_id, event_type, version, schema, example, created_by)
+    values (tenant, register_event_type.event_type, register_event_type.version, register_event_type.schema, register_event_type.example, actor);
+end
+$$;
+comment on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb) is
+    'Registers a type, or a newer version of one, for the caller''s tenant; staff only. Other tenants never notice.';
+grant execute on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb) to authenticated;
+
+alter table annals.event_types enable row level security;
+alter table annals.event_type_versions enable row level security;
+alter table annals.catalog_revision enable row level security;
+create policy event_types_read on annals.event_types for select to authenticated
+    using (tenant_id is null or tenant_id = (select annals.caller_tenant()));
+create policy event_types_project on annals.event_types for select to annals_projector using (true);
+create policy event_type_versions_read on annals.event_type_versions for select to authenticated
+    using (tenant_id is null or tenant_id = (select annals.caller_tenant()));
+create policy event_type_versions_project on annals.event_type_versions for select to annals_projector using (true);
+create policy catalog_revision_read on annals.catalog_revision for select to authenticated, annals_projector using (true);
+grant select on annals.event_types, annals.event_type_versions, annals.catalog_revision to authenticated, annals_projector;

@@ -1,0 +1,133 @@
+-- The log, and one head per stream.
+--
+-- Only annals.append_event and annals.append_events (V5) write here; the triggers refuse every change afterwards, the
+-- owner's too. Columns of fixed width come first, so that rows carry no padding. Text is compared byte by byte
+-- (collation "C"): identifiers have no language, and an operating system's locale update must not break an index.
+
+create table annals.events (
+    event_number      bigint not null,
+    created_at        timestamptz not null,
+    "timestamp"       timestamptz not null,
+    id                uuid not null,
+    tenant_id         uuid not null,
+    user_id           uuid,
+    causation_id      uuid,
+    aggregate_version int not null,
+    event_type        text collate "C" not null,
+    aggregate_type    text collate "C" not null,
+    aggregate_id      text collate "C" not null,
+    version           text collate "C" not null,
+    created_by        text collate "C" not null,
+    posted_by         text collate "C" not null,
+    started_by        text collate "C" not null,
+    source            text collate "C" not null,
+    correlation_id    text collate "C",
+    command_id        text collate "C",
+    idempotency_key   text collate "C",
+    request_hash      bytea,
+    data              jsonb not null,
+    metadata          jsonb not null,
+    constraint events_pkey primary key (event_number),
+    constraint events_id_key unique (id),
+    constraint events_stream_version_key unique (tenant_id, aggregate_id, aggregate_type, aggregate_version),
+    constraint events_version_positive check (aggregate_version > 0),
+    constraint events_type_of_aggregate check (starts_with(event_type, aggregate_type || '.')),
+    constraint events_aggregate_id_shape check (length(aggregate_id) between 1 and 128 and aggregate_id !~ '[[:cntrl:]]'),
+    constraint events_created_by_shape check (length(created_by) <= 100 and created_by ~ '^(user|agent|service):[^[:cntrl:]]+$|^system$'),
+    constraint events_lengths check (length(source) between 1 and 100 and length(correlation_id) between 1 and 128
+                                     and length(command_id) between 1 and 128 and length(idempotency_key) between 1 and 255),
+    -- Coarse bounds, cheap enough for every append; the exact ones (256 KiB and 16 KiB of JSON text) are the callers' to check.
+    constraint events_data_shape check (jsonb_typeof(data) = 'object' and pg_column_size(data) <= 4194304),
+    constraint events_metadata_shape check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 524288),
+    constraint events_key_has_hash check ((idempotency_key is null) = (request_hash is null)),
+    constraint events_user_is_actor check (created_by not like 'user:%' or user_id is null or created_by = 'user:' || user_id)
+);
+comment on table annals.events is 'The log: immutable facts, in order, for ever.';
+comment on column annals.events.event_number is 'Position over all streams: rising, with gaps. Taken after the stream''s lock, hence in every stream''s own order.';
+comment on column annals.events.created_at is 'Recorded time, of the database; within a stream strictly rising.';
+comment on column annals.events."timestamp" is 'Business time: when it happened, as the client says.';
+comment on column annals.events.id is 'UUID v7, made before the append so that a lost acknowledgement can be settled.';
+comment on column annals.events.tenant_id is 'Tenant, from the token.';
+comment on column annals.events.user_id is 'The person, where there is one.';
+comment on column annals.events.causation_id is 'Id of the event that caused this one.';
+comment on column annals.events.aggregate_version is 'Position in its stream: 1, 2, 3 … without gaps.';
+comment on column annals.events.event_type is 'Name in the catalog: {aggregate_type}.{action}.';
+comment on column annals.events.aggregate_type is 'Kind of the aggregate.';
+comment on column annals.events.aggregate_id is 'The aggregate: a uuid or any printable string.';
+comment on column annals.events.version is 'Version of the schema that data follows.';
+comment on column annals.events.created_by is 'Actor: user:…, agent:…, service:… or system.';
+comment on column annals.events.posted_by is 'Actor of the token; differs from created_by where a service speaks for another.';
+comment on column annals.events.started_by is 'Actor of the stream''s first event, repeated here so that policies need no second table.';
+comment on column annals.events.source is 'Where it came from, in the client''s words; api by default.';
+comment on column annals.events.correlation_id is 'Groups the events of one flow.';
+comment on column annals.events.command_id is 'The command that the event answers.';
+comment on column annals.events.idempotency_key is 'The client''s key, unique per tenant and posted_by.';
+comment on column annals.events.request_hash is 'SHA-256 of what the client sent under its key: the same key with another body is refused.';
+comment on column annals.events.data is 'What happened, as the catalog''s schema describes it.';
+comment on column annals.events.metadata is 'Context: ip_address, user_agent, reason and whatever the client adds.';
+
+-- Each index answers one question that people ask of the log (DESIGN §4); the partial ones hold only the rows that need them.
+create unique index events_idempotency_key on annals.events (tenant_id, posted_by, idempotency_key) where idempotency_key is not null;
+create index events_by_type on annals.events (tenant_id, event_type, event_number);
+create index events_by_actor on annals.events (tenant_id, created_by, event_number);
+create index events_by_user on annals.events (tenant_id, user_id, event_number) where created_by not like 'user:%' and user_id is not null;
+create index events_by_starter on annals.events (tenant_id, started_by, event_number) where started_by <> created_by;
+create index events_by_correlation on annals.events (tenant_id, correlation_id, event_number) where correlation_id is not null;
+create index events_by_causation on annals.events (tenant_id, causation_id, event_number) where causation_id is not null;
+create index events_by_time on annals.events (tenant_id, created_at);
+
+-- No cache: a number drawn in advance could be used by a later transaction, below a mark that readers hold to be settled (V6).
+create sequence annals.event_numbers cache 1;
+comment on sequence annals.event_numbers is 'Source of events.event_number.';
+
+create table annals.heads (
+    tenant_id         uuid not null,
+    last_created_at   timestamptz not null,
+    version           int not null,
+    projected_version int not null default 0,
+    aggregate_type    text collate "C" not null,
+    aggregate_id      text collate "C" not null,
+    started_by        text collate "C" not null,
+    constraint heads_pkey primary key (tenant_id, aggregate_type, aggregate_id),
+    constraint heads_progress check (projected_version between 0 and version)
+) with (fillfactor = 80);
+comment on table annals.heads is 'One row per stream, its lock and its outbox: version > projected_version means that work is left. No index on either, so that updates stay within their page.';
+comment on column annals.heads.tenant_id is 'Tenant of the stream.';
+comment on column annals.heads.last_created_at is 'Recorded time of the last event.';
+comment on column annals.heads.version is 'Version of the last event.';
+comment on column annals.heads.projected_version is 'Version up to which read models hold the stream.';
+comment on column annals.heads.aggregate_type is 'Kind of the aggregate.';
+comment on column annals.heads.aggregate_id is 'The aggregate.';
+comment on column annals.heads.started_by is 'Actor of the first event.';
+
+create trigger events_append_only before update or delete or truncate on annals.events
+    for each statement execute function annals.refuse_change();
+create trigger heads_kept before delete or truncate on annals.heads
+    for each statement execute function annals.refuse_change();
+
+alter table annals.events enable row level security;
+alter table annals.heads enable row level security;
+
+-- The arms are spelled as the partial indexes are, so that a user's few events are found among millions.
+create policy events_read on annals.events for select to authenticated using (
+    tenant_id = (select annals.caller_tenant())
+    and ((select annals.caller_sees_tenant())
+         or created_by = (select annals.caller_actor())
+         or (started_by = (select annals.caller_actor()) and started_by <> created_by)
+         or (user_id = (select annals.caller_user_id()) and created_by not like 'user:%'))
+);
+create policy events_project on annals.events for select to annals_projector using (true);
+
+create policy heads_read on annals.heads for select to authenticated using (
+    tenant_id = (select annals.caller_tenant())
+    and ((select annals.caller_sees_tenant())
+         or started_by = (select annals.caller_actor())
+         or exists (select from annals.events e
+                     where e.tenant_id = heads.tenant_id and e.aggregate_id = heads.aggregate_id
+                       and e.aggregate_type = heads.aggregate_type))
+);
+create policy heads_project on annals.heads for select to annals_projector using (true);
+create policy heads_progress on annals.heads for update to annals_projector using (true) with check (true);
+
+grant select on annals.events, annals.heads to authenticated, annals_projector;
+grant update (projected_version) on annals.heads to annals_projector;

@@ -1,0 +1,317 @@
+-- What is derived from the log: the generic state of every entity, the projector's progress, parked streams, counts.
+--
+-- All of it is written by annals_projector, through functions with the invoker's rights, in the transaction that moves the
+-- progress; requests only read.
+
+create table annals.entities (
+    tenant_id      uuid not null,
+    created_at     timestamptz not null,
+    updated_at     timestamptz not null,
+    deleted_at     timestamptz,
+    version        int not null,
+    aggregate_type text collate "C" not null,
+    aggregate_id   text collate "C" not null,
+    started_by     text collate "C" not null,
+    state          jsonb not null,
+    constraint entities_pkey primary key (tenant_id, aggregate_type, aggregate_id),
+    constraint entities_version_positive check (version > 0),
+    constraint entities_state_shape check (jsonb_typeof(state) = 'object')
+);
+comment on table annals.entities is 'State of every aggregate as JSON: the fold of its events up to version.';
+comment on column annals.entities.tenant_id is 'Tenant of the stream.';
+comment on column annals.entities.created_at is 'Recorded time of the first event.';
+comment on column annals.entities.updated_at is 'Recorded time of the event at version.';
+comment on column annals.entities.version is 'Version of the last event folded in; the head''s projected_version.';
+comment on column annals.entities.deleted_at is 'Recorded time of the event that deleted it; state is kept.';
+comment on column annals.entities.aggregate_type is 'Kind of the aggregate.';
+comment on column annals.entities.aggregate_id is 'The aggregate.';
+comment on column annals.entities.started_by is 'Actor of the stream''s first event, for the policy.';
+comment on column annals.entities.state is 'The state.';
+
+create table annals.parked_streams (
+    tenant_id         uuid not null,
+    parked_at         timestamptz not null default clock_timestamp(),
+    event_id          uuid not null,
+    event_number      bigint not null,
+    aggregate_version int not null,
+    attempts          int not null default 1,
+    retrying          boolean not null default false,
+    aggregate_type    text collate "C" not null,
+    aggregate_id      text collate "C" not null,
+    error_code        text not null,
+    error             text not null,
+    constraint parked_streams_pkey primary key (tenant_id, aggregate_type, aggregate_id),
+    constraint parked_streams_attempts check (attempts > 0)
+);
+comment on table annals.parked_streams is 'Streams whose next event could not be applied: they wait here, visibly, while all others go on.';
+comment on column annals.parked_streams.tenant_id is 'Tenant of the stream.';
+comment on column annals.parked_streams.parked_at is 'When the last attempt failed.';
+comment on column annals.parked_streams.event_id is 'The event that could not be applied.';
+comment on column annals.parked_streams.event_number is 'Its number.';
+comment on column annals.parked_streams.aggregate_version is 'Its version; one more than the head''s projected_version.';
+comment on column annals.parked_streams.attempts is 'How often it has failed.';
+comment on column annals.parked_streams.retrying is 'Staff has decided what to do, so the stream is no longer passed over; the row goes with the progress, never before it.';
+comment on column annals.parked_streams.aggregate_type is 'Kind of the aggregate.';
+comment on column annals.parked_streams.aggregate_id is 'The aggregate.';
+comment on column annals.parked_streams.error_code is 'SQLSTATE of the failure.';
+comment on column annals.parked_streams.error is 'PostgreSQL''s message, without the row.';
+
+create table annals.skipped_events (
+    tenant_id         uuid not null,
+    skipped_at        timestamptz not null default clock_timestamp(),
+    event_id          uuid not null,
+    instruction_id    uuid not null,
+    aggregate_version int not null,
+    aggregate_type    text collate "C" not null,
+    aggregate_id      text collate "C" not null,
+    constraint skipped_events_pkey primary key (tenant_id, aggregate_type, aggregate_id, aggregate_version)
+);
+comment on table annals.skipped_events is 'Events that staff decided to leave out of state; every fold leaves them out.';
+comment on column annals.skipped_events.tenant_id is 'Tenant of the stream.';
+comment on column annals.skipped_events.skipped_at is 'When the projector carried the decision out.';
+comment on column annals.skipped_events.event_id is 'The event left out.';
+comment on column annals.skipped_events.instruction_id is 'The projection.skipped event that says so, with who and why.';
+comment on column annals.skipped_events.aggregate_version is 'Its version.';
+comment on column annals.skipped_events.aggregate_type is 'Kind of the aggregate.';
+comment on column annals.skipped_events.aggregate_id is 'The aggregate.';
+
+create table annals.checkpoints (
+    name        text collate "C" not null,
+    position    bigint not null default 0,
+    event_count bigint not null default 0,
+    updated_at  timestamptz not null default clock_timestamp(),
+    constraint checkpoints_pkey primary key (name),
+    constraint checkpoints_name_shape check (length(name) between 1 and 100),
+    constraint checkpoints_position check (position >= 0 and event_count >= 0)
+);
+comment on table annals.checkpoints is 'Named positions of consumers that read across streams.';
+comment on column annals.checkpoints.name is 'The consumer.';
+comment on column annals.checkpoints.position is 'Every event with this number or a lower one has been dealt with.';
+comment on column annals.checkpoints.event_count is 'How many events that were.';
+comment on column annals.checkpoints.updated_at is 'When it last moved.';
+insert into annals.checkpoints (name) values ('sweep');
+
+create table annals.event_counts (
+    tenant_id  uuid not null,
+    events     bigint not null,
+    event_type text collate "C" not null,
+    constraint event_counts_pkey primary key (tenant_id, event_type)
+);
+comment on table annals.event_counts is 'Events per tenant and type up to the checkpoint sweep: statistics count the log''s tail only.';
+comment on column annals.event_counts.tenant_id is 'Tenant.';
+comment on column annals.event_counts.events is 'How many.';
+comment on column annals.event_counts.event_type is 'Type.';
+
+alter table annals.entities enable row level security;
+alter table annals.parked_streams enable row level security;
+alter table annals.skipped_events enable row level security;
+alter table annals.checkpoints enable row level security;
+alter table annals.event_counts enable row level security;
+
+create policy entities_read on annals.entities for select to authenticated using (
+    tenant_id = (select annals.caller_tenant())
+    and ((select annals.caller_sees_tenant()) or started_by = (select annals.caller_actor()))
+);
+create policy parked_streams_read on annals.parked_streams for select to authenticated
+    using (tenant_id = (select annals.caller_tenant()) and (select annals.caller_sees_tenant()));
+create policy skipped_events_read on annals.skipped_events for select to authenticated
+    using (tenant_id = (select annals.caller_tenant()) and (select annals.caller_sees_tenant()));
+create policy event_counts_read on annals.event_counts for select to authenticated
+    using (tenant_id = (select annals.caller_tenant()) and (select annals.caller_sees_tenant()));
+create policy checkpoints_read on annals.checkpoints for select to authenticated using (true);
+create policy entities_project on annals.entities for all to annals_projector using (true) with check (true);
+create policy parked_streams_project on annals.parked_streams for all to annals_projector using (true) with check (true);
+create policy skipped_events_project on annals.skipped_events for all to annals_projector using (true) with check (true);
+create policy checkpoints_project on annals.checkpoints for all to annals_projector using (true) with check (true);
+create policy event_counts_project on annals.event_counts for all to annals_projector using (true) with check (true);
+grant select on annals.entities, annals.parked_streams, annals.skipped_events, annals.event_counts, annals.checkpoints to authenticated;
+grant select, insert, update, delete on annals.entities, annals.parked_streams, annals.checkpoints, annals.event_counts to annals_projector;
+grant select, insert on annals.skipped_events to annals_projector;
+
+-- The feed's mark: how a reader across streams knows that no event will appear behind it.
+--
+-- Every appending transaction holds its xid before it draws its first number (V5 writes heads first). So whoever reads the
+-- sequence and only then takes an xid of its own has an xid above that of every transaction that drew a number up to the
+-- one read. Once the snapshot's xmin has reached the reader's xid, all those transactions are over: every number up to the
+-- mark is either visible or will never be. Nothing about transactions is stored, so a dump restored into a cluster with
+-- lower xids goes on as if nothing had happened, and nothing has to hold about the order of xids within a stream.
+create function annals.feed_mark(out settled_to bigint, out after_xid xid8) language plpgsql set search_path = '' as $$
+begin
+    select case when s.is_called then s.last_value else 0 end into settled_to from annals.event_numbers s;
+    after_xid := pg_current_xact_id();
+end
+$$;
+comment on function annals.feed_mark() is
+    'A number, and the xid that pg_snapshot_xmin must have reached before every event up to that number is settled.';
+grant select on sequence annals.event_numbers to annals_projector;
+grant execute on function annals.feed_mark() to annals_projector;
+
+-- Whose transaction holds the feed back. With the owner's rights, because pg_stat_activity shows others' start times to
+-- members of pg_read_all_stats only, which both Supabase's and RDS' migrating roles are; elsewhere the age may be null.
+create function annals.oldest_transaction(out pid int, out age_seconds bigint, out xid_age int)
+language sql stable security definer set search_path = '' as $$
+    select a.pid, extract(epoch from clock_timestamp() - a.xact_start)::bigint, age(a.backend_xid)
+      from pg_stat_activity a
+     where a.backend_xid is not null and a.pid <> pg_backend_pid()
+     order by age(a.backend_xid) desc
+     limit 1
+$$;
+comment on function annals.oldest_transaction() is 'The transaction that has held an xid the longest; readers of the feed wait for it.';
+grant execute on function annals.oldest_transaction() to authenticated, annals_projector;
+
+-- Writing read models. Each takes columns of many rows, so that one call serves many streams.
+
+create function annals.write_entities(
+    tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], versions int[], started_bys text[],
+    deleted_ats timestamptz[], created_ats timestamptz[], updated_ats timestamptz[], states jsonb[]
+) returns void language plpgsql set search_path = '' as $$
+declare
+    written bigint;
+begin
+    insert into annals.entities as t (tenant_id, aggregate_type, aggregate_id, version, started_by, deleted_at, created_at, updated_at, state)
+    select u.tenant_id, u.aggregate_type, u.aggregate_id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, u.state
+      from unnest(tenant_ids, aggregate_types, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+           as u (tenant_id, aggregate_type, aggregate_id, version, started_by, deleted_at, created_at, updated_at, state)
+     order by u.tenant_id, u.aggregate_type, u.aggregate_id
+    on conflict on constraint entities_pkey do update
+        set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, state = excluded.state
+        where t.version < excluded.version;
+    get diagnostics written = row_count;
+    if written <> cardinality(tenant_ids) then
+        raise exception 'another projector was here first' using errcode = 'serialization_failure';
+    end if;
+end
+$$;
+comment on function annals.write_entities(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) is
+    'Moves entities forward; fails with serialization_failure, for a fresh read and a retry, where another projector has done so.';
+
+create function annals.advance_heads(tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], from_versions int[], to_versions int[])
+returns void language plpgsql set search_path = '' as $$
+declare
+    moved bigint;
+begin
+    -- Lock in the order in which appends lock, then update: an update's own order is the planner's choice.
+    perform from annals.heads h
+       join unnest(tenant_ids, aggregate_types, aggregate_ids) as u (tenant_id, aggregate_type, aggregate_id)
+         on h.tenant_id = u.tenant_id and h.aggregate_type = u.aggregate_type and h.aggregate_id = u.aggregate_id
+      order by h.tenant_id, h.aggregate_type, h.aggregate_id
+        for no key update of h;
+    update annals.heads h
+       set projected_version = u.to_version
+      from unnest(tenant_ids, aggregate_types, aggregate_ids, from_versions, to_versions)
+           as u (tenant_id, aggregate_type, aggregate_id, from_version, to_version)
+     where h.tenant_id = u.tenant_id and h.aggregate_type = u.aggregate_type and h.aggregate_id = u.aggregate_id
+       and h.projected_version = u.from_version;
+    get diagnostics moved = row_count;
+    if moved <> cardinality(tenant_ids) then
+        raise exception 'another projector was here first' using errcode = 'serialization_failure';
+    end if;
+    delete from annals.parked_streams p
+     using unnest(tenant_ids, aggregate_types, aggregate_ids, to_versions)
+           as u (tenant_id, aggregate_type, aggregate_id, to_version)
+     where p.tenant_id = u.tenant_id and p.aggregate_type = u.aggregate_type and p.aggregate_id = u.aggregate_id
+       and p.aggregate_version <= u.to_version;
+end
+$$;
+comment on function annals.advance_heads(uuid[], text[], text[], int[], int[]) is
+    'Records progress and lets go of streams that were parked and have moved; last in its transaction, because appends wait for the heads'' locks; fails like annals.write_entities.';
+
+-- Whole numbers go through numeric: JSON Schema calls 100.0 an integer, and so does this, while 100.5 fails in the cast.
+create function annals.module_columns(
+    table_name regclass, standard name[], out names text, out sources text, out updates text
+) language sql stable set search_path = '' as $$
+    select coalesce(string_agg(format(', %I', a.attname), '' order by a.attnum), ''),
+           coalesce(string_agg(case when a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+                                    then format(', trim_scale((u.source ->> %1$L)::numeric)::text::%2$s', a.attname, a.atttypid::regtype)
+                                    else format(', s.%I', a.attname) end, '' order by a.attnum), ''),
+           coalesce(string_agg(format(', %1$I = excluded.%1$I', a.attname), '' order by a.attnum), '')
+      from pg_attribute a
+     where a.attrelid = table_name and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname <> all (standard)
+$$;
+comment on function annals.module_columns(regclass, name[]) is
+    'The columns of a state table that are filled from JSON by name, as three pieces of SQL: names, where each comes from, and the update.';
+
+create function annals.without_integers(table_name regclass) returns text[] language sql stable set search_path = '' as $$
+    select coalesce(array_agg(a.attname::text), '{}')
+      from pg_attribute a
+     where a.attrelid = table_name and a.attnum > 0 and not a.attisdropped
+       and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+$$;
+comment on function annals.without_integers(regclass) is 'Columns that annals.module_columns reads by itself, and that jsonb_populate_record must not.';
+
+create function annals.write_states(
+    table_name regclass, tenant_ids uuid[], ids text[], versions int[], started_bys text[], deleted_ats timestamptz[],
+    created_ats timestamptz[], updated_ats timestamptz[], states jsonb[]
+) returns void language plpgsql set search_path = '' as $$
+declare
+    standard constant name[] := '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at}';
+    columns  record := annals.module_columns(table_name, standard);
+begin
+    execute format(
+        'insert into %1$s as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at%2$s)
+         select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at%3$s
+           from unnest($1, $2, $3, $4, $5, $6, $7, $8)
+                as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+          cross join lateral jsonb_populate_record(null::%1$s, u.source - $9) as s
+         on conflict (tenant_id, id) do update
+            set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at%4$s',
+        table_name, columns.names, columns.sources, columns.updates)
+    using tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states,
+          standard::text[] || annals.without_integers(table_name);
+end
+$$;
+comment on function annals.write_states(regclass, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) is
+    'Upserts rows of a module''s state table, its own columns taken from state by name.';
+
+create function annals.write_children(
+    table_name regclass, parent name, tenant_ids uuid[], parent_ids text[], ids text[], started_bys text[], children jsonb[]
+) returns void language plpgsql set search_path = '' as $$
+declare
+    standard constant name[] := array['tenant_id', parent, 'id', 'started_by'];
+    columns  record := annals.module_columns(table_name, standard);
+begin
+    execute format(
+        'insert into %1$s as t (tenant_id, %5$I, id, started_by%2$s)
+         select u.tenant_id, u.parent_id, u.id, u.started_by%3$s
+           from unnest($1, $2, $3, $4, $5) as u (tenant_id, parent_id, id, started_by, source)
+          cross join lateral jsonb_populate_record(null::%1$s, u.source - $6) as s
+         on conflict (tenant_id, %5$I, id) do update set started_by = excluded.started_by%4$s',
+        table_name, columns.names, columns.sources, columns.updates, parent)
+    using tenant_ids, parent_ids, ids, started_bys, children, standard::text[] || annals.without_integers(table_name);
+end
+$$;
+comment on function annals.write_children(regclass, name, uuid[], text[], text[], text[], jsonb[]) is
+    'Upserts rows of a child collection''s table, its own columns taken from the child by name.';
+
+create function annals.delete_children(table_name regclass, parent name, tenant_ids uuid[], parent_ids text[], ids text[])
+returns void language plpgsql set search_path = '' as $$
+begin
+    execute format(
+        'delete from %1$s t using unnest($1, $2, $3) as u (tenant_id, parent_id, id)
+          where t.tenant_id = u.tenant_id and t.%2$I = u.parent_id and t.id = u.id', table_name, parent)
+    using tenant_ids, parent_ids, ids;
+end
+$$;
+comment on function annals.delete_children(regclass, name, uuid[], text[], text[]) is 'Deletes rows of a child collection''s table.';
+
+grant execute on function
+    annals.write_entities(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
+    annals.advance_heads(uuid[], text[], text[], int[], int[]),
+    annals.module_columns(regclass, name[]),
+    annals.without_integers(regclass),
+    annals.write_states(regclass, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
+    annals.write_children(regclass, name, uuid[], text[], text[], text[], jsonb[]),
+    annals.delete_children(regclass, name, uuid[], text[], text[])
+to annals_projector;
+
+-- Retrying or skipping a parked event is itself an event. The projector carries it out when it projects it.
+select annals.declare_event_type(
+    'projection.retried', '"none"', '{staff,service}', 'Staff asked for a parked event to be applied again.',
+    '{"type": "object", "required": ["event_id"], "additionalProperties": false,
+      "properties": {"event_id": {"type": "string", "format": "uuid"}, "reason": {"type": "string", "minLength": 1, "maxLength": 1000}}}',
+    '{"event_id": "018f8a2e-0000-7000-8000-000000000001", "reason": "the constraint was mended"}');
+select annals.declare_event_type(
+    'projection.skipped', '"none"', '{staff,service}', 'Staff decided that a parked event stays out of state.',
+    '{"type": "object", "required": ["event_id", "reason"], "additionalProperties": false,
+      "properties": {"event_id": {"type": "string", "format": "uuid"}, "reason": {"type": "string", "minLength": 1, "maxLength": 1000}}}',
+    '{"event_id": "018f8a2e-0000-7000-8000-000000000001", "reason": "posted by mistake, compensated by hand"}');

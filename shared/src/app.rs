@@ -1,0 +1,44 @@
+//! What a function's requests share: made once per process, cheap to clone.
+
+use std::sync::Arc;
+
+use crate::auth::{AuthConfigError, Verifier};
+use crate::config::Config;
+use crate::queue::Queue;
+use crate::store::{ConnectError, Store};
+
+/// The parts that handlers work with.
+#[derive(Clone)]
+pub struct App {
+    /// The log and what is derived from it.
+    pub store: Store,
+    /// Who is calling.
+    pub verifier: Arc<Verifier>,
+    /// Where the projector is woken.
+    pub queue: Queue,
+}
+
+/// A function that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database's address is unusable.
+    #[error("the database is not usable")]
+    Database(#[from] ConnectError),
+    /// The keys are unusable.
+    #[error("the token keys are not usable")]
+    Auth(#[from] AuthConfigError),
+}
+
+impl App {
+    /// The app of a deployed function.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used.
+    pub async fn new(config: Config) -> Result<Self, StartError> {
+        Ok(Self {
+            store: Store::new(&config.database)?,
+            verifier: Arc::new(Verifier::new(&config.auth)?),
+            queue: Queue::from_url(config.wake_queue_url).await,
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! Who is calling: bearer tokens, verified in the function because an HTTP API's own authorizer knows RSA only.
+//!
+//! The algorithm belongs to the key, never to the token: a token's header only chooses among keys, and a key accepts its own
+//! algorithm alone. Claims follow Supabase; `user_metadata`, which its owner can write, is not even read.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::Deserialize;
+use tokio::sync::RwLock;
+use uuid::Uuid;
+
+use crate::config::AuthConfig;
+use crate::domain::{Caller, Role, TenantId};
+
+/// A key set is fetched again for an unknown key, at most this often: a flood of made-up key ids must not become a flood of
+/// requests to the key server.
+const REFETCH_AFTER: Duration = Duration::from_secs(60);
+/// A key set is used this long before it is fetched anew, so that a withdrawn key is forgotten.
+const KEYS_LIVE: Duration = Duration::from_secs(600);
+/// Clocks may differ by this many seconds.
+const LEEWAY_SECONDS: u64 = 30;
+
+/// Why a token names no caller.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The token is not acceptable; the text says why, for logs only.
+    #[error("the token is not acceptable: {0}")]
+    Refused(&'static str),
+    /// The token could not be checked.
+    #[error("the key set cannot be fetched")]
+    KeysUnavailable(#[source] reqwest::Error),
+}
+
+/// A configuration that verifies nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthConfigError {
+    /// The static key set is no key set.
+    #[error("JWT_JWKS is not a JSON Web Key Set")]
+    KeySet(#[source] serde_json::Error),
+    /// The HTTP client could not be made.
+    #[error("no client to fetch keys with")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Verifies tokens.
+pub struct Verifier {
+    secret: Option<PinnedKey>,
+    fixed: HashMap<String, PinnedKey>,
+    remote: Option<RemoteKeys>,
+    audience: String,
+    issuer: Option<String>,
+}
+
+/// A key with the one algorithm that it accepts.
+#[derive(Clone)]
+struct PinnedKey {
+    key: DecodingKey,
+    algorithm: Algorithm,
+}
+
+struct RemoteKeys {
+    url: String,
+    client: reqwest::Client,
+    fetched: RwLock<FetchedKeys>,
+}
+
+#[derive(Default)]
+struct FetchedKeys {
+    keys: HashMap<String, PinnedKey>,
+    at: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: Uuid,
+    role: String,
+    #[serde(default)]
+    app_metadata: AppMetadata,
+}
+
+#[derive(Deserialize, Default)]
+struct AppMetadata {
+    role: Option<String>,
+    tenant_id: Option<Uuid>,
+    name: Option<String>,
+}
+
+impl Verifier {
+    /// A verifier for the configured keys.
+    ///
+    /// # Errors
+    /// A static key set that is none.
+    pub fn new(config: &AuthConfig) -> Result<Self, AuthConfigError> {
+        let fixed = match &config.jwks {
+            None => HashMap::new(),
+            Some(text) => pin_all(&serde_json::from_str(text).map_err(AuthConfigError::KeySet)?),
+        };
+        let remote = match &config.jwks_url {
+            None => None,
+            Some(url) => Some(RemoteKeys {
+                url: url.clone(),
+                client: reqwest::Client::builder()
+                    .timeout(Duration::from_secs(5))
+                    .build()
+                    .map_err(AuthConfigError::Client)?,
+                fetched: RwLock::default(),
+            }),
+        };
+        let secret = config.secret.as_ref().map(|secret| PinnedKey {
+            key: DecodingKey::from_secret(secret.as_bytes()),
+            algorithm: Algorithm::HS256,
+        });
+        Ok(Self {
+            secret,
+            fixed,
+            remote,
+            audience: config.audience.clone(),
+            issuer: config.issuer.clone(),
+        })
+    }
+
+    /// The caller that a token stands for.
+    ///
+    /// # Errors
+    /// [`AuthError`]; nothing about the reason belongs in an answer.
+    pub async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
+        let header = decode_header(token).map_err(|_| AuthError::Refused("its header is unreadable"))?;
+        let pinned = match &header.kid {
+            Some(kid) => self.key_named(kid).await?,
+            None => None,
+        };
+        // A secret has no id: Supabase's HS256 tokens may carry one all the same.
+        let pinned = pinned
+            .or_else(|| self.secret.clone().filter(|secret| secret.algorithm == header.alg))
+            .ok_or(AuthError::Refused("its key is unknown"))?;
+        let claims = self.decode(token, &pinned)?;
+        caller_of(claims)
+    }
+
+    fn decode(&self, token: &str, pinned: &PinnedKey) -> Result<Claims, AuthError> {
+        let mut validation = Validation::new(pinned.algorithm);
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        validation.set_audience(&[&self.audience]);
+        validation.set_required_spec_claims(&["exp", "aud", "sub"]);
+        if let Some(issuer) = &self.issuer {
+            validation.set_issuer(&[issuer]);
+            validation.set_required_spec_claims(&["exp", "aud", "sub", "iss"]);
+        }
+        decode::<Claims>(token, &pinned.key, &validation)
+            .map(|token| token.claims)
+            .map_err(|_| AuthError::Refused("its signature or claims do not hold"))
+    }
+
+    async fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
+        if let Some(key) = self.fixed.get(kid) {
+            return Ok(Some(key.clone()));
+        }
+        match &self.remote {
+            None => Ok(None),
+            Some(remote) => remote.key_named(kid).await,
+        }
+    }
+}
+
+impl RemoteKeys {
+    async fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
+        {
+            let fetched = self.fetched.read().await;
+            let age = fetched.at.map(|at| at.elapsed());
+            match fetched.keys.get(kid) {
+                Some(key) if age.is_some_and(|age| age < KEYS_LIVE) => return Ok(Some(key.clone())),
+                None if age.is_some_and(|age| age < REFETCH_AFTER) => return Ok(None),
+                _ => {}
+            }
+        }
+        let mut fetched = self.fetched.write().await;
+        if fetched.at.is_none_or(|at| at.elapsed() >= REFETCH_AFTER) {
+            let response = self
+                .client
+                .get(&self.url)
+                .send()
+                .await
+                .map_err(AuthError::KeysUnavailable)?;
+            let set: JwkSet = response.json().await.map_err(AuthError::KeysUnavailable)?;
+            *fetched = FetchedKeys {
+                keys: pin_all(&set),
+                at: Some(Instant::now()),
+            };
+        }
+        Ok(fetched.keys.get(kid).cloned())
+    }
+}
+
+/// The usable keys of a set. Symmetric ones are left out: a public set must not hold a secret.
+fn pin_all(set: &JwkSet) -> HashMap<String, PinnedKey> {
+    set.keys
+        .iter()
+        .filter_map(|jwk| Some((jwk.common.key_id.clone()?, pin(jwk)?)))
+        .collect()
+}
+
+fn pin(jwk: &Jwk) -> Option<PinnedKey> {
+    let algorithm: Algorithm = jwk.common.key_algorithm?.to_string().parse().ok()?;
+    if !matches!(algorithm, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {
+        return None;
+    }
+    Some(PinnedKey {
+        key: DecodingKey::from_jwk(jwk).ok()?,
+        algorithm,
+    })
+}
+
+fn caller_of(claims: Claims) -> Result<Caller, AuthError> {
+    if claims.role != "authenticated" {
+        return Err(AuthError::Refused("its database role is not authenticated"));
+    }
+    let role = match claims.app_metadata.role.as_deref() {
+        None => Role::User,
+        Some(name) => Role::from_name(name).ok_or(AuthError::Refused("its role is unknown"))?,
+    };
+    let tenant_id = claims.app_metadata.tenant_id.map_or(TenantId::DEFAULT, TenantId::from);
+    Caller::new(tenant_id, role, claims.sub, claims.app_metadata.name)
+        .map_err(|_| AuthError::Refused("an agent or service must have a name"))
+}

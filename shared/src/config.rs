@@ -1,0 +1,106 @@
+//! Configuration: environment variables, read once at start, every name in one place.
+
+use std::env;
+
+/// Everything that a function needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the log is.
+    pub database: DatabaseConfig,
+    /// How tokens are verified.
+    pub auth: AuthConfig,
+    /// `WAKE_QUEUE_URL`: the SQS queue between writing and projecting.
+    pub wake_queue_url: Option<String>,
+}
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// `DATABASE_URL`.
+    pub url: String,
+    /// `DATABASE_POOL_SIZE`: connections at most. A function serves one request at a time and needs one.
+    pub pool_size: usize,
+}
+
+/// How tokens are verified. At least one of secret, key set and key set address must be there.
+#[derive(Debug, Clone, Default)]
+pub struct AuthConfig {
+    /// `JWT_SECRET`: shared secret of HS256 tokens.
+    pub secret: Option<String>,
+    /// `JWT_JWKS`: a key set as JSON, for functions without a way out.
+    pub jwks: Option<String>,
+    /// `JWT_JWKS_URL`: where the key set is fetched, and fetched again when a key is unknown.
+    pub jwks_url: Option<String>,
+    /// `JWT_AUDIENCE`: the `aud` that tokens must carry; `authenticated` by default.
+    pub audience: String,
+    /// `JWT_ISSUER`: the `iss` that tokens must carry; any, when unset.
+    pub issuer: Option<String>,
+}
+
+/// A variable that is missing or unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not set.
+    #[error("{0} is not set")]
+    Missing(&'static str),
+    /// Set to something that cannot be used.
+    #[error("{0} is not {1}")]
+    Invalid(&'static str, &'static str),
+}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// A variable that is missing or unusable.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let auth = AuthConfig::from_env();
+        if auth.secret.is_none() && auth.jwks.is_none() && auth.jwks_url.is_none() {
+            return Err(ConfigError::Missing("JWT_SECRET, JWT_JWKS or JWT_JWKS_URL"));
+        }
+        Ok(Self {
+            database: DatabaseConfig::from_env()?,
+            auth,
+            wake_queue_url: variable("WAKE_QUEUE_URL"),
+        })
+    }
+}
+
+impl DatabaseConfig {
+    /// Reads `DATABASE_URL` and `DATABASE_POOL_SIZE`.
+    ///
+    /// # Errors
+    /// No address, or a size that is no positive number.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let pool_size = match variable("DATABASE_POOL_SIZE") {
+            None => 1,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or(ConfigError::Invalid("DATABASE_POOL_SIZE", "a positive number"))?,
+        };
+        Ok(Self {
+            url: variable("DATABASE_URL").ok_or(ConfigError::Missing("DATABASE_URL"))?,
+            pool_size,
+        })
+    }
+}
+
+impl AuthConfig {
+    /// Reads the `JWT_…` variables.
+    pub fn from_env() -> Self {
+        Self {
+            secret: variable("JWT_SECRET"),
+            jwks: variable("JWT_JWKS"),
+            jwks_url: variable("JWT_JWKS_URL"),
+            audience: variable("JWT_AUDIENCE").unwrap_or_else(|| "authenticated".to_owned()),
+            issuer: variable("JWT_ISSUER"),
+        }
+    }
+}
+
+/// An empty variable counts as unset: templates cannot leave one out.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,153 @@
+//! Who acts, and who asks.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::ids::{TenantId, Text, TextFault};
+
+/// Who an event says has acted: `user:{uuid}`, `agent:{name}`, `service:{name}` or `system`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Actor(Text<100>);
+
+impl Actor {
+    /// The actor as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl TryFrom<String> for Actor {
+    type Error = TextFault;
+
+    fn try_from(text: String) -> Result<Self, TextFault> {
+        let text = Text::try_from(text)?;
+        let named = ["user:", "agent:", "service:"]
+            .iter()
+            .any(|kind| text.as_str().strip_prefix(kind).is_some_and(|name| !name.is_empty()));
+        if named || text.as_str() == "system" {
+            Ok(Self(text))
+        } else {
+            Err(TextFault::Form("user:…, agent:…, service:… or system"))
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a token's bearer is, and thereby may do (DESIGN §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A plain user: sees its own, posts what the catalog lets users post.
+    User,
+    /// Staff: sees and posts everything of its tenant.
+    Staff,
+    /// An AI agent: sees its own, posts what the catalog lets agents post.
+    Agent,
+    /// A system: as staff, and may name another actor.
+    Service,
+}
+
+impl Role {
+    /// The role's name in tokens and in the catalog.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Staff => "staff",
+            Self::Agent => "agent",
+            Self::Service => "service",
+        }
+    }
+
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::User, Self::Staff, Self::Agent, Self::Service]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+    }
+
+    /// Whether it reads the whole tenant; others read their own events and the streams that they started.
+    pub fn sees_tenant(self) -> bool {
+        matches!(self, Self::Staff | Self::Service)
+    }
+}
+
+/// The bearer of a verified token. Made by [`crate::auth`] alone, so that whoever holds one need not ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    tenant_id: TenantId,
+    role: Role,
+    subject: Uuid,
+    actor: Actor,
+    name: Option<String>,
+}
+
+/// Claims that name no caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the token of an agent or service must carry its name")]
+pub struct NamelessCaller;
+
+impl Caller {
+    /// The caller that verified claims speak of.
+    ///
+    /// # Errors
+    /// An agent or service without a usable name.
+    pub fn new(tenant_id: TenantId, role: Role, subject: Uuid, name: Option<String>) -> Result<Self, NamelessCaller> {
+        let actor = match (role, &name) {
+            (Role::User | Role::Staff, _) => format!("user:{subject}"),
+            (Role::Agent | Role::Service, Some(name)) if !name.is_empty() => format!("{}:{name}", role.as_str()),
+            (Role::Agent | Role::Service, _) => return Err(NamelessCaller),
+        };
+        let actor = Actor::try_from(actor).map_err(|_| NamelessCaller)?;
+        Ok(Self {
+            tenant_id,
+            role,
+            subject,
+            actor,
+            name,
+        })
+    }
+
+    /// Tenant that the caller belongs to.
+    pub fn tenant_id(&self) -> TenantId {
+        self.tenant_id
+    }
+
+    /// The tenant's uuid, for the driver.
+    pub fn tenant_uuid(&self) -> &Uuid {
+        self.tenant_id.as_uuid()
+    }
+
+    /// What the caller is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The caller as events name it.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The person behind the token; none for agents and services.
+    pub fn user_id(&self) -> Option<Uuid> {
+        matches!(self.role, Role::User | Role::Staff).then_some(self.subject)
+    }
+
+    /// The claims as the database's policies read them: rebuilt from what was verified, so that nothing else of a token,
+    /// `user_metadata` least of all, ever reaches a policy.
+    pub fn database_claims(&self) -> Value {
+        json!({
+            "sub": self.subject,
+            "role": "authenticated",
+            "app_metadata": {"role": self.role, "tenant_id": self.tenant_id, "name": self.name},
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! The catalog as a function holds it: every event type that a tenant may use, its schemas compiled when first needed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Map, Value, json};
+
+use super::actor::Role;
+use super::effect::Effect;
+use super::event::FieldFault;
+use super::ids::{AggregateType, EventType, SchemaVersion, TenantId};
+use super::time::Timestamp;
+
+/// An event type with all its versions.
+#[derive(Debug)]
+pub struct EventKind {
+    /// Tenant that registered it; none: built in.
+    pub tenant_id: Option<TenantId>,
+    /// Its name.
+    pub event_type: EventType,
+    /// Whose streams hold it.
+    pub aggregate_type: AggregateType,
+    /// The version of an event that names none.
+    pub current_version: SchemaVersion,
+    /// One sentence for people.
+    pub description: String,
+    /// What it does to state.
+    pub effect: Effect,
+    /// Roles that may post it.
+    pub posters: Vec<Role>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// Schema and example of each version.
+    pub versions: BTreeMap<String, EventSchema>,
+}
+
+impl EventKind {
+    /// The type as the API answers with it.
+    pub fn to_json(&self) -> Value {
+        let versions: Vec<Value> = self
+            .versions
+            .iter()
+            .map(|(version, data)| json!({"version": version, "schema": data.schema, "example": data.example}))
+            .collect();
+        let current = self.versions.get(self.current_version.as_str());
+        json!({
+            "event_type": self.event_type,
+            "aggregate_type": self.aggregate_type,
+            "description": self.description,
+            "version": self.current_version,
+            "schema": current.map(|data| &data.schema),
+            "example": current.map(|data| &data.example),
+            "effect": self.effect,
+            "posters": self.posters,
+            "built_in": self.tenant_id.is_none(),
+            "created_at": self.created_at,
+            "versions": versions,
+        })
+    }
+}
+
+/// One version of an event type's data.
+#[derive(Debug)]
+pub struct EventSchema {
+    /// The JSON Schema, draft 2020-12.
+    pub schema: Value,
+    /// Data that it accepts.
+    pub example: Value,
+    compiled: OnceLock<Result<jsonschema::Validator, String>>,
+}
+
+impl EventSchema {
+    /// A schema as the catalog stores it.
+    pub fn new(schema: Value, example: Value) -> Self {
+        Self {
+            schema,
+            example,
+            compiled: OnceLock::new(),
+        }
+    }
+
+    /// Checks data against the schema.
+    ///
+    /// # Errors
+    /// Each place that the schema refuses, at most [`MAX_FAULTS`]; or that the schema itself cannot be used.
+    pub fn check(&self, data: &Map<String, Value>) -> Result<(), Vec<FieldFault>> {
+        let compiled = self.compiled.get_or_init(|| compile(&self.schema));
+        let validator = compiled.as_ref().map_err(|e| {
+            vec![FieldFault::new(
+                "",
+                "unusable_schema",
+                format!("the catalog's schema cannot be used: {e}"),
+            )]
+        })?;
+        let data = Value::Object(data.clone());
+        if validator.is_valid(&data) {
+            return Ok(());
+        }
+        Err(validator
+            .iter_errors(&data)
+            .take(MAX_FAULTS)
+            .map(|e| FieldFault::new(e.instance_path().to_string(), "schema_violation", e.to_string()))
+            .collect())
+    }
+}
+
+/// A refusal names at most this many places.
+pub const MAX_FAULTS: usize = 50;
+
+/// Compiles a schema; formats are asserted, and references lead nowhere outside of it.
+///
+/// # Errors
+/// Why it is no usable JSON Schema.
+pub fn compile(schema: &Value) -> Result<jsonschema::Validator, String> {
+    jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .should_validate_formats(true)
+        .build(schema)
+        .map_err(|e| e.to_string())
+}
+
+/// All event types that were registered when `revision` was current.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    revision: i64,
+    kinds: HashMap<String, Vec<Arc<EventKind>>>,
+}
+
+impl Catalog {
+    /// A catalog of these types.
+    pub fn new(revision: i64, all: Vec<EventKind>) -> Self {
+        let mut kinds: HashMap<String, Vec<Arc<EventKind>>> = HashMap::new();
+        for kind in all {
+            kinds
+                .entry(kind.event_type.as_str().to_owned())
+                .or_default()
+                .push(Arc::new(kind));
+        }
+        Self { revision, kinds }
+    }
+
+    /// The database's count of catalog changes when this was read.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The type as the tenant knows it: its own registration goes before the built-in one.
+    pub fn find(&self, tenant_id: TenantId, event_type: &str) -> Option<&Arc<EventKind>> {
+        let same_name = self.kinds.get(event_type)?;
+        let own = same_name.iter().find(|kind| kind.tenant_id == Some(tenant_id));
+        own.or_else(|| same_name.iter().find(|kind| kind.tenant_id.is_none()))
+    }
+
+    /// Every type that the tenant knows, by name.
+    pub fn list(&self, tenant_id: TenantId) -> Vec<&Arc<EventKind>> {
+        let mut found: Vec<_> = self
+            .kinds
+            .keys()
+            .filter_map(|name| self.find(tenant_id, name))
+            .collect();
+        found.sort_by(|a, b| a.event_type.cmp(&b.event_type));
+        found
+    }
+
+    /// Whether any type of the tenant belongs to such aggregates.
+    pub fn knows_aggregate(&self, tenant_id: TenantId, aggregate_type: &str) -> bool {
+        self.list(tenant_id)
+            .iter()
+            .any(|kind| kind.aggregate_type.as_str() == aggregate_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_assert_formats_and_name_places() {
+        let schema = EventSchema::new(
+            json!({"type": "object", "required": ["email"], "properties": {"email": {"type": "string", "format": "email"}}}),
+            json!({}),
+        );
+        let check = |data: Value| schema.check(data.as_object().expect("an object"));
+        assert!(check(json!({"email": "a@example.com"})).is_ok());
+        let faults = check(json!({"email": "nobody"})).expect_err("not an address");
+        assert_eq!(faults[0].pointer, "/email");
+        assert!(check(json!({})).is_err());
+    }
+
+    #[test]
+    fn schemas_compare_large_numbers_exactly() {
+        let schema = EventSchema::new(
+            json!({"properties": {"n": {"maximum": 12345678901234567890.5}}}),
+            json!({}),
+        );
+        let check = |text: &str| {
+            let data = crate::domain::json::parse(text.as_bytes()).expect("JSON");
+            schema.check(data.as_object().expect("an object")).is_ok()
+        };
+        assert!(check(r#"{"n": 12345678901234567890}"#));
+        assert!(!check(r#"{"n": 12345678901234567899}"#));
+    }
+}

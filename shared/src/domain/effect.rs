@@ -1,0 +1,92 @@
+//! Effects: how the catalog says an event changes its aggregate's state. Total, and without code.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What an event does to state. Its JSON is the catalog's: `"merge"`, `{"add_child": "gst"}`, `{"set": {"price": "/new_price"}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// State becomes data.
+    Create,
+    /// Data's top-level fields replace state's.
+    Merge,
+    /// `data.changes`: each field becomes its `new`.
+    Changes,
+    /// The entity is marked as deleted; its state stays.
+    Delete,
+    /// Data joins the named collection, in place of a child with the same `id`.
+    AddChild(String),
+    /// Data's fields replace those of the child with its `id`; an unknown child is a new one.
+    UpdateChild(String),
+    /// The child with data's `id` leaves the collection.
+    RemoveChild(String),
+    /// Each named field takes its value; one whose pointer leads nowhere stays as it is.
+    Set(BTreeMap<String, FieldSource>),
+    /// Nothing.
+    None,
+}
+
+/// Where a field's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FieldSource {
+    /// A JSON pointer into data.
+    Pointer(String),
+    /// Always the same value: `{"const": "approved"}`.
+    Constant {
+        /// The value.
+        #[serde(rename = "const")]
+        value: Value,
+    },
+}
+
+impl Effect {
+    /// Reads an effect as the catalog writes it.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn from_json(json: &Value) -> Result<Self, String> {
+        let effect: Self = serde_json::from_str(&json.to_string()).map_err(|e| e.to_string())?;
+        if let Self::Set(fields) = &effect {
+            for source in fields.values() {
+                if let FieldSource::Pointer(pointer) = source
+                    && !(pointer.is_empty() || pointer.starts_with('/'))
+                {
+                    return Err(format!("{pointer} is not a JSON pointer"));
+                }
+            }
+        }
+        Ok(effect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn effects_read_as_they_are_written() {
+        for json in [
+            json!("create"),
+            json!("none"),
+            json!({"add_child": "gst"}),
+            json!({"set": {"base_price": "/new_price", "status": {"const": "approved"}}}),
+        ] {
+            let effect = Effect::from_json(&json);
+            assert_eq!(effect.map(|e| json!(e)), Ok(json));
+        }
+        for bad in [
+            json!("explode"),
+            json!({"set": {"a": "no-pointer"}}),
+            json!({"add_child": 1}),
+            json!(null),
+        ] {
+            assert!(Effect::from_json(&bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Events: as a client asks for one ([`NewEvent`]) and as the log holds it ([`Event`]).
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::actor::Actor;
+use super::ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId, Text, TextFault};
+use super::time::Timestamp;
+
+/// Most bytes of `data` as JSON text.
+pub const MAX_DATA_BYTES: usize = 256 * 1024;
+/// Most bytes of `metadata` as JSON text.
+pub const MAX_METADATA_BYTES: usize = 16 * 1024;
+/// Most events in one atomic batch.
+pub const MAX_BATCH: usize = 500;
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldFault {
+    /// JSON pointer to the field.
+    pub pointer: String,
+    /// Stable code.
+    pub code: &'static str,
+    /// For people.
+    pub detail: String,
+}
+
+impl FieldFault {
+    /// A fault at a JSON pointer.
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// An event that somebody wants appended. What the server decides (tenant, versions, numbers, recorded time) is not here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// Made before the append, so that a lost acknowledgement can be settled.
+    pub id: EventId,
+    /// What happened.
+    pub event_type: EventType,
+    /// Kind of the aggregate.
+    pub aggregate_type: AggregateType,
+    /// The aggregate.
+    pub aggregate_id: AggregateId,
+    /// Version of the schema that data follows; none: the catalog's current one.
+    pub version: Option<SchemaVersion>,
+    /// The fact.
+    pub data: Map<String, Value>,
+    /// Context, as the client gave it.
+    pub metadata: Map<String, Value>,
+    /// Who acted; none: the token's actor.
+    pub created_by: Option<Actor>,
+    /// The person; none: the token's.
+    pub user_id: Option<Uuid>,
+    /// Where it came from; none: `api`.
+    pub source: Option<Text<100>>,
+    /// When it happened; none: when it is recorded.
+    pub timestamp: Option<Timestamp>,
+    /// Groups the events of one flow.
+    pub correlation_id: Option<Text<128>>,
+    /// The event that caused it.
+    pub causation_id: Option<Uuid>,
+    /// The command that it answers.
+    pub command_id: Option<Text<128>>,
+    /// Makes a retry return the original.
+    pub idempotency_key: Option<Text<255>>,
+    /// Version that the stream must be at; 0: it must not exist.
+    pub expected_version: Option<i32>,
+}
+
+impl NewEvent {
+    /// An event with nothing but what every event needs; for events that Annals itself posts.
+    pub fn plain(
+        event_type: EventType,
+        aggregate_type: AggregateType,
+        aggregate_id: AggregateId,
+        data: Map<String, Value>,
+    ) -> Self {
+        Self {
+            id: EventId::generate(),
+            event_type,
+            aggregate_type,
+            aggregate_id,
+            version: None,
+            data,
+            metadata: Map::new(),
+            created_by: None,
+            user_id: None,
+            source: None,
+            timestamp: None,
+            correlation_id: None,
+            causation_id: None,
+            command_id: None,
+            idempotency_key: None,
+            expected_version: None,
+        }
+    }
+
+    /// The stream that it goes to.
+    pub fn stream(&self, tenant_id: TenantId) -> StreamId {
+        StreamId {
+            tenant_id,
+            aggregate_type: self.aggregate_type.clone(),
+            aggregate_id: self.aggregate_id.clone(),
+        }
+    }
+
+    /// Reads an event from a request's JSON, together with the tenant it claims, if it claims one.
+    ///
+    /// # Errors
+    /// Every fault of every field, pointers below `at` (`""`, or `/events/3`).
+    pub fn from_json(json: Value, at: &str) -> Result<(Self, Option<TenantId>), Vec<FieldFault>> {
+        let Value::Object(members) = json else {
+            return Err(vec![FieldFault::new(at, "wrong_type", "an event is a JSON object")]);
+        };
+        let mut fields = Fields {
+            members,
+            at,
+            faults: Vec::new(),
+        };
+        let event_type = fields.required_text("event_type");
+        let aggregate_type = fields.required_text("aggregate_type");
+        let aggregate_id = fields.required_text("aggregate_id");
+        let data = fields.required_object("data", MAX_DATA_BYTES);
+        let metadata = fields.object("metadata", MAX_METADATA_BYTES);
+        let version = fields.text("version");
+        let created_by = fields.text("created_by");
+        let user_id = fields.uuid("user_id");
+        let tenant_id = fields.uuid("tenant_id").map(TenantId::from);
+        let source = fields.text("source");
+        let timestamp = fields.timestamp("timestamp");
+        let correlation_id = fields.text("correlation_id");
+        let causation_id = fields.uuid("causation_id");
+        let command_id = fields.text("command_id");
+        let idempotency_key = fields.text("idempotency_key");
+        let expected_version = fields.whole_number("expected_version");
+        let faults = fields.finish();
+        let (Some(event_type), Some(aggregate_type), Some(aggregate_id), Some(data), true) =
+            (event_type, aggregate_type, aggregate_id, data, faults.is_empty())
+        else {
+            return Err(faults);
+        };
+        let event = Self {
+            id: EventId::generate(),
+            event_type,
+            aggregate_type,
+            aggregate_id,
+            version,
+            data,
+            metadata: metadata.unwrap_or_default(),
+            created_by,
+            user_id,
+            source,
+            timestamp,
+            correlation_id,
+            causation_id,
+            command_id,
+            idempotency_key,
+            expected_version,
+        };
+        Ok((event, tenant_id))
+    }
+}
+
+/// Takes typed fields out of a JSON object and remembers what was wrong. `null` counts as absent.
+struct Fields<'a> {
+    members: Map<String, Value>,
+    at: &'a str,
+    faults: Vec<FieldFault>,
+}
+
+impl Fields<'_> {
+    fn fault(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+        self.faults
+            .push(FieldFault::new(format!("{}/{name}", self.at), code, detail));
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.members.remove(name).filter(|value| !value.is_null())
+    }
+
+    fn string(&mut self, name: &str) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => Some(text),
+            _ => {
+                self.fault(name, "wrong_type", "must be a string");
+                None
+            }
+        }
+    }
+
+    fn text<T: TryFrom<String, Error = TextFault>>(&mut self, name: &str) -> Option<T> {
+        let text = self.string(name)?;
+        T::try_from(text)
+            .map_err(|fault| self.fault(name, "invalid_value", fault.to_string()))
+            .ok()
+    }
+
+    fn required_text<T: TryFrom<String, Error = TextFault>>(&mut self, name: &str) -> Option<T> {
+        if !self.members.get(name).is_some_and(|value| !value.is_null()) {
+            self.fault(name, "required", "is required");
+        }
+        self.text(name)
+    }
+
+    fn uuid(&mut self, name: &str) -> Option<Uuid> {
+        let text = self.string(name)?;
+        Uuid::try_parse(&text)
+            .map_err(|_| self.fault(name, "invalid_value", "must be a uuid"))
+            .ok()
+    }
+
+    fn timestamp(&mut self, name: &str) -> Option<Timestamp> {
+        let text = self.string(name)?;
+        Timestamp::parse(&text)
+            .map_err(|fault| self.fault(name, "invalid_value", fault.to_string()))
+            .ok()
+    }
+
+    fn whole_number(&mut self, name: &str) -> Option<i32> {
+        let value = self.take(name)?;
+        let number = value
+            .as_i64()
+            .and_then(|n| i32::try_from(n).ok())
+            .filter(|n| (0..i32::MAX).contains(n));
+        if number.is_none() {
+            self.fault(name, "invalid_value", "must be a whole number from 0 to 2147483646");
+        }
+        number
+    }
+
+    fn object(&mut self, name: &str, max_bytes: usize) -> Option<Map<String, Value>> {
+        match self.take(name)? {
+            Value::Object(members) => {
+                if serde_json::to_vec(&members).is_ok_and(|text| text.len() > max_bytes) {
+                    self.fault(name, "too_large", format!("must be at most {max_bytes} bytes of JSON"));
+                    return None;
+                }
+                Some(members)
+            }
+            _ => {
+                self.fault(name, "wrong_type", "must be an object");
+                None
+            }
+        }
+    }
+
+    fn required_object(&mut self, name: &str, max_bytes: usize) -> Option<Map<String, Value>> {
+        if !self.members.get(name).is_some_and(|value| !value.is_null()) {
+            self.fault(name, "required", "is required");
+        }
+        self.object(name, max_bytes)
+    }
+
+    fn finish(mut self) -> Vec<FieldFault> {
+        for name in std::mem::take(&mut self.members).keys() {
+            self.fault(
+                &name.replace('~', "~0").replace('/', "~1"),
+                "unknown_field",
+                "is not a field of an event",
+            );
+        }
+        self.faults
+    }
+}
+
+/// An event as the log holds it and as the API answers with it.
+#[derive(Debug, Serialize)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// Position over all streams.
+    pub event_number: i64,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// What happened.
+    pub event_type: String,
+    /// Kind of the aggregate.
+    pub aggregate_type: String,
+    /// The aggregate.
+    pub aggregate_id: String,
+    /// Position in its stream.
+    pub aggregate_version: i32,
+    /// Version of the schema that data follows.
+    pub version: String,
+    /// The fact.
+    pub data: Box<RawValue>,
+    /// Context.
+    pub metadata: Box<RawValue>,
+    /// Who acted.
+    pub created_by: String,
+    /// The person.
+    pub user_id: Option<Uuid>,
+    /// Where it came from.
+    pub source: String,
+    /// Business time.
+    pub timestamp: Timestamp,
+    /// Recorded time.
+    pub created_at: Timestamp,
+    /// Groups the events of one flow.
+    pub correlation_id: Option<String>,
+    /// The command that it answers.
+    pub command_id: Option<String>,
+    /// The event that caused it.
+    pub causation_id: Option<Uuid>,
+    /// The client's key.
+    pub idempotency_key: Option<String>,
+    /// Whether read models hold it.
+    pub processed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn faults(json: Value) -> Vec<(String, &'static str)> {
+        NewEvent::from_json(json, "")
+            .map_or_else(|f| f.into_iter().map(|f| (f.pointer, f.code)).collect(), |_| Vec::new())
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let found = faults(
+            json!({"event_type": "Sale", "aggregate_id": "", "data": [], "expected_version": -1, "version": 1, "colour": "red"}),
+        );
+        let expected = [
+            ("/event_type", "invalid_value"),
+            ("/aggregate_type", "required"),
+            ("/aggregate_id", "invalid_value"),
+            ("/data", "wrong_type"),
+            ("/version", "wrong_type"),
+            ("/expected_version", "invalid_value"),
+            ("/colour", "unknown_field"),
+        ];
+        assert_eq!(found, expected.map(|(p, c)| (p.to_owned(), c)));
+    }
+
+    #[test]
+    fn null_is_the_same_as_absent() {
+        let event = json!({"event_type": "a.b", "aggregate_type": "a", "aggregate_id": "1", "data": {}, "user_id": null, "metadata": null});
+        assert_eq!(faults(event), []);
+    }
+}

@@ -1,0 +1,246 @@
+//! State is the fold of a stream's events: one pure function, which every reader and writer of state shares.
+//!
+//! Architecture invariant: projector, present state, time travel, snapshots and rebuild call [`Entity::apply`] and nothing
+//! else, so that they cannot differ. It is total: there is no event that cannot be folded, only rows that a state table
+//! refuses.
+
+use serde_json::{Map, Value};
+
+use super::effect::{Effect, FieldSource};
+use super::time::Timestamp;
+
+/// An aggregate as its events leave it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity {
+    /// Version of the last event folded in; 0 before the first.
+    pub version: i32,
+    /// Recorded time of the first event.
+    pub created_at: Timestamp,
+    /// Recorded time of the last event.
+    pub updated_at: Timestamp,
+    /// Recorded time of the event that deleted it.
+    pub deleted_at: Option<Timestamp>,
+    /// The state.
+    pub state: Map<String, Value>,
+}
+
+/// What the fold needs to know of an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Fact<'a> {
+    /// Its place in the stream.
+    pub version: i32,
+    /// Its recorded time.
+    pub created_at: Timestamp,
+    /// What the catalog says it does.
+    pub effect: &'a Effect,
+    /// Its data.
+    pub data: &'a Map<String, Value>,
+}
+
+impl Entity {
+    /// Nothing yet, for a stream whose first event was recorded at `created_at`.
+    pub fn before(created_at: Timestamp) -> Self {
+        Self {
+            version: 0,
+            created_at,
+            updated_at: created_at,
+            deleted_at: None,
+            state: Map::new(),
+        }
+    }
+
+    /// Folds the next event in.
+    pub fn apply(&mut self, fact: &Fact<'_>) {
+        self.version = fact.version;
+        self.updated_at = fact.created_at;
+        match fact.effect {
+            Effect::Create => {
+                self.state = fact.data.clone();
+                self.deleted_at = None;
+            }
+            Effect::Merge => self.state.extend(fact.data.clone()),
+            Effect::Changes => apply_changes(&mut self.state, fact.data),
+            Effect::Delete => self.deleted_at = Some(fact.created_at),
+            Effect::AddChild(collection) => add_child(&mut self.state, collection, fact.data),
+            Effect::UpdateChild(collection) => update_child(&mut self.state, collection, fact.data),
+            Effect::RemoveChild(collection) => remove_child(&mut self.state, collection, fact.data),
+            Effect::Set(fields) => {
+                for (field, source) in fields {
+                    set_field(&mut self.state, field, source, fact.data);
+                }
+            }
+            Effect::None => {}
+        }
+    }
+
+    /// Passes over an event that staff decided to leave out: the version moves, the state does not.
+    pub fn skip(&mut self, version: i32) {
+        self.version = version;
+    }
+}
+
+fn apply_changes(state: &mut Map<String, Value>, data: &Map<String, Value>) {
+    let Some(Value::Object(changes)) = data.get("changes") else {
+        return;
+    };
+    for (field, change) in changes {
+        if let Some(new) = change.get("new") {
+            state.insert(field.clone(), new.clone());
+        }
+    }
+}
+
+fn set_field(state: &mut Map<String, Value>, field: &str, source: &FieldSource, data: &Map<String, Value>) {
+    let value = match source {
+        FieldSource::Constant { value } => Some(value.clone()),
+        FieldSource::Pointer(pointer) => point(data, pointer),
+    };
+    if let Some(value) = value {
+        state.insert(field.to_owned(), value);
+    }
+}
+
+/// `Value::pointer`, for an object that is not wrapped in a `Value`.
+fn point(data: &Map<String, Value>, pointer: &str) -> Option<Value> {
+    let Some(path) = pointer.strip_prefix('/') else {
+        return pointer.is_empty().then(|| Value::Object(data.clone()));
+    };
+    let (first, rest) = path.find('/').map_or((path, ""), |slash| path.split_at(slash));
+    data.get(&first.replace("~1", "/").replace("~0", "~"))?
+        .pointer(rest)
+        .cloned()
+}
+
+fn add_child(state: &mut Map<String, Value>, collection: &str, data: &Map<String, Value>) {
+    let children = children_mut(state, collection);
+    match place_of(children, data) {
+        Some(place) => children[place] = Value::Object(data.clone()),
+        None => children.push(Value::Object(data.clone())),
+    }
+}
+
+fn update_child(state: &mut Map<String, Value>, collection: &str, data: &Map<String, Value>) {
+    let children = children_mut(state, collection);
+    match place_of(children, data).and_then(|place| children[place].as_object_mut()) {
+        Some(child) => child.extend(data.clone()),
+        None => children.push(Value::Object(data.clone())),
+    }
+}
+
+fn remove_child(state: &mut Map<String, Value>, collection: &str, data: &Map<String, Value>) {
+    let children = children_mut(state, collection);
+    if let Some(place) = place_of(children, data) {
+        children.remove(place);
+    }
+}
+
+/// The collection's children; what is no array is replaced by one, so that the fold stays total.
+fn children_mut<'a>(state: &'a mut Map<String, Value>, collection: &str) -> &'a mut Vec<Value> {
+    let slot = state
+        .entry(collection.to_owned())
+        .or_insert_with(|| Value::Array(Vec::new()));
+    if !slot.is_array() {
+        *slot = Value::Array(Vec::new());
+    }
+    match slot {
+        Value::Array(children) => children,
+        _ => unreachable!("the slot was made an array above"),
+    }
+}
+
+fn place_of(children: &[Value], data: &Map<String, Value>) -> Option<usize> {
+    let id = data.get("id")?;
+    children.iter().position(|child| child.get("id") == Some(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fold(steps: &[(Value, Value)]) -> Entity {
+        let mut entity = Entity::before(Timestamp::now());
+        for (place, (effect, data)) in steps.iter().enumerate() {
+            let effect = Effect::from_json(effect).expect("a valid effect");
+            let data = data.as_object().expect("data is an object");
+            let version = i32::try_from(place).expect("few steps") + 1;
+            entity.apply(&Fact {
+                version,
+                created_at: Timestamp::now(),
+                effect: &effect,
+                data,
+            });
+        }
+        entity
+    }
+
+    fn state(steps: &[(Value, Value)]) -> Value {
+        Value::Object(fold(steps).state)
+    }
+
+    #[test]
+    fn create_replaces_merge_adds_and_changes_take_the_new() {
+        let steps = [
+            (json!("create"), json!({"name": "A", "tags": [1]})),
+            (json!("merge"), json!({"tags": [2], "city": "B"})),
+            (
+                json!("changes"),
+                json!({"changes": {"name": {"old": "other", "new": "C"}, "city": {"old": "B"}}}),
+            ),
+        ];
+        assert_eq!(state(&steps), json!({"name": "C", "tags": [2], "city": "B"}));
+    }
+
+    #[test]
+    fn delete_marks_and_keeps_and_create_brings_back() {
+        let deleted = fold(&[(json!("create"), json!({"a": 1})), (json!("delete"), json!({}))]);
+        assert!(deleted.deleted_at.is_some());
+        assert_eq!(Value::Object(deleted.state), json!({"a": 1}));
+        let again = fold(&[(json!("delete"), json!({})), (json!("create"), json!({"a": 2}))]);
+        assert!(again.deleted_at.is_none());
+    }
+
+    #[test]
+    fn children_are_known_by_their_id() {
+        let steps = [
+            (json!({"add_child": "gst"}), json!({"id": "1", "no": "x"})),
+            (json!({"update_child": "gst"}), json!({"id": "2", "no": "y"})),
+            (json!({"update_child": "gst"}), json!({"id": "1", "city": "z"})),
+            (json!({"remove_child": "gst"}), json!({"id": "3"})),
+            (json!({"add_child": "gst"}), json!({"id": "2", "no": "w"})),
+        ];
+        assert_eq!(
+            state(&steps),
+            json!({"gst": [{"id": "1", "no": "x", "city": "z"}, {"id": "2", "no": "w"}]})
+        );
+        let removed = [
+            (json!({"add_child": "gst"}), json!({"id": 1})),
+            (json!({"remove_child": "gst"}), json!({"id": 1})),
+        ];
+        assert_eq!(state(&removed), json!({"gst": []}));
+    }
+
+    #[test]
+    fn set_follows_pointers_and_leaves_what_leads_nowhere() {
+        let effect = json!({"set": {"base_price": "/new_price", "deep": "/a/0/b~1c", "gone": "/nowhere", "status": {"const": "on"}}});
+        let data = json!({"new_price": 5, "a": [{"b/c": true}]});
+        assert_eq!(
+            state(&[(effect, data)]),
+            json!({"base_price": 5, "deep": true, "status": "on"})
+        );
+    }
+
+    #[test]
+    fn nothing_is_too_odd_to_fold() {
+        let steps = [
+            (json!("changes"), json!({"changes": 5})),
+            (json!("changes"), json!({})),
+            (json!("merge"), json!({"gst": "not a list"})),
+            (json!({"add_child": "gst"}), json!({"no": "id"})),
+            (json!({"update_child": "gst"}), json!({"no": "id either"})),
+            (json!({"remove_child": "gst"}), json!({})),
+        ];
+        assert_eq!(state(&steps), json!({"gst": [{"no": "id"}, {"no": "id either"}]}));
+    }
+}

@@ -1,0 +1,21 @@
+//! The words of the log as types, and what follows from them without any I/O.
+//!
+//! Text from outside becomes one of these types once, at the door; what holds a value of such a type need not check again.
+
+pub mod actor;
+pub mod catalog;
+pub mod effect;
+pub mod event;
+pub mod fold;
+pub mod ids;
+pub mod json;
+pub mod money;
+pub mod time;
+
+pub use actor::{Actor, Caller, Role};
+pub use catalog::{Catalog, EventKind};
+pub use effect::Effect;
+pub use event::{Event, NewEvent};
+pub use fold::{Entity, Fact};
+pub use ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId};
+pub use time::Timestamp;

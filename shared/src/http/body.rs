@@ -1,0 +1,61 @@
+//! Bodies of JSON, read strictly.
+
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::error::{ApiError, Problem};
+use crate::domain::event::FieldFault;
+use crate::domain::json;
+
+/// Most bytes of a request's body: Lambda takes 6 MB, and base64 takes a third of it.
+pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// A JSON body, as [`json::parse`] reads it.
+pub struct JsonBody(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            let detail = "send the body as application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).into());
+        }
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| too_large_or_cut(rejection.status()))?;
+        let value = json::parse(&bytes).map_err(|fault| {
+            let errors = vec![FieldFault::new(
+                fault.pointer.clone(),
+                fault.code,
+                fault.message.clone(),
+            )];
+            Problem::new(StatusCode::BAD_REQUEST, fault.code, fault.message).with_errors(errors)
+        })?;
+        Ok(Self(value))
+    }
+}
+
+/// The problem of a body that could not be read whole.
+fn too_large_or_cut(status: StatusCode) -> ApiError {
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = format!("a body has at most {MAX_BODY_BYTES} bytes");
+        return Problem::new(status, "body_too_large", detail).into();
+    }
+    ApiError::bad_request("body_unreadable", "the body could not be read to its end")
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}

@@ -1,0 +1,210 @@
+//! Errors of the API, and the one place where they become answers (RFC 9457).
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::layers::request_id;
+use crate::domain::event::FieldFault;
+use crate::intake::{Framing, IntakeError};
+use crate::store::{Refusal, StoreError};
+
+/// Seconds after which a client may try again what was refused for want of a database.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// What a handler can fail with.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The request is at fault (4xx): the problem says how.
+    Refused(Box<Problem>),
+    /// The database is away or busy: 503 with `Retry-After`.
+    Unavailable(StoreError),
+    /// We are at fault: 500, cause in the log only.
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A refusal, as the client reads it.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    code: String,
+    detail: String,
+    errors: Vec<FieldFault>,
+}
+
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: String,
+    #[serde(skip_serializing_if = "<[FieldFault]>::is_empty")]
+    errors: &'a [FieldFault],
+}
+
+impl Problem {
+    /// A problem with a stable code.
+    pub fn new(status: StatusCode, code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The same, with the fields at fault.
+    pub fn with_errors(mut self, errors: Vec<FieldFault>) -> Self {
+        self.errors = errors;
+        self
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+impl ApiError {
+    /// 400: the request cannot be understood.
+    pub fn bad_request(code: &str, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, code, detail).into()
+    }
+
+    /// 400: fields of the request cannot be understood.
+    pub fn malformed(errors: Vec<FieldFault>) -> Self {
+        let detail = errors.first().map_or_else(
+            || "the request is malformed".to_owned(),
+            |e| format!("{} {}", e.pointer, e.detail),
+        );
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
+            .with_errors(errors)
+            .into()
+    }
+
+    /// 403: the caller may not do this.
+    pub fn forbidden(code: &str, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, code, detail).into()
+    }
+
+    /// 404: there is no such thing, or none that the caller may see.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into()
+    }
+
+    /// 409: the present state does not allow it.
+    pub fn conflict(code: &str, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::CONFLICT, code, detail).into()
+    }
+
+    /// 422: understood, and refused.
+    pub fn unprocessable(code: &str, detail: impl Into<String>, errors: Vec<FieldFault>) -> Self {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+            .with_errors(errors)
+            .into()
+    }
+
+    /// An append's failure, members of a batch named by pointer.
+    pub fn from_intake(error: IntakeError, framing: Framing) -> Self {
+        match error {
+            IntakeError::Checked { code, faults } => {
+                let detail = faults.first().map_or_else(String::new, |f| f.detail.clone());
+                Self::unprocessable(code, detail, faults)
+            }
+            IntakeError::Store(StoreError::Refused(refusal)) => refused(refusal, framing),
+            IntakeError::Store(other) => other.into(),
+        }
+    }
+}
+
+fn refused(refusal: Refusal, framing: Framing) -> ApiError {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
+    let mut problem = Problem::new(status, refusal.code.clone(), refusal.message.clone());
+    if let (Some(member), Framing::Batch) = (refusal.member, framing) {
+        // Codes of refusals are a closed set, but they come as text; the member's fault repeats the problem's.
+        problem.errors = vec![FieldFault::new(framing.pointer(member), "refused", refusal.message)];
+    }
+    problem.into()
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(refusal) => refused(refusal, Framing::Single),
+            StoreError::Unavailable(_) | StoreError::ConnectionLost(_) | StoreError::Contention(_) => {
+                Self::Unavailable(error)
+            }
+            StoreError::Data { ref message, .. } => {
+                tracing::warn!(error = %message, "the database refused a value that the API let through");
+                Self::unprocessable("not_storable", "the database cannot store this value", Vec::new())
+            }
+            other => Self::Internal(Box::new(other)),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(problem) => respond(&problem),
+            Self::Unavailable(error) => {
+                tracing::warn!(error = chain(&error), request.id = request_id(), "unavailable");
+                let problem = Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unavailable",
+                    "the database is not available; try again",
+                );
+                let mut response = respond(&problem);
+                response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+                response
+            }
+            Self::Internal(error) => {
+                tracing::error!(
+                    error = chain(error.as_ref()),
+                    request.id = request_id(),
+                    "internal error"
+                );
+                respond(&Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "something went wrong on our side",
+                ))
+            }
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |e| e.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+fn respond(problem: &Problem) -> Response {
+    let body = ProblemBody {
+        r#type: format!("urn:annals:problem:{}", problem.code),
+        title: problem.status.canonical_reason().unwrap_or("Error"),
+        status: problem.status.as_u16(),
+        detail: &problem.detail,
+        code: &problem.code,
+        request_id: request_id(),
+        errors: &problem.errors,
+    };
+    let mut response = (problem.status, Json(body)).into_response();
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    if problem.status == StatusCode::UNAUTHORIZED {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

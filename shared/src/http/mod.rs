@@ -1,0 +1,19 @@
+//! HTTP: bytes become domain types on the way in, and answers or problems on the way out.
+
+mod body;
+mod caller;
+mod cursor;
+mod entity;
+mod error;
+mod layers;
+mod page;
+mod params;
+
+pub use body::{JsonBody, MAX_BODY_BYTES};
+pub use caller::{Authenticated, RequestContext};
+pub use cursor::Cursor;
+pub use entity::EntityAnswer;
+pub use error::{ApiError, Problem};
+pub use layers::finish;
+pub use page::Page;
+pub use params::{Limit, Params};

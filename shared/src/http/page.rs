@@ -1,0 +1,81 @@
+//! Pages: items, and the cursor to the next ones. A page that would grow beyond 4 MiB is cut, with a cursor like any other.
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::error::ApiError;
+use super::params::Limit;
+
+/// Most bytes of a page's items: what a Lambda function may answer with, less what base64 and the frame take.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub struct Page {
+    items: Vec<Box<RawValue>>,
+    next_cursor: Option<String>,
+}
+
+impl Page {
+    /// The page of at most `limit` of these items, of which one more than the limit was read where there is a next page.
+    /// `cursor` gives the cursor that goes on after an item.
+    ///
+    /// # Errors
+    /// An item that cannot be serialised.
+    pub fn cut<T: Serialize>(found: &[T], limit: Limit, cursor: impl Fn(&T) -> String) -> Result<Self, ApiError> {
+        let mut items: Vec<Box<RawValue>> = Vec::with_capacity(found.len().min(limit.items()));
+        let mut bytes = 0;
+        for item in found.iter().take(limit.items()) {
+            let raw = to_raw_value(item).map_err(|e| ApiError::Internal(Box::new(e)))?;
+            // The first item always fits: a page without items could not go on.
+            bytes += raw.get().len();
+            if bytes > MAX_BYTES && !items.is_empty() {
+                break;
+            }
+            items.push(raw);
+        }
+        let last = if items.len() < found.len() {
+            items.len().checked_sub(1).and_then(|place| found.get(place))
+        } else {
+            None
+        };
+        Ok(Self {
+            next_cursor: last.map(cursor),
+            items,
+        })
+    }
+
+    /// A page of what is left of read rows after some were filtered out: the cursor goes on after the last row read.
+    ///
+    /// # Errors
+    /// An item that cannot be serialised.
+    pub fn filtered<T: Serialize>(
+        read: &[T],
+        limit: Limit,
+        keep: impl Fn(&T) -> bool,
+        cursor: impl Fn(&T) -> String,
+    ) -> Result<Self, ApiError> {
+        let mut page = Self::cut(read, limit, cursor)?;
+        let mut place = 0;
+        page.items.retain(|_| {
+            place += 1;
+            keep(&read[place - 1])
+        });
+        Ok(page)
+    }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        let Ok(body) = serde_json::to_vec(&self) else {
+            return ApiError::Internal("a page could not be written".into()).into_response();
+        };
+        (
+            [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+            body,
+        )
+            .into_response()
+    }
+}

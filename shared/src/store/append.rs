@@ -1,0 +1,306 @@
+//! Appending events: one round trip, and an answer that is true even when the connection breaks.
+
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::session::{Param, lost_is_unavailable, set_claims};
+use super::{Store, StoreError};
+use crate::domain::{AggregateId, AggregateType, Caller, EventId, NewEvent, StreamId, Timestamp};
+
+/// One event: by scalars, because this is the common request and sets cost more.
+const APPEND_EVENT: &str = "-- append_event
+select a.member, a.id, a.event_number, a.aggregate_version, a.created_at, a.schema_version, a.replayed
+  from (select set_config('request.jwt.claims', $1, true) as claims) as c
+ cross join lateral annals.append_event(
+       case when c.claims is not null then $2 end, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10, $11, $12, $13, $14, $15, $16,
+       $17, $18, $19) as a";
+
+/// Many events, by columns. The claims are set before the function runs because its first argument needs them to be.
+const APPEND_EVENTS: &str = "-- append_events
+select a.member, a.id, a.event_number, a.aggregate_version, a.created_at, a.schema_version, a.replayed
+  from (select set_config('request.jwt.claims', $1, true) as claims) as c
+ cross join lateral annals.append_events(
+       case when c.claims is not null then $2 end, $3, $4, $5, $6, $7::jsonb[], $8::jsonb[], $9::jsonb, $10, $11, $12, $13, $14, $15,
+       $16, $17, $18, $19) as a
+ order by a.member";
+
+/// How often contention is tried again. Each loss means that somebody else has won, so this is reached only by a stream
+/// that dozens fight for at once.
+const TRIES: usize = 40;
+
+/// What the database decided about an appended event.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// Which of the given events, from 0.
+    pub member: usize,
+    /// Its id: the given one, or the original's for a retry.
+    pub id: EventId,
+    /// Position over all streams.
+    pub event_number: i64,
+    /// Position in its stream.
+    pub aggregate_version: i32,
+    /// Recorded time.
+    pub created_at: Timestamp,
+    /// Version of the schema that its data follows.
+    pub schema_version: String,
+    /// Whether the event was there before, under its idempotency key.
+    pub replayed: bool,
+}
+
+impl Store {
+    /// Appends events as the caller, all or none, in order. `context` is what the server knows of the request (address, agent);
+    /// the client's metadata goes before it. `catalog_revision` is that of the catalog which the events were checked against.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with the member at fault; `catalog_changed` among them when the catalog has moved on. An
+    /// unknown outcome is settled before this returns: an error means that nothing was appended, unless it is
+    /// [`StoreError::Unavailable`] after the connection was lost and could not be made again.
+    pub async fn append(
+        &self,
+        caller: &Caller,
+        events: &[NewEvent],
+        context: &Value,
+        catalog_revision: i64,
+    ) -> Result<Vec<Appended>, StoreError> {
+        let mut last = StoreError::Unexpected("an append was not tried".to_owned());
+        for _ in 0..TRIES {
+            match self.append_once(caller, events, context, catalog_revision).await {
+                Err(StoreError::ConnectionLost(error)) => {
+                    let found = self.settle(caller, events).await.map_err(lost_is_unavailable)?;
+                    if !found.is_empty() {
+                        return self.complete(caller, events, found, context, catalog_revision).await;
+                    }
+                    last = StoreError::Unavailable(Box::new(error));
+                }
+                Err(contention @ StoreError::Contention(_)) => last = contention,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    async fn append_once(
+        &self,
+        caller: &Caller,
+        events: &[NewEvent],
+        context: &Value,
+        catalog_revision: i64,
+    ) -> Result<Vec<Appended>, StoreError> {
+        let claims = caller.database_claims().to_string();
+        let context = context.to_string();
+        let rows = match events {
+            [] => return Ok(Vec::new()),
+            [event] => self.append_event(&claims, event, &context, catalog_revision).await?,
+            many => self.append_events(&claims, many, &context, catalog_revision).await?,
+        };
+        if rows.len() != events.len() {
+            return Err(StoreError::Unexpected(format!(
+                "{} events appended of {}",
+                rows.len(),
+                events.len()
+            )));
+        }
+        rows.iter().map(appended_from).collect()
+    }
+
+    async fn append_event(
+        &self,
+        claims: &str,
+        event: &NewEvent,
+        context: &str,
+        revision: i64,
+    ) -> Result<Vec<Row>, StoreError> {
+        let data = json_text(&event.data);
+        let metadata = json_text(&event.metadata);
+        let happened_at = event.timestamp.map(|t| t.as_datetime());
+        let created_by = event.created_by.as_ref().map(|actor| actor.as_str());
+        let version = event.version.as_ref().map(|v| v.as_str());
+        let source = event.source.as_ref().map(|s| s.as_str());
+        let correlation_id = event.correlation_id.as_ref().map(|c| c.as_str());
+        let command_id = event.command_id.as_ref().map(|c| c.as_str());
+        let key = event.idempotency_key.as_ref().map(|k| k.as_str());
+        let params: [Param<'_>; 19] = [
+            (&claims, Type::TEXT),
+            (event.id.as_uuid(), Type::UUID),
+            (&event.event_type.as_str(), Type::TEXT),
+            (&event.aggregate_type.as_str(), Type::TEXT),
+            (&event.aggregate_id.as_str(), Type::TEXT),
+            (&version, Type::TEXT),
+            (&data, Type::TEXT),
+            (&metadata, Type::TEXT),
+            (&context, Type::TEXT),
+            (&created_by, Type::TEXT),
+            (&event.user_id, Type::UUID),
+            (&source, Type::TEXT),
+            (&happened_at, Type::TIMESTAMPTZ),
+            (&correlation_id, Type::TEXT),
+            (&event.causation_id, Type::UUID),
+            (&command_id, Type::TEXT),
+            (&key, Type::TEXT),
+            (&event.expected_version, Type::INT4),
+            (&revision, Type::INT8),
+        ];
+        self.append_pipelined(APPEND_EVENT, &params).await
+    }
+
+    async fn append_events(
+        &self,
+        claims: &str,
+        events: &[NewEvent],
+        context: &str,
+        revision: i64,
+    ) -> Result<Vec<Row>, StoreError> {
+        fn column<'a, T>(events: &'a [NewEvent], of: impl Fn(&'a NewEvent) -> T) -> Vec<T> {
+            events.iter().map(of).collect()
+        }
+        let params: [Param<'_>; 19] = [
+            (&claims, Type::TEXT),
+            (&column(events, |e| *e.id.as_uuid()), Type::UUID_ARRAY),
+            (&column(events, |e| e.event_type.as_str()), Type::TEXT_ARRAY),
+            (&column(events, |e| e.aggregate_type.as_str()), Type::TEXT_ARRAY),
+            (&column(events, |e| e.aggregate_id.as_str()), Type::TEXT_ARRAY),
+            (
+                &column(events, |e| e.version.as_ref().map(|v| v.as_str())),
+                Type::TEXT_ARRAY,
+            ),
+            (&column(events, |e| json_text(&e.data)), Type::TEXT_ARRAY),
+            (&column(events, |e| json_text(&e.metadata)), Type::TEXT_ARRAY),
+            (&context, Type::TEXT),
+            (
+                &column(events, |e| e.created_by.as_ref().map(|a| a.as_str())),
+                Type::TEXT_ARRAY,
+            ),
+            (&column(events, |e| e.user_id), Type::UUID_ARRAY),
+            (
+                &column(events, |e| e.source.as_ref().map(|s| s.as_str())),
+                Type::TEXT_ARRAY,
+            ),
+            (
+                &column(events, |e| e.timestamp.map(|t| t.as_datetime())),
+                Type::TIMESTAMPTZ_ARRAY,
+            ),
+            (
+                &column(events, |e| e.correlation_id.as_ref().map(|c| c.as_str())),
+                Type::TEXT_ARRAY,
+            ),
+            (&column(events, |e| e.causation_id), Type::UUID_ARRAY),
+            (
+                &column(events, |e| e.command_id.as_ref().map(|c| c.as_str())),
+                Type::TEXT_ARRAY,
+            ),
+            (
+                &column(events, |e| e.idempotency_key.as_ref().map(|k| k.as_str())),
+                Type::TEXT_ARRAY,
+            ),
+            (&column(events, |e| e.expected_version), Type::INT4_ARRAY),
+            (&revision, Type::INT8),
+        ];
+        self.append_pipelined(APPEND_EVENTS, &params).await
+    }
+
+    /// `begin` with the role, the statement that sets the claims and appends, `commit`: one flight there, one back.
+    async fn append_pipelined(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        use futures_util::future::join3;
+
+        let client = self.connection().await?;
+        let (begun, rows, ended) = join3(
+            client.batch_execute("begin; set local role authenticated"),
+            client.query_typed(sql, params),
+            client.batch_execute("commit"),
+        )
+        .await;
+        begun?;
+        let rows = rows?;
+        ended?;
+        Ok(rows)
+    }
+
+    /// Finds out what became of an append whose connection was lost: waits until no transaction can still be writing the
+    /// events' streams, then looks for the ids, which nobody else can have used.
+    async fn settle(&self, caller: &Caller, events: &[NewEvent]) -> Result<Vec<Appended>, StoreError> {
+        let types: Vec<&str> = events.iter().map(|e| e.aggregate_type.as_str()).collect();
+        let ids: Vec<&str> = events.iter().map(|e| e.aggregate_id.as_str()).collect();
+        let event_ids: Vec<Uuid> = events.iter().map(|e| *e.id.as_uuid()).collect();
+        let mut client = self.connection().await?;
+        let transaction = client.transaction().await?;
+        transaction.batch_execute("set local role authenticated").await?;
+        set_claims(&transaction, caller).await?;
+        transaction
+            .query_typed(
+                "-- await_streams\nselect annals.await_streams($1, $2)",
+                &[(&types, Type::TEXT_ARRAY), (&ids, Type::TEXT_ARRAY)],
+            )
+            .await?;
+        let rows = transaction
+            .query_typed(FIND_APPENDED, &[(&event_ids, Type::UUID_ARRAY)])
+            .await?;
+        transaction.commit().await?;
+        rows.iter().map(appended_from).collect()
+    }
+
+    /// Adds to the settled members those that are stored under other ids: a batch is atomic, so whatever else is missing was a
+    /// retry, and appending it again finds the original by its key.
+    async fn complete(
+        &self,
+        caller: &Caller,
+        events: &[NewEvent],
+        mut found: Vec<Appended>,
+        context: &Value,
+        catalog_revision: i64,
+    ) -> Result<Vec<Appended>, StoreError> {
+        let missing: Vec<usize> = (0..events.len())
+            .filter(|member| found.iter().all(|a| a.member != *member))
+            .collect();
+        let retries: Vec<NewEvent> = missing.iter().map(|member| events[*member].clone()).collect();
+        for mut original in self
+            .append_once(caller, &retries, context, catalog_revision)
+            .await
+            .map_err(lost_is_unavailable)?
+        {
+            original.member = missing[original.member];
+            found.push(original);
+        }
+        found.sort_by_key(|appended| appended.member);
+        Ok(found)
+    }
+}
+
+const FIND_APPENDED: &str = "-- find_appended
+select (i.place - 1)::int as member, e.id, e.event_number, e.aggregate_version, e.created_at, e.version as schema_version, false as replayed
+  from unnest($1::uuid[]) with ordinality as i (id, place)
+  join annals.events e on e.id = i.id
+ order by i.place";
+
+fn appended_from(row: &Row) -> Result<Appended, StoreError> {
+    let member: i32 = row.try_get("member")?;
+    Ok(Appended {
+        member: usize::try_from(member).map_err(|_| StoreError::Unexpected("a negative member".to_owned()))?,
+        id: EventId::from(row.try_get::<_, Uuid>("id")?),
+        event_number: row.try_get("event_number")?,
+        aggregate_version: row.try_get("aggregate_version")?,
+        created_at: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("created_at")?),
+        schema_version: row.try_get("schema_version")?,
+        replayed: row.try_get("replayed")?,
+    })
+}
+
+/// A JSON object as text.
+pub(super) fn json_text(members: &serde_json::Map<String, Value>) -> String {
+    serde_json::to_string(members).unwrap_or_else(|_| unreachable!("a map with text keys is always JSON"))
+}
+
+/// Streams as two columns of text, for statements that take many.
+pub(super) fn stream_columns<'a>(
+    streams: impl IntoIterator<Item = (&'a AggregateType, &'a AggregateId)>,
+) -> (Vec<&'a str>, Vec<&'a str>) {
+    streams.into_iter().map(|(t, i)| (t.as_str(), i.as_str())).unzip()
+}
+
+/// Streams as three columns, with their tenants.
+pub(super) fn tenant_stream_columns(streams: &[StreamId]) -> (Vec<Uuid>, Vec<&str>, Vec<&str>) {
+    let tenants = streams.iter().map(|s| *s.tenant_id.as_uuid()).collect();
+    let (types, ids) = stream_columns(streams.iter().map(|s| (&s.aggregate_type, &s.aggregate_id)));
+    (tenants, types, ids)
+}

@@ -1,0 +1,210 @@
+//! Entities: the projected state plus whatever the projector has not reached yet, so that a reader sees its own writes.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::session::{As, Param};
+use super::{Store, StoreError};
+use crate::domain::{Caller, Entity, Fact, Timestamp};
+
+/// The state stands in a stream's first row only: a long tail must not repeat it. Whoever does not see the tenant sees state
+/// of streams that it started, and not of those where somebody let it appear: half a fold is no state.
+macro_rules! entity_columns {
+    () => {
+        "h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by,
+       n.version as entity_version, n.created_at as entity_created_at, n.updated_at as entity_updated_at, n.deleted_at,
+       case when e.aggregate_version is null or e.aggregate_version = coalesce(n.version, 0) + 1 then n.state::text end as state,
+       e.aggregate_version, e.event_type, e.created_at, e.data::text"
+    };
+}
+macro_rules! tail {
+    () => {
+        "left join annals.entities n
+    on n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
+  left join annals.events e
+    on e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
+   and e.aggregate_version > coalesce(n.version, 0) and e.aggregate_version <= h.version"
+    };
+}
+
+const FIND_ENTITY: &str = concat!(
+    "-- find_entity\nselect ",
+    entity_columns!(),
+    " from annals.heads h ",
+    tail!(),
+    " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or h.started_by = $5)
+  order by e.aggregate_version"
+);
+
+const FIND_ENTITIES: &str = concat!(
+    "-- find_entities\nselect ",
+    entity_columns!(),
+    " from annals.heads h ",
+    tail!(),
+    " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = any ($3) and ($4 or h.started_by = $5)
+  order by h.aggregate_id, e.aggregate_version"
+);
+
+const LIST_ENTITIES_PAGE: &str = concat!(
+    "-- list_entities_page\nselect ", entity_columns!(), " from (
+    select * from annals.heads h
+     where h.tenant_id = $1 and h.aggregate_type = $2 and ($3::text is null or h.aggregate_id > $3) and ($4 or h.started_by = $5)
+     order by h.aggregate_id limit $6) as h ", tail!(),
+    " order by h.aggregate_id, e.aggregate_version"
+);
+
+/// An entity with the progress of its projection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEntity {
+    /// Kind of the aggregate.
+    pub aggregate_type: String,
+    /// The aggregate.
+    pub aggregate_id: String,
+    /// Version up to which read models hold it.
+    pub projected_version: i32,
+    /// Actor of its first event.
+    pub started_by: String,
+    /// The entity at its stream's last version.
+    pub entity: Entity,
+}
+
+impl Store {
+    /// The entity as it stands, if the caller may see it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_entity(
+        &self,
+        caller: &Caller,
+        aggregate_type: &str,
+        aggregate_id: &str,
+    ) -> Result<Option<StoredEntity>, StoreError> {
+        let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
+        let params: [Param<'_>; 5] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&aggregate_type, Type::TEXT),
+            (&aggregate_id, Type::TEXT),
+            (&sees_tenant, Type::BOOL),
+            (&actor, Type::TEXT),
+        ];
+        let rows = self.read(As::Caller(caller), FIND_ENTITY, &params).await?;
+        Ok(self.fold_rows(caller, &rows).await?.pop())
+    }
+
+    /// Those of the entities that exist and that the caller may see, by id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_entities(
+        &self,
+        caller: &Caller,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+    ) -> Result<Vec<StoredEntity>, StoreError> {
+        let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
+        let params: [Param<'_>; 5] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&aggregate_type, Type::TEXT),
+            (&aggregate_ids, Type::TEXT_ARRAY),
+            (&sees_tenant, Type::BOOL),
+            (&actor, Type::TEXT),
+        ];
+        let rows = self.read(As::Caller(caller), FIND_ENTITIES, &params).await?;
+        self.fold_rows(caller, &rows).await
+    }
+
+    /// Up to `limit` entities of a kind, deleted ones included, by id, after an id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_entities(
+        &self,
+        caller: &Caller,
+        aggregate_type: &str,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<StoredEntity>, StoreError> {
+        let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
+        let params: [Param<'_>; 6] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&aggregate_type, Type::TEXT),
+            (&after, Type::TEXT),
+            (&sees_tenant, Type::BOOL),
+            (&actor, Type::TEXT),
+            (&limit, Type::INT8),
+        ];
+        let rows = self.read(As::Caller(caller), LIST_ENTITIES_PAGE, &params).await?;
+        self.fold_rows(caller, &rows).await
+    }
+
+    /// Folds each entity's tail into its projected state.
+    async fn fold_rows(&self, caller: &Caller, rows: &[Row]) -> Result<Vec<StoredEntity>, StoreError> {
+        let mut catalog = self.catalog(caller).await?;
+        let mut found: Vec<StoredEntity> = Vec::new();
+        for row in rows {
+            let aggregate_id: String = row.try_get("aggregate_id")?;
+            if found.last().is_none_or(|last| last.aggregate_id != aggregate_id) {
+                found.push(entity_from(row, aggregate_id)?);
+            }
+            let (Some(version), Some(last)) = (row.try_get::<_, Option<i32>>("aggregate_version")?, found.last_mut())
+            else {
+                continue;
+            };
+            let event_type: String = row.try_get("event_type")?;
+            if catalog.find(caller.tenant_id(), &event_type).is_none() {
+                catalog = self.fresh_catalog(caller).await?;
+            }
+            let kind = catalog
+                .find(caller.tenant_id(), &event_type)
+                .ok_or_else(|| StoreError::Unexpected(format!("the log holds {event_type}, the catalog does not")))?;
+            let created_at = Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?);
+            let data = parse_object(row.try_get("data")?)?;
+            last.entity.apply(&Fact {
+                version,
+                created_at,
+                effect: &kind.effect,
+                data: &data,
+            });
+        }
+        Ok(found)
+    }
+}
+
+fn entity_from(row: &Row, aggregate_id: String) -> Result<StoredEntity, StoreError> {
+    let entity = match base_entity(row)? {
+        Some(entity) => entity,
+        None => Entity::before(Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?)),
+    };
+    Ok(StoredEntity {
+        aggregate_type: row.try_get("aggregate_type")?,
+        aggregate_id,
+        projected_version: row.try_get("projected_version")?,
+        started_by: row.try_get("started_by")?,
+        entity,
+    })
+}
+
+/// The projected entity in a row with columns `entity_version`, `entity_created_at`, `entity_updated_at`, `deleted_at`, `state`.
+pub(super) fn base_entity(row: &Row) -> Result<Option<Entity>, StoreError> {
+    let Some(version) = row.try_get::<_, Option<i32>>("entity_version")? else {
+        return Ok(None);
+    };
+    let state: Option<String> = row.try_get("state")?;
+    let state = state.ok_or_else(|| StoreError::Unexpected("a stream with a gap".to_owned()))?;
+    Ok(Some(Entity {
+        version,
+        created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("entity_created_at")?),
+        updated_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("entity_updated_at")?),
+        deleted_at: row
+            .try_get::<_, Option<DateTime<Utc>>>("deleted_at")?
+            .map(Timestamp::from),
+        state: parse_object(state)?,
+    }))
+}
+
+/// A JSON object from a column of text.
+pub(super) fn parse_object(text: String) -> Result<Map<String, Value>, StoreError> {
+    serde_json::from_str(&text).map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))
+}

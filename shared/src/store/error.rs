@@ -1,0 +1,128 @@
+//! What can go wrong in the store, sorted by what a caller can do about it.
+
+use tokio_postgres::error::{DbError, SqlState};
+
+/// The database refused a request for a reason that the caller should hear: raised by `annals.refuse`, or by a named
+/// constraint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status that fits.
+    pub status: u16,
+    /// Stable code, e.g. `version_conflict`.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// Which member of a batch, from 0.
+    pub member: Option<usize>,
+    /// A figure that the code calls for: the actual version of a stream.
+    pub figure: Option<i64>,
+}
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The request is not acceptable.
+    #[error("refused: {}", .0.code)]
+    Refused(Refusal),
+    /// The database cannot be reached, or takes no work now. Try again later.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection broke while a commit was under way: whether it took place must be found out.
+    #[error("the connection was lost")]
+    ConnectionLost(#[source] tokio_postgres::Error),
+    /// Two transactions got in each other's way: try the whole again at once.
+    #[error("transactions got in each other's way")]
+    Contention(#[source] tokio_postgres::Error),
+    /// A value that a table refuses, or a cast that fails: the data is at fault.
+    #[error("the data does not fit the table: {message}")]
+    Data {
+        /// SQLSTATE.
+        code: String,
+        /// PostgreSQL's message, without the row.
+        message: String,
+    },
+    /// Anything else, which is a fault of ours.
+    #[error("the database failed")]
+    Database(#[source] tokio_postgres::Error),
+    /// A row that is not what the schema promises: a fault of ours.
+    #[error("the database answered with something unexpected: {0}")]
+    Unexpected(String),
+}
+
+impl StoreError {
+    /// Whether a projection failed because of what an event or a module's table holds, so that trying again is pointless and
+    /// the stream has to wait for a person: SQLSTATE and message. A missing table or column counts: it must stop its own
+    /// streams, not everybody's.
+    pub fn poison(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Data { code, message } => Some((code, message)),
+            Self::Database(error) => {
+                let db = error.as_db_error()?;
+                matches!(&db.code().code()[..2], "42" | "P0" | "21").then(|| (db.code().code(), db.message()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            return if error.is_closed() || std::error::Error::source(&error).is_some_and(|s| s.is::<std::io::Error>()) {
+                Self::ConnectionLost(error)
+            } else {
+                Self::Database(error)
+            };
+        };
+        if let Some(refusal) = refusal_of(db) {
+            return Self::Refused(refusal);
+        }
+        let code = db.code();
+        match &code.code()[..2] {
+            _ if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED => {
+                Self::Contention(error)
+            }
+            _ if db.constraint() == Some("events_idempotency_key") => Self::Contention(error),
+            // Admin shutdown, crash shutdown, cannot connect now; no connections left; connection exceptions.
+            "08" | "53" | "57" => Self::Unavailable(Box::new(error)),
+            "22" | "23" => Self::Data {
+                code: code.code().to_owned(),
+                message: db.message().to_owned(),
+            },
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// The refusal in an error raised by `annals.refuse` (SQLSTATE `PT` and an HTTP status), or by a constraint that only a
+/// request's own content can break.
+fn refusal_of(db: &DbError) -> Option<Refusal> {
+    let refusal = |status, code: &str, message: &str| Refusal {
+        status,
+        code: code.to_owned(),
+        message: message.to_owned(),
+        member: db.column().and_then(|column| column.parse().ok()),
+        figure: db.detail().and_then(|detail| detail.parse().ok()),
+    };
+    if let Some(status) = db
+        .code()
+        .code()
+        .strip_prefix("PT")
+        .and_then(|status| status.parse().ok())
+    {
+        return Some(refusal(status, db.constraint().unwrap_or("refused"), db.message()));
+    }
+    match db.constraint()? {
+        "events_user_is_actor" => Some(refusal(
+            422,
+            "user_is_not_actor",
+            "created_by names another user than user_id",
+        )),
+        "events_data_shape" => Some(refusal(422, "data_too_large", "data is too large to store")),
+        "events_metadata_shape" => Some(refusal(422, "metadata_too_large", "metadata is too large to store")),
+        "event_types_key" | "event_type_versions_key" => {
+            Some(refusal(409, "version_exists", "this version of the type is registered"))
+        }
+        _ => None,
+    }
+}

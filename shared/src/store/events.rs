@@ -1,0 +1,336 @@
+//! Reading the log as a caller: one event, a filtered page, a stream's history, what is not yet projected.
+
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::session::As;
+use super::{Store, StoreError};
+use crate::domain::{Caller, Event, EventId, TenantId, Timestamp};
+
+/// Columns of an event, in the answer's order; every statement here selects them from `annals.events e` and a head `h`.
+macro_rules! event_columns {
+    () => {
+        "e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version,
+       e.data::text, e.metadata::text, e.created_by, e.user_id, e.source, e.\"timestamp\", e.created_at, e.correlation_id,
+       e.command_id, e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed"
+    };
+}
+macro_rules! joined_head {
+    () => {
+        "left join annals.heads h
+         on h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id"
+    };
+}
+
+const FIND_EVENT: &str = concat!(
+    "-- find_event\nselect ",
+    event_columns!(),
+    " from annals.events e ",
+    joined_head!(),
+    " where e.id = $1"
+);
+
+const FIND_EVENTS: &str = concat!(
+    "-- find_events\nselect ",
+    event_columns!(),
+    " from unnest($1::uuid[]) with ordinality as i (id, place)
+  join annals.events e on e.id = i.id ",
+    joined_head!(),
+    " order by i.place"
+);
+
+const LIST_HISTORY_PAGE: &str = concat!(
+    "-- list_history_page\nselect ",
+    event_columns!(),
+    " from annals.events e ",
+    joined_head!(),
+    " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
+  order by e.aggregate_version limit $5"
+);
+
+/// Filters that are null fall away when the statement is planned, which happens anew at each call: no statement is prepared.
+/// Types come as a list; each takes its page from the index by type, and the pages are merged, so that a rare type among
+/// millions of events is found at once.
+macro_rules! filters {
+    () => {
+        " e.tenant_id = $1
+    and ($2::text is null or e.aggregate_type = $2)
+    and ($3::text is null or e.aggregate_id = $3)
+    and ($4::uuid is null or (e.created_by = 'user:' || $4 or (e.user_id = $4 and e.created_by not like 'user:%')))
+    and ($5::text is null or e.created_by = $5)
+    and ($6::text is null or e.correlation_id = $6)
+    and ($7::uuid is null or e.causation_id = $7)
+    and ($8::timestamptz is null or e.created_at >= $8)
+    and ($9::timestamptz is null or e.created_at < $9)
+    and ($10::boolean is null or coalesce(e.aggregate_version <= h.projected_version, false) = $10)"
+    };
+}
+
+macro_rules! list_page {
+    ($name:literal, $compare:literal, $direction:literal) => {
+        concat!(
+            "-- ",
+            $name,
+            "\nselect ",
+            event_columns!(),
+            " from annals.events e ",
+            joined_head!(),
+            " where",
+            filters!(),
+            " and ($11::bigint is null or e.event_number ",
+            $compare,
+            " $11) and $13::text[] is null
+  order by e.event_number ",
+            $direction,
+            " limit $12"
+        )
+    };
+}
+macro_rules! list_page_of_types {
+    ($name:literal, $compare:literal, $direction:literal) => {
+        concat!(
+            "-- ",
+            $name,
+            "\nselect p.* from unnest($13::text[]) as t (event_type)
+  cross join lateral (select ",
+            event_columns!(),
+            " from annals.events e ",
+            joined_head!(),
+            " where e.event_type = t.event_type and",
+            filters!(),
+            " and ($11::bigint is null or e.event_number ",
+            $compare,
+            " $11)
+  order by e.event_number ",
+            $direction,
+            " limit $12) as p
+  order by p.event_number ",
+            $direction,
+            " limit $12"
+        )
+    };
+}
+const LIST_NEWEST: &str = list_page!("list_events_newest", "<", "desc");
+const LIST_OLDEST: &str = list_page!("list_events_oldest", ">", "asc");
+const LIST_NEWEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_newest", "<", "desc");
+const LIST_OLDEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_oldest", ">", "asc");
+
+/// What is behind the sweep's checkpoint is projected or parked, so the search begins there and at the parked streams.
+const LIST_UNPROCESSED: &str = concat!(
+    "-- list_unprocessed_page\nselect ", event_columns!(), " from (
+    select e.* from annals.events e
+     where e.tenant_id = $1 and e.event_number > greatest($2, (select position from annals.checkpoints where name = 'sweep'))
+    union
+    select e.* from annals.parked_streams p
+      join annals.events e on e.tenant_id = p.tenant_id and e.aggregate_type = p.aggregate_type and e.aggregate_id = p.aggregate_id
+                          and e.aggregate_version >= p.aggregate_version
+     where p.tenant_id = $1 and e.event_number > $2) as e ", joined_head!(),
+    " where not coalesce(e.aggregate_version <= h.projected_version, false) order by e.event_number limit $3"
+);
+
+const COUNT_ENTITY: &str = "-- count_entity_events
+select count(*) as events from annals.events e
+ where e.tenant_id = $1 and e.aggregate_id = $2 and ($3::text is null or e.aggregate_type = $3)";
+
+/// Which events a page holds; absent means any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct EventFilter {
+    /// One of these types; patterns are resolved before.
+    pub event_types: Option<Vec<String>>,
+    /// Of aggregates of this kind.
+    pub aggregate_type: Option<String>,
+    /// Of this aggregate.
+    pub aggregate_id: Option<String>,
+    /// Of this person.
+    pub user_id: Option<Uuid>,
+    /// Of this actor.
+    pub created_by: Option<String>,
+    /// Of this flow.
+    pub correlation_id: Option<String>,
+    /// Caused by this event.
+    pub causation_id: Option<Uuid>,
+    /// Recorded then or later.
+    pub from: Option<Timestamp>,
+    /// Recorded before then.
+    pub to: Option<Timestamp>,
+    /// Held by read models, or not.
+    pub processed: Option<bool>,
+}
+
+/// Order of a page, by event number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
+impl Store {
+    /// The event with this id, if the caller may see it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_event(&self, caller: &Caller, id: EventId) -> Result<Option<Event>, StoreError> {
+        let rows = self
+            .read(As::Caller(caller), FIND_EVENT, &[(id.as_uuid(), Type::UUID)])
+            .await?;
+        rows.first().map(event_from).transpose()
+    }
+
+    /// The events with these ids, in their order; ids that the caller may not see are left out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_events(&self, caller: &Caller, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+        self.read(As::Caller(caller), FIND_EVENTS, &[(&ids, Type::UUID_ARRAY)])
+            .await?
+            .iter()
+            .map(event_from)
+            .collect()
+    }
+
+    /// Up to `limit` events of a stream after a version, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_history_page(
+        &self,
+        caller: &Caller,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        after_version: i32,
+        limit: i64,
+    ) -> Result<Vec<Event>, StoreError> {
+        let rows = self
+            .read(
+                As::Caller(caller),
+                LIST_HISTORY_PAGE,
+                &[
+                    (caller.tenant_uuid(), Type::UUID),
+                    (&aggregate_type, Type::TEXT),
+                    (&aggregate_id, Type::TEXT),
+                    (&after_version, Type::INT4),
+                    (&limit, Type::INT8),
+                ],
+            )
+            .await?;
+        rows.iter().map(event_from).collect()
+    }
+
+    /// Up to `limit` events that match, on from (and without) the event numbered `after`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_events(
+        &self,
+        caller: &Caller,
+        filter: &EventFilter,
+        order: Order,
+        after: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<Event>, StoreError> {
+        let sql = match (order, filter.event_types.is_some()) {
+            (Order::Desc, false) => LIST_NEWEST,
+            (Order::Asc, false) => LIST_OLDEST,
+            (Order::Desc, true) => LIST_NEWEST_OF_TYPES,
+            (Order::Asc, true) => LIST_OLDEST_OF_TYPES,
+        };
+        let from = filter.from.map(|t| t.as_datetime());
+        let to = filter.to.map(|t| t.as_datetime());
+        let rows = self
+            .read(
+                As::Caller(caller),
+                sql,
+                &[
+                    (caller.tenant_uuid(), Type::UUID),
+                    (&filter.aggregate_type, Type::TEXT),
+                    (&filter.aggregate_id, Type::TEXT),
+                    (&filter.user_id, Type::UUID),
+                    (&filter.created_by, Type::TEXT),
+                    (&filter.correlation_id, Type::TEXT),
+                    (&filter.causation_id, Type::UUID),
+                    (&from, Type::TIMESTAMPTZ),
+                    (&to, Type::TIMESTAMPTZ),
+                    (&filter.processed, Type::BOOL),
+                    (&after, Type::INT8),
+                    (&limit, Type::INT8),
+                    (&filter.event_types, Type::TEXT_ARRAY),
+                ],
+            )
+            .await?;
+        rows.iter().map(event_from).collect()
+    }
+
+    /// Up to `limit` events that read models do not hold yet, oldest first, after the event numbered `after`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_unprocessed(&self, caller: &Caller, after: i64, limit: i64) -> Result<Vec<Event>, StoreError> {
+        let params: [super::session::Param<'_>; 3] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&after, Type::INT8),
+            (&limit, Type::INT8),
+        ];
+        self.read(As::Caller(caller), LIST_UNPROCESSED, &params)
+            .await?
+            .iter()
+            .map(event_from)
+            .collect()
+    }
+
+    /// How many events the caller may see of an entity, whatever its kind unless one is given.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn count_entity_events(
+        &self,
+        caller: &Caller,
+        aggregate_id: &str,
+        aggregate_type: Option<&str>,
+    ) -> Result<i64, StoreError> {
+        let params: [super::session::Param<'_>; 3] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&aggregate_id, Type::TEXT),
+            (&aggregate_type, Type::TEXT),
+        ];
+        let rows = self.read(As::Caller(caller), COUNT_ENTITY, &params).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Unexpected("no count".to_owned()))?;
+        Ok(row.try_get("events")?)
+    }
+}
+
+fn event_from(row: &Row) -> Result<Event, StoreError> {
+    Ok(Event {
+        id: EventId::from(row.try_get::<_, Uuid>("id")?),
+        event_number: row.try_get("event_number")?,
+        tenant_id: TenantId::from(row.try_get::<_, Uuid>("tenant_id")?),
+        event_type: row.try_get("event_type")?,
+        aggregate_type: row.try_get("aggregate_type")?,
+        aggregate_id: row.try_get("aggregate_id")?,
+        aggregate_version: row.try_get("aggregate_version")?,
+        version: row.try_get("version")?,
+        data: raw(row.try_get("data")?)?,
+        metadata: raw(row.try_get("metadata")?)?,
+        created_by: row.try_get("created_by")?,
+        user_id: row.try_get("user_id")?,
+        source: row.try_get("source")?,
+        timestamp: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("timestamp")?),
+        created_at: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("created_at")?),
+        correlation_id: row.try_get("correlation_id")?,
+        command_id: row.try_get("command_id")?,
+        causation_id: row.try_get("causation_id")?,
+        idempotency_key: row.try_get("idempotency_key")?,
+        processed: row.try_get("processed")?,
+    })
+}
+
+fn raw(text: String) -> Result<Box<RawValue>, StoreError> {
+    RawValue::from_string(text).map_err(|e| StoreError::Unexpected(format!("unreadable JSON in the log: {e}")))
+}

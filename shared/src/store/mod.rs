@@ -1,0 +1,32 @@
+//! The store: everything that is said to PostgreSQL.
+//!
+//! Architecture invariant: no SQL stands anywhere else. Every statement begins with a comment that names its function, so that
+//! `pg_stat_statements` points back here; every transaction first takes its role, and a request's takes the caller's claims;
+//! no statement is prepared under a name, so that transaction poolers (PgBouncer, Supavisor) work.
+
+mod append;
+mod catalog;
+mod connect;
+mod entities;
+mod error;
+mod events;
+mod feed;
+mod migrate;
+mod progress;
+mod projection;
+mod session;
+mod status;
+
+pub use append::Appended;
+pub use catalog::{NewVersion, Registration};
+pub use connect::{ConnectError, Store};
+pub use entities::StoredEntity;
+pub use error::{Refusal, StoreError};
+pub use events::{EventFilter, Order};
+pub use feed::{Feed, FeedEvent};
+pub use migrate::{MigrateError, MigrationReport, migrate};
+pub use progress::{Parked, SweepWindow};
+pub use projection::{
+    ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, StateTables, StreamWork, Wave, WorkEvent,
+};
+pub use status::{OldestTransaction, ParkedStream, ProjectorStatus, Statistics};

@@ -1,0 +1,510 @@
+//! The projector's reads and writes: what streams have left to project, and read models and progress in one transaction.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
+use uuid::Uuid;
+
+use super::append::tenant_stream_columns;
+use super::entities::{base_entity, parse_object};
+use super::session::{As, Param, lost_is_unavailable};
+use super::{Store, StoreError};
+use crate::domain::{AggregateId, AggregateType, Entity, StreamId, TenantId, Timestamp};
+
+/// What a stream has left to project, in one snapshot.
+#[derive(Debug)]
+pub struct StreamWork {
+    /// The stream.
+    pub stream: StreamId,
+    /// Actor of its first event.
+    pub started_by: String,
+    /// Version up to which read models hold it.
+    pub projected_version: i32,
+    /// Its projected state; none before the first projection.
+    pub base: Option<Entity>,
+    /// The next events, in order.
+    pub events: Vec<WorkEvent>,
+}
+
+/// An event to be projected.
+#[derive(Debug, Clone)]
+pub struct WorkEvent {
+    /// Its id.
+    pub id: Uuid,
+    /// Position over all streams.
+    pub event_number: i64,
+    /// Position in its stream.
+    pub version: i32,
+    /// What happened.
+    pub event_type: String,
+    /// Recorded time.
+    pub created_at: Timestamp,
+    /// The fact.
+    pub data: Map<String, Value>,
+    /// Whether staff decided to leave it out.
+    pub skipped: bool,
+}
+
+/// Which tables hold the state of which aggregates.
+#[derive(Debug, Default)]
+pub struct StateTables {
+    entities: HashMap<String, String>,
+    children: HashMap<String, Vec<(String, String)>>,
+}
+
+impl StateTables {
+    /// Whether aggregates of this kind have a table of their own.
+    pub fn has_table(&self, aggregate_type: &str) -> bool {
+        self.entities.contains_key(aggregate_type)
+    }
+
+    /// Child collections of this kind that have a table.
+    pub fn collections<'a>(&'a self, aggregate_type: &str) -> impl Iterator<Item = &'a str> {
+        self.children
+            .get(aggregate_type)
+            .into_iter()
+            .flatten()
+            .map(|(collection, _)| collection.as_str())
+    }
+}
+
+/// Everything that one transaction changes. Waves are written one after the other, so that a table sees every state that an
+/// entity has been in: what is refused then never depends on how many events happened to be projected together.
+#[derive(Debug, Default)]
+pub struct ProjectionWrite {
+    /// Final states and progress.
+    pub entities: Vec<EntityWrite>,
+    /// Rows of state tables, the n-th event of every stream in the n-th wave.
+    pub waves: Vec<Wave>,
+    /// Decisions about parked events that are carried out.
+    pub instructions: Vec<Instruction>,
+}
+
+/// An entity's new state and its progress.
+#[derive(Debug)]
+pub struct EntityWrite {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Actor of its first event.
+    pub started_by: String,
+    /// Version before.
+    pub from_version: i32,
+    /// The entity after.
+    pub entity: Entity,
+}
+
+/// Rows that are written together; at most one per entity and child.
+#[derive(Debug, Default)]
+pub struct Wave {
+    /// Rows of entities' own tables.
+    pub states: Vec<StateRow>,
+    /// Children that are new or changed.
+    pub children: Vec<ChildRow>,
+    /// Children that are gone.
+    pub removed: Vec<ChildKey>,
+}
+
+/// A row of an entity's own table.
+#[derive(Debug)]
+pub struct StateRow {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Actor of its first event.
+    pub started_by: String,
+    /// The entity at that point.
+    pub entity: Entity,
+}
+
+/// Names a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildKey {
+    /// The parent's stream.
+    pub stream: StreamId,
+    /// The collection.
+    pub collection: String,
+    /// The child's id as text.
+    pub id: Option<String>,
+}
+
+/// A row of a collection's table.
+#[derive(Debug)]
+pub struct ChildRow {
+    /// Which child.
+    pub key: ChildKey,
+    /// Actor of the parent's first event.
+    pub started_by: String,
+    /// The child.
+    pub child: Value,
+}
+
+/// A decision about a parked event, as the projector met it in the log.
+#[derive(Debug)]
+pub struct Instruction {
+    /// Tenant of the deciding event.
+    pub tenant_id: TenantId,
+    /// The deciding event.
+    pub id: Uuid,
+    /// The parked event.
+    pub event_id: Uuid,
+    /// Whether to leave it out; otherwise it is tried again.
+    pub skip: bool,
+}
+
+/// The events of one read stay below this many stored bytes, whatever their number: memory is bounded, and what is cut off is
+/// read the next time.
+const WORK_BYTES: i64 = 8 << 20;
+
+const READ_WORK: &str = "-- read_work
+select * from (
+select r.revision, h.tenant_id, h.aggregate_type, h.aggregate_id, h.projected_version, h.started_by,
+       n.version as entity_version, n.created_at as entity_created_at, n.updated_at as entity_updated_at, n.deleted_at,
+       case when e.aggregate_version = h.projected_version + 1 then n.state::text end as state,
+       e.id, e.event_number, e.aggregate_version, e.event_type, e.created_at, e.data::text,
+       exists (select from annals.skipped_events s
+                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                  and s.aggregate_version = e.aggregate_version) as skipped,
+       pg_column_size(e.data) as bytes,
+       sum(pg_column_size(e.data)) over (order by h.tenant_id, h.aggregate_type, h.aggregate_id, e.aggregate_version) as running_bytes
+  from unnest($1::uuid[], $2::text[], $3::text[]) as k (tenant_id, aggregate_type, aggregate_id)
+  join annals.heads h on h.tenant_id = k.tenant_id and h.aggregate_type = k.aggregate_type and h.aggregate_id = k.aggregate_id
+  left join annals.entities n
+    on n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
+ cross join lateral (
+       select e.* from annals.events e
+        where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
+          and e.aggregate_version > h.projected_version and e.aggregate_version <= h.version
+        order by e.aggregate_version limit $4) as e
+ cross join annals.catalog_revision r
+ where h.projected_version < h.version
+   and not exists (select from annals.parked_streams p
+                    where p.tenant_id = h.tenant_id and p.aggregate_type = h.aggregate_type and p.aggregate_id = h.aggregate_id
+                      and not p.retrying)
+) as w
+ where running_bytes - bytes < $5
+ order by tenant_id, aggregate_type, aggregate_id, aggregate_version";
+
+const READ_STATE_TABLES: &str = "-- read_state_tables
+select aggregate_type, collection, format('public.%I', table_name) as table_name from annals.state_tables order by table_name";
+
+const WRITE_ENTITIES: &str = "-- write_entities
+select annals.write_entities($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[])";
+const ADVANCE_HEADS: &str = "-- advance_heads
+select annals.advance_heads($1, $2, $3, $4, $5)";
+const WRITE_STATES: &str = "-- write_states
+select annals.write_states($1::text::regclass, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[])";
+const WRITE_CHILDREN: &str = "-- write_children
+select annals.write_children($1::text::regclass, ($2::text || '_id')::name, $3, $4, $5, $6, $7::text[]::jsonb[])";
+const DELETE_CHILDREN: &str = "-- delete_children
+select annals.delete_children($1::text::regclass, ($2::text || '_id')::name, $3, $4, $5)";
+const SKIP_PARKED: &str = "-- skip_parked
+insert into annals.skipped_events (tenant_id, event_id, instruction_id, aggregate_version, aggregate_type, aggregate_id)
+select tenant_id, event_id, $3, aggregate_version, aggregate_type, aggregate_id
+  from annals.parked_streams where tenant_id = $1 and event_id = $2";
+const RETRY_PARKED: &str = "-- retry_parked
+update annals.parked_streams set retrying = true where tenant_id = $1 and event_id = $2 returning tenant_id, aggregate_type, aggregate_id";
+
+impl Store {
+    /// What these streams have left, at most `per_stream` events each, and the catalog's revision in the same snapshot.
+    /// Streams without work and parked ones are left out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn read_work(&self, streams: &[StreamId], per_stream: i64) -> Result<(i64, Vec<StreamWork>), StoreError> {
+        let (tenants, types, ids) = tenant_stream_columns(streams);
+        let params: [Param<'_>; 5] = [
+            (&tenants, Type::UUID_ARRAY),
+            (&types, Type::TEXT_ARRAY),
+            (&ids, Type::TEXT_ARRAY),
+            (&per_stream, Type::INT8),
+            (&WORK_BYTES, Type::INT8),
+        ];
+        let rows = self.read(As::Projector, READ_WORK, &params).await?;
+        let mut work: Vec<StreamWork> = Vec::new();
+        let mut revision = 0;
+        for row in &rows {
+            revision = row.try_get("revision")?;
+            let stream = stream_from(row)?;
+            if work.last().is_none_or(|last| last.stream != stream) {
+                let (started_by, projected_version) = (row.try_get("started_by")?, row.try_get("projected_version")?);
+                work.push(StreamWork {
+                    stream,
+                    started_by,
+                    projected_version,
+                    base: base_entity(row)?,
+                    events: Vec::new(),
+                });
+            }
+            if let Some(last) = work.last_mut() {
+                last.events.push(work_event_from(row)?);
+            }
+        }
+        Ok((revision, work))
+    }
+
+    /// The tables of all modules.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn state_tables(&self) -> Result<StateTables, StoreError> {
+        let mut tables = StateTables::default();
+        for row in self.read(As::Projector, READ_STATE_TABLES, &[]).await? {
+            let (aggregate_type, table): (String, String) =
+                (row.try_get("aggregate_type")?, row.try_get("table_name")?);
+            match row.try_get::<_, Option<String>>("collection")? {
+                None => {
+                    tables.entities.insert(aggregate_type, table);
+                }
+                Some(collection) => tables
+                    .children
+                    .entry(aggregate_type)
+                    .or_default()
+                    .push((collection, table)),
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Writes read models and progress in one transaction; answers with the streams that an instruction freed.
+    ///
+    /// # Errors
+    /// [`StoreError::Contention`] where another projector was here first: read again. [`StoreError::Data`] where a table refuses
+    /// a row. Either way nothing is written.
+    pub async fn write_projection(
+        &self,
+        tables: &StateTables,
+        write: &ProjectionWrite,
+    ) -> Result<Vec<StreamId>, StoreError> {
+        let mut client = self.connection().await?;
+        let freed = async {
+            let transaction = client.transaction().await?;
+            transaction.batch_execute("set local role annals_projector").await?;
+            write_entities(&transaction, &write.entities).await?;
+            for wave in &write.waves {
+                write_wave(&transaction, tables, wave).await?;
+            }
+            let mut freed = Vec::new();
+            for instruction in &write.instructions {
+                freed.extend(carry_out(&transaction, instruction).await?);
+            }
+            advance_heads(&transaction, &write.entities).await?;
+            transaction.commit().await?;
+            Ok(freed)
+        };
+        freed.await.map_err(lost_is_unavailable)
+    }
+}
+
+async fn write_entities(client: &Transaction<'_>, writes: &[EntityWrite]) -> Result<(), StoreError> {
+    let streams: Vec<StreamId> = writes.iter().map(|w| w.stream.clone()).collect();
+    let (tenants, types, ids) = tenant_stream_columns(&streams);
+    let columns = EntityColumns::of(writes.iter().map(|w| (w.started_by.as_str(), &w.entity)));
+    let params: [Param<'_>; 9] = [
+        (&tenants, Type::UUID_ARRAY),
+        (&types, Type::TEXT_ARRAY),
+        (&ids, Type::TEXT_ARRAY),
+        (&columns.versions, Type::INT4_ARRAY),
+        (&columns.started_bys, Type::TEXT_ARRAY),
+        (&columns.deleted_ats, Type::TIMESTAMPTZ_ARRAY),
+        (&columns.created_ats, Type::TIMESTAMPTZ_ARRAY),
+        (&columns.updated_ats, Type::TIMESTAMPTZ_ARRAY),
+        (&columns.states, Type::TEXT_ARRAY),
+    ];
+    client.query_typed(WRITE_ENTITIES, &params).await?;
+    Ok(())
+}
+
+async fn advance_heads(client: &Transaction<'_>, writes: &[EntityWrite]) -> Result<(), StoreError> {
+    let streams: Vec<StreamId> = writes.iter().map(|w| w.stream.clone()).collect();
+    let (tenants, types, ids) = tenant_stream_columns(&streams);
+    let from: Vec<i32> = writes.iter().map(|w| w.from_version).collect();
+    let to: Vec<i32> = writes.iter().map(|w| w.entity.version).collect();
+    let params: [Param<'_>; 5] = [
+        (&tenants, Type::UUID_ARRAY),
+        (&types, Type::TEXT_ARRAY),
+        (&ids, Type::TEXT_ARRAY),
+        (&from, Type::INT4_ARRAY),
+        (&to, Type::INT4_ARRAY),
+    ];
+    client.query_typed(ADVANCE_HEADS, &params).await?;
+    Ok(())
+}
+
+async fn write_wave(client: &Transaction<'_>, tables: &StateTables, wave: &Wave) -> Result<(), StoreError> {
+    let mut by_table: BTreeMap<&str, Vec<&StateRow>> = BTreeMap::new();
+    for row in &wave.states {
+        if let Some(table) = tables.entities.get(row.stream.aggregate_type.as_str()) {
+            by_table.entry(table).or_default().push(row);
+        }
+    }
+    for (table, rows) in by_table {
+        write_states(client, table, &rows).await?;
+    }
+    for (collection, removed) in group_children(tables, wave.removed.iter().map(|key| (key, key))) {
+        delete_children(client, &collection, &removed).await?;
+    }
+    for (collection, rows) in group_children(tables, wave.children.iter().map(|row| (&row.key, row))) {
+        write_children(client, &collection, &rows).await?;
+    }
+    Ok(())
+}
+
+async fn write_states(client: &Transaction<'_>, table: &str, rows: &[&StateRow]) -> Result<(), StoreError> {
+    let tenants: Vec<Uuid> = rows.iter().map(|r| *r.stream.tenant_id.as_uuid()).collect();
+    let ids: Vec<&str> = rows.iter().map(|r| r.stream.aggregate_id.as_str()).collect();
+    let columns = EntityColumns::of(rows.iter().map(|r| (r.started_by.as_str(), &r.entity)));
+    let params: [Param<'_>; 9] = [
+        (&table, Type::TEXT),
+        (&tenants, Type::UUID_ARRAY),
+        (&ids, Type::TEXT_ARRAY),
+        (&columns.versions, Type::INT4_ARRAY),
+        (&columns.started_bys, Type::TEXT_ARRAY),
+        (&columns.deleted_ats, Type::TIMESTAMPTZ_ARRAY),
+        (&columns.created_ats, Type::TIMESTAMPTZ_ARRAY),
+        (&columns.updated_ats, Type::TIMESTAMPTZ_ARRAY),
+        (&columns.states, Type::TEXT_ARRAY),
+    ];
+    client.query_typed(WRITE_STATES, &params).await?;
+    Ok(())
+}
+
+/// A child collection's table, and the aggregate that its parent column is named after.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ChildTable<'a> {
+    table: &'a str,
+    aggregate_type: &'a str,
+}
+
+fn group_children<'a, T>(
+    tables: &'a StateTables,
+    rows: impl Iterator<Item = (&'a ChildKey, T)>,
+) -> BTreeMap<ChildTable<'a>, Vec<T>> {
+    let mut groups: BTreeMap<ChildTable<'a>, Vec<T>> = BTreeMap::new();
+    for (key, row) in rows {
+        let aggregate_type = key.stream.aggregate_type.as_str();
+        let of_type = tables.children.get(aggregate_type).into_iter().flatten();
+        if let Some((_, table)) = of_type
+            .into_iter()
+            .find(|(collection, _)| *collection == key.collection)
+        {
+            groups
+                .entry(ChildTable { table, aggregate_type })
+                .or_default()
+                .push(row);
+        }
+    }
+    groups
+}
+
+async fn write_children(client: &Transaction<'_>, to: &ChildTable<'_>, rows: &[&ChildRow]) -> Result<(), StoreError> {
+    let tenants: Vec<Uuid> = rows.iter().map(|r| *r.key.stream.tenant_id.as_uuid()).collect();
+    let parents: Vec<&str> = rows.iter().map(|r| r.key.stream.aggregate_id.as_str()).collect();
+    let ids: Vec<Option<&str>> = rows.iter().map(|r| r.key.id.as_deref()).collect();
+    let started_bys: Vec<&str> = rows.iter().map(|r| r.started_by.as_str()).collect();
+    let children: Vec<String> = rows.iter().map(|r| r.child.to_string()).collect();
+    let params: [Param<'_>; 7] = [
+        (&to.table, Type::TEXT),
+        (&to.aggregate_type, Type::TEXT),
+        (&tenants, Type::UUID_ARRAY),
+        (&parents, Type::TEXT_ARRAY),
+        (&ids, Type::TEXT_ARRAY),
+        (&started_bys, Type::TEXT_ARRAY),
+        (&children, Type::TEXT_ARRAY),
+    ];
+    client.query_typed(WRITE_CHILDREN, &params).await?;
+    Ok(())
+}
+
+async fn delete_children(
+    client: &Transaction<'_>,
+    from: &ChildTable<'_>,
+    keys: &[&ChildKey],
+) -> Result<(), StoreError> {
+    let tenants: Vec<Uuid> = keys.iter().map(|k| *k.stream.tenant_id.as_uuid()).collect();
+    let parents: Vec<&str> = keys.iter().map(|k| k.stream.aggregate_id.as_str()).collect();
+    let ids: Vec<Option<&str>> = keys.iter().map(|k| k.id.as_deref()).collect();
+    let params: [Param<'_>; 5] = [
+        (&from.table, Type::TEXT),
+        (&from.aggregate_type, Type::TEXT),
+        (&tenants, Type::UUID_ARRAY),
+        (&parents, Type::TEXT_ARRAY),
+        (&ids, Type::TEXT_ARRAY),
+    ];
+    client.query_typed(DELETE_CHILDREN, &params).await?;
+    Ok(())
+}
+
+async fn carry_out(client: &Transaction<'_>, instruction: &Instruction) -> Result<Option<StreamId>, StoreError> {
+    let tenant_id = instruction.tenant_id.as_uuid();
+    if instruction.skip {
+        let params: [Param<'_>; 3] = [
+            (tenant_id, Type::UUID),
+            (&instruction.event_id, Type::UUID),
+            (&instruction.id, Type::UUID),
+        ];
+        client.query_typed(SKIP_PARKED, &params).await?;
+    }
+    let rows = client
+        .query_typed(
+            RETRY_PARKED,
+            &[(tenant_id, Type::UUID), (&instruction.event_id, Type::UUID)],
+        )
+        .await?;
+    rows.first().map(stream_from).transpose()
+}
+
+/// Entities as columns.
+struct EntityColumns<'a> {
+    versions: Vec<i32>,
+    started_bys: Vec<&'a str>,
+    deleted_ats: Vec<Option<DateTime<Utc>>>,
+    created_ats: Vec<DateTime<Utc>>,
+    updated_ats: Vec<DateTime<Utc>>,
+    states: Vec<String>,
+}
+
+impl<'a> EntityColumns<'a> {
+    fn of(entities: impl Iterator<Item = (&'a str, &'a Entity)>) -> Self {
+        let mut columns = Self {
+            versions: Vec::new(),
+            started_bys: Vec::new(),
+            deleted_ats: Vec::new(),
+            created_ats: Vec::new(),
+            updated_ats: Vec::new(),
+            states: Vec::new(),
+        };
+        for (started_by, entity) in entities {
+            columns.versions.push(entity.version);
+            columns.started_bys.push(started_by);
+            columns.deleted_ats.push(entity.deleted_at.map(|t| t.as_datetime()));
+            columns.created_ats.push(entity.created_at.as_datetime());
+            columns.updated_ats.push(entity.updated_at.as_datetime());
+            columns.states.push(super::append::json_text(&entity.state));
+        }
+        columns
+    }
+}
+
+/// The stream that a row's `tenant_id`, `aggregate_type` and `aggregate_id` name.
+pub(super) fn stream_from(row: &Row) -> Result<StreamId, StoreError> {
+    let unexpected = |_| StoreError::Unexpected("a stream's name that no stream can have".to_owned());
+    Ok(StreamId {
+        tenant_id: TenantId::from(row.try_get::<_, Uuid>("tenant_id")?),
+        aggregate_type: AggregateType::try_from(row.try_get::<_, String>("aggregate_type")?).map_err(unexpected)?,
+        aggregate_id: AggregateId::try_from(row.try_get::<_, String>("aggregate_id")?).map_err(unexpected)?,
+    })
+}
+
+fn work_event_from(row: &Row) -> Result<WorkEvent, StoreError> {
+    Ok(WorkEvent {
+        id: row.try_get("id")?,
+        event_number: row.try_get("event_number")?,
+        version: row.try_get("aggregate_version")?,
+        event_type: row.try_get("event_type")?,
+        created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
+        data: parse_object(row.try_get("data")?)?,
+        skipped: row.try_get("skipped")?,
+    })
+}

@@ -1,0 +1,123 @@
+//! Transactions in one round trip.
+//!
+//! A client sends `begin` with the role, the claims, its statement and `commit` without waiting in between; PostgreSQL works
+//! through them in order and, after a failure, turns the commit into a rollback. The futures are polled once, in order, before
+//! anything is awaited, which is what puts the messages on the wire in order; since `commit` is then already under way, a
+//! request that is cancelled leaves no transaction open.
+
+use futures_util::future::join;
+use serde_json::Value;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, Transaction};
+
+use super::{Store, StoreError};
+use crate::domain::Caller;
+
+/// A parameter with its type, since no statement is prepared to find it out.
+pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// In whose name a transaction runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum As<'a> {
+    /// A request's caller: role `authenticated` with its claims.
+    Caller(&'a Caller),
+    /// The projector.
+    Projector,
+}
+
+const SET_CLAIMS: &str = "-- set_claims\nselect set_config('request.jwt.claims', $1, true)";
+
+impl As<'_> {
+    pub(super) fn begin(self, writes: Writes) -> &'static str {
+        match (self, writes) {
+            (Self::Caller(_), Writes::No) => "begin read only; set local role authenticated",
+            (Self::Caller(_), Writes::Yes) => "begin; set local role authenticated",
+            (Self::Projector, Writes::No) => {
+                "begin isolation level repeatable read read only; set local role annals_projector"
+            }
+            (Self::Projector, Writes::Yes) => "begin; set local role annals_projector",
+        }
+    }
+
+    fn claims(self) -> Option<Value> {
+        match self {
+            Self::Caller(caller) => Some(caller.database_claims()),
+            Self::Projector => None,
+        }
+    }
+}
+
+/// Whether a transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writes {
+    /// It only reads.
+    No,
+    /// It writes.
+    Yes,
+}
+
+impl Store {
+    /// Runs one reading statement in a transaction of its own, in one round trip.
+    ///
+    /// A read is repeated once where the connection turns out to be dead: a pooled connection may have died unnoticed while
+    /// nobody used it, and reading twice does no harm.
+    pub(super) async fn read(&self, who: As<'_>, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        match self.one_round_trip(who, Writes::No, sql, params).await {
+            Err(StoreError::ConnectionLost(_)) => self
+                .one_round_trip(who, Writes::No, sql, params)
+                .await
+                .map_err(lost_is_unavailable),
+            other => other,
+        }
+    }
+
+    /// Runs one writing statement in a transaction of its own, in one round trip.
+    pub(super) async fn write(&self, who: As<'_>, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.one_round_trip(who, Writes::Yes, sql, params).await
+    }
+
+    async fn one_round_trip(
+        &self,
+        who: As<'_>,
+        writes: Writes,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let client = self.connection().await?;
+        let claims = who.claims().map(|claims| claims.to_string());
+        let statements = async {
+            match &claims {
+                None => client.query_typed(sql, params).await,
+                Some(claims) => {
+                    let set: [Param<'_>; 1] = [(claims, Type::TEXT)];
+                    let (set, rows) = join(client.query_typed(SET_CLAIMS, &set), client.query_typed(sql, params)).await;
+                    set.and(rows)
+                }
+            }
+        };
+        let ((begun, rows), ended) = join(
+            join(client.batch_execute(who.begin(writes)), statements),
+            client.batch_execute("commit"),
+        )
+        .await;
+        begun?;
+        let rows = rows?;
+        ended?;
+        Ok(rows)
+    }
+}
+
+/// Sets a transaction's claims where it runs for a caller; for transactions of several statements.
+pub(super) async fn set_claims(client: &Transaction<'_>, caller: &Caller) -> Result<(), StoreError> {
+    let claims = caller.database_claims().to_string();
+    client.query_typed(SET_CLAIMS, &[(&claims, Type::TEXT)]).await?;
+    Ok(())
+}
+
+/// For what has been tried again already, or need not be settled.
+pub(super) fn lost_is_unavailable(error: StoreError) -> StoreError {
+    match error {
+        StoreError::ConnectionLost(error) => StoreError::Unavailable(Box::new(error)),
+        other => other,
+    }
+}
