@@ -1,0 +1,39 @@
+//! Integration tests, one file per behaviour, in one process: they share a cluster and nothing else.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failure is a failed test, with its place"
+)]
+
+mod actors;
+mod append_only;
+mod architecture;
+mod audit;
+mod bad_fields;
+mod bad_json;
+mod csv_sales;
+mod cursors;
+mod entities;
+mod event_types;
+mod feed;
+mod histories;
+mod hostile_connection;
+mod idempotency;
+mod killed_projector;
+mod lists;
+mod lost_acknowledgement;
+mod migrations;
+mod modules;
+mod outage;
+mod parking;
+mod policies;
+mod queue_messages;
+mod round_trips;
+mod smoke;
+mod sql_api;
+mod status;
+mod streams;
+mod sweep;
+mod tokens;
+mod wake_ups;

@@ -1,0 +1,71 @@
+//! What the API answered.
+
+use axum::http::HeaderMap;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body as text.
+    pub text: String,
+    /// Body as JSON; null where it is none.
+    pub body: Value,
+}
+
+impl Answer {
+    pub(crate) async fn read(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a whole body").to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).expect("a body of text");
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text,
+            body,
+        }
+    }
+
+    /// The answer, if it has this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// The problem's code, if it is a problem of this status; that it is a whole one is checked, too.
+    #[track_caller]
+    pub fn problem(&self, status: u16) -> &str {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{}",
+            self.text
+        );
+        for member in ["type", "title", "detail", "code", "request_id"] {
+            assert!(self.body[member].is_string(), "{member} is missing: {}", self.text);
+        }
+        assert_eq!(self.body["status"], status);
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// A header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Items of a page.
+    #[track_caller]
+    pub fn items(&self) -> &Vec<Value> {
+        self.body["items"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no items: {}", self.text))
+    }
+}

@@ -1,0 +1,63 @@
+//! The cluster: started once per process, gone with it; and a migrated database to copy from, because copying takes
+//! milliseconds and migrating takes seconds.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
+use tokio_postgres::{Client, NoTls};
+
+/// Password of every login that tests make; the cluster listens on the loopback interface and lives as long as the tests.
+pub(crate) const PASSWORD: &str = "only-for-tests";
+const TEMPLATE: &str = "annals_template";
+
+/// The process's cluster, with the template database migrated in it.
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    // A thread of its own: the caller may stand in a runtime, where blocking on another one is not allowed.
+    CLUSTER.get_or_init(|| std::thread::spawn(start).join().expect("the cluster starts"))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn start() -> Cluster {
+    let mut options = Options::ephemeral().with_settings(FAST_BUT_UNSAFE);
+    options.max_connections = 300;
+    let cluster = Cluster::start(options).await.expect("a private cluster");
+    let admin = connect(&cluster.superuser_url_of("postgres")).await;
+    admin
+        .batch_execute(&format!("create database {TEMPLATE} owner {}", local::cluster::OWNER))
+        .await
+        .expect("a template");
+    annals::store::migrate(&cluster.url_of(TEMPLATE))
+        .await
+        .expect("migrations");
+    admin
+        .batch_execute(&format!("alter role annals_api password '{PASSWORD}'"))
+        .await
+        .expect("a password");
+    cluster
+}
+
+/// A new database with every migration applied; its name.
+pub(crate) async fn database() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let admin = connect(&cluster().superuser_url_of("postgres")).await;
+    admin
+        .batch_execute(&format!(
+            "create database {name} template {TEMPLATE} owner {}",
+            local::cluster::OWNER
+        ))
+        .await
+        .expect("a copy of the template");
+    name
+}
+
+/// A plain connection.
+pub async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .unwrap_or_else(|e| panic!("no connection: {e:?}"));
+    tokio::spawn(connection);
+    client
+}

@@ -1,0 +1,18 @@
+//! What tests stand on: one private cluster per test process, one database per test, and the functions' own routers in front
+//! of it. Nothing is mocked; a test's queue is the channel that `local` uses, held back until the test lets it through.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "support for tests: a failure here is a failed test, with its place"
+)]
+
+mod answer;
+mod cluster;
+mod people;
+mod world;
+
+pub use answer::Answer;
+pub use cluster::{cluster, connect};
+pub use people::{Person, SECRET, sign};
+pub use world::World;

@@ -1,0 +1,237 @@
+//! A world: one database, the functions in front of it, and the means to look behind them.
+
+use std::sync::Arc;
+
+use annals::App;
+use annals::auth::Verifier;
+use annals::config::{AuthConfig, DatabaseConfig};
+use annals::queue::Queue;
+use annals::store::Store;
+use aws_lambda_events::event::sqs::SqsMessage;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, header};
+use projector::Projector;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_postgres::Client;
+use tower::ServiceExt;
+
+use crate::answer::Answer;
+use crate::cluster::{PASSWORD, cluster, connect, database};
+use crate::people::{Person, SECRET};
+
+/// Connections that a world's requests share.
+const POOL_SIZE: usize = 40;
+
+/// Everything that a test plays with.
+pub struct World {
+    /// Name of the database.
+    pub database: String,
+    /// What the routers share.
+    pub app: App,
+    /// All HTTP functions, merged as `local` merges them.
+    pub router: Router,
+    /// The projector; it does nothing by itself.
+    pub projector: Projector,
+    wake_ups: Mutex<UnboundedReceiver<String>>,
+}
+
+impl World {
+    /// A world with an empty log.
+    pub async fn new() -> Self {
+        let database = database().await;
+        let url = cluster().url_of(&database);
+        Self::at(database, &url)
+    }
+
+    /// A world whose requests reach its database by this address, through a proxy for instance.
+    pub fn at(database: String, url: &str) -> Self {
+        let store = Store::new(&DatabaseConfig {
+            url: url.to_owned(),
+            pool_size: POOL_SIZE,
+        })
+        .expect("an address");
+        let auth = AuthConfig {
+            secret: Some(SECRET.to_owned()),
+            audience: "authenticated".to_owned(),
+            issuer: Some("tests".to_owned()),
+            ..AuthConfig::default()
+        };
+        let (sender, receiver) = unbounded_channel();
+        let app = App {
+            store: store.clone(),
+            verifier: Arc::new(Verifier::new(&auth).expect("a verifier")),
+            queue: Queue::Channel(sender),
+        };
+        let router = local::engine::router(app.clone());
+        Self {
+            database,
+            app,
+            router,
+            projector: Projector::new(store),
+            wake_ups: Mutex::new(receiver),
+        }
+    }
+
+    /// A connection as the migrating role, which owns everything and is no superuser.
+    pub async fn owner(&self) -> Client {
+        connect(&cluster().url_of(&self.database)).await
+    }
+
+    /// A connection as the cluster's superuser.
+    pub async fn superuser(&self) -> Client {
+        connect(&cluster().superuser_url_of(&self.database)).await
+    }
+
+    /// A connection as the runtime's only login.
+    pub async fn api_login(&self) -> Client {
+        connect(&self.url_as("annals_api")).await
+    }
+
+    /// A connection with role and claims of a request by this person, for the whole session.
+    pub async fn session_of(&self, person: &Person) -> Client {
+        let client = self.api_login().await;
+        let claims = person.caller().database_claims().to_string();
+        client.batch_execute("set role authenticated").await.expect("the role");
+        client
+            .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
+            .await
+            .expect("the claims");
+        client
+    }
+
+    /// The database's address for a login whose password is the tests'.
+    pub fn url_as(&self, login: &str) -> String {
+        format!(
+            "postgresql://{login}:{PASSWORD}@127.0.0.1:{}/{}?sslmode=disable",
+            cluster().port(),
+            self.database
+        )
+    }
+
+    /// Sends any request.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("an answer");
+        Answer::read(response).await
+    }
+
+    /// A request by a person, with headers, and a body where there is one.
+    pub async fn request(
+        &self,
+        method: Method,
+        person: &Person,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", person.token()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body {
+            None => Body::empty(),
+            Some(json) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(json.to_string())
+            }
+        };
+        self.send(request.body(body).expect("a request")).await
+    }
+
+    /// `GET` by a person.
+    pub async fn get(&self, person: &Person, path: &str) -> Answer {
+        self.request(Method::GET, person, path, &[], None).await
+    }
+
+    /// `POST` of JSON by a person.
+    pub async fn post(&self, person: &Person, path: &str, body: Value) -> Answer {
+        self.request(Method::POST, person, path, &[], Some(body)).await
+    }
+
+    /// `PATCH` of JSON by a person.
+    pub async fn patch(&self, person: &Person, path: &str, body: Value) -> Answer {
+        self.request(Method::PATCH, person, path, &[], Some(body)).await
+    }
+
+    /// `PUT` of JSON by a person.
+    pub async fn put(&self, person: &Person, path: &str, body: Value) -> Answer {
+        self.request(Method::PUT, person, path, &[], Some(body)).await
+    }
+
+    /// `DELETE` by a person.
+    pub async fn delete(&self, person: &Person, path: &str) -> Answer {
+        self.request(Method::DELETE, person, path, &[], None).await
+    }
+
+    /// `POST` of text as it stands, said to be JSON.
+    pub async fn post_text(&self, person: &Person, path: &str, text: impl Into<Body>) -> Answer {
+        let request = Request::post(format!("/api/v1{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {}", person.token()))
+            .header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(text.into()).expect("a request")).await
+    }
+
+    /// `GET` of every page of a list; all items.
+    pub async fn all_pages(&self, person: &Person, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let page = match &cursor {
+                None => path.to_owned(),
+                Some(cursor) => format!("{path}{separator}cursor={cursor}"),
+            };
+            let answer = self.get(person, &page).await.expect(200);
+            items.extend(answer.items().iter().cloned());
+            match answer.body["next_cursor"].as_str() {
+                None => return items,
+                Some(next) => cursor = Some(next.to_owned()),
+            }
+        }
+    }
+
+    /// Appends one event as a person; the event as it was answered.
+    pub async fn append(&self, person: &Person, event_type: &str, aggregate_id: &str, data: Value) -> Value {
+        let aggregate_type = event_type.split('.').next().unwrap_or_default();
+        let event = json!({"event_type": event_type, "aggregate_type": aggregate_type, "aggregate_id": aggregate_id, "data": data});
+        self.post(person, "/events", event).await.expect(201).body
+    }
+
+    /// Bodies of the wake-ups that were sent and not taken yet.
+    pub async fn take_wake_ups(&self) -> Vec<String> {
+        let mut wake_ups = self.wake_ups.lock().await;
+        let mut taken = Vec::new();
+        while let Ok(body) = wake_ups.try_recv() {
+            taken.push(body);
+        }
+        taken
+    }
+
+    /// Hands these bodies to the projector as one SQS batch; ids (`"0"`, `"1"` …) of the messages that failed.
+    pub async fn deliver(&self, bodies: Vec<String>) -> Vec<String> {
+        let message = |(place, body): (usize, String)| {
+            let mut message = SqsMessage::default();
+            message.message_id = Some(place.to_string());
+            message.body = Some(body);
+            message
+        };
+        let messages: Vec<SqsMessage> = bodies.into_iter().enumerate().map(message).collect();
+        let answer = self.projector.handle_messages(&messages).await;
+        answer
+            .batch_item_failures
+            .into_iter()
+            .map(|failure| failure.item_identifier)
+            .collect()
+    }
+
+    /// Delivers every wake-up that was sent, once.
+    pub async fn project(&self) {
+        let failed = self.deliver(self.take_wake_ups().await).await;
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+}
