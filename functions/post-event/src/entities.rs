@@ -3,10 +3,12 @@
 //! A body is the entity's fields, with `id` where the client chooses it. Why and how come along as query parameters (`reason`,
 //! `correlation_id`, `causation_id`), so that they cannot be mistaken for fields.
 
+mod remarks;
+mod verb;
+
 use annals::App;
 use annals::domain::event::FieldFault;
-use annals::domain::ids::Text;
-use annals::domain::{AggregateId, AggregateType, Caller, Catalog, EventType, NewEvent, Timestamp};
+use annals::domain::{AggregateId, Caller, Event, NewEvent, Timestamp};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Problem, RequestContext};
 use annals::intake::{self, Framing, IntakeError};
 use annals::store::{StoreError, StoredEntity};
@@ -15,6 +17,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
+
+use self::remarks::Remarks;
+use self::verb::Verb;
 
 /// How often a change that the client did not tie to a version is worked out again after somebody else's.
 const TRIES: usize = 20;
@@ -92,6 +97,10 @@ pub async fn update(
     let verb = Verb::find(&app, &caller, aggregate_type, "updated").await?;
     let fields = fields_of(body)?;
     let required = required_version(&headers)?;
+    let same = |event: &Event| sets_exactly(event, &fields);
+    if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, same).await? {
+        return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+    }
     for _ in 0..TRIES {
         let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
         let changes = changes(&current.entity.state, &fields);
@@ -123,6 +132,9 @@ pub async fn delete(
     let remarks = Remarks::read(params, &headers)?;
     let verb = Verb::find(&app, &caller, aggregate_type, "deleted").await?;
     let required = required_version(&headers)?;
+    if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, |_| true).await? {
+        return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+    }
     for _ in 0..TRIES {
         let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
         let mut data = Map::new();
@@ -139,89 +151,6 @@ pub async fn delete(
         }
     }
     Err(contended())
-}
-
-/// One of a module's three general event types.
-struct Verb {
-    aggregate_type: AggregateType,
-    event_type: EventType,
-}
-
-impl Verb {
-    /// The type `{aggregate_type}.{action}`, if the module has it: 404 for no module, 405 for a module that is not edited so.
-    async fn find(app: &App, caller: &Caller, aggregate_type: String, action: &str) -> Result<Self, ApiError> {
-        let unknown = || ApiError::not_found("there are no such entities");
-        let aggregate_type = AggregateType::try_from(aggregate_type).map_err(|_| unknown())?;
-        let event_type = EventType::try_from(format!("{aggregate_type}.{action}")).map_err(|_| unknown())?;
-        let mut catalog = app.store.catalog(caller).await?;
-        if catalog.find(caller.tenant_id(), event_type.as_str()).is_none() {
-            catalog = app.store.fresh_catalog(caller).await?;
-        }
-        let has = |catalog: &Catalog| catalog.find(caller.tenant_id(), event_type.as_str()).is_some();
-        if has(&catalog) {
-            return Ok(Self {
-                aggregate_type,
-                event_type,
-            });
-        }
-        if catalog.knows_aggregate(caller.tenant_id(), aggregate_type.as_str()) {
-            let detail = format!("{aggregate_type} has its own verbs: see GET /events/types");
-            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_generic_edit", detail).into());
-        }
-        Err(unknown())
-    }
-
-    fn event(&self, id: AggregateId, data: Map<String, Value>) -> NewEvent {
-        NewEvent::plain(self.event_type.clone(), self.aggregate_type.clone(), id, data)
-    }
-}
-
-/// What a client says about its request, beside the fields.
-struct Remarks {
-    reason: Option<String>,
-    correlation_id: Option<Text<128>>,
-    causation_id: Option<Uuid>,
-    idempotency_key: Option<Text<255>>,
-}
-
-impl Remarks {
-    fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let remarks = Self {
-            reason: params.read("reason", "must have at most 1000 characters", |v| {
-                (v.chars().count() <= 1000).then(|| v.to_owned())
-            })?,
-            correlation_id: params.read("correlation_id", "must be 1 to 128 printable characters", |v| {
-                v.to_owned().try_into().ok()
-            })?,
-            causation_id: params.uuid("causation_id")?,
-            idempotency_key: match headers.get("idempotency-key") {
-                None => None,
-                Some(key) => Some(
-                    key.to_str()
-                        .ok()
-                        .and_then(|key| key.to_owned().try_into().ok())
-                        .ok_or_else(|| {
-                            ApiError::bad_request(
-                                "invalid_idempotency_key",
-                                "Idempotency-Key must be 1 to 255 visible characters",
-                            )
-                        })?,
-                ),
-            },
-        };
-        params.end()?;
-        Ok(remarks)
-    }
-
-    fn applied_to(&self, mut event: NewEvent) -> NewEvent {
-        if let Some(reason) = &self.reason {
-            event.metadata.insert("reason".to_owned(), json!(reason));
-        }
-        event.correlation_id.clone_from(&self.correlation_id);
-        event.causation_id = self.causation_id;
-        event.idempotency_key.clone_from(&self.idempotency_key);
-        event
-    }
 }
 
 fn fields_of(body: Value) -> Result<Map<String, Value>, ApiError> {
@@ -277,10 +206,52 @@ async fn present(
     Ok((id, found))
 }
 
+/// The entity, where this very change was made before under the same key. What an update's event holds depends on what it
+/// found, so a retry's would differ from the original's; what the client asked for is what has to be the same.
+async fn earlier(
+    app: &App,
+    caller: &Caller,
+    verb: &Verb,
+    aggregate_id: &str,
+    remarks: &Remarks,
+    asks_the_same: impl Fn(&Event) -> bool,
+) -> Result<Option<AggregateId>, ApiError> {
+    let Some(key) = &remarks.idempotency_key else {
+        return Ok(None);
+    };
+    let Some(event) = app.store.find_event_by_key(caller, key.as_str()).await? else {
+        return Ok(None);
+    };
+    let same_entity = event.event_type == verb.event_type.as_str() && event.aggregate_id == aggregate_id;
+    if !(same_entity && asks_the_same(&event)) {
+        let detail = "the idempotency key belongs to another request";
+        return Err(ApiError::unprocessable("idempotency_key_reused", detail, Vec::new()));
+    }
+    Ok(AggregateId::try_from(event.aggregate_id).ok())
+}
+
+/// Whether an update's event gave fields these values; fields that had them already are not in it.
+fn sets_exactly(event: &Event, fields: &Map<String, Value>) -> bool {
+    let Ok(data) = serde_json::from_str::<Value>(event.data.get()) else {
+        return false;
+    };
+    let Some(changes) = data["changes"].as_object() else {
+        return false;
+    };
+    changes
+        .iter()
+        .all(|(field, change)| fields.get(field).is_some_and(|new| same_value(new, &change["new"])))
+}
+
+/// Equality as the log has it: `1e2` is stored as `100`.
+fn same_value(a: &Value, b: &Value) -> bool {
+    a == b || annals::domain::json::normal(a) == annals::domain::json::normal(b)
+}
+
 fn changes(state: &Map<String, Value>, fields: &Map<String, Value>) -> Map<String, Value> {
     fields
         .iter()
-        .filter(|(field, new)| state.get(*field).unwrap_or(&Value::Null) != *new)
+        .filter(|(field, new)| !same_value(state.get(*field).unwrap_or(&Value::Null), new))
         .map(|(field, new)| (field.clone(), json!({"old": state.get(field), "new": new})))
         .collect()
 }

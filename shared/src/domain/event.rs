@@ -204,7 +204,7 @@ impl Fields<'_> {
     }
 
     fn required_text<T: TryFrom<String, Error = TextFault>>(&mut self, name: &str) -> Option<T> {
-        if !self.members.get(name).is_some_and(|value| !value.is_null()) {
+        if self.members.get(name).is_none_or(Value::is_null) {
             self.fault(name, "required", "is required");
         }
         self.text(name)
@@ -253,7 +253,7 @@ impl Fields<'_> {
     }
 
     fn required_object(&mut self, name: &str, max_bytes: usize) -> Option<Map<String, Value>> {
-        if !self.members.get(name).is_some_and(|value| !value.is_null()) {
+        if self.members.get(name).is_none_or(Value::is_null) {
             self.fault(name, "required", "is required");
         }
         self.object(name, max_bytes)

@@ -158,6 +158,60 @@ fn digits_needed(text: &str) -> i64 {
     before.saturating_add(after)
 }
 
+/// The value with every number written out as jsonb keeps it: `1e2` is `100`, `-0.0` is `0.0`. Two values that the log would
+/// store alike are equal in this form.
+pub fn normal(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => written_out(&number.to_string())
+            .parse()
+            .map_or_else(|_| value.clone(), Value::Number),
+        Value::Array(items) => Value::Array(items.iter().map(normal).collect()),
+        Value::Object(members) => Value::Object(
+            members
+                .iter()
+                .map(|(key, value)| (key.clone(), normal(value)))
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+/// A JSON number without exponent and without the sign of a zero. Only for numbers within [`MAX_DIGITS`].
+fn written_out(text: &str) -> String {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let Ok(exponent) = exponent.parse::<i64>() else {
+        return text.to_owned();
+    };
+    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent);
+    let Ok(length) = i64::try_from(digits.len()) else {
+        return text.to_owned();
+    };
+    if point.saturating_sub(length).saturating_abs() > 2 * MAX_DIGITS {
+        return text.to_owned();
+    }
+    let (whole, fraction) = if point <= 0 {
+        let zeros = usize::try_from(-point).unwrap_or(0);
+        ("0".to_owned(), format!("{}{digits}", "0".repeat(zeros)))
+    } else if point >= length {
+        let zeros = usize::try_from(point - length).unwrap_or(0);
+        (format!("{digits}{}", "0".repeat(zeros)), String::new())
+    } else {
+        let (whole, fraction) = digits.split_at(usize::try_from(point).unwrap_or(0));
+        (whole.to_owned(), fraction.to_owned())
+    };
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let sign = if digits.bytes().all(|b| b == b'0') { "" } else { sign };
+    if fraction.is_empty() {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction}")
+    }
+}
+
 /// An object's members in order, doubles included.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -212,6 +266,26 @@ mod tests {
         assert_eq!(code("1e1000"), "number_too_long");
         assert_eq!(code("1e-1000"), "number_too_long");
         assert_eq!(code("1e99999999999999999999"), "number_too_long");
+    }
+
+    #[test]
+    fn numbers_are_normal_when_written_as_jsonb_writes_them() {
+        let pairs = [
+            ("1e2", "100"),
+            ("-0", "0"),
+            ("-0.0", "0.0"),
+            ("1.50", "1.50"),
+            ("1.5e1", "15"),
+            ("1.50e1", "15.0"),
+            ("12e-3", "0.012"),
+            ("0.5E1", "5"),
+            ("-1e-2", "-0.01"),
+            ("0e5", "0"),
+        ];
+        for (given, normal_form) in pairs {
+            let given = parse(given.as_bytes()).expect("a number");
+            assert_eq!(normal(&given).to_string(), normal_form);
+        }
     }
 
     #[test]
