@@ -1,0 +1,57 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::dataset::SALES;
+use crate::options::Options;
+use crate::records::Splitter;
+
+fn find(mapping: &str, header: &str) -> Result<Layout, FileFault> {
+    let fields = if mapping.is_empty() { Vec::new() } else { vec![("mapping".to_owned(), mapping.to_owned())] };
+    let options = Options::parse(fields, None, &SALES).expect("a mapping");
+    let mut splitter = Splitter::new(b',');
+    let text = format!("{header}\n");
+    assert!(splitter.split(text.as_bytes()).is_ok_and(|(_, complete)| complete));
+    Layout::find(&SALES, &options.mapping, splitter.record())
+}
+
+fn code(mapping: &str, header: &str) -> &'static str {
+    find(mapping, header).map_or_else(|fault| fault.code, |_| "fine")
+}
+
+#[test]
+fn headers_match_whatever_their_case_and_spaces() {
+    let layout = find("", " Sale Date ,AMOUNT,customer  id,Region").expect("a layout");
+    let places: HashMap<&str, Option<usize>> = SALES.columns.iter().map(|c| (c.name(), layout.place(*c))).collect();
+    assert_eq!((places["sale_date"], places["amount"], places["customer_id"]), (Some(0), Some(1), Some(2)));
+    assert_eq!(places["notes"], None);
+    assert_eq!(layout.ignored(), ["Region"]);
+    assert_eq!((layout.header(Column::SaleDate), layout.header(Column::Notes)), ("Sale Date", "notes"));
+}
+
+#[test]
+fn mappings_go_before_names() {
+    let layout = find(r#"{"amount": "Sales", "sale_date": "order date", "product": "Notes", "category": null}"#, "Order Date,Sales,Amount,Notes,Category")
+        .expect("a layout");
+    assert_eq!(layout.place(Column::Amount), Some(1));
+    assert_eq!(layout.place(Column::SaleDate), Some(0));
+    assert_eq!((layout.place(Column::Product), layout.place(Column::Notes)), (Some(3), None));
+    assert!(!layout.has(Column::Category));
+    assert_eq!(layout.ignored(), ["Amount", "Category"]);
+}
+
+#[test]
+fn files_of_other_kinds_are_told_what_they_lack() {
+    assert_eq!(code("", "2018-11-08,261.96,CG-12520"), "no_header");
+    assert_eq!(code("", "sale_date,price"), "missing_columns");
+    assert_eq!(code("", "amount"), "missing_columns");
+    assert_eq!(code("", "sale_date,quantity"), "missing_columns");
+    assert_eq!(code("", "sale_date,quantity,unit_price"), "fine");
+    assert_eq!(code(r#"{"amount": "Sales"}"#, "sale_date,amount"), "missing_columns");
+    assert_eq!(code(r#"{"amount": null}"#, "sale_date,amount"), "missing_columns");
+    assert_eq!(code("", "sale_date,amount,Amount "), "duplicate_header");
+    assert_eq!(code("", "sale_date,amount,region,region"), "duplicate_header");
+    assert_eq!(code("", "sale_date,amount,,"), "fine");
+    let fault = find("", "sale_date").expect_err("no amount");
+    assert!(fault.message.contains("amount, or unit_price and quantity"), "{}", fault.message);
+    assert_eq!(fault.line, Some(1));
+}

@@ -1,0 +1,231 @@
+//! Bytes to text: the encoding is declared, or told by a byte order mark, or found out from the file's first characters that
+//! are not ASCII.
+
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{DecoderResult, Encoding, UTF_8, WINDOWS_1252};
+
+use crate::fault::FileFault;
+
+/// Bytes that tell a byte order mark or another kind of file.
+const HEAD: usize = 8;
+/// Bytes, from the first that is not ASCII, on which the encoding is judged. Up to there nothing is decoded, so this bounds
+/// what is held back; ASCII before it reads the same in every encoding that is judged among.
+const SAMPLE: usize = 64 * 1024;
+
+/// Beginnings of files that people take for CSV.
+const FOREIGN: [(&[u8], &str); 5] = [
+    (b"PK\x03\x04", "a ZIP archive, such as an .xlsx workbook"),
+    (b"PK\x05\x06", "an empty ZIP archive"),
+    (b"\xD0\xCF\x11\xE0", "an .xls workbook"),
+    (b"\x1F\x8B", "a gzip archive"),
+    (b"%PDF", "a PDF document"),
+];
+
+/// Decodes a file chunk by chunk; the chunks' boundaries make no difference.
+pub(crate) struct Decoder {
+    declared: Option<&'static Encoding>,
+    stage: Stage,
+    held: Vec<u8>,
+}
+
+enum Stage {
+    /// The first bytes are awaited.
+    Head,
+    /// Only ASCII so far, or a sample being gathered in `held`.
+    Undecided(Box<EncodingDetector>),
+    Decided(Box<encoding_rs::Decoder>),
+}
+
+impl Decoder {
+    /// A decoder for a file whose encoding was declared, or is to be found out.
+    pub(crate) fn new(declared: Option<&'static Encoding>) -> Self {
+        Self { declared, stage: Stage::Head, held: Vec::new() }
+    }
+
+    /// Decodes the next bytes; what they say is added to `text`, up to a fault.
+    pub(crate) fn push(&mut self, bytes: &[u8], text: &mut String) -> Result<(), FileFault> {
+        self.advance(bytes, false, text)
+    }
+
+    /// Decodes what was held back, at the end of the file.
+    pub(crate) fn finish(&mut self, text: &mut String) -> Result<(), FileFault> {
+        self.advance(&[], true, text)
+    }
+
+    fn advance(&mut self, bytes: &[u8], last: bool, text: &mut String) -> Result<(), FileFault> {
+        match &mut self.stage {
+            Stage::Decided(decoder) => decode(decoder, bytes, last, text),
+            Stage::Head => {
+                self.held.extend_from_slice(bytes);
+                if self.held.len() < HEAD && !last {
+                    return Ok(());
+                }
+                let head = std::mem::take(&mut self.held);
+                let after_mark = self.begin(&head)?;
+                self.advance(&head[after_mark..], last, text)
+            }
+            Stage::Undecided(detector) => {
+                let ascii = if self.held.is_empty() { Encoding::ascii_valid_up_to(bytes) } else { 0 };
+                let (plain, rest) = bytes.split_at(ascii);
+                detector.feed(plain, false);
+                text.push_str(std::str::from_utf8(plain).unwrap_or_default());
+                self.held.extend_from_slice(rest);
+                if self.held.is_empty() || (self.held.len() < SAMPLE && !last) {
+                    return Ok(());
+                }
+                let encoding = judge(detector, &self.held)?;
+                let held = std::mem::take(&mut self.held);
+                self.decide(encoding);
+                self.advance(&held, last, text)
+            }
+        }
+    }
+
+    /// Looks at the first bytes; answers with the length of the byte order mark.
+    fn begin(&mut self, head: &[u8]) -> Result<usize, FileFault> {
+        if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+            let hint = format!("the file is {what}, not CSV: save the sheet as CSV and send that");
+            return Err(FileFault::new("not_csv", hint));
+        }
+        match (Encoding::for_bom(head), self.declared) {
+            (Some((marked, _)), Some(declared)) if marked != declared => {
+                let (marked, declared) = (marked.name(), declared.name());
+                Err(wrong_encoding(format!("the file's byte order mark says {marked}, the request says {declared}")).at(1))
+            }
+            (Some((marked, length)), _) => {
+                self.decide(marked);
+                Ok(length)
+            }
+            (None, Some(declared)) => {
+                self.decide(declared);
+                Ok(0)
+            }
+            (None, None) => {
+                self.stage = Stage::Undecided(Box::new(EncodingDetector::new(Iso2022JpDetection::Deny)));
+                Ok(0)
+            }
+        }
+    }
+
+    fn decide(&mut self, encoding: &'static Encoding) {
+        self.stage = Stage::Decided(Box::new(encoding.new_decoder_without_bom_handling()));
+    }
+}
+
+fn decode(decoder: &mut encoding_rs::Decoder, mut bytes: &[u8], last: bool, text: &mut String) -> Result<(), FileFault> {
+    loop {
+        let room = decoder.max_utf8_buffer_length_without_replacement(bytes.len());
+        text.reserve(room.unwrap_or(bytes.len()).max(16));
+        let (result, read) = decoder.decode_to_string_without_replacement(bytes, text, last);
+        bytes = &bytes[read..];
+        match result {
+            DecoderResult::InputEmpty => return Ok(()),
+            DecoderResult::OutputFull => {}
+            DecoderResult::Malformed(..) => {
+                let name = decoder.encoding().name();
+                return Err(wrong_encoding(format!(
+                    "here are bytes that are not {name}: say encoding= where the file is in another one"
+                )));
+            }
+        }
+    }
+}
+
+/// The encoding of a file whose first characters beyond ASCII are these: UTF-8 or Windows-1252, or else the file's owner has
+/// to say. Only whole samples and whole files are judged, so the verdict does not depend on how the bytes came in.
+fn judge(detector: &mut EncodingDetector, held: &[u8]) -> Result<&'static Encoding, FileFault> {
+    let (sample, whole) = match held.get(..SAMPLE) {
+        Some(sample) => (sample, false),
+        None => (held, true),
+    };
+    let (mut valid, mut invalid) = (0, 0);
+    for part in sample.utf8_chunks() {
+        valid += part.valid().chars().filter(|c| !c.is_ascii()).count();
+        invalid += usize::from(!part.invalid().is_empty());
+    }
+    // Text in another encoding hardly ever holds a sequence that is UTF-8 by chance: where such sequences prevail this is
+    // UTF-8, cut at the sample's end or damaged, and damage is for the decoder to name, not for us to read as mojibake.
+    if valid >= invalid {
+        return Ok(UTF_8);
+    }
+    detector.feed(sample, whole);
+    let guess = detector.guess(None, Utf8Detection::Deny);
+    if guess == WINDOWS_1252 {
+        return Ok(WINDOWS_1252);
+    }
+    let name = guess.name();
+    Err(wrong_encoding(format!(
+        "the text is not UTF-8 and looks like {name}: say encoding={name} if it is, or save the file as UTF-8"
+    )))
+}
+
+fn wrong_encoding(message: String) -> FileFault {
+    FileFault::new("wrong_encoding", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode_all(bytes: &[u8], declared: Option<&'static Encoding>) -> Result<String, FileFault> {
+        let mut decoder = Decoder::new(declared);
+        let mut text = String::new();
+        for byte in bytes.chunks(1) {
+            decoder.push(byte, &mut text)?;
+        }
+        decoder.finish(&mut text)?;
+        Ok(text)
+    }
+
+    #[test]
+    fn marks_are_told_and_taken_off() {
+        assert_eq!(decode_all(b"\xEF\xBB\xBFa,\xC3\xBC", None).as_deref(), Ok("a,ü"));
+        assert_eq!(decode_all(b"\xFF\xFEa\0,\0\xFC\0", None).as_deref(), Ok("a,ü"));
+        assert_eq!(decode_all(b"\xFE\xFF\0a\0,\0\xFC", None).as_deref(), Ok("a,ü"));
+        assert_eq!(decode_all(b"\xEF\xBB\xBF", None).as_deref(), Ok(""));
+        assert_eq!(decode_all(b"", None).as_deref(), Ok(""));
+    }
+
+    #[test]
+    fn utf_8_is_recognised_and_windows_1252_is_what_else_western_text_is() {
+        let text = "Caf\u{e9} Müller & Söhne, Straße 5; “quoted” – 12 €";
+        assert_eq!(decode_all(text.as_bytes(), None).as_deref(), Ok(text));
+        let (western, _, unmappable) = WINDOWS_1252.encode(text);
+        assert!(!unmappable);
+        assert_eq!(decode_all(&western, None).as_deref(), Ok(text));
+    }
+
+    #[test]
+    fn damaged_utf_8_is_not_read_as_something_else() {
+        let damaged = b"K\xC3\xB6ln,M\xC3\xBCnchen,D\xC3";
+        assert_eq!(decode_all(damaged, None).map_err(|f| f.code), Err("wrong_encoding"));
+    }
+
+    #[test]
+    fn other_encodings_have_to_be_declared() {
+        let (russian, _, _) = encoding_rs::WINDOWS_1251.encode("Привет, мир; сегодня хорошая погода");
+        assert_eq!(decode_all(&russian, None).map_err(|f| f.code), Err("wrong_encoding"));
+        assert!(decode_all(&russian, Some(encoding_rs::WINDOWS_1251)).is_ok_and(|text| text.starts_with("Привет")));
+    }
+
+    #[test]
+    fn declarations_that_the_bytes_contradict_are_refused() {
+        assert_eq!(decode_all(b"\xEF\xBB\xBFa", Some(WINDOWS_1252)).map_err(|f| f.code), Err("wrong_encoding"));
+        assert_eq!(decode_all(b"abcdefgh\xFC", Some(UTF_8)).map_err(|f| f.code), Err("wrong_encoding"));
+    }
+
+    #[test]
+    fn other_kinds_of_files_are_told_what_they_are() {
+        let fault = decode_all(b"PK\x03\x04\x14\0\x06\0", None).expect_err("a workbook");
+        assert_eq!(fault.code, "not_csv");
+        assert!(fault.message.contains("xlsx"), "{}", fault.message);
+    }
+
+    #[test]
+    fn long_files_are_judged_by_their_first_sample() {
+        let mut long = "ü,".repeat(SAMPLE).into_bytes();
+        assert!(decode_all(&long, None).is_ok());
+        long.push(0xFC);
+        assert_eq!(decode_all(&long, None).map_err(|f| f.code), Err("wrong_encoding"));
+    }
+}

@@ -1,0 +1,38 @@
+//! What is wrong with a file as a whole, so that nothing of it can be read as the dataset.
+
+use annals::http::{ApiError, Problem};
+use axum::http::StatusCode;
+
+/// Why a file is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct FileFault {
+    /// Stable code, e.g. `unclosed_quote`.
+    pub(crate) code: &'static str,
+    /// For people.
+    pub(crate) message: String,
+    /// Physical line, from 1, where there is one.
+    pub(crate) line: Option<u64>,
+}
+
+impl FileFault {
+    /// A fault of the whole file.
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), line: None }
+    }
+
+    /// The same, at a physical line.
+    pub(crate) fn at(self, line: u64) -> Self {
+        Self { line: Some(line), ..self }
+    }
+}
+
+impl From<FileFault> for ApiError {
+    fn from(fault: FileFault) -> Self {
+        let detail = match fault.line {
+            Some(line) => format!("line {line}: {}", fault.message),
+            None => fault.message,
+        };
+        Problem::new(StatusCode::BAD_REQUEST, fault.code, detail).into()
+    }
+}

@@ -1,0 +1,158 @@
+//! Numbers as people write them, to exact decimals: `1,234.50`, `1.234,50`, `1 234,50`, `12,34,567.50`.
+//!
+//! Grouping is checked rather than dropped: where the decimal mark is a point, `12,5` is a mistake and not 125.
+
+use rust_decimal::Decimal;
+
+/// What separates the fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum DecimalMark {
+    /// `1,234.50`
+    #[default]
+    Point,
+    /// `1.234,50`
+    Comma,
+}
+
+/// Why a text is no number that can be kept exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NumberFault {
+    /// Not written as a number is.
+    Form,
+    /// More digits than can be kept exactly.
+    Digits,
+}
+
+impl DecimalMark {
+    fn mark(self) -> char {
+        match self {
+            Self::Point => '.',
+            Self::Comma => ',',
+        }
+    }
+
+    /// What may stand between groups of digits.
+    fn groups_with(self, c: char) -> bool {
+        match c {
+            ',' => self == Self::Point,
+            '.' => self == Self::Comma,
+            // Space, no-break space, narrow no-break space, and the Swiss apostrophes.
+            ' ' | '\u{A0}' | '\u{202F}' | '\'' | '\u{2019}' => true,
+            _ => false,
+        }
+    }
+}
+
+/// Takes a leading sign off; answers with whether it was a minus, if there was any.
+pub(crate) fn take_sign(text: &str) -> (Option<bool>, &str) {
+    match text.chars().next() {
+        Some(sign @ ('-' | '\u{2212}')) => (Some(true), text[sign.len_utf8()..].trim_start()),
+        Some('+') => (Some(false), text[1..].trim_start()),
+        _ => (None, text),
+    }
+}
+
+/// Reads a number without a sign, to the last digit.
+pub(crate) fn parse_unsigned(text: &str, mark: DecimalMark) -> Result<Decimal, NumberFault> {
+    let (whole, fraction) = match text.split_once(mark.mark()) {
+        Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+        Some(_) => return Err(NumberFault::Form),
+        None if text.is_empty() => return Err(NumberFault::Form),
+        None => (text, ""),
+    };
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(NumberFault::Form);
+    }
+    let whole = ungroup(whole, mark).ok_or(NumberFault::Form)?;
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let plain = if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") };
+    // Exact or not at all: `from_str` would round what has more than some 28 digits.
+    Decimal::from_str_exact(&plain).map_err(|_| NumberFault::Digits)
+}
+
+/// Reads a number with or without a sign.
+pub(crate) fn parse(text: &str, mark: DecimalMark) -> Result<Decimal, NumberFault> {
+    let (negative, digits) = take_sign(text.trim());
+    let number = parse_unsigned(digits, mark)?;
+    Ok(if negative == Some(true) { negate(number) } else { number })
+}
+
+/// The negative number; zero has no sign.
+pub(crate) fn negate(number: Decimal) -> Decimal {
+    if number.is_zero() { number } else { -number }
+}
+
+/// The product, if all of its digits can be kept.
+pub(crate) fn multiply(a: Decimal, b: Decimal) -> Option<Decimal> {
+    let (a, b) = (a.normalize(), b.normalize());
+    let product = a.mantissa().checked_mul(b.mantissa())?;
+    Decimal::try_from_i128_with_scale(product, a.scale() + b.scale()).ok().map(|product| product.normalize())
+}
+
+/// The digits of a whole part whose groups, if any, are of three, or as in India: three, then twos.
+fn ungroup(text: &str, mark: DecimalMark) -> Option<String> {
+    let Some(separator) = text.chars().find(|c| !c.is_ascii_digit()) else { return Some(text.to_owned()) };
+    if !mark.groups_with(separator) {
+        return None;
+    }
+    let groups: Vec<&str> = text.split(separator).collect();
+    let (first, rest) = groups.split_first()?;
+    let (last, middle) = rest.split_last()?;
+    let digits = groups.iter().all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
+    let of = |size: usize| middle.iter().all(|group| group.len() == size);
+    let regular = (first.len() <= 3 && of(3)) || (first.len() <= 2 && of(2));
+    (digits && last.len() == 3 && regular).then(|| groups.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(text: &str) -> Result<String, NumberFault> {
+        parse(text, DecimalMark::Point).map(|number| number.to_string())
+    }
+
+    fn comma(text: &str) -> Result<String, NumberFault> {
+        parse(text, DecimalMark::Comma).map(|number| number.to_string())
+    }
+
+    #[test]
+    fn numbers_are_read_as_written() {
+        for (text, number) in [
+            ("0", "0"), ("-0", "0"), ("007", "7"), ("957.5775", "957.5775"), (".5", "0.5"), ("-.5", "-0.5"), ("+3", "3"), ("1.50", "1.5"),
+            ("\u{2212}2", "-2"), ("1,234.50", "1234.5"), ("1,234,567", "1234567"), ("12,34,567.5", "1234567.5"), ("1 234.5", "1234.5"),
+            ("1'234.5", "1234.5"), ("1\u{A0}234", "1234"), ("1.0000000000000000000000000000000000", "1"),
+            ("7922816251426433759354395033.5", "7922816251426433759354395033.5"),
+        ] {
+            assert_eq!(point(text).as_deref(), Ok(number), "{text}");
+        }
+        for (text, number) in [("1.234,50", "1234.5"), ("1234,5", "1234.5"), ("1.234", "1234"), ("1 234 567,25", "1234567.25")] {
+            assert_eq!(comma(text).as_deref(), Ok(number), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_mean_something_else_is_refused() {
+        for text in [
+            "", "-", ".", "5.", "1,5", "1,23", "12,3456", "1,234,56", ",123", "1,,234", "1,234 567", "1.2.3", "1e3", "1e309", "NaN", "inf",
+            "٣", "１", "0x1", "--1", "=1+1", "1 2", "1_000", "1234,567",
+        ] {
+            assert_eq!(point(text), Err(NumberFault::Form), "{text}");
+        }
+        for text in ["1,234.50", "12.50", "1.2345"] {
+            assert_eq!(comma(text), Err(NumberFault::Form), "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_that_cannot_be_kept_are_refused_and_never_rounded() {
+        for text in ["0.00000000000000000000000000001", "99999999999999999999999999999999", "79228162514264337593543950335.5"] {
+            assert_eq!(point(text), Err(NumberFault::Digits), "{text}");
+        }
+        let decimal = |text: &str| parse(text, DecimalMark::Point).expect("a number");
+        assert_eq!(multiply(decimal("1.25"), decimal("-4")), Some(decimal("-5")));
+        assert_eq!(multiply(decimal("0.000000000000001"), decimal("0.00000000000001")), None);
+        assert_eq!(multiply(decimal("100000000000000"), decimal("10000000000000000")), None);
+    }
+}

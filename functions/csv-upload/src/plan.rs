@@ -1,0 +1,203 @@
+//! From rows to events: what each row of a chunk means, given what is known of its entity. Pure, so that a chunk that was
+//! overtaken by somebody else's append is simply planned again.
+
+use std::collections::HashMap;
+
+use annals::domain::event::MAX_DATA_BYTES;
+use annals::domain::ids::{Text, TextFault};
+use annals::domain::{AggregateId, AggregateType, EventType, NewEvent, Timestamp};
+use chrono::NaiveTime;
+use rust_decimal::Decimal;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::columns::{Column, Layout};
+use crate::dataset::Dataset;
+use crate::row::{Facts, RowFault};
+
+/// What is known of an entity.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Known {
+    /// Version of its last event.
+    pub(crate) version: i32,
+    /// Whether it was deleted.
+    pub(crate) deleted: bool,
+    /// Its state.
+    pub(crate) state: Map<String, Value>,
+}
+
+/// Entities by their id.
+pub(crate) type Entities = HashMap<String, Known>;
+
+/// A row of a chunk, read.
+#[derive(Debug)]
+pub(crate) struct ChunkRow {
+    /// Number of the record, from 1.
+    pub(crate) row: u64,
+    /// Physical line that it begins on.
+    pub(crate) line: u64,
+    /// What it says, or what is wrong with it.
+    pub(crate) read: Result<(AggregateId, Facts), Vec<RowFault>>,
+}
+
+/// What becomes of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A new entity.
+    Accepted,
+    /// Changes to a known one.
+    Updated,
+    /// Nothing that is not known.
+    Duplicate,
+    /// Refused.
+    Rejected(Vec<RowFault>),
+}
+
+/// What a chunk comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Events in the order of their rows, each with the place of its row in the chunk.
+    pub(crate) events: Vec<NewEvent>,
+    pub(crate) rows: Vec<usize>,
+    /// One for each row.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// Entities as the events leave them.
+    pub(crate) changed: Entities,
+}
+
+/// What all events of an upload have in common.
+pub(crate) struct Frame {
+    aggregate_type: AggregateType,
+    created: EventType,
+    updated: EventType,
+    source: Text<100>,
+    correlation_id: Text<128>,
+    id_column: Column,
+    /// Rows bring their entities' ids.
+    named: bool,
+    fields: Vec<&'static str>,
+}
+
+impl Frame {
+    /// The frame of an upload of a file with this layout.
+    ///
+    /// # Errors
+    /// None in practice: the dataset's names are fallible by type.
+    pub(crate) fn new(dataset: &Dataset, layout: &Layout, upload_id: Uuid) -> Result<Self, TextFault> {
+        Ok(Self {
+            aggregate_type: AggregateType::try_from(dataset.aggregate_type.to_owned())?,
+            created: EventType::try_from(dataset.created.to_owned())?,
+            updated: EventType::try_from(dataset.updated.to_owned())?,
+            source: Text::try_from("csv".to_owned())?,
+            correlation_id: Text::try_from(upload_id.to_string())?,
+            id_column: dataset.id,
+            named: layout.has(dataset.id),
+            fields: (dataset.fields)(layout),
+        })
+    }
+
+    /// Plans a chunk. `refused` holds what is known against rows that read well.
+    pub(crate) fn plan(&self, chunk: &[ChunkRow], known: &Entities, refused: &HashMap<usize, RowFault>) -> Plan {
+        let mut plan = Plan::default();
+        for (place, row) in chunk.iter().enumerate() {
+            let verdict = match (&row.read, refused.get(&place)) {
+                (Err(faults), _) => Verdict::Rejected(faults.clone()),
+                (Ok(_), Some(fault)) => Verdict::Rejected(vec![fault.clone()]),
+                (Ok((id, facts)), None) => self.plan_row(place, id, facts, known, &mut plan),
+            };
+            plan.verdicts.push(verdict);
+        }
+        plan
+    }
+
+    fn plan_row(&self, place: usize, id: &AggregateId, facts: &Facts, known: &Entities, plan: &mut Plan) -> Verdict {
+        let entity = plan.changed.get(id.as_str()).or_else(|| known.get(id.as_str()));
+        let Some(entity) = entity else {
+            let mut event = self.event(&self.created, id, facts.data.clone(), 0);
+            event.timestamp = facts.day.map(|day| Timestamp::from(day.and_time(NaiveTime::MIN).and_utc()));
+            let created = Known { version: 1, deleted: false, state: facts.data.clone() };
+            plan.add(place, event, created);
+            return Verdict::Accepted;
+        };
+        if entity.deleted {
+            let message = "the entity was deleted; a file does not bring it back";
+            return Verdict::Rejected(vec![self.fault(id, "deleted", message)]);
+        }
+        // A row without an id of its own is known by its content: if the entity has other content by now, then because
+        // somebody has changed it since, and the file that it came from must not undo that.
+        let changes = if self.named { self.changes(&entity.state, &facts.data) } else { Map::new() };
+        if changes.is_empty() {
+            return Verdict::Duplicate;
+        }
+        let mut state = entity.state.clone();
+        for (field, change) in &changes {
+            state.insert(field.clone(), change["new"].clone());
+        }
+        let (version, data) = (entity.version, Map::from_iter([("changes".to_owned(), Value::Object(changes))]));
+        if serde_json::to_vec(&data).is_ok_and(|text| text.len() > MAX_DATA_BYTES) {
+            let message = format!("what the row changes has over {MAX_DATA_BYTES} bytes");
+            return Verdict::Rejected(vec![RowFault::of_row("row_too_large", message)]);
+        }
+        let event = self.event(&self.updated, id, data, version);
+        plan.add(place, event, Known { version: version + 1, deleted: false, state });
+        Verdict::Updated
+    }
+
+    /// Fields that the file says otherwise than the state. A cell that was emptied says null; columns that the file does not
+    /// have say nothing.
+    fn changes(&self, state: &Map<String, Value>, data: &Map<String, Value>) -> Map<String, Value> {
+        let mut changes = Map::new();
+        for field in &self.fields {
+            let (old, new) = (state.get(*field).unwrap_or(&Value::Null), data.get(*field).unwrap_or(&Value::Null));
+            if !same(old, new) {
+                changes.insert((*field).to_owned(), json!({"old": old, "new": new}));
+            }
+        }
+        changes
+    }
+
+    fn event(&self, event_type: &EventType, id: &AggregateId, data: Map<String, Value>, version: i32) -> NewEvent {
+        NewEvent {
+            source: Some(self.source.clone()),
+            correlation_id: Some(self.correlation_id.clone()),
+            expected_version: Some(version),
+            ..NewEvent::plain(event_type.clone(), self.aggregate_type.clone(), id.clone(), data)
+        }
+    }
+
+    /// What is wrong with a row for its entity's sake.
+    pub(crate) fn fault(&self, id: &AggregateId, code: &'static str, message: &str) -> RowFault {
+        match self.named {
+            true => RowFault::of_value(self.id_column, code, message, id.as_str()),
+            false => RowFault::of_row(code, message),
+        }
+    }
+}
+
+impl Plan {
+    fn add(&mut self, place: usize, event: NewEvent, entity: Known) {
+        self.changed.insert(event.aggregate_id.as_str().to_owned(), entity);
+        self.events.push(event);
+        self.rows.push(place);
+    }
+}
+
+/// Equal, numbers by their value: the log may write `2.50` where the file's number became `2.5`.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => match (decimal(&a.to_string()), decimal(&b.to_string())) {
+            (Some(a), Some(b)) => a == b,
+            _ => a == b,
+        },
+        _ => a == b,
+    }
+}
+
+fn decimal(text: &str) -> Option<Decimal> {
+    let exact = Decimal::from_str_exact(text).ok();
+    exact.or_else(|| text.contains(['e', 'E']).then(|| Decimal::from_scientific(text).ok()).flatten())
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,176 @@
+//! A stream of bytes to records: decoding, the search for the delimiter, splitting.
+//!
+//! Memory is bounded by a slice of the source's chunk, the sample on which the encoding is judged, and one record. The source
+//! can be a request's body or an object's in a store: whatever yields chunks.
+
+use bytes::{Buf, Bytes};
+use encoding_rs::Encoding;
+use futures_util::{Stream, StreamExt};
+
+use crate::decode::Decoder;
+use crate::fault::FileFault;
+use crate::records::{MAX_RECORD_BYTES, Record, Splitter};
+
+/// Bytes that are decoded at a time, however large the source's chunks are.
+const SLICE: usize = 32 * 1024;
+/// What may separate fields; on a tie the first.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// Why reading stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The file is at fault.
+    #[error(transparent)]
+    File(#[from] FileFault),
+    /// The source is.
+    #[error("the file could not be read")]
+    Source(#[source] std::io::Error),
+}
+
+/// How the file is written; none: to be found out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Format {
+    pub(crate) encoding: Option<&'static Encoding>,
+    pub(crate) delimiter: Option<u8>,
+}
+
+/// Reads a file record by record.
+pub(crate) struct Reader<S> {
+    source: S,
+    chunk: Bytes,
+    ended: bool,
+    decoder: Decoder,
+    text: String,
+    taken: usize,
+    /// None until the delimiter is known.
+    splitter: Option<Splitter>,
+}
+
+impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
+    /// A reader from the beginning of the source.
+    pub(crate) fn new(source: S, format: Format) -> Self {
+        Self {
+            source,
+            chunk: Bytes::new(),
+            ended: false,
+            decoder: Decoder::new(format.encoding),
+            text: String::new(),
+            taken: 0,
+            splitter: format.delimiter.map(Splitter::new),
+        }
+    }
+
+    /// The next record, header included; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<&Record>, ReadError> {
+        while !self.split()? {
+            if self.fill().await? {
+                continue;
+            }
+            if !self.splitter.as_mut().map_or(Ok(false), Splitter::finish)? {
+                return Ok(None);
+            }
+            break;
+        }
+        Ok(self.splitter.as_ref().map(Splitter::record))
+    }
+
+    /// Whether the text at hand completes a record.
+    fn split(&mut self) -> Result<bool, FileFault> {
+        let splitter = match &mut self.splitter {
+            Some(splitter) => splitter,
+            None => match delimiter_of(&self.text, self.ended)? {
+                Some(delimiter) => self.splitter.insert(Splitter::new(delimiter)),
+                None => return Ok(false),
+            },
+        };
+        let (taken, complete) = splitter.split(&self.text.as_bytes()[self.taken..])?;
+        self.taken += taken;
+        Ok(complete)
+    }
+
+    /// Decodes some more; answers with whether there may be more text than before.
+    async fn fill(&mut self) -> Result<bool, ReadError> {
+        if self.ended {
+            return Ok(false);
+        }
+        self.text.drain(..self.taken);
+        self.taken = 0;
+        let before = self.text.len();
+        while self.chunk.is_empty() {
+            match self.source.next().await {
+                Some(chunk) => self.chunk = chunk.map_err(ReadError::Source)?,
+                None => {
+                    self.ended = true;
+                    break;
+                }
+            }
+        }
+        let slice = &self.chunk[..self.chunk.len().min(SLICE)];
+        let decoded = match self.ended {
+            true => self.decoder.finish(&mut self.text),
+            false => self.decoder.push(slice, &mut self.text),
+        };
+        let length = slice.len();
+        self.chunk.advance(length);
+        // What was decoded before a fault may hold an earlier one.
+        self.refuse_nul(before)?;
+        decoded.map_err(|fault| if fault.code == "wrong_encoding" { fault.at(self.line_at(self.text.len())) } else { fault })?;
+        Ok(true)
+    }
+
+    /// No column of any dataset can hold U+0000, and where it occurs the file is usually not what it seems.
+    fn refuse_nul(&self, from: usize) -> Result<(), FileFault> {
+        match self.text.as_bytes()[from..].iter().position(|b| *b == 0) {
+            None => Ok(()),
+            Some(place) => {
+                let message = "the file holds NUL characters; UTF-16 needs a byte order mark, or encoding=utf-16le";
+                Err(FileFault::new("nul_character", message).at(self.line_at(from + place)))
+            }
+        }
+    }
+
+    /// Physical line of a place in the text at hand.
+    fn line_at(&self, place: usize) -> u64 {
+        let before = &self.text.as_bytes()[self.taken..place];
+        let ends = before.iter().enumerate().filter(|(at, c)| match c {
+            b'\n' => *at == 0 || before[*at - 1] != b'\r',
+            c => **c == b'\r',
+        });
+        self.splitter.as_ref().map_or(1, Splitter::line) + ends.count() as u64
+    }
+}
+
+/// The delimiter that occurs most in the header, once all of the header is there.
+fn delimiter_of(text: &str, ended: bool) -> Result<Option<u8>, FileFault> {
+    let mut counts = [0_usize; DELIMITERS.len()];
+    let (mut quoted, mut begun) = (false, false);
+    for &c in text.as_bytes() {
+        match c {
+            b'\r' | b'\n' if !quoted && begun => return Ok(Some(most(&counts))),
+            b'\r' | b'\n' => continue,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            _ => {
+                if let Some(place) = DELIMITERS.iter().position(|delimiter| *delimiter == c) {
+                    counts[place] += 1;
+                }
+            }
+        }
+        begun = true;
+    }
+    if text.len() > MAX_RECORD_BYTES {
+        let message = format!("the header has over {MAX_RECORD_BYTES} bytes; perhaps a quote is opened in it and never closed");
+        return Err(FileFault::new("record_too_long", message).at(1));
+    }
+    Ok(ended.then(|| most(&counts)))
+}
+
+fn most(counts: &[usize; DELIMITERS.len()]) -> u8 {
+    let best = counts.iter().copied().max().unwrap_or(0);
+    let place = counts.iter().position(|count| *count == best).unwrap_or(0);
+    DELIMITERS[place]
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -1,0 +1,116 @@
+use futures_util::stream;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A record's line and fields.
+type Read = (u64, Vec<String>);
+
+fn read_chunks(chunks: Vec<Bytes>, format: Format) -> Result<Vec<Read>, (&'static str, Option<u64>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut reader = Reader::new(stream::iter(chunks.into_iter().map(Ok)), format);
+        let mut found = Vec::new();
+        loop {
+            match reader.next().await {
+                Ok(Some(record)) => found.push((record.line(), record.fields().map(str::to_owned).collect())),
+                Ok(None) => return Ok(found),
+                Err(ReadError::File(fault)) => return Err((fault.code, fault.line)),
+                Err(ReadError::Source(error)) => panic!("{error}"),
+            }
+        }
+    })
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<Read>, (&'static str, Option<u64>)> {
+    read_chunks(vec![Bytes::copy_from_slice(bytes)], Format::default())
+}
+
+fn rows(rows: &[(u64, &[&str])]) -> Result<Vec<Read>, (&'static str, Option<u64>)> {
+    Ok(rows.iter().map(|(line, fields)| (*line, fields.iter().map(|f| (*f).to_owned()).collect())).collect())
+}
+
+#[test]
+fn lines_end_with_lf_crlf_or_cr_and_are_counted_alike() {
+    let expected = rows(&[(1, &["a", "b"]), (2, &["1", "x\ny"]), (4, &["2", ""]), (6, &["3", "z"])]);
+    for end in ["\n", "\r\n", "\r"] {
+        let text = ["a,b", "1,\"x\ny\"", "2,", "", "3,z"].join(end);
+        assert_eq!(read(text.as_bytes()), expected, "{end:?}");
+        assert_eq!(read((text + end).as_bytes()), expected, "{end:?} at the end");
+    }
+    assert_eq!(read(b"a\r1\n2\r\n3"), rows(&[(1, &["a"]), (2, &["1"]), (3, &["2"]), (4, &["3"])]));
+}
+
+#[test]
+fn quotes_protect_delimiters_line_ends_and_themselves() {
+    let text = b"a,b\n\"x, \"\"y\"\"\r\nz\",\"\"\n\"\",q\"q\n\"last\",\"\xE2\x82\xAC\"";
+    let expected = rows(&[(1, &["a", "b"]), (2, &["x, \"y\"\r\nz", ""]), (4, &["", "q\"q"]), (5, &["last", "€"])]);
+    assert_eq!(read(text), expected);
+}
+
+#[test]
+fn the_delimiter_is_the_headers() {
+    for delimiter in [",", ";", "\t", "|"] {
+        let text = format!("\"a,;|\"{delimiter}b\n1{delimiter}2;,|\t");
+        let found = read(text.as_bytes()).expect("records");
+        assert_eq!(found[0].1, ["a,;|", "b"], "{delimiter:?}");
+    }
+    let declared = Format { delimiter: Some(b'|'), ..Format::default() };
+    assert_eq!(read_chunks(vec![Bytes::from_static(b"a,b,c|d")], declared), rows(&[(1, &["a,b,c", "d"])]));
+}
+
+#[test]
+fn nothing_readable_is_said_with_its_line() {
+    assert_eq!(read(b""), Ok(Vec::new()));
+    assert_eq!(read(b"\r\n\n\r"), Ok(Vec::new()));
+    assert_eq!(read(b"a,b\n1,2\n\n3,\"4\n5,6\n"), Err(("unclosed_quote", Some(4))));
+    assert_eq!(read(b"\"a,b\n1,2"), Err(("unclosed_quote", Some(1))));
+    assert_eq!(read(b"a,b\n1,\"x\ny\"\n2,\0\n"), Err(("nul_character", Some(4))));
+    assert_eq!(read(b"a,b\n1,K\xC3\xB6ln\n\n2,K\xC3\xB6ln\n3,K\xC3ln\n"), Err(("wrong_encoding", Some(5))));
+}
+
+#[test]
+fn records_have_limits() {
+    let wide = "x,".repeat(MAX_RECORD_BYTES);
+    assert_eq!(read(format!("a\n{wide}").as_bytes()), Err(("too_many_columns", Some(2))));
+    let long = "x".repeat(MAX_RECORD_BYTES + 1);
+    assert_eq!(read(format!("a\n\n{long}").as_bytes()), Err(("record_too_long", Some(3))));
+    assert_eq!(read(long.as_bytes()), Err(("record_too_long", Some(1))));
+    let fits = "x".repeat(MAX_RECORD_BYTES - 1);
+    assert_eq!(read(format!("a\n{fits}\nb").as_bytes()).map(|found| found.len()), Ok(3));
+    let forgotten = format!("a,b\n1,\"2\n{}", "3,4\n".repeat(MAX_RECORD_BYTES / 4));
+    assert_eq!(read(forgotten.as_bytes()), Err(("record_too_long", Some(2))));
+}
+
+/// Pieces that CSV files are made of, whole and broken.
+fn file() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => prop::sample::select(vec!["a", "1,5", "x y", "\"q\"", "\"\"", "\"", "é", "€", "\u{1F600}"]).prop_map(|s| s.as_bytes().to_vec()),
+        4 => prop::sample::select(vec![",", ";", "\n", "\r\n", "\r", "\t"]).prop_map(|s| s.as_bytes().to_vec()),
+        1 => prop::sample::select(vec![&b"\xEF\xBB\xBF"[..], b"\xE9", b"\xFF\xFE", b"\0", b"\xC3"]).prop_map(<[u8]>::to_vec),
+    ];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn chunk_boundaries_make_no_difference(bytes in file(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+        let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        places.extend([0, bytes.len()]);
+        places.sort_unstable();
+        let chunks = places.windows(2).map(|pair| Bytes::copy_from_slice(&bytes[pair[0]..pair[1]])).collect();
+        let single = bytes.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect();
+        let whole = read(&bytes);
+        prop_assert_eq!(&whole, &read_chunks(chunks, Format::default()));
+        prop_assert_eq!(&whole, &read_chunks(single, Format::default()));
+    }
+
+    #[test]
+    fn what_is_written_is_read(table in prop::collection::vec(prop::collection::vec("[a-z,;\"\r\n é]{0,6}", 3), 1..8)) {
+        let quote = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
+        let text: Vec<String> = table.iter().map(|row| row.iter().map(quote).collect::<Vec<_>>().join(",")).collect();
+        let found = read(text.join("\r\n").as_bytes()).expect("records");
+        let fields: Vec<Vec<String>> = found.into_iter().map(|(_, fields)| fields).collect();
+        prop_assert_eq!(fields, table);
+    }
+}

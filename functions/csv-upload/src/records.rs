@@ -1,0 +1,185 @@
+//! Text to records: csv-core does the splitting; this knows on which physical line each record begins, and what a quote that
+//! is never closed looks like.
+
+use csv_core::ReadRecordResult;
+
+use crate::fault::FileFault;
+
+/// Most bytes of a record: what is longer is no row of anything, but a quote that somebody forgot or a file of another kind.
+pub(crate) const MAX_RECORD_BYTES: usize = 1024 * 1024;
+/// Most fields of a record.
+pub(crate) const MAX_FIELDS: usize = 10_000;
+
+/// A record with its place in the file.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    width: usize,
+    line: u64,
+}
+
+impl Record {
+    /// Physical line that it begins on, from 1.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// How many fields it has.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How many bytes its fields have.
+    pub(crate) fn size(&self) -> usize {
+        self.end(self.width)
+    }
+
+    /// A field; empty where the record has none of that number.
+    pub(crate) fn field(&self, place: usize) -> &str {
+        if place >= self.width {
+            return "";
+        }
+        // Text that was split at ASCII characters is still text, so nothing is ever lost here.
+        let field = self.bytes.get(self.end(place)..self.end(place + 1));
+        field.and_then(|field| std::str::from_utf8(field).ok()).unwrap_or_default()
+    }
+
+    /// Where the first so many fields end.
+    fn end(&self, fields: usize) -> usize {
+        fields.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(0)
+    }
+
+    /// Its fields in order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        (0..self.width()).map(|place| self.field(place))
+    }
+}
+
+/// Splits text into records.
+pub(crate) struct Splitter {
+    core: csv_core::Reader,
+    record: Record,
+    written: usize,
+    fields: usize,
+    begun: bool,
+    line: u64,
+    after_return: bool,
+}
+
+impl Splitter {
+    /// A splitter for fields that this ASCII character separates.
+    pub(crate) fn new(delimiter: u8) -> Self {
+        let mut core = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        // csv-core drops a byte order mark from the first bytes it sees, if all three come at once; marks are gone already,
+        // and an empty line, which it skips, is enough of a beginning.
+        core.read_record(b"\n", &mut [0], &mut [0]);
+        let record = Record { bytes: vec![0; 4096], ends: vec![0; 64], width: 0, line: 0 };
+        Self { core, record, written: 0, fields: 0, begun: false, line: 1, after_return: false }
+    }
+
+    /// The record that was completed last.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Physical line of the next character.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Takes from `text` until a record is complete or the text is used up; answers with how many bytes were taken and whether
+    /// there is a record.
+    pub(crate) fn split(&mut self, text: &[u8]) -> Result<(usize, bool), FileFault> {
+        let mut taken = 0;
+        if !self.begun {
+            // Between records, so that a record's line is that of its first character, not of empty lines before it.
+            taken = text.iter().take_while(|c| matches!(c, b'\r' | b'\n')).count();
+            self.count_lines(&text[..taken]);
+            if taken == text.len() {
+                return Ok((taken, false));
+            }
+            self.begin();
+        }
+        loop {
+            let rest = &text[taken..];
+            if rest.is_empty() {
+                return Ok((taken, false));
+            }
+            let (result, read) = self.read(rest);
+            self.count_lines(&rest[..read]);
+            taken += read;
+            match result {
+                ReadRecordResult::Record => return Ok((taken, true)),
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => {}
+                ReadRecordResult::OutputFull => self.grow_bytes()?,
+                ReadRecordResult::OutputEndsFull => self.grow_ends()?,
+            }
+        }
+    }
+
+    /// Completes the last record at the end of the file; answers with whether there was one.
+    ///
+    /// One more line end completes a record, unless it is taken for part of a quoted field.
+    pub(crate) fn finish(&mut self) -> Result<bool, FileFault> {
+        while self.begun {
+            match self.read(b"\n").0 {
+                ReadRecordResult::Record => return Ok(true),
+                ReadRecordResult::OutputFull => self.grow_bytes()?,
+                ReadRecordResult::OutputEndsFull => self.grow_ends()?,
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => {
+                    let message = "a quote is opened in the record that begins here and never closed";
+                    return Err(FileFault::new("unclosed_quote", message).at(self.record.line));
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn begin(&mut self) {
+        self.begun = true;
+        self.written = 0;
+        self.fields = 0;
+        self.record.line = self.line;
+    }
+
+    fn read(&mut self, text: &[u8]) -> (ReadRecordResult, usize) {
+        let (bytes, ends) = (&mut self.record.bytes[self.written..], &mut self.record.ends[self.fields..]);
+        let (result, read, written, fields) = self.core.read_record(text, bytes, ends);
+        self.written += written;
+        self.fields += fields;
+        if matches!(result, ReadRecordResult::Record) {
+            self.begun = false;
+            self.record.width = self.fields;
+        }
+        (result, read)
+    }
+
+    fn grow_bytes(&mut self) -> Result<(), FileFault> {
+        if self.record.bytes.len() >= MAX_RECORD_BYTES {
+            let message = format!(
+                "the record that begins here has over {MAX_RECORD_BYTES} bytes; perhaps a quote is opened in it and never closed"
+            );
+            return Err(FileFault::new("record_too_long", message).at(self.record.line));
+        }
+        self.record.bytes.resize((self.record.bytes.len() * 2).min(MAX_RECORD_BYTES), 0);
+        Ok(())
+    }
+
+    fn grow_ends(&mut self) -> Result<(), FileFault> {
+        if self.record.ends.len() >= MAX_FIELDS {
+            let message = format!("the record that begins here has over {MAX_FIELDS} columns");
+            return Err(FileFault::new("too_many_columns", message).at(self.record.line));
+        }
+        self.record.ends.resize((self.record.ends.len() * 2).min(MAX_FIELDS), 0);
+        Ok(())
+    }
+
+    /// A line ends with CR LF, LF or CR.
+    fn count_lines(&mut self, text: &[u8]) {
+        for &c in text {
+            self.line += u64::from(c == b'\r' || (c == b'\n' && !self.after_return));
+            self.after_return = c == b'\r';
+        }
+    }
+}

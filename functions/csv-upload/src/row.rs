@@ -1,0 +1,115 @@
+//! A row: a record seen through the file's layout.
+
+use annals::domain::AggregateId;
+use chrono::NaiveDate;
+use serde_json::{Map, Value};
+
+use crate::columns::{Column, Layout};
+use crate::dataset::EXAMPLE;
+use crate::records::Record;
+
+/// Characters of an offending value that an answer repeats.
+const SHOWN: usize = 80;
+
+/// A record with the file's layout.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) layout: &'a Layout,
+}
+
+/// A cell that is not blank, without the blanks around it.
+#[derive(Clone, Copy)]
+pub(crate) struct Cell<'a> {
+    pub(crate) column: Column,
+    pub(crate) text: &'a str,
+}
+
+/// What a row says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Facts {
+    /// The entity's id, where the file has a column for it.
+    pub(crate) id: Option<AggregateId>,
+    /// The data of the event that creates the entity.
+    pub(crate) data: Map<String, Value>,
+    /// The day that it happened on.
+    pub(crate) day: Option<NaiveDate>,
+    /// Whether an amount was finer than a minor unit.
+    pub(crate) rounded: bool,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowFault {
+    /// The column at fault; none: the row as a whole.
+    pub(crate) column: Option<Column>,
+    /// Stable code.
+    pub(crate) code: &'static str,
+    /// For people.
+    pub(crate) message: String,
+    /// The offending cell, or its beginning.
+    pub(crate) value: Option<String>,
+}
+
+impl RowFault {
+    /// A fault of the row as a whole.
+    pub(crate) fn of_row(code: &'static str, message: impl Into<String>) -> Self {
+        Self { column: None, code, message: message.into(), value: None }
+    }
+
+    /// A fault of a value in a column.
+    pub(crate) fn of_value(column: Column, code: &'static str, message: impl Into<String>, value: &str) -> Self {
+        let mut shown: String = value.chars().take(SHOWN).collect();
+        if shown.len() < value.len() {
+            shown.push('…');
+        }
+        Self { column: Some(column), code, message: message.into(), value: Some(shown) }
+    }
+}
+
+impl Cell<'_> {
+    /// A fault of this cell; the message completes the sentence "{column} …".
+    pub(crate) fn fault(&self, code: &'static str, message: impl AsRef<str>) -> RowFault {
+        RowFault::of_value(self.column, code, format!("{} {}", self.column.name(), message.as_ref()), self.text)
+    }
+}
+
+impl<'a> Row<'a> {
+    /// A cell, if the file has the column and the row fills it.
+    pub(crate) fn cell(&self, column: Column) -> Option<Cell<'a>> {
+        let text = self.record.field(self.layout.place(column)?).trim();
+        (!text.is_empty()).then_some(Cell { column, text })
+    }
+
+    /// A cell that must be filled.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn required(&self, column: Column) -> Result<Cell<'a>, RowFault> {
+        self.cell(column).ok_or_else(|| RowFault {
+            column: Some(column),
+            code: "required",
+            message: format!("{} is required", column.name()),
+            value: self.layout.has(column).then(String::new),
+        })
+    }
+
+    /// That this is a row of the file at all.
+    ///
+    /// # Errors
+    /// More or fewer fields than the header, none filled, or the template's example.
+    pub(crate) fn check(&self) -> Result<(), RowFault> {
+        if self.record.fields().all(|field| field.trim().is_empty()) {
+            return Err(RowFault::of_row("empty_row", "all cells of the row are empty"));
+        }
+        let (found, expected) = (self.record.width(), self.layout.width());
+        if found != expected {
+            let message = format!("the row has {found} fields, the header {expected}");
+            return Err(RowFault::of_row("ragged_row", message));
+        }
+        if self.record.fields().any(|field| field.trim() == EXAMPLE) {
+            return Err(RowFault::of_row("example_row", "this is the template's example: delete the line"));
+        }
+        Ok(())
+    }
+}
