@@ -13,7 +13,7 @@ revoke all on public.event_stream from public, anon, authenticated;
 grant select on public.event_stream to authenticated;
 
 create function public.get_aggregate_events(aggregate_type text, aggregate_id text, from_version int default 1)
-returns setof public.event_stream language sql stable set search_path = '' as $$
+returns setof public.event_stream language sql stable set search_path = pg_catalog, pg_temp as $$
     select s.* from public.event_stream s
      where s.tenant_id = (select annals.caller_tenant())
        and s.aggregate_type = get_aggregate_events.aggregate_type and s.aggregate_id = get_aggregate_events.aggregate_id
@@ -23,7 +23,7 @@ $$;
 comment on function public.get_aggregate_events(text, text, int) is 'A stream''s events, oldest first, from a version on.';
 
 -- Without pg_jsonschema the top level is checked: what is required, and each field's type.
-create function annals.check_data(event_type text, version text, data jsonb) returns void language plpgsql stable set search_path = '' as $$
+create function annals.check_data(event_type text, version text, data jsonb) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     schema jsonb;
     fault  text;
@@ -65,7 +65,7 @@ $$;
 comment on function annals.check_data(text, text, jsonb) is 'Refuses data that the catalog''s schema refuses, as far as SQL can tell.';
 grant execute on function annals.check_data(text, text, jsonb) to authenticated;
 
-create function annals.uuid_v7() returns uuid language sql volatile set search_path = '' as $$
+create function annals.uuid_v7() returns uuid language sql volatile set search_path = pg_catalog, pg_temp as $$
     select encode(set_bit(set_bit(overlay(
                uuid_send(gen_random_uuid())
                placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
@@ -74,7 +74,7 @@ $$;
 comment on function annals.uuid_v7() is 'A UUID v7 (RFC 9562): PostgreSQL has its own from 18 on only.';
 grant execute on function annals.uuid_v7() to authenticated;
 
-create function public.post_event(event jsonb) returns jsonb language plpgsql set search_path = '' as $$
+create function public.post_event(event jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     fields   constant text[] := '{event_type,aggregate_type,aggregate_id,version,data,metadata,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key,expected_version}';
     strings  constant text[] := '{event_type,aggregate_type,aggregate_id,version,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key}';

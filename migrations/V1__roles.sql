@@ -1,5 +1,9 @@
 -- The roles of DESIGN §5, and the two schemas that they meet in.
 --
+-- Every function here and later says `set search_path = pg_catalog, pg_temp`. An empty path is not enough: pg_temp is then
+-- searched first for tables and types, and a caller's own `pg_temp.jsonb` (a domain whose CHECK calls a function) would run
+-- with the owner's rights inside a security definer function.
+--
 -- Roles belong to the cluster, not to the database, and Supabase brings some of them along: each is created only where it is
 -- missing, and its attributes are left alone where it is not.
 
@@ -76,19 +80,19 @@ begin
         grant usage on schema auth to anon, authenticated, annals_projector;
     end if;
     if to_regprocedure('auth.jwt()') is null then
-        create function auth.jwt() returns jsonb language sql stable set search_path = ''
+        create function auth.jwt() returns jsonb language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $f$;
         comment on function auth.jwt() is 'The verified claims of the current request, or null.';
         grant execute on function auth.jwt() to anon, authenticated, annals_projector;
     end if;
     if to_regprocedure('auth.uid()') is null then
-        create function auth.uid() returns uuid language sql stable set search_path = ''
+        create function auth.uid() returns uuid language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $f$;
         comment on function auth.uid() is 'The subject of the current request''s token, or null.';
         grant execute on function auth.uid() to anon, authenticated, annals_projector;
     end if;
     if to_regprocedure('auth.role()') is null then
-        create function auth.role() returns text language sql stable set search_path = ''
+        create function auth.role() returns text language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role' $f$;
         comment on function auth.role() is 'The database role that the current request''s token asks for, or null.';
         grant execute on function auth.role() to anon, authenticated, annals_projector;

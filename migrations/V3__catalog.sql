@@ -68,7 +68,7 @@ comment on column annals.catalog_revision.only_row is 'Always true: there is one
 comment on column annals.catalog_revision.revision is 'Raised by every change to annals.event_types or its versions.';
 insert into annals.catalog_revision (revision) values (0);
 
-create function annals.raise_catalog_revision() returns trigger language plpgsql security definer set search_path = '' as $$
+create function annals.raise_catalog_revision() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update annals.catalog_revision set revision = revision + 1;
     return null;
@@ -80,7 +80,7 @@ create trigger event_types_revision after insert or update or delete on annals.e
 create trigger event_type_versions_revision after insert or update or delete on annals.event_type_versions
     for each statement execute function annals.raise_catalog_revision();
 
-create function annals.refuse_change() returns trigger language plpgsql set search_path = '' as $$
+create function annals.refuse_change() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception '% on %.% is refused: it is append-only', lower(tg_op), tg_table_schema, tg_table_name
         using errcode = 'insufficient_privilege', constraint = tg_name;
@@ -92,7 +92,7 @@ create trigger event_type_versions_append_only before update or delete or trunca
 
 create function annals.declare_event_type(
     event_type text, effect jsonb, posters text[], description text, schema jsonb, example jsonb, version text default '1.0'
-) returns void language plpgsql set search_path = '' as $$
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     insert into annals.event_types (event_type, aggregate_type, current_version, description, effect, posters, created_by)
     values (declare_event_type.event_type, split_part(declare_event_type.event_type, '.', 1), declare_event_type.version,
@@ -106,7 +106,7 @@ comment on function annals.declare_event_type(text, jsonb, text[], text, jsonb, 
 
 create function annals.register_event_type(
     event_type text, aggregate_type text, version text, description text, effect jsonb, posters text[], schema jsonb, example jsonb
-) returns void language plpgsql security definer set search_path = '' as $$
+) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     tenant constant uuid := annals.caller_tenant();
     actor  constant text := annals.caller_actor();

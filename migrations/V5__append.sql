@@ -13,7 +13,7 @@
 create function annals.request_hash(
     event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb, created_by text,
     user_id uuid, source text, happened_at timestamptz, correlation_id text, causation_id uuid, command_id text, expected_version int
-) returns bytea language sql stable set search_path = '' as $$
+) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$
     select sha256(convert_to(jsonb_build_array(
         event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
         extract(epoch from happened_at), correlation_id, causation_id, command_id, expected_version)::text, 'UTF8'))
@@ -27,7 +27,7 @@ create function annals.append_event(
     idempotency_key text, expected_version int, catalog_revision bigint,
     out member int, out id uuid, out event_number bigint, out aggregate_version int, out created_at timestamptz,
     out schema_version text, out replayed boolean
-) returns record language plpgsql security definer set search_path = '' as $$
+) returns record language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
     claims  jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
@@ -147,7 +147,7 @@ create function annals.append_events(
     causation_ids uuid[], command_ids text[], idempotency_keys text[], expected_versions int[], catalog_revision bigint
 ) returns table (
     member int, id uuid, event_number bigint, aggregate_version int, created_at timestamptz, schema_version text, replayed boolean
-) language plpgsql security definer set search_path = '' as $$
+) language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     claims  jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
@@ -276,7 +276,7 @@ comment on function annals.append_events(uuid[], text[], text[], text[], text[],
     'Appends many events atomically as the current request''s caller; members are numbered from 0.';
 
 create function annals.await_streams(aggregate_types text[], aggregate_ids text[]) returns void
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Takes the streams' locks as an append does, which waits for every append under way, and gives them back at once.
     insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)
