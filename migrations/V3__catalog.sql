@@ -3,6 +3,25 @@
 -- A row without a tenant is built in and holds for all; a tenant's own row goes before it. Modules fill the catalog from
 -- their migrations by annals.declare_event_type, staff at run time through annals.register_event_type.
 
+-- Total, unlike a chain of comparisons, which lets through whatever makes it null: one effect that the projector cannot read
+-- would keep it from reading the catalog at all.
+create function annals.is_effect(effect jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case jsonb_typeof(effect)
+               when 'string' then effect #>> '{}' in ('create', 'merge', 'changes', 'delete', 'none')
+               when 'object' then (
+                   select count(*) = 1 and bool_and(case
+                              when m.key in ('add_child', 'update_child', 'remove_child') then jsonb_typeof(m.value) = 'string'
+                              when m.key = 'set' and jsonb_typeof(m.value) = 'object' then not exists (
+                                  select from jsonb_each(m.value) as f
+                                   where not case jsonb_typeof(f.value) when 'string' then f.value #>> '{}' ~ '^(/|$)'
+                                                                        when 'object' then f.value ? 'const'
+                                                                        else false end)
+                              else false end)
+                     from jsonb_each(effect) as m)
+               else false end
+$$;
+comment on function annals.is_effect(jsonb) is 'Whether it is an effect, as described at annals.event_types.effect.';
+
 create table annals.event_types (
     tenant_id       uuid,
     event_type      text collate "C" not null,
@@ -15,13 +34,9 @@ create table annals.event_types (
     created_at      timestamptz not null default clock_timestamp(),
     constraint event_types_key unique nulls not distinct (event_type, tenant_id),
     constraint event_types_name check (event_type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(event_type) <= 100),
-    constraint event_types_aggregate check (starts_with(event_type, aggregate_type || '.') and length(aggregate_type) <= 50),
+    constraint event_types_aggregate check (aggregate_type = split_part(event_type, '.', 1) and length(aggregate_type) <= 50),
     constraint event_types_posters check (posters <@ array['user', 'agent', 'staff', 'service']),
-    constraint event_types_effect check (
-        effect in ('"create"', '"merge"', '"changes"', '"delete"', '"none"')
-        or (jsonb_typeof(effect) = 'object'
-            and (jsonb_typeof(effect -> 'add_child') = 'string' or jsonb_typeof(effect -> 'update_child') = 'string'
-                 or jsonb_typeof(effect -> 'remove_child') = 'string' or jsonb_typeof(effect -> 'set') = 'object')))
+    constraint event_types_effect check (annals.is_effect(effect))
 );
 comment on table annals.event_types is 'Every event type that can be posted, with its effect on state and who may post it.';
 comment on column annals.event_types.tenant_id is 'Tenant that registered the type; null: built in, for every tenant.';
