@@ -135,7 +135,8 @@ begin
         event_number, created_at, coalesce(happened_at, created_at), id, tenant, user_id, causation_id, aggregate_version, event_type,
         aggregate_type, aggregate_id, schema_version, created_by, actor, head.started_by, coalesce(source, 'api'), correlation_id,
         command_id, idempotency_key, hash, data,
-        case when created_by = actor then context || metadata
+        -- posted_by is ours alone: who could write it could say that a service had written in their name.
+        case when created_by = actor then (context || metadata) - 'posted_by'
              else context || metadata || jsonb_build_object('posted_by', actor) end);
 end
 $$;
@@ -264,7 +265,7 @@ begin
         select nextval('annals.event_numbers'), p.created_at, coalesce(p.happened_at, p.created_at), p.id, tenant, p.user_id, p.causation_id,
                p.aggregate_version, p.event_type, p.aggregate_type, p.aggregate_id, p.version, p.created_by, actor, p.started_by,
                coalesce(p.source, 'api'), p.correlation_id, p.command_id, p.key, hashes[p.ord], p.data,
-               case when p.created_by = actor then context || p.metadata
+               case when p.created_by = actor then (context || p.metadata) - 'posted_by'
                     else context || p.metadata || jsonb_build_object('posted_by', actor) end
           from placed p
         returning e.id, e.event_number, e.aggregate_version, e.created_at, e.version
