@@ -48,7 +48,7 @@ begin
         end if;
         if granted.role <> granted.member and not exists (
             select from pg_catalog.pg_auth_members am
-             where am.roleid = granted.role::regrole and am.member = granted.member::regrole
+             where am.roleid = quote_ident(granted.role)::regrole and am.member = quote_ident(granted.member)::regrole
                and (current_setting('server_version_num')::int < 160000 or (to_jsonb(am) ->> 'set_option')::boolean)
         ) then
             begin
@@ -72,12 +72,17 @@ grant usage on schema public to authenticated, annals_projector;
 alter default privileges in schema annals revoke execute on functions from public;
 alter default privileges revoke execute on functions from public;
 
--- Supabase's auth helpers, for SQL that expects them; on Supabase they exist and are left alone.
+-- Supabase's auth helpers, for SQL that expects them; nothing here does. On Supabase they exist and are left alone, and so is an
+-- auth schema of somebody else's that lacks one: only its owner may add it.
 do $$
 begin
     if to_regnamespace('auth') is null then
         create schema auth;
+        comment on schema auth is 'The current request''s token, as Supabase names it.';
         grant usage on schema auth to anon, authenticated, annals_projector;
+    end if;
+    if not has_schema_privilege('auth', 'create') then
+        return;
     end if;
     if to_regprocedure('auth.jwt()') is null then
         create function auth.jwt() returns jsonb language sql stable set search_path = pg_catalog, pg_temp
