@@ -102,8 +102,25 @@ begin
 end
 $$;
 comment on function annals.refuse_change() is 'Trigger of append-only tables: refuses, whoever asks, the owner too.';
-create trigger event_type_versions_append_only before update or delete or truncate on annals.event_type_versions
-    for each statement execute function annals.refuse_change();
+
+-- Twice, because neither sees everything: one for each statement is passed over when the statement names a parent that the
+-- table was made to inherit from, one for each row knows no truncate. Always, so that no replica role switches them off.
+create function annals.make_append_only(table_name regclass, variadic refused text[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    bare_name constant name := (select c.relname from pg_class c where c.oid = table_name);
+    of_rows   constant text := array_to_string(array_remove(refused, 'truncate'), ' or ');
+begin
+    execute format('create trigger %I before %s on %s for each statement execute function annals.refuse_change()',
+                   bare_name || '_append_only', array_to_string(refused, ' or '), table_name);
+    execute format('create trigger %I before %s on %s for each row execute function annals.refuse_change()',
+                   bare_name || '_rows_append_only', of_rows, table_name);
+    execute format('alter table %1$s enable always trigger %2$I, enable always trigger %3$I',
+                   table_name, bare_name || '_append_only', bare_name || '_rows_append_only');
+end
+$$;
+comment on function annals.make_append_only(regclass, text[]) is 'Has a table refuse these of update, delete and truncate from now on.';
+select annals.make_append_only('annals.event_type_versions', 'update', 'delete', 'truncate');
 
 create function annals.declare_event_type(
     event_type text, effect jsonb, posters text[], description text, schema jsonb, example jsonb, version text default '1.0'

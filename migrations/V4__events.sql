@@ -107,10 +107,8 @@ comment on column annals.heads.aggregate_type is 'Kind of the aggregate.';
 comment on column annals.heads.aggregate_id is 'The aggregate.';
 comment on column annals.heads.started_by is 'Actor of the first event.';
 
-create trigger events_append_only before update or delete or truncate on annals.events
-    for each statement execute function annals.refuse_change();
-create trigger heads_kept before delete or truncate on annals.heads
-    for each statement execute function annals.refuse_change();
+select annals.make_append_only('annals.events', 'update', 'delete', 'truncate');
+select annals.make_append_only('annals.heads', 'delete', 'truncate');
 
 alter table annals.events enable row level security;
 alter table annals.heads enable row level security;
