@@ -9,6 +9,20 @@ create view public.event_stream with (security_invoker = true) as
       left join annals.heads h
         on h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id;
 comment on view public.event_stream is 'The events that the caller may see, with whether read models hold them.';
+do $$
+declare
+    shown record;
+begin
+    for shown in
+        select a.attname, coalesce(col_description('annals.events'::regclass, e.attnum), 'Whether read models hold it.') as comment
+          from pg_attribute a
+          left join pg_attribute e on e.attrelid = 'annals.events'::regclass and e.attname = a.attname
+         where a.attrelid = 'public.event_stream'::regclass and a.attnum > 0
+    loop
+        execute format('comment on column public.event_stream.%I is %L', shown.attname, shown.comment);
+    end loop;
+end
+$$;
 revoke all on public.event_stream from public, anon, authenticated;
 grant select on public.event_stream to authenticated;
 
