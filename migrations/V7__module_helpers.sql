@@ -112,6 +112,10 @@ begin
 
     execute format('alter table %s enable row level security', table_name);
     execute format('revoke all on table %s from public, anon, authenticated', table_name);
+    -- Supabase's role without row security gets every right on new tables by default. It may read; what it wrote would be lost.
+    if to_regrole('service_role') is not null then
+        execute format('revoke insert, update, delete, truncate, references, trigger on table %s from service_role', table_name);
+    end if;
     execute format('grant select on table %s to authenticated', table_name);
     execute format('grant select, insert, update, delete on table %s to annals_projector', table_name);
     execute format(
