@@ -9,11 +9,25 @@ create view public.event_stream with (security_invoker = true) as
       left join annals.heads h
         on h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id;
 comment on view public.event_stream is 'The events that the caller may see, with whether read models hold them.';
+do $$
+declare
+    shown record;
+begin
+    for shown in
+        select a.attname, coalesce(col_description('annals.events'::regclass, e.attnum), 'Whether read models hold it.') as comment
+          from pg_attribute a
+          left join pg_attribute e on e.attrelid = 'annals.events'::regclass and e.attname = a.attname
+         where a.attrelid = 'public.event_stream'::regclass and a.attnum > 0
+    loop
+        execute format('comment on column public.event_stream.%I is %L', shown.attname, shown.comment);
+    end loop;
+end
+$$;
 revoke all on public.event_stream from public, anon, authenticated;
 grant select on public.event_stream to authenticated;
 
 create function public.get_aggregate_events(aggregate_type text, aggregate_id text, from_version int default 1)
-returns setof public.event_stream language sql stable set search_path = '' as $$
+returns setof public.event_stream language sql stable set search_path = pg_catalog, pg_temp as $$
     select s.* from public.event_stream s
      where s.tenant_id = (select annals.caller_tenant())
        and s.aggregate_type = get_aggregate_events.aggregate_type and s.aggregate_id = get_aggregate_events.aggregate_id
@@ -23,7 +37,7 @@ $$;
 comment on function public.get_aggregate_events(text, text, int) is 'A stream''s events, oldest first, from a version on.';
 
 -- Without pg_jsonschema the top level is checked: what is required, and each field's type.
-create function annals.check_data(event_type text, version text, data jsonb) returns void language plpgsql stable set search_path = '' as $$
+create function annals.check_data(event_type text, version text, data jsonb) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     schema jsonb;
     fault  text;
@@ -65,7 +79,7 @@ $$;
 comment on function annals.check_data(text, text, jsonb) is 'Refuses data that the catalog''s schema refuses, as far as SQL can tell.';
 grant execute on function annals.check_data(text, text, jsonb) to authenticated;
 
-create function annals.uuid_v7() returns uuid language sql volatile set search_path = '' as $$
+create function annals.uuid_v7() returns uuid language sql volatile set search_path = pg_catalog, pg_temp as $$
     select encode(set_bit(set_bit(overlay(
                uuid_send(gen_random_uuid())
                placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
@@ -74,7 +88,7 @@ $$;
 comment on function annals.uuid_v7() is 'A UUID v7 (RFC 9562): PostgreSQL has its own from 18 on only.';
 grant execute on function annals.uuid_v7() to authenticated;
 
-create function public.post_event(event jsonb) returns jsonb language plpgsql set search_path = '' as $$
+create function public.post_event(event jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     fields   constant text[] := '{event_type,aggregate_type,aggregate_id,version,data,metadata,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key,expected_version}';
     strings  constant text[] := '{event_type,aggregate_type,aggregate_id,version,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key}';

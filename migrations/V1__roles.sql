@@ -1,5 +1,9 @@
 -- The roles of DESIGN §5, and the two schemas that they meet in.
 --
+-- Every function here and later says `set search_path = pg_catalog, pg_temp`. An empty path is not enough: pg_temp is then
+-- searched first for tables and types, and a caller's own `pg_temp.jsonb` (a domain whose CHECK calls a function) would run
+-- with the owner's rights inside a security definer function.
+--
 -- Roles belong to the cluster, not to the database, and Supabase brings some of them along: each is created only where it is
 -- missing, and its attributes are left alone where it is not.
 
@@ -44,7 +48,7 @@ begin
         end if;
         if granted.role <> granted.member and not exists (
             select from pg_catalog.pg_auth_members am
-             where am.roleid = granted.role::regrole and am.member = granted.member::regrole
+             where am.roleid = quote_ident(granted.role)::regrole and am.member = quote_ident(granted.member)::regrole
                and (current_setting('server_version_num')::int < 160000 or (to_jsonb(am) ->> 'set_option')::boolean)
         ) then
             begin
@@ -68,27 +72,32 @@ grant usage on schema public to authenticated, annals_projector;
 alter default privileges in schema annals revoke execute on functions from public;
 alter default privileges revoke execute on functions from public;
 
--- Supabase's auth helpers, for SQL that expects them; on Supabase they exist and are left alone.
+-- Supabase's auth helpers, for SQL that expects them; nothing here does. On Supabase they exist and are left alone, and so is an
+-- auth schema of somebody else's that lacks one: only its owner may add it.
 do $$
 begin
     if to_regnamespace('auth') is null then
         create schema auth;
+        comment on schema auth is 'The current request''s token, as Supabase names it.';
         grant usage on schema auth to anon, authenticated, annals_projector;
     end if;
+    if not has_schema_privilege('auth', 'create') then
+        return;
+    end if;
     if to_regprocedure('auth.jwt()') is null then
-        create function auth.jwt() returns jsonb language sql stable set search_path = ''
+        create function auth.jwt() returns jsonb language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $f$;
         comment on function auth.jwt() is 'The verified claims of the current request, or null.';
         grant execute on function auth.jwt() to anon, authenticated, annals_projector;
     end if;
     if to_regprocedure('auth.uid()') is null then
-        create function auth.uid() returns uuid language sql stable set search_path = ''
+        create function auth.uid() returns uuid language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $f$;
         comment on function auth.uid() is 'The subject of the current request''s token, or null.';
         grant execute on function auth.uid() to anon, authenticated, annals_projector;
     end if;
     if to_regprocedure('auth.role()') is null then
-        create function auth.role() returns text language sql stable set search_path = ''
+        create function auth.role() returns text language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role' $f$;
         comment on function auth.role() is 'The database role that the current request''s token asks for, or null.';
         grant execute on function auth.role() to anon, authenticated, annals_projector;

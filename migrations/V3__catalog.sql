@@ -3,6 +3,25 @@
 -- A row without a tenant is built in and holds for all; a tenant's own row goes before it. Modules fill the catalog from
 -- their migrations by annals.declare_event_type, staff at run time through annals.register_event_type.
 
+-- Total, unlike a chain of comparisons, which lets through whatever makes it null: one effect that the projector cannot read
+-- would keep it from reading the catalog at all.
+create function annals.is_effect(effect jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case jsonb_typeof(effect)
+               when 'string' then effect #>> '{}' in ('create', 'merge', 'changes', 'delete', 'none')
+               when 'object' then (
+                   select count(*) = 1 and bool_and(case
+                              when m.key in ('add_child', 'update_child', 'remove_child') then jsonb_typeof(m.value) = 'string'
+                              when m.key = 'set' and jsonb_typeof(m.value) = 'object' then not exists (
+                                  select from jsonb_each(m.value) as f
+                                   where not case jsonb_typeof(f.value) when 'string' then f.value #>> '{}' ~ '^(/|$)'
+                                                                        when 'object' then f.value ? 'const'
+                                                                        else false end)
+                              else false end)
+                     from jsonb_each(effect) as m)
+               else false end
+$$;
+comment on function annals.is_effect(jsonb) is 'Whether it is an effect, as described at annals.event_types.effect.';
+
 create table annals.event_types (
     tenant_id       uuid,
     event_type      text collate "C" not null,
@@ -15,13 +34,9 @@ create table annals.event_types (
     created_at      timestamptz not null default clock_timestamp(),
     constraint event_types_key unique nulls not distinct (event_type, tenant_id),
     constraint event_types_name check (event_type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(event_type) <= 100),
-    constraint event_types_aggregate check (starts_with(event_type, aggregate_type || '.') and length(aggregate_type) <= 50),
+    constraint event_types_aggregate check (aggregate_type = split_part(event_type, '.', 1) and length(aggregate_type) <= 50),
     constraint event_types_posters check (posters <@ array['user', 'agent', 'staff', 'service']),
-    constraint event_types_effect check (
-        effect in ('"create"', '"merge"', '"changes"', '"delete"', '"none"')
-        or (jsonb_typeof(effect) = 'object'
-            and (jsonb_typeof(effect -> 'add_child') = 'string' or jsonb_typeof(effect -> 'update_child') = 'string'
-                 or jsonb_typeof(effect -> 'remove_child') = 'string' or jsonb_typeof(effect -> 'set') = 'object')))
+    constraint event_types_effect check (annals.is_effect(effect))
 );
 comment on table annals.event_types is 'Every event type that can be posted, with its effect on state and who may post it.';
 comment on column annals.event_types.tenant_id is 'Tenant that registered the type; null: built in, for every tenant.';
@@ -68,7 +83,7 @@ comment on column annals.catalog_revision.only_row is 'Always true: there is one
 comment on column annals.catalog_revision.revision is 'Raised by every change to annals.event_types or its versions.';
 insert into annals.catalog_revision (revision) values (0);
 
-create function annals.raise_catalog_revision() returns trigger language plpgsql security definer set search_path = '' as $$
+create function annals.raise_catalog_revision() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update annals.catalog_revision set revision = revision + 1;
     return null;
@@ -80,19 +95,36 @@ create trigger event_types_revision after insert or update or delete on annals.e
 create trigger event_type_versions_revision after insert or update or delete on annals.event_type_versions
     for each statement execute function annals.raise_catalog_revision();
 
-create function annals.refuse_change() returns trigger language plpgsql set search_path = '' as $$
+create function annals.refuse_change() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception '% on %.% is refused: it is append-only', lower(tg_op), tg_table_schema, tg_table_name
         using errcode = 'insufficient_privilege', constraint = tg_name;
 end
 $$;
 comment on function annals.refuse_change() is 'Trigger of append-only tables: refuses, whoever asks, the owner too.';
-create trigger event_type_versions_append_only before update or delete or truncate on annals.event_type_versions
-    for each statement execute function annals.refuse_change();
+
+-- Twice, because neither sees everything: one for each statement is passed over when the statement names a parent that the
+-- table was made to inherit from, one for each row knows no truncate. Always, so that no replica role switches them off.
+create function annals.make_append_only(table_name regclass, variadic refused text[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    bare_name constant name := (select c.relname from pg_class c where c.oid = table_name);
+    of_rows   constant text := array_to_string(array_remove(refused, 'truncate'), ' or ');
+begin
+    execute format('create trigger %I before %s on %s for each statement execute function annals.refuse_change()',
+                   bare_name || '_append_only', array_to_string(refused, ' or '), table_name);
+    execute format('create trigger %I before %s on %s for each row execute function annals.refuse_change()',
+                   bare_name || '_rows_append_only', of_rows, table_name);
+    execute format('alter table %1$s enable always trigger %2$I, enable always trigger %3$I',
+                   table_name, bare_name || '_append_only', bare_name || '_rows_append_only');
+end
+$$;
+comment on function annals.make_append_only(regclass, text[]) is 'Has a table refuse these of update, delete and truncate from now on.';
+select annals.make_append_only('annals.event_type_versions', 'update', 'delete', 'truncate');
 
 create function annals.declare_event_type(
     event_type text, effect jsonb, posters text[], description text, schema jsonb, example jsonb, version text default '1.0'
-) returns void language plpgsql set search_path = '' as $$
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     insert into annals.event_types (event_type, aggregate_type, current_version, description, effect, posters, created_by)
     values (declare_event_type.event_type, split_part(declare_event_type.event_type, '.', 1), declare_event_type.version,
@@ -106,7 +138,7 @@ comment on function annals.declare_event_type(text, jsonb, text[], text, jsonb, 
 
 create function annals.register_event_type(
     event_type text, aggregate_type text, version text, description text, effect jsonb, posters text[], schema jsonb, example jsonb
-) returns void language plpgsql security definer set search_path = '' as $$
+) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     tenant constant uuid := annals.caller_tenant();
     actor  constant text := annals.caller_actor();

@@ -32,12 +32,19 @@ create table annals.events (
     constraint events_stream_version_key unique (tenant_id, aggregate_id, aggregate_type, aggregate_version),
     constraint events_version_positive check (aggregate_version > 0),
     constraint events_type_of_aggregate check (starts_with(event_type, aggregate_type || '.')),
-    constraint events_aggregate_id_shape check (length(aggregate_id) between 1 and 128 and aggregate_id !~ '[[:cntrl:]]'),
+    -- What domain::AggregateId calls printable: a stream whose name nobody can read would stop the projector for all.
+    constraint events_aggregate_id_shape check (
+        length(aggregate_id) between 1 and 128
+        and aggregate_id !~ '[[:cntrl:]\u0080-\u009F\u00AD\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF\uE000-\uF8FF]'),
+    -- The years that RFC 3339 can write, hence no infinity either, which no answer could say.
+    constraint events_timestamp_range check ("timestamp" >= '0001-01-01 00:00:00+00' and "timestamp" < '10000-01-01 00:00:00+00'),
     constraint events_created_by_shape check (length(created_by) <= 100 and created_by ~ '^(user|agent|service):[^[:cntrl:]]+$|^system$'),
     constraint events_lengths check (length(source) between 1 and 100 and length(correlation_id) between 1 and 128
                                      and length(command_id) between 1 and 128 and length(idempotency_key) between 1 and 255),
     -- Coarse bounds, cheap enough for every append; the exact ones (256 KiB and 16 KiB of JSON text) are the callers' to check.
     constraint events_data_shape check (jsonb_typeof(data) = 'object' and pg_column_size(data) <= 4194304),
+    -- serde_json reads 127 levels, and what a reader cannot read stops it. Requests have 64 at most; what is put around them fits.
+    constraint events_depth check (not jsonb_path_exists(data, '$.**{100}') and not jsonb_path_exists(metadata, '$.**{100}')),
     constraint events_metadata_shape check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 524288),
     constraint events_key_has_hash check ((idempotency_key is null) = (request_hash is null)),
     constraint events_user_is_actor check (created_by not like 'user:%' or user_id is null or created_by = 'user:' || user_id)
@@ -100,10 +107,8 @@ comment on column annals.heads.aggregate_type is 'Kind of the aggregate.';
 comment on column annals.heads.aggregate_id is 'The aggregate.';
 comment on column annals.heads.started_by is 'Actor of the first event.';
 
-create trigger events_append_only before update or delete or truncate on annals.events
-    for each statement execute function annals.refuse_change();
-create trigger heads_kept before delete or truncate on annals.heads
-    for each statement execute function annals.refuse_change();
+select annals.make_append_only('annals.events', 'update', 'delete', 'truncate');
+select annals.make_append_only('annals.heads', 'delete', 'truncate');
 
 alter table annals.events enable row level security;
 alter table annals.heads enable row level security;

@@ -13,7 +13,7 @@
 create function annals.request_hash(
     event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb, created_by text,
     user_id uuid, source text, happened_at timestamptz, correlation_id text, causation_id uuid, command_id text, expected_version int
-) returns bytea language sql stable set search_path = '' as $$
+) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$
     select sha256(convert_to(jsonb_build_array(
         event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
         extract(epoch from happened_at), correlation_id, causation_id, command_id, expected_version)::text, 'UTF8'))
@@ -27,7 +27,7 @@ create function annals.append_event(
     idempotency_key text, expected_version int, catalog_revision bigint,
     out member int, out id uuid, out event_number bigint, out aggregate_version int, out created_at timestamptz,
     out schema_version text, out replayed boolean
-) returns record language plpgsql security definer set search_path = '' as $$
+) returns record language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
     claims  jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
@@ -110,6 +110,10 @@ begin
             last_created_at = greatest(clock_timestamp(), h.last_created_at + interval '1 microsecond')
     returning h.version, h.last_created_at, h.started_by into head;
 
+    -- Before the versions are compared: how far somebody else's stream has come is not the caller's to know.
+    if role in ('user', 'agent') and head.started_by <> actor then
+        perform annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', 0);
+    end if;
     if head.version <> expected_version + 1 then
         -- The stream may have moved by this very request's twin: then a retry finds the twin's event.
         if idempotency_key is not null and exists (
@@ -119,9 +123,6 @@ begin
         end if;
         perform annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', head.version - 1, expected_version),
                               0, (head.version - 1)::text);
-    end if;
-    if role in ('user', 'agent') and head.started_by <> actor then
-        perform annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', 0);
     end if;
 
     member := 0; id := new_id; event_number := nextval('annals.event_numbers'); aggregate_version := head.version;
@@ -134,7 +135,8 @@ begin
         event_number, created_at, coalesce(happened_at, created_at), id, tenant, user_id, causation_id, aggregate_version, event_type,
         aggregate_type, aggregate_id, schema_version, created_by, actor, head.started_by, coalesce(source, 'api'), correlation_id,
         command_id, idempotency_key, hash, data,
-        case when created_by = actor then context || metadata
+        -- posted_by is ours alone: who could write it could say that a service had written in their name.
+        case when created_by = actor then (context || metadata) - 'posted_by'
              else context || metadata || jsonb_build_object('posted_by', actor) end);
 end
 $$;
@@ -147,7 +149,7 @@ create function annals.append_events(
     causation_ids uuid[], command_ids text[], idempotency_keys text[], expected_versions int[], catalog_revision bigint
 ) returns table (
     member int, id uuid, event_number bigint, aggregate_version int, created_at timestamptz, schema_version text, replayed boolean
-) language plpgsql security definer set search_path = '' as $$
+) language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     claims  jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
@@ -249,10 +251,10 @@ begin
           from checked c
           join locked l on l.aggregate_type = c.aggregate_type and l.aggregate_id = c.aggregate_id
          where case
-               when c.expected_version <> l.version - c.places + c.place - 1
-               then annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', l.version - c.places + c.place - 1, c.expected_version), (c.ord - 1)::int, (l.version - c.places + c.place - 1)::text)
                when role in ('user', 'agent') and l.started_by <> actor
                then annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', (c.ord - 1)::int)
+               when c.expected_version <> l.version - c.places + c.place - 1
+               then annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', l.version - c.places + c.place - 1, c.expected_version), (c.ord - 1)::int, (l.version - c.places + c.place - 1)::text)
                else true end
          order by c.ord
     ), inserted as (
@@ -263,7 +265,7 @@ begin
         select nextval('annals.event_numbers'), p.created_at, coalesce(p.happened_at, p.created_at), p.id, tenant, p.user_id, p.causation_id,
                p.aggregate_version, p.event_type, p.aggregate_type, p.aggregate_id, p.version, p.created_by, actor, p.started_by,
                coalesce(p.source, 'api'), p.correlation_id, p.command_id, p.key, hashes[p.ord], p.data,
-               case when p.created_by = actor then context || p.metadata
+               case when p.created_by = actor then (context || p.metadata) - 'posted_by'
                     else context || p.metadata || jsonb_build_object('posted_by', actor) end
           from placed p
         returning e.id, e.event_number, e.aggregate_version, e.created_at, e.version
@@ -276,7 +278,7 @@ comment on function annals.append_events(uuid[], text[], text[], text[], text[],
     'Appends many events atomically as the current request''s caller; members are numbered from 0.';
 
 create function annals.await_streams(aggregate_types text[], aggregate_ids text[]) returns void
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Takes the streams' locks as an append does, which waits for every append under way, and gives them back at once.
     insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)

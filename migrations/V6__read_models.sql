@@ -135,7 +135,7 @@ grant select, insert on annals.skipped_events to annals_projector;
 -- one read. Once the snapshot's xmin has reached the reader's xid, all those transactions are over: every number up to the
 -- mark is either visible or will never be. Nothing about transactions is stored, so a dump restored into a cluster with
 -- lower xids goes on as if nothing had happened, and nothing has to hold about the order of xids within a stream.
-create function annals.feed_mark(out settled_to bigint, out after_xid xid8) language plpgsql set search_path = '' as $$
+create function annals.feed_mark(out settled_to bigint, out after_xid xid8) language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     select case when s.is_called then s.last_value else 0 end into settled_to from annals.event_numbers s;
     after_xid := pg_current_xact_id();
@@ -149,7 +149,7 @@ grant execute on function annals.feed_mark() to annals_projector;
 -- Whose transaction holds the feed back. With the owner's rights, because pg_stat_activity shows others' start times to
 -- members of pg_read_all_stats only, which both Supabase's and RDS' migrating roles are; elsewhere the age may be null.
 create function annals.oldest_transaction(out pid int, out age_seconds bigint, out xid_age int)
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select a.pid, extract(epoch from clock_timestamp() - a.xact_start)::bigint, age(a.backend_xid)
       from pg_stat_activity a
      where a.backend_xid is not null and a.pid <> pg_backend_pid()
@@ -164,7 +164,7 @@ grant execute on function annals.oldest_transaction() to authenticated, annals_p
 create function annals.write_entities(
     tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], versions int[], started_bys text[],
     deleted_ats timestamptz[], created_ats timestamptz[], updated_ats timestamptz[], states jsonb[]
-) returns void language plpgsql set search_path = '' as $$
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     written bigint;
 begin
@@ -186,7 +186,7 @@ comment on function annals.write_entities(uuid[], text[], text[], int[], text[],
     'Moves entities forward; fails with serialization_failure, for a fresh read and a retry, where another projector has done so.';
 
 create function annals.advance_heads(tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], from_versions int[], to_versions int[])
-returns void language plpgsql set search_path = '' as $$
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     moved bigint;
 begin
@@ -219,7 +219,7 @@ comment on function annals.advance_heads(uuid[], text[], text[], int[], int[]) i
 -- Whole numbers go through numeric: JSON Schema calls 100.0 an integer, and so does this, while 100.5 fails in the cast.
 create function annals.module_columns(
     table_name regclass, standard name[], out names text, out sources text, out updates text
-) language sql stable set search_path = '' as $$
+) language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(string_agg(format(', %I', a.attname), '' order by a.attnum), ''),
            coalesce(string_agg(case when a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
                                     then format(', trim_scale((u.source ->> %1$L)::numeric)::text::%2$s', a.attname, a.atttypid::regtype)
@@ -231,7 +231,7 @@ $$;
 comment on function annals.module_columns(regclass, name[]) is
     'The columns of a state table that are filled from JSON by name, as three pieces of SQL: names, where each comes from, and the update.';
 
-create function annals.without_integers(table_name regclass) returns text[] language sql stable set search_path = '' as $$
+create function annals.without_integers(table_name regclass) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(array_agg(a.attname::text), '{}')
       from pg_attribute a
      where a.attrelid = table_name and a.attnum > 0 and not a.attisdropped
@@ -242,7 +242,7 @@ comment on function annals.without_integers(regclass) is 'Columns that annals.mo
 create function annals.write_states(
     table_name regclass, tenant_ids uuid[], ids text[], versions int[], started_bys text[], deleted_ats timestamptz[],
     created_ats timestamptz[], updated_ats timestamptz[], states jsonb[]
-) returns void language plpgsql set search_path = '' as $$
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     standard constant name[] := '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at}';
     columns  record := annals.module_columns(table_name, standard);
@@ -265,7 +265,7 @@ comment on function annals.write_states(regclass, uuid[], text[], int[], text[],
 
 create function annals.write_children(
     table_name regclass, parent name, tenant_ids uuid[], parent_ids text[], ids text[], started_bys text[], children jsonb[]
-) returns void language plpgsql set search_path = '' as $$
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     standard constant name[] := array['tenant_id', parent, 'id', 'started_by'];
     columns  record := annals.module_columns(table_name, standard);
@@ -284,7 +284,7 @@ comment on function annals.write_children(regclass, name, uuid[], text[], text[]
     'Upserts rows of a child collection''s table, its own columns taken from the child by name.';
 
 create function annals.delete_children(table_name regclass, parent name, tenant_ids uuid[], parent_ids text[], ids text[])
-returns void language plpgsql set search_path = '' as $$
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format(
         'delete from %1$s t using unnest($1, $2, $3) as u (tenant_id, parent_id, id)

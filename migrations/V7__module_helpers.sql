@@ -61,7 +61,7 @@ create policy state_tables_read on annals.state_tables for select to authenticat
 grant select on annals.state_tables to authenticated, annals_projector;
 
 create function annals.check_state_table(table_name regclass, aggregate_type text, collection text)
-returns void language plpgsql set search_path = '' as $$
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     template   regclass := case when collection is null then 'annals.state_row' else 'annals.child_row' end;
     key_wanted text[]   := case when collection is null then array['tenant_id', 'id']
@@ -101,7 +101,7 @@ comment on function annals.check_state_table(regclass, text, text) is
 
 -- One permissive policy per role: a second one would be evaluated for every row as well.
 create function annals.register_state_table(table_name regclass, aggregate_type text, collection text default null)
-returns void language plpgsql set search_path = '' as $$
+returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     bare_name constant name := (select c.relname from pg_catalog.pg_class c where c.oid = table_name);
     standard  record;
@@ -112,6 +112,10 @@ begin
 
     execute format('alter table %s enable row level security', table_name);
     execute format('revoke all on table %s from public, anon, authenticated', table_name);
+    -- Supabase's role without row security gets every right on new tables by default. It may read; what it wrote would be lost.
+    if to_regrole('service_role') is not null then
+        execute format('revoke insert, update, delete, truncate, references, trigger on table %s from service_role', table_name);
+    end if;
     execute format('grant select on table %s to authenticated', table_name);
     execute format('grant select, insert, update, delete on table %s to annals_projector', table_name);
     execute format(
@@ -144,7 +148,7 @@ comment on function annals.register_state_table(regclass, text, text) is
 
 -- Schemas that follow from the schema of an entity's or a child's fields, so that a field is described once.
 
-create function annals.nullable_schema(schema jsonb) returns jsonb language sql immutable set search_path = '' as $$
+create function annals.nullable_schema(schema jsonb) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case
                when schema -> 'type' @> '"null"' then schema
                -- A list of types keeps refusals readable; keywords that would refuse null whatever its type need anyOf.
@@ -156,7 +160,7 @@ $$;
 comment on function annals.nullable_schema(jsonb) is 'The schema that accepts what the given one accepts, and null.';
 
 create function annals.optional_fields(schema jsonb) returns table (field text, field_schema jsonb)
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
     select p.key, case when schema -> 'required' ? p.key or p.value in ('true', 'false') then p.value
                        else annals.nullable_schema(p.value) end
       from jsonb_each(schema -> 'properties') as p
@@ -164,7 +168,7 @@ $$;
 comment on function annals.optional_fields(jsonb) is
     'Fields of an object''s schema, each as an event may set it later: null too, unless the schema requires the field.';
 
-create function annals.changes_schema(schema jsonb) returns jsonb language sql immutable set search_path = '' as $$
+create function annals.changes_schema(schema jsonb) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
     select jsonb_build_object(
         'type', 'object',
         'required', jsonb_build_array('changes'),
@@ -183,7 +187,7 @@ $$;
 comment on function annals.changes_schema(jsonb) is
     'Schema of an updated event''s data, {"changes": {field: {"old": …, "new": …}}}, from the schema of the entity''s fields: each new is what its field accepts, other fields are refused; so are child collections, which created''s schema forbids.';
 
-create function annals.partial_schema(schema jsonb) returns jsonb language sql immutable set search_path = '' as $$
+create function annals.partial_schema(schema jsonb) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case when schema -> 'properties' ? 'id' then '{"required": ["id"], "minProperties": 2}'::jsonb
                 else '{"minProperties": 1}'::jsonb end
            || jsonb_build_object('type', 'object',
@@ -196,7 +200,7 @@ comment on function annals.partial_schema(jsonb) is
 
 create function annals.declare_entity(
     aggregate_type text, noun text, fields jsonb, example jsonb, change jsonb, creators text[] default array['staff', 'service']
-) returns void language plpgsql set search_path = '' as $$
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform annals.declare_event_type(
         aggregate_type || '.created', '"create"', creators,

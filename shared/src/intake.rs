@@ -189,7 +189,9 @@ fn assemble(caller: &Caller, event: NewEvent, decided: &Appended, context: &Valu
         .or_else(|| created_by.strip_prefix("user:").and_then(lower_case_uuid));
     let mut metadata: Map<String, Value> = context.as_object().cloned().unwrap_or_default();
     metadata.extend(event.metadata);
-    if created_by != caller.actor().as_str() {
+    if created_by == caller.actor().as_str() {
+        metadata.remove("posted_by");
+    } else {
         metadata.insert("posted_by".to_owned(), json!(caller.actor()));
     }
     Ok(Event {

@@ -7,7 +7,8 @@ mod embedded {
     refinery::embed_migrations!("../migrations");
 }
 
-/// One migration at a time per cluster: roles belong to the cluster, and two databases must not create them at once.
+/// One migration at a time per database. PostgreSQL's advisory locks end there, so V1 itself sees to it that two databases of
+/// one cluster may create their roles at the same time.
 const LOCK: i64 = 0x616e_6e61_6c73;
 
 /// What a migration run did.
@@ -62,7 +63,11 @@ async fn run(
     client
         .batch_execute(
             "alter table annals.schema_history enable row level security;
-             comment on table annals.schema_history is 'Migrations that were applied, with their checksums.';",
+             comment on table annals.schema_history is 'Migrations that were applied, with their checksums.';
+             comment on column annals.schema_history.version is 'Number of the migration.';
+             comment on column annals.schema_history.name is 'What its file is called after the number.';
+             comment on column annals.schema_history.applied_on is 'When it was applied, RFC 3339.';
+             comment on column annals.schema_history.checksum is 'Of its text: one that was applied is never edited.';",
         )
         .await?;
     drop(client);
