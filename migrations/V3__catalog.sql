@@ -3,6 +3,22 @@
 -- A row without a tenant is built in and holds for all; a tenant's own row goes before it. Modules fill the catalog from
 -- their migrations by annals.declare_event_type, staff at run time through annals.register_event_type.
 
+create function annals.is_effect(effect jsonb) returns boolean language sql immutable set search_path = '' as $$
+    select case
+        when jsonb_typeof(effect) = 'string' then effect in ('"create"', '"merge"', '"changes"', '"delete"', '"none"')
+        when jsonb_typeof(effect) <> 'object' or (select count(*) from jsonb_object_keys(effect)) <> 1 then false
+        when effect ?| array['add_child', 'update_child', 'remove_child'] then not effect @? '$.* ? (@.type() != "string")'
+        when jsonb_typeof(effect -> 'set') = 'object' then not exists (
+            select from jsonb_each(effect -> 'set') as s (field, source)
+             where case jsonb_typeof(s.source)
+                   when 'string' then s.source #>> '{}' !~ '^(/|$)'
+                   when 'object' then not s.source ? 'const' or s.source - 'const' <> '{}'
+                   else true end)
+        else false end
+$$;
+comment on function annals.is_effect(jsonb) is
+    'Whether this is an effect as every reader of the catalog understands it: one that none could read would stop them all.';
+
 create table annals.event_types (
     tenant_id       uuid,
     event_type      text collate "C" not null,
@@ -15,13 +31,9 @@ create table annals.event_types (
     created_at      timestamptz not null default clock_timestamp(),
     constraint event_types_key unique nulls not distinct (event_type, tenant_id),
     constraint event_types_name check (event_type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(event_type) <= 100),
-    constraint event_types_aggregate check (starts_with(event_type, aggregate_type || '.') and length(aggregate_type) <= 50),
+    constraint event_types_aggregate check (split_part(event_type, '.', 1) = aggregate_type and length(aggregate_type) <= 50),
     constraint event_types_posters check (posters <@ array['user', 'agent', 'staff', 'service']),
-    constraint event_types_effect check (
-        effect in ('"create"', '"merge"', '"changes"', '"delete"', '"none"')
-        or (jsonb_typeof(effect) = 'object'
-            and (jsonb_typeof(effect -> 'add_child') = 'string' or jsonb_typeof(effect -> 'update_child') = 'string'
-                 or jsonb_typeof(effect -> 'remove_child') = 'string' or jsonb_typeof(effect -> 'set') = 'object')))
+    constraint event_types_effect check (annals.is_effect(effect))
 );
 comment on table annals.event_types is 'Every event type that can be posted, with its effect on state and who may post it.';
 comment on column annals.event_types.tenant_id is 'Tenant that registered the type; null: built in, for every tenant.';
@@ -45,8 +57,13 @@ create table annals.event_type_versions (
     constraint event_type_versions_key unique nulls not distinct (event_type, version, tenant_id),
     constraint event_type_versions_version check (version ~ '^[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?$'),
     constraint event_type_versions_schema check (jsonb_typeof(schema) = 'object'),
-    constraint event_type_versions_example check (jsonb_typeof(example) = 'object')
+    constraint event_type_versions_example check (jsonb_typeof(example) = 'object'),
+    constraint event_type_versions_readable check (
+        not schema @? '$.**{64}' and not schema @? '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))'
+        and not example @? '$.**{64}'
+        and not example @? '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')
 );
+-- What no reader could take in again would stop them all: see annals.events.
 comment on table annals.event_type_versions is 'Schema and example of every version of every event type. Versions are added, never changed.';
 comment on column annals.event_type_versions.tenant_id is 'Tenant that registered the version; null: built in.';
 comment on column annals.event_type_versions.event_type is 'The type, as in annals.event_types.';

@@ -32,13 +32,20 @@ create table annals.events (
     constraint events_stream_version_key unique (tenant_id, aggregate_id, aggregate_type, aggregate_version),
     constraint events_version_positive check (aggregate_version > 0),
     constraint events_type_of_aggregate check (starts_with(event_type, aggregate_type || '.')),
-    constraint events_aggregate_id_shape check (length(aggregate_id) between 1 and 128 and aggregate_id !~ '[[:cntrl:]]'),
+    constraint events_aggregate_id_shape check (length(aggregate_id) between 1 and 128 and aggregate_id !~
+        '[\u0001-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ue000-\uf8ff\ufeff\ufff0-\ufffb\ufffe\uffff]'),
     constraint events_created_by_shape check (length(created_by) <= 100 and created_by ~ '^(user|agent|service):[^[:cntrl:]]+$|^system$'),
     constraint events_lengths check (length(source) between 1 and 100 and length(correlation_id) between 1 and 128
                                      and length(command_id) between 1 and 128 and length(idempotency_key) between 1 and 255),
     -- Coarse bounds, cheap enough for every append; the exact ones (256 KiB and 16 KiB of JSON text) are the callers' to check.
     constraint events_data_shape check (jsonb_typeof(data) = 'object' and pg_column_size(data) <= 4194304),
     constraint events_metadata_shape check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 524288),
+    -- What the API refuses and SQL users must not get in either, because no reader in Rust could take it in again, and one
+    -- unreadable event would stop everybody's projection: nesting, and keys that serde_json takes for its own marks.
+    constraint events_readable check (
+        not data @? '$.**{64}' and not data @? '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))'
+        and not metadata @? '$.**{64}'
+        and not metadata @? '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))'),
     constraint events_key_has_hash check ((idempotency_key is null) = (request_hash is null)),
     constraint events_user_is_actor check (created_by not like 'user:%' or user_id is null or created_by = 'user:' || user_id)
 );
