@@ -43,9 +43,13 @@ create table annals.events (
                                      and length(command_id) between 1 and 128 and length(idempotency_key) between 1 and 255),
     -- Coarse bounds, cheap enough for every append; the exact ones (256 KiB and 16 KiB of JSON text) are the callers' to check.
     constraint events_data_shape check (jsonb_typeof(data) = 'object' and pg_column_size(data) <= 4194304),
-    -- serde_json reads 127 levels, and what a reader cannot read stops it. Requests have 64 at most; what is put around them fits.
-    constraint events_depth check (not jsonb_path_exists(data, '$.**{100}') and not jsonb_path_exists(metadata, '$.**{100}')),
     constraint events_metadata_shape check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 524288),
+    -- What no reader in Rust could take in again would stop everybody's projection: more than the 127 levels that serde_json
+    -- follows (requests have 64, and what is put around them fits), and keys that it takes for marks of its own.
+    constraint events_depth check (not jsonb_path_exists(data, '$.**{100}') and not jsonb_path_exists(metadata, '$.**{100}')),
+    constraint events_keys check (
+        not jsonb_path_exists(data, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')
+        and not jsonb_path_exists(metadata, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')),
     constraint events_key_has_hash check ((idempotency_key is null) = (request_hash is null)),
     constraint events_user_is_actor check (created_by not like 'user:%' or user_id is null or created_by = 'user:' || user_id)
 );

@@ -10,9 +10,13 @@
 mod answer;
 mod cluster;
 mod people;
+mod read_models;
+mod refold;
 mod world;
 
 pub use answer::Answer;
 pub use cluster::{cluster, connect};
 pub use people::{Person, SECRET, sign};
+pub use read_models::ReadModels;
+pub use refold::Refolded;
 pub use world::World;

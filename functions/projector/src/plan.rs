@@ -27,6 +27,7 @@ pub(crate) fn plan(
             }
             let before = entity.clone();
             apply(catalog, &stream.stream, &mut entity, event)?;
+            write.left_out += i64::from(event.skipped);
             write.instructions.extend(instruction(&stream.stream, event));
             add_rows(&mut write.waves[wave], tables, stream, &before, &entity);
         }

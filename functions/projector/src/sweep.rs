@@ -34,17 +34,20 @@ impl Projector {
         let Some(settled_to) = self.store.settled_mark(PATIENCE).await? else {
             return Ok(swept);
         };
-        while swept.position < settled_to {
+        loop {
+            // At the end of the log, too, where the window is empty: a stream that staff has freed may wait behind it.
             let window = SweepWindow {
                 from: swept.position,
-                to: settled_to.min(swept.position.saturating_add(WINDOW)),
+                to: settled_to.clamp(swept.position, swept.position.saturating_add(WINDOW)),
             };
             let pending = self.store.list_pending(window).await?;
             swept.streams += pending.len();
             self.project(&pending).await?;
+            if window.from == window.to {
+                return Ok(swept);
+            }
             self.store.finish_window(window).await?;
             swept.position = window.to;
         }
-        Ok(swept)
     }
 }

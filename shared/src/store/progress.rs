@@ -35,11 +35,14 @@ pub struct SweepWindow {
     pub to: i64,
 }
 
+/// The head's lock makes this wait for a projector that is moving the stream on, and look again afterwards: a stream must
+/// not be parked at an event that has been applied.
 const PARK: &str = "-- park
 insert into annals.parked_streams as p (tenant_id, aggregate_type, aggregate_id, event_id, event_number, aggregate_version, error_code, error)
 select h.tenant_id, h.aggregate_type, h.aggregate_id, $4, $5, $6, $7, $8
   from annals.heads h
  where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and h.projected_version = $6 - 1
+   for no key update of h
 on conflict on constraint parked_streams_pkey do update
    set attempts = p.attempts + 1, retrying = false, parked_at = clock_timestamp(), error_code = excluded.error_code, error = excluded.error,
        event_id = excluded.event_id, event_number = excluded.event_number, aggregate_version = excluded.aggregate_version";

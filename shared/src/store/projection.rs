@@ -81,6 +81,8 @@ pub struct ProjectionWrite {
     pub waves: Vec<Wave>,
     /// Decisions about parked events that are carried out.
     pub instructions: Vec<Instruction>,
+    /// How many events were left out because staff said so.
+    pub left_out: i64,
 }
 
 /// An entity's new state and its progress.
@@ -192,7 +194,7 @@ select aggregate_type, collection, format('public.%I', table_name) as table_name
 const WRITE_ENTITIES: &str = "-- write_entities
 select annals.write_entities($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[])";
 const ADVANCE_HEADS: &str = "-- advance_heads
-select annals.advance_heads($1, $2, $3, $4, $5)";
+select annals.advance_heads($1, $2, $3, $4, $5, $6)";
 const WRITE_STATES: &str = "-- write_states
 select annals.write_states($1::text::regclass, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[])";
 const WRITE_CHILDREN: &str = "-- write_children
@@ -202,7 +204,8 @@ select annals.delete_children($1::text::regclass, ($2::text || '_id')::name, $3,
 const SKIP_PARKED: &str = "-- skip_parked
 insert into annals.skipped_events (tenant_id, event_id, instruction_id, aggregate_version, aggregate_type, aggregate_id)
 select tenant_id, event_id, $3, aggregate_version, aggregate_type, aggregate_id
-  from annals.parked_streams where tenant_id = $1 and event_id = $2";
+  from annals.parked_streams where tenant_id = $1 and event_id = $2
+on conflict on constraint skipped_events_pkey do nothing";
 const RETRY_PARKED: &str = "-- retry_parked
 update annals.parked_streams set retrying = true where tenant_id = $1 and event_id = $2 returning tenant_id, aggregate_type, aggregate_id";
 
@@ -289,7 +292,7 @@ impl Store {
             for instruction in &write.instructions {
                 freed.extend(carry_out(&transaction, instruction).await?);
             }
-            advance_heads(&transaction, &write.entities).await?;
+            advance_heads(&transaction, &write.entities, write.left_out).await?;
             transaction.commit().await?;
             Ok(freed)
         };
@@ -316,17 +319,18 @@ async fn write_entities(client: &Transaction<'_>, writes: &[EntityWrite]) -> Res
     Ok(())
 }
 
-async fn advance_heads(client: &Transaction<'_>, writes: &[EntityWrite]) -> Result<(), StoreError> {
+async fn advance_heads(client: &Transaction<'_>, writes: &[EntityWrite], left_out: i64) -> Result<(), StoreError> {
     let streams: Vec<StreamId> = writes.iter().map(|w| w.stream.clone()).collect();
     let (tenants, types, ids) = tenant_stream_columns(&streams);
     let from: Vec<i32> = writes.iter().map(|w| w.from_version).collect();
     let to: Vec<i32> = writes.iter().map(|w| w.entity.version).collect();
-    let params: [Param<'_>; 5] = [
+    let params: [Param<'_>; 6] = [
         (&tenants, Type::UUID_ARRAY),
         (&types, Type::TEXT_ARRAY),
         (&ids, Type::TEXT_ARRAY),
         (&from, Type::INT4_ARRAY),
         (&to, Type::INT4_ARRAY),
+        (&left_out, Type::INT8),
     ];
     client.query_typed(ADVANCE_HEADS, &params).await?;
     Ok(())
@@ -436,9 +440,17 @@ async fn delete_children(
     Ok(())
 }
 
+/// Freeing comes first because it locks the parked row: a projector that is just letting the row go has then applied the
+/// event, and there is nothing left to skip; one that comes later meets the skip in `advance_heads`.
 async fn carry_out(client: &Transaction<'_>, instruction: &Instruction) -> Result<Option<StreamId>, StoreError> {
     let tenant_id = instruction.tenant_id.as_uuid();
-    if instruction.skip {
+    let rows = client
+        .query_typed(
+            RETRY_PARKED,
+            &[(tenant_id, Type::UUID), (&instruction.event_id, Type::UUID)],
+        )
+        .await?;
+    if instruction.skip && !rows.is_empty() {
         let params: [Param<'_>; 3] = [
             (tenant_id, Type::UUID),
             (&instruction.event_id, Type::UUID),
@@ -446,12 +458,6 @@ async fn carry_out(client: &Transaction<'_>, instruction: &Instruction) -> Resul
         ];
         client.query_typed(SKIP_PARKED, &params).await?;
     }
-    let rows = client
-        .query_typed(
-            RETRY_PARKED,
-            &[(tenant_id, Type::UUID), (&instruction.event_id, Type::UUID)],
-        )
-        .await?;
     rows.first().map(stream_from).transpose()
 }
 

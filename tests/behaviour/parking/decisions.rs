@@ -1,0 +1,226 @@
+//! What staff decides about a parked event: `PUT /events/{id}/processing`.
+
+use serde_json::{Value, json};
+use tests::{Answer, Person, World};
+
+use super::{backwards_year, gst, outcome, post_history};
+
+/// A world in which O-1 is parked at version 3; the poison event's id.
+async fn parked() -> (World, Person, String) {
+    let (world, staff) = (World::new().await, Person::staff());
+    let poison = post_history(&world, &staff, async |_| ()).await;
+    world.project().await;
+    let id = poison["id"].as_str().unwrap().to_owned();
+    (world, staff, id)
+}
+
+async fn decide(world: &World, who: &Person, id: &str, decision: Value) -> Answer {
+    world.put(who, &format!("/events/{id}/processing"), decision).await
+}
+
+async fn mend(world: &World) {
+    let mend = "alter table public.organization_financial_years drop constraint organization_financial_years_order";
+    world.owner().await.batch_execute(mend).await.unwrap();
+}
+
+async fn ids(world: &World, table: &str) -> Vec<String> {
+    world
+        .rows_of(table)
+        .await
+        .iter()
+        .map(|row| row["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_retry_after_the_mending_brings_the_whole_stream_up() {
+    let (world, staff, id) = parked().await;
+    mend(&world).await;
+    let event = decide(&world, &staff, &id, json!({"action": "retry", "reason": "mended"}))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(event["event_type"], "projection.retried");
+    assert_eq!(
+        (&event["causation_id"], &event["data"]),
+        (&json!(id), &json!({"event_id": id, "reason": "mended"}))
+    );
+    assert_eq!(event["created_by"], staff.actor());
+    assert_eq!(
+        world.rows_of("annals.parked_streams").await.len(),
+        1,
+        "nothing happens before the projector comes by"
+    );
+    world.project().await;
+    world.assert_read_models_are_the_fold().await;
+    assert!(world.rows_of("annals.parked_streams").await.is_empty());
+    assert_eq!(ids(&world, "public.organization_financial_years").await, ["fy"]);
+    let again = decide(&world, &staff, &id, json!({"action": "retry"})).await;
+    assert_eq!(again.problem(409), "not_parked");
+}
+
+#[tokio::test]
+async fn a_retry_without_mending_parks_again_and_counts() {
+    let (world, staff, id) = parked().await;
+    for attempts in 2..4 {
+        decide(&world, &staff, &id, json!({"action": "retry"}))
+            .await
+            .expect(200);
+        world.project().await;
+        let parked = &world.rows_of("annals.parked_streams").await[0];
+        assert_eq!(
+            (&parked["attempts"], &parked["retrying"]),
+            (&json!(attempts), &json!(false))
+        );
+    }
+    assert!(outcome(&world).await.contains(&"head O-1 4 2".to_owned()));
+}
+
+#[tokio::test]
+async fn a_skip_leaves_the_event_out_of_state_and_says_so_in_the_log() {
+    let (world, staff, id) = parked().await;
+    assert_eq!(
+        decide(&world, &staff, &id, json!({"action": "skip"}))
+            .await
+            .problem(422),
+        "reason_required"
+    );
+    let event = decide(&world, &staff, &id, json!({"action": "skip", "reason": "typing error"}))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(event["event_type"], "projection.skipped");
+    world.project().await;
+    assert_eq!(
+        ids(&world, "public.organization_gst_registrations").await,
+        ["g1", "g1", "g2"]
+    );
+    assert!(ids(&world, "public.organization_financial_years").await.is_empty());
+    let all = outcome(&world).await;
+    assert!(all.contains(&"head O-1 4 4".to_owned()), "{all:?}");
+    assert!(
+        !all.iter()
+            .any(|line| line.starts_with("parked") || line.contains("start_date")),
+        "{all:?}"
+    );
+    let skipped = &world.rows_of("annals.skipped_events").await[0];
+    assert_eq!(
+        (&skipped["event_id"], &skipped["instruction_id"]),
+        (&json!(id), &event["id"])
+    );
+    let entity = world.get(&staff, "/entities/organization/O-1").await.expect(200);
+    assert_eq!(entity.body["projected_version"], 4);
+    assert!(entity.body["state"].get("financial_year").is_none(), "{}", entity.text);
+
+    // From zero it is the same: the decision is part of what is folded.
+    let live = world.read_models().await;
+    world.forget_read_models().await;
+    world.sweep().await;
+    assert_eq!(world.read_models().await, live);
+}
+
+#[tokio::test]
+async fn who_may_decide_and_about_what() {
+    let (world, staff, id) = parked().await;
+    let retry = || json!({"action": "retry"});
+    for other in [Person::user(), Person::agent("a"), Person::service("s")] {
+        assert_eq!(decide(&world, &other, &id, retry()).await.problem(403), "staff_only");
+    }
+    let stranger = Person::staff().in_tenant(uuid::Uuid::new_v4());
+    assert_eq!(decide(&world, &stranger, &id, retry()).await.problem(404), "not_found");
+    let unknown = uuid::Uuid::now_v7().to_string();
+    assert_eq!(
+        decide(&world, &staff, &unknown, retry()).await.problem(404),
+        "not_found"
+    );
+    assert_eq!(
+        decide(&world, &staff, "not-a-uuid", retry()).await.problem(404),
+        "not_found"
+    );
+    let fine = world
+        .append(&staff, "customer.created", "C", json!({"name": "N"}))
+        .await;
+    let fine = fine["id"].as_str().unwrap();
+    assert_eq!(decide(&world, &staff, fine, retry()).await.problem(409), "not_parked");
+    for nonsense in [
+        json!({}),
+        json!({"action": "forget"}),
+        json!({"action": "retry", "more": 1}),
+        json!([]),
+    ] {
+        decide(&world, &staff, &id, nonsense).await.problem(400);
+    }
+    let long = json!({"action": "skip", "reason": "x".repeat(1001)});
+    decide(&world, &staff, &id, long).await.problem(422);
+    decide(&world, &staff, &id, json!({"action": "skip", "reason": ""}))
+        .await
+        .problem(422);
+    let decisions = world.get(&staff, "/events?event_type=projection.*").await.expect(200);
+    assert!(decisions.items().is_empty(), "a refused decision leaves nothing");
+}
+
+#[tokio::test]
+async fn two_poison_events_in_a_row_are_two_decisions() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let mut poison = Vec::new();
+    world
+        .append(&staff, "organization.created", "O", json!({"name": "One"}))
+        .await;
+    for id in ["fy1", "fy2"] {
+        let event = world
+            .append(&staff, "organization.financial_year.added", "O", backwards_year(id))
+            .await;
+        poison.push(event["id"].as_str().unwrap().to_owned());
+    }
+    world.append(&staff, "organization.gst.added", "O", gst("g")).await;
+    world.project().await;
+    for (place, id) in poison.iter().enumerate() {
+        let parked = world.rows_of("annals.parked_streams").await;
+        assert_eq!(
+            (parked.len(), &parked[0]["event_id"], &parked[0]["attempts"]),
+            (1, &json!(id), &json!(1))
+        );
+        assert_eq!(parked[0]["aggregate_version"], place + 2);
+        decide(&world, &staff, id, json!({"action": "skip", "reason": "wrong"}))
+            .await
+            .expect(200);
+        world.project().await;
+    }
+    assert!(world.rows_of("annals.parked_streams").await.is_empty());
+    assert_eq!(ids(&world, "public.organization_gst_registrations").await, ["g"]);
+    assert_eq!(world.rows_of("annals.skipped_events").await.len(), 2);
+}
+
+/// Two people, or one with a nervous finger: the second decision finds nothing left to do, and parks nothing itself.
+#[tokio::test]
+async fn decisions_may_be_doubled_and_mixed() {
+    for second in ["skip", "retry"] {
+        let (world, staff, id) = parked().await;
+        for action in ["skip", second] {
+            decide(&world, &staff, &id, json!({"action": action, "reason": "wrong"}))
+                .await
+                .expect(200);
+        }
+        world.project().await;
+        assert!(world.rows_of("annals.parked_streams").await.is_empty(), "{second}");
+        assert_eq!(world.rows_of("annals.skipped_events").await.len(), 1);
+        assert!(outcome(&world).await.contains(&"head O-1 4 4".to_owned()));
+    }
+}
+
+/// A skip that comes too late, after the event was applied, must not pretend that it was left out.
+#[tokio::test]
+async fn a_skip_of_an_event_that_was_applied_changes_nothing() {
+    let (world, staff, id) = parked().await;
+    mend(&world).await;
+    decide(&world, &staff, &id, json!({"action": "retry"}))
+        .await
+        .expect(200);
+    world.project().await;
+    let late = json!({"event_type": "projection.skipped", "aggregate_type": "projection", "aggregate_id": id,
+                      "data": {"event_id": id, "reason": "late"}});
+    world.post(&staff, "/events", late).await.expect(201);
+    world.project().await;
+    assert!(world.rows_of("annals.skipped_events").await.is_empty());
+    world.assert_read_models_are_the_fold().await;
+}

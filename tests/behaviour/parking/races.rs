@@ -1,0 +1,262 @@
+//! Decisions, failures and other projectors in each other's way, and events that came in by SQL: scripted, so that each
+//! interleaving takes place every time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
+use annals::store::Parked;
+use serde_json::{Value, json};
+use tests::{Person, World};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::{outcome, post_history};
+
+async fn parked() -> (Arc<World>, Person, String) {
+    let (world, staff) = (World::new().await, Person::staff());
+    let poison = post_history(&world, &staff, async |_| ()).await;
+    world.project().await;
+    (Arc::new(world), staff, poison["id"].as_str().unwrap().to_owned())
+}
+
+async fn decide(world: &World, staff: &Person, id: &str, action: &str) {
+    let decision = json!({"action": action, "reason": "so it is"});
+    world
+        .put(staff, &format!("/events/{id}/processing"), decision)
+        .await
+        .expect(200);
+}
+
+async fn sql(client: &Client, statements: &str) {
+    client.batch_execute(statements).await.unwrap();
+}
+
+const MEND: &str = "alter table public.organization_financial_years drop constraint organization_financial_years_order";
+
+/// Waits until this many connections of the world's database stand at a lock, or until `over`.
+async fn until_waiting(world: &World, wanted: i64, over: impl Fn() -> bool) {
+    let client = world.superuser().await;
+    let started = Instant::now();
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < wanted && !over() {
+        assert!(started.elapsed() < Duration::from_secs(60), "nobody came to the lock");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The projector that freed the stream is gone before it projected it; its message is not coming back, and nobody appends.
+#[tokio::test]
+async fn a_freed_stream_whose_projector_died_is_found_by_the_next_sweep_of_a_quiet_log() {
+    let (world, _, _) = parked().await;
+    world.sweep().await;
+    let owner = world.superuser().await;
+    sql(&owner, MEND).await;
+    sql(&owner, "update annals.parked_streams set retrying = true").await;
+    let last = world.last_event_number().await;
+    world.sweep().await;
+    assert_eq!(world.last_event_number().await, last);
+    world.assert_read_models_are_the_fold().await;
+    assert!(world.rows_of("annals.parked_streams").await.is_empty());
+}
+
+/// The database goes away between freeing and projecting, for real: the decision is carried out, the stream is not.
+#[tokio::test]
+async fn an_outage_between_freeing_and_projecting_loses_nothing() {
+    let (world, staff, id) = parked().await;
+    let owner = world.superuser().await;
+    sql(&owner, MEND).await;
+    sql(
+        &owner,
+        "create function public.going() returns trigger language plpgsql as $$ begin raise 'going down' using errcode = '57P01'; end $$;
+         create trigger going before insert on public.organization_financial_years for each row execute function public.going()",
+    )
+    .await;
+    decide(&world, &staff, &id, "retry").await;
+    world.deliver(world.take_wake_ups().await).await;
+    let parked = world.rows_of("annals.parked_streams").await;
+    assert_eq!(
+        (&parked[0]["retrying"], &parked[0]["attempts"]),
+        (&json!(true), &json!(1))
+    );
+    assert!(
+        world.projector.sweep().await.is_err(),
+        "the position must not pass a stream that is neither projected nor parked"
+    );
+    sql(&owner, "drop trigger going on public.organization_financial_years").await;
+    world.sweep().await;
+    world.assert_read_models_are_the_fold().await;
+    assert!(world.rows_of("annals.parked_streams").await.is_empty());
+}
+
+/// One projector fails on an event; before it can say so, another one, after the mending, has applied it.
+#[tokio::test]
+async fn a_stream_that_has_moved_on_is_not_parked_behind_its_progress() {
+    let (world, _, id) = parked().await;
+    let mut other = world.superuser().await;
+    sql(&other, "delete from annals.parked_streams").await;
+    let moving = other.transaction().await.unwrap();
+    let moved = "update annals.heads set projected_version = 4 where aggregate_id = 'O-1'";
+    moving.batch_execute(moved).await.unwrap();
+    let late = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            let stream = StreamId {
+                tenant_id: TenantId::from(Uuid::nil()),
+                aggregate_type: AggregateType::try_from("organization".to_owned()).unwrap(),
+                aggregate_id: AggregateId::try_from("O-1".to_owned()).unwrap(),
+            };
+            let parked = Parked {
+                stream: &stream,
+                event_id: id.parse().unwrap(),
+                event_number: 4,
+                version: 3,
+                error_code: "23514",
+                error: "late",
+            };
+            world.app.store.park(&parked).await
+        })
+    };
+    until_waiting(&world, 1, || late.is_finished()).await;
+    moving.commit().await.unwrap();
+    late.await.unwrap().unwrap();
+    assert!(world.rows_of("annals.parked_streams").await.is_empty());
+}
+
+/// A retry is applying the event while somebody decides to skip it: whichever wins, the log's word and the state agree.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_skip_that_meets_a_retry_under_way_is_either_done_or_too_late() {
+    let (world, staff, id) = parked().await;
+    let mut locker = world.superuser().await;
+    sql(&locker, MEND).await;
+    let lock = locker.transaction().await.unwrap();
+    let table = "lock table public.organization_financial_years in exclusive mode";
+    lock.batch_execute(table).await.unwrap();
+    let mut projecting = Vec::new();
+    for (waiting, action) in [(1, "retry"), (2, "skip")] {
+        decide(&world, &staff, &id, action).await;
+        let (world, wake_ups) = (Arc::clone(&world), world.take_wake_ups().await);
+        let task = tokio::spawn({
+            let world = Arc::clone(&world);
+            async move { world.deliver(wake_ups).await }
+        });
+        until_waiting(&world, waiting, || task.is_finished()).await;
+        projecting.push(task);
+    }
+    assert_eq!(
+        world.rows_of("annals.skipped_events").await.len(),
+        1,
+        "the decision is in force"
+    );
+    lock.rollback().await.unwrap();
+    for task in projecting {
+        assert!(task.await.unwrap().is_empty());
+    }
+    world.sweep().await;
+    assert!(outcome(&world).await.contains(&"head O-1 4 4".to_owned()));
+    let live = world.read_models().await;
+    world.forget_read_models().await;
+    world.sweep().await;
+    assert_eq!(world.read_models().await, live, "from zero it is the same");
+}
+
+/// A failure that is the fault of what the stream holds, though no constraint's: it must not hold up the sweep for everybody.
+#[tokio::test]
+async fn a_limit_of_the_database_parks_the_stream_that_met_it() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let owner = world.superuser().await;
+    sql(
+        &owner,
+        "create function public.full() returns trigger language plpgsql as $$ begin raise 'too large' using errcode = '54000'; end $$;
+         create trigger full_now before insert on public.customers for each row when (new.id = 'C-1') execute function public.full()",
+    )
+    .await;
+    for id in ["C-1", "C-2"] {
+        world.append(&staff, "customer.created", id, json!({"name": "N"})).await;
+    }
+    world.project().await;
+    world.sweep().await;
+    assert_eq!(world.rows_of("public.customers").await.len(), 1);
+    assert_eq!(world.rows_of("annals.parked_streams").await[0]["error_code"], "54000");
+}
+
+/// SQL users reach the same log. Whatever they get in, nobody else's projection may stop for it.
+#[tokio::test]
+async fn nothing_that_sql_lets_in_stops_the_projector() {
+    let (world, user, staff) = (World::new().await, Person::user(), Person::staff());
+    let session = world.session_of(&user).await;
+    let deep = |levels: usize| {
+        format!(
+            r#"{{"name": "N", "email": "a@example.com", "x": {}1{}}}"#,
+            "[".repeat(levels),
+            "]".repeat(levels)
+        )
+    };
+    let plain = r#"{"name": "N", "email": "a@example.com"}"#.to_owned();
+    let marker = r#"{"name": "N", "email": "a@example.com", "x": {"$serde_json::private::Number": "one"}}"#.to_owned();
+    let digits = format!(
+        r#"{{"name": "N", "email": "a@example.com", "x": {}}}"#,
+        "9".repeat(5000)
+    );
+    let mut refused = 0;
+    for (id, data) in [
+        ("zero\u{200b}width", &plain),
+        ("next\u{85}line", &plain),
+        ("private\u{e000}use", &plain),
+        ("deep-127", &deep(127)),
+        ("deep-500", &deep(500)),
+        ("marker", &marker),
+        ("digits", &digits),
+    ] {
+        let event = format!(
+            r#"{{"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "{id}", "data": {data}}}"#
+        );
+        let posted = session
+            .query("select public.post_event($1::text::jsonb)", &[&event])
+            .await;
+        refused += usize::from(posted.is_err());
+    }
+    world
+        .append(&staff, "customer.created", "fine", json!({"name": "N"}))
+        .await;
+    world.project().await;
+    world.sweep().await;
+    let rows = world.rows_of("public.customers").await;
+    assert!(rows.iter().any(|row| row["id"] == "fine"));
+    assert_eq!(
+        rows.len() + world.rows_of("annals.parked_streams").await.len() + refused,
+        8
+    );
+    let listed = world.get(&staff, "/events").await.expect(200);
+    assert_eq!(listed.items().len(), 8 - refused, "and nobody's reading either");
+}
+
+/// The same for the catalog, which staff of one tenant may write: other tenants never notice.
+#[tokio::test]
+async fn no_registration_by_sql_stops_the_projector() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let session = world.session_of(&Person::staff().in_tenant(Uuid::new_v4())).await;
+    let register =
+        "select annals.register_event_type($1, $2, $3, 'd', $4::text::jsonb, '{staff}', $5::text::jsonb, '{}')";
+    let mut registered: Vec<Value> = Vec::new();
+    for (event_type, aggregate_type, version, effect) in [
+        ("sale.odd", "sale", "1.0", r#"{"set": {"a": 5}}"#),
+        ("sale.odd", "sale", "1.0", r#"{"set": {"a": "no-pointer"}}"#),
+        ("sale.odd", "sale", "1.0", r#"{"set": {}, "add_child": "x"}"#),
+        ("sale.odd", "sale", "1.0", r#"{"add_child": "x", "more": 1}"#),
+        ("sale.odd.thing", "sale.odd", "1.0", r#""none""#),
+        ("sale.zeros", "sale", "0001.0002", r#""none""#),
+        ("sale.big", "sale", "9999.9999.9999", r#""none""#),
+    ] {
+        let done = session
+            .execute(register, &[&event_type, &aggregate_type, &version, &effect])
+            .await;
+        registered.extend(done.ok().map(|_| json!([event_type, effect])));
+    }
+    world
+        .append(&staff, "customer.created", "fine", json!({"name": "N"}))
+        .await;
+    world.project().await;
+    assert_eq!(world.rows_of("public.customers").await.len(), 1, "{registered:?}");
+}
