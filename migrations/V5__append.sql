@@ -110,6 +110,10 @@ begin
             last_created_at = greatest(clock_timestamp(), h.last_created_at + interval '1 microsecond')
     returning h.version, h.last_created_at, h.started_by into head;
 
+    -- Whose stream it is comes before its version: a version conflict tells the version, which is for those who may post here.
+    if role in ('user', 'agent') and head.started_by <> actor then
+        perform annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', 0);
+    end if;
     if head.version <> expected_version + 1 then
         -- The stream may have moved by this very request's twin: then a retry finds the twin's event.
         if idempotency_key is not null and exists (
@@ -119,9 +123,6 @@ begin
         end if;
         perform annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', head.version - 1, expected_version),
                               0, (head.version - 1)::text);
-    end if;
-    if role in ('user', 'agent') and head.started_by <> actor then
-        perform annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', 0);
     end if;
 
     member := 0; id := new_id; event_number := nextval('annals.event_numbers'); aggregate_version := head.version;
@@ -249,10 +250,10 @@ begin
           from checked c
           join locked l on l.aggregate_type = c.aggregate_type and l.aggregate_id = c.aggregate_id
          where case
-               when c.expected_version <> l.version - c.places + c.place - 1
-               then annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', l.version - c.places + c.place - 1, c.expected_version), (c.ord - 1)::int, (l.version - c.places + c.place - 1)::text)
                when role in ('user', 'agent') and l.started_by <> actor
                then annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', (c.ord - 1)::int)
+               when c.expected_version <> l.version - c.places + c.place - 1
+               then annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', l.version - c.places + c.place - 1, c.expected_version), (c.ord - 1)::int, (l.version - c.places + c.place - 1)::text)
                else true end
          order by c.ord
     ), inserted as (
