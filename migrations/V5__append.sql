@@ -96,6 +96,9 @@ begin
         if user_id is null and created_by ~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
             user_id := substr(created_by, 6)::uuid;
         end if;
+        if created_by like 'user:%' and created_by <> 'user:' || user_id then
+            perform annals.refuse(422, 'user_is_not_actor', 'created_by names another user than user_id', 0);
+        end if;
     elsif created_by <> actor or user_id <> person or (user_id is not null and person is null) then
         perform annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', 0);
     else
@@ -231,6 +234,8 @@ begin
                when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
                when role <> 'service' and (n.created_by <> actor or n.user_id <> person or (n.user_id is not null and person is null))
                then annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', (n.ord - 1)::int)
+               when n.created_by like 'user:%' and n.created_by <> 'user:' || n.user_id
+               then annals.refuse(422, 'user_is_not_actor', 'created_by names another user than user_id', (n.ord - 1)::int)
                else true end
         window stream as (partition by n.aggregate_type, n.aggregate_id order by n.ord)
     ), locked as (

@@ -3,7 +3,7 @@
 use annals::App;
 use annals::domain::event::{FieldFault, MAX_BATCH};
 use annals::domain::{Caller, NewEvent, TenantId};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, RequestContext};
+use annals::http::{ApiError, Authenticated, JsonBody, Params, Problem, RequestContext};
 use annals::intake::{self, Framing};
 use axum::Json;
 use axum::extract::State;
@@ -75,7 +75,7 @@ fn status(replayed: bool) -> StatusCode {
 fn read_single(json: Value, caller: &Caller, key: Option<String>) -> Result<NewEvent, ApiError> {
     let json = with_key(json, key)?;
     let (event, tenant) = NewEvent::from_json(json, "").map_err(ApiError::malformed)?;
-    refuse_other_tenant(tenant, caller)?;
+    refuse_other_tenant(tenant, caller, Framing::Single.pointer(0))?;
     Ok(event)
 }
 
@@ -117,9 +117,10 @@ fn read_batch(
             }
             _ => json,
         };
-        match NewEvent::from_json(json, &Framing::Batch.pointer(member)) {
+        let at = Framing::Batch.pointer(member);
+        match NewEvent::from_json(json, &at) {
             Ok((event, tenant)) => {
-                refuse_other_tenant(tenant, caller)?;
+                refuse_other_tenant(tenant, caller, at)?;
                 read.push(event);
             }
             Err(more) => faults.extend(more),
@@ -189,10 +190,12 @@ fn with_key(mut json: Value, key: Option<String>) -> Result<Value, ApiError> {
     Ok(json)
 }
 
-fn refuse_other_tenant(claimed: Option<TenantId>, caller: &Caller) -> Result<(), ApiError> {
+fn refuse_other_tenant(claimed: Option<TenantId>, caller: &Caller, at: String) -> Result<(), ApiError> {
     match claimed {
         Some(tenant) if tenant != caller.tenant_id() => {
-            Err(ApiError::forbidden("tenant_forged", "tenant_id is the token's"))
+            let fault = FieldFault::new(at + "/tenant_id", "tenant_forged", "is the token's");
+            let problem = Problem::new(StatusCode::FORBIDDEN, "tenant_forged", "tenant_id is the token's");
+            Err(problem.with_errors(vec![fault]).into())
         }
         _ => Ok(()),
     }
