@@ -20,17 +20,27 @@ impl Amount {
     /// Reads `1,234.50`, `-12`, `$ 1,234.50`, `-$5`, `12,50 €`, `(12.00)`.
     pub(crate) fn parse(text: &str, mark: DecimalMark) -> Result<Self, NumberFault> {
         let text = text.trim();
-        let bracketed = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).map(str::trim);
+        let bracketed = text
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'))
+            .map(str::trim);
         let (outer_sign, rest) = number::take_sign(bracketed.unwrap_or(text));
         let (symbol, rest) = take_symbol(rest);
-        let (inner_sign, digits) = if symbol.is_some() { number::take_sign(rest) } else { (None, rest) };
+        let (inner_sign, digits) = if symbol.is_some() {
+            number::take_sign(rest)
+        } else {
+            (None, rest)
+        };
         let minus = match (bracketed, outer_sign, inner_sign) {
             (Some(_), None, None) => true,
             (None, sign, None) | (None, None, sign) => sign.unwrap_or(false),
             _ => return Err(NumberFault::Form),
         };
         let number = number::parse_unsigned(digits, mark)?;
-        Ok(Self { number: if minus { number::negate(number) } else { number }, symbol })
+        Ok(Self {
+            number: if minus { number::negate(number) } else { number },
+            symbol,
+        })
     }
 
     /// The currency of an amount whose row or upload declares this one, or none, when the default counts.
@@ -64,13 +74,24 @@ pub(crate) fn minor_units(number: Decimal, currency: Currency) -> Result<MinorUn
     let number = number.normalize();
     // `to_minor_units` multiplies, and a product of more than some 28 digits is rounded before it is rounded.
     let factor = Decimal::from(10_u64.saturating_pow(u32::from(currency.exponent().unwrap_or(0))));
-    number::multiply(number, factor).ok_or(if number.scale() > 0 { UnitsFault::Digits } else { UnitsFault::Range })?;
+    number::multiply(number, factor).ok_or(if number.scale() > 0 {
+        UnitsFault::Digits
+    } else {
+        UnitsFault::Range
+    })?;
     money::to_minor_units(number, currency).ok_or(UnitsFault::Range)
 }
 
 fn take_symbol(text: &str) -> (Option<char>, &str) {
-    let rest = |c: char| text.strip_prefix(c).map(str::trim_start).or_else(|| text.strip_suffix(c).map(str::trim_end));
-    SYMBOLS.iter().find_map(|c| rest(*c).map(|rest| (Some(*c), rest))).unwrap_or((None, text))
+    let rest = |c: char| {
+        text.strip_prefix(c)
+            .map(str::trim_start)
+            .or_else(|| text.strip_suffix(c).map(str::trim_end))
+    };
+    SYMBOLS
+        .iter()
+        .find_map(|c| rest(*c).map(|rest| (Some(*c), rest)))
+        .unwrap_or((None, text))
 }
 
 #[cfg(test)]
@@ -84,26 +105,48 @@ mod tests {
     #[test]
     fn amounts_are_read_with_what_stands_around_them() {
         for (text, number, symbol) in [
-            ("1,234.50", "1234.5", None), (" 12 ", "12", None), ("-12.00", "-12", None), ("(12.00)", "-12", None), ("(0)", "0", None),
-            ("$ 1,234.50", "1234.5", Some('$')), ("$1", "1", Some('$')), ("-$5", "-5", Some('$')), ("$-5", "-5", Some('$')),
-            ("$ - 5", "-5", Some('$')), ("($5.25)", "-5.25", Some('$')), ("₹1,23,456.50", "123456.5", Some('₹')), ("12.5 €", "12.5", Some('€')),
+            ("1,234.50", "1234.5", None),
+            (" 12 ", "12", None),
+            ("-12.00", "-12", None),
+            ("(12.00)", "-12", None),
+            ("(0)", "0", None),
+            ("$ 1,234.50", "1234.5", Some('$')),
+            ("$1", "1", Some('$')),
+            ("-$5", "-5", Some('$')),
+            ("$-5", "-5", Some('$')),
+            ("$ - 5", "-5", Some('$')),
+            ("($5.25)", "-5.25", Some('$')),
+            ("₹1,23,456.50", "123456.5", Some('₹')),
+            ("12.5 €", "12.5", Some('€')),
             ("\u{A0}£7\u{A0}", "7", Some('£')),
         ] {
             assert_eq!(parse(text), Ok((number.to_owned(), symbol)), "{text}");
         }
-        assert_eq!(Amount::parse("1.234,50 €", DecimalMark::Comma).map(|a| a.number.to_string()).as_deref(), Ok("1234.5"));
+        assert_eq!(
+            Amount::parse("1.234,50 €", DecimalMark::Comma)
+                .map(|a| a.number.to_string())
+                .as_deref(),
+            Ok("1234.5")
+        );
     }
 
     #[test]
     fn other_things_are_no_amounts() {
-        for text in ["", "$", "()", "(-5)", "-(5)", "-$-5", "$5$", "USD", "5%", "1e309", "NaN", "٣", "(5", "5)", "- -5", "$ $5", "12.00-"] {
+        for text in [
+            "", "$", "()", "(-5)", "-(5)", "-$-5", "$5$", "USD", "5%", "1e309", "NaN", "٣", "(5", "5)", "- -5", "$ $5",
+            "12.00-",
+        ] {
             assert_eq!(parse(text), Err(NumberFault::Form), "{text}");
         }
     }
 
     #[test]
     fn symbols_must_fit_the_currency() {
-        let currency = |text: &str, declared| Amount::parse(text, DecimalMark::Point).expect("an amount").currency(declared);
+        let currency = |text: &str, declared| {
+            Amount::parse(text, DecimalMark::Point)
+                .expect("an amount")
+                .currency(declared)
+        };
         assert_eq!(currency("5", None), Ok(Currency::USD));
         assert_eq!(currency("$5", None), Ok(Currency::USD));
         assert_eq!(currency("$5", Some(Currency::CAD)), Ok(Currency::CAD));

@@ -108,11 +108,25 @@ impl Tally {
     /// The same after the refusal of the whole: what might have been appended shares the fate of the rows at fault.
     pub(crate) fn refused(self) -> Self {
         let rejected = self.rejected + self.accepted + self.updated;
-        Self { accepted: 0, updated: 0, rounded: 0, appended: 0, rejected, ..self }
+        Self {
+            accepted: 0,
+            updated: 0,
+            rounded: 0,
+            appended: 0,
+            rejected,
+            ..self
+        }
     }
 
     /// The answer with these counts.
-    pub(crate) fn answer(self, upload_id: Uuid, dataset: &'static str, status: Status, dry_run: bool, layout: &Layout) -> Answer {
+    pub(crate) fn answer(
+        self,
+        upload_id: Uuid,
+        dataset: &'static str,
+        status: Status,
+        dry_run: bool,
+        layout: &Layout,
+    ) -> Answer {
         Answer {
             upload_id,
             dataset,

@@ -55,7 +55,10 @@ impl Layout {
     pub(crate) fn find(dataset: &Dataset, mapping: &Mapping, header: &Record) -> Result<Self, FileFault> {
         let headers: Vec<String> = header.fields().map(|name| name.trim().to_owned()).collect();
         let names: Vec<String> = headers.iter().map(|name| normal(name)).collect();
-        let mut layout = Self { headers, places: [None; Column::COUNT] };
+        let mut layout = Self {
+            headers,
+            places: [None; Column::COUNT],
+        };
         for column in dataset.columns {
             if let Some(Some(mapped)) = mapping.of(*column) {
                 layout.places[*column as usize] = Some(layout.place_of(mapped.trim(), &names).ok_or_else(|| {
@@ -69,7 +72,9 @@ impl Layout {
             let place = names.iter().position(|name| name == column.name());
             layout.places[*column as usize] = place.filter(|place| !mapped.contains(&Some(*place)));
         }
-        layout.check(dataset, mapping, &names).map_err(|fault| fault.at(header.line()))?;
+        layout
+            .check(dataset, mapping, &names)
+            .map_err(|fault| fault.at(header.line()))?;
         Ok(layout)
     }
 
@@ -81,21 +86,35 @@ impl Layout {
     fn check(&self, dataset: &Dataset, mapping: &Mapping, names: &[String]) -> Result<(), FileFault> {
         if mapping.is_empty() && self.places.iter().all(Option::is_none) {
             let wanted: Vec<&str> = dataset.columns.iter().map(|column| column.name()).collect();
-            let message = format!("the first line is no header of {}: it names none of {}", dataset.name, wanted.join(", "));
+            let message = format!(
+                "the first line is no header of {}: it names none of {}",
+                dataset.name,
+                wanted.join(", ")
+            );
             return Err(FileFault::new("no_header", message));
         }
-        let twice = names.iter().enumerate().find(|(place, name)| !name.is_empty() && names[..*place].contains(name));
+        let twice = names
+            .iter()
+            .enumerate()
+            .find(|(place, name)| !name.is_empty() && names[..*place].contains(name));
         if let Some((place, _)) = twice {
             let message = format!("two columns are called {:?}", self.headers[place]);
             return Err(FileFault::new("duplicate_header", message));
         }
         let missing = |set: &&[Column]| set.iter().all(|column| self.has(*column));
-        let missing: Vec<String> =
-            dataset.required.iter().filter(|required| !required.0.iter().any(missing)).map(ToString::to_string).collect();
+        let missing: Vec<String> = dataset
+            .required
+            .iter()
+            .filter(|required| !required.0.iter().any(missing))
+            .map(ToString::to_string)
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let message = format!("the file lacks {}; say mapping= where its headers are other words", missing.join("; "));
+        let message = format!(
+            "the file lacks {}; say mapping= where its headers are other words",
+            missing.join("; ")
+        );
         Err(FileFault::new("missing_columns", message))
     }
 
@@ -122,13 +141,21 @@ impl Layout {
     /// The headers of columns that are not read.
     pub(crate) fn ignored(&self) -> Vec<String> {
         let unread = |(place, name): &(usize, &String)| !self.places.contains(&Some(*place)) && !name.is_empty();
-        self.headers.iter().enumerate().filter(unread).map(|(_, name)| name.clone()).collect()
+        self.headers
+            .iter()
+            .enumerate()
+            .filter(unread)
+            .map(|(_, name)| name.clone())
+            .collect()
     }
 }
 
 /// A header without what people write differently.
 fn normal(header: &str) -> String {
-    let words: Vec<&str> = header.split(|c: char| c.is_whitespace() || c == '_').filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = header
+        .split(|c: char| c.is_whitespace() || c == '_')
+        .filter(|word| !word.is_empty())
+        .collect();
     words.join("_").to_lowercase()
 }
 

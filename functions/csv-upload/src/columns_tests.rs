@@ -6,7 +6,11 @@ use crate::options::Options;
 use crate::records::Splitter;
 
 fn find(mapping: &str, header: &str) -> Result<Layout, FileFault> {
-    let fields = if mapping.is_empty() { Vec::new() } else { vec![("mapping".to_owned(), mapping.to_owned())] };
+    let fields = if mapping.is_empty() {
+        Vec::new()
+    } else {
+        vec![("mapping".to_owned(), mapping.to_owned())]
+    };
     let options = Options::parse(fields, None, &SALES).expect("a mapping");
     let mut splitter = Splitter::new(b',');
     let text = format!("{header}\n");
@@ -22,19 +26,31 @@ fn code(mapping: &str, header: &str) -> &'static str {
 fn headers_match_whatever_their_case_and_spaces() {
     let layout = find("", " Sale Date ,AMOUNT,customer  id,Region").expect("a layout");
     let places: HashMap<&str, Option<usize>> = SALES.columns.iter().map(|c| (c.name(), layout.place(*c))).collect();
-    assert_eq!((places["sale_date"], places["amount"], places["customer_id"]), (Some(0), Some(1), Some(2)));
+    assert_eq!(
+        (places["sale_date"], places["amount"], places["customer_id"]),
+        (Some(0), Some(1), Some(2))
+    );
     assert_eq!(places["notes"], None);
     assert_eq!(layout.ignored(), ["Region"]);
-    assert_eq!((layout.header(Column::SaleDate), layout.header(Column::Notes)), ("Sale Date", "notes"));
+    assert_eq!(
+        (layout.header(Column::SaleDate), layout.header(Column::Notes)),
+        ("Sale Date", "notes")
+    );
 }
 
 #[test]
 fn mappings_go_before_names() {
-    let layout = find(r#"{"amount": "Sales", "sale_date": "order date", "product": "Notes", "category": null}"#, "Order Date,Sales,Amount,Notes,Category")
-        .expect("a layout");
+    let layout = find(
+        r#"{"amount": "Sales", "sale_date": "order date", "product": "Notes", "category": null}"#,
+        "Order Date,Sales,Amount,Notes,Category",
+    )
+    .expect("a layout");
     assert_eq!(layout.place(Column::Amount), Some(1));
     assert_eq!(layout.place(Column::SaleDate), Some(0));
-    assert_eq!((layout.place(Column::Product), layout.place(Column::Notes)), (Some(3), None));
+    assert_eq!(
+        (layout.place(Column::Product), layout.place(Column::Notes)),
+        (Some(3), None)
+    );
     assert!(!layout.has(Column::Category));
     assert_eq!(layout.ignored(), ["Amount", "Category"]);
 }
@@ -52,6 +68,10 @@ fn files_of_other_kinds_are_told_what_they_lack() {
     assert_eq!(code("", "sale_date,amount,region,region"), "duplicate_header");
     assert_eq!(code("", "sale_date,amount,,"), "fine");
     let fault = find("", "sale_date").expect_err("no amount");
-    assert!(fault.message.contains("amount, or unit_price and quantity"), "{}", fault.message);
+    assert!(
+        fault.message.contains("amount, or unit_price and quantity"),
+        "{}",
+        fault.message
+    );
     assert_eq!(fault.line, Some(1));
 }

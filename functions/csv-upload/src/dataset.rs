@@ -87,15 +87,24 @@ impl Dataset {
 
     /// The first of its event types that a caller of this role may not post.
     pub(crate) fn forbidden(&self, catalog: &Catalog, tenant_id: TenantId, role: Role) -> Option<&'static str> {
-        let may = |event_type: &&str| catalog.find(tenant_id, event_type).is_some_and(|kind| kind.posters.contains(&role));
-        [self.created, self.updated].into_iter().find(|event_type| !may(event_type))
+        let may = |event_type: &&str| {
+            catalog
+                .find(tenant_id, event_type)
+                .is_some_and(|kind| kind.posters.contains(&role))
+        };
+        [self.created, self.updated]
+            .into_iter()
+            .find(|event_type| !may(event_type))
     }
 }
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sets: Vec<String> =
-            self.0.iter().map(|set| set.iter().map(|column| column.name()).collect::<Vec<_>>().join(" and ")).collect();
+        let sets: Vec<String> = self
+            .0
+            .iter()
+            .map(|set| set.iter().map(|column| column.name()).collect::<Vec<_>>().join(" and "))
+            .collect();
         f.write_str(&sets.join(", or "))
     }
 }

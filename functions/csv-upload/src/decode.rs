@@ -39,7 +39,11 @@ enum Stage {
 impl Decoder {
     /// A decoder for a file whose encoding was declared, or is to be found out.
     pub(crate) fn new(declared: Option<&'static Encoding>) -> Self {
-        Self { declared, stage: Stage::Head, held: Vec::new() }
+        Self {
+            declared,
+            stage: Stage::Head,
+            held: Vec::new(),
+        }
     }
 
     /// Decodes the next bytes; what they say is added to `text`, up to a fault.
@@ -65,7 +69,11 @@ impl Decoder {
                 self.advance(&head[after_mark..], last, text)
             }
             Stage::Undecided(detector) => {
-                let ascii = if self.held.is_empty() { Encoding::ascii_valid_up_to(bytes) } else { 0 };
+                let ascii = if self.held.is_empty() {
+                    Encoding::ascii_valid_up_to(bytes)
+                } else {
+                    0
+                };
                 let (plain, rest) = bytes.split_at(ascii);
                 detector.feed(plain, false);
                 text.push_str(std::str::from_utf8(plain).unwrap_or_default());
@@ -90,7 +98,10 @@ impl Decoder {
         match (Encoding::for_bom(head), self.declared) {
             (Some((marked, _)), Some(declared)) if marked != declared => {
                 let (marked, declared) = (marked.name(), declared.name());
-                Err(wrong_encoding(format!("the file's byte order mark says {marked}, the request says {declared}")).at(1))
+                Err(wrong_encoding(format!(
+                    "the file's byte order mark says {marked}, the request says {declared}"
+                ))
+                .at(1))
             }
             (Some((marked, length)), _) => {
                 self.decide(marked);
@@ -112,7 +123,12 @@ impl Decoder {
     }
 }
 
-fn decode(decoder: &mut encoding_rs::Decoder, mut bytes: &[u8], last: bool, text: &mut String) -> Result<(), FileFault> {
+fn decode(
+    decoder: &mut encoding_rs::Decoder,
+    mut bytes: &[u8],
+    last: bool,
+    text: &mut String,
+) -> Result<(), FileFault> {
     loop {
         let room = decoder.max_utf8_buffer_length_without_replacement(bytes.len());
         text.reserve(room.unwrap_or(bytes.len()).max(16));
@@ -210,8 +226,14 @@ mod tests {
 
     #[test]
     fn declarations_that_the_bytes_contradict_are_refused() {
-        assert_eq!(decode_all(b"\xEF\xBB\xBFa", Some(WINDOWS_1252)).map_err(|f| f.code), Err("wrong_encoding"));
-        assert_eq!(decode_all(b"abcdefgh\xFC", Some(UTF_8)).map_err(|f| f.code), Err("wrong_encoding"));
+        assert_eq!(
+            decode_all(b"\xEF\xBB\xBFa", Some(WINDOWS_1252)).map_err(|f| f.code),
+            Err("wrong_encoding")
+        );
+        assert_eq!(
+            decode_all(b"abcdefgh\xFC", Some(UTF_8)).map_err(|f| f.code),
+            Err("wrong_encoding")
+        );
     }
 
     #[test]

@@ -18,12 +18,19 @@ pub(crate) struct FileFault {
 impl FileFault {
     /// A fault of the whole file.
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), line: None }
+        Self {
+            code,
+            message: message.into(),
+            line: None,
+        }
     }
 
     /// The same, at a physical line.
     pub(crate) fn at(self, line: u64) -> Self {
-        Self { line: Some(line), ..self }
+        Self {
+            line: Some(line),
+            ..self
+        }
     }
 }
 

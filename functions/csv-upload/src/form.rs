@@ -32,7 +32,9 @@ impl Form {
         match essence.as_str() {
             "multipart/form-data" => read_multipart(request, fields).await,
             "text/csv" => {
-                let file = Bytes::from_request(request, &()).await.map_err(|rejection| unreadable(rejection.status()))?;
+                let file = Bytes::from_request(request, &())
+                    .await
+                    .map_err(|rejection| unreadable(rejection.status()))?;
                 Ok(Self { file, fields, charset })
             }
             _ => {
@@ -50,7 +52,10 @@ async fn read_multipart(request: Request, mut fields: Vec<(String, String)>) -> 
     let mut file = None;
     while let Some(part) = parts.next_field().await.map_err(|e| malformed(&e))? {
         let Some(name) = part.name().map(str::to_owned) else {
-            return Err(ApiError::bad_request("malformed_multipart", "a part of the form has no name"));
+            return Err(ApiError::bad_request(
+                "malformed_multipart",
+                "a part of the form has no name",
+            ));
         };
         if name != "file" {
             let value = read_text(&name, part).await?;
@@ -58,39 +63,63 @@ async fn read_multipart(request: Request, mut fields: Vec<(String, String)>) -> 
             continue;
         }
         if file.replace(part.bytes().await.map_err(|e| malformed(&e))?).is_some() {
-            return Err(ApiError::bad_request("repeated_file", "the form has more than one file"));
+            return Err(ApiError::bad_request(
+                "repeated_file",
+                "the form has more than one file",
+            ));
         }
     }
     let file = file.ok_or_else(|| ApiError::bad_request("missing_file", "the form has no field \"file\""))?;
-    Ok(Form { file, fields, charset: None })
+    Ok(Form {
+        file,
+        fields,
+        charset: None,
+    })
 }
 
 async fn read_text(name: &str, part: Field<'_>) -> Result<String, ApiError> {
     let bytes = part.bytes().await.map_err(|e| malformed(&e))?;
-    String::from_utf8(bytes.into()).map_err(|_| ApiError::bad_request("malformed_multipart", format!("the field {name} is not UTF-8")))
+    String::from_utf8(bytes.into())
+        .map_err(|_| ApiError::bad_request("malformed_multipart", format!("the field {name} is not UTF-8")))
 }
 
 fn malformed(error: &MultipartError) -> ApiError {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => unreadable(StatusCode::PAYLOAD_TOO_LARGE),
-        _ => ApiError::bad_request("malformed_multipart", "the form cannot be taken apart; perhaps it was cut short"),
+        _ => ApiError::bad_request(
+            "malformed_multipart",
+            "the form cannot be taken apart; perhaps it was cut short",
+        ),
     }
 }
 
 fn unreadable(status: StatusCode) -> ApiError {
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(status, "body_too_large", format!("a body has at most {MAX_BODY_BYTES} bytes")).into();
+        return Problem::new(
+            status,
+            "body_too_large",
+            format!("a body has at most {MAX_BODY_BYTES} bytes"),
+        )
+        .into();
     }
     ApiError::bad_request("body_unreadable", "the body could not be read to its end")
 }
 
 /// The media type in lower case, and its charset.
 fn content_type(headers: &HeaderMap) -> (String, Option<String>) {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let charset = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("charset"));
-    (essence, charset.map(|(_, charset)| charset.trim_matches('"').to_owned()))
+    let charset = parts
+        .filter_map(|part| part.split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    (
+        essence,
+        charset.map(|(_, charset)| charset.trim_matches('"').to_owned()),
+    )
 }
 
 #[cfg(test)]
@@ -100,32 +129,60 @@ mod tests {
     use super::*;
 
     async fn read(uri: &str, content_type: &str, body: &str) -> Result<Form, String> {
-        let request = Request::post(uri).header("content-type", content_type).body(Body::from(body.to_owned())).expect("a request");
+        let request = Request::post(uri)
+            .header("content-type", content_type)
+            .body(Body::from(body.to_owned()))
+            .expect("a request");
         Form::read(request).await.map_err(|error| format!("{error:?}"))
     }
 
     #[tokio::test]
     async fn fields_stand_before_and_after_the_file_and_in_the_query() {
-        let part = |name: &str, body: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{body}\r\n");
+        let part = |name: &str, body: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{body}\r\n")
+        };
         let body = part("mode", "partial") + &part("file", "a,b\r\n1,2") + &part("currency", "EUR") + "--b--\r\n";
-        let form = read("/x?dry_run=true", "multipart/form-data; boundary=b", &body).await.expect("a form");
+        let form = read("/x?dry_run=true", "multipart/form-data; boundary=b", &body)
+            .await
+            .expect("a form");
         assert_eq!(form.file, "a,b\r\n1,2");
-        let fields: Vec<(&str, &str)> = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let fields: Vec<(&str, &str)> = form
+            .fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         assert_eq!(fields, [("dry_run", "true"), ("mode", "partial"), ("currency", "EUR")]);
-        let cut = read("/x", "multipart/form-data; boundary=b", &body[..body.len() - 12]).await.map(|_| ()).expect_err("cut");
+        let cut = read("/x", "multipart/form-data; boundary=b", &body[..body.len() - 12])
+            .await
+            .map(|_| ())
+            .expect_err("cut");
         assert!(cut.contains("malformed_multipart"), "{cut}");
-        let none = read("/x", "multipart/form-data; boundary=b", "--b--\r\n").await.map(|_| ()).expect_err("no file");
+        let none = read("/x", "multipart/form-data; boundary=b", "--b--\r\n")
+            .await
+            .map(|_| ())
+            .expect_err("no file");
         assert!(none.contains("missing_file"), "{none}");
         let twice = part("file", "a") + &part("file", "b") + "--b--\r\n";
-        let twice = read("/x", "multipart/form-data; boundary=b", &twice).await.map(|_| ()).expect_err("two files");
+        let twice = read("/x", "multipart/form-data; boundary=b", &twice)
+            .await
+            .map(|_| ())
+            .expect_err("two files");
         assert!(twice.contains("repeated_file"), "{twice}");
     }
 
     #[tokio::test]
     async fn a_raw_body_is_the_file() {
-        let form = read("/x", "text/csv; charset=\"Windows-1252\"", "a,b").await.expect("a form");
-        assert_eq!((form.file.as_ref(), form.charset.as_deref()), (&b"a,b"[..], Some("Windows-1252")));
-        let other = read("/x", "application/json", "{}").await.map(|_| ()).expect_err("another type");
+        let form = read("/x", "text/csv; charset=\"Windows-1252\"", "a,b")
+            .await
+            .expect("a form");
+        assert_eq!(
+            (form.file.as_ref(), form.charset.as_deref()),
+            (&b"a,b"[..], Some("Windows-1252"))
+        );
+        let other = read("/x", "application/json", "{}")
+            .await
+            .map(|_| ())
+            .expect_err("another type");
         assert!(other.contains("unsupported_media_type"), "{other}");
     }
 }

@@ -37,7 +37,10 @@ async fn download_template(_: Authenticated, Path(name): Path<String>, params: P
 }
 
 async fn upload_sales(
-    State(app): State<App>, Authenticated(caller): Authenticated, RequestContext(context): RequestContext, request: Request,
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    RequestContext(context): RequestContext,
+    request: Request,
 ) -> Result<Json<Answer>, ApiError> {
     // Whoever may not post hears so whatever else is wrong, but not before the body was read: a client that is still sending
     // would see a broken connection instead.
@@ -46,7 +49,14 @@ async fn upload_sales(
     allowed?;
     let Form { file, fields, charset } = form?;
     let options = Options::parse(fields, charset.as_deref(), &SALES)?;
-    let upload = Upload { app: &app, caller: &caller, context: &context, dataset: &SALES, options: &options, id: Uuid::now_v7() };
+    let upload = Upload {
+        app: &app,
+        caller: &caller,
+        context: &context,
+        dataset: &SALES,
+        options: &options,
+        id: Uuid::now_v7(),
+    };
     let open = || stream::iter([Ok::<Bytes, std::io::Error>(file.clone())]);
     upload.inspect(open()).await.map_err(UploadError::Read)?;
     Ok(Json(upload.run(open).await?))

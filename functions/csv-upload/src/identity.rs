@@ -32,7 +32,11 @@ impl Occurrences {
             // Writing to a string cannot fail.
             let _ = write!(id, "{byte:02x}");
         }
-        let _ = write!(id, "-{}", self.count(digest.iter().take(8).fold(0, |key, byte| (key << 8) | u64::from(*byte))));
+        let _ = write!(
+            id,
+            "-{}",
+            self.count(digest.iter().take(8).fold(0, |key, byte| (key << 8) | u64::from(*byte)))
+        );
         AggregateId::try_from(id)
     }
 
@@ -54,7 +58,12 @@ mod tests {
 
     #[test]
     fn equal_rows_are_numbered_and_files_repeat_themselves() {
-        let row = |cents: i64| json!({"amount_cents": cents, "currency": "USD"}).as_object().cloned().expect("an object");
+        let row = |cents: i64| {
+            json!({"amount_cents": cents, "currency": "USD"})
+                .as_object()
+                .cloned()
+                .expect("an object")
+        };
         let ids = || {
             let mut seen = Occurrences::default();
             [5, 6, 5, 5].map(|cents| seen.identify(&row(cents)).expect("an id").as_str().to_owned())

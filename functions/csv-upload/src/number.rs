@@ -66,7 +66,11 @@ pub(crate) fn parse_unsigned(text: &str, mark: DecimalMark) -> Result<Decimal, N
     let whole = ungroup(whole, mark).ok_or(NumberFault::Form)?;
     let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
     let whole = if whole.is_empty() { "0" } else { whole };
-    let plain = if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") };
+    let plain = if fraction.is_empty() {
+        whole.to_owned()
+    } else {
+        format!("{whole}.{fraction}")
+    };
     // Exact or not at all: `from_str` would round what has more than some 28 digits.
     Decimal::from_str_exact(&plain).map_err(|_| NumberFault::Digits)
 }
@@ -87,19 +91,25 @@ pub(crate) fn negate(number: Decimal) -> Decimal {
 pub(crate) fn multiply(a: Decimal, b: Decimal) -> Option<Decimal> {
     let (a, b) = (a.normalize(), b.normalize());
     let product = a.mantissa().checked_mul(b.mantissa())?;
-    Decimal::try_from_i128_with_scale(product, a.scale() + b.scale()).ok().map(|product| product.normalize())
+    Decimal::try_from_i128_with_scale(product, a.scale() + b.scale())
+        .ok()
+        .map(|product| product.normalize())
 }
 
 /// The digits of a whole part whose groups, if any, are of three, or as in India: three, then twos.
 fn ungroup(text: &str, mark: DecimalMark) -> Option<String> {
-    let Some(separator) = text.chars().find(|c| !c.is_ascii_digit()) else { return Some(text.to_owned()) };
+    let Some(separator) = text.chars().find(|c| !c.is_ascii_digit()) else {
+        return Some(text.to_owned());
+    };
     if !mark.groups_with(separator) {
         return None;
     }
     let groups: Vec<&str> = text.split(separator).collect();
     let (first, rest) = groups.split_first()?;
     let (last, middle) = rest.split_last()?;
-    let digits = groups.iter().all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
+    let digits = groups
+        .iter()
+        .all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
     let of = |size: usize| middle.iter().all(|group| group.len() == size);
     let regular = (first.len() <= 3 && of(3)) || (first.len() <= 2 && of(2));
     (digits && last.len() == 3 && regular).then(|| groups.concat())
@@ -120,14 +130,32 @@ mod tests {
     #[test]
     fn numbers_are_read_as_written() {
         for (text, number) in [
-            ("0", "0"), ("-0", "0"), ("007", "7"), ("957.5775", "957.5775"), (".5", "0.5"), ("-.5", "-0.5"), ("+3", "3"), ("1.50", "1.5"),
-            ("\u{2212}2", "-2"), ("1,234.50", "1234.5"), ("1,234,567", "1234567"), ("12,34,567.5", "1234567.5"), ("1 234.5", "1234.5"),
-            ("1'234.5", "1234.5"), ("1\u{A0}234", "1234"), ("1.0000000000000000000000000000000000", "1"),
+            ("0", "0"),
+            ("-0", "0"),
+            ("007", "7"),
+            ("957.5775", "957.5775"),
+            (".5", "0.5"),
+            ("-.5", "-0.5"),
+            ("+3", "3"),
+            ("1.50", "1.5"),
+            ("\u{2212}2", "-2"),
+            ("1,234.50", "1234.5"),
+            ("1,234,567", "1234567"),
+            ("12,34,567.5", "1234567.5"),
+            ("1 234.5", "1234.5"),
+            ("1'234.5", "1234.5"),
+            ("1\u{A0}234", "1234"),
+            ("1.0000000000000000000000000000000000", "1"),
             ("7922816251426433759354395033.5", "7922816251426433759354395033.5"),
         ] {
             assert_eq!(point(text).as_deref(), Ok(number), "{text}");
         }
-        for (text, number) in [("1.234,50", "1234.5"), ("1234,5", "1234.5"), ("1.234", "1234"), ("1 234 567,25", "1234567.25")] {
+        for (text, number) in [
+            ("1.234,50", "1234.5"),
+            ("1234,5", "1234.5"),
+            ("1.234", "1234"),
+            ("1 234 567,25", "1234567.25"),
+        ] {
             assert_eq!(comma(text).as_deref(), Ok(number), "{text}");
         }
     }
@@ -135,8 +163,30 @@ mod tests {
     #[test]
     fn what_could_mean_something_else_is_refused() {
         for text in [
-            "", "-", ".", "5.", "1,5", "1,23", "12,3456", "1,234,56", ",123", "1,,234", "1,234 567", "1.2.3", "1e3", "1e309", "NaN", "inf",
-            "٣", "１", "0x1", "--1", "=1+1", "1 2", "1_000", "1234,567",
+            "",
+            "-",
+            ".",
+            "5.",
+            "1,5",
+            "1,23",
+            "12,3456",
+            "1,234,56",
+            ",123",
+            "1,,234",
+            "1,234 567",
+            "1.2.3",
+            "1e3",
+            "1e309",
+            "NaN",
+            "inf",
+            "٣",
+            "１",
+            "0x1",
+            "--1",
+            "=1+1",
+            "1 2",
+            "1_000",
+            "1234,567",
         ] {
             assert_eq!(point(text), Err(NumberFault::Form), "{text}");
         }
@@ -147,12 +197,19 @@ mod tests {
 
     #[test]
     fn digits_that_cannot_be_kept_are_refused_and_never_rounded() {
-        for text in ["0.00000000000000000000000000001", "99999999999999999999999999999999", "79228162514264337593543950335.5"] {
+        for text in [
+            "0.00000000000000000000000000001",
+            "99999999999999999999999999999999",
+            "79228162514264337593543950335.5",
+        ] {
             assert_eq!(point(text), Err(NumberFault::Digits), "{text}");
         }
         let decimal = |text: &str| parse(text, DecimalMark::Point).expect("a number");
         assert_eq!(multiply(decimal("1.25"), decimal("-4")), Some(decimal("-5")));
-        assert_eq!(multiply(decimal("0.000000000000001"), decimal("0.00000000000001")), None);
+        assert_eq!(
+            multiply(decimal("0.000000000000001"), decimal("0.00000000000001")),
+            None
+        );
         assert_eq!(multiply(decimal("100000000000000"), decimal("10000000000000000")), None);
     }
 }

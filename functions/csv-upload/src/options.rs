@@ -66,7 +66,10 @@ pub(crate) struct Mapping(Vec<(Column, Option<String>)>);
 impl Mapping {
     /// What the upload says about a column, if it says anything.
     pub(crate) fn of(&self, column: Column) -> Option<Option<&str>> {
-        self.0.iter().find(|(mapped, _)| *mapped == column).map(|(_, header)| header.as_deref())
+        self.0
+            .iter()
+            .find(|(mapped, _)| *mapped == column)
+            .map(|(_, header)| header.as_deref())
     }
 
     /// Whether nothing is mapped.
@@ -97,8 +100,15 @@ impl Options {
     ///
     /// # Errors
     /// 400 with each field that is unknown, repeated or unusable.
-    pub(crate) fn parse(fields: Vec<(String, String)>, charset: Option<&str>, dataset: &Dataset) -> Result<Self, ApiError> {
-        let mut options = Self { max_errors: DEFAULT_MAX_ERRORS, ..Self::default() };
+    pub(crate) fn parse(
+        fields: Vec<(String, String)>,
+        charset: Option<&str>,
+        dataset: &Dataset,
+    ) -> Result<Self, ApiError> {
+        let mut options = Self {
+            max_errors: DEFAULT_MAX_ERRORS,
+            ..Self::default()
+        };
         let mut faults = Vec::new();
         for (place, (name, value)) in fields.iter().enumerate() {
             let fault = |code, detail: String| FieldFault::new(format!("/{name}"), code, detail);
@@ -118,7 +128,11 @@ impl Options {
                 Err(detail) => faults.push(FieldFault::new("/charset", "invalid_value", detail)),
             }
         }
-        if faults.is_empty() { Ok(options) } else { Err(ApiError::malformed(faults)) }
+        if faults.is_empty() {
+            Ok(options)
+        } else {
+            Err(ApiError::malformed(faults))
+        }
     }
 
     /// Sets a field; answers with whether there is one of that name.
@@ -127,17 +141,37 @@ impl Options {
             "mapping" => self.mapping = Mapping::parse(value, dataset)?,
             "date_format" => {
                 let pattern = DateFormat::from_pattern(value);
-                self.values.date_format = pattern.ok_or("must be a strftime pattern with year, month and day, such as %m/%d/%Y")?;
+                self.values.date_format =
+                    pattern.ok_or("must be a strftime pattern with year, month and day, such as %m/%d/%Y")?;
             }
-            "currency" => self.values.currency = Some(money::currency(value).ok_or("must be an ISO 4217 code such as USD")?),
+            "currency" => {
+                self.values.currency = Some(money::currency(value).ok_or("must be an ISO 4217 code such as USD")?)
+            }
             "decimal" => self.values.decimal = one_of(value, &[(".", DecimalMark::Point), (",", DecimalMark::Comma)])?,
             "delimiter" => {
-                let known = [(",", b','), (";", b';'), ("|", b'|'), ("tab", b'\t'), ("\\t", b'\t'), ("\t", b'\t')];
+                let known = [
+                    (",", b','),
+                    (";", b';'),
+                    ("|", b'|'),
+                    ("tab", b'\t'),
+                    ("\\t", b'\t'),
+                    ("\t", b'\t'),
+                ];
                 self.format.delimiter = Some(one_of(value, &known)?);
             }
             "encoding" => self.format.encoding = Some(encoding(value)?),
-            "rounding" => self.values.rounding = one_of(value, &[("half_away", Rounding::HalfAway), ("reject", Rounding::Reject)])?,
-            "mode" => self.mode = one_of(value, &[("partial", Mode::Partial), ("all_or_nothing", Mode::AllOrNothing)])?,
+            "rounding" => {
+                self.values.rounding = one_of(
+                    value,
+                    &[("half_away", Rounding::HalfAway), ("reject", Rounding::Reject)],
+                )?
+            }
+            "mode" => {
+                self.mode = one_of(
+                    value,
+                    &[("partial", Mode::Partial), ("all_or_nothing", Mode::AllOrNothing)],
+                )?
+            }
             "dry_run" => self.dry_run = one_of(value, &[("true", true), ("false", false)])?,
             "max_errors" => {
                 let number: usize = value.parse().map_err(|_| "must be a whole number".to_owned())?;
@@ -150,14 +184,22 @@ impl Options {
 }
 
 fn one_of<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
-    known.iter().find(|(name, _)| *name == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
-        let names: Vec<String> = known.iter().map(|(name, _)| name.escape_default().to_string()).collect();
-        format!("must be one of: {}", names.join("  "))
-    })
+    known
+        .iter()
+        .find(|(name, _)| *name == value)
+        .map(|(_, meaning)| *meaning)
+        .ok_or_else(|| {
+            let names: Vec<String> = known
+                .iter()
+                .map(|(name, _)| name.escape_default().to_string())
+                .collect();
+            format!("must be one of: {}", names.join("  "))
+        })
 }
 
 fn encoding(label: &str) -> Result<&'static Encoding, String> {
-    Encoding::for_label_no_replacement(label.as_bytes()).ok_or_else(|| "must name an encoding such as utf-8 or windows-1252".to_owned())
+    Encoding::for_label_no_replacement(label.as_bytes())
+        .ok_or_else(|| "must name an encoding such as utf-8 or windows-1252".to_owned())
 }
 
 #[cfg(test)]
@@ -166,7 +208,10 @@ mod tests {
     use crate::dataset::SALES;
 
     fn parse(fields: &[(&str, &str)]) -> Result<Options, Vec<String>> {
-        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let fields = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Options::parse(fields, None, &SALES).map_err(|error| match error {
             ApiError::Refused(problem) => format!("{problem:?}").split('/').skip(1).map(str::to_owned).collect(),
             other => panic!("{other:?}"),
@@ -176,8 +221,15 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let options = parse(&[
-            ("mapping", r#"{"sale_id": "Row ID", "notes": null}"#), ("date_format", "%d.%m.%Y"), ("currency", "EUR"), ("decimal", ","),
-            ("delimiter", "tab"), ("encoding", "latin1"), ("rounding", "reject"), ("mode", "all_or_nothing"), ("dry_run", "true"),
+            ("mapping", r#"{"sale_id": "Row ID", "notes": null}"#),
+            ("date_format", "%d.%m.%Y"),
+            ("currency", "EUR"),
+            ("decimal", ","),
+            ("delimiter", "tab"),
+            ("encoding", "latin1"),
+            ("rounding", "reject"),
+            ("mode", "all_or_nothing"),
+            ("dry_run", "true"),
             ("max_errors", "1000000"),
         ])
         .expect("options");
@@ -188,24 +240,61 @@ mod tests {
         assert_eq!(options.values.decimal, DecimalMark::Comma);
         assert_eq!(options.format.delimiter, Some(b'\t'));
         assert_eq!(options.format.encoding, Some(encoding_rs::WINDOWS_1252));
-        assert_eq!((options.values.rounding, options.mode, options.dry_run), (Rounding::Reject, Mode::AllOrNothing, true));
+        assert_eq!(
+            (options.values.rounding, options.mode, options.dry_run),
+            (Rounding::Reject, Mode::AllOrNothing, true)
+        );
         assert_eq!(options.max_errors, MOST_ERRORS);
     }
 
     #[test]
     fn faults_are_named_all_at_once() {
-        let faults = parse(&[("colour", "red"), ("mode", "some"), ("dry_run", "true"), ("dry_run", "false")]).map(|_| ()).expect_err("faults");
-        assert!(faults.iter().any(|f| f.starts_with("colour") && f.contains("unknown_field")), "{faults:?}");
-        assert!(faults.iter().any(|f| f.starts_with("mode") && f.contains("invalid_value")), "{faults:?}");
-        assert!(faults.iter().any(|f| f.starts_with("dry_run") && f.contains("repeated_field")), "{faults:?}");
+        let faults = parse(&[
+            ("colour", "red"),
+            ("mode", "some"),
+            ("dry_run", "true"),
+            ("dry_run", "false"),
+        ])
+        .map(|_| ())
+        .expect_err("faults");
+        assert!(
+            faults
+                .iter()
+                .any(|f| f.starts_with("colour") && f.contains("unknown_field")),
+            "{faults:?}"
+        );
+        assert!(
+            faults
+                .iter()
+                .any(|f| f.starts_with("mode") && f.contains("invalid_value")),
+            "{faults:?}"
+        );
+        assert!(
+            faults
+                .iter()
+                .any(|f| f.starts_with("dry_run") && f.contains("repeated_field")),
+            "{faults:?}"
+        );
     }
 
     #[test]
     fn unusable_values_are_refused() {
         for (name, value) in [
-            ("mapping", "[]"), ("mapping", "{"), ("mapping", r#"{"price": "x"}"#), ("mapping", r#"{"amount": 5}"#), ("mapping", r#"{"amount": ""}"#),
-            ("mapping", r#"{"amount": "a", "amount": "b"}"#), ("date_format", "%Y"), ("currency", "usd"), ("currency", "XYZ"), ("decimal", ";"),
-            ("delimiter", "x"), ("encoding", "klingon"), ("max_errors", "-1"), ("dry_run", "yes"), ("dry_run", ""),
+            ("mapping", "[]"),
+            ("mapping", "{"),
+            ("mapping", r#"{"price": "x"}"#),
+            ("mapping", r#"{"amount": 5}"#),
+            ("mapping", r#"{"amount": ""}"#),
+            ("mapping", r#"{"amount": "a", "amount": "b"}"#),
+            ("date_format", "%Y"),
+            ("currency", "usd"),
+            ("currency", "XYZ"),
+            ("decimal", ";"),
+            ("delimiter", "x"),
+            ("encoding", "klingon"),
+            ("max_errors", "-1"),
+            ("dry_run", "yes"),
+            ("dry_run", ""),
         ] {
             assert!(parse(&[(name, value)]).is_err(), "{name}={value}");
         }

@@ -114,8 +114,14 @@ impl Frame {
         let entity = plan.changed.get(id.as_str()).or_else(|| known.get(id.as_str()));
         let Some(entity) = entity else {
             let mut event = self.event(&self.created, id, facts.data.clone(), 0);
-            event.timestamp = facts.day.map(|day| Timestamp::from(day.and_time(NaiveTime::MIN).and_utc()));
-            let created = Known { version: 1, deleted: false, state: facts.data.clone() };
+            event.timestamp = facts
+                .day
+                .map(|day| Timestamp::from(day.and_time(NaiveTime::MIN).and_utc()));
+            let created = Known {
+                version: 1,
+                deleted: false,
+                state: facts.data.clone(),
+            };
             plan.add(place, event, created);
             return Verdict::Accepted;
         };
@@ -125,7 +131,11 @@ impl Frame {
         }
         // A row without an id of its own is known by its content: if the entity has other content by now, then because
         // somebody has changed it since, and the file that it came from must not undo that.
-        let changes = if self.named { self.changes(&entity.state, &facts.data) } else { Map::new() };
+        let changes = if self.named {
+            self.changes(&entity.state, &facts.data)
+        } else {
+            Map::new()
+        };
         if changes.is_empty() {
             return Verdict::Duplicate;
         }
@@ -133,13 +143,24 @@ impl Frame {
         for (field, change) in &changes {
             state.insert(field.clone(), change["new"].clone());
         }
-        let (version, data) = (entity.version, Map::from_iter([("changes".to_owned(), Value::Object(changes))]));
+        let (version, data) = (
+            entity.version,
+            Map::from_iter([("changes".to_owned(), Value::Object(changes))]),
+        );
         if serde_json::to_vec(&data).is_ok_and(|text| text.len() > MAX_DATA_BYTES) {
             let message = format!("what the row changes has over {MAX_DATA_BYTES} bytes");
             return Verdict::Rejected(vec![RowFault::of_row("row_too_large", message)]);
         }
         let event = self.event(&self.updated, id, data, version);
-        plan.add(place, event, Known { version: version + 1, deleted: false, state });
+        plan.add(
+            place,
+            event,
+            Known {
+                version: version + 1,
+                deleted: false,
+                state,
+            },
+        );
         Verdict::Updated
     }
 
@@ -148,7 +169,10 @@ impl Frame {
     fn changes(&self, state: &Map<String, Value>, data: &Map<String, Value>) -> Map<String, Value> {
         let mut changes = Map::new();
         for field in &self.fields {
-            let (old, new) = (state.get(*field).unwrap_or(&Value::Null), data.get(*field).unwrap_or(&Value::Null));
+            let (old, new) = (
+                state.get(*field).unwrap_or(&Value::Null),
+                data.get(*field).unwrap_or(&Value::Null),
+            );
             if !same(old, new) {
                 changes.insert((*field).to_owned(), json!({"old": old, "new": new}));
             }
@@ -195,7 +219,11 @@ fn same(a: &Value, b: &Value) -> bool {
 
 fn decimal(text: &str) -> Option<Decimal> {
     let exact = Decimal::from_str_exact(text).ok();
-    exact.or_else(|| text.contains(['e', 'E']).then(|| Decimal::from_scientific(text).ok()).flatten())
+    exact.or_else(|| {
+        text.contains(['e', 'E'])
+            .then(|| Decimal::from_scientific(text).ok())
+            .flatten()
+    })
 }
 
 #[cfg(test)]

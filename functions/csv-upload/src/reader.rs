@@ -114,7 +114,13 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
         self.chunk.advance(length);
         // What was decoded before a fault may hold an earlier one.
         self.refuse_nul(before)?;
-        decoded.map_err(|fault| if fault.code == "wrong_encoding" { fault.at(self.line_at(self.text.len())) } else { fault })?;
+        decoded.map_err(|fault| {
+            if fault.code == "wrong_encoding" {
+                fault.at(self.line_at(self.text.len()))
+            } else {
+                fault
+            }
+        })?;
         Ok(true)
     }
 
@@ -159,7 +165,8 @@ fn delimiter_of(text: &str, ended: bool) -> Result<Option<u8>, FileFault> {
         begun = true;
     }
     if text.len() > MAX_RECORD_BYTES {
-        let message = format!("the header has over {MAX_RECORD_BYTES} bytes; perhaps a quote is opened in it and never closed");
+        let message =
+            format!("the header has over {MAX_RECORD_BYTES} bytes; perhaps a quote is opened in it and never closed");
         return Err(FileFault::new("record_too_long", message).at(1));
     }
     Ok(ended.then(|| most(&counts)))

@@ -7,7 +7,9 @@ use super::*;
 type Read = (u64, Vec<String>);
 
 fn read_chunks(chunks: Vec<Bytes>, format: Format) -> Result<Vec<Read>, (&'static str, Option<u64>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut reader = Reader::new(stream::iter(chunks.into_iter().map(Ok)), format);
         let mut found = Vec::new();
@@ -27,7 +29,10 @@ fn read(bytes: &[u8]) -> Result<Vec<Read>, (&'static str, Option<u64>)> {
 }
 
 fn rows(rows: &[(u64, &[&str])]) -> Result<Vec<Read>, (&'static str, Option<u64>)> {
-    Ok(rows.iter().map(|(line, fields)| (*line, fields.iter().map(|f| (*f).to_owned()).collect())).collect())
+    Ok(rows
+        .iter()
+        .map(|(line, fields)| (*line, fields.iter().map(|f| (*f).to_owned()).collect()))
+        .collect())
 }
 
 #[test]
@@ -38,13 +43,21 @@ fn lines_end_with_lf_crlf_or_cr_and_are_counted_alike() {
         assert_eq!(read(text.as_bytes()), expected, "{end:?}");
         assert_eq!(read((text + end).as_bytes()), expected, "{end:?} at the end");
     }
-    assert_eq!(read(b"a\r1\n2\r\n3"), rows(&[(1, &["a"]), (2, &["1"]), (3, &["2"]), (4, &["3"])]));
+    assert_eq!(
+        read(b"a\r1\n2\r\n3"),
+        rows(&[(1, &["a"]), (2, &["1"]), (3, &["2"]), (4, &["3"])])
+    );
 }
 
 #[test]
 fn quotes_protect_delimiters_line_ends_and_themselves() {
     let text = b"a,b\n\"x, \"\"y\"\"\r\nz\",\"\"\n\"\",q\"q\n\"last\",\"\xE2\x82\xAC\"";
-    let expected = rows(&[(1, &["a", "b"]), (2, &["x, \"y\"\r\nz", ""]), (4, &["", "q\"q"]), (5, &["last", "€"])]);
+    let expected = rows(&[
+        (1, &["a", "b"]),
+        (2, &["x, \"y\"\r\nz", ""]),
+        (4, &["", "q\"q"]),
+        (5, &["last", "€"]),
+    ]);
     assert_eq!(read(text), expected);
 }
 
@@ -55,8 +68,14 @@ fn the_delimiter_is_the_headers() {
         let found = read(text.as_bytes()).expect("records");
         assert_eq!(found[0].1, ["a,;|", "b"], "{delimiter:?}");
     }
-    let declared = Format { delimiter: Some(b'|'), ..Format::default() };
-    assert_eq!(read_chunks(vec![Bytes::from_static(b"a,b,c|d")], declared), rows(&[(1, &["a,b,c", "d"])]));
+    let declared = Format {
+        delimiter: Some(b'|'),
+        ..Format::default()
+    };
+    assert_eq!(
+        read_chunks(vec![Bytes::from_static(b"a,b,c|d")], declared),
+        rows(&[(1, &["a,b,c", "d"])])
+    );
 }
 
 #[test]
@@ -66,15 +85,24 @@ fn nothing_readable_is_said_with_its_line() {
     assert_eq!(read(b"a,b\n1,2\n\n3,\"4\n5,6\n"), Err(("unclosed_quote", Some(4))));
     assert_eq!(read(b"\"a,b\n1,2"), Err(("unclosed_quote", Some(1))));
     assert_eq!(read(b"a,b\n1,\"x\ny\"\n2,\0\n"), Err(("nul_character", Some(4))));
-    assert_eq!(read(b"a,b\n1,K\xC3\xB6ln\n\n2,K\xC3\xB6ln\n3,K\xC3ln\n"), Err(("wrong_encoding", Some(5))));
+    assert_eq!(
+        read(b"a,b\n1,K\xC3\xB6ln\n\n2,K\xC3\xB6ln\n3,K\xC3ln\n"),
+        Err(("wrong_encoding", Some(5)))
+    );
 }
 
 #[test]
 fn records_have_limits() {
     let wide = "x,".repeat(MAX_RECORD_BYTES);
-    assert_eq!(read(format!("a\n{wide}").as_bytes()), Err(("too_many_columns", Some(2))));
+    assert_eq!(
+        read(format!("a\n{wide}").as_bytes()),
+        Err(("too_many_columns", Some(2)))
+    );
     let long = "x".repeat(MAX_RECORD_BYTES + 1);
-    assert_eq!(read(format!("a\n\n{long}").as_bytes()), Err(("record_too_long", Some(3))));
+    assert_eq!(
+        read(format!("a\n\n{long}").as_bytes()),
+        Err(("record_too_long", Some(3)))
+    );
     assert_eq!(read(long.as_bytes()), Err(("record_too_long", Some(1))));
     let fits = "x".repeat(MAX_RECORD_BYTES - 1);
     assert_eq!(read(format!("a\n{fits}\nb").as_bytes()).map(|found| found.len()), Ok(3));

@@ -42,12 +42,18 @@ impl Record {
         }
         // Text that was split at ASCII characters is still text, so nothing is ever lost here.
         let field = self.bytes.get(self.end(place)..self.end(place + 1));
-        field.and_then(|field| std::str::from_utf8(field).ok()).unwrap_or_default()
+        field
+            .and_then(|field| std::str::from_utf8(field).ok())
+            .unwrap_or_default()
     }
 
     /// Where the first so many fields end.
     fn end(&self, fields: usize) -> usize {
-        fields.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or(0)
+        fields
+            .checked_sub(1)
+            .and_then(|last| self.ends.get(last))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Its fields in order.
@@ -74,8 +80,21 @@ impl Splitter {
         // csv-core drops a byte order mark from the first bytes it sees, if all three come at once; marks are gone already,
         // and an empty line, which it skips, is enough of a beginning.
         core.read_record(b"\n", &mut [0], &mut [0]);
-        let record = Record { bytes: vec![0; 4096], ends: vec![0; 64], width: 0, line: 0 };
-        Self { core, record, written: 0, fields: 0, begun: false, line: 1, after_return: false }
+        let record = Record {
+            bytes: vec![0; 4096],
+            ends: vec![0; 64],
+            width: 0,
+            line: 0,
+        };
+        Self {
+            core,
+            record,
+            written: 0,
+            fields: 0,
+            begun: false,
+            line: 1,
+            after_return: false,
+        }
     }
 
     /// The record that was completed last.
@@ -144,7 +163,10 @@ impl Splitter {
     }
 
     fn read(&mut self, text: &[u8]) -> (ReadRecordResult, usize) {
-        let (bytes, ends) = (&mut self.record.bytes[self.written..], &mut self.record.ends[self.fields..]);
+        let (bytes, ends) = (
+            &mut self.record.bytes[self.written..],
+            &mut self.record.ends[self.fields..],
+        );
         let (result, read, written, fields) = self.core.read_record(text, bytes, ends);
         self.written += written;
         self.fields += fields;
@@ -162,7 +184,9 @@ impl Splitter {
             );
             return Err(FileFault::new("record_too_long", message).at(self.record.line));
         }
-        self.record.bytes.resize((self.record.bytes.len() * 2).min(MAX_RECORD_BYTES), 0);
+        self.record
+            .bytes
+            .resize((self.record.bytes.len() * 2).min(MAX_RECORD_BYTES), 0);
         Ok(())
     }
 

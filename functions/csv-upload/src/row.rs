@@ -54,7 +54,12 @@ pub(crate) struct RowFault {
 impl RowFault {
     /// A fault of the row as a whole.
     pub(crate) fn of_row(code: &'static str, message: impl Into<String>) -> Self {
-        Self { column: None, code, message: message.into(), value: None }
+        Self {
+            column: None,
+            code,
+            message: message.into(),
+            value: None,
+        }
     }
 
     /// A fault of a value in a column.
@@ -63,14 +68,24 @@ impl RowFault {
         if shown.len() < value.len() {
             shown.push('…');
         }
-        Self { column: Some(column), code, message: message.into(), value: Some(shown) }
+        Self {
+            column: Some(column),
+            code,
+            message: message.into(),
+            value: Some(shown),
+        }
     }
 }
 
 impl Cell<'_> {
     /// A fault of this cell; the message completes the sentence "{column} …".
     pub(crate) fn fault(&self, code: &'static str, message: impl AsRef<str>) -> RowFault {
-        RowFault::of_value(self.column, code, format!("{} {}", self.column.name(), message.as_ref()), self.text)
+        RowFault::of_value(
+            self.column,
+            code,
+            format!("{} {}", self.column.name(), message.as_ref()),
+            self.text,
+        )
     }
 }
 
@@ -108,7 +123,10 @@ impl<'a> Row<'a> {
             return Err(RowFault::of_row("ragged_row", message));
         }
         if self.record.fields().any(|field| field.trim() == EXAMPLE) {
-            return Err(RowFault::of_row("example_row", "this is the template's example: delete the line"));
+            return Err(RowFault::of_row(
+                "example_row",
+                "this is the template's example: delete the line",
+            ));
         }
         Ok(())
     }

@@ -6,52 +6,90 @@ use crate::options::Options;
 use crate::records::Splitter;
 
 fn read_with(fields: &[(&str, &str)], header: &str, record: &str) -> Result<Facts, Vec<RowFault>> {
-    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let fields = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     let options = Options::parse(fields, None, &SALES).expect("options");
     let split = |text: &str| {
         let mut splitter = Splitter::new(b',');
-        assert!(splitter.split(format!("{text}\n").as_bytes()).is_ok_and(|(_, complete)| complete));
+        assert!(
+            splitter
+                .split(format!("{text}\n").as_bytes())
+                .is_ok_and(|(_, complete)| complete)
+        );
         splitter
     };
     let layout = Layout::find(&SALES, &options.mapping, split(header).record()).expect("a layout");
     let record = split(record);
-    let row = Row { record: record.record(), layout: &layout };
+    let row = Row {
+        record: record.record(),
+        layout: &layout,
+    };
     row.check().map_err(|fault| vec![fault])?;
     read(&row, &options.values)
 }
 
 fn data(fields: &[(&str, &str)], header: &str, record: &str) -> Value {
-    read_with(fields, header, record).map(|facts| Value::Object(facts.data)).expect("a sale")
+    read_with(fields, header, record)
+        .map(|facts| Value::Object(facts.data))
+        .expect("a sale")
 }
 
 fn faults(fields: &[(&str, &str)], header: &str, record: &str) -> Vec<(Option<Column>, &'static str)> {
-    read_with(fields, header, record).map_or_else(|faults| faults.into_iter().map(|f| (f.column, f.code)).collect(), |_| Vec::new())
+    read_with(fields, header, record).map_or_else(
+        |faults| faults.into_iter().map(|f| (f.column, f.code)).collect(),
+        |_| Vec::new(),
+    )
 }
 
 const ALL: &str = "sale_date,amount,sale_id,customer_id,product,quantity,unit_price,category,currency,notes";
 
 #[test]
 fn sales_have_what_their_rows_fill() {
-    let full = read_with(&[], ALL, "2018-11-08,957.5775, S 1 ,C-1, Lamp ,2.50,383.031,Light,eur,\"a, b\"").expect("a sale");
+    let full = read_with(
+        &[],
+        ALL,
+        "2018-11-08,957.5775, S 1 ,C-1, Lamp ,2.50,383.031,Light,eur,\"a, b\"",
+    )
+    .expect("a sale");
     assert_eq!(full.id.map(|id| id.as_str().to_owned()).as_deref(), Some("S 1"));
     assert!(full.rounded);
     let expected = json!({"sale_date": "2018-11-08", "amount_cents": 95758, "currency": "EUR", "customer_id": "C-1", "product": "Lamp",
         "quantity": 2.5, "unit_price": 383.031, "category": "Light", "notes": "a, b"});
     assert_eq!(Value::Object(full.data), expected);
     let bare = read_with(&[], ALL, "2018-11-08,(12.00),S-1,,,,,,,").expect("a sale");
-    assert_eq!(Value::Object(bare.data), json!({"sale_date": "2018-11-08", "amount_cents": -1200, "currency": "USD"}));
+    assert_eq!(
+        Value::Object(bare.data),
+        json!({"sale_date": "2018-11-08", "amount_cents": -1200, "currency": "USD"})
+    );
     assert!(!bare.rounded);
-    assert_eq!(read_with(&[], "sale_date,amount", "2018-11-08,1").map(|facts| facts.id), Ok(None));
+    assert_eq!(
+        read_with(&[], "sale_date,amount", "2018-11-08,1").map(|facts| facts.id),
+        Ok(None)
+    );
 }
 
 #[test]
 fn amounts_come_from_prices_and_quantities_where_there_is_no_other() {
     let header = "sale_date,unit_price,quantity";
     assert_eq!(data(&[], header, "2018-11-08,$0.125,-3")["amount_cents"], json!(-38));
-    assert_eq!(faults(&[], header, "2018-11-08,,3"), [(Some(Column::UnitPrice), "required")]);
-    assert_eq!(faults(&[], header, "2018-11-08,1,"), [(Some(Column::Quantity), "required")]);
-    assert_eq!(faults(&[], header, "2018-11-08,1,x"), [(Some(Column::Quantity), "invalid_quantity")]);
-    assert_eq!(faults(&[], "sale_date,amount,unit_price,quantity", "2018-11-08,,1,2"), [(Some(Column::Amount), "required")]);
+    assert_eq!(
+        faults(&[], header, "2018-11-08,,3"),
+        [(Some(Column::UnitPrice), "required")]
+    );
+    assert_eq!(
+        faults(&[], header, "2018-11-08,1,"),
+        [(Some(Column::Quantity), "required")]
+    );
+    assert_eq!(
+        faults(&[], header, "2018-11-08,1,x"),
+        [(Some(Column::Quantity), "invalid_quantity")]
+    );
+    assert_eq!(
+        faults(&[], "sale_date,amount,unit_price,quantity", "2018-11-08,,1,2"),
+        [(Some(Column::Amount), "required")]
+    );
 }
 
 #[test]
@@ -60,12 +98,24 @@ fn fields_of_the_upload_decide_what_is_written_how() {
     let european = [("decimal", ","), ("date_format", "%d.%m.%Y"), ("currency", "KWD")];
     let expected = json!({"sale_date": "2018-11-08", "amount_cents": 1_234_500, "currency": "KWD"});
     assert_eq!(data(&european, header, "08.11.2018,\"1.234,50\""), expected);
-    assert_eq!(data(&[("currency", "JPY")], header, "2018-11-08,12.50")["amount_cents"], json!(13));
-    assert_eq!(faults(&[("rounding", "reject")], header, "2018-11-08,1.005"), [(Some(Column::Amount), "amount_too_fine")]);
+    assert_eq!(
+        data(&[("currency", "JPY")], header, "2018-11-08,12.50")["amount_cents"],
+        json!(13)
+    );
+    assert_eq!(
+        faults(&[("rounding", "reject")], header, "2018-11-08,1.005"),
+        [(Some(Column::Amount), "amount_too_fine")]
+    );
     assert_eq!(faults(&[("rounding", "reject")], header, "2018-11-08,1.0500"), []);
     let column = "sale_date,amount,currency";
-    assert_eq!(data(&[("currency", "EUR")], column, "2018-11-08,1,JPY")["currency"], json!("JPY"));
-    assert_eq!(data(&[("currency", "EUR")], column, "2018-11-08,1,")["currency"], json!("EUR"));
+    assert_eq!(
+        data(&[("currency", "EUR")], column, "2018-11-08,1,JPY")["currency"],
+        json!("JPY")
+    );
+    assert_eq!(
+        data(&[("currency", "EUR")], column, "2018-11-08,1,")["currency"],
+        json!("EUR")
+    );
 }
 
 #[test]
@@ -88,14 +138,28 @@ fn single_faults_have_their_code_and_value() {
     let header = "sale_date,amount,currency";
     for (record, column, code, value) in [
         ("11/8/2018,1,", Column::SaleDate, "ambiguous_date", "11/8/2018"),
-        ("2018-11-08,99999999999999999999,", Column::Amount, "amount_out_of_range", "99999999999999999999"),
-        ("2018-11-08,0.00000000000000000000000000001,", Column::Amount, "too_many_digits", "0.00000000000000000000000000001"),
+        (
+            "2018-11-08,99999999999999999999,",
+            Column::Amount,
+            "amount_out_of_range",
+            "99999999999999999999",
+        ),
+        (
+            "2018-11-08,0.00000000000000000000000000001,",
+            Column::Amount,
+            "too_many_digits",
+            "0.00000000000000000000000000001",
+        ),
         ("2018-11-08,€ 5,USD", Column::Amount, "currency_mismatch", "€ 5"),
         ("2018-11-08,,", Column::Amount, "required", ""),
         ("2018-11-08,=1+1,", Column::Amount, "invalid_amount", "=1+1"),
     ] {
         let found = read_with(&[], header, record).expect_err(record);
-        assert_eq!((found[0].column, found[0].code, found[0].value.as_deref()), (Some(column), code, Some(value)), "{record}");
+        assert_eq!(
+            (found[0].column, found[0].code, found[0].value.as_deref()),
+            (Some(column), code, Some(value)),
+            "{record}"
+        );
         assert_eq!(found.len(), 1, "{record}");
     }
     let long = read_with(&[], header, &format!("2018-11-08,{},", "9".repeat(500))).expect_err("too long");
@@ -108,7 +172,10 @@ fn rows_that_are_none_are_refused_as_a_whole() {
     assert_eq!(faults(&[], header, "2018-11-08,1"), [(None, "ragged_row")]);
     assert_eq!(faults(&[], header, "2018-11-08,1,x,y"), [(None, "ragged_row")]);
     assert_eq!(faults(&[], header, ", ,"), [(None, "empty_row")]);
-    assert_eq!(faults(&[], header, &format!("2018-11-08,1,{EXAMPLE}")), [(None, "example_row")]);
+    assert_eq!(
+        faults(&[], header, &format!("2018-11-08,1,{EXAMPLE}")),
+        [(None, "example_row")]
+    );
     let large = format!("2018-11-08,1,{}", "x".repeat(MAX_DATA_BYTES));
     assert_eq!(faults(&[], header, &large), [(None, "row_too_large")]);
 }

@@ -131,7 +131,9 @@ impl Upload<'_> {
             } else if !self.append_held(&mut pass).await? {
                 continue;
             }
-            return Ok(pass.tally.answer(self.id, self.dataset.name, status, self.options.dry_run, &pass.layout));
+            return Ok(pass
+                .tally
+                .answer(self.id, self.dataset.name, status, self.options.dry_run, &pass.layout));
         }
         Err(UploadError::Overtaken)
     }
@@ -145,7 +147,10 @@ impl Upload<'_> {
     where
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
     {
-        let header = reader.next().await?.ok_or_else(|| FileFault::new("empty_file", "the file is empty"))?;
+        let header = reader
+            .next()
+            .await?
+            .ok_or_else(|| FileFault::new("empty_file", "the file is empty"))?;
         Ok(Layout::find(self.dataset, &self.options.mapping, header)?)
     }
 
@@ -155,7 +160,8 @@ impl Upload<'_> {
     {
         let mut reader = Reader::new(source, self.options.format);
         let layout = self.read_header(&mut reader).await?;
-        let frame = Frame::new(self.dataset, &layout, self.id).map_err(|_| UploadError::Unexpected("a dataset with unusable names"))?;
+        let frame = Frame::new(self.dataset, &layout, self.id)
+            .map_err(|_| UploadError::Unexpected("a dataset with unusable names"))?;
         let mut pass = Pass {
             layout,
             frame,
@@ -169,9 +175,16 @@ impl Upload<'_> {
         while let Some(record) = reader.next().await? {
             number += 1;
             bytes += record.size();
-            let row = Row { record, layout: &pass.layout };
+            let row = Row {
+                record,
+                layout: &pass.layout,
+            };
             let read = self.read_row(row, &mut pass.occurrences);
-            chunk.push(ChunkRow { row: number, line: record.line(), read });
+            chunk.push(ChunkRow {
+                row: number,
+                line: record.line(),
+                read,
+            });
             if chunk.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES {
                 self.settle(&chunk, &mut pass).await?;
                 chunk.clear();
@@ -203,7 +216,10 @@ impl Upload<'_> {
             if let Some(id) = overtaken.take().filter(|id| !known.contains_key(id.as_str())) {
                 // Somebody was ahead and is not to be seen: the stream is another's.
                 let message = "this id belongs to an entity of somebody else";
-                let rows = chunk.iter().enumerate().filter(|(_, row)| row.read.as_ref().is_ok_and(|(other, _)| *other == id));
+                let rows = chunk
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, row)| row.read.as_ref().is_ok_and(|(other, _)| *other == id));
                 refused.extend(rows.map(|(place, _)| (place, pass.frame.fault(&id, "id_taken", message))));
             }
             let mut plan = pass.frame.plan(chunk, &known, &refused);
@@ -223,11 +239,22 @@ impl Upload<'_> {
 
     /// What is known of the chunk's entities.
     async fn look_up(&self, chunk: &[ChunkRow], pending: &Entities) -> Result<Entities, StoreError> {
-        let ids: HashSet<&str> = chunk.iter().filter_map(|row| row.read.as_ref().ok()).map(|(id, _)| id.as_str()).collect();
+        let ids: HashSet<&str> = chunk
+            .iter()
+            .filter_map(|row| row.read.as_ref().ok())
+            .map(|(id, _)| id.as_str())
+            .collect();
         let (here, asked): (Vec<&str>, Vec<&str>) = ids.into_iter().partition(|id| pending.contains_key(*id));
-        let mut known: Entities = here.into_iter().filter_map(|id| Some((id.to_owned(), pending.get(id)?.clone()))).collect();
+        let mut known: Entities = here
+            .into_iter()
+            .filter_map(|id| Some((id.to_owned(), pending.get(id)?.clone())))
+            .collect();
         if !asked.is_empty() {
-            let found = self.app.store.find_entities(self.caller, self.dataset.aggregate_type, &asked).await?;
+            let found = self
+                .app
+                .store
+                .find_entities(self.caller, self.dataset.aggregate_type, &asked)
+                .await?;
             known.extend(found.into_iter().map(known_from));
         }
         Ok(known)
@@ -255,7 +282,11 @@ impl Upload<'_> {
             }
             Err(IntakeError::Checked { code, faults }) => {
                 let refused = self.refused_by_schema(plan).await?;
-                if refused.is_empty() { Err(IntakeError::Checked { code, faults }.into()) } else { Ok(Commit::Refused(refused)) }
+                if refused.is_empty() {
+                    Err(IntakeError::Checked { code, faults }.into())
+                } else {
+                    Ok(Commit::Refused(refused))
+                }
             }
             Err(IntakeError::Store(StoreError::Refused(refusal))) if refusal.code == "version_conflict" => {
                 let event = refusal.member.and_then(|member| plan.events.get(member));
@@ -286,7 +317,9 @@ impl Upload<'_> {
         for (event, row) in plan.events.iter().zip(&plan.rows) {
             let kind = catalog.find(self.caller.tenant_id(), event.event_type.as_str());
             let schema = kind.and_then(|kind| kind.versions.get(kind.current_version.as_str()));
-            let fault = schema.and_then(|schema| schema.check(&event.data).err()).and_then(|faults| faults.into_iter().next());
+            let fault = schema
+                .and_then(|schema| schema.check(&event.data).err())
+                .and_then(|faults| faults.into_iter().next());
             if let Some(FieldFault { detail, .. }) = fault {
                 refused.insert(*row, RowFault::of_row("schema_violation", detail));
             }
@@ -297,5 +330,12 @@ impl Upload<'_> {
 
 fn known_from(found: StoredEntity) -> (String, Known) {
     let entity = found.entity;
-    (found.aggregate_id, Known { version: entity.version, deleted: entity.deleted_at.is_some(), state: entity.state })
+    (
+        found.aggregate_id,
+        Known {
+            version: entity.version,
+            deleted: entity.deleted_at.is_some(),
+            state: entity.state,
+        },
+    )
 }

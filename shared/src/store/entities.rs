@@ -19,13 +19,17 @@ macro_rules! entity_columns {
        e.aggregate_version, e.event_type, e.created_at, e.data::text"
     };
 }
+/// `offset 0` keeps each look-up a look-up by the whole key: right after a large load the planner has no statistics, and a plain
+/// join would walk the tenant once per stream.
 macro_rules! tail {
     () => {
-        "left join annals.entities n
-    on n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
-  left join annals.events e
-    on e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
-   and e.aggregate_version > coalesce(n.version, 0) and e.aggregate_version <= h.version"
+        "left join lateral (
+       select * from annals.entities n
+        where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id offset 0) as n on true
+  left join lateral (
+       select * from annals.events e
+        where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
+          and e.aggregate_version > coalesce(n.version, 0) and e.aggregate_version <= h.version offset 0) as e on true"
     };
 }
 
@@ -41,10 +45,13 @@ const FIND_ENTITY: &str = concat!(
 const FIND_ENTITIES: &str = concat!(
     "-- find_entities\nselect ",
     entity_columns!(),
-    " from annals.heads h ",
+    " from (select distinct unnest($3) as aggregate_id) as k
+ cross join lateral (
+       select * from annals.heads h
+        where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id and ($4 or h.started_by = $5) offset 0) as h
+  ",
     tail!(),
-    " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = any ($3) and ($4 or h.started_by = $5)
-  order by h.aggregate_id, e.aggregate_version"
+    " order by h.aggregate_id, e.aggregate_version"
 );
 
 const LIST_ENTITIES_PAGE: &str = concat!(

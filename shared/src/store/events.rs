@@ -17,10 +17,12 @@ macro_rules! event_columns {
        e.command_id, e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed"
     };
 }
+/// `offset 0`: by the whole key, whatever the planner believes (see the entities' tail).
 macro_rules! joined_head {
     () => {
-        "left join annals.heads h
-         on h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id"
+        "left join lateral (
+       select * from annals.heads h
+        where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h on true"
     };
 }
 

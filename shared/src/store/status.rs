@@ -105,7 +105,9 @@ select count(*) as events from annals.events e where e.tenant_id = $1 and e.crea
 const MEASURE_LAG: &str = "-- measure_lag
 select count(*) as events, coalesce(extract(epoch from clock_timestamp() - min(e.created_at)), 0)::bigint as seconds
   from annals.events e
-  join annals.heads h on h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id
+ cross join lateral (
+       select * from annals.heads h
+        where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h
  where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
    and e.aggregate_version > h.projected_version
    and not exists (select from annals.parked_streams p
@@ -114,7 +116,9 @@ select count(*) as events, coalesce(extract(epoch from clock_timestamp() - min(e
 const MEASURE_RATES: &str = "-- measure_rates
 select count(*) as appended, count(*) filter (where e.aggregate_version <= h.projected_version) as projected
   from annals.events e
-  join annals.heads h on h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id
+ cross join lateral (
+       select * from annals.heads h
+        where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h
  where e.tenant_id = $1 and e.created_at >= clock_timestamp() - interval '60 seconds'";
 
 const LIST_PARKED: &str = "-- list_parked
