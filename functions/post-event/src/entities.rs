@@ -5,7 +5,6 @@
 
 use annals::App;
 use annals::domain::event::FieldFault;
-use annals::domain::ids::Text;
 use annals::domain::{AggregateId, AggregateType, Caller, Catalog, EventType, NewEvent, Timestamp};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
 use annals::intake::{self, Framing, IntakeError};
@@ -14,7 +13,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
+
+use crate::remarks::Remarks;
 
 /// How often a change that the client did not tie to a version is worked out again after somebody else's.
 const TRIES: usize = 20;
@@ -33,8 +33,9 @@ pub async fn create(
     let verb = Verb::find(&app, &caller, aggregate_type, "created").await?;
     let mut fields = fields_of(body)?;
     let id = match fields.remove("id") {
-        None | Some(Value::Null) => Uuid::now_v7().to_string(),
-        Some(Value::String(id)) => id,
+        None | Some(Value::Null) => remarks.new_id(&caller)?,
+        Some(Value::String(id)) => AggregateId::try_from(id)
+            .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", "invalid_value", e.to_string())]))?,
         Some(_) => {
             return Err(ApiError::malformed(vec![FieldFault::new(
                 "/id",
@@ -43,8 +44,6 @@ pub async fn create(
             )]));
         }
     };
-    let id = AggregateId::try_from(id)
-        .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", "invalid_value", e.to_string())]))?;
     let mut event = remarks.applied_to(verb.event(id.clone(), fields));
     event.expected_version = Some(0);
     match append(&app, &caller, event, &context).await {
@@ -60,7 +59,7 @@ pub async fn create(
                 &app,
                 &caller,
                 &verb,
-                &id,
+                id.as_str(),
                 if replayed { StatusCode::OK } else { StatusCode::CREATED },
             )
             .await?;
@@ -93,17 +92,24 @@ pub async fn update(
     let fields = fields_of(body)?;
     let required = required_version(&headers)?;
     for _ in 0..TRIES {
+        let stream = (&verb.aggregate_type, &*aggregate_id);
+        if remarks
+            .made_before(&app, &caller, &verb.event_type, stream, &fields)
+            .await?
+        {
+            return answer(&app, &caller, &verb, &aggregate_id, StatusCode::OK).await;
+        }
         let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
         let changes = changes(&current.entity.state, &fields);
         if changes.is_empty() {
-            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+            return answer(&app, &caller, &verb, id.as_str(), StatusCode::OK).await;
         }
         let mut data = Map::new();
         data.insert("changes".to_owned(), Value::Object(changes));
         let mut event = remarks.applied_to(verb.event(id.clone(), data));
         event.expected_version = Some(current.entity.version);
         match append(&app, &caller, event, &context).await {
-            Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
+            Ok(_) => return answer(&app, &caller, &verb, id.as_str(), StatusCode::OK).await,
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(from_fields(error, "/changes")),
         }
@@ -124,6 +130,13 @@ pub async fn delete(
     let verb = Verb::find(&app, &caller, aggregate_type, "deleted").await?;
     let required = required_version(&headers)?;
     for _ in 0..TRIES {
+        let stream = (&verb.aggregate_type, &*aggregate_id);
+        if remarks
+            .made_before(&app, &caller, &verb.event_type, stream, &Map::new())
+            .await?
+        {
+            return answer(&app, &caller, &verb, &aggregate_id, StatusCode::OK).await;
+        }
         let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
         let mut data = Map::new();
         if let Some(Value::String(name)) = current.entity.state.get("name") {
@@ -133,7 +146,7 @@ pub async fn delete(
         let mut event = remarks.applied_to(verb.event(id.clone(), data));
         event.expected_version = Some(current.entity.version);
         match append(&app, &caller, event, &context).await {
-            Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
+            Ok(_) => return answer(&app, &caller, &verb, id.as_str(), StatusCode::OK).await,
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(ApiError::from_intake(error, Framing::Single)),
         }
@@ -173,54 +186,6 @@ impl Verb {
 
     fn event(&self, id: AggregateId, data: Map<String, Value>) -> NewEvent {
         NewEvent::plain(self.event_type.clone(), self.aggregate_type.clone(), id, data)
-    }
-}
-
-/// What a client says about its request, beside the fields.
-struct Remarks {
-    reason: Option<String>,
-    correlation_id: Option<Text<128>>,
-    causation_id: Option<Uuid>,
-    idempotency_key: Option<Text<255>>,
-}
-
-impl Remarks {
-    fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let remarks = Self {
-            reason: params.read("reason", "must have at most 1000 characters", |v| {
-                (v.chars().count() <= 1000).then(|| v.to_owned())
-            })?,
-            correlation_id: params.read("correlation_id", "must be 1 to 128 printable characters", |v| {
-                v.to_owned().try_into().ok()
-            })?,
-            causation_id: params.uuid("causation_id")?,
-            idempotency_key: match headers.get("idempotency-key") {
-                None => None,
-                Some(key) => Some(
-                    key.to_str()
-                        .ok()
-                        .and_then(|key| key.to_owned().try_into().ok())
-                        .ok_or_else(|| {
-                            ApiError::bad_request(
-                                "invalid_idempotency_key",
-                                "Idempotency-Key must be 1 to 255 visible characters",
-                            )
-                        })?,
-                ),
-            },
-        };
-        params.end()?;
-        Ok(remarks)
-    }
-
-    fn applied_to(&self, mut event: NewEvent) -> NewEvent {
-        if let Some(reason) = &self.reason {
-            event.metadata.insert("reason".to_owned(), json!(reason));
-        }
-        event.correlation_id.clone_from(&self.correlation_id);
-        event.causation_id = self.causation_id;
-        event.idempotency_key.clone_from(&self.idempotency_key);
-        event
     }
 }
 
@@ -291,8 +256,10 @@ async fn append(app: &App, caller: &Caller, event: NewEvent, context: &Value) ->
     Ok(appended.iter().all(|a| a.replayed))
 }
 
+/// Somebody else was faster: with the entity, or with this very request under its key.
 fn is_conflict(error: &IntakeError) -> bool {
-    matches!(error, IntakeError::Store(StoreError::Refused(refusal)) if refusal.code == "version_conflict")
+    matches!(error, IntakeError::Store(StoreError::Refused(refusal))
+             if matches!(&*refusal.code, "version_conflict" | "idempotency_key_reused"))
 }
 
 fn contended() -> ApiError {
@@ -331,12 +298,12 @@ async fn answer(
     app: &App,
     caller: &Caller,
     verb: &Verb,
-    id: &AggregateId,
+    aggregate_id: &str,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
     let found = app
         .store
-        .find_entity(caller, verb.aggregate_type.as_str(), id.as_str())
+        .find_entity(caller, verb.aggregate_type.as_str(), aggregate_id)
         .await?;
     let found = found.ok_or_else(|| ApiError::Internal("an entity is missing after its event".into()))?;
     Ok((status, annals::http::EntityAnswer::from(found)).into_response())
