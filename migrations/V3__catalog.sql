@@ -3,6 +3,25 @@
 -- A row without a tenant is built in and holds for all; a tenant's own row goes before it. Modules fill the catalog from
 -- their migrations by annals.declare_event_type, staff at run time through annals.register_event_type.
 
+-- As strict as domain::effect: one effect that functions cannot read would cost them the whole catalog.
+create function annals.is_effect(effect jsonb) returns boolean language sql immutable set search_path = '' as $$
+    select case jsonb_typeof(effect)
+               when 'string' then effect #>> '{}' in ('create', 'merge', 'changes', 'delete', 'none')
+               when 'object' then (
+                   select count(*) = 1 and bool_and(case
+                              when e.key in ('add_child', 'update_child', 'remove_child') then jsonb_typeof(e.value) = 'string'
+                              when e.key = 'set' and jsonb_typeof(e.value) = 'object' then not exists (
+                                  select from jsonb_each(e.value) as f
+                                   where case jsonb_typeof(f.value) when 'string' then f.value #>> '{}' !~ '^(/|$)'
+                                                                    when 'object' then not f.value ? 'const'
+                                                                    else true end)
+                              else false end)
+                     from jsonb_each(effect) as e)
+               else false end
+$$;
+comment on function annals.is_effect(jsonb) is 'Whether this is an effect as the catalog writes it.';
+grant execute on function annals.is_effect(jsonb) to authenticated;
+
 create table annals.event_types (
     tenant_id       uuid,
     event_type      text collate "C" not null,
@@ -15,13 +34,10 @@ create table annals.event_types (
     created_at      timestamptz not null default clock_timestamp(),
     constraint event_types_key unique nulls not distinct (event_type, tenant_id),
     constraint event_types_name check (event_type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(event_type) <= 100),
-    constraint event_types_aggregate check (starts_with(event_type, aggregate_type || '.') and length(aggregate_type) <= 50),
+    constraint event_types_aggregate check (
+        aggregate_type ~ '^[a-z][a-z0-9_]*$' and length(aggregate_type) <= 50 and starts_with(event_type, aggregate_type || '.')),
     constraint event_types_posters check (posters <@ array['user', 'agent', 'staff', 'service']),
-    constraint event_types_effect check (
-        effect in ('"create"', '"merge"', '"changes"', '"delete"', '"none"')
-        or (jsonb_typeof(effect) = 'object'
-            and (jsonb_typeof(effect -> 'add_child') = 'string' or jsonb_typeof(effect -> 'update_child') = 'string'
-                 or jsonb_typeof(effect -> 'remove_child') = 'string' or jsonb_typeof(effect -> 'set') = 'object')))
+    constraint event_types_effect check (annals.is_effect(effect) and not jsonb_path_exists(effect, 'strict $.**{100}'))
 );
 comment on table annals.event_types is 'Every event type that can be posted, with its effect on state and who may post it.';
 comment on column annals.event_types.tenant_id is 'Tenant that registered the type; null: built in, for every tenant.';
@@ -44,8 +60,8 @@ create table annals.event_type_versions (
     created_at timestamptz not null default clock_timestamp(),
     constraint event_type_versions_key unique nulls not distinct (event_type, version, tenant_id),
     constraint event_type_versions_version check (version ~ '^[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?$'),
-    constraint event_type_versions_schema check (jsonb_typeof(schema) = 'object'),
-    constraint event_type_versions_example check (jsonb_typeof(example) = 'object')
+    constraint event_type_versions_schema check (jsonb_typeof(schema) = 'object' and not jsonb_path_exists(schema, 'strict $.**{100}')),
+    constraint event_type_versions_example check (jsonb_typeof(example) = 'object' and not jsonb_path_exists(example, 'strict $.**{100}'))
 );
 comment on table annals.event_type_versions is 'Schema and example of every version of every event type. Versions are added, never changed.';
 comment on column annals.event_type_versions.tenant_id is 'Tenant that registered the version; null: built in.';

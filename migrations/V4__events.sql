@@ -32,7 +32,14 @@ create table annals.events (
     constraint events_stream_version_key unique (tenant_id, aggregate_id, aggregate_type, aggregate_version),
     constraint events_version_positive check (aggregate_version > 0),
     constraint events_type_of_aggregate check (starts_with(event_type, aggregate_type || '.')),
-    constraint events_aggregate_id_shape check (length(aggregate_id) between 1 and 128 and aggregate_id !~ '[[:cntrl:]]'),
+    -- The characters that domain::ids takes for unprintable: functions could not read a stream with another id.
+    constraint events_aggregate_id_shape check (
+        length(aggregate_id) between 1 and 128
+        and aggregate_id !~ '[\u0001-\u001F\u007F-\u009F\u00AD\u200B-\u200F\u2028-\u202E\u2060-\u206F\uE000-\uF8FF\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF]'),
+    -- Infinity is no instant, and RFC 3339 writes no others.
+    constraint events_timestamp_range check ("timestamp" between '0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00'),
+    -- Readers stop at 128 levels, requests at 64; only the larger data can be that deep, so that small ones are not searched.
+    constraint events_data_depth check (pg_column_size(data) < 512 or not jsonb_path_exists(data, 'strict $.**{80}')),
     constraint events_created_by_shape check (length(created_by) <= 100 and created_by ~ '^(user|agent|service):[^[:cntrl:]]+$|^system$'),
     constraint events_lengths check (length(source) between 1 and 100 and length(correlation_id) between 1 and 128
                                      and length(command_id) between 1 and 128 and length(idempotency_key) between 1 and 255),
