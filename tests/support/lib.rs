@@ -10,9 +10,11 @@
 mod answer;
 mod cluster;
 mod people;
+mod redact;
 mod world;
 
 pub use answer::Answer;
 pub use cluster::{cluster, connect};
 pub use people::{Person, SECRET, sign};
-pub use world::World;
+pub use redact::redacted;
+pub use world::{Log, World};
