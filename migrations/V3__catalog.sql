@@ -21,6 +21,7 @@ create function annals.is_effect(effect jsonb) returns boolean language sql immu
                else false end
 $$;
 comment on function annals.is_effect(jsonb) is 'Whether it is an effect, as described at annals.event_types.effect.';
+grant execute on function annals.is_effect(jsonb) to authenticated;
 
 create table annals.event_types (
     tenant_id       uuid,

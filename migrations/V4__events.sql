@@ -46,7 +46,9 @@ create table annals.events (
     constraint events_metadata_shape check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 524288),
     -- What no reader in Rust could take in again would stop everybody's projection: more than the 127 levels that serde_json
     -- follows (requests have 64, and what is put around them fits), and keys that it takes for marks of its own.
-    constraint events_depth check (not jsonb_path_exists(data, '$.**{100}') and not jsonb_path_exists(metadata, '$.**{100}')),
+    -- Only the larger can be that deep, so that small ones are not searched.
+    constraint events_depth check ((pg_column_size(data) < 512 or not jsonb_path_exists(data, 'strict $.**{100}'))
+                                   and (pg_column_size(metadata) < 512 or not jsonb_path_exists(metadata, 'strict $.**{100}'))),
     constraint events_keys check (
         not jsonb_path_exists(data, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')
         and not jsonb_path_exists(metadata, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')),

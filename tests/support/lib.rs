@@ -12,6 +12,7 @@ mod cluster;
 mod people;
 mod read_models;
 mod refold;
+mod redact;
 mod world;
 
 pub use answer::Answer;
@@ -19,4 +20,5 @@ pub use cluster::{cluster, connect};
 pub use people::{Person, SECRET, sign};
 pub use read_models::ReadModels;
 pub use refold::Refolded;
-pub use world::World;
+pub use redact::redacted;
+pub use world::{Log, World};

@@ -6,6 +6,7 @@
 mod entities;
 mod events;
 mod processing;
+mod remarks;
 mod types;
 
 use annals::App;

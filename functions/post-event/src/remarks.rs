@@ -1,0 +1,97 @@
+//! What a client says about a change beside its fields: why, in which flow, and under which key.
+
+use annals::App;
+use annals::domain::ids::Text;
+use annals::domain::{AggregateId, AggregateType, Caller, EventType, NewEvent};
+use annals::http::{ApiError, Params};
+use axum::http::HeaderMap;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// What a client says about its request, beside the fields.
+pub(crate) struct Remarks {
+    reason: Option<String>,
+    correlation_id: Option<Text<128>>,
+    causation_id: Option<Uuid>,
+    idempotency_key: Option<Text<255>>,
+}
+
+impl Remarks {
+    pub(crate) fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let remarks = Self {
+            reason: params.read("reason", "must have at most 1000 characters", |v| {
+                (v.chars().count() <= 1000).then(|| v.to_owned())
+            })?,
+            correlation_id: params.read("correlation_id", "must be 1 to 128 printable characters", |v| {
+                v.to_owned().try_into().ok()
+            })?,
+            causation_id: params.uuid("causation_id")?,
+            idempotency_key: match headers.get("idempotency-key") {
+                None => None,
+                Some(key) => Some(
+                    key.to_str()
+                        .ok()
+                        .and_then(|key| key.to_owned().try_into().ok())
+                        .ok_or_else(|| {
+                            ApiError::bad_request(
+                                "invalid_idempotency_key",
+                                "Idempotency-Key must be 1 to 255 visible characters",
+                            )
+                        })?,
+                ),
+            },
+        };
+        params.end()?;
+        Ok(remarks)
+    }
+
+    /// An id for an entity that comes without one: a retry's is that of the first try.
+    pub(crate) fn new_id(&self, caller: &Caller) -> Result<AggregateId, ApiError> {
+        match &self.idempotency_key {
+            Some(key) => {
+                let owner = format!("{}/{}", caller.tenant_id(), caller.actor());
+                Ok(AggregateId::from_key(&owner, key.as_str()))
+            }
+            None => AggregateId::try_from(Uuid::now_v7().to_string())
+                .map_err(|_| ApiError::Internal("a uuid is no id".into())),
+        }
+    }
+
+    /// Whether this change was made before, under its key. Asked before the entity is looked at: what it has become since, the
+    /// change itself or others, must not refuse the retry.
+    pub(crate) async fn made_before(
+        &self,
+        app: &App,
+        caller: &Caller,
+        event_type: &EventType,
+        stream: (&AggregateType, &str),
+        fields: &Map<String, Value>,
+    ) -> Result<bool, ApiError> {
+        let Some(key) = &self.idempotency_key else {
+            return Ok(false);
+        };
+        match app
+            .store
+            .find_served_change(caller, key.as_str(), event_type, stream, fields)
+            .await?
+        {
+            None => Ok(false),
+            Some(true) => Ok(true),
+            Some(false) => Err(ApiError::unprocessable(
+                "idempotency_key_reused",
+                "the idempotency key belongs to another request",
+                Vec::new(),
+            )),
+        }
+    }
+
+    pub(crate) fn applied_to(&self, mut event: NewEvent) -> NewEvent {
+        if let Some(reason) = &self.reason {
+            event.metadata.insert("reason".to_owned(), json!(reason));
+        }
+        event.correlation_id.clone_from(&self.correlation_id);
+        event.causation_id = self.causation_id;
+        event.idempotency_key.clone_from(&self.idempotency_key);
+        event
+    }
+}
