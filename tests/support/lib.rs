@@ -9,10 +9,15 @@
 
 mod answer;
 mod cluster;
+mod frames;
 mod people;
+mod pooler;
+mod proxy;
 mod world;
 
 pub use answer::Answer;
 pub use cluster::{cluster, connect};
 pub use people::{Person, SECRET, sign};
+pub use pooler::Pooler;
+pub use proxy::{Fault, Passed, Proxy};
 pub use world::World;
