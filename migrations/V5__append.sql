@@ -21,6 +21,22 @@ $$;
 comment on function annals.request_hash(text, text, text, text, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, int) is
     'What a client sent, in 32 bytes, without what the server fills in: a retry from another address is still the same request.';
 
+create function annals.refuse_version(tenant uuid, actor text, keys text[], actual int, expected int, member int) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    -- The stream may have moved by this very request's twin: then a retry finds the twin's events. This looks in a statement
+    -- of its own, because the twin has committed after the append's statement began.
+    if exists (
+        select from annals.events e where e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = any (keys)
+    ) then
+        raise exception 'the same request is being served elsewhere' using errcode = 'serialization_failure';
+    end if;
+    return annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', actual, expected), member, actual::text);
+end
+$$;
+comment on function annals.refuse_version(uuid, text, text[], int, int, int) is
+    'Refuses an expected version, unless it was the same request that has moved the stream; keys are those that were unknown when it began.';
+
 create function annals.append_event(
     new_id uuid, event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb, context jsonb,
     created_by text, user_id uuid, source text, happened_at timestamptz, correlation_id text, causation_id uuid, command_id text,
@@ -118,14 +134,7 @@ begin
         perform annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', 0);
     end if;
     if head.version <> expected_version + 1 then
-        -- The stream may have moved by this very request's twin: then a retry finds the twin's event.
-        if idempotency_key is not null and exists (
-            select from annals.events e where e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = idempotency_key
-        ) then
-            raise exception 'the same request is being served elsewhere' using errcode = 'serialization_failure';
-        end if;
-        perform annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', head.version - 1, expected_version),
-                              0, (head.version - 1)::text);
+        perform annals.refuse_version(tenant, actor, array[idempotency_key], head.version - 1, expected_version, 0);
     end if;
 
     member := 0; id := new_id; event_number := nextval('annals.event_numbers'); aggregate_version := head.version;
@@ -163,6 +172,7 @@ declare
     person  uuid;
     hashes  bytea[];
     known   int[] := '{}';
+    unknown text[];
 begin
     case role
         when 'user', 'staff' then
@@ -188,15 +198,19 @@ begin
                       sources, happened_ats, correlation_ids, causation_ids, command_ids, expected_versions)
                with ordinality as k (key, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id,
                       source, happened_at, correlation_id, causation_id, command_id, expected_version, ord);
+        -- Known is what this one statement sees. A twin may commit before the next statement, and a member that is returned as
+        -- known but appended, or neither, would make nonsense of the answer.
+        select coalesce(array_agg(k.ord) filter (where e.id is not null), '{}'), array_agg(k.key) filter (where e.id is null)
+          into known, unknown
+          from unnest(idempotency_keys) with ordinality as k (key, ord)
+          left join annals.events e on e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = k.key;
         return query
             select (k.ord - 1)::int, e.id, e.event_number, e.aggregate_version, e.created_at, e.version, true
               from unnest(idempotency_keys) with ordinality as k (key, ord)
               join annals.events e on e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = k.key
-             where e.request_hash = hashes[k.ord]
-                or annals.refuse(422, 'idempotency_key_reused', 'the idempotency key belongs to another request', (k.ord - 1)::int);
-        select coalesce(array_agg(k.ord), '{}') into known
-          from unnest(idempotency_keys) with ordinality as k (key, ord)
-          join annals.events e on e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = k.key;
+             where k.ord = any (known)
+               and (e.request_hash = hashes[k.ord]
+                    or annals.refuse(422, 'idempotency_key_reused', 'the idempotency key belongs to another request', (k.ord - 1)::int));
         if cardinality(known) = cardinality(new_ids) then
             return;
         end if;
@@ -240,11 +254,12 @@ begin
         window stream as (partition by n.aggregate_type, n.aggregate_id order by n.ord)
     ), locked as (
         -- In one order, whatever the batch's own: two batches that share streams wait for each other instead of deadlocking.
+        -- In the heads' collation, or the projector, which sorts the heads themselves (V6), would lock in another order.
         insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)
         select tenant, c.aggregate_type, c.aggregate_id, c.places, clock_timestamp() + (c.places - 1) * interval '1 microsecond', c.created_by
           from checked c
          where c.place = 1
-         order by c.aggregate_type, c.aggregate_id
+         order by c.aggregate_type collate "C", c.aggregate_id collate "C"
         on conflict on constraint heads_pkey do update
             set version = h.version + excluded.version,
                 last_created_at = greatest(clock_timestamp(), h.last_created_at + interval '1 microsecond')
@@ -259,7 +274,7 @@ begin
                when role in ('user', 'agent') and l.started_by <> actor
                then annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', (c.ord - 1)::int)
                when c.expected_version <> l.version - c.places + c.place - 1
-               then annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', l.version - c.places + c.place - 1, c.expected_version), (c.ord - 1)::int, (l.version - c.places + c.place - 1)::text)
+               then annals.refuse_version(tenant, actor, unknown, (l.version - c.places + c.place - 1)::int, c.expected_version, (c.ord - 1)::int)
                else true end
          order by c.ord
     ), inserted as (
@@ -287,9 +302,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Takes the streams' locks as an append does, which waits for every append under way, and gives them back at once.
     insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)
-    select distinct annals.caller_tenant(), u.aggregate_type, u.aggregate_id, 1, clock_timestamp(), 'system'
-      from unnest(aggregate_types, aggregate_ids) as u (aggregate_type, aggregate_id)
-     order by u.aggregate_type, u.aggregate_id
+    select annals.caller_tenant(), u.aggregate_type, u.aggregate_id, 1, clock_timestamp(), 'system'
+      from (select distinct * from unnest(aggregate_types, aggregate_ids)) as u (aggregate_type, aggregate_id)
+     order by u.aggregate_type collate "C", u.aggregate_id collate "C"
     on conflict on constraint heads_pkey do update set version = h.version;
     raise exception using errcode = 'AN000';
 exception when sqlstate 'AN000' then

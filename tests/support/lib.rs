@@ -9,10 +9,13 @@
 
 mod answer;
 mod cluster;
+mod frames;
 mod people;
 mod read_models;
 mod refold;
 mod redact;
+mod pooler;
+mod proxy;
 mod world;
 
 pub use answer::Answer;
@@ -22,3 +25,5 @@ pub use read_models::ReadModels;
 pub use refold::Refolded;
 pub use redact::redacted;
 pub use world::{Log, World};
+pub use pooler::Pooler;
+pub use proxy::{Fault, Passed, Proxy};

@@ -65,17 +65,29 @@ impl Store {
         catalog_revision: i64,
     ) -> Result<Vec<Appended>, StoreError> {
         let mut last = StoreError::Unexpected("an append was not tried".to_owned());
+        let mut was_lost = false;
         for _ in 0..TRIES {
-            match self.append_once(caller, events, context, catalog_revision).await {
+            let refused = match self.append_once(caller, events, context, Some(catalog_revision)).await {
                 Err(StoreError::ConnectionLost(error)) => {
-                    let found = self.settle(caller, events).await.map_err(lost_is_unavailable)?;
-                    if !found.is_empty() {
-                        return self.complete(caller, events, found, context, catalog_revision).await;
-                    }
+                    was_lost = true;
                     last = StoreError::Unavailable(Box::new(error));
+                    None
                 }
-                Err(contention @ StoreError::Contention(_)) => last = contention,
+                Err(contention @ StoreError::Contention(_)) => {
+                    last = contention;
+                    continue;
+                }
+                // What was lost may have arrived late, after the settling had looked: then it is what refuses its own retry,
+                // by the version that it has taken or by its ids.
+                Err(error) if was_lost => Some(error),
                 other => return other,
+            };
+            let found = self.settle(caller, events).await.map_err(lost_is_unavailable)?;
+            if !found.is_empty() {
+                return self.complete(caller, events, found, context).await;
+            }
+            if let Some(error) = refused {
+                return Err(error);
             }
         }
         Err(last)
@@ -86,7 +98,7 @@ impl Store {
         caller: &Caller,
         events: &[NewEvent],
         context: &Value,
-        catalog_revision: i64,
+        catalog_revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
         let claims = caller.database_claims().to_string();
         let context = context.to_string();
@@ -102,7 +114,12 @@ impl Store {
                 events.len()
             )));
         }
-        rows.iter().map(appended_from).collect()
+        let mut appended = rows.iter().map(appended_from).collect::<Result<Vec<_>, _>>()?;
+        for one in &mut appended {
+            // Under its own id it is no retry of the client's, but ours after a lost connection.
+            one.replayed &= events.get(one.member).is_none_or(|event| event.id != one.id);
+        }
+        Ok(appended)
     }
 
     async fn append_event(
@@ -110,7 +127,7 @@ impl Store {
         claims: &str,
         event: &NewEvent,
         context: &str,
-        revision: i64,
+        revision: Option<i64>,
     ) -> Result<Vec<Row>, StoreError> {
         let data = json_text(&event.data);
         let metadata = json_text(&event.metadata);
@@ -150,7 +167,7 @@ impl Store {
         claims: &str,
         events: &[NewEvent],
         context: &str,
-        revision: i64,
+        revision: Option<i64>,
     ) -> Result<Vec<Row>, StoreError> {
         fn column<'a, T>(events: &'a [NewEvent], of: impl Fn(&'a NewEvent) -> T) -> Vec<T> {
             events.iter().map(of).collect()
@@ -241,21 +258,20 @@ impl Store {
     }
 
     /// Adds to the settled members those that are stored under other ids: a batch is atomic, so whatever else is missing was a
-    /// retry, and appending it again finds the original by its key.
+    /// retry, and appending it again finds the original by its key, whatever the catalog has become.
     async fn complete(
         &self,
         caller: &Caller,
         events: &[NewEvent],
         mut found: Vec<Appended>,
         context: &Value,
-        catalog_revision: i64,
     ) -> Result<Vec<Appended>, StoreError> {
         let missing: Vec<usize> = (0..events.len())
             .filter(|member| found.iter().all(|a| a.member != *member))
             .collect();
         let retries: Vec<NewEvent> = missing.iter().map(|member| events[*member].clone()).collect();
         for mut original in self
-            .append_once(caller, &retries, context, catalog_revision)
+            .append_once(caller, &retries, context, None)
             .await
             .map_err(lost_is_unavailable)?
         {

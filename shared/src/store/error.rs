@@ -83,8 +83,11 @@ impl From<tokio_postgres::Error> for StoreError {
                 Self::Contention(error)
             }
             _ if db.constraint() == Some("events_idempotency_key") => Self::Contention(error),
-            // Admin shutdown, crash shutdown, cannot connect now; no connections left; connection exceptions.
-            "08" | "53" | "57" => Self::Unavailable(Box::new(error)),
+            // The server, or a pooler before it, ends the session: a crash says so even after the commit.
+            _ if *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN => Self::ConnectionLost(error),
+            "08" => Self::ConnectionLost(error),
+            // No connections, memory or disk left; a statement cancelled, no connections accepted now.
+            "53" | "57" => Self::Unavailable(Box::new(error)),
             "22" | "23" => Self::Data {
                 code: code.code().to_owned(),
                 message: db.message().to_owned(),

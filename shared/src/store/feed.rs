@@ -34,7 +34,7 @@ select e.event_number, e.id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.ag
 /// An event as a consumer across streams meets it.
 #[derive(Debug)]
 pub struct FeedEvent {
-    /// Position over all streams: what the consumer remembers.
+    /// Position over all streams.
     pub event_number: i64,
     /// Its id.
     pub id: Uuid,
@@ -56,7 +56,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A reader that goes on after the event with this number.
+    /// A reader that goes on after this number.
     pub fn after(store: Store, position: i64) -> Self {
         Self {
             store,
@@ -65,7 +65,7 @@ impl Feed {
         }
     }
 
-    /// Number of the last event that was handed out.
+    /// Number up to which every event has been handed out: what the consumer remembers.
     pub fn position(&self) -> i64 {
         self.position
     }
@@ -99,7 +99,11 @@ impl Feed {
                 data: parse_object(row.try_get("data")?)?,
             });
         }
-        self.position = page.last().map_or(self.settled_to, |last| last.event_number);
+        // A page that is not full holds all there is up to the mark; numbers beyond its last event are gaps.
+        self.position = match page.last() {
+            Some(last) if i64::try_from(page.len()).is_ok_and(|length| length >= limit) => last.event_number,
+            _ => self.settled_to,
+        };
         Ok(page)
     }
 }

@@ -54,7 +54,7 @@ async fn run(
     let driver = tokio::spawn(connection);
     client
         .batch_execute(&format!(
-            "select pg_advisory_lock({LOCK}); create schema if not exists annals;"
+            "-- take_migration_lock\nselect pg_advisory_lock({LOCK}); create schema if not exists annals;"
         ))
         .await?;
     let mut runner = embedded::migrations::runner();
@@ -62,7 +62,7 @@ async fn run(
     let report = runner.run_async(&mut client).await?;
     client
         .batch_execute(
-            "alter table annals.schema_history enable row level security;
+            "-- close_schema_history\nalter table annals.schema_history enable row level security;
              comment on table annals.schema_history is 'Migrations that were applied, with their checksums.';
              comment on column annals.schema_history.version is 'Number of the migration.';
              comment on column annals.schema_history.name is 'What its file is called after the number.';

@@ -1,0 +1,147 @@
+//! A transaction pooler in miniature: what PgBouncer and Supavisor do to a client's session, without the program.
+//!
+//! Every client logs in through to a server connection of its own; from then on all server connections serve all clients, and
+//! each transaction goes to the one that has been idle the longest, which is hardly ever the last one's.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::cluster::cluster;
+use crate::frames::Frames;
+use crate::world::World;
+
+/// A running pooler; it ends with the test's runtime.
+pub struct Pooler {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    idle: Mutex<VecDeque<Server>>,
+    logins: AtomicUsize,
+    switches: AtomicUsize,
+}
+
+struct Server {
+    number: usize,
+    answers: Frames,
+    requests: OwnedWriteHalf,
+}
+
+impl Pooler {
+    /// A pooler before the tests' cluster.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let shared = Arc::<Shared>::default();
+        let pooler = Self {
+            port,
+            shared: Arc::clone(&shared),
+        };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    let _ended = serve(client, &shared).await;
+                });
+            }
+        });
+        pooler
+    }
+
+    /// A world like the given one, over the same database, whose requests pass this pooler as the runtime's login.
+    pub fn before(&self, world: &World) -> World {
+        let url = world
+            .url_as("annals_api")
+            .replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port));
+        World::at(world.database.clone(), &url)
+    }
+
+    /// How many clients have logged in.
+    pub fn logins(&self) -> usize {
+        self.shared.logins.load(Ordering::SeqCst)
+    }
+
+    /// How many transactions ran on another server connection than their client's one before.
+    pub fn switches(&self) -> usize {
+        self.shared.switches.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
+    let (client_in, mut client) = client.into_split();
+    let mut requests = Frames::of_client(client_in);
+    let mut last = log_in(&mut requests, &mut client, shared).await?;
+    while let Some(first) = requests.next().await? {
+        if first.tag() == b'X' {
+            return Ok(());
+        }
+        // There are as many as clients, and each client holds one at most.
+        let mut server = shared
+            .idle
+            .lock()
+            .expect("no panic elsewhere")
+            .pop_front()
+            .expect("a server connection");
+        if server.number != last {
+            shared.switches.fetch_add(1, Ordering::SeqCst);
+            last = server.number;
+        }
+        let mut owed = usize::from(first.wants_answer());
+        server.requests.write_all(first.bytes()).await?;
+        loop {
+            tokio::select! {
+                frame = requests.next() => {
+                    let Some(frame) = frame? else { return Ok(()) };
+                    owed += usize::from(frame.wants_answer());
+                    server.requests.write_all(frame.bytes()).await?;
+                }
+                frame = server.answers.next() => {
+                    let Some(frame) = frame? else { return Ok(()) };
+                    owed -= usize::from(frame.ends_answer());
+                    let over = owed == 0 && frame.is_idle();
+                    if over {
+                        shared.idle.lock().expect("no panic elsewhere").push_back(server);
+                        client.write_all(frame.bytes()).await?;
+                        break;
+                    }
+                    client.write_all(frame.bytes()).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn log_in(requests: &mut Frames, client: &mut OwnedWriteHalf, shared: &Shared) -> io::Result<usize> {
+    let server = TcpStream::connect(("127.0.0.1", cluster().port())).await?;
+    let (server_in, mut server) = server.into_split();
+    let mut answers = Frames::of_server(server_in);
+    loop {
+        tokio::select! {
+            frame = requests.next() => match frame? {
+                Some(frame) => server.write_all(frame.bytes()).await?,
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            },
+            frame = answers.next() => {
+                let Some(frame) = frame? else { return Err(io::ErrorKind::UnexpectedEof.into()) };
+                let done = frame.is_idle();
+                if done {
+                    let number = shared.logins.fetch_add(1, Ordering::SeqCst);
+                    let ready = Server { number, answers, requests: server };
+                    shared.idle.lock().expect("no panic elsewhere").push_back(ready);
+                    client.write_all(frame.bytes()).await?;
+                    return Ok(number);
+                }
+                client.write_all(frame.bytes()).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A proxy before PostgreSQL that reads the protocol's frames: it records what passes, holds answers back, and breaks the
+//! connection of an append at a chosen moment.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::cluster::cluster;
+use crate::frames::{Frame, Frames};
+use crate::world::World;
+
+/// What happens to the next append that passes; only to that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection breaks when the transaction is open and the append has not arrived.
+    CutBeforeAppend,
+    /// The connection breaks when the append has arrived and its commit has not.
+    CutBeforeCommit,
+    /// The connection breaks when the commit is done and its answer is on the way.
+    CutAfterCommit,
+    /// The server dies when the commit is done: it says so (SQLSTATE 57P02), and nothing more.
+    CrashAfterCommit,
+    /// The client loses its connection, but what it sent arrives after all, before it tries again.
+    ArrivesBeforeRetry,
+    /// The same, but it arrives when [`Proxy::deliver_late`] says.
+    ArrivesLast,
+}
+
+/// A frame that passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passed {
+    /// A simple query of the client.
+    Query(String),
+    /// A statement of the client.
+    Parse {
+        /// The statement's name on the server; empty if it has none.
+        name: String,
+        /// Its SQL.
+        sql: String,
+    },
+    /// Any other frame of the client.
+    Client(char),
+    /// A frame of the server, when the client got it.
+    Server(char),
+}
+
+impl Passed {
+    /// Whether the client sent it.
+    pub fn is_from_client(&self) -> bool {
+        !matches!(self, Self::Server(_))
+    }
+}
+
+/// A running proxy; it ends with the test's runtime.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    fault: Mutex<Option<Fault>>,
+    hold: AtomicBool,
+    record: Mutex<Vec<Passed>>,
+    late: tokio::sync::Mutex<Option<Late>>,
+}
+
+/// Frames that are still on their way, and the server connection that they will arrive on.
+struct Late {
+    before_retry: bool,
+    frames: Vec<Frame>,
+    answers: Frames,
+    server: OwnedWriteHalf,
+}
+
+impl Proxy {
+    /// A proxy before the tests' cluster.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let shared = Arc::<Shared>::default();
+        let proxy = Self {
+            port,
+            shared: Arc::clone(&shared),
+        };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    // However it ends, both connections are closed with it.
+                    let _ended = serve(client, &shared).await;
+                });
+            }
+        });
+        proxy
+    }
+
+    /// A world like the given one, over the same database, whose requests pass this proxy as the runtime's login.
+    pub fn before(&self, world: &World) -> World {
+        let url = world
+            .url_as("annals_api")
+            .replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port));
+        World::at(world.database.clone(), &url)
+    }
+
+    /// Arms a fault.
+    pub fn arm(&self, fault: Fault) {
+        *self.shared.fault.lock().expect("no panic elsewhere") = Some(fault);
+    }
+
+    /// Whether the armed fault has struck.
+    pub fn has_struck(&self) -> bool {
+        self.shared.fault.lock().expect("no panic elsewhere").is_none()
+    }
+
+    /// From now on, answers within a transaction reach the client only after it has sent its commit: a client that waits for
+    /// one before that waits for ever.
+    pub fn hold_answers_until_commit(&self) {
+        self.shared.hold.store(true, Ordering::SeqCst);
+    }
+
+    /// What passed since the last call.
+    pub fn take_record(&self) -> Vec<Passed> {
+        std::mem::take(&mut self.shared.record.lock().expect("no panic elsewhere"))
+    }
+
+    /// Lets what is late arrive, and waits until the server is done with it.
+    pub async fn deliver_late(&self) {
+        self.shared.deliver_late(false).await.expect("the server takes it");
+    }
+}
+
+impl Shared {
+    fn record(&self, passed: Passed) {
+        self.record.lock().expect("no panic elsewhere").push(passed);
+    }
+
+    async fn deliver_late(&self, before_retry: bool) -> io::Result<()> {
+        let mut slot = self.late.lock().await;
+        if !slot.as_ref().is_some_and(|late| late.before_retry == before_retry) {
+            return Ok(());
+        }
+        let Some(mut late) = slot.take() else { return Ok(()) };
+        for frame in &late.frames {
+            late.server.write_all(frame.bytes()).await?;
+        }
+        while let Some(answer) = late.answers.next().await? {
+            if answer.is_idle() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
+    let server = TcpStream::connect(("127.0.0.1", cluster().port())).await?;
+    let (client_in, mut client) = client.into_split();
+    let (server_in, mut server) = server.into_split();
+    let (mut requests, mut answers) = (Frames::of_client(client_in), Frames::of_server(server_in));
+    let mut fault = None;
+    let (mut in_transaction, mut held) = (false, Vec::new());
+    let mut on_the_way = Vec::new();
+    loop {
+        tokio::select! {
+            frame = requests.next() => {
+                let Some(frame) = frame? else { return Ok(()) };
+                shared.record(frame.passed());
+                if frame.is_append() {
+                    shared.deliver_late(true).await?;
+                    fault = shared.fault.lock().expect("no panic elsewhere").take();
+                }
+                if fault == Some(Fault::CutBeforeAppend) || (fault == Some(Fault::CutBeforeCommit) && frame.is_commit()) {
+                    return Ok(());
+                }
+                if let Some(Fault::ArrivesBeforeRetry | Fault::ArrivesLast) = fault {
+                    let last = frame.is_commit();
+                    on_the_way.push(frame);
+                    if last {
+                        let before_retry = fault == Some(Fault::ArrivesBeforeRetry);
+                        *shared.late.lock().await = Some(Late { before_retry, frames: on_the_way, answers, server });
+                        return Ok(());
+                    }
+                    continue;
+                }
+                server.write_all(frame.bytes()).await?;
+                in_transaction = (in_transaction || frame.is_begin()) && !frame.is_commit();
+            }
+            frame = answers.next() => {
+                let Some(frame) = frame? else { return Ok(()) };
+                held.push(frame);
+            }
+        }
+        if in_transaction && shared.hold.load(Ordering::SeqCst) {
+            continue;
+        }
+        // With a fault about to strike, the answer to the commit (the server is idle after it) must not get through in part.
+        if fault.is_some() && !held.last().is_some_and(Frame::ends_answer) {
+            continue;
+        }
+        match fault {
+            Some(Fault::CutAfterCommit) if held.iter().any(Frame::is_idle) => return Ok(()),
+            Some(Fault::CrashAfterCommit) if held.iter().any(Frame::is_idle) => {
+                return client.write_all(&crash()).await;
+            }
+            _ => {}
+        }
+        for frame in held.drain(..) {
+            shared.record(frame.passed_back());
+            client.write_all(frame.bytes()).await?;
+        }
+    }
+}
+
+/// What a server says when another of its processes has crashed.
+fn crash() -> Vec<u8> {
+    let fields = b"SFATAL\0VFATAL\0C57P02\0Mterminating connection because of crash of another server process\0\0";
+    let length = u32::try_from(fields.len() + 4).expect("a short message");
+    [b"E".as_slice(), &length.to_be_bytes(), fields].concat()
+}
