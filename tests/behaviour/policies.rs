@@ -1,1 +1,293 @@
-//! Not written yet.
+//! Who sees what (DESIGN §5): staff and services their tenant, users and agents their own events and the streams that they
+//! started, nobody another tenant. Each table is read as everybody and compared with what these words alone say of its rows;
+//! tables are taken from the system catalogs, and one that nobody has decided on fails the test.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tests::Person;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+pub(crate) mod scene;
+
+use annals::domain::Role;
+use scene::Scene;
+
+/// Whose rows a table shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Shows {
+    /// Events: of the tenant, or one's own and those in streams that one started.
+    Events,
+    /// Heads: of the tenant, or of streams that one started or sees an event of.
+    Heads,
+    /// States: of the tenant, or of streams that one started.
+    States,
+    /// Only staff and services: the tenant's.
+    TenantOnly,
+    /// What is built in, and the tenant's own.
+    Catalog,
+    /// Figures that belong to nobody.
+    Everything,
+    /// Nothing: no right to select at all.
+    Nothing,
+}
+
+/// What is decided about a relation; a new one belongs here before it can pass.
+pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>) -> Shows {
+    match (schema, name) {
+        ("annals", "events") | ("public", "event_stream") => Shows::Events,
+        ("annals", "heads") => Shows::Heads,
+        ("annals", "entities") => Shows::States,
+        ("annals", "parked_streams" | "skipped_events" | "event_counts") => Shows::TenantOnly,
+        ("annals", "event_types" | "event_type_versions") => Shows::Catalog,
+        ("annals", "catalog_revision" | "checkpoints" | "state_tables") => Shows::Everything,
+        ("annals", "state_row" | "child_row" | "schema_history") => Shows::Nothing,
+        ("public", table) if state_tables.contains(table) => Shows::States,
+        _ => panic!("nobody has decided who sees {schema}.{name}"),
+    }
+}
+
+/// Every table and view of the schemas that Annals fills, with what is decided about it.
+pub(crate) async fn relations(owner: &Client) -> Vec<(String, Shows)> {
+    let state_tables = strings(owner, "select table_name::text from annals.state_tables").await;
+    let rows = owner
+        .query(
+            "select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname in ('annals', 'public', 'auth') and c.relkind in ('r', 'p', 'v', 'm', 'f') order by 1, 2",
+            &[],
+        )
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| {
+            let (schema, name): (String, String) = (row.get(0), row.get(1));
+            let shows = decided(&schema, &name, &state_tables);
+            (format!("{schema}.{name}"), shows)
+        })
+        .collect()
+}
+
+pub(crate) async fn strings(client: &Client, sql: &str) -> BTreeSet<String> {
+    let rows = client.query(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// All rows of a relation that a session sees, as JSON, in one order.
+pub(crate) async fn rows_of(client: &Client, relation: &str) -> Vec<Value> {
+    strings(client, &format!("select to_jsonb(t)::text from {relation} t"))
+        .await
+        .iter()
+        .map(|row| serde_json::from_str(row).unwrap())
+        .collect()
+}
+
+/// Whether the words of the design let this person see a row.
+pub(crate) struct Eyes<'a> {
+    person: &'a Person,
+    actor: String,
+    user_id: Value,
+    sees_tenant: bool,
+    seen_streams: BTreeSet<String>,
+}
+
+impl<'a> Eyes<'a> {
+    pub(crate) fn of(person: &'a Person, events: &[Value]) -> Self {
+        let is_human = matches!(person.role, Role::User | Role::Staff);
+        let mut eyes = Self {
+            person,
+            actor: person.actor(),
+            user_id: if is_human { json!(person.sub) } else { json!("nobody") },
+            sees_tenant: matches!(person.role, Role::Staff | Role::Service),
+            seen_streams: BTreeSet::new(),
+        };
+        eyes.seen_streams = events
+            .iter()
+            .filter(|e| eyes.see(Shows::Events, e))
+            .map(stream)
+            .collect();
+        eyes
+    }
+
+    pub(crate) fn see(&self, shows: Shows, row: &Value) -> bool {
+        let is_tenants = row["tenant_id"] == json!(self.person.tenant);
+        let is_starter = row["started_by"] == json!(self.actor);
+        match shows {
+            Shows::Events => {
+                is_tenants
+                    && (self.sees_tenant
+                        || is_starter
+                        || row["created_by"] == json!(self.actor)
+                        || row["user_id"] == self.user_id)
+            }
+            Shows::Heads => is_tenants && (self.sees_tenant || is_starter || self.seen_streams.contains(&stream(row))),
+            Shows::States => is_tenants && (self.sees_tenant || is_starter),
+            Shows::TenantOnly => is_tenants && self.sees_tenant,
+            Shows::Catalog => is_tenants || row["tenant_id"].is_null(),
+            Shows::Everything => true,
+            Shows::Nothing => false,
+        }
+    }
+}
+
+fn stream(row: &Value) -> String {
+    format!("{} {} {}", row["tenant_id"], row["aggregate_type"], row["aggregate_id"])
+}
+
+/// The view leaves out who started a stream, which decides: its rows are known by their ids.
+fn key(relation: &str, row: &Value) -> String {
+    if relation.ends_with("event_stream") {
+        row["id"].to_string()
+    } else {
+        row.to_string()
+    }
+}
+
+#[tokio::test]
+async fn everybody_sees_of_every_table_exactly_what_the_design_says() {
+    let scene = Scene::new().await;
+    let owner = scene.world.owner().await;
+    let events = rows_of(&owner, "annals.events").await;
+    for (relation, shows) in relations(&owner).await {
+        let source = if shows == Shows::Events {
+            "annals.events"
+        } else {
+            &relation
+        };
+        let all = rows_of(&owner, source).await;
+        let mut counts = BTreeSet::new();
+        for person in scene.everybody() {
+            let session = scene.world.hostile(Some(person)).await;
+            if shows == Shows::Nothing {
+                let refused = session
+                    .query(&format!("select from {relation}"), &[])
+                    .await
+                    .unwrap_err();
+                assert_eq!(refused.code().unwrap().code(), "42501", "{relation}");
+                continue;
+            }
+            let eyes = Eyes::of(person, &events);
+            let expected: BTreeSet<String> = all
+                .iter()
+                .filter(|row| eyes.see(shows, row))
+                .map(|row| key(&relation, row))
+                .collect();
+            let rows = rows_of(&session, &relation).await;
+            let seen: BTreeSet<String> = rows.iter().map(|row| key(&relation, row)).collect();
+            assert_eq!(seen, expected, "{person:?} at {relation}");
+            assert_eq!(rows.len(), seen.len(), "{person:?} at {relation}: a row comes twice");
+            counts.insert(seen.len());
+        }
+        if matches!(shows, Shows::Events | Shows::Heads | Shows::States | Shows::TenantOnly) {
+            assert!(
+                counts.len() > 1,
+                "{relation} is empty, or everybody sees the same: {counts:?}"
+            );
+            let most = counts.last().copied().unwrap_or_default();
+            assert!(most < all.len(), "{relation} holds rows of one tenant only");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_read_by_sql_shows_exactly_the_events_that_its_reader_may_see() {
+    let scene = Scene::new().await;
+    let owner = scene.world.owner().await;
+    let events = rows_of(&owner, "annals.events").await;
+    let types: Vec<&str> = events.iter().filter_map(|e| e["aggregate_type"].as_str()).collect();
+    let ids: Vec<&str> = events.iter().filter_map(|e| e["aggregate_id"].as_str()).collect();
+    for person in scene.everybody() {
+        let session = scene.world.hostile(Some(person)).await;
+        let rows = session
+            .query(
+                "select distinct e.id::text from unnest($1::text[], $2::text[]) as s (type, id)
+                  cross join lateral public.get_aggregate_events(s.type, s.id) as e",
+                &[&types, &ids],
+            )
+            .await
+            .unwrap();
+        let seen: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+        let eyes = Eyes::of(person, &events);
+        let expected: BTreeSet<String> = events
+            .iter()
+            .filter(|e| eyes.see(Shows::Events, e))
+            .filter_map(|e| e["id"].as_str().map(str::to_owned))
+            .collect();
+        assert_eq!(seen, expected, "{person:?}");
+    }
+}
+
+#[tokio::test]
+async fn claims_that_name_nobody_see_what_is_built_in_and_nothing_else() {
+    let scene = Scene::new().await;
+    let owner = scene.world.owner().await;
+    let (home, elsewhere) = (json!(Uuid::nil()), json!(scene.elsewhere.staff.tenant));
+    let sub = scene.home.staff.sub;
+    // The claims, and the tenant whose catalog they may read: that is no secret from a tenant's tokens, whoever they are.
+    let nobodies = [
+        (String::new(), Value::Null),
+        ("{}".to_owned(), home.clone()),
+        ("[]".to_owned(), home.clone()),
+        ("null".to_owned(), home.clone()),
+        (
+            json!({"app_metadata": {"tenant_id": elsewhere}}).to_string(),
+            elsewhere.clone(),
+        ),
+        (
+            json!({"app_metadata": {"tenant_id": elsewhere, "role": "admin"}, "sub": sub}).to_string(),
+            elsewhere.clone(),
+        ),
+        (
+            json!({"app_metadata": {"tenant_id": elsewhere, "role": "agent"}}).to_string(),
+            elsewhere.clone(),
+        ),
+        (
+            json!({"user_metadata": {"tenant_id": elsewhere, "role": "staff"}, "role": "staff"}).to_string(),
+            home.clone(),
+        ),
+    ];
+    for (claims, tenant) in nobodies {
+        let session = scene.world.hostile(None).await;
+        session
+            .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
+            .await
+            .unwrap();
+        for (relation, shows) in relations(&owner).await {
+            if matches!(shows, Shows::Nothing | Shows::Everything) {
+                continue;
+            }
+            for row in rows_of(&session, &relation).await {
+                let is_catalog = shows == Shows::Catalog && (row["tenant_id"].is_null() || row["tenant_id"] == tenant);
+                assert!(is_catalog, "{claims} sees {row} in {relation}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_hidden_by_policy_is_not_to_be_found_by_http_either() {
+    let scene = Scene::new().await;
+    let events = rows_of(&scene.world.owner().await, "annals.events").await;
+    for person in [
+        &scene.home.users[0],
+        &scene.home.agents[0],
+        &scene.elsewhere.staff,
+        &scene.elsewhere.users[0],
+    ] {
+        let eyes = Eyes::of(person, &events);
+        let expected: BTreeSet<&str> = events
+            .iter()
+            .filter(|e| eyes.see(Shows::Events, e))
+            .filter_map(|e| e["id"].as_str())
+            .collect();
+        let listed = scene.world.all_pages(person, "/events?limit=1000").await;
+        let listed: BTreeSet<&str> = listed.iter().filter_map(|e| e["id"].as_str()).collect();
+        assert_eq!(listed, expected, "{person:?}");
+        let hidden = events
+            .iter()
+            .find(|e| !eyes.see(Shows::Events, e))
+            .expect("something is hidden");
+        let path = format!("/events/{}", hidden["id"].as_str().unwrap());
+        scene.world.get(person, &path).await.expect(404);
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
 /// Password of every login that tests make; the cluster listens on the loopback interface and lives as long as the tests.
@@ -51,6 +52,24 @@ pub(crate) async fn database() -> String {
         .await
         .expect("a copy of the template");
     name
+}
+
+/// The login of [`crate::World::hostile`].
+pub(crate) const HOSTILE: &str = "hostile";
+
+/// Makes that login where it is missing: roles belong to the cluster, which all tests of the process share.
+pub(crate) async fn hostile_login() {
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    MADE.get_or_init(|| async {
+        let admin = connect(&cluster().superuser_url_of("postgres")).await;
+        admin
+            .batch_execute(&format!(
+                "create role {HOSTILE} login noinherit password '{PASSWORD}'; grant authenticated to {HOSTILE}"
+            ))
+            .await
+            .expect("a hostile login");
+    })
+    .await;
 }
 
 /// A plain connection.

@@ -19,7 +19,7 @@ use tokio_postgres::Client;
 use tower::ServiceExt;
 
 use crate::answer::Answer;
-use crate::cluster::{PASSWORD, cluster, connect, database};
+use crate::cluster::{HOSTILE, PASSWORD, cluster, connect, database, hostile_login};
 use crate::people::{Person, SECRET};
 
 /// Connections that a world's requests share.
@@ -138,6 +138,22 @@ impl World {
             .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
             .await
             .expect("the claims");
+        client
+    }
+
+    /// A connection as `hostile`: a login that is a member of `authenticated` and nothing else. With the claims of a request by
+    /// this person, where one is given; whatever SQL comes over it is the attacker's.
+    pub async fn hostile(&self, person: Option<&Person>) -> Client {
+        hostile_login().await;
+        let client = connect(&self.url_as(HOSTILE)).await;
+        client.batch_execute("set role authenticated").await.expect("the role");
+        if let Some(person) = person {
+            let claims = person.caller().database_claims().to_string();
+            client
+                .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
+                .await
+                .expect("the claims");
+        }
         client
     }
 

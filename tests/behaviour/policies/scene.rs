@@ -1,0 +1,143 @@
+//! A log with something of everything in it: every event type that the catalog knows, begun by everybody who can begin a
+//! stream, in two tenants whose people share their subjects and names, with a parked stream and a skipped event in each.
+
+use serde_json::{Value, json};
+use tests::{Person, World};
+use uuid::Uuid;
+
+/// Everybody, in one tenant.
+pub struct People {
+    pub staff: Person,
+    pub users: [Person; 2],
+    pub agents: [Person; 2],
+    pub service: Person,
+}
+
+impl People {
+    /// All of them.
+    pub fn all(&self) -> [&Person; 6] {
+        let Self {
+            staff,
+            users: [first, second],
+            agents: [one, other],
+            service,
+        } = self;
+        [staff, first, second, one, other, service]
+    }
+
+    fn moved_to(&self, tenant: Uuid) -> Self {
+        let moved = |person: &Person| person.clone().in_tenant(tenant);
+        Self {
+            staff: moved(&self.staff),
+            users: [moved(&self.users[0]), moved(&self.users[1])],
+            agents: [moved(&self.agents[0]), moved(&self.agents[1])],
+            service: moved(&self.service),
+        }
+    }
+}
+
+/// The world, and who is in it.
+pub struct Scene {
+    pub world: World,
+    pub home: People,
+    pub elsewhere: People,
+}
+
+impl Scene {
+    pub async fn new() -> Self {
+        let home = People {
+            staff: Person::staff(),
+            users: [Person::user(), Person::user()],
+            agents: [Person::agent("pricing"), Person::agent("stock")],
+            service: Person::service("billing"),
+        };
+        let elsewhere = home.moved_to(Uuid::new_v4());
+        let scene = Self {
+            world: World::new().await,
+            home,
+            elsewhere,
+        };
+        for people in [&scene.home, &scene.elsewhere] {
+            scene.fill(people).await;
+        }
+        scene.world.project().await;
+        scene.world.projector.sweep().await.expect("a sweep");
+        scene
+    }
+
+    /// People of both tenants.
+    pub fn everybody(&self) -> impl Iterator<Item = &Person> {
+        self.home.all().into_iter().chain(self.elsewhere.all())
+    }
+
+    async fn fill(&self, people: &People) {
+        let world = &self.world;
+        for starter in people.all() {
+            let events: Vec<Value> = world
+                .all_pages(&people.staff, "/events/types")
+                .await
+                .iter()
+                .filter(|kind| kind["aggregate_type"] != "projection")
+                .map(|kind| example_by(kind, starter))
+                .collect();
+            assert!(events.len() > 30, "the catalog has become small");
+            world
+                .post(&people.service, "/events", json!({ "events": events }))
+                .await
+                .expect(201);
+        }
+        self.cross(people).await;
+        self.park_and_skip(people).await;
+    }
+
+    /// Streams in which one person has written after another: what is seen is decided event by event.
+    async fn cross(&self, people: &People) {
+        let [user, other] = &people.users;
+        let agent = &people.agents[0];
+        let renamed = |id: String, by: &Person, user_id: Option<Uuid>| {
+            json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id,
+                   "data": {"phone": "+1-270-555-0199"}, "created_by": by.actor(), "user_id": user_id})
+        };
+        let of = |starter: &Person| format!("customer.registered by {}", starter.actor());
+        let events = [
+            renamed(of(user), other, None),
+            renamed(of(other), agent, None),
+            renamed(of(&people.staff), user, None),
+            renamed(of(&people.service), agent, Some(user.sub)),
+            renamed(of(user), &people.service, None),
+        ];
+        self.world
+            .post(&people.service, "/events", json!({ "events": events }))
+            .await
+            .expect(201);
+        // And a type that this tenant has registered itself.
+        let own = json!({"event_type": "customer.praised", "aggregate_type": "customer", "version": "1.0", "description": "Was praised.",
+                         "effect": "none", "posters": ["staff", "user"], "schema": {"type": "object"}, "example": {}});
+        self.world.post(&people.staff, "/events/types", own).await.expect(201);
+    }
+
+    /// One stream stays parked; of another one, the event at fault is left out.
+    async fn park_and_skip(&self, people: &People) {
+        let bad_year = json!({"id": "fy", "start_date": "2026-03-31", "end_date": "2025-04-01"});
+        for (id, skipped) in [("parked", false), ("skipped", true)] {
+            let event = self
+                .world
+                .append(&people.staff, "organization.financial_year.added", id, bad_year.clone())
+                .await;
+            self.world.project().await;
+            if skipped {
+                let path = format!("/events/{}/processing", event["id"].as_str().expect("an id"));
+                let skip = json!({"action": "skip", "reason": "the year runs backwards"});
+                let answer = self.world.put(&people.staff, &path, skip).await;
+                assert!((200..300).contains(&answer.status), "{}", answer.text);
+                self.world.project().await;
+            }
+        }
+    }
+}
+
+fn example_by(kind: &Value, starter: &Person) -> Value {
+    let name = kind["event_type"].as_str().expect("a name");
+    json!({"event_type": name, "aggregate_type": kind["aggregate_type"], "aggregate_id": format!("{name} by {}", starter.actor()),
+           "data": kind["example"], "created_by": starter.actor()})
+}
