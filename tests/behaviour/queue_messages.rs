@@ -1,1 +1,290 @@
-//! Not written yet.
+//! What Lambda hands over, as recorded: the queue's messages with partial failure, the schedule's tick, API Gateway's
+//! requests.
+
+use annals::App;
+use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
+use annals::queue::{self, Queue, STREAMS_PER_MESSAGE};
+use lambda_http::request::from_str;
+use projector::{Answer, Invocation};
+use serde_json::{Value, json};
+use tests::{Person, World};
+use tokio::sync::mpsc::unbounded_channel;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+const WAKE_UP: &str = include_str!("../events/sqs_wake_up.json");
+const MIXED_BATCH: &str = include_str!("../events/sqs_mixed_batch.json");
+const TICK: &str = include_str!("../events/schedule_tick.json");
+const POST_EVENT: &str = include_str!("../events/http_post_event.json");
+const GET_HISTORY: &str = include_str!("../events/http_get_history.json");
+
+/// Hands a payload over as Lambda's runtime does: bytes to type, and the answer back to JSON.
+async fn invoke(world: &World, payload: &str) -> Value {
+    let invocation: Invocation = serde_json::from_slice(payload.as_bytes()).expect("an invocation");
+    serde_json::to_value(world.projector.handle(invocation).await.expect("an answer")).unwrap()
+}
+
+fn failures(answer: &Value) -> Vec<&str> {
+    let failures = answer["batchItemFailures"].as_array().expect("an answer to a batch");
+    failures
+        .iter()
+        .map(|failure| failure["itemIdentifier"].as_str().unwrap())
+        .collect()
+}
+
+async fn append_what_the_fixtures_name(world: &World) {
+    let staff = Person::staff();
+    world
+        .append(&staff, "customer.created", "CUST-0042", json!({"name": "Ada"}))
+        .await;
+    let sale = json!({"sale_date": "2018-11-08", "amount_cents": 26196, "currency": "USD"});
+    world.append(&staff, "sale.created", "32", sale).await;
+}
+
+#[tokio::test]
+async fn a_recorded_wake_up_projects_the_streams_it_names() {
+    let world = World::new().await;
+    append_what_the_fixtures_name(&world).await;
+    world
+        .append(&Person::staff(), "customer.created", "another", json!({"name": "N"}))
+        .await;
+    assert_eq!(invoke(&world, WAKE_UP).await, json!({"batchItemFailures": []}));
+    assert_eq!(world.rows_of("annals.entities").await.len(), 2, "and no others");
+    assert_eq!(world.rows_of("public.sales").await[0]["amount_cents"], 26196);
+    assert_eq!(world.rows_of("public.customers").await[0]["name"], "Ada");
+}
+
+#[tokio::test]
+async fn of_a_mixed_batch_exactly_the_messages_at_fault_come_again() {
+    let world = World::new().await;
+    append_what_the_fixtures_name(&world).await;
+    let answer = invoke(&world, MIXED_BATCH).await;
+    assert_eq!(
+        failures(&answer),
+        [
+            "00000000-0000-4000-8000-000000000002",
+            "00000000-0000-4000-8000-000000000004"
+        ]
+    );
+    assert_eq!(world.rows_of("public.customers").await.len(), 1);
+    world.sweep().await;
+    world.assert_read_models_are_the_fold().await;
+}
+
+#[tokio::test]
+async fn a_tick_of_the_schedule_sweeps() {
+    let world = World::new().await;
+    append_what_the_fixtures_name(&world).await;
+    let invocation: Invocation = serde_json::from_str(TICK).unwrap();
+    assert!(matches!(invocation, Invocation::Tick(_)), "{invocation:?}");
+    let mut swept = 0;
+    while world.app.store.sweep_position().await.unwrap() < world.last_event_number().await {
+        let answer = invoke(&world, TICK).await;
+        swept += answer["streams"].as_u64().expect("a sweep's answer");
+    }
+    assert_eq!(swept, 2);
+    world.assert_read_models_are_the_fold().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_never_taken_for_a_tick() {
+    for payload in [WAKE_UP, MIXED_BATCH] {
+        let Invocation::Messages { records } = serde_json::from_str(payload).unwrap() else {
+            panic!("taken for a tick: its failures would be forgotten");
+        };
+        assert!(
+            records
+                .iter()
+                .all(|record| record.message_id.is_some() && record.body.is_some())
+        );
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_wake_up_fail_each_alone() {
+    let world = World::new().await;
+    append_what_the_fixtures_name(&world).await;
+    let good = world.take_wake_ups().await;
+    let nil = Uuid::nil();
+    let mut bodies: Vec<String> = good.clone();
+    bodies.extend(
+        [
+            "",
+            "{}",
+            "null",
+            "hello",
+            "\u{0}",
+            r#"{"streams":{}}"#,
+            r#"{"streams":[["x"]]}"#,
+            r#"{"sweep":{"now":true}}"#,
+            r#"{"streams":[],"sweep":{}}"#,
+        ]
+        .map(str::to_owned),
+    );
+    bodies.push(format!(r#"{{"streams":[["{nil}","Sale","1"]]}}"#));
+    bodies.push(format!(r#"{{"streams":[["{nil}","sale","{}"]]}}"#, "x".repeat(129)));
+    bodies.push("[".repeat(100_000));
+    let expected: Vec<String> = (good.len()..bodies.len()).map(|place| place.to_string()).collect();
+    let mut failed = world.deliver(bodies).await;
+    failed.sort_by_key(|id| id.parse::<usize>().unwrap());
+    assert_eq!(failed, expected);
+    world.assert_read_models_are_the_fold().await;
+}
+
+#[tokio::test]
+async fn empty_and_unknown_wake_ups_are_harmless() {
+    let world = World::new().await;
+    assert!(world.deliver(Vec::new()).await.is_empty());
+    let bodies = vec![r#"{"streams":[]}"#.to_owned(), queue::encode(&streams(3)).unwrap()];
+    assert!(world.deliver(bodies).await.is_empty());
+    assert!(world.rows_of("annals.entities").await.is_empty());
+}
+
+#[tokio::test]
+async fn with_the_database_away_every_message_comes_again_and_a_tick_fails() {
+    let away = World::at(
+        "gone".to_owned(),
+        "postgresql://nobody:nothing@127.0.0.1:1/nowhere?sslmode=disable",
+    );
+    let answer = invoke(&away, MIXED_BATCH).await;
+    assert_eq!(failures(&answer).len(), 4);
+    let answer = invoke(&away, WAKE_UP).await;
+    assert_eq!(failures(&answer), ["059f36b4-87a3-44ab-83d2-661975830a7d"]);
+    let tick: Invocation = serde_json::from_str(TICK).unwrap();
+    assert!(away.projector.handle(tick).await.is_err());
+}
+
+/// One message's trouble must not bring the others back: each is tried by itself after the batch has failed.
+#[tokio::test]
+async fn a_stream_that_cannot_be_projected_now_brings_back_its_own_message_only() {
+    let world = World::new().await;
+    append_what_the_fixtures_name(&world).await;
+    let owner = world.superuser().await;
+    owner
+        .batch_execute(
+            "create function public.going() returns trigger language plpgsql as $$ begin raise 'not now' using errcode = '57P01'; end $$;
+             create trigger going before insert on public.sales for each row execute function public.going()",
+        )
+        .await
+        .unwrap();
+    let bodies = world.take_wake_ups().await;
+    assert_eq!(bodies.len(), 2);
+    assert_eq!(world.deliver(bodies.clone()).await, ["1"]);
+    assert_eq!(world.rows_of("public.customers").await.len(), 1);
+    owner.batch_execute("drop trigger going on public.sales").await.unwrap();
+    assert!(world.deliver(bodies).await.is_empty());
+    world.assert_read_models_are_the_fold().await;
+}
+
+fn streams(count: usize) -> Vec<StreamId> {
+    let name = |place: usize| StreamId {
+        tenant_id: TenantId::from(Uuid::max()),
+        aggregate_type: AggregateType::try_from("a".repeat(50)).unwrap(),
+        // The longest id in bytes and in JSON: four bytes to a character.
+        aggregate_id: AggregateId::try_from(format!("{place:06}{}", "\u{1f600}".repeat(122))).unwrap(),
+    };
+    (0..count).map(name).collect()
+}
+
+/// SQS takes 256 KiB; a wake-up that is too large would be refused, and its streams wait for the sweep.
+#[tokio::test]
+async fn messages_are_as_few_as_fit_and_none_is_too_large() {
+    let (sender, mut receiver) = unbounded_channel();
+    let queue = Queue::Channel(sender);
+    let many = streams(STREAMS_PER_MESSAGE * 2 + 1);
+    queue.wake(many.iter().cloned().chain(many.iter().cloned())).await;
+    drop(queue);
+    let mut sizes = Vec::new();
+    while let Some(body) = receiver.recv().await {
+        assert!(queue::decode(&body).is_ok());
+        sizes.push(body.len());
+    }
+    assert_eq!(sizes.len(), 3, "doubled names coalesce");
+    assert!(sizes.iter().all(|size| *size <= 256 * 1024), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn an_append_of_five_hundred_sends_two_messages() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let event = |place: usize| {
+        json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": format!("C-{}", place % 450),
+               "data": {"name": "N"}})
+    };
+    let events: Vec<Value> = (0..500).map(event).collect();
+    world
+        .post(&staff, "/events", json!({"events": events}))
+        .await
+        .expect(201);
+    let bodies = world.take_wake_ups().await;
+    assert_eq!(bodies.len(), 2);
+    assert!(world.deliver(bodies).await.is_empty());
+    world.assert_read_models_are_the_fold().await;
+}
+
+/// A wake-up that cannot be sent is nobody's error: the append stands.
+#[tokio::test]
+async fn an_append_stands_whether_or_not_its_wake_up_can_be_sent() {
+    let mut world = World::new().await;
+    let (sender, receiver) = unbounded_channel();
+    drop(receiver);
+    world.router = local::engine::router(App {
+        queue: Queue::Channel(sender),
+        ..world.app.clone()
+    });
+    append_what_the_fixtures_name(&world).await;
+    world.sweep().await;
+    world.assert_read_models_are_the_fold().await;
+}
+
+/// A request as API Gateway delivers it, through `lambda_http`'s own reading, to the routers that are deployed.
+async fn gateway(world: &World, fixture: &str, who: &Person) -> (u16, Value) {
+    let request = from_str(&fixture.replace("TOKEN", &who.token())).expect("a request");
+    let response = world.router.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn a_recorded_request_with_a_base64_body_is_appended_once() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let (status, event) = gateway(&world, POST_EVENT, &staff).await;
+    assert_eq!(status, 201, "{event}");
+    assert_eq!(
+        event["data"].to_string(),
+        r#"{"base_price":5999.00,"name":"0.5HP Submersible Pump","sku":"SUBM-05HP-DOM-SS-50LPM-20M"}"#
+    );
+    assert_eq!(
+        event["metadata"],
+        json!({"ip_address": "203.0.113.7", "user_agent": "curl/8.5.0"})
+    );
+    assert_eq!(event["idempotency_key"], "recorded-1");
+    let (status, again) = gateway(&world, POST_EVENT, &staff).await;
+    assert_eq!((status, &again["id"]), (200, &event["id"]));
+}
+
+#[tokio::test]
+async fn a_recorded_request_finds_its_path_and_query_again() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for stock in 0..3 {
+        world
+            .append(&staff, "product.stock_updated", "A /ü", json!({"new_stock": stock}))
+            .await;
+    }
+    let (status, page) = gateway(&world, GET_HISTORY, &staff).await;
+    assert_eq!(status, 200, "{page}");
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+    assert!(page["next_cursor"].is_string());
+}
+
+#[test]
+fn answers_are_what_lambda_reads() {
+    let swept = Answer::Tick(projector::Swept {
+        position: 5,
+        streams: 1,
+    });
+    assert_eq!(
+        serde_json::to_value(swept).unwrap(),
+        json!({"position": 5, "streams": 1})
+    );
+}

@@ -9,6 +9,7 @@ use annals::store::Parked;
 use serde_json::{Value, json};
 use tests::{Person, World};
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{outcome, post_history};
@@ -240,23 +241,38 @@ async fn no_registration_by_sql_stops_the_projector() {
     let register =
         "select annals.register_event_type($1, $2, $3, 'd', $4::text::jsonb, '{staff}', $5::text::jsonb, '{}')";
     let mut registered: Vec<Value> = Vec::new();
-    for (event_type, aggregate_type, version, effect) in [
-        ("sale.odd", "sale", "1.0", r#"{"set": {"a": 5}}"#),
-        ("sale.odd", "sale", "1.0", r#"{"set": {"a": "no-pointer"}}"#),
-        ("sale.odd", "sale", "1.0", r#"{"set": {}, "add_child": "x"}"#),
-        ("sale.odd", "sale", "1.0", r#"{"add_child": "x", "more": 1}"#),
-        ("sale.odd.thing", "sale.odd", "1.0", r#""none""#),
-        ("sale.zeros", "sale", "0001.0002", r#""none""#),
-        ("sale.big", "sale", "9999.9999.9999", r#""none""#),
+    let none = r#""none""#;
+    let deep = format!(r#"{{"not": {}true{}}}"#, r#"{"not":"#.repeat(200), "}".repeat(200));
+    let marker = r#"{"const": {"$serde_json::private::Number": "one"}}"#;
+    for (event_type, aggregate_type, version, effect, schema) in [
+        ("sale.odd", "sale", "1.0", r#"{"set": {"a": 5}}"#, "{}"),
+        ("sale.odd", "sale", "1.0", r#"{"set": {"a": "no-pointer"}}"#, "{}"),
+        ("sale.odd", "sale", "1.0", r#"{"set": {"a": {"constant": 1}}}"#, "{}"),
+        ("sale.odd", "sale", "1.0", r#"{"set": {}, "add_child": "x"}"#, "{}"),
+        ("sale.odd", "sale", "1.0", r#"{"add_child": "x", "more": 1}"#, "{}"),
+        ("sale.odd", "sale", "1.0", r#"{"add_child": 1}"#, "{}"),
+        ("sale.odd.thing", "sale.odd", "1.0", none, "{}"),
+        ("sale.deep", "sale", "1.0", none, &deep),
+        ("sale.marked", "sale", "1.0", none, marker),
+        ("sale.zeros", "sale", "0001.0002", none, "{}"),
+        (
+            "sale.big",
+            "sale",
+            "9999.9999.9999",
+            r#"{"set": {"a": "", "b": "/c", "d": {"const": 1}}}"#,
+            "{}",
+        ),
     ] {
-        let done = session
-            .execute(register, &[&event_type, &aggregate_type, &version, &effect])
-            .await;
-        registered.extend(done.ok().map(|_| json!([event_type, effect])));
+        let values: [&(dyn ToSql + Sync); 5] = [&event_type, &aggregate_type, &version, &effect, &schema];
+        match session.execute(register, &values).await {
+            Ok(_) => registered.push(json!(event_type)),
+            Err(error) => assert!(error.as_db_error().is_some(), "{error:?}"),
+        }
     }
     world
         .append(&staff, "customer.created", "fine", json!({"name": "N"}))
         .await;
     world.project().await;
-    assert_eq!(world.rows_of("public.customers").await.len(), 1, "{registered:?}");
+    assert_eq!(registered, [json!("sale.zeros"), json!("sale.big")]);
+    assert_eq!(world.rows_of("public.customers").await.len(), 1);
 }
