@@ -6,24 +6,36 @@ use annals::domain::StreamId;
 use annals::queue::{self, WakeUp};
 use annals::store::StoreError;
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::Projector;
 use crate::sweep::Swept;
 
-/// An invocation. Whatever is no batch of messages counts as a tick: the schedule's input is nobody's contract.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+/// An invocation. Whatever holds no records counts as a tick: the schedule's input is nobody's contract. Records, though, must
+/// be messages: taking a batch that cannot be read for a tick would tell SQS that its messages are done.
+#[derive(Debug)]
 pub enum Invocation {
     /// Messages of the queue.
     Messages {
         /// One or more.
-        #[serde(rename = "Records")]
         records: Vec<SqsMessage>,
     },
     /// A tick of the schedule.
     Tick(Value),
+}
+
+impl<'de> Deserialize<'de> for Invocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut input = Value::deserialize(deserializer)?;
+        match input.get_mut("Records").map(Value::take) {
+            None => Ok(Self::Tick(input)),
+            // By way of text: serde_json's numbers of arbitrary precision are not read out of a `Value` by other types.
+            Some(records) => serde_json::from_str(&records.to_string())
+                .map(|records| Self::Messages { records })
+                .map_err(serde::de::Error::custom),
+        }
+    }
 }
 
 /// The answer to an invocation.
