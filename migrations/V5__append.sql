@@ -282,8 +282,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Takes the streams' locks as an append does, which waits for every append under way, and gives them back at once.
     insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)
-    select distinct annals.caller_tenant(), u.aggregate_type, u.aggregate_id, 1, clock_timestamp(), 'system'
-      from unnest(aggregate_types, aggregate_ids) as u (aggregate_type, aggregate_id)
+    select annals.caller_tenant(), u.aggregate_type, u.aggregate_id, 1, clock_timestamp(), 'system'
+      from (select distinct s.aggregate_type, s.aggregate_id
+              from unnest(aggregate_types, aggregate_ids) as s (aggregate_type, aggregate_id)) as u
      order by u.aggregate_type, u.aggregate_id
     on conflict on constraint heads_pkey do update set version = h.version;
     raise exception using errcode = 'AN000';
