@@ -1,0 +1,444 @@
+//! The append functions, called directly and with hostile arguments: whatever comes of it, the actor, the tenant, the versions,
+//! the numbers and the recorded time are the database's own.
+
+use serde_json::{Value, json};
+use tests::{Person, World};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::policies::rows_of;
+
+/// One call of `annals.append_event`; members of the object replace its arguments, given as SQL.
+pub(super) fn one(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
+    call(
+        "annals.append_event",
+        &ARGUMENTS,
+        aggregate_id,
+        replaced,
+        |value, sql_type| format!("{value}::{sql_type}"),
+    )
+}
+
+/// The same as a batch of one.
+pub(super) fn many(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
+    call(
+        "annals.append_events",
+        &ARGUMENTS,
+        aggregate_id,
+        replaced,
+        |value, sql_type| match sql_type {
+            "context" => format!("{value}::jsonb"),
+            "bigint" => format!("{value}::bigint"),
+            element => format!("array[{value}]::{element}[]"),
+        },
+    )
+}
+
+const ARGUMENTS: [(&str, &str, &str); 18] = [
+    ("new_id", "uuid", "gen_random_uuid()"),
+    ("event_type", "text", "'customer.registered'"),
+    ("aggregate_type", "text", "'customer'"),
+    ("aggregate_id", "text", ""),
+    ("version", "text", "null"),
+    ("data", "jsonb", "'{\"name\": \"Ada\", \"email\": \"ada@example.com\"}'"),
+    ("metadata", "jsonb", "'{}'"),
+    ("context", "context", "'{}'"),
+    ("created_by", "text", "null"),
+    ("user_id", "uuid", "null"),
+    ("source", "text", "null"),
+    ("happened_at", "timestamptz", "null"),
+    ("correlation_id", "text", "null"),
+    ("causation_id", "uuid", "null"),
+    ("command_id", "text", "null"),
+    ("idempotency_key", "text", "null"),
+    ("expected_version", "int", "null"),
+    ("catalog_revision", "bigint", "null"),
+];
+
+fn call(
+    function: &str,
+    arguments: &[(&str, &str, &str)],
+    aggregate_id: &str,
+    replaced: &[(&str, &str)],
+    write: impl Fn(&str, &str) -> String,
+) -> String {
+    let id = format!("'{aggregate_id}'");
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|(name, sql_type, default)| {
+            let default = if *name == "aggregate_id" { id.as_str() } else { default };
+            let value = replaced
+                .iter()
+                .find(|(other, _)| other == name)
+                .map_or(default, |(_, value)| *value);
+            write(value, sql_type)
+        })
+        .collect();
+    let names = ["context"];
+    let sql = arguments.join(", ");
+    // The one argument that is not a column in either function.
+    let sql = names
+        .iter()
+        .fold(sql, |sql, name| sql.replace(&format!("::{name}"), "::jsonb"));
+    format!("select * from {function}({sql})")
+}
+
+async fn last_event(owner: &Client) -> Value {
+    let mut events = rows_of(owner, "annals.events").await;
+    events.sort_by_key(|event| event["event_number"].as_i64());
+    events.pop().expect("an event")
+}
+
+#[tokio::test]
+async fn nobody_but_a_service_names_another_actor_or_person() {
+    let victim = Person::user();
+    let world = super::world_of(&victim).await;
+    let owner = world.owner().await;
+    let before = super::everything(&owner).await;
+    let (actor, sub) = (format!("'{}'", victim.actor()), format!("'{}'", victim.sub));
+    for attacker in [Person::user(), Person::staff(), Person::agent("pricing")] {
+        let hostile = world.hostile(Some(&attacker)).await;
+        let of_agents = if attacker.name.is_some() {
+            "agent.decision_proposed"
+        } else {
+            "customer.registered"
+        };
+        let kind = [
+            ("event_type", format!("'{of_agents}'")),
+            ("aggregate_type", format!("'{}'", of_agents.split('.').next().unwrap())),
+        ];
+        for forged in [
+            ("created_by", actor.as_str()),
+            ("created_by", "'system'"),
+            ("created_by", "'service:billing'"),
+            ("created_by", "'agent:another'"),
+            ("created_by", "''"),
+            ("user_id", sub.as_str()),
+        ] {
+            let replaced = [(kind[0].0, kind[0].1.as_str()), (kind[1].0, kind[1].1.as_str()), forged];
+            for sql in [one("new", &replaced), many("new", &replaced)] {
+                assert_eq!(super::refusal(&hostile, &sql).await, "PT403", "{attacker:?}: {sql}");
+            }
+        }
+    }
+    super::assert_untouched(&owner, &before).await;
+}
+
+#[tokio::test]
+async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_that_one_did() {
+    let world = World::new().await;
+    let owner = world.owner().await;
+    let victim = Person::user();
+    let service = Person::service("billing");
+    let session = world.hostile(Some(&service)).await;
+    let actor = format!("'{}'", victim.actor());
+    let named = [
+        ("created_by", actor.as_str()),
+        ("metadata", "'{\"posted_by\": \"service:other\"}'"),
+    ];
+    for (id, sql) in [("a", one("a", &named)), ("b", many("b", &named))] {
+        session.batch_execute(&sql).await.unwrap();
+        let event = last_event(&owner).await;
+        assert_eq!(
+            (
+                &event["aggregate_id"],
+                &event["created_by"],
+                &event["user_id"],
+                &event["posted_by"],
+                &event["metadata"]["posted_by"]
+            ),
+            (
+                &json!(id),
+                &json!(victim.actor()),
+                &json!(victim.sub),
+                &json!("service:billing"),
+                &json!("service:billing")
+            )
+        );
+    }
+    let user = Person::user();
+    let session = world.hostile(Some(&user)).await;
+    for forged in [
+        ("metadata", "'{\"posted_by\": \"service:billing\"}'"),
+        ("context", "'{\"posted_by\": \"service:billing\"}'"),
+    ] {
+        for sql in [one("mine", &[forged]), many("mine", &[forged])] {
+            session.batch_execute(&sql).await.unwrap();
+            let event = last_event(&owner).await;
+            assert_eq!(
+                (&event["posted_by"], &event["metadata"]),
+                (&json!(user.actor()), &json!({})),
+                "{sql}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn over_http_posted_by_is_nobodys_to_write_either() {
+    let world = World::new().await;
+    let user = Person::user();
+    let event = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-1",
+                       "data": {"name": "Ada", "email": "ada@example.com"}, "metadata": {"posted_by": "service:billing", "reason": "x"}});
+    let answered = world.post(&user, "/events", event).await.expect(201).body;
+    let read = world
+        .get(&user, &format!("/events/{}", answered["id"].as_str().unwrap()))
+        .await
+        .expect(200)
+        .body;
+    for event in [answered, read] {
+        assert_eq!(
+            (event["metadata"].get("posted_by"), &event["metadata"]["reason"]),
+            (None, &json!("x"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn how_far_a_strangers_stream_has_come_is_not_told() {
+    let starter = Person::user();
+    let world = super::world_of(&starter).await;
+    let owner = world.owner().await;
+    let before = super::everything(&owner).await;
+    let hostile = world.hostile(Some(&Person::user())).await;
+    for expected in ["null", "0", "1", "7", "-1"] {
+        let replaced = [
+            ("event_type", "'customer.profile_updated'"),
+            ("data", "'{\"phone\": \"1\"}'"),
+            ("expected_version", expected),
+        ];
+        for sql in [one("theirs", &replaced), many("theirs", &replaced)] {
+            let error = hostile.batch_execute(&sql).await.unwrap_err();
+            let error = error.as_db_error().unwrap();
+            assert_eq!(
+                (error.code().code(), error.constraint()),
+                ("PT403", Some("stream_of_another")),
+                "{sql}"
+            );
+            assert_eq!(error.detail().unwrap_or_default(), "", "{sql}");
+        }
+    }
+    super::assert_untouched(&owner, &before).await;
+}
+
+#[tokio::test]
+async fn the_tenant_is_the_claims_whatever_else_is_said() {
+    let elsewhere = Uuid::new_v4();
+    let world = super::world_of(&Person::staff().in_tenant(elsewhere)).await;
+    let owner = world.owner().await;
+    let user = Person::user();
+    let hostile = world.hostile(Some(&user)).await;
+    hostile.batch_execute(&one("theirs", &[])).await.unwrap();
+    let event = last_event(&owner).await;
+    assert_eq!(
+        (&event["tenant_id"], &event["aggregate_version"]),
+        (&json!(user.tenant), &json!(1)),
+        "a stream of its own"
+    );
+    let forged = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "x", "tenant_id": elsewhere,
+                        "data": {"name": "Ada", "email": "ada@example.com"}});
+    let sql = format!("select public.post_event('{forged}')");
+    assert_eq!(super::refusal(&hostile, &sql).await, "PT403");
+    super::assert_whole(&owner).await;
+}
+
+#[tokio::test]
+async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_written_down() {
+    let world = World::new().await;
+    let owner = world.owner().await;
+    let hostile = world.hostile(Some(&Person::user())).await;
+    let began = super::text(&owner, "select clock_timestamp()::text").await;
+    for (place, happened) in ["'0001-01-01 00:00:00+00'", "'9999-12-31 23:59:59.999999+00'", "null"]
+        .iter()
+        .enumerate()
+    {
+        let id = format!("C-{place}");
+        for sql in [
+            one(&id, &[("happened_at", happened)]),
+            many(&id, &[("happened_at", happened)]),
+        ] {
+            hostile.batch_execute(&sql).await.unwrap();
+        }
+    }
+    let outside = format!(
+        "select count(*)::text from annals.events where created_at not between '{began}' and clock_timestamp()"
+    );
+    assert_eq!(super::text(&owner, &outside).await, "0");
+    for unspeakable in [
+        "'infinity'",
+        "'-infinity'",
+        "'4000-01-01 BC'",
+        "'10000-01-01 00:00:00+00'",
+        "'294276-01-01'",
+    ] {
+        for sql in [
+            one("C-9", &[("happened_at", unspeakable)]),
+            many("C-9", &[("happened_at", unspeakable)]),
+        ] {
+            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{sql}");
+        }
+        let event = format!(
+            "select public.post_event(jsonb_build_object('event_type', 'customer.registered', 'aggregate_type', 'customer', 'aggregate_id', 'C-9',
+                 'data', jsonb_build_object('name', 'a', 'email', 'a@b.cd'), 'timestamp', {unspeakable}))"
+        );
+        assert_eq!(super::refusal(&hostile, &event).await, "23514", "{event}");
+    }
+    let staff = Person::staff();
+    assert_eq!(
+        world.all_pages(&staff, "/events").await.len(),
+        6,
+        "and every event can be read"
+    );
+    super::assert_whole(&owner).await;
+}
+
+/// What the functions' readers could not read would stop the projector for everybody.
+#[tokio::test]
+async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_goes_on() {
+    let world = World::new().await;
+    let owner = world.owner().await;
+    let hostile = world.hostile(Some(&Person::user())).await;
+    let before = super::everything(&owner).await;
+    for id in [
+        "",
+        "a\u{1}b",
+        "a\nb",
+        "a\u{85}b",
+        "a\u{ad}b",
+        "a\u{200b}b",
+        "a\u{202e}b",
+        "a\u{2066}b",
+        "\u{feff}",
+        "\u{e000}",
+        &"x".repeat(129),
+    ] {
+        for sql in [one(id, &[]), many(id, &[])] {
+            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{id:?}");
+        }
+    }
+    let deep = format!(
+        "'{{\"name\": \"a\", \"email\": \"a@b.cd\", \"x\": {}{}}}'",
+        "[".repeat(200),
+        "]".repeat(200)
+    );
+    for place in ["data", "metadata"] {
+        for sql in [one("deep", &[(place, &deep)]), many("deep", &[(place, &deep)])] {
+            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{place}");
+        }
+    }
+    let posted = format!(
+        "select public.post_event(jsonb_build_object('event_type', 'customer.registered', 'aggregate_type', 'customer', 'aggregate_id', 'deep', 'data', {deep}::jsonb))"
+    );
+    assert_eq!(super::refusal(&hostile, &posted).await, "23514");
+    for scalar in ["'1'", "'[]'", "'null'", "'\"x\"'"] {
+        for sql in [
+            one("x", &[("data", scalar)]),
+            one("x", &[("metadata", scalar)]),
+            many("x", &[("data", scalar)]),
+        ] {
+            let code = super::refusal(&hostile, &sql).await;
+            assert!(["23514", "22023"].contains(&code.as_str()), "{sql}: {code}");
+        }
+    }
+    super::assert_untouched_but_numbers(&owner, &before).await;
+    hostile.batch_execute(&one("C-1 ü/€ 漢字 👍", &[])).await.unwrap();
+    world.projector.sweep().await.unwrap();
+    let projected = super::text(&owner, "select projected_version::text from annals.heads").await;
+    assert_eq!(projected, "1");
+}
+
+#[tokio::test]
+async fn an_id_is_used_once() {
+    let world = super::world_of(&Person::user()).await;
+    let owner = world.owner().await;
+    let taken = super::text(&owner, "select id::text from annals.events limit 1").await;
+    let taken = format!("'{taken}'");
+    let hostile = world.hostile(Some(&Person::user())).await;
+    let before = super::everything(&owner).await;
+    for sql in [one("new", &[("new_id", &taken)]), many("new", &[("new_id", &taken)])] {
+        assert_eq!(super::refusal(&hostile, &sql).await, "23505");
+    }
+    let twice = many("new", &[]).replace("array[gen_random_uuid()]", &format!("array[{taken}, {taken}]"));
+    assert_eq!(
+        super::refusal(&hostile, &twice).await,
+        "PT422",
+        "the second has no type"
+    );
+    super::assert_untouched_but_numbers(&owner, &before).await;
+}
+
+#[tokio::test]
+async fn an_append_that_is_undone_in_any_way_leaves_no_gap() {
+    let user = Person::user();
+    let world = super::world_of(&user).await;
+    let owner = world.owner().await;
+    let hostile = world.hostile(Some(&user)).await;
+    let update = [
+        ("event_type", "'customer.profile_updated'"),
+        ("data", "'{\"phone\": \"1\"}'"),
+    ];
+    let (one, many) = (one("theirs", &update), many("theirs", &update));
+    for append in [&one, &many] {
+        hostile
+            .batch_execute(&format!("begin; {append}; rollback"))
+            .await
+            .unwrap();
+        hostile
+            .batch_execute(&format!(
+                "begin; savepoint s; {append}; rollback to s; {append}; savepoint t; {append}; rollback to t; commit"
+            ))
+            .await
+            .unwrap();
+        let perform = append.replacen("select * from", "perform * from", 1);
+        hostile
+            .batch_execute(&format!(
+                "do $do$ begin begin {perform}; raise exception 'undone'; exception when others then null; end; {perform}; end $do$"
+            ))
+            .await
+            .unwrap();
+        let failing = format!("begin; {append}; select 1/0; commit");
+        assert_eq!(super::refusal(&hostile, &failing).await, "22012");
+        hostile.batch_execute("rollback").await.unwrap();
+        let cursor = format!("begin; declare c cursor for {append}; close c; commit");
+        hostile.batch_execute(&cursor).await.unwrap();
+        let limited = format!("{append} limit 0");
+        hostile.batch_execute(&limited).await.unwrap();
+    }
+    super::assert_whole(&owner).await;
+}
+
+/// The head is locked by somebody else, so the append waits inside the function until a limit of the attacker's ends it.
+#[tokio::test]
+async fn an_append_that_is_cut_off_in_the_middle_leaves_no_gap() {
+    let user = Person::user();
+    let world = super::world_of(&user).await;
+    let owner = world.owner().await;
+    let other = world.session_of(&user).await;
+    let update = [
+        ("event_type", "'customer.profile_updated'"),
+        ("data", "'{\"phone\": \"1\"}'"),
+    ];
+    let (one, many) = (one("theirs", &update), many("theirs", &update));
+    for append in [&one, &many] {
+        other.batch_execute(&format!("begin; {append}")).await.unwrap();
+        for (setting, code) in [("statement_timeout", "57014"), ("lock_timeout", "55P03")] {
+            let hostile = world.hostile(Some(&user)).await;
+            hostile
+                .batch_execute(&format!("set {setting} = '100ms'"))
+                .await
+                .unwrap();
+            assert_eq!(super::refusal(&hostile, append).await, code, "{setting}");
+        }
+        other.batch_execute("commit").await.unwrap();
+        other.batch_execute(append).await.unwrap();
+    }
+    assert_eq!(
+        super::text(
+            &owner,
+            "select version::text from annals.heads where aggregate_id = 'theirs'"
+        )
+        .await,
+        "5"
+    );
+    super::assert_whole(&owner).await;
+}

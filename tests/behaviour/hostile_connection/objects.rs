@@ -1,0 +1,159 @@
+//! What the attacker's rights are, object by object, as PostgreSQL itself sees them.
+
+use std::collections::BTreeSet;
+
+use tests::{Person, World};
+use tokio_postgres::Client;
+
+use crate::policies::{Shows, relations, strings};
+
+/// Functions that requests may call; each is attacked in `appends`, `arguments` and `shadows`.
+const CALLABLE: [&str; 15] = [
+    "annals.append_event",
+    "annals.append_events",
+    "annals.await_streams",
+    "annals.caller_actor",
+    "annals.caller_claims",
+    "annals.caller_role",
+    "annals.caller_sees_tenant",
+    "annals.caller_tenant",
+    "annals.caller_user_id",
+    "annals.check_data",
+    "annals.oldest_transaction",
+    "annals.refuse",
+    "annals.register_event_type",
+    "annals.uuid_v7",
+    "public.get_aggregate_events",
+];
+const ALSO_CALLABLE: [&str; 4] = ["public.post_event", "auth.jwt", "auth.role", "auth.uid"];
+
+const IN_OUR_SCHEMAS: &str = "n.nspname in ('annals', 'public', 'auth')";
+
+async fn session() -> (World, Client, Client) {
+    let world = World::new().await;
+    let (owner, hostile) = (world.owner().await, world.hostile(Some(&Person::staff())).await);
+    (world, owner, hostile)
+}
+
+#[tokio::test]
+async fn of_every_relation_it_may_select_what_was_decided_and_nothing_else() {
+    let (_world, owner, hostile) = session().await;
+    for (relation, shows) in relations(&owner).await {
+        let held = strings(
+            &hostile,
+            &format!(
+                "select p from unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as p
+                  where has_table_privilege('{relation}', p)
+                     or (p in ('select', 'insert', 'update', 'references') and has_any_column_privilege('{relation}', p))"
+            ),
+        )
+        .await;
+        let expected = if shows == Shows::Nothing {
+            BTreeSet::new()
+        } else {
+            BTreeSet::from(["select".to_owned()])
+        };
+        assert_eq!(held, expected, "{relation}");
+    }
+}
+
+#[tokio::test]
+async fn of_sequences_it_may_use_none_and_of_functions_those_that_were_decided() {
+    let (_world, owner, hostile) = session().await;
+    let sequences = format!(
+        "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+          where {IN_OUR_SCHEMAS} and c.relkind = 'S'"
+    );
+    let all = strings(&owner, &sequences).await;
+    assert!(!all.is_empty());
+    for sequence in all {
+        for attempt in [
+            format!("select nextval('{sequence}')"),
+            format!("select setval('{sequence}', 1)"),
+            format!("select currval('{sequence}')"),
+            format!("select last_value from {sequence}"),
+            format!("alter sequence {sequence} restart"),
+        ] {
+            assert_eq!(super::refusal(&hostile, &attempt).await, "42501", "{attempt}");
+        }
+    }
+    let executable = format!(
+        "select distinct n.nspname || '.' || p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+          where {IN_OUR_SCHEMAS} and has_function_privilege(p.oid, 'execute')"
+    );
+    let expected: BTreeSet<String> = CALLABLE
+        .iter()
+        .chain(&ALSO_CALLABLE)
+        .map(|name| (*name).to_owned())
+        .collect();
+    assert_eq!(strings(&hostile, &executable).await, expected);
+}
+
+#[tokio::test]
+async fn every_function_that_was_not_decided_refuses_to_be_called() {
+    let (_world, owner, hostile) = session().await;
+    let calls = format!(
+        "select case when p.prorettype = 'trigger'::regtype
+                     then format('create temp table if not exists mine (); create trigger mine after insert on mine execute function %s.%s()',
+                                 n.nspname, p.proname)
+                     else format('select %s.%s(%s)', n.nspname, p.proname,
+                                 (select string_agg(format('%snull::%s', case when p.provariadic <> 0 and t.place = p.pronargs then 'variadic ' end, format_type(t.type, null)), ', ' order by t.place)
+                                    from unnest(p.proargtypes::oid[]) with ordinality as t (type, place))) end
+           from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+          where {IN_OUR_SCHEMAS} and not has_function_privilege('authenticated', p.oid, 'execute')"
+    );
+    let calls = strings(&owner, &calls).await;
+    assert!(calls.len() > 15, "{calls:?}");
+    for call in calls {
+        assert_eq!(super::refusal(&hostile, &call).await, "42501", "{call}");
+    }
+}
+
+#[tokio::test]
+async fn it_creates_nothing_in_any_schema_and_owns_nothing() {
+    let (_world, owner, hostile) = session().await;
+    let schemas = strings(
+        &hostile,
+        "select nspname::text from pg_namespace where has_schema_privilege(oid, 'create') and nspname !~ '^pg_(toast_)?temp_'",
+    )
+    .await;
+    assert_eq!(schemas, BTreeSet::new());
+    for attempt in [
+        "create schema mine",
+        "create table public.mine ()",
+        "create function public.lower(text) returns text language sql as 'select $1'",
+        "create type public.jsonb as (a int)",
+        "create operator public.= (function = texteq, leftarg = text, rightarg = text)",
+        "create view annals.mine as select 1",
+        "create extension pg_trgm",
+        "create table pg_catalog.mine ()",
+        "create database mine",
+        "create role mine",
+        "create cast (text as jsonb) with inout",
+        "create event trigger mine on ddl_command_end execute function pg_catalog.pg_event_trigger_ddl_commands()",
+        "create publication mine for table annals.events",
+        "create server mine foreign data wrapper none",
+        "alter schema annals rename to mine",
+        "drop schema annals cascade",
+        "drop owned by annals_owner",
+        "reassign owned by annals_owner to hostile",
+    ] {
+        let code = super::refusal(&hostile, attempt).await;
+        assert!(["42501", "42704"].contains(&code.as_str()), "{attempt}: {code}");
+    }
+    let owned = "select d.objid::text from pg_shdepend d join pg_roles r on r.oid = d.refobjid and d.refclassid = 'pg_authid'::regclass
+                  where d.deptype = 'o' and r.rolname in ('hostile', 'authenticated', 'anon', 'annals_api', 'annals_projector')
+                    and d.dbid = (select oid from pg_database where datname = current_database())";
+    assert_eq!(strings(&owner, owned).await, BTreeSet::new());
+}
+
+/// Rows of our tables are types, too; there are no others that somebody could have a right on.
+#[tokio::test]
+async fn the_only_types_are_those_of_rows() {
+    let (_world, owner, _) = session().await;
+    let others = format!(
+        "select t.oid::regtype::text from pg_type t join pg_namespace n on n.oid = t.typnamespace
+          where {IN_OUR_SCHEMAS} and t.typtype <> 'c' and not exists (select from pg_type row where row.typarray = t.oid and row.typtype = 'c')"
+    );
+    assert_eq!(strings(&owner, &others).await, BTreeSet::new());
+}
