@@ -216,7 +216,10 @@ fn decimal(cents: u64) -> Value {
 /// What happens between two appends: wake-ups of these streams arrive, at several projectors at once where there are several.
 type Deliveries = Vec<Vec<Index>>;
 
-fn arbitrary_history() -> impl Strategy<Value = Vec<(Vec<(String, &'static str, Value)>, Deliveries)>> {
+/// Rounds of events (id, type, data), appended together, each with what is delivered after it.
+type History = Vec<(Vec<(String, &'static str, Value)>, Deliveries)>;
+
+fn arbitrary_history() -> impl Strategy<Value = History> {
     let events = prop::collection::vec(arbitrary_event(), 1..8);
     let deliveries = prop::collection::vec(prop::collection::vec(any::<Index>(), 0..6), 0..4);
     prop::collection::vec((events, deliveries), 1..8)
@@ -240,7 +243,7 @@ fn any_history_under_any_delivery_gives_the_fold_from_zero() {
         .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-async fn play(history: Vec<(Vec<(String, &'static str, Value)>, Deliveries)>) {
+async fn play(history: History) {
     let (world, staff) = (World::new().await, Person::staff());
     let removed = json!({"event_type": "organization.gst.removed", "effect": {"remove_child": "gst"},
                          "schema": {"type": "object", "required": ["id"]}, "example": {"id": "g1"}});
