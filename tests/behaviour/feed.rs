@@ -1,1 +1,227 @@
-//! Not written yet.
+//! The feed: each committed event exactly once, in an order that agrees with every stream's own, whatever order commits come in.
+
+mod interleavings;
+mod restore;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use annals::store::{Feed, FeedEvent};
+use futures_util::future::{join, join_all};
+use serde_json::json;
+use tests::{Person, World};
+use tokio_postgres::Client;
+
+/// For what must be settled: other tests of this cluster have transactions open, too, and readers wait for all of them.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Appends by SQL, in whatever transaction the session is in; the event's number.
+async fn append(session: &Client, id: &str) -> i64 {
+    let event = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}});
+    let row = session
+        .query_one(
+            "select (public.post_event($1::text::jsonb) ->> 'event_number')::bigint",
+            &[&event.to_string()],
+        )
+        .await;
+    row.unwrap().get(0)
+}
+
+/// Everything that there is to read, in pages.
+async fn read_all(feed: &mut Feed) -> Vec<FeedEvent> {
+    let mut all = Vec::new();
+    loop {
+        let page = feed.next_page(7, PATIENCE).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+fn numbers(events: &[FeedEvent]) -> Vec<i64> {
+    events.iter().map(|event| event.event_number).collect()
+}
+
+/// Numbers rise, and so does each stream's version, by one.
+#[track_caller]
+fn assert_in_order(events: &[FeedEvent]) {
+    let mut versions = HashMap::new();
+    for event in events {
+        let version = versions.entry(event.stream.clone()).or_insert(0);
+        assert_eq!(event.version, *version + 1, "{:?}", event.stream);
+        *version = event.version;
+    }
+    assert!(numbers(events).is_sorted_by(|one, next| one < next));
+}
+
+#[tokio::test]
+async fn an_event_that_commits_behind_a_later_number_is_not_missed() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
+    let naive = world.owner().await;
+    let naive_read = async |last: i64| -> Vec<i64> {
+        let rows = naive
+            .query(
+                "select event_number from annals.events where event_number > $1 order by event_number",
+                &[&last],
+            )
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    let mut feed = Feed::after(world.app.store.clone(), 0);
+
+    slow.batch_execute("begin").await.unwrap();
+    let behind = append(&slow, "slow").await;
+    let ahead = append(&quick, "quick").await;
+    assert!(behind < ahead);
+    assert_eq!(naive_read(0).await, [ahead]);
+    assert!(
+        feed.next_page(10, Duration::ZERO).await.unwrap().is_empty(),
+        "nothing is settled yet"
+    );
+
+    slow.batch_execute("commit").await.unwrap();
+    assert_eq!(
+        naive_read(ahead).await,
+        [] as [i64; 0],
+        "so the naive reader never sees {behind}"
+    );
+    assert_eq!(numbers(&read_all(&mut feed).await), [behind, ahead]);
+    assert_eq!(feed.position(), ahead);
+}
+
+/// The same within one page: a mark that was settled stays so, whoever begins later.
+#[tokio::test]
+async fn events_below_a_settled_mark_are_read_while_later_transactions_are_open() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
+    let settled = [append(&quick, "quick").await, append(&quick, "quick").await];
+    let mut feed = Feed::after(world.app.store.clone(), 0);
+    let first = feed.next_page(1, PATIENCE).await.unwrap();
+    slow.batch_execute("begin").await.unwrap();
+    let open = append(&slow, "slow").await;
+    let second = feed.next_page(1, Duration::ZERO).await.unwrap();
+    assert_eq!([numbers(&first), numbers(&second)].concat(), settled);
+    slow.batch_execute("commit").await.unwrap();
+    assert_eq!(numbers(&read_all(&mut feed).await), [open]);
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_is_never_seen_and_holds_nobody_back() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let session = world.session_of(&staff).await;
+    session.batch_execute("begin").await.unwrap();
+    append(&session, "undone").await;
+    session.batch_execute("rollback; begin").await.unwrap();
+    let kept = append(&session, "kept").await;
+    session.batch_execute("savepoint one").await.unwrap();
+    append(&session, "kept").await;
+    append(&session, "undone").await;
+    session
+        .batch_execute("rollback to savepoint one; savepoint two")
+        .await
+        .unwrap();
+    let also_kept = append(&session, "kept").await;
+    session.batch_execute("release savepoint two; commit").await.unwrap();
+    let events = read_all(&mut Feed::after(world.app.store.clone(), 0)).await;
+    assert_eq!(numbers(&events), [kept, also_kept]);
+    assert_in_order(&events);
+}
+
+#[tokio::test]
+async fn readers_beside_many_writers_see_each_event_once_and_in_order() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let writing = AtomicBool::new(true);
+    let write = async |writer: usize| {
+        let session = world.session_of(&staff).await;
+        let mut committed = Vec::new();
+        for round in 0..12 {
+            session.batch_execute("begin").await.unwrap();
+            // One after the other in one order, so that nobody waits in a circle.
+            let mut numbers = vec![append(&session, &format!("shared-{}", round % 3)).await];
+            session.batch_execute("savepoint here").await.unwrap();
+            let inner = append(&session, &format!("writer-{writer}")).await;
+            match (writer + round) % 4 {
+                0 => session.batch_execute("rollback to savepoint here").await.unwrap(),
+                _ => numbers.push(inner),
+            }
+            match (writer + round) % 5 {
+                0 => session.batch_execute("rollback").await.unwrap(),
+                _ => {
+                    session.batch_execute("commit").await.unwrap();
+                    committed.extend(numbers);
+                }
+            }
+        }
+        committed
+    };
+    let write_all = async {
+        let committed: BTreeSet<i64> = join_all((0..8).map(write)).await.into_iter().flatten().collect();
+        writing.store(false, Ordering::SeqCst);
+        committed
+    };
+    let read = async || {
+        let mut feed = Feed::after(world.app.store.clone(), 0);
+        let mut seen = Vec::new();
+        while writing.load(Ordering::SeqCst) {
+            seen.extend(feed.next_page(7, Duration::from_millis(20)).await.unwrap());
+            // A reader that starts again from the one number that it remembers misses nothing and sees nothing twice.
+            feed = Feed::after(world.app.store.clone(), feed.position());
+        }
+        seen.extend(read_all(&mut feed).await);
+        seen
+    };
+    let (committed, (one, two)) = join(write_all, join(read(), read())).await;
+    for seen in [one, two] {
+        assert_in_order(&seen);
+        assert_eq!(numbers(&seen), committed.iter().copied().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_left_open_is_noticed() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let forgotten = world.session_of(&staff).await;
+    forgotten.batch_execute("begin").await.unwrap();
+    let number = append(&forgotten, "C-1").await;
+    let pid: i32 = forgotten
+        .query_one("select pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
+
+    assert_eq!(world.app.store.settled_mark(Duration::ZERO).await.unwrap(), None);
+    // Other tests' transactions may be older, but they end.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = world.get(&staff, "/projector/status").await.expect(200).body;
+        if status["oldest_transaction"]["pid"] == pid {
+            assert!(status["oldest_transaction"]["age_seconds"].as_i64().unwrap() >= 0);
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+    }
+    forgotten.batch_execute("commit").await.unwrap();
+    assert_eq!(world.app.store.settled_mark(PATIENCE).await.unwrap(), Some(number));
+    let status = world.get(&staff, "/projector/status").await.expect(200).body;
+    assert_ne!(status["oldest_transaction"]["pid"], pid);
+}
+
+/// Nothing new means nothing new: numbers that were drawn and rolled back are not mistaken for the end.
+#[tokio::test]
+async fn a_reader_that_has_caught_up_goes_on_with_what_is_new() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let session = world.session_of(&staff).await;
+    let mut feed = Feed::after(world.app.store.clone(), 0);
+    assert!(feed.next_page(10, PATIENCE).await.unwrap().is_empty());
+    for _ in 0..3 {
+        let number = append(&session, "C-1").await;
+        session.batch_execute("begin").await.unwrap();
+        append(&session, "C-1").await;
+        session.batch_execute("rollback").await.unwrap();
+        assert_eq!(numbers(&feed.next_page(10, PATIENCE).await.unwrap()), [number]);
+    }
+}

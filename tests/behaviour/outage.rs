@@ -1,1 +1,162 @@
-//! Not written yet.
+//! PostgreSQL goes and comes back: requests meanwhile are answered 503, and the first one after it works, without a restart.
+
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::Request;
+use futures_util::future::join_all;
+use local::cluster::{Cluster, DATABASE, FAST_BUT_UNSAFE, Options};
+use serde_json::{Value, json};
+use tests::{Answer, Person, World, connect};
+
+fn event(id: &str) -> Value {
+    json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
+}
+
+/// A server of the test's own, which it may stop and start.
+struct Server {
+    cluster: Cluster,
+    programs: PathBuf,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let cluster = Cluster::start(Options::ephemeral().with_settings(FAST_BUT_UNSAFE))
+            .await
+            .unwrap();
+        annals::store::migrate(&cluster.url()).await.unwrap();
+        let superuser = connect(&cluster.superuser_url()).await;
+        let folder = "select setting from pg_config where name = 'BINDIR'";
+        let folder: String = superuser.query_one(folder, &[]).await.unwrap().get(0);
+        Self {
+            cluster,
+            programs: folder.into(),
+        }
+    }
+
+    /// Runs `pg_ctl` as the account that owns the cluster.
+    fn control(&self, arguments: &[&str]) {
+        let data = self.cluster.location().join("pgdata");
+        let owner = std::fs::metadata(&data).unwrap();
+        let mut command = Command::new(self.programs.join("pg_ctl"));
+        command
+            .args(arguments)
+            .args(["-w", "-s", "-t", "120", "-D"])
+            .arg(&data)
+            .current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if owner.uid() != std::fs::metadata("/proc/self").map_or(owner.uid(), |me| me.uid()) {
+            command.uid(owner.uid()).gid(owner.gid());
+        }
+        assert!(command.status().unwrap().success(), "{arguments:?}");
+    }
+}
+
+fn assert_unavailable(answer: &Answer) {
+    assert_eq!(answer.problem(503), "unavailable");
+    let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!(seconds > 0);
+}
+
+async fn health(world: &World) -> Value {
+    let request = Request::get("/api/v1/health").body(Body::empty()).unwrap();
+    world.send(request).await.expect(200).body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_answered_503_while_postgres_is_gone_and_served_as_soon_as_it_is_back() {
+    let server = Server::start().await;
+    let world = World::at(DATABASE.to_owned(), &server.cluster.url());
+    let staff = Person::staff();
+    for mode in ["fast", "immediate"] {
+        // Several pooled connections, so that one dead one is not all there is.
+        let before = join_all((0..4).map(|n| world.post(&staff, "/events", event(&format!("{mode}-{n}"))))).await;
+        assert_eq!(health(&world).await["status"], "ok");
+
+        server.control(&["stop", "-m", mode]);
+        for _ in 0..3 {
+            assert_unavailable(&world.post(&staff, "/events", event(mode)).await);
+            assert_unavailable(
+                &world
+                    .post(&staff, "/events", json!({"events": [event(mode), event(mode)]}))
+                    .await,
+            );
+            assert_unavailable(
+                &world
+                    .post(&staff, "/entities/customer", json!({"id": mode, "name": "Ada"}))
+                    .await,
+            );
+            assert_unavailable(&world.get(&staff, "/events").await);
+            assert_unavailable(&world.get(&staff, "/projector/status").await);
+        }
+        let degraded = health(&world).await;
+        assert_eq!(
+            (&degraded["status"], &degraded["features"]["database"]),
+            (&json!("degraded"), &json!("degraded"))
+        );
+        let failed = world.deliver(vec![r#"{"sweep":{}}"#.to_owned()]).await;
+        assert_eq!(failed, ["0"], "the queue keeps what the projector cannot do now");
+
+        server.control(&["start", "-l", "/dev/null"]);
+        world.post(&staff, "/events", event(mode)).await.expect(201);
+        assert_eq!(health(&world).await["status"], "ok");
+        for acknowledged in before {
+            let path = format!("/events/{}", acknowledged.expect(201).body["id"].as_str().unwrap());
+            world.get(&staff, &path).await.expect(200);
+        }
+        let history = world
+            .get(&staff, &format!("/events/aggregate/customer/{mode}/history"))
+            .await
+            .expect(200);
+        assert_eq!(history.items().len(), 1, "what was answered 503 is not there");
+    }
+    world.project().await;
+    server.cluster.stop().await.unwrap();
+}
+
+/// What an administrator, a failover or a pooler's restart does to pooled connections.
+#[tokio::test]
+async fn connections_that_the_server_ended_while_idle_cost_no_request() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let administrator = world.superuser().await;
+    for round in 0..3 {
+        join_all((0..4).map(|n| world.post(&staff, "/events", event(&format!("C-{n}"))))).await;
+        let ended = "select count(pg_terminate_backend(pid, 60000)) from pg_stat_activity where application_name = 'annals' and datname = current_database()";
+        assert!(administrator.query_one(ended, &[]).await.unwrap().get::<_, i64>(0) > 0);
+        if round % 2 == 0 {
+            world.post(&staff, "/events", event("C-0")).await.expect(201);
+        } else {
+            world.get(&staff, "/events").await.expect(200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_append_whose_session_is_ended_in_the_middle_is_done_again() {
+    let (world, staff) = (World::new().await, Person::staff());
+    world.post(&staff, "/events", event("C-1")).await.expect(201);
+    let mut blocker = world.superuser().await;
+    let administrator = world.superuser().await;
+    let lock = blocker.transaction().await.unwrap();
+    lock.execute("select from annals.heads for update", &[]).await.unwrap();
+    let end_the_waiting = async {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let end = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while administrator.query(end, &[]).await.unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "nobody waits");
+        }
+        lock.commit().await.unwrap();
+    };
+    let appending = world.post(&staff, "/events", event("C-1"));
+    let (answer, ()) = futures_util::future::join(appending, end_the_waiting).await;
+    assert_eq!(answer.expect(201).body["aggregate_version"], 2);
+    let history = world
+        .get(&staff, "/events/aggregate/customer/C-1/history")
+        .await
+        .expect(200);
+    assert_eq!(history.items().len(), 2);
+}

@@ -1,1 +1,198 @@
-//! Not written yet.
+//! One append is one flight to PostgreSQL and one back, without named statements, so that transaction poolers work.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tests::{Passed, Person, Pooler, Proxy, World};
+
+/// Only a client that waits where it should not takes this long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn event(id: &str) -> Value {
+    json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
+}
+
+/// A world behind a proxy that has served requests before: one live connection, and the catalog read.
+async fn warm_world(proxy: &Proxy, staff: &Person) -> World {
+    let world = proxy.before(&World::new().await);
+    world.append(staff, "customer.deleted", "C-1", json!({})).await;
+    world.project().await;
+    proxy.take_record();
+    world
+}
+
+/// How often the direction changed, the first flight included.
+fn flights(record: &[Passed]) -> usize {
+    1 + record
+        .windows(2)
+        .filter(|pair| pair[0].is_from_client() != pair[1].is_from_client())
+        .count()
+}
+
+fn statements(record: &[Passed]) -> Vec<&str> {
+    record
+        .iter()
+        .filter_map(|passed| match passed {
+            Passed::Query(sql) | Passed::Parse { sql, .. } => sql.lines().next(),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn one_append_on_a_live_connection_is_one_round_trip() {
+    let (proxy, staff) = (Proxy::start().await, Person::staff());
+    let world = warm_world(&proxy, &staff).await;
+    proxy.hold_answers_until_commit();
+    let appends = [
+        (event("C-1"), "-- append_event"),
+        (event("new"), "-- append_event"),
+        (
+            json!({"events": [event("C-1"), event("C-2"), event("C-1")]}),
+            "-- append_events",
+        ),
+    ];
+    for (body, name) in appends {
+        let answer = tokio::time::timeout(LIMIT, world.post(&staff, "/events", body)).await;
+        answer.expect("nothing is waited for before the commit").expect(201);
+        let record = proxy.take_record();
+        assert_eq!(
+            statements(&record),
+            ["begin; set local role authenticated", name, "commit"]
+        );
+        assert_eq!(flights(&record), 2, "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_read_on_a_live_connection_is_one_round_trip() {
+    let (proxy, staff) = (Proxy::start().await, Person::staff());
+    let world = warm_world(&proxy, &staff).await;
+    let event = world.append(&staff, "customer.deleted", "C-1", json!({})).await;
+    proxy.take_record();
+    proxy.hold_answers_until_commit();
+    let id = event["id"].as_str().unwrap();
+    let reads = [
+        (format!("/events/{id}"), "-- find_event"),
+        ("/events".to_owned(), "-- list_events_newest"),
+        (
+            "/events?event_type=customer.deleted&order=asc".to_owned(),
+            "-- list_events_of_types_oldest",
+        ),
+        (
+            "/events/aggregate/customer/C-1/history".to_owned(),
+            "-- list_history_page",
+        ),
+        ("/audit/count/C-1".to_owned(), "-- count_entity_events"),
+    ];
+    for (path, name) in reads {
+        let answer = tokio::time::timeout(LIMIT, world.get(&staff, &path)).await;
+        answer.expect("nothing is waited for before the commit").expect(200);
+        let record = proxy.take_record();
+        assert_eq!(
+            statements(&record),
+            [
+                "begin read only; set local role authenticated",
+                "-- set_claims",
+                name,
+                "commit"
+            ]
+        );
+        assert_eq!(flights(&record), 2, "{path}: {record:?}");
+    }
+}
+
+/// Requests of every kind, and the projector's work.
+async fn work(world: &World, staff: &Person) {
+    let key = [("Idempotency-Key", "k-1")];
+    for _ in 0..2 {
+        world
+            .request(Method::POST, staff, "/events", &key, Some(event("C-7")))
+            .await;
+    }
+    let batch = json!({"events": [event("C-8"), event("C-9"), event("C-8")]});
+    world.post(staff, "/events", batch).await.expect(201);
+    let mut stale = event("C-8");
+    stale["expected_version"] = json!(0);
+    world.post(staff, "/events", stale).await.expect(409);
+    world.project().await;
+    let mut behind = event("C-9");
+    behind["event_type"] = json!("customer.deleted");
+    behind["data"] = json!({});
+    world.post(staff, "/events", behind).await.expect(201);
+    for path in [
+        "/events",
+        "/events/types",
+        "/events/stats",
+        "/events/unprocessed",
+        "/audit/entity/C-8",
+        "/audit/recent",
+        "/audit/count/C-8",
+        "/entities/customer/C-9",
+        "/entities/customer",
+        "/projector/status",
+        "/status",
+    ] {
+        world.get(staff, path).await.expect(200);
+    }
+    world.projector.sweep().await.unwrap();
+    world.project().await;
+    world.app.store.settled_mark(LIMIT).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn every_statement_names_its_function_and_none_has_a_name_on_the_server() {
+    let (proxy, staff) = (Proxy::start().await, Person::staff());
+    let world = proxy.before(&World::new().await);
+    work(&world, &staff).await;
+    let record = proxy.take_record();
+    let transaction = [
+        "begin",
+        "begin;",
+        "set local role",
+        "commit",
+        "rollback",
+        "start transaction",
+    ];
+    let mut names = std::collections::BTreeSet::new();
+    for passed in &record {
+        match passed {
+            Passed::Query(sql) => {
+                let sql = sql.to_lowercase();
+                assert!(transaction.iter().any(|start| sql.starts_with(start)), "{sql}");
+            }
+            Passed::Parse { name, sql } => {
+                assert_eq!(name, "", "{sql}");
+                let function = sql
+                    .strip_prefix("-- ")
+                    .and_then(|rest| rest.lines().next())
+                    .unwrap_or_default();
+                let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                assert!(!function.is_empty() && function.chars().all(is_name), "{sql}");
+                names.insert(function.to_owned());
+            }
+            _ => {}
+        }
+    }
+    assert!(names.len() > 15, "the work reaches most of the store: {names:?}");
+}
+
+#[tokio::test]
+async fn everything_works_through_a_pooler_that_changes_the_server_connection_with_each_transaction() {
+    let (pooler, staff) = (Pooler::start().await, Person::staff());
+    let world = pooler.before(&World::new().await);
+    // Some clients at once, so that there are server connections to change between.
+    join_all((0..4).map(|n| world.post(&staff, "/events", event(&format!("C-{n}"))))).await;
+    assert!(pooler.logins() > 1);
+    for _ in 0..3 {
+        work(&world, &staff).await;
+    }
+    assert!(pooler.switches() > 30, "{}", pooler.switches());
+    let history = world
+        .get(&staff, "/events/aggregate/customer/C-8/history")
+        .await
+        .expect(200);
+    assert_eq!(history.items().len(), 6);
+}

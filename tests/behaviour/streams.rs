@@ -159,6 +159,18 @@ async fn batches_that_share_streams_in_opposite_order_wait_for_each_other() {
     assert_eq!(won.len(), singles + members);
     assert_eq!(sound_log(&world).await, won);
     world.project().await;
+    // A deadlock would be tried again and cost a second; here there is none at all.
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(
+        world
+            .owner()
+            .await
+            .query_one(deadlocks, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0),
+        0
+    );
     let behind = "select count(*) from annals.heads where version > projected_version";
     assert_eq!(
         world

@@ -1,7 +1,7 @@
 //! A transaction pooler in miniature: what PgBouncer and Supavisor do to a client's session, without the program.
 //!
 //! Every client logs in through to a server connection of its own; from then on all server connections serve all clients, and
-//! each transaction goes to the one that has been idle the longest, which is hardly ever the last one's.
+//! each transaction goes to another one than its client's last, where there is one.
 
 use std::collections::VecDeque;
 use std::io;
@@ -75,6 +75,15 @@ impl Pooler {
     }
 }
 
+impl Shared {
+    /// There are as many server connections as clients, and each client holds one at most.
+    fn another_than(&self, last: usize) -> Server {
+        let mut idle = self.idle.lock().expect("no panic elsewhere");
+        let place = idle.iter().position(|server| server.number != last).unwrap_or(0);
+        idle.remove(place).expect("a server connection")
+    }
+}
+
 async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let (client_in, mut client) = client.into_split();
     let mut requests = Frames::of_client(client_in);
@@ -83,13 +92,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
         if first.tag() == b'X' {
             return Ok(());
         }
-        // There are as many as clients, and each client holds one at most.
-        let mut server = shared
-            .idle
-            .lock()
-            .expect("no panic elsewhere")
-            .pop_front()
-            .expect("a server connection");
+        let mut server = shared.another_than(last);
         if server.number != last {
             shared.switches.fetch_add(1, Ordering::SeqCst);
             last = server.number;
