@@ -2,10 +2,10 @@
 
 use annals::App;
 use annals::domain::Timestamp;
-use annals::http::{ApiError, Authenticated, Page, Params};
+use annals::http::{ApiError, Authenticated, Page, Params, Path};
 use annals::store::{EventFilter, Order};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;

@@ -2,9 +2,9 @@
 
 use annals::App;
 use annals::domain::EventKind;
-use annals::http::{ApiError, Authenticated, Cursor, Page, Params};
+use annals::http::{ApiError, Authenticated, Cursor, Page, Params, Path};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use annals::App;
 use annals::domain::Caller;
-use annals::http::{ApiError, Authenticated, Cursor, EntityAnswer, Page, Params};
-use axum::extract::{Path, State};
+use annals::http::{ApiError, Authenticated, Cursor, EntityAnswer, Page, Params, Path};
+use axum::extract::State;
 
 /// `GET /entities/{type}/{id}`; a deleted entity is shown, marked as such.
 pub async fn find(

@@ -2,10 +2,10 @@
 
 use annals::App;
 use annals::domain::{Caller, Event};
-use annals::http::{ApiError, Authenticated, Cursor, Limit, Page, Params};
+use annals::http::{ApiError, Authenticated, Cursor, Limit, Page, Params, Path};
 use annals::store::{EventFilter, Order};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 

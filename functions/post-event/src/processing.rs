@@ -2,10 +2,10 @@
 
 use annals::App;
 use annals::domain::{AggregateId, AggregateType, EventType, NewEvent};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, RequestContext};
+use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, RequestContext};
 use annals::intake::{self, Framing};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;

@@ -8,6 +8,7 @@ mod error;
 mod layers;
 mod page;
 mod params;
+mod path;
 
 pub use body::{JsonBody, MAX_BODY_BYTES};
 pub use caller::{Authenticated, RequestContext};
@@ -17,3 +18,4 @@ pub use error::{ApiError, Problem};
 pub use layers::finish;
 pub use page::Page;
 pub use params::{Limit, Params};
+pub use path::Path;
