@@ -15,8 +15,9 @@ pub async fn list(
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Page, ApiError> {
+    let types = params.all("event_type");
     let filter = EventFilter {
-        event_types: resolve_types(&app, &caller, params.all("event_type")).await?,
+        event_types: resolve_types(&app, &caller, &types).await?,
         aggregate_type: params.one("aggregate_type")?,
         aggregate_id: params.one("aggregate_id")?,
         user_id: params.uuid("user_id")?,
@@ -32,7 +33,14 @@ pub async fn list(
         "desc" => Some(Order::Desc),
         _ => None,
     })?;
-    page(&app, &caller, "events", filter, order.unwrap_or(Order::Desc), params).await
+    let order = order.unwrap_or(Order::Desc);
+    // A cursor belongs to the patterns as they were asked for: what they stand for may grow between two pages.
+    let asked = EventFilter {
+        event_types: Some(types),
+        ..filter.clone()
+    };
+    let cursor = Cursor::of("events", &(asked, order, caller.tenant_id()));
+    page_after(&app, &caller, &cursor, filter, order, params).await
 }
 
 /// A page of the events that match, by event number.
@@ -42,9 +50,20 @@ pub(crate) async fn page(
     list: &str,
     filter: EventFilter,
     order: Order,
-    mut params: Params,
+    params: Params,
 ) -> Result<Page, ApiError> {
     let cursor = Cursor::of(list, &(&filter, order, caller.tenant_id()));
+    page_after(app, caller, &cursor, filter, order, params).await
+}
+
+async fn page_after(
+    app: &App,
+    caller: &Caller,
+    cursor: &Cursor,
+    filter: EventFilter,
+    order: Order,
+    mut params: Params,
+) -> Result<Page, ApiError> {
     let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
     let limit = params.limit()?;
     params.end()?;
@@ -52,7 +71,7 @@ pub(crate) async fn page(
         .store
         .list_events(caller, &filter, order, after, limit.plus_one())
         .await?;
-    by_number(&found, limit, &cursor)
+    by_number(&found, limit, cursor)
 }
 
 fn by_number(found: &[Event], limit: Limit, cursor: &Cursor) -> Result<Page, ApiError> {
@@ -61,7 +80,7 @@ fn by_number(found: &[Event], limit: Limit, cursor: &Cursor) -> Result<Page, Api
 
 /// The types that names and patterns (`order.*`) stand for. A pattern that fits nothing finds nothing, and so does a name that
 /// the catalog lacks: a filter describes events, it does not order any.
-async fn resolve_types(app: &App, caller: &Caller, names: Vec<String>) -> Result<Option<Vec<String>>, ApiError> {
+async fn resolve_types(app: &App, caller: &Caller, names: &[String]) -> Result<Option<Vec<String>>, ApiError> {
     if names.is_empty() {
         return Ok(None);
     }
@@ -83,7 +102,7 @@ async fn resolve_types(app: &App, caller: &Caller, names: Vec<String>) -> Result
                         .filter(|name| name.starts_with(prefix)),
                 );
             }
-            _ => types.push(name),
+            _ => types.push(name.clone()),
         }
     }
     types.sort();
