@@ -90,28 +90,51 @@ grant execute on function annals.uuid_v7() to authenticated;
 
 create function public.post_event(event jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    fields   constant text[] := '{event_type,aggregate_type,aggregate_id,version,data,metadata,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key,expected_version}';
-    strings  constant text[] := '{event_type,aggregate_type,aggregate_id,version,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key}';
-    fault    text;
-    appended record;
+    fields      constant text[] := '{event_type,aggregate_type,aggregate_id,version,data,metadata,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key,expected_version}';
+    strings     constant text[] := '{event_type,aggregate_type,aggregate_id,version,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key}';
+    unprintable constant text := '[\u0001-\u001F\u007F-\u009F\u00AD\u200B-\u200F\u2028-\u202E\u2060-\u206F\uE000-\uF8FF\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF]';
+    fault       text;
+    happened_at timestamptz;
+    appended    record;
 begin
     if jsonb_typeof(event) is distinct from 'object' then
         perform annals.refuse(400, 'malformed_event', 'the event must be a JSON object');
     end if;
     select coalesce(
-        (select format('%s is required', f) from unnest(array['event_type', 'aggregate_type', 'aggregate_id', 'data']) as f where not event ? f limit 1),
+        (select format('%s is required', f) from unnest(array['event_type', 'aggregate_type', 'aggregate_id', 'data']) as f
+          where coalesce(jsonb_typeof(event -> f), 'null') = 'null' limit 1),
         (select format('%s is not a field of an event', k) from jsonb_object_keys(event) as k where k <> all (fields) limit 1),
         (select format('%s must be a string', s) from unnest(strings) as s where jsonb_typeof(event -> s) not in ('string', 'null') limit 1),
-        (select format('%s must be an object', o) from unnest(array['data', 'metadata']) as o where jsonb_typeof(event -> o) <> 'object' limit 1),
+        (select format('%s must be an object', o) from unnest(array['data', 'metadata']) as o where jsonb_typeof(event -> o) not in ('object', 'null') limit 1),
         case when jsonb_typeof(event -> 'expected_version') not in ('number', 'null')
                   or (event ->> 'expected_version')::numeric not between 0 and 2147483646
                   or (event ->> 'expected_version')::numeric % 1 <> 0
              then 'expected_version must be a whole number from 0' end,
         case when octet_length((event -> 'data')::text) > 262144 then 'data is larger than 256 KiB' end,
         case when octet_length((event -> 'metadata')::text) > 16384 then 'metadata is larger than 16 KiB' end,
-        case when not pg_catalog.length(event ->> 'aggregate_id') between 1 and 128 or (event ->> 'aggregate_id') ~ '[[:cntrl:]]'
-             then 'aggregate_id must be 1 to 128 printable characters' end)
+        case when jsonb_path_exists(event, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")')
+             then 'the event has more than 64 levels of nesting' end,
+        (select 'a number needs over 1000 digits' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
+          where length(translate(n #>> '{}', '-.', '')) > 1000 limit 1),
+        (select format('%s must be 1 to %s printable characters', t.name, t.longest)
+           from (values ('aggregate_id', 128), ('created_by', 100), ('source', 100), ('correlation_id', 128), ('command_id', 128),
+                        ('idempotency_key', 255)) as t (name, longest)
+          where not length(event ->> t.name) between 1 and t.longest or event ->> t.name ~ unprintable limit 1),
+        (select format('%s must be a uuid', u) from unnest(array['user_id', 'tenant_id', 'causation_id']) as u
+          where event ->> u !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' limit 1),
+        case when event ->> 'created_by' !~ '^(user|agent|service):.|^system$' then 'created_by must be an actor' end)
     into fault;
+    -- A time without an offset would mean something else in every session.
+    if fault is null and event ->> 'timestamp' is not null then
+        begin
+            happened_at := (event ->> 'timestamp')::timestamptz;
+            fault := case when event ->> 'timestamp' !~* '^\d{4}-\d\d-\d\d[t ]\d\d:\d\d:\d\d(\.\d+)?(z|[+-]\d\d:\d\d)$'
+                               or happened_at not between '0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00'
+                          then 'timestamp must be an RFC 3339 date and time with an offset, between the years 0001 and 9999' end;
+        exception when data_exception then
+            fault := 'timestamp must be an RFC 3339 date and time with an offset';
+        end;
+    end if;
     if fault is not null then
         perform annals.refuse(400, 'malformed_event', fault);
     end if;
@@ -122,8 +145,8 @@ begin
 
     select * into appended from annals.append_event(
         annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
-        event -> 'data', coalesce(event -> 'metadata', '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
-        event ->> 'source', (event ->> 'timestamp')::timestamptz, event ->> 'correlation_id', (event ->> 'causation_id')::uuid,
+        event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
+        event ->> 'source', happened_at, event ->> 'correlation_id', (event ->> 'causation_id')::uuid,
         event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null);
     return (select to_jsonb(s) from public.event_stream s where s.id = appended.id);
 end
