@@ -1,1 +1,472 @@
-//! Not written yet.
+//! JSON that is no acceptable event: each refusal has its status and code, names the field, and leaves nothing behind.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use tests::{Answer, Person, World, redacted};
+use uuid::Uuid;
+
+/// An event that is fine.
+fn event() -> Value {
+    json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-1",
+           "data": {"name": "Ada", "email": "ada@example.com"}})
+}
+
+/// The same with other members.
+fn event_with(changes: Value) -> Value {
+    let mut event = event();
+    for (name, value) in changes.as_object().unwrap() {
+        event[name] = value.clone();
+    }
+    event
+}
+
+fn pointers(answer: &Answer) -> Vec<&str> {
+    let errors = answer.body["errors"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no errors: {}", answer.text));
+    errors.iter().map(|e| e["pointer"].as_str().unwrap()).collect()
+}
+
+fn first_code(answer: &Answer) -> &str {
+    answer.body["errors"][0]["code"].as_str().unwrap_or_default()
+}
+
+/// What the log answers to a body that it must refuse; that nothing is left of it is looked after.
+async fn refused(world: &World, person: &Person, body: Value) -> Answer {
+    let before = world.log().await;
+    let answer = world.post(person, "/events", body).await;
+    assert!((400..500).contains(&answer.status), "{}", answer.text);
+    answer.problem(answer.status);
+    assert_eq!(world.log().await, before, "{}", answer.text);
+    assert!(world.take_wake_ups().await.is_empty());
+    answer
+}
+
+#[tokio::test]
+async fn fields_of_the_wrong_type_are_refused() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let texts = [
+        "event_type",
+        "aggregate_type",
+        "aggregate_id",
+        "version",
+        "created_by",
+        "user_id",
+        "tenant_id",
+        "source",
+        "timestamp",
+        "correlation_id",
+        "causation_id",
+        "command_id",
+        "idempotency_key",
+    ];
+    for field in texts {
+        for wrong in [json!(1), json!(true), json!([]), json!({})] {
+            let answer = refused(&world, &staff, event_with(json!({field: wrong}))).await;
+            assert_eq!(answer.problem(400), "malformed_request", "{field}: {wrong}");
+            assert!(
+                pointers(&answer).contains(&format!("/{field}").as_str()),
+                "{}",
+                answer.text
+            );
+            assert_eq!(first_code(&answer), "wrong_type", "{field}: {wrong}");
+        }
+    }
+    for field in ["data", "metadata"] {
+        for wrong in [json!(1), json!("{}"), json!([]), json!(false)] {
+            let answer = refused(&world, &staff, event_with(json!({field: wrong}))).await;
+            assert_eq!(
+                (pointers(&answer)[0], first_code(&answer)),
+                (format!("/{field}").as_str(), "wrong_type")
+            );
+        }
+    }
+    for wrong in [
+        json!("1"),
+        json!(1.5),
+        json!(-1),
+        json!(2_147_483_647_i64),
+        json!(true),
+        json!([]),
+    ] {
+        let answer = refused(&world, &staff, event_with(json!({"expected_version": wrong}))).await;
+        assert_eq!(
+            (answer.problem(400), pointers(&answer)),
+            ("malformed_request", vec!["/expected_version"]),
+            "{wrong}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn unknown_and_missing_fields_are_refused() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    for (field, pointer) in [
+        ("colour", "/colour"),
+        ("Event_type", "/Event_type"),
+        ("id", "/id"),
+        ("event_number", "/event_number"),
+        ("aggregate_version", "/aggregate_version"),
+        ("created_at", "/created_at"),
+        ("processed", "/processed"),
+        ("a/b~", "/a~1b~0"),
+    ] {
+        let answer = refused(&world, &staff, event_with(json!({field: 1}))).await;
+        assert_eq!(
+            (answer.problem(400), pointers(&answer), first_code(&answer)),
+            ("malformed_request", vec![pointer], "unknown_field")
+        );
+    }
+    for field in ["event_type", "aggregate_type", "aggregate_id", "data"] {
+        let mut missing = event();
+        missing.as_object_mut().unwrap().remove(field);
+        for body in [missing, event_with(json!({field: null}))] {
+            let answer = refused(&world, &staff, body).await;
+            assert_eq!(
+                (pointers(&answer), first_code(&answer)),
+                (vec![format!("/{field}").as_str()], "required")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn ids_and_names_that_are_empty_too_long_or_unprintable_are_refused() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let check = async |field: &str, value: String| {
+        let answer = refused(&world, &staff, event_with(json!({field: value}))).await;
+        let found = (answer.problem(400), first_code(&answer), pointers(&answer)[0]);
+        assert_eq!(
+            found,
+            ("malformed_request", "invalid_value", format!("/{field}").as_str()),
+            "{value:?}"
+        );
+    };
+    for (field, longest) in [
+        ("aggregate_id", 128),
+        ("source", 100),
+        ("correlation_id", 128),
+        ("command_id", 128),
+        ("idempotency_key", 255),
+        ("created_by", 100),
+        ("aggregate_type", 50),
+        ("event_type", 100),
+        ("version", 14),
+    ] {
+        check(field, String::new()).await;
+        check(field, "ä".repeat(longest + 1)).await;
+        for unprintable in [
+            "a\nb",
+            "a\u{7f}",
+            "\u{85}",
+            "a\u{200b}b",
+            "\u{202e}ab",
+            "\u{feff}",
+            "\u{2028}",
+            "\t",
+        ] {
+            check(field, unprintable.to_owned()).await;
+        }
+    }
+    check("event_type", format!("customer.{}", "a".repeat(92))).await;
+    for not_uuid in ["", "1", "00000000-0000-0000-0000-00000000000g"] {
+        for field in ["user_id", "causation_id", "tenant_id"] {
+            check(field, not_uuid.to_owned()).await;
+        }
+    }
+    for actor in ["ada", "user:", "robot:x", "System", "user"] {
+        check("created_by", actor.to_owned()).await;
+    }
+    let longest = event_with(
+        json!({"aggregate_id": "ä".repeat(128), "source": "ü".repeat(100), "correlation_id": "c".repeat(128),
+                                    "command_id": "d".repeat(128), "idempotency_key": "k".repeat(255)}),
+    );
+    world.post(&staff, "/events", longest).await.expect(201);
+}
+
+#[tokio::test]
+async fn times_that_are_none_or_out_of_range_are_refused() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    for time in [
+        "",
+        "now",
+        "infinity",
+        "-infinity",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-02-30T00:00:00Z",
+        "2026-01-01T25:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "-0001-01-01T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        "294277-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+01:00",
+        "1e9",
+        "4713-01-01 BC",
+    ] {
+        let answer = refused(&world, &staff, event_with(json!({"timestamp": time}))).await;
+        assert_eq!(
+            (answer.problem(400), pointers(&answer)),
+            ("malformed_request", vec!["/timestamp"]),
+            "{time}"
+        );
+        let answer = world
+            .get(&staff, &format!("/events?from={}", time.replace(' ', "%20")))
+            .await;
+        assert_eq!(answer.problem(400), "invalid_parameter", "{time}");
+    }
+    for time in ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"] {
+        world
+            .post(&staff, "/events", event_with(json!({"timestamp": time})))
+            .await
+            .expect(201);
+    }
+    let items = world.all_pages(&staff, "/events").await;
+    assert_eq!(items[0]["timestamp"], "9999-12-31T23:59:59.999999Z");
+    assert_eq!(items[1]["timestamp"], "0001-01-01T00:00:00.000000Z");
+}
+
+#[tokio::test]
+async fn data_and_metadata_have_their_limits() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let filled = |mut object: Value, bytes: usize| {
+        let own = object.to_string().len();
+        object["x"] = json!("x".repeat(bytes - own));
+        object
+    };
+    let data = |bytes: usize| filled(json!({"name": "A", "email": "a@b.cd", "x": ""}), bytes);
+    let metadata = |bytes: usize| filled(json!({"x": ""}), bytes);
+    for (field, value) in [("data", data(256 * 1024 + 1)), ("metadata", metadata(16 * 1024 + 1))] {
+        let answer = refused(&world, &staff, event_with(json!({field: value}))).await;
+        assert_eq!(
+            (answer.problem(400), first_code(&answer)),
+            ("malformed_request", "too_large"),
+            "{field}"
+        );
+    }
+    let largest = event_with(json!({"data": data(256 * 1024), "metadata": metadata(16 * 1024)}));
+    world.post(&staff, "/events", largest).await.expect(201);
+}
+
+#[tokio::test]
+async fn what_the_catalog_refuses_is_named_by_code() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    for (changes, code, pointer) in [
+        (
+            json!({"event_type": "customer.vanished"}),
+            "unknown_event_type",
+            "/event_type",
+        ),
+        (
+            json!({"event_type": "nothing.created"}),
+            "unknown_event_type",
+            "/event_type",
+        ),
+        (
+            json!({"aggregate_type": "order"}),
+            "aggregate_type_mismatch",
+            "/aggregate_type",
+        ),
+        (
+            json!({"aggregate_type": "custom"}),
+            "aggregate_type_mismatch",
+            "/aggregate_type",
+        ),
+        (json!({"version": "7.0"}), "unknown_version", "/version"),
+        (json!({"data": {"name": "Ada"}}), "schema_violation", "/data"),
+        (
+            json!({"data": {"name": "Ada", "email": "nobody"}}),
+            "schema_violation",
+            "/data/email",
+        ),
+        (
+            json!({"data": {"name": 1, "email": "a@b.cd"}}),
+            "schema_violation",
+            "/data/name",
+        ),
+    ] {
+        let answer = refused(&world, &staff, event_with(changes)).await;
+        assert_eq!(
+            (answer.problem(422), pointers(&answer)[0]),
+            (code, pointer),
+            "{}",
+            answer.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_names_every_fault_at_once() {
+    let world = World::new().await;
+    let bad = json!({"event_type": "Sale", "aggregate_id": "", "data": [], "colour": "red"});
+    let answer = refused(&world, &Person::staff(), bad).await;
+    insta::assert_snapshot!(redacted(&answer.body), @r#"
+    {
+      "code": "malformed_request",
+      "detail": "/event_type must look like aggregate.action, in lower case",
+      "errors": [
+        {
+          "code": "invalid_value",
+          "detail": "must look like aggregate.action, in lower case",
+          "pointer": "/event_type"
+        },
+        {
+          "code": "required",
+          "detail": "is required",
+          "pointer": "/aggregate_type"
+        },
+        {
+          "code": "invalid_value",
+          "detail": "must not be empty",
+          "pointer": "/aggregate_id"
+        },
+        {
+          "code": "wrong_type",
+          "detail": "must be an object",
+          "pointer": "/data"
+        },
+        {
+          "code": "unknown_field",
+          "detail": "is not a field of an event",
+          "pointer": "/colour"
+        }
+      ],
+      "request_id": "[uuid]",
+      "status": 400,
+      "title": "Bad Request",
+      "type": "urn:annals:problem:malformed_request"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn query_parameters_and_keys_of_a_write_are_read_strictly() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let before = world.log().await;
+    for path in [
+        "/events?dry_run=true",
+        "/events/types?x=1",
+        "/entities/customer?expected_version=0",
+    ] {
+        let answer = world.post(&staff, path, event()).await;
+        assert_eq!(answer.problem(400), "invalid_parameter", "{path}");
+    }
+    let long = "k".repeat(256);
+    for (key, body, code) in [
+        ("", event(), "invalid_idempotency_key"),
+        (long.as_str(), event(), "invalid_idempotency_key"),
+        (
+            "one",
+            event_with(json!({"idempotency_key": "another"})),
+            "idempotency_keys_differ",
+        ),
+    ] {
+        let answer = world
+            .request(Method::POST, &staff, "/events", &[("idempotency-key", key)], Some(body))
+            .await;
+        assert_eq!(answer.problem(400), code);
+    }
+    assert_eq!(world.log().await, before);
+    let same = event_with(json!({"idempotency_key": "one"}));
+    let headers = [("idempotency-key", "one")];
+    world
+        .request(Method::POST, &staff, "/events", &headers, Some(same))
+        .await
+        .expect(201);
+}
+
+/// A batch of five whose fourth is spoilt.
+fn batch_with(changes: Value) -> Value {
+    let member = |place: usize| event_with(json!({"aggregate_id": format!("B-{place}")}));
+    let mut events: Vec<Value> = (0..5).map(member).collect();
+    for (name, value) in changes.as_object().unwrap() {
+        events[3][name] = value.clone();
+    }
+    json!({ "events": events })
+}
+
+#[tokio::test]
+async fn one_bad_member_refuses_the_batch_and_is_named() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    world
+        .post(&staff, "/events", event_with(json!({"idempotency_key": "taken"})))
+        .await
+        .expect(201);
+    world.take_wake_ups().await;
+    for (changes, status, code) in [
+        (json!({"event_type": 1}), 400, "malformed_request"),
+        (json!({"aggregate_id": "a\nb"}), 400, "malformed_request"),
+        (json!({"colour": "red"}), 400, "malformed_request"),
+        (json!({"event_type": "customer.vanished"}), 422, "unknown_event_type"),
+        (json!({"aggregate_type": "order"}), 422, "aggregate_type_mismatch"),
+        (json!({"version": "7.0"}), 422, "unknown_version"),
+        (json!({"data": {}}), 422, "schema_violation"),
+        (json!({"created_by": "system"}), 403, "actor_forged"),
+        (json!({"user_id": Uuid::new_v4()}), 403, "actor_forged"),
+        (json!({"tenant_id": Uuid::new_v4()}), 403, "tenant_forged"),
+        (json!({"expected_version": 1}), 409, "version_conflict"),
+        (json!({"idempotency_key": "taken"}), 422, "idempotency_key_reused"),
+    ] {
+        let answer = refused(&world, &staff, batch_with(changes)).await;
+        assert_eq!(answer.problem(status), code, "{}", answer.text);
+        assert!(
+            pointers(&answer).iter().all(|p| p.starts_with("/events/3")),
+            "{}",
+            answer.text
+        );
+    }
+    let service = Person::service("crm");
+    let two_people = json!({"created_by": format!("user:{}", Uuid::new_v4()), "user_id": Uuid::new_v4()});
+    let answer = refused(&world, &service, batch_with(two_people)).await;
+    assert_eq!(
+        (answer.problem(422), pointers(&answer)),
+        ("user_is_not_actor", vec!["/events/3"])
+    );
+    let user = Person::user();
+    for (changes, code) in [
+        (
+            json!({"event_type": "customer.updated", "data": {"changes": {"name": {"old": null, "new": "B"}}}}),
+            "event_type_forbidden",
+        ),
+        (json!({"aggregate_id": "C-1"}), "stream_of_another"),
+    ] {
+        let answer = refused(&world, &user, batch_with(changes)).await;
+        assert_eq!((answer.problem(403), pointers(&answer)), (code, vec!["/events/3"]));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_a_list_of_one_to_five_hundred_events_and_nothing_beside_it() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let many = |n: usize| json!({"events": (0..n).map(|i| event_with(json!({"aggregate_id": format!("B-{}", i % 7)}))).collect::<Vec<_>>()});
+    for (body, status, code) in [
+        (many(0), 422, "batch_size"),
+        (many(501), 422, "batch_size"),
+        (json!({"events": {}}), 400, "malformed_request"),
+        (json!({"events": null}), 400, "malformed_request"),
+        (json!({"events": [event()], "events2": []}), 400, "malformed_request"),
+        (json!({"events": [event(), 1]}), 400, "malformed_request"),
+        (json!({"events": [event(), {"events": []}]}), 400, "malformed_request"),
+    ] {
+        assert_eq!(refused(&world, &staff, body).await.problem(status), code);
+    }
+    let twice =
+        json!({"events": [event_with(json!({"idempotency_key": "k"})), event_with(json!({"idempotency_key": "k"}))]});
+    let answer = refused(&world, &staff, twice).await;
+    assert_eq!(
+        (answer.problem(422), pointers(&answer)),
+        ("idempotency_key_repeated", vec!["/events/1/idempotency_key"])
+    );
+    let stored = world.post(&staff, "/events", many(500)).await.expect(201);
+    assert_eq!(stored.items().len(), 500);
+}

@@ -1,1 +1,489 @@
-//! Not written yet.
+//! The catalog over HTTP: read by all, extended at run time by staff for its own tenant, and never out of date where it matters.
+
+use serde_json::{Value, json};
+use tests::{Answer, Person, World, redacted};
+use uuid::Uuid;
+
+fn widget() -> Value {
+    json!({"event_type": "widget.made", "description": "A widget was made.", "effect": "create", "posters": ["user", "staff"],
+           "schema": {"type": "object", "required": ["colour"], "properties": {"colour": {"type": "string"}}, "additionalProperties": false},
+           "example": {"colour": "red"}})
+}
+
+fn widget_with(changes: Value) -> Value {
+    let mut widget = widget();
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(widget.as_object_mut().unwrap().remove(name)),
+            value => widget[name] = value.clone(),
+        }
+    }
+    widget
+}
+
+async fn post_widget(world: &World, person: &Person, id: &str, data: Value) -> Answer {
+    world
+        .post(
+            person,
+            "/events",
+            json!({"event_type": "widget.made", "aggregate_type": "widget", "aggregate_id": id, "data": data}),
+        )
+        .await
+}
+
+#[tokio::test]
+async fn a_registered_type_is_answered_listed_and_usable() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let posted = world.post(&staff, "/events/types", widget()).await.expect(201);
+    insta::assert_snapshot!(redacted(&posted.body), @r#"
+    {
+      "aggregate_type": "widget",
+      "built_in": false,
+      "created_at": "[time]",
+      "description": "A widget was made.",
+      "effect": "create",
+      "event_type": "widget.made",
+      "example": {
+        "colour": "red"
+      },
+      "posters": [
+        "user",
+        "staff"
+      ],
+      "schema": {
+        "additionalProperties": false,
+        "properties": {
+          "colour": {
+            "type": "string"
+          }
+        },
+        "required": [
+          "colour"
+        ],
+        "type": "object"
+      },
+      "version": "1.0",
+      "versions": [
+        {
+          "example": {
+            "colour": "red"
+          },
+          "schema": {
+            "additionalProperties": false,
+            "properties": {
+              "colour": {
+                "type": "string"
+              }
+            },
+            "required": [
+              "colour"
+            ],
+            "type": "object"
+          },
+          "version": "1.0"
+        }
+      ]
+    }
+    "#);
+    assert_eq!(
+        world.get(&staff, "/events/types/widget.made").await.expect(200).body,
+        posted.body
+    );
+    let listed = world
+        .get(&staff, "/events/types?aggregate_type=widget")
+        .await
+        .expect(200);
+    assert_eq!(listed.items(), &vec![posted.body]);
+    let user = Person::user();
+    post_widget(&world, &user, "W-1", json!({"colour": "blue"}))
+        .await
+        .expect(201);
+    assert_eq!(
+        post_widget(&world, &user, "W-2", json!({"colour": 1}))
+            .await
+            .problem(422),
+        "schema_violation"
+    );
+    assert_eq!(
+        post_widget(&world, &Person::agent("a"), "W-2", json!({"colour": "blue"}))
+            .await
+            .problem(403),
+        "event_type_forbidden"
+    );
+    for _ in 0..2 {
+        let entity = world.get(&user, "/entities/widget/W-1").await.expect(200);
+        assert_eq!(entity.body["state"], json!({"colour": "blue"}));
+        world.project().await;
+    }
+    assert_eq!(world.get(&user, "/entities/widget").await.expect(200).items().len(), 1);
+}
+
+#[tokio::test]
+async fn a_built_in_type_is_answered_whole() {
+    let world = World::new().await;
+    let answer = world
+        .get(&Person::user(), "/events/types/order.payment_received")
+        .await
+        .expect(200);
+    insta::assert_snapshot!(redacted(&answer.body), @r#"
+    {
+      "aggregate_type": "order",
+      "built_in": true,
+      "created_at": "[time]",
+      "description": "A payment for an order came in.",
+      "effect": {
+        "set": {
+          "last_payment_cents": "/amount_cents",
+          "payment_status": {
+            "const": "received"
+          }
+        }
+      },
+      "event_type": "order.payment_received",
+      "example": {
+        "amount_cents": 1099800,
+        "currency": "INR",
+        "method": "upi",
+        "reference": "UPI-230987"
+      },
+      "posters": [
+        "staff",
+        "service"
+      ],
+      "schema": {
+        "properties": {
+          "amount_cents": {
+            "maximum": 9223372036854775807,
+            "minimum": 1,
+            "type": "integer"
+          },
+          "currency": {
+            "pattern": "^[A-Z]{3}$",
+            "type": "string"
+          },
+          "method": {
+            "minLength": 1,
+            "type": "string"
+          },
+          "reference": {
+            "minLength": 1,
+            "type": "string"
+          }
+        },
+        "required": [
+          "amount_cents"
+        ],
+        "type": "object"
+      },
+      "version": "1.0",
+      "versions": [
+        {
+          "example": {
+            "amount_cents": 1099800,
+            "currency": "INR",
+            "method": "upi",
+            "reference": "UPI-230987"
+          },
+          "schema": {
+            "properties": {
+              "amount_cents": {
+                "maximum": 9223372036854775807,
+                "minimum": 1,
+                "type": "integer"
+              },
+              "currency": {
+                "pattern": "^[A-Z]{3}$",
+                "type": "string"
+              },
+              "method": {
+                "minLength": 1,
+                "type": "string"
+              },
+              "reference": {
+                "minLength": 1,
+                "type": "string"
+              }
+            },
+            "required": [
+              "amount_cents"
+            ],
+            "type": "object"
+          },
+          "version": "1.0"
+        }
+      ]
+    }
+    "#);
+    let all = world.all_pages(&Person::user(), "/events/types?limit=10").await;
+    let names: Vec<&str> = all.iter().map(|kind| kind["event_type"].as_str().unwrap()).collect();
+    assert!(names.is_sorted());
+    assert!(
+        all.iter()
+            .all(|kind| kind["schema"]["type"] == "object" && kind["example"].is_object() && kind["built_in"] == true)
+    );
+}
+
+#[tokio::test]
+async fn a_type_evolves_and_old_versions_stay_usable() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    world.post(&staff, "/events/types", widget()).await.expect(201);
+    let evolved = json!({"event_type": "widget.made", "version": "1.1", "example": {"size": 1},
+                         "schema": {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}}});
+    let answer = world.post(&staff, "/events/types", evolved).await.expect(201);
+    assert_eq!(answer.body["version"], "1.1");
+    assert_eq!(answer.body["versions"].as_array().unwrap().len(), 2);
+    // What a registration leaves out stays as it was.
+    assert_eq!(
+        (&answer.body["effect"], &answer.body["posters"]),
+        (&json!("create"), &json!(["user", "staff"]))
+    );
+    assert_eq!(answer.body["description"], "A widget was made.");
+    let event = post_widget(&world, &staff, "W-1", json!({"size": 2})).await.expect(201);
+    assert_eq!(event.body["version"], "1.1");
+    assert_eq!(
+        post_widget(&world, &staff, "W-2", json!({"colour": "red"}))
+            .await
+            .problem(422),
+        "schema_violation"
+    );
+    let old = json!({"event_type": "widget.made", "aggregate_type": "widget", "aggregate_id": "W-3", "version": "1.0", "data": {"colour": "red"}});
+    assert_eq!(
+        world.post(&staff, "/events", old).await.expect(201).body["version"],
+        "1.0"
+    );
+    let before = world.log().await;
+    for (version, status, code) in [
+        ("1.1", 409, "version_exists"),
+        ("1.0", 409, "version_exists"),
+        ("0.9", 422, "version_not_newer"),
+        ("1.0.5", 422, "version_not_newer"),
+    ] {
+        let answer = world
+            .post(&staff, "/events/types", widget_with(json!({"version": version})))
+            .await;
+        assert_eq!(answer.problem(status), code, "{version}");
+    }
+    assert_eq!(world.log().await, before);
+    // Ten is more than nine.
+    for version in ["1.9", "1.10"] {
+        world
+            .post(&staff, "/events/types", widget_with(json!({"version": version})))
+            .await
+            .expect(201);
+    }
+}
+
+#[tokio::test]
+async fn registrations_that_are_unusable_are_refused_by_field() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let before = world.log().await;
+    for (changes, pointer) in [
+        (json!({"event_type": "Widget.made"}), "/event_type"),
+        (json!({"event_type": "widget"}), "/event_type"),
+        (
+            json!({"event_type": format!("widget.{}", "x".repeat(94))}),
+            "/event_type",
+        ),
+        (json!({"aggregate_type": "gadget"}), "/event_type"),
+        (json!({"aggregate_type": "wid"}), "/event_type"),
+        (json!({"aggregate_type": "Widget"}), "/aggregate_type"),
+        (json!({"aggregate_type": "w".repeat(51)}), "/aggregate_type"),
+        (json!({"version": "1"}), "/version"),
+        (json!({"version": "one"}), "/version"),
+        (json!({"version": "10000.0"}), "/version"),
+        (json!({"effect": "explode"}), "/effect"),
+        (json!({"effect": {"set": {"a": "no-pointer"}}}), "/effect"),
+        (json!({"effect": {"add_child": "a", "merge": 1}}), "/effect"),
+        (json!({"posters": []}), "/posters"),
+        (json!({"posters": ["admin"]}), "/posters"),
+        (json!({"schema": true}), "/schema"),
+        (json!({"schema": {"type": "thing"}}), "/schema"),
+        (json!({"schema": {"properties": {"a": 1}}}), "/schema"),
+        (json!({"schema": {"pattern": "("}}), "/schema"),
+        (json!({"schema": {"$ref": "#/nowhere"}}), "/schema"),
+        (json!({"schema": {"$ref": "http://127.0.0.1:1/schema.json"}}), "/schema"),
+        (json!({"schema": {"$ref": "file:///etc/hostname"}}), "/schema"),
+        (json!({"schema": {"description": "x".repeat(64 * 1024)}}), "/schema"),
+        (json!({"example": []}), "/example"),
+        (json!({"example": {}}), "/example"),
+        (json!({"example": {"colour": 1}}), "/example/colour"),
+    ] {
+        let answer = world.post(&staff, "/events/types", widget_with(changes.clone())).await;
+        assert_eq!(answer.problem(422), "invalid_event_type", "{changes}");
+        let pointers: Vec<&str> = answer.body["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["pointer"].as_str().unwrap())
+            .collect();
+        assert!(pointers.contains(&pointer), "{changes}: {}", answer.text);
+    }
+    for changes in [
+        json!({"colour": "red"}),
+        json!({"schema": null}),
+        json!({"example": null}),
+        json!({"event_type": null}),
+        json!({"event_type": 1}),
+        json!({"posters": "staff"}),
+        json!({"version": 1.0}),
+        json!({"tenant_id": Uuid::nil()}),
+    ] {
+        let answer = world.post(&staff, "/events/types", widget_with(changes.clone())).await;
+        assert_eq!(answer.problem(400), "malformed_request", "{changes}");
+    }
+    assert_eq!(world.log().await, before);
+}
+
+#[tokio::test]
+async fn only_staff_registers() {
+    let world = World::new().await;
+    let before = world.log().await;
+    for person in [Person::user(), Person::agent("pricing"), Person::service("crm")] {
+        assert_eq!(
+            world.post(&person, "/events/types", widget()).await.problem(403),
+            "staff_only"
+        );
+    }
+    assert_eq!(world.log().await, before);
+}
+
+#[tokio::test]
+async fn a_tenants_types_are_its_own() {
+    let world = World::new().await;
+    let (here, there) = (
+        Person::staff().in_tenant(Uuid::new_v4()),
+        Person::staff().in_tenant(Uuid::new_v4()),
+    );
+    world.post(&here, "/events/types", widget()).await.expect(201);
+    assert_eq!(
+        world.get(&there, "/events/types/widget.made").await.problem(404),
+        "not_found"
+    );
+    assert!(
+        world
+            .all_pages(&there, "/events/types?aggregate_type=widget")
+            .await
+            .is_empty()
+    );
+    assert_eq!(
+        post_widget(&world, &there, "W-1", json!({"colour": "red"}))
+            .await
+            .problem(422),
+        "unknown_event_type"
+    );
+    world.get(&there, "/entities/widget").await.problem(404);
+    // The same name may mean something else elsewhere, and a built-in one may be made stricter at home.
+    let theirs = widget_with(
+        json!({"schema": {"type": "object", "required": ["size"]}, "example": {"size": 1}, "effect": "merge"}),
+    );
+    world.post(&there, "/events/types", theirs).await.expect(201);
+    post_widget(&world, &there, "W-1", json!({"size": 1})).await.expect(201);
+    post_widget(&world, &here, "W-1", json!({"colour": "red"}))
+        .await
+        .expect(201);
+    let strict = json!({"event_type": "customer.created", "version": "2.0", "example": {"name": "N", "vat": "1"},
+                        "schema": {"type": "object", "required": ["name", "vat"]}});
+    assert_eq!(
+        world.post(&here, "/events/types", strict).await.expect(201).body["built_in"],
+        false
+    );
+    let customer = json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": "C-1", "data": {"name": "N"}});
+    assert_eq!(
+        world.post(&here, "/events", customer.clone()).await.problem(422),
+        "schema_violation"
+    );
+    assert_eq!(
+        world.post(&there, "/events", customer.clone()).await.expect(201).body["version"],
+        "1.0"
+    );
+    let mut old = customer;
+    old["version"] = json!("1.0");
+    world.post(&here, "/events", old).await.expect(201);
+    world.project().await;
+    let entity = world.get(&there, "/entities/widget/W-1").await.expect(200);
+    assert_eq!(
+        (&entity.body["state"], &entity.body["projected_version"]),
+        (&json!({"size": 1}), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once() {
+    let world = World::new().await;
+    let elsewhere = world.elsewhere();
+    let staff = Person::staff();
+    // Both have read the catalog by now.
+    for process in [&world, &elsewhere] {
+        process
+            .append(
+                &staff,
+                "customer.created",
+                &Uuid::new_v4().to_string(),
+                json!({"name": "N"}),
+            )
+            .await;
+    }
+    world.post(&staff, "/events/types", widget()).await.expect(201);
+    post_widget(&elsewhere, &staff, "W-1", json!({"colour": "red"}))
+        .await
+        .expect(201);
+    elsewhere.get(&staff, "/entities/widget/W-1").await.expect(200);
+    elsewhere.project().await;
+    // A stricter version: what its memory would have let through is refused.
+    let stricter = json!({"event_type": "widget.made", "version": "2.0", "example": {"colour": "red", "size": 1},
+                          "schema": {"type": "object", "required": ["colour", "size"]}});
+    world.post(&staff, "/events/types", stricter).await.expect(201);
+    let before = world.log().await;
+    for body in [json!({"colour": "red"}), json!({})] {
+        assert_eq!(
+            post_widget(&elsewhere, &staff, "W-2", body).await.problem(422),
+            "schema_violation"
+        );
+    }
+    assert_eq!(world.log().await, before);
+    // A looser one: what its memory would refuse is let through, in a batch as well.
+    let looser = json!({"event_type": "widget.made", "version": "3.0", "example": {}, "schema": {"type": "object"}});
+    world.post(&staff, "/events/types", looser).await.expect(201);
+    let event =
+        json!({"event_type": "widget.made", "aggregate_type": "widget", "aggregate_id": "W-3", "data": {"weight": 1}});
+    let answer = elsewhere
+        .post(&staff, "/events", json!({"events": [event.clone(), event]}))
+        .await
+        .expect(201);
+    assert_eq!(answer.items()[1]["version"], "3.0");
+    // The poster's list counts at once, too.
+    let closed = json!({"event_type": "widget.made", "version": "4.0", "example": {}, "schema": {"type": "object"}, "posters": ["staff"]});
+    elsewhere.post(&staff, "/events/types", closed).await.expect(201);
+    assert_eq!(
+        post_widget(&world, &Person::user(), "W-4", json!({}))
+            .await
+            .problem(403),
+        "event_type_forbidden"
+    );
+    let found = world.get(&staff, "/events?event_type=widget.*").await.expect(200);
+    assert_eq!(found.items().len(), 3);
+}
+
+#[tokio::test]
+async fn of_simultaneous_registrations_of_one_version_one_wins() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let tries = (0..8).map(|_| world.post(&staff, "/events/types", widget()));
+    let mut statuses: Vec<u16> = futures_util::future::join_all(tries)
+        .await
+        .iter()
+        .map(|a| a.status)
+        .collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409]);
+    assert_eq!(
+        world.get(&staff, "/events/types/widget.made").await.expect(200).body["versions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}

@@ -1,1 +1,205 @@
-//! Not written yet.
+//! Figures and health: what `/events/stats`, `/projector/status`, `/status` and `/health` say, and to whom.
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+use tests::{Person, World, redacted};
+use uuid::Uuid;
+
+async fn world_with_events() -> (World, Person) {
+    let world = World::new().await;
+    let staff = Person::staff();
+    world
+        .append(&staff, "customer.created", "C-1", json!({"name": "N"}))
+        .await;
+    world
+        .append(&staff, "customer.profile_updated", "C-1", json!({"phone": "1"}))
+        .await;
+    world
+        .append(&staff, "order.created", "O-1", json!({"customer_id": "C-1"}))
+        .await;
+    world
+        .append(
+            &staff.clone().in_tenant(Uuid::new_v4()),
+            "customer.created",
+            "C-1",
+            json!({"name": "N"}),
+        )
+        .await;
+    (world, staff)
+}
+
+#[tokio::test]
+async fn statistics_count_what_the_caller_sees() {
+    let (world, staff) = world_with_events().await;
+    let user = Person::user();
+    world
+        .append(&user, "order.created", "O-2", json!({"customer_id": "C-1"}))
+        .await;
+    let expected = |unprocessed: i64| {
+        json!({"total_events": 4, "events_last_24_hours": 4, "unprocessed_events": unprocessed,
+               "events_by_type": {"customer.created": 1, "customer.profile_updated": 1, "order.created": 2}})
+    };
+    // The same before the projector, after it, and after its sweep has counted what lies behind it.
+    assert_eq!(world.get(&staff, "/events/stats").await.expect(200).body, expected(4));
+    world.project().await;
+    assert_eq!(world.get(&staff, "/events/stats").await.expect(200).body, expected(0));
+    world.projector.sweep().await.unwrap();
+    assert_eq!(
+        world
+            .get(&Person::service("crm"), "/events/stats")
+            .await
+            .expect(200)
+            .body,
+        expected(0)
+    );
+    let own = world.get(&user, "/events/stats").await.expect(200);
+    assert_eq!(
+        own.body,
+        json!({"total_events": 1, "events_last_24_hours": 1, "unprocessed_events": null, "events_by_type": {"order.created": 1}})
+    );
+    let nothing = world.get(&Person::agent("pricing"), "/events/stats").await.expect(200);
+    assert_eq!(
+        nothing.body,
+        json!({"total_events": 0, "events_last_24_hours": 0, "unprocessed_events": null, "events_by_type": {}})
+    );
+}
+
+#[tokio::test]
+async fn the_projectors_status_tells_lag_and_rates_of_the_tenant() {
+    let (world, staff) = world_with_events().await;
+    let before = world.get(&staff, "/projector/status").await.expect(200);
+    assert!((0..60).contains(&before.body["lag_seconds"].as_i64().unwrap()));
+    let still = |mut body: Value| {
+        body["lag_seconds"] = json!("[seconds]");
+        redacted(&body)
+    };
+    insta::assert_snapshot!(still(before.body), @r#"
+    {
+      "lag_events": 3,
+      "lag_seconds": "[seconds]",
+      "oldest_transaction": null,
+      "parked_count": 0,
+      "parked_streams": [],
+      "rates": {
+        "appended": 3,
+        "projected": 0,
+        "window_seconds": 60
+      },
+      "sweep_position": 0,
+      "swept_at": "[time]"
+    }
+    "#);
+    world.project().await;
+    world.projector.sweep().await.unwrap();
+    let after = world.get(&staff, "/projector/status").await.expect(200).body;
+    assert_eq!((&after["lag_events"], &after["lag_seconds"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        after["rates"],
+        json!({"window_seconds": 60, "appended": 3, "projected": 3})
+    );
+    assert_eq!(after["sweep_position"], 4);
+    for person in [Person::user(), Person::agent("pricing")] {
+        assert_eq!(world.get(&person, "/projector/status").await.problem(403), "staff_only");
+    }
+    world
+        .get(&Person::service("crm"), "/projector/status")
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn what_is_parked_shows_in_status_and_lag_leaves_it_out() {
+    let (world, staff) = world_with_events().await;
+    world
+        .owner()
+        .await
+        .batch_execute("alter table public.customers add constraint broken check (phone is null)")
+        .await
+        .unwrap();
+    world.project().await;
+    let status = world.get(&staff, "/projector/status").await.expect(200).body;
+    assert_eq!((&status["parked_count"], &status["lag_events"]), (&json!(1), &json!(0)));
+    let parked = &status["parked_streams"][0];
+    assert_eq!(
+        (
+            &parked["aggregate_type"],
+            &parked["aggregate_id"],
+            &parked["aggregate_version"]
+        ),
+        (&json!("customer"), &json!("C-1"), &json!(2))
+    );
+    assert_eq!(parked["error_code"], "23514");
+    let unprocessed = world.get(&staff, "/events/unprocessed").await.expect(200);
+    assert_eq!(unprocessed.items()[0]["id"], parked["event_id"]);
+    let stranger = staff.in_tenant(Uuid::new_v4());
+    assert_eq!(
+        world.get(&stranger, "/projector/status").await.expect(200).body["parked_count"],
+        0
+    );
+}
+
+#[tokio::test]
+async fn unprocessed_events_are_listed_oldest_first_until_they_are_projected() {
+    let (world, staff) = world_with_events().await;
+    let items = world
+        .get(&staff, "/events/unprocessed")
+        .await
+        .expect(200)
+        .items()
+        .clone();
+    let types: Vec<&str> = items.iter().map(|e| e["event_type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["customer.created", "customer.profile_updated", "order.created"]);
+    assert!(items.iter().all(|e| e["processed"] == false));
+    world.project().await;
+    assert!(
+        world
+            .get(&staff, "/events/unprocessed")
+            .await
+            .expect(200)
+            .items()
+            .is_empty()
+    );
+    world
+        .append(&staff, "customer.profile_updated", "C-1", json!({"phone": "2"}))
+        .await;
+    let left = world.get(&staff, "/events/unprocessed").await.expect(200);
+    assert_eq!(
+        left.items().iter().map(|e| &e["aggregate_version"]).collect::<Vec<_>>(),
+        [3]
+    );
+}
+
+#[tokio::test]
+async fn features_are_told_to_callers_and_health_to_everyone() {
+    let world = World::new().await;
+    let features = json!({"auth": "active", "database": "active", "events": "active", "agents": "active"});
+    let status = world.get(&Person::user(), "/status").await.expect(200);
+    assert_eq!(status.body, json!({"status": "ok", "features": features}));
+    let health = world
+        .send(Request::get("/api/v1/health").body(Body::empty()).unwrap())
+        .await
+        .expect(200);
+    assert_eq!(health.body, json!({"status": "ok", "features": features}));
+}
+
+#[tokio::test]
+async fn answers_carry_a_request_id_and_the_clients_own_where_it_is_usable() {
+    let world = World::new().await;
+    let get = async |id: &str| {
+        let request = Request::get("/api/v1/nothing").header("x-request-id", id);
+        world.send(request.body(Body::empty()).unwrap()).await
+    };
+    let own = get("abc-123_X").await;
+    assert_eq!(
+        (own.header("x-request-id"), own.body["request_id"].as_str()),
+        (Some("abc-123_X"), Some("abc-123_X"))
+    );
+    let too_long = "x".repeat(65);
+    for unusable in ["", "a b", "a\"b", too_long.as_str()] {
+        let answer = get(unusable).await;
+        let given = answer.header("x-request-id").unwrap();
+        assert!(Uuid::try_parse(given).is_ok(), "{given}");
+        assert_eq!(answer.body["request_id"], given);
+    }
+}

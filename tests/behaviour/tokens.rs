@@ -1,1 +1,405 @@
-//! Not written yet.
+//! Who may come in: a token of ours, in its time, for us, under a key with its own algorithm. Everybody else is told nothing but
+//! that the token is not acceptable.
+
+use annals::config::AuthConfig;
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use axum::body::Body;
+use axum::http::{Request, header};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tests::{Answer, Person, SECRET, World, redacted, sign};
+use uuid::Uuid;
+
+/// Posts an event with this `Authorization`.
+async fn post_with(world: &World, authorization: Option<&str>) -> Answer {
+    let event = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": Uuid::new_v4().to_string(),
+                       "data": {"name": "Ada", "email": "ada@example.com"}});
+    let mut request = Request::post("/api/v1/events").header(header::CONTENT_TYPE, "application/json");
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    world.send(request.body(Body::from(event.to_string())).unwrap()).await
+}
+
+async fn assert_refused(world: &World, token: &str, why: &str) {
+    let before = world.log().await;
+    let answer = post_with(world, Some(&format!("Bearer {token}"))).await;
+    assert_eq!(answer.status, 401, "{why}: {}", answer.text);
+    assert_eq!(answer.problem(401), "unauthorized", "{why}");
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    // Which check failed is nobody's business.
+    assert_eq!(answer.body["detail"], "the token is not acceptable", "{why}");
+    assert_eq!(world.log().await, before, "{why}");
+}
+
+/// The event that a token posts.
+async fn accepted(world: &World, token: &str) -> Value {
+    post_with(world, Some(&format!("Bearer {token}")))
+        .await
+        .expect(201)
+        .body
+}
+
+/// A staff token's claims with some of them replaced; null takes a claim out.
+fn claims_with(changes: Value) -> Value {
+    let mut claims = Person::staff().claims();
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+            value => claims[name] = value.clone(),
+        }
+    }
+    claims
+}
+
+#[tokio::test]
+async fn without_a_bearer_token_nobody_comes_in() {
+    let world = World::new().await;
+    let before = world.log().await;
+    let token = Person::staff().token();
+    for authorization in [
+        None,
+        Some(""),
+        Some("Bearer"),
+        Some("Bearer "),
+        Some(&*format!("Basic {token}")),
+        Some(&*token),
+    ] {
+        assert_eq!(
+            post_with(&world, authorization).await.problem(401),
+            "unauthorized",
+            "{authorization:?}"
+        );
+    }
+    for path in [
+        "/events",
+        "/events/stats",
+        "/events/types",
+        "/audit/recent",
+        "/entities/customer",
+        "/projector/status",
+        "/status",
+    ] {
+        let answer = world
+            .send(Request::get(format!("/api/v1{path}")).body(Body::empty()).unwrap())
+            .await;
+        assert_eq!(answer.problem(401), "unauthorized", "{path}");
+    }
+    assert_eq!(world.log().await, before);
+    post_with(&world, Some(&format!("bearer {token}"))).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_refusal_says_nothing_about_the_token() {
+    let world = World::new().await;
+    let answer = post_with(&world, Some("Bearer nonsense")).await;
+    insta::assert_snapshot!(redacted(&answer.body), @r#"
+    {
+      "code": "unauthorized",
+      "detail": "the token is not acceptable",
+      "request_id": "[uuid]",
+      "status": 401,
+      "title": "Unauthorized",
+      "type": "urn:annals:problem:unauthorized"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn claims_that_do_not_hold_are_refused() {
+    let world = World::new().await;
+    let now = chrono::Utc::now().timestamp();
+    for (changes, why) in [
+        (json!({"exp": now - 3600}), "expired"),
+        (json!({"exp": null}), "never expires"),
+        (json!({"exp": "soon"}), "expiry of text"),
+        (json!({"nbf": now + 3600}), "not yet valid"),
+        (json!({"aud": "anon"}), "another audience"),
+        (json!({"aud": ["anon", "postgres"]}), "other audiences"),
+        (json!({"aud": null}), "no audience"),
+        (json!({"iss": "elsewhere"}), "another issuer"),
+        (json!({"iss": null}), "no issuer"),
+        (json!({"sub": null}), "no subject"),
+        (json!({"sub": "ada"}), "a subject that is no uuid"),
+        (json!({"role": "anon"}), "database role anon"),
+        (json!({"role": "service_role"}), "database role service_role"),
+        (json!({"role": "annals_projector"}), "database role annals_projector"),
+        (json!({"role": null}), "no database role"),
+        (json!({"app_metadata": {"role": "admin"}}), "an unknown role"),
+        (json!({"app_metadata": {"role": "Staff"}}), "a role in other letters"),
+        (json!({"app_metadata": {"role": "agent"}}), "an agent without a name"),
+        (
+            json!({"app_metadata": {"role": "service", "name": ""}}),
+            "a service without a name",
+        ),
+        (
+            json!({"app_metadata": {"role": "agent", "name": "a\nb"}}),
+            "a name that cannot be printed",
+        ),
+        (
+            json!({"app_metadata": {"role": "agent", "name": "a".repeat(95)}}),
+            "a name that is too long",
+        ),
+        (
+            json!({"app_metadata": {"role": "staff", "tenant_id": "acme"}}),
+            "a tenant that is no uuid",
+        ),
+        (json!({"app_metadata": "staff"}), "metadata that is no object"),
+    ] {
+        assert_refused(&world, &sign(&claims_with(changes), SECRET), why).await;
+    }
+    for (changes, why) in [
+        (json!({"exp": now - 10}), "clocks differ a little"),
+        (json!({"nbf": now - 10}), "valid since a moment"),
+        (json!({"aud": ["other", "authenticated"]}), "one of several audiences"),
+    ] {
+        let answer = post_with(&world, Some(&format!("Bearer {}", sign(&claims_with(changes), SECRET)))).await;
+        assert_eq!(answer.status, 201, "{why}: {}", answer.text);
+    }
+}
+
+/// The parts of a token, each as JSON, put together with any signature.
+fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
+    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    format!(
+        "{}.{}.{}",
+        part(header),
+        part(claims),
+        URL_SAFE_NO_PAD.encode(signature)
+    )
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_signed_by_the_key_are_refused() {
+    let world = World::new().await;
+    let claims = Person::staff().claims();
+    let good = sign(&claims, SECRET);
+    let parts: Vec<&str> = good.split('.').collect();
+    let staff = json!({"sub": Uuid::new_v4(), "role": "authenticated"});
+    for (token, why) in [
+        (
+            sign(&claims, "another secret that is long enough for HS256 too"),
+            "another secret",
+        ),
+        (sign(&claims, ""), "an empty secret"),
+        (forged(&json!({"alg": "none", "typ": "JWT"}), &claims, b""), "alg none"),
+        (forged(&json!({"alg": "None"}), &claims, b""), "alg None"),
+        (
+            forged(&json!({"alg": "none"}), &claims, &[0; 32]),
+            "alg none with a signature",
+        ),
+        (forged(&json!({"alg": "HS256"}), &claims, b""), "no signature"),
+        (forged(&json!({"typ": "JWT"}), &claims, b""), "no algorithm"),
+        (format!("{}.{}.", parts[0], parts[1]), "signature cut off"),
+        (format!("{}.{}", parts[0], parts[1]), "two parts"),
+        (format!("{good}.{}", parts[2]), "four parts"),
+        (
+            format!(
+                "{}.{}.{}",
+                parts[0],
+                URL_SAFE_NO_PAD.encode(staff.to_string()),
+                parts[2]
+            ),
+            "claims exchanged",
+        ),
+        (good[..good.len() - 2].to_owned(), "signature cut"),
+        ("..".to_owned(), "empty parts"),
+        ("nonsense".to_owned(), "nonsense"),
+    ] {
+        assert_refused(&world, &token, why).await;
+    }
+    for algorithm in [Algorithm::HS384, Algorithm::HS512] {
+        let token = encode(
+            &Header::new(algorithm),
+            &claims,
+            &EncodingKey::from_secret(SECRET.as_bytes()),
+        )
+        .unwrap();
+        assert_refused(&world, &token, "the right secret under another algorithm").await;
+    }
+    accepted(&world, &good).await;
+}
+
+/// A private key with what a key set says of it.
+struct Pair {
+    private: EncodingKey,
+    public: Value,
+    algorithm: Algorithm,
+}
+
+impl Pair {
+    fn new(algorithm: Algorithm, kid: &str) -> Self {
+        let private = match algorithm {
+            Algorithm::ES256 => {
+                let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+                EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref())
+            }
+            Algorithm::EdDSA => {
+                EncodingKey::from_ed_der(Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap().as_ref())
+            }
+            _ => {
+                let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+                let der = STANDARD.encode(pair.as_der().unwrap().as_ref());
+                let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+                EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
+            }
+        };
+        let mut public = serde_json::to_value(Jwk::from_encoding_key(&private, algorithm).unwrap()).unwrap();
+        public["kid"] = json!(kid);
+        Self {
+            private,
+            public,
+            algorithm,
+        }
+    }
+
+    fn token(&self, kid: Option<&str>, claims: &Value) -> String {
+        let header = Header {
+            kid: kid.map(str::to_owned),
+            ..Header::new(self.algorithm)
+        };
+        encode(&header, claims, &self.private).unwrap()
+    }
+}
+
+async fn world_with_keys(keys: &[&Value], secret: Option<&str>) -> World {
+    World::new().await.with_auth(&AuthConfig {
+        secret: secret.map(str::to_owned),
+        jwks: Some(json!({ "keys": keys }).to_string()),
+        jwks_url: None,
+        audience: "authenticated".to_owned(),
+        issuer: Some("tests".to_owned()),
+    })
+}
+
+#[tokio::test]
+async fn keys_of_a_set_verify_tokens_of_their_own_algorithm() {
+    let (ec, ed, rsa) = (
+        Pair::new(Algorithm::ES256, "ec"),
+        Pair::new(Algorithm::EdDSA, "ed"),
+        Pair::new(Algorithm::RS256, "rsa"),
+    );
+    let world = world_with_keys(&[&ec.public, &ed.public, &rsa.public], Some(SECRET)).await;
+    let staff = Person::staff();
+    for (pair, kid) in [(&ec, "ec"), (&ed, "ed"), (&rsa, "rsa")] {
+        let event = accepted(&world, &pair.token(Some(kid), &staff.claims())).await;
+        assert_eq!(event["created_by"], staff.actor(), "{kid}");
+        assert_refused(
+            &world,
+            &pair.token(Some("nobody"), &staff.claims()),
+            "a key that is not in the set",
+        )
+        .await;
+        assert_refused(&world, &pair.token(None, &staff.claims()), "no key named").await;
+        let late = claims_with(json!({"exp": chrono::Utc::now().timestamp() - 3600}));
+        assert_refused(&world, &pair.token(Some(kid), &late), "expired").await;
+        for other in ["ec", "ed", "rsa"].into_iter().filter(|other| *other != kid) {
+            assert_refused(
+                &world,
+                &pair.token(Some(other), &staff.claims()),
+                "signed by another key",
+            )
+            .await;
+        }
+        let imitation = Pair::new(pair.algorithm, kid);
+        assert_refused(
+            &world,
+            &imitation.token(Some(kid), &staff.claims()),
+            "another key of that name",
+        )
+        .await;
+    }
+    // Supabase's shared-secret tokens may name a key all the same.
+    accepted(&world, &staff.token()).await;
+}
+
+#[tokio::test]
+async fn a_public_key_is_never_taken_for_a_shared_secret() {
+    let rsa = Pair::new(Algorithm::RS256, "rsa");
+    let claims = Person::staff().claims();
+    let modulus = rsa.public["n"].as_str().unwrap();
+    let mut secrets = vec![rsa.public.to_string().into_bytes(), modulus.as_bytes().to_vec()];
+    secrets.push(URL_SAFE_NO_PAD.decode(modulus).unwrap());
+    for secret in [None, Some(SECRET)] {
+        let world = world_with_keys(&[&rsa.public], secret).await;
+        accepted(&world, &rsa.token(Some("rsa"), &claims)).await;
+        for public in &secrets {
+            for kid in [Some("rsa"), None] {
+                let header = Header {
+                    kid: kid.map(str::to_owned),
+                    ..Header::new(Algorithm::HS256)
+                };
+                let token = encode(&header, &claims, &EncodingKey::from_secret(public)).unwrap();
+                assert_refused(&world, &token, "HS256 under the public key").await;
+            }
+        }
+        for algorithm in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
+            let header = Header {
+                kid: Some("rsa".to_owned()),
+                ..Header::new(algorithm)
+            };
+            let token = encode(&header, &claims, &rsa.private).unwrap();
+            assert_refused(&world, &token, "the right key under another algorithm").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_a_key_set_and_one_that_is_not_configured_count_for_nothing() {
+    let value = URL_SAFE_NO_PAD.encode(SECRET);
+    let symmetric = json!({"kty": "oct", "alg": "HS256", "kid": "shared", "k": value});
+    let ec = Pair::new(Algorithm::ES256, "ec");
+    let world = world_with_keys(&[&symmetric, &ec.public], None).await;
+    let claims = Person::staff().claims();
+    let header = Header {
+        kid: Some("shared".to_owned()),
+        ..Header::new(Algorithm::HS256)
+    };
+    let token = encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+    assert_refused(&world, &token, "a secret that the set published").await;
+    assert_refused(&world, &sign(&claims, SECRET), "a secret that is not configured").await;
+    assert_refused(&world, &sign(&claims, ""), "an empty secret").await;
+    accepted(&world, &ec.token(Some("ec"), &claims)).await;
+}
+
+#[tokio::test]
+async fn user_metadata_is_never_trusted() {
+    let world = World::new().await;
+    let tenant = Uuid::new_v4();
+    let mut user = Person::user().claims();
+    user["app_metadata"] = json!({});
+    user["user_metadata"] = json!({"role": "staff", "tenant_id": tenant, "name": "crm"});
+    user["tenant_id"] = json!(tenant);
+    user["user_role"] = json!("staff");
+    let token = sign(&user, SECRET);
+    let event = accepted(&world, &token).await;
+    assert_eq!(event["tenant_id"], json!(Uuid::nil()));
+    let staffs = world
+        .append(&Person::staff(), "customer.created", "C-9", json!({"name": "Grace"}))
+        .await;
+    for (path, status) in [
+        ("/projector/status", 403),
+        (&*format!("/events/{}", staffs["id"].as_str().unwrap()), 404),
+    ] {
+        let request = Request::get(format!("/api/v1{path}")).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        world.send(request.body(Body::empty()).unwrap()).await.problem(status);
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_a_tenant_belongs_to_the_default_one() {
+    let world = World::new().await;
+    let event = accepted(
+        &world,
+        &sign(&claims_with(json!({"app_metadata": {"role": "staff"}})), SECRET),
+    )
+    .await;
+    assert_eq!(event["tenant_id"], json!(Uuid::nil()));
+    let tenant = Uuid::new_v4();
+    let event = accepted(&world, &Person::staff().in_tenant(tenant).token()).await;
+    assert_eq!(event["tenant_id"], json!(tenant));
+}

@@ -11,6 +11,7 @@ mod answer;
 mod cluster;
 mod people;
 mod read_models;
+mod redact;
 mod refold;
 mod world;
 
@@ -18,5 +19,6 @@ pub use answer::Answer;
 pub use cluster::{cluster, connect};
 pub use people::{Person, SECRET, sign};
 pub use read_models::ReadModels;
+pub use redact::redacted;
 pub use refold::Refolded;
-pub use world::World;
+pub use world::{Log, World};

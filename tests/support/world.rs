@@ -25,6 +25,19 @@ use crate::people::{Person, SECRET};
 /// Connections that a world's requests share.
 const POOL_SIZE: usize = 40;
 
+/// How much the log holds, whoever may see it: a refusal leaves it as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// Events.
+    pub events: i64,
+    /// Streams.
+    pub heads: i64,
+    /// Versions that all streams are at, added up.
+    pub versions: i64,
+    /// Event types and versions of them.
+    pub catalog: i64,
+}
+
 /// Everything that a test plays with.
 pub struct World {
     /// Name of the database.
@@ -72,6 +85,32 @@ impl World {
             router,
             projector: Projector::new(store),
             wake_ups: Mutex::new(receiver),
+        }
+    }
+
+    /// The same database behind another process's functions: a pool and memory of their own.
+    pub fn elsewhere(&self) -> Self {
+        Self::at(self.database.clone(), &cluster().url_of(&self.database))
+    }
+
+    /// The same world with other keys to verify tokens by.
+    pub fn with_auth(mut self, auth: &AuthConfig) -> Self {
+        self.app.verifier = Arc::new(Verifier::new(auth).expect("a verifier"));
+        self.router = local::engine::router(self.app.clone());
+        self
+    }
+
+    /// What the log holds, read behind everybody's back.
+    pub async fn log(&self) -> Log {
+        let sql = "select (select count(*) from annals.events), (select count(*) from annals.heads),
+                          (select coalesce(sum(version), 0) from annals.heads),
+                          (select count(*) from annals.event_types) + (select count(*) from annals.event_type_versions)";
+        let row = self.superuser().await.query_one(sql, &[]).await.expect("figures");
+        Log {
+            events: row.get(0),
+            heads: row.get(1),
+            versions: row.get(2),
+            catalog: row.get(3),
         }
     }
 
