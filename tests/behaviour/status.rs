@@ -72,13 +72,15 @@ async fn the_projectors_status_tells_lag_and_rates_of_the_tenant() {
     assert!((0..60).contains(&before.body["lag_seconds"].as_i64().unwrap()));
     let still = |mut body: Value| {
         body["lag_seconds"] = json!("[seconds]");
+        // Other tests' transactions count as well: what holds readers back is the cluster's oldest.
+        body["oldest_transaction"] = json!("[any]");
         redacted(&body)
     };
     insta::assert_snapshot!(still(before.body), @r#"
     {
       "lag_events": 3,
       "lag_seconds": "[seconds]",
-      "oldest_transaction": null,
+      "oldest_transaction": "[any]",
       "parked_count": 0,
       "parked_streams": [],
       "rates": {
