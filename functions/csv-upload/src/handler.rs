@@ -2,10 +2,10 @@
 
 use annals::App;
 use annals::domain::Caller;
-use annals::http::{ApiError, Authenticated, Params, Problem, RequestContext};
+use annals::http::{ApiError, Authenticated, Params, Path, Problem, RequestContext};
 use annals::intake::Framing;
 use annals::store::StoreError;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
