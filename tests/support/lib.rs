@@ -16,6 +16,7 @@ mod proxy;
 mod read_models;
 mod redact;
 mod refold;
+mod upload;
 mod world;
 
 pub use answer::Answer;
@@ -26,4 +27,5 @@ pub use proxy::{Fault, Passed, Proxy};
 pub use read_models::ReadModels;
 pub use redact::redacted;
 pub use refold::Refolded;
+pub use upload::{Part, multipart};
 pub use world::{Log, World};

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(units("12", "JPY"), Ok((12, false)));
         assert_eq!(units("1.234", "KWD"), Ok((1234, false)));
         assert_eq!(units("79.004999999999999999999999999", "USD"), Err(UnitsFault::Digits));
-        assert_eq!(units("9.00499999999999999999999999", "USD"), Ok((900, true)));
+        assert_eq!(units("9.0049999999999999999999999", "USD"), Ok((900, true)));
         assert_eq!(units("92233720368547758.07", "USD"), Ok((i64::MAX, false)));
         assert_eq!(units("-92233720368547758.08", "USD"), Ok((i64::MIN, false)));
         assert_eq!(units("92233720368547758.08", "USD"), Err(UnitsFault::Range));

@@ -1,0 +1,142 @@
+//! What is no sales file at all: a 4xx with a code, and nothing left behind.
+
+use tests::{Person, World};
+
+use super::count_events;
+
+/// Name, file, status, code.
+const FILES: [(&str, &[u8], u16, &str); 11] = [
+    ("empty", b"", 400, "empty_file"),
+    ("only white space", b"\n\n", 400, "no_header"),
+    ("missing columns", b"sale_id,amount\n1,2\n", 400, "missing_columns"),
+    ("no header", b"1,2026-01-02,3\n2,2026-01-02,4\n", 400, "missing_columns"),
+    ("header only", b"sale_id,sale_date,amount\n", 400, "no_rows"),
+    (
+        "a header twice",
+        b"sale_id,sale_date,amount,amount\n1,2026-01-02,3,4\n",
+        400,
+        "duplicate_header",
+    ),
+    (
+        "an unclosed quote",
+        b"sale_id,sale_date,amount\n1,2026-01-02,\"3\n2,2026-01-02,4\n",
+        400,
+        "unclosed_quote",
+    ),
+    (
+        "a NUL byte",
+        b"sale_id,sale_date,amount\n1,2026-01-02,\x003\n",
+        400,
+        "nul_character",
+    ),
+    ("a zip", b"PK\x03\x04\x14\x00\x06\x00", 400, "not_csv"),
+    (
+        "an old spreadsheet",
+        b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1",
+        400,
+        "not_csv",
+    ),
+    ("half of UTF-16", b"\xFF\xFEs\x00a", 400, "wrong_encoding"),
+];
+
+#[tokio::test]
+async fn files_that_are_no_sales_are_refused_whole() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (name, file, status, code) in FILES {
+        let answer = world.upload_sales(&staff, &[], file).await;
+        assert!((400..500).contains(&answer.status), "{name}: {}", answer.text);
+        assert_eq!(
+            (answer.status, answer.problem(answer.status)),
+            (status, code),
+            "{name}: {}",
+            answer.text
+        );
+    }
+    assert_eq!(count_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn a_declared_encoding_that_the_file_is_not_in_is_refused() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = b"sale_id,sale_date,amount,product\n1,2026-01-02,3,Caf\xE9\n";
+    let answer = world.upload_sales(&staff, &[("encoding", "utf-8")], file).await;
+    assert_eq!(answer.problem(answer.status), "wrong_encoding", "{}", answer.text);
+    assert_eq!(count_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn fields_that_mean_nothing_are_refused() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_id,sale_date,amount\n1,2026-01-02,3\n";
+    for (field, value) in [
+        ("colour", "red"),
+        ("mapping", "{"),
+        ("mapping", r#"{"price":"x"}"#),
+        ("mapping", r#"{"amount":"no such header"}"#),
+        ("currency", "usd!"),
+        ("rounding", "up"),
+        ("mode", "some"),
+        ("dry_run", "perhaps"),
+        ("max_errors", "-1"),
+        ("decimal", ";"),
+        ("encoding", "klingon"),
+        ("delimiter", "ab"),
+        ("date_format", "%Q"),
+    ] {
+        let answer = world.upload_sales(&staff, &[(field, value)], file).await;
+        assert!((400..500).contains(&answer.status), "{field}={value}: {}", answer.text);
+        answer.problem(answer.status);
+    }
+    assert_eq!(count_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_upload_are_refused() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = b"sale_id,sale_date,amount\n1,2026-01-02,3\n".to_vec();
+    let json = world.upload_bytes(&staff, "", "application/json", b"{}".to_vec()).await;
+    assert_eq!(json.problem(415), "unsupported_media_type");
+    let cut = b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nsale_id,sale_date,amo".to_vec();
+    let answer = world
+        .upload_bytes(&staff, "", "multipart/form-data; boundary=b", cut)
+        .await;
+    assert_eq!(answer.problem(400), "malformed_multipart");
+    let no_file = b"--b\r\nContent-Disposition: form-data; name=\"mode\"\r\n\r\npartial\r\n--b--\r\n".to_vec();
+    let answer = world
+        .upload_bytes(&staff, "", "multipart/form-data; boundary=b", no_file)
+        .await;
+    assert_eq!(answer.problem(400), "missing_file");
+    let mut large = file.clone();
+    large.resize(4 * 1024 * 1024 + 1, b'\n');
+    let answer = world.upload_bytes(&staff, "", "text/csv", large).await;
+    assert_eq!(answer.problem(413), "body_too_large");
+    assert_eq!(count_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn people_who_may_not_post_sales_may_not_upload_them() {
+    let world = World::new().await;
+    for person in [Person::user(), Person::agent("buyer")] {
+        let answer = world
+            .upload_sales(&person, &[], "sale_id,sale_date,amount\n1,2026-01-02,3\n")
+            .await;
+        assert_eq!(answer.problem(403), "event_type_forbidden");
+    }
+    assert_eq!(count_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn the_template_is_a_header_with_an_example_that_is_refused_as_data() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let template = world.get(&staff, "/data/upload-template/sales").await.expect(200);
+    assert_eq!(template.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert!(template.text.starts_with("sale_date,amount,"), "{}", template.text);
+    let answer = world.upload_sales(&staff, &[], &template.text).await.expect(200);
+    assert_eq!(answer.body["rows_rejected"], 1, "{}", answer.text);
+    assert_eq!(answer.body["errors"][0]["code"], "example_row");
+    assert_eq!(count_events(&world).await, 0);
+    assert_eq!(
+        world.get(&staff, "/data/upload-template/stars").await.problem(404),
+        "not_found"
+    );
+}
