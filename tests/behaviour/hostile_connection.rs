@@ -13,7 +13,12 @@ use tokio_postgres::Client;
 use crate::policies::strings;
 
 mod appends;
+mod arguments;
+mod leaks;
 mod objects;
+mod roles;
+mod settings;
+mod shadows;
 mod statements;
 
 /// SQLSTATE of a script that has to fail.

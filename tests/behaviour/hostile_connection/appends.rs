@@ -8,30 +8,37 @@ use uuid::Uuid;
 
 use crate::policies::rows_of;
 
-/// One call of `annals.append_event`; members of the object replace its arguments, given as SQL.
+/// One call of `annals.append_event`; the pairs replace its arguments by SQL of the attacker's.
 pub(super) fn one(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
-    call(
-        "annals.append_event",
-        &ARGUMENTS,
-        aggregate_id,
-        replaced,
-        |value, sql_type| format!("{value}::{sql_type}"),
-    )
+    let arguments = arguments(aggregate_id, replaced, |_, sql_type, value| {
+        format!("{value}::{sql_type}")
+    });
+    format!("select * from annals.append_event({arguments})")
 }
 
-/// The same as a batch of one.
+/// The same as a batch of one: every argument a column, but for two.
 pub(super) fn many(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
-    call(
-        "annals.append_events",
-        &ARGUMENTS,
-        aggregate_id,
-        replaced,
-        |value, sql_type| match sql_type {
-            "context" => format!("{value}::jsonb"),
-            "bigint" => format!("{value}::bigint"),
-            element => format!("array[{value}]::{element}[]"),
-        },
-    )
+    let arguments = arguments(aggregate_id, replaced, |name, sql_type, value| match name {
+        "context" | "catalog_revision" => format!("{value}::{sql_type}"),
+        _ => format!("array[{value}]::{sql_type}[]"),
+    });
+    format!("select * from annals.append_events({arguments})")
+}
+
+fn arguments(aggregate_id: &str, replaced: &[(&str, &str)], write: impl Fn(&str, &str, &str) -> String) -> String {
+    let id = format!("'{aggregate_id}'");
+    let written: Vec<String> = ARGUMENTS
+        .iter()
+        .map(|(name, sql_type, default)| {
+            let default = if *name == "aggregate_id" { id.as_str() } else { default };
+            let value = replaced
+                .iter()
+                .find(|(other, _)| other == name)
+                .map_or(default, |(_, value)| *value);
+            write(name, sql_type, value)
+        })
+        .collect();
+    written.join(", ")
 }
 
 const ARGUMENTS: [(&str, &str, &str); 18] = [
@@ -42,7 +49,7 @@ const ARGUMENTS: [(&str, &str, &str); 18] = [
     ("version", "text", "null"),
     ("data", "jsonb", "'{\"name\": \"Ada\", \"email\": \"ada@example.com\"}'"),
     ("metadata", "jsonb", "'{}'"),
-    ("context", "context", "'{}'"),
+    ("context", "jsonb", "'{}'"),
     ("created_by", "text", "null"),
     ("user_id", "uuid", "null"),
     ("source", "text", "null"),
@@ -54,34 +61,6 @@ const ARGUMENTS: [(&str, &str, &str); 18] = [
     ("expected_version", "int", "null"),
     ("catalog_revision", "bigint", "null"),
 ];
-
-fn call(
-    function: &str,
-    arguments: &[(&str, &str, &str)],
-    aggregate_id: &str,
-    replaced: &[(&str, &str)],
-    write: impl Fn(&str, &str) -> String,
-) -> String {
-    let id = format!("'{aggregate_id}'");
-    let arguments: Vec<String> = arguments
-        .iter()
-        .map(|(name, sql_type, default)| {
-            let default = if *name == "aggregate_id" { id.as_str() } else { default };
-            let value = replaced
-                .iter()
-                .find(|(other, _)| other == name)
-                .map_or(default, |(_, value)| *value);
-            write(value, sql_type)
-        })
-        .collect();
-    let names = ["context"];
-    let sql = arguments.join(", ");
-    // The one argument that is not a column in either function.
-    let sql = names
-        .iter()
-        .fold(sql, |sql, name| sql.replace(&format!("::{name}"), "::jsonb"));
-    format!("select * from {function}({sql})")
-}
 
 async fn last_event(owner: &Client) -> Value {
     let mut events = rows_of(owner, "annals.events").await;

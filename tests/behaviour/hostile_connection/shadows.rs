@@ -1,0 +1,131 @@
+//! Names: the attacker makes tables, views, types, functions and operators of the names that an owner's function uses, wherever
+//! they can. None is ever looked at, least of all with the owner's rights.
+
+use tests::{Person, World};
+use tokio_postgres::Client;
+
+use crate::policies::strings;
+
+/// A spy that says whose rights it runs with, by an error that nobody overlooks.
+const SPY: &str = "create function pg_temp.spy() returns boolean language plpgsql volatile as $$
+    begin raise exception 'spy: a shadow was used, as %', current_user using errcode = 'SPY00'; end $$";
+
+/// Domains for all types, and views for all relations, of pg_catalog that an owner's function could name; then everything of
+/// annals and public, too. Whatever cannot be made is left out.
+const SHADOWS: &str = "
+    select format('create domain pg_temp.%I as pg_catalog.%I check (value is null or pg_temp.spy())', t.typname, t.typname)
+      from pg_type t where t.typnamespace = 'pg_catalog'::regnamespace and t.typtype = 'b' and t.typname !~ '^_|^pg_toast|^pg_[a-z]+s$'
+    union all
+    select format('create domain pg_temp.%I as pg_catalog.%I check (value is null or pg_temp.spy())', t.typname, t.typname)
+      from pg_type t where t.typnamespace = 'pg_catalog'::regnamespace and t.typcategory = 'A' and t.typname ~ '^_(text|uuid|jsonb|int4|int8|timestamptz|bytea|name|bool)$'
+    union all
+    select format('create temp view %I as select * from pg_catalog.%I where pg_temp.spy()', c.relname, c.relname)
+      from pg_class c where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind in ('r', 'v')
+    union all
+    select format('create temp view %I as select * from %s where pg_temp.spy()', c.relname, c.oid::regclass)
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname in ('annals', 'public') and c.relkind in ('r', 'v') and has_table_privilege(c.oid, 'select')
+    union all
+    select format('create function pg_temp.%I(%s) returns %s language sql as ''select pg_temp.spy()::text::%s''', p.proname,
+                  pg_get_function_identity_arguments(p.oid), format_type(p.prorettype, null), format_type(p.prorettype, null))
+      from pg_proc p where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'f' and not p.proretset
+       and p.proname in ('current_setting', 'nullif', 'jsonb_build_object', 'jsonb_typeof', 'format', 'array_agg', 'cardinality',
+                         'array_remove', 'substr', 'nextval', 'clock_timestamp', 'sha256', 'convert_to', 'split_part', 'starts_with',
+                         'string_to_array', 'jsonb_concat', 'texteq', 'jsonb_object_field', 'jsonb_object_field_text', 'set_config')
+    union all
+    select format('create operator pg_temp.%s (function = pg_temp.%I, leftarg = %s, rightarg = %s)', o.oprname, f, l, r)
+      from (values ('=', 'eq', 'text', 'text'), ('->>', 'arrow', 'jsonb', 'text'), ('||', 'cat', 'jsonb', 'jsonb'), ('->', 'arrow1', 'jsonb', 'text')) as v (oprname, f, l, r)
+      join pg_operator o using (oprname) where o.oprleft = l::regtype and o.oprright = r::regtype";
+
+/// A session full of shadows, made before any function of ours was called in it, with a path that puts them first.
+async fn haunted(world: &World, person: &Person) -> Client {
+    let hostile = world.hostile(Some(person)).await;
+    let shadows = strings(&hostile, SHADOWS).await;
+    hostile.batch_execute(SPY).await.unwrap();
+    let mut made = 0;
+    for shadow in shadows
+        .iter()
+        .filter(|sql| sql.starts_with("create temp view"))
+        .chain(&shadows)
+    {
+        // Domains last: their names would stand in for PostgreSQL's in what is still to be made.
+        made += i32::from(hostile.batch_execute(shadow).await.is_ok());
+    }
+    assert!(made > 150, "only {made} shadows of {}", shadows.len());
+    let live = super::refusal(&hostile, "select 'x'::pg_temp.text").await;
+    assert_eq!(live, "SPY00", "the spy is awake");
+    hostile
+        .batch_execute("set search_path = pg_temp, public, annals")
+        .await
+        .unwrap();
+    hostile
+}
+
+/// What a request calls, without a literal that the attacker's own types would catch.
+const CALLS: [&str; 10] = [
+    "select annals.append_event(pg_catalog.gen_random_uuid(), 'customer.registered', 'customer', 'x', null, '{\"name\": \"a\", \"email\": \"a@b.cd\"}',
+         '{}', '{}', null, null, null, null, null, null, null, 'key', 0, null)",
+    "select annals.append_event(pg_catalog.gen_random_uuid(), 'customer.registered', 'customer', 'x', null, '{\"name\": \"a\", \"email\": \"a@b.cd\"}',
+         '{}', '{}', null, null, null, null, null, null, null, 'key', 0, null)",
+    "select annals.append_events(array[pg_catalog.gen_random_uuid()], '{customer.registered}', '{customer}', '{y}', '{null}', '{\"{}\"}', '{\"{}\"}', '{}',
+         '{null}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}', '{other}', '{0}', null)",
+    "select annals.await_streams('{customer}', '{x}')",
+    "select annals.register_event_type('customer.praised', 'customer', '1.0', 'x', '\"none\"', '{user}', '{}', '{}')",
+    "select annals.register_event_type('customer.praised', 'customer', '1.1', 'x', '{\"set\": {\"a\": \"/b\"}}', '{user}', '{}', '{}')",
+    "select annals.oldest_transaction()",
+    "select public.post_event('{\"event_type\": \"customer.registered\", \"aggregate_type\": \"customer\", \"aggregate_id\": \"z\",
+         \"data\": {\"name\": \"a\", \"email\": \"a@b.cd\"}}')",
+    "select pg_catalog.count(*) from public.get_aggregate_events('customer', 'x')",
+    "select pg_catalog.count(*) from public.event_stream",
+];
+
+#[tokio::test]
+async fn no_name_of_the_attackers_is_used_by_any_function() {
+    let staff = Person::staff();
+    let world = super::world_of(&Person::user()).await;
+    let owner = world.owner().await;
+    for call in CALLS {
+        let hostile = haunted(&world, &staff).await;
+        // Another transaction holds an xid, so that there is one to report.
+        owner
+            .batch_execute("begin; create temp table if not exists busy ()")
+            .await
+            .unwrap();
+        let outcome = hostile.batch_execute(call).await;
+        owner.batch_execute("rollback").await.unwrap();
+        outcome.unwrap_or_else(|e| panic!("{call}: {e:?}"));
+    }
+    super::assert_whole(&owner).await;
+    let appended = super::text(&owner, "select count(*)::text from annals.events").await;
+    assert_eq!(
+        appended, "5",
+        "what was called has happened, and a retry was recognised"
+    );
+}
+
+/// All that can be called is in the test above, but for those that have nothing of their own to shadow.
+#[tokio::test]
+async fn every_function_with_the_owners_rights_is_among_those_that_were_haunted() {
+    let world = World::new().await;
+    let definers = "select distinct n.nspname || '.' || p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+                     where n.nspname in ('annals', 'public', 'auth') and p.prosecdef and has_function_privilege('authenticated', p.oid, 'execute')";
+    for definer in strings(&world.owner().await, definers).await {
+        assert!(
+            CALLS.iter().any(|call| call.contains(&format!("{definer}("))),
+            "{definer} is not haunted"
+        );
+    }
+}
+
+/// The triggers that run with the owner's rights run inside its functions, where a shadow would be the worst.
+#[tokio::test]
+async fn a_temporary_table_cannot_borrow_an_owners_trigger() {
+    let world = World::new().await;
+    let hostile = world.hostile(Some(&Person::staff())).await;
+    hostile.batch_execute("create temp table mine (a int)").await.unwrap();
+    for function in ["raise_catalog_revision", "refuse_change"] {
+        let sql =
+            format!("create trigger mine after insert on mine for each statement execute function annals.{function}()");
+        assert_eq!(super::refusal(&hostile, &sql).await, "42501");
+    }
+}
