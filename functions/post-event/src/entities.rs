@@ -16,7 +16,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use self::remarks::Remarks;
 use self::verb::Verb;
@@ -38,7 +37,7 @@ pub async fn create(
     let verb = Verb::find(&app, &caller, aggregate_type, "created").await?;
     let mut fields = fields_of(body)?;
     let id = match fields.remove("id") {
-        None | Some(Value::Null) => Uuid::now_v7().to_string(),
+        None | Some(Value::Null) => remarks.new_id(&caller),
         Some(Value::String(id)) => id,
         Some(_) => {
             return Err(ApiError::malformed(vec![FieldFault::new(
@@ -98,10 +97,10 @@ pub async fn update(
     let fields = fields_of(body)?;
     let required = required_version(&headers)?;
     let same = |event: &Event| sets_exactly(event, &fields);
-    if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, same).await? {
-        return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
-    }
     for _ in 0..TRIES {
+        if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, same).await? {
+            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+        }
         let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
         let changes = changes(&current.entity.state, &fields);
         if changes.is_empty() {
@@ -132,10 +131,10 @@ pub async fn delete(
     let remarks = Remarks::read(params, &headers)?;
     let verb = Verb::find(&app, &caller, aggregate_type, "deleted").await?;
     let required = required_version(&headers)?;
-    if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, |_| true).await? {
-        return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
-    }
     for _ in 0..TRIES {
+        if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, |_| true).await? {
+            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+        }
         let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
         let mut data = Map::new();
         if let Some(Value::String(name)) = current.entity.state.get("name") {
@@ -262,8 +261,10 @@ async fn append(app: &App, caller: &Caller, event: NewEvent, context: &Value) ->
     Ok(appended.iter().all(|a| a.replayed))
 }
 
+/// Somebody else was faster: with the entity, or with this very request under its key.
 fn is_conflict(error: &IntakeError) -> bool {
-    matches!(error, IntakeError::Store(StoreError::Refused(refusal)) if refusal.code == "version_conflict")
+    matches!(error, IntakeError::Store(StoreError::Refused(refusal))
+             if matches!(&*refusal.code, "version_conflict" | "idempotency_key_reused"))
 }
 
 fn contended() -> ApiError {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// What is wrong with a piece of text that should be an identity. `Display` completes the sentence "the value …".
@@ -169,6 +170,22 @@ text_identity! {
         let parts: Vec<&str> = text.split('.').collect();
         (2..=3).contains(&parts.len())
             && parts.iter().all(|part| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()))
+    }
+}
+
+impl AggregateId {
+    /// The id of an aggregate whose creation names none but has an idempotency key: the same for every retry. `owner` is whose
+    /// key it is.
+    pub fn from_key(owner: &str, key: &str) -> Self {
+        let digest = Sha256::new()
+            .chain_update(owner)
+            .chain_update([0])
+            .chain_update(key)
+            .finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        let id = uuid::Builder::from_custom_bytes(bytes).into_uuid();
+        Self(Text(id.to_string()))
     }
 }
 

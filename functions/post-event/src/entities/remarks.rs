@@ -1,7 +1,7 @@
 //! What a client says about a change beside the fields: why, as part of which flow, and under which key.
 
-use annals::domain::NewEvent;
 use annals::domain::ids::Text;
+use annals::domain::{AggregateId, Caller, NewEvent};
 use annals::http::{ApiError, Params};
 use axum::http::HeaderMap;
 use serde_json::json;
@@ -42,6 +42,17 @@ impl Remarks {
         };
         params.end()?;
         Ok(remarks)
+    }
+
+    /// An id for an entity that comes without one: a retry's is that of the first try.
+    pub(super) fn new_id(&self, caller: &Caller) -> String {
+        match &self.idempotency_key {
+            Some(key) => {
+                let owner = format!("{}/{}", caller.tenant_id(), caller.actor());
+                AggregateId::from_key(&owner, key.as_str()).to_string()
+            }
+            None => Uuid::now_v7().to_string(),
+        }
     }
 
     pub(super) fn applied_to(&self, mut event: NewEvent) -> NewEvent {
