@@ -23,6 +23,13 @@ $$;
 comment on function annals.is_effect(jsonb) is 'Whether it is an effect, as described at annals.event_types.effect.';
 grant execute on function annals.is_effect(jsonb) to authenticated;
 
+-- As deep and with such keys as the log's own JSON (V4): a catalog that functions cannot read costs all tenants their projection.
+create function annals.is_readable(json jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select not jsonb_path_exists(json, '$.**{100}')
+       and not jsonb_path_exists(json, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')
+$$;
+comment on function annals.is_readable(jsonb) is 'Whether functions can take the JSON in again.';
+
 create table annals.event_types (
     tenant_id       uuid,
     event_type      text collate "C" not null,
@@ -37,7 +44,7 @@ create table annals.event_types (
     constraint event_types_name check (event_type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(event_type) <= 100),
     constraint event_types_aggregate check (aggregate_type = split_part(event_type, '.', 1) and length(aggregate_type) <= 50),
     constraint event_types_posters check (posters <@ array['user', 'agent', 'staff', 'service']),
-    constraint event_types_effect check (annals.is_effect(effect))
+    constraint event_types_effect check (annals.is_effect(effect) and annals.is_readable(effect))
 );
 comment on table annals.event_types is 'Every event type that can be posted, with its effect on state and who may post it.';
 comment on column annals.event_types.tenant_id is 'Tenant that registered the type; null: built in, for every tenant.';
@@ -60,8 +67,8 @@ create table annals.event_type_versions (
     created_at timestamptz not null default clock_timestamp(),
     constraint event_type_versions_key unique nulls not distinct (event_type, version, tenant_id),
     constraint event_type_versions_version check (version ~ '^[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?$'),
-    constraint event_type_versions_schema check (jsonb_typeof(schema) = 'object'),
-    constraint event_type_versions_example check (jsonb_typeof(example) = 'object'),
+    constraint event_type_versions_schema check (jsonb_typeof(schema) = 'object' and annals.is_readable(schema)),
+    constraint event_type_versions_example check (jsonb_typeof(example) = 'object' and annals.is_readable(example)),
     constraint event_type_versions_readable check (
         not schema @? '$.**{64}' and not schema @? '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))'
         and not example @? '$.**{64}'

@@ -1,5 +1,7 @@
 //! `post_event`, `event_stream` and `get_aggregate_events`: the log for SQL and PostgREST, under the rules of the HTTP API.
 
+mod unreadable;
+
 use serde_json::{Value, json};
 use tests::{Person, World, redacted};
 use tokio_postgres::Client;

@@ -1,14 +1,12 @@
 //! Who may come in: a token of ours, in its time, for us, under a key with its own algorithm. Everybody else is told nothing but
 //! that the token is not acceptable.
 
-use annals::config::AuthConfig;
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+mod key_sets;
+
 use axum::body::Body;
 use axum::http::{Request, header};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::jwk::Jwk;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tests::{Answer, Person, SECRET, World, redacted, sign};
@@ -222,148 +220,6 @@ async fn tokens_that_are_not_signed_by_the_key_are_refused() {
         assert_refused(&world, &token, "the right secret under another algorithm").await;
     }
     accepted(&world, &good).await;
-}
-
-/// A private key with what a key set says of it.
-struct Pair {
-    private: EncodingKey,
-    public: Value,
-    algorithm: Algorithm,
-}
-
-impl Pair {
-    fn new(algorithm: Algorithm, kid: &str) -> Self {
-        let private = match algorithm {
-            Algorithm::ES256 => {
-                let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-                EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref())
-            }
-            Algorithm::EdDSA => {
-                EncodingKey::from_ed_der(Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap().as_ref())
-            }
-            _ => {
-                let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-                let der = STANDARD.encode(pair.as_der().unwrap().as_ref());
-                let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
-                EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
-            }
-        };
-        let mut public = serde_json::to_value(Jwk::from_encoding_key(&private, algorithm).unwrap()).unwrap();
-        public["kid"] = json!(kid);
-        Self {
-            private,
-            public,
-            algorithm,
-        }
-    }
-
-    fn token(&self, kid: Option<&str>, claims: &Value) -> String {
-        let header = Header {
-            kid: kid.map(str::to_owned),
-            ..Header::new(self.algorithm)
-        };
-        encode(&header, claims, &self.private).unwrap()
-    }
-}
-
-async fn world_with_keys(keys: &[&Value], secret: Option<&str>) -> World {
-    World::new().await.with_auth(&AuthConfig {
-        secret: secret.map(str::to_owned),
-        jwks: Some(json!({ "keys": keys }).to_string()),
-        jwks_url: None,
-        audience: "authenticated".to_owned(),
-        issuer: Some("tests".to_owned()),
-    })
-}
-
-#[tokio::test]
-async fn keys_of_a_set_verify_tokens_of_their_own_algorithm() {
-    let (ec, ed, rsa) = (
-        Pair::new(Algorithm::ES256, "ec"),
-        Pair::new(Algorithm::EdDSA, "ed"),
-        Pair::new(Algorithm::RS256, "rsa"),
-    );
-    let world = world_with_keys(&[&ec.public, &ed.public, &rsa.public], Some(SECRET)).await;
-    let staff = Person::staff();
-    for (pair, kid) in [(&ec, "ec"), (&ed, "ed"), (&rsa, "rsa")] {
-        let event = accepted(&world, &pair.token(Some(kid), &staff.claims())).await;
-        assert_eq!(event["created_by"], staff.actor(), "{kid}");
-        assert_refused(
-            &world,
-            &pair.token(Some("nobody"), &staff.claims()),
-            "a key that is not in the set",
-        )
-        .await;
-        assert_refused(&world, &pair.token(None, &staff.claims()), "no key named").await;
-        let late = claims_with(json!({"exp": chrono::Utc::now().timestamp() - 3600}));
-        assert_refused(&world, &pair.token(Some(kid), &late), "expired").await;
-        for other in ["ec", "ed", "rsa"].into_iter().filter(|other| *other != kid) {
-            assert_refused(
-                &world,
-                &pair.token(Some(other), &staff.claims()),
-                "signed by another key",
-            )
-            .await;
-        }
-        let imitation = Pair::new(pair.algorithm, kid);
-        assert_refused(
-            &world,
-            &imitation.token(Some(kid), &staff.claims()),
-            "another key of that name",
-        )
-        .await;
-    }
-    // Supabase's shared-secret tokens may name a key all the same.
-    accepted(&world, &staff.token()).await;
-}
-
-#[tokio::test]
-async fn a_public_key_is_never_taken_for_a_shared_secret() {
-    let rsa = Pair::new(Algorithm::RS256, "rsa");
-    let claims = Person::staff().claims();
-    let modulus = rsa.public["n"].as_str().unwrap();
-    let mut secrets = vec![rsa.public.to_string().into_bytes(), modulus.as_bytes().to_vec()];
-    secrets.push(URL_SAFE_NO_PAD.decode(modulus).unwrap());
-    for secret in [None, Some(SECRET)] {
-        let world = world_with_keys(&[&rsa.public], secret).await;
-        accepted(&world, &rsa.token(Some("rsa"), &claims)).await;
-        for public in &secrets {
-            for kid in [Some("rsa"), None] {
-                let header = Header {
-                    kid: kid.map(str::to_owned),
-                    ..Header::new(Algorithm::HS256)
-                };
-                let token = encode(&header, &claims, &EncodingKey::from_secret(public)).unwrap();
-                assert_refused(&world, &token, "HS256 under the public key").await;
-            }
-        }
-        for algorithm in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
-            let header = Header {
-                kid: Some("rsa".to_owned()),
-                ..Header::new(algorithm)
-            };
-            let token = encode(&header, &claims, &rsa.private).unwrap();
-            assert_refused(&world, &token, "the right key under another algorithm").await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_secret_in_a_key_set_and_one_that_is_not_configured_count_for_nothing() {
-    let value = URL_SAFE_NO_PAD.encode(SECRET);
-    let symmetric = json!({"kty": "oct", "alg": "HS256", "kid": "shared", "k": value});
-    let ec = Pair::new(Algorithm::ES256, "ec");
-    let world = world_with_keys(&[&symmetric, &ec.public], None).await;
-    let claims = Person::staff().claims();
-    let header = Header {
-        kid: Some("shared".to_owned()),
-        ..Header::new(Algorithm::HS256)
-    };
-    let token = encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
-    assert_refused(&world, &token, "a secret that the set published").await;
-    assert_refused(&world, &sign(&claims, SECRET), "a secret that is not configured").await;
-    assert_refused(&world, &sign(&claims, ""), "an empty secret").await;
-    accepted(&world, &ec.token(Some("ec"), &claims)).await;
 }
 
 #[tokio::test]

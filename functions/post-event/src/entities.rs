@@ -3,10 +3,12 @@
 //! A body is the entity's fields, with `id` where the client chooses it. Why and how come along as query parameters (`reason`,
 //! `correlation_id`, `causation_id`), so that they cannot be mistaken for fields.
 
+mod remarks;
+mod verb;
+
 use annals::App;
 use annals::domain::event::FieldFault;
-use annals::domain::json::normal;
-use annals::domain::{AggregateId, AggregateType, Caller, Catalog, EventType, NewEvent, Timestamp};
+use annals::domain::{AggregateId, Caller, Event, NewEvent, Timestamp};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
 use annals::intake::{self, Framing, IntakeError};
 use annals::store::{StoreError, StoredEntity};
@@ -15,7 +17,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::remarks::Remarks;
+use self::remarks::Remarks;
+use self::verb::Verb;
 
 /// How often a change that the client did not tie to a version is worked out again after somebody else's.
 const TRIES: usize = 20;
@@ -34,9 +37,8 @@ pub async fn create(
     let verb = Verb::find(&app, &caller, aggregate_type, "created").await?;
     let mut fields = fields_of(body)?;
     let id = match fields.remove("id") {
-        None | Some(Value::Null) => remarks.new_id(&caller)?,
-        Some(Value::String(id)) => AggregateId::try_from(id)
-            .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", "invalid_value", e.to_string())]))?,
+        None | Some(Value::Null) => remarks.new_id(&caller),
+        Some(Value::String(id)) => id,
         Some(_) => {
             return Err(ApiError::malformed(vec![FieldFault::new(
                 "/id",
@@ -45,6 +47,8 @@ pub async fn create(
             )]));
         }
     };
+    let id = AggregateId::try_from(id)
+        .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", "invalid_value", e.to_string())]))?;
     let mut event = remarks.applied_to(verb.event(id.clone(), fields));
     event.expected_version = Some(0);
     match append(&app, &caller, event, &context).await {
@@ -60,7 +64,7 @@ pub async fn create(
                 &app,
                 &caller,
                 &verb,
-                id.as_str(),
+                &id,
                 if replayed { StatusCode::OK } else { StatusCode::CREATED },
             )
             .await?;
@@ -92,25 +96,22 @@ pub async fn update(
     let verb = Verb::find(&app, &caller, aggregate_type, "updated").await?;
     let fields = fields_of(body)?;
     let required = required_version(&headers)?;
+    let same = |event: &Event| sets_exactly(event, &fields);
     for _ in 0..TRIES {
-        let stream = (&verb.aggregate_type, &*aggregate_id);
-        if remarks
-            .made_before(&app, &caller, &verb.event_type, stream, &fields)
-            .await?
-        {
-            return answer(&app, &caller, &verb, &aggregate_id, StatusCode::OK).await;
+        if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, same).await? {
+            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
         }
         let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
         let changes = changes(&current.entity.state, &fields);
         if changes.is_empty() {
-            return answer(&app, &caller, &verb, id.as_str(), StatusCode::OK).await;
+            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
         }
         let mut data = Map::new();
         data.insert("changes".to_owned(), Value::Object(changes));
         let mut event = remarks.applied_to(verb.event(id.clone(), data));
         event.expected_version = Some(current.entity.version);
         match append(&app, &caller, event, &context).await {
-            Ok(_) => return answer(&app, &caller, &verb, id.as_str(), StatusCode::OK).await,
+            Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(from_fields(error, "/changes")),
         }
@@ -131,12 +132,8 @@ pub async fn delete(
     let verb = Verb::find(&app, &caller, aggregate_type, "deleted").await?;
     let required = required_version(&headers)?;
     for _ in 0..TRIES {
-        let stream = (&verb.aggregate_type, &*aggregate_id);
-        if remarks
-            .made_before(&app, &caller, &verb.event_type, stream, &Map::new())
-            .await?
-        {
-            return answer(&app, &caller, &verb, &aggregate_id, StatusCode::OK).await;
+        if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, |_| true).await? {
+            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
         }
         let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
         let mut data = Map::new();
@@ -147,47 +144,12 @@ pub async fn delete(
         let mut event = remarks.applied_to(verb.event(id.clone(), data));
         event.expected_version = Some(current.entity.version);
         match append(&app, &caller, event, &context).await {
-            Ok(_) => return answer(&app, &caller, &verb, id.as_str(), StatusCode::OK).await,
+            Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(ApiError::from_intake(error, Framing::Single)),
         }
     }
     Err(contended())
-}
-
-/// One of a module's three general event types.
-struct Verb {
-    aggregate_type: AggregateType,
-    event_type: EventType,
-}
-
-impl Verb {
-    /// The type `{aggregate_type}.{action}`, if the module has it: 404 for no module, 405 for a module that is not edited so.
-    async fn find(app: &App, caller: &Caller, aggregate_type: String, action: &str) -> Result<Self, ApiError> {
-        let unknown = || ApiError::not_found("there are no such entities");
-        let aggregate_type = AggregateType::try_from(aggregate_type).map_err(|_| unknown())?;
-        let event_type = EventType::try_from(format!("{aggregate_type}.{action}")).map_err(|_| unknown())?;
-        let mut catalog = app.store.catalog(caller).await?;
-        if catalog.find(caller.tenant_id(), event_type.as_str()).is_none() {
-            catalog = app.store.fresh_catalog(caller).await?;
-        }
-        let has = |catalog: &Catalog| catalog.find(caller.tenant_id(), event_type.as_str()).is_some();
-        if has(&catalog) {
-            return Ok(Self {
-                aggregate_type,
-                event_type,
-            });
-        }
-        if catalog.knows_aggregate(caller.tenant_id(), aggregate_type.as_str()) {
-            let detail = format!("{aggregate_type} has its own verbs: see GET /events/types");
-            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_generic_edit", detail).into());
-        }
-        Err(unknown())
-    }
-
-    fn event(&self, id: AggregateId, data: Map<String, Value>) -> NewEvent {
-        NewEvent::plain(self.event_type.clone(), self.aggregate_type.clone(), id, data)
-    }
 }
 
 fn fields_of(body: Value) -> Result<Map<String, Value>, ApiError> {
@@ -243,11 +205,52 @@ async fn present(
     Ok((id, found))
 }
 
-/// Fields that become something else, as the log has it: `1e2` is `100` there.
+/// The entity, where this very change was made before under the same key. What an update's event holds depends on what it
+/// found, so a retry's would differ from the original's; what the client asked for is what has to be the same.
+async fn earlier(
+    app: &App,
+    caller: &Caller,
+    verb: &Verb,
+    aggregate_id: &str,
+    remarks: &Remarks,
+    asks_the_same: impl Fn(&Event) -> bool,
+) -> Result<Option<AggregateId>, ApiError> {
+    let Some(key) = &remarks.idempotency_key else {
+        return Ok(None);
+    };
+    let Some(event) = app.store.find_event_by_key(caller, key.as_str()).await? else {
+        return Ok(None);
+    };
+    let same_entity = event.event_type == verb.event_type.as_str() && event.aggregate_id == aggregate_id;
+    if !(same_entity && asks_the_same(&event)) {
+        let detail = "the idempotency key belongs to another request";
+        return Err(ApiError::unprocessable("idempotency_key_reused", detail, Vec::new()));
+    }
+    Ok(AggregateId::try_from(event.aggregate_id).ok())
+}
+
+/// Whether an update's event gave fields these values; fields that had them already are not in it.
+fn sets_exactly(event: &Event, fields: &Map<String, Value>) -> bool {
+    let Ok(data) = serde_json::from_str::<Value>(event.data.get()) else {
+        return false;
+    };
+    let Some(changes) = data["changes"].as_object() else {
+        return false;
+    };
+    changes
+        .iter()
+        .all(|(field, change)| fields.get(field).is_some_and(|new| same_value(new, &change["new"])))
+}
+
+/// Equality as the log has it: `1e2` is stored as `100`.
+fn same_value(a: &Value, b: &Value) -> bool {
+    a == b || annals::domain::json::normal(a) == annals::domain::json::normal(b)
+}
+
 fn changes(state: &Map<String, Value>, fields: &Map<String, Value>) -> Map<String, Value> {
     fields
         .iter()
-        .filter(|(field, new)| normal(state.get(*field).unwrap_or(&Value::Null)) != normal(new))
+        .filter(|(field, new)| !same_value(state.get(*field).unwrap_or(&Value::Null), new))
         .map(|(field, new)| (field.clone(), json!({"old": state.get(field), "new": new})))
         .collect()
 }
@@ -300,12 +303,12 @@ async fn answer(
     app: &App,
     caller: &Caller,
     verb: &Verb,
-    aggregate_id: &str,
+    id: &AggregateId,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
     let found = app
         .store
-        .find_entity(caller, verb.aggregate_type.as_str(), aggregate_id)
+        .find_entity(caller, verb.aggregate_type.as_str(), id.as_str())
         .await?;
     let found = found.ok_or_else(|| ApiError::Internal("an entity is missing after its event".into()))?;
     Ok((status, annals::http::EntityAnswer::from(found)).into_response())

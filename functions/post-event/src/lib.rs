@@ -6,7 +6,6 @@
 mod entities;
 mod events;
 mod processing;
-mod remarks;
 mod types;
 
 use annals::App;

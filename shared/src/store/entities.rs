@@ -5,10 +5,9 @@ use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::append::json_text;
 use super::session::{As, Param};
 use super::{Store, StoreError};
-use crate::domain::{AggregateType, Caller, Entity, EventType, Fact, Timestamp};
+use crate::domain::{Caller, Entity, Fact, Timestamp};
 
 /// The state stands in a stream's first row only: a long tail must not repeat it. Whoever does not see the tenant sees state
 /// of streams that it started, and not of those where somebody let it appear: half a fold is no state.
@@ -63,13 +62,6 @@ const LIST_ENTITIES_PAGE: &str = concat!(
     " order by h.aggregate_id, e.aggregate_version"
 );
 
-/// What an update says is new must be what the retry says: as jsonb, so that `1e2` is `100`. A deletion says nothing.
-const FIND_SERVED_CHANGE: &str = "-- find_served_change
-select e.event_type = $4 and e.aggregate_type = $5 and e.aggregate_id = $6 and not exists (
-           select from jsonb_each(e.data -> 'changes') as c where $7::jsonb -> c.key is distinct from c.value -> 'new') as same
-  from annals.events e
- where e.tenant_id = $1 and e.posted_by = $2 and e.idempotency_key = $3";
-
 /// An entity with the progress of its projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEntity {
@@ -106,33 +98,6 @@ impl Store {
         ];
         let rows = self.read(As::Caller(caller), FIND_ENTITY, &params).await?;
         Ok(self.fold_rows(caller, &rows).await?.pop())
-    }
-
-    /// Whether the caller has used this key before, and if so, whether for the same change: what came of a change depends on the
-    /// state that it met, so its event's own hash does not tell.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn find_served_change(
-        &self,
-        caller: &Caller,
-        key: &str,
-        event_type: &EventType,
-        stream: (&AggregateType, &str),
-        fields: &Map<String, Value>,
-    ) -> Result<Option<bool>, StoreError> {
-        let (actor, fields) = (caller.actor().as_str(), json_text(fields));
-        let params: [Param<'_>; 7] = [
-            (caller.tenant_uuid(), Type::UUID),
-            (&actor, Type::TEXT),
-            (&key, Type::TEXT),
-            (&event_type.as_str(), Type::TEXT),
-            (&stream.0.as_str(), Type::TEXT),
-            (&stream.1, Type::TEXT),
-            (&fields, Type::TEXT),
-        ];
-        let rows = self.read(As::Caller(caller), FIND_SERVED_CHANGE, &params).await?;
-        Ok(rows.first().map(|row| row.try_get("same")).transpose()?)
     }
 
     /// Those of the entities that exist and that the caller may see, by id.

@@ -34,6 +34,14 @@ const FIND_EVENT: &str = concat!(
     " where e.id = $1"
 );
 
+const FIND_EVENT_BY_KEY: &str = concat!(
+    "-- find_event_by_key\nselect ",
+    event_columns!(),
+    " from annals.events e ",
+    joined_head!(),
+    " where e.tenant_id = $1 and e.posted_by = $2 and e.idempotency_key = $3"
+);
+
 const FIND_EVENTS: &str = concat!(
     "-- find_events\nselect ",
     event_columns!(),
@@ -180,6 +188,21 @@ impl Store {
         let rows = self
             .read(As::Caller(caller), FIND_EVENT, &[(id.as_uuid(), Type::UUID)])
             .await?;
+        rows.first().map(event_from).transpose()
+    }
+
+    /// The event that the caller appended under this idempotency key.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_event_by_key(&self, caller: &Caller, key: &str) -> Result<Option<Event>, StoreError> {
+        let actor = caller.actor().as_str();
+        let params: [super::session::Param<'_>; 3] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&actor, Type::TEXT),
+            (&key, Type::TEXT),
+        ];
+        let rows = self.read(As::Caller(caller), FIND_EVENT_BY_KEY, &params).await?;
         rows.first().map(event_from).transpose()
     }
 

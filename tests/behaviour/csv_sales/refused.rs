@@ -7,9 +7,9 @@ use super::count_events;
 /// Name, file, status, code.
 const FILES: [(&str, &[u8], u16, &str); 11] = [
     ("empty", b"", 400, "empty_file"),
-    ("only white space", b"\n\n", 400, "no_header"),
+    ("only white space", b"\n\n", 400, "empty_file"),
     ("missing columns", b"sale_id,amount\n1,2\n", 400, "missing_columns"),
-    ("no header", b"1,2026-01-02,3\n2,2026-01-02,4\n", 400, "missing_columns"),
+    ("no header", b"1,2026-01-02,3\n2,2026-01-02,4\n", 400, "no_header"),
     ("header only", b"sale_id,sale_date,amount\n", 400, "no_rows"),
     (
         "a header twice",

@@ -1,23 +1,22 @@
-//! What a client says about a change beside its fields: why, in which flow, and under which key.
+//! What a client says about a change beside the fields: why, as part of which flow, and under which key.
 
-use annals::App;
 use annals::domain::ids::Text;
-use annals::domain::{AggregateId, AggregateType, Caller, EventType, NewEvent};
+use annals::domain::{AggregateId, Caller, NewEvent};
 use annals::http::{ApiError, Params};
 use axum::http::HeaderMap;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 /// What a client says about its request, beside the fields.
-pub(crate) struct Remarks {
+pub(super) struct Remarks {
     reason: Option<String>,
     correlation_id: Option<Text<128>>,
     causation_id: Option<Uuid>,
-    idempotency_key: Option<Text<255>>,
+    pub(super) idempotency_key: Option<Text<255>>,
 }
 
 impl Remarks {
-    pub(crate) fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, ApiError> {
+    pub(super) fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, ApiError> {
         let remarks = Self {
             reason: params.read("reason", "must have at most 1000 characters", |v| {
                 (v.chars().count() <= 1000).then(|| v.to_owned())
@@ -46,46 +45,17 @@ impl Remarks {
     }
 
     /// An id for an entity that comes without one: a retry's is that of the first try.
-    pub(crate) fn new_id(&self, caller: &Caller) -> Result<AggregateId, ApiError> {
+    pub(super) fn new_id(&self, caller: &Caller) -> String {
         match &self.idempotency_key {
             Some(key) => {
                 let owner = format!("{}/{}", caller.tenant_id(), caller.actor());
-                Ok(AggregateId::from_key(&owner, key.as_str()))
+                AggregateId::from_key(&owner, key.as_str()).to_string()
             }
-            None => AggregateId::try_from(Uuid::now_v7().to_string())
-                .map_err(|_| ApiError::Internal("a uuid is no id".into())),
+            None => Uuid::now_v7().to_string(),
         }
     }
 
-    /// Whether this change was made before, under its key. Asked before the entity is looked at: what it has become since, the
-    /// change itself or others, must not refuse the retry.
-    pub(crate) async fn made_before(
-        &self,
-        app: &App,
-        caller: &Caller,
-        event_type: &EventType,
-        stream: (&AggregateType, &str),
-        fields: &Map<String, Value>,
-    ) -> Result<bool, ApiError> {
-        let Some(key) = &self.idempotency_key else {
-            return Ok(false);
-        };
-        match app
-            .store
-            .find_served_change(caller, key.as_str(), event_type, stream, fields)
-            .await?
-        {
-            None => Ok(false),
-            Some(true) => Ok(true),
-            Some(false) => Err(ApiError::unprocessable(
-                "idempotency_key_reused",
-                "the idempotency key belongs to another request",
-                Vec::new(),
-            )),
-        }
-    }
-
-    pub(crate) fn applied_to(&self, mut event: NewEvent) -> NewEvent {
+    pub(super) fn applied_to(&self, mut event: NewEvent) -> NewEvent {
         if let Some(reason) = &self.reason {
             event.metadata.insert("reason".to_owned(), json!(reason));
         }

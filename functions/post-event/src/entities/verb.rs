@@ -1,0 +1,47 @@
+//! The general event types of a module: `{type}.created`, `.updated`, `.deleted`.
+
+use annals::App;
+use annals::domain::{AggregateId, AggregateType, Caller, Catalog, EventType, NewEvent};
+use annals::http::{ApiError, Problem};
+use axum::http::StatusCode;
+use serde_json::{Map, Value};
+
+/// One of a module's three general event types.
+pub(super) struct Verb {
+    pub(super) aggregate_type: AggregateType,
+    pub(super) event_type: EventType,
+}
+
+impl Verb {
+    /// The type `{aggregate_type}.{action}`, if the module has it: 404 for no module, 405 for a module that is not edited so.
+    pub(super) async fn find(
+        app: &App,
+        caller: &Caller,
+        aggregate_type: String,
+        action: &str,
+    ) -> Result<Self, ApiError> {
+        let unknown = || ApiError::not_found("there are no such entities");
+        let aggregate_type = AggregateType::try_from(aggregate_type).map_err(|_| unknown())?;
+        let event_type = EventType::try_from(format!("{aggregate_type}.{action}")).map_err(|_| unknown())?;
+        let mut catalog = app.store.catalog(caller).await?;
+        if catalog.find(caller.tenant_id(), event_type.as_str()).is_none() {
+            catalog = app.store.fresh_catalog(caller).await?;
+        }
+        let has = |catalog: &Catalog| catalog.find(caller.tenant_id(), event_type.as_str()).is_some();
+        if has(&catalog) {
+            return Ok(Self {
+                aggregate_type,
+                event_type,
+            });
+        }
+        if catalog.knows_aggregate(caller.tenant_id(), aggregate_type.as_str()) {
+            let detail = format!("{aggregate_type} has its own verbs: see GET /events/types");
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_generic_edit", detail).into());
+        }
+        Err(unknown())
+    }
+
+    pub(super) fn event(&self, id: AggregateId, data: Map<String, Value>) -> NewEvent {
+        NewEvent::plain(self.event_type.clone(), self.aggregate_type.clone(), id, data)
+    }
+}
