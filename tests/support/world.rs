@@ -245,7 +245,10 @@ impl World {
             items.extend(answer.items().iter().cloned());
             match answer.body["next_cursor"].as_str() {
                 None => return items,
-                Some(next) => cursor = Some(next.to_owned()),
+                Some(next) => {
+                    assert_ne!(cursor.as_deref(), Some(next), "{path} goes round in circles");
+                    cursor = Some(next.to_owned());
+                }
             }
         }
     }
