@@ -21,7 +21,6 @@ create function annals.is_effect(effect jsonb) returns boolean language sql immu
                else false end
 $$;
 comment on function annals.is_effect(jsonb) is 'Whether it is an effect, as described at annals.event_types.effect.';
-grant execute on function annals.is_effect(jsonb) to authenticated;
 
 -- As deep and with such keys as the log's own JSON (V4): a catalog that functions cannot read costs all tenants their projection.
 create function annals.is_readable(json jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$

@@ -216,6 +216,8 @@ begin
         end if;
     end if;
 
+    -- The planner takes the batch for a handful of rows, whatever its length, and would compare each member with each.
+    perform set_config('enable_nestloop', 'off', true);
     return query
     with kinds as materialized (
         select distinct on (t.event_type) t.event_type, t.aggregate_type, t.current_version, role = any (t.posters) as may_post
@@ -292,6 +294,7 @@ begin
     )
     select (p.ord - 1)::int, i.id, i.event_number, i.aggregate_version, i.created_at, i.version, false
       from inserted i join placed p on p.id = i.id;
+    perform set_config('enable_nestloop', 'on', true);
 end
 $$;
 comment on function annals.append_events(uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint) is

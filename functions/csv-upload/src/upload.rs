@@ -288,7 +288,9 @@ impl Upload<'_> {
                     Ok(Commit::Refused(refused))
                 }
             }
-            Err(IntakeError::Store(StoreError::Refused(refusal))) if refusal.code == "version_conflict" => {
+            Err(IntakeError::Store(StoreError::Refused(refusal)))
+                if matches!(refusal.code.as_str(), "version_conflict" | "stream_of_another") =>
+            {
                 let event = refusal.member.and_then(|member| plan.events.get(member));
                 Ok(Commit::Overtaken(event.map(|event| event.aggregate_id.clone())))
             }

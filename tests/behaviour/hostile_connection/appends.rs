@@ -260,7 +260,7 @@ async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_wri
             "select public.post_event(jsonb_build_object('event_type', 'customer.registered', 'aggregate_type', 'customer', 'aggregate_id', 'C-9',
                  'data', jsonb_build_object('name', 'a', 'email', 'a@b.cd'), 'timestamp', {unspeakable}))"
         );
-        assert_eq!(super::refusal(&hostile, &event).await, "23514", "{event}");
+        assert_eq!(super::refusal(&hostile, &event).await, "PT400", "{event}");
     }
     let staff = Person::staff();
     assert_eq!(
@@ -308,7 +308,7 @@ async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_g
     let posted = format!(
         "select public.post_event(jsonb_build_object('event_type', 'customer.registered', 'aggregate_type', 'customer', 'aggregate_id', 'deep', 'data', {deep}::jsonb))"
     );
-    assert_eq!(super::refusal(&hostile, &posted).await, "23514");
+    assert_eq!(super::refusal(&hostile, &posted).await, "PT400");
     for scalar in ["'1'", "'[]'", "'null'", "'\"x\"'"] {
         for sql in [
             one("x", &[("data", scalar)]),
