@@ -20,6 +20,7 @@ mod roles;
 mod settings;
 mod shadows;
 mod statements;
+mod unreadable;
 
 /// SQLSTATE of a script that has to fail.
 async fn refusal(client: &Client, sql: &str) -> String {

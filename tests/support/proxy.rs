@@ -141,7 +141,7 @@ impl Shared {
 
     async fn deliver_late(&self, before_retry: bool) -> io::Result<()> {
         let mut slot = self.late.lock().await;
-        if !slot.as_ref().is_some_and(|late| late.before_retry == before_retry) {
+        if slot.as_ref().is_none_or(|late| late.before_retry != before_retry) {
             return Ok(());
         }
         let Some(mut late) = slot.take() else { return Ok(()) };

@@ -35,7 +35,7 @@ fn file(text: &str) -> File {
             let id = facts
                 .id
                 .take()
-                .map_or_else(|| AggregateId::try_from(format!("row-{row}")).expect("an id"), |id| id);
+                .unwrap_or_else(|| AggregateId::try_from(format!("row-{row}")).expect("an id"));
             (id, facts)
         });
         chunk.push(ChunkRow {

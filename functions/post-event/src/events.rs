@@ -25,7 +25,8 @@ pub async fn post(
     match body {
         Value::Object(mut members) if members.contains_key("events") => {
             let events = members.remove("events").unwrap_or_default();
-            let events = read_batch(events, &members, &caller, key)?;
+            let events = read_batch(events, &members, &caller, key.clone())?;
+            refuse_other_batch(&app, &caller, key.as_deref(), events.len()).await?;
             append_batch(&app, &caller, events, &context).await
         }
         single => {
@@ -131,6 +132,18 @@ fn read_batch(
     }
     refuse_repeated_keys(&read)?;
     Ok(read)
+}
+
+/// A header's key that was used before belongs to a batch of that many events: one that is shorter or longer is another
+/// request, even where the members that both have are the same.
+async fn refuse_other_batch(app: &App, caller: &Caller, key: Option<&str>, events: usize) -> Result<(), ApiError> {
+    let Some(key) = key else { return Ok(()) };
+    let used = async |member: usize| app.store.find_event_by_key(caller, &format!("{key}/{member}")).await;
+    if used(0).await?.is_none() || (used(events - 1).await?.is_some() && used(events).await?.is_none()) {
+        return Ok(());
+    }
+    let detail = "the idempotency key belongs to a batch of another length";
+    Err(ApiError::unprocessable("idempotency_key_reused", detail, Vec::new()))
 }
 
 fn refuse_repeated_keys(events: &[NewEvent]) -> Result<(), ApiError> {

@@ -189,9 +189,13 @@ async fn nobody_becomes_anybody_else() {
     .await;
     let hostile = world.hostile(Some(&Person::staff())).await;
     for role in &roles {
+        for attempt in [format!("set role {role}"), format!("set session authorization {role}")] {
+            assert_eq!(super::refusal(&hostile, &attempt).await, "42501", "{attempt}");
+        }
+    }
+    // PostgreSQL's own roles refuse some of these in ways of their own, to everybody.
+    for role in roles.iter().filter(|role| !role.starts_with("pg_")) {
         for attempt in [
-            format!("set role {role}"),
-            format!("set session authorization {role}"),
             format!("grant {role} to hostile"),
             format!("grant hostile to {role}"),
             format!("alter role {role} password 'mine'"),
@@ -201,7 +205,7 @@ async fn nobody_becomes_anybody_else() {
         ] {
             let code = super::refusal(&hostile, &attempt).await;
             assert!(
-                ["42501", "42939", "0LP01", "2BP01"].contains(&code.as_str()),
+                ["42501", "0LP01", "2BP01"].contains(&code.as_str()),
                 "{attempt}: {code}"
             );
         }

@@ -1,0 +1,111 @@
+//! Facts that no reader could read: a time that no answer can write down, a stream that cannot be named, data nested deeper than a
+//! parser follows. Let in, one of them would stop pages and projection for everybody.
+
+use tests::{Person, World};
+
+use super::appends::{many, one};
+
+#[tokio::test]
+async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_written_down() {
+    let world = World::new().await;
+    let owner = world.owner().await;
+    let hostile = world.hostile(Some(&Person::user())).await;
+    let began = super::text(&owner, "select clock_timestamp()::text").await;
+    for (place, happened) in ["'0001-01-01 00:00:00+00'", "'9999-12-31 23:59:59.999999+00'", "null"]
+        .iter()
+        .enumerate()
+    {
+        let id = format!("C-{place}");
+        for sql in [
+            one(&id, &[("happened_at", happened)]),
+            many(&id, &[("happened_at", happened)]),
+        ] {
+            hostile.batch_execute(&sql).await.unwrap();
+        }
+    }
+    let outside = format!(
+        "select count(*)::text from annals.events where created_at not between '{began}' and clock_timestamp()"
+    );
+    assert_eq!(super::text(&owner, &outside).await, "0");
+    for unspeakable in [
+        "'infinity'",
+        "'-infinity'",
+        "'4000-01-01 BC'",
+        "'10000-01-01 00:00:00+00'",
+        "'294276-01-01'",
+    ] {
+        for sql in [
+            one("C-9", &[("happened_at", unspeakable)]),
+            many("C-9", &[("happened_at", unspeakable)]),
+        ] {
+            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{sql}");
+        }
+        let event = format!(
+            "select public.post_event(jsonb_build_object('event_type', 'customer.registered', 'aggregate_type', 'customer', 'aggregate_id', 'C-9',
+                 'data', jsonb_build_object('name', 'a', 'email', 'a@b.cd'), 'timestamp', {unspeakable}))"
+        );
+        assert_eq!(super::refusal(&hostile, &event).await, "PT400", "{event}");
+    }
+    let staff = Person::staff();
+    assert_eq!(
+        world.all_pages(&staff, "/events").await.len(),
+        6,
+        "and every event can be read"
+    );
+    super::assert_whole(&owner).await;
+}
+
+/// What the functions' readers could not read would stop the projector for everybody.
+#[tokio::test]
+async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_goes_on() {
+    let world = World::new().await;
+    let owner = world.owner().await;
+    let hostile = world.hostile(Some(&Person::user())).await;
+    let before = super::everything(&owner).await;
+    for id in [
+        "",
+        "a\u{1}b",
+        "a\nb",
+        "a\u{85}b",
+        "a\u{ad}b",
+        "a\u{200b}b",
+        "a\u{202e}b",
+        "a\u{2066}b",
+        "\u{feff}",
+        "\u{e000}",
+        &"x".repeat(129),
+    ] {
+        for sql in [one(id, &[]), many(id, &[])] {
+            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{id:?}");
+        }
+    }
+    let deep = format!(
+        "'{{\"name\": \"a\", \"email\": \"a@b.cd\", \"x\": {}{}}}'",
+        "[".repeat(200),
+        "]".repeat(200)
+    );
+    for place in ["data", "metadata"] {
+        for sql in [one("deep", &[(place, &deep)]), many("deep", &[(place, &deep)])] {
+            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{place}");
+        }
+    }
+    let posted = format!(
+        "select public.post_event(jsonb_build_object('event_type', 'customer.registered', 'aggregate_type', 'customer', 'aggregate_id', 'deep', 'data', {deep}::jsonb))"
+    );
+    assert_eq!(super::refusal(&hostile, &posted).await, "PT400");
+    for scalar in ["'1'", "'[]'", "'null'", "'\"x\"'"] {
+        for sql in [
+            one("x", &[("data", scalar)]),
+            one("x", &[("metadata", scalar)]),
+            many("x", &[("data", scalar)]),
+        ] {
+            let code = super::refusal(&hostile, &sql).await;
+            assert!(["23514", "22023"].contains(&code.as_str()), "{sql}: {code}");
+        }
+    }
+    super::assert_untouched_but_numbers(&owner, &before).await;
+    hostile.batch_execute(&one("C-1 ü/€ 漢字 👍", &[])).await.unwrap();
+    world.projector.sweep().await.unwrap();
+    let projected = super::text(&owner, "select projected_version::text from annals.heads").await;
+    assert_eq!(projected, "1");
+}
