@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::Client as Http;
 use serde_json::{Value, json};
@@ -104,19 +104,30 @@ impl Drop for Local {
     }
 }
 
-/// The binary that this build made; a run of this package alone does not make it, so then it is made now.
+/// The binary that this build made. A run of this package alone does not make it, so where it is missing, or older than what
+/// it is made of, it is made now.
 fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join("annals-local");
-    if !path.exists() {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let sources = ["shared", "functions", "local", "migrations"].map(|folder| newest(&workspace.join(folder)));
+    let made = path.metadata().and_then(|of| of.modified()).ok();
+    if made < sources.into_iter().max() {
         let mut build = Command::new(env!("CARGO"));
-        build
-            .args(["build", "--package", "local", "--bin", "annals-local"])
-            .current_dir(workspace);
-        assert!(build.status().unwrap().success());
+        build.args(["build", "--package", "local", "--bin", "annals-local"]);
+        assert!(build.current_dir(workspace).status().unwrap().success());
     }
     path
+}
+
+/// When anything in the folder was last written.
+fn newest(folder: &Path) -> SystemTime {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let written = entries.map(|path| match path.is_dir() {
+        true => newest(&path),
+        false => path.metadata().unwrap().modified().unwrap(),
+    });
+    written.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// The data folder, and whatever server a failed test leaves in it.

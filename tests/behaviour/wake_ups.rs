@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
+use annals::domain::{AggregateId, AggregateType, Entity, StreamId, TenantId};
 use annals::queue;
+use annals::store::{EntityWrite, ProjectionWrite, StoreError};
 use futures_util::future::join_all;
 use projector::Projector;
 use proptest::prelude::*;
@@ -141,6 +142,43 @@ async fn a_wake_up_ahead_of_its_commit_does_no_harm() {
         .append(&staff, "customer.created", "C-9", json!({"name": "Ada"}))
         .await;
     assert!(world.deliver(early).await.is_empty());
+    world.assert_read_models_are_the_fold().await;
+}
+
+/// A projector read a stream, fell asleep, and writes what others have meanwhile written, less or more of it.
+#[tokio::test]
+async fn a_projector_that_another_one_got_ahead_of_is_turned_away() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let late = [stream("customer", "C")];
+    for stale_version in [2, 4] {
+        for (event_type, data) in [
+            ("customer.created", json!({"name": "Ada"})),
+            ("customer.profile_updated", json!({"phone": "1"})),
+        ] {
+            world.append(&staff, event_type, "C", data).await;
+        }
+        let (_, work) = world.app.store.read_work(&late, 100).await.unwrap();
+        let mut entity = Entity::before(work[0].events[0].created_at);
+        entity.version = stale_version;
+        let write = ProjectionWrite {
+            entities: vec![EntityWrite {
+                stream: late[0].clone(),
+                started_by: work[0].started_by.clone(),
+                from_version: 0,
+                entity,
+            }],
+            ..ProjectionWrite::default()
+        };
+        if stale_version == 2 {
+            world.project().await;
+        }
+        let before = world.read_models().await;
+        let tables = world.app.store.state_tables().await.unwrap();
+        let refused = world.app.store.write_projection(&tables, &write).await;
+        assert!(matches!(refused, Err(StoreError::Contention(_))), "{refused:?}");
+        assert_eq!(world.read_models().await, before);
+    }
+    world.project().await;
     world.assert_read_models_are_the_fold().await;
 }
 
