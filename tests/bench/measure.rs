@@ -1,0 +1,126 @@
+//! What a phase yields: a rate, and the processor time that it took on either side of the connection.
+//!
+//! Processor time says more than the rate on a machine that others use, too. It is read from `/proc`, in ticks of 10 ms, and
+//! left out where there is none.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// What a phase yielded, per event or per read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figure {
+    /// How many per second.
+    pub rate: f64,
+    /// Processor time of PostgreSQL, in microseconds each.
+    pub server_us: Option<f64>,
+    /// Processor time of the client, in microseconds each: pgbench, or Annals with the bench around it.
+    pub client_us: Option<f64>,
+}
+
+/// The median of each member.
+pub fn median(figures: &[Figure]) -> Figure {
+    fn middle(mut all: Vec<f64>) -> Option<f64> {
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied()
+    }
+    Figure {
+        rate: middle(figures.iter().map(|f| f.rate).collect()).unwrap_or_default(),
+        server_us: middle(figures.iter().filter_map(|f| f.server_us).collect()),
+        client_us: middle(figures.iter().filter_map(|f| f.client_us).collect()),
+    }
+}
+
+/// A phase under way.
+pub struct Phase {
+    postmaster: u32,
+    started: Instant,
+    server: Option<f64>,
+    client: Option<f64>,
+}
+
+impl Phase {
+    /// Begins one.
+    pub fn start(postmaster: u32) -> Self {
+        Self {
+            postmaster,
+            server: family_seconds(postmaster),
+            client: own_seconds(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Ends it, with so much done.
+    pub fn end(self, count: usize) -> Figure {
+        let elapsed = self.started.elapsed();
+        self.end_with_rate(count, count as f64 / elapsed.as_secs_f64())
+    }
+
+    /// The same where somebody else has kept the time.
+    pub fn end_with_rate(self, count: usize, rate: f64) -> Figure {
+        let each = |before: Option<f64>, after: Option<f64>| Some((after? - before?) * 1e6 / count.max(1) as f64);
+        Figure {
+            rate,
+            server_us: each(self.server, family_seconds(self.postmaster)),
+            client_us: each(self.client, own_seconds()),
+        }
+    }
+}
+
+/// Ticks per second in `/proc`, on every Linux that Rust runs on.
+const TICKS: f64 = 100.0;
+
+/// Processor time of this process and of the children that it has waited for.
+fn own_seconds() -> Option<f64> {
+    Some(Stat::of("self")?.with_children as f64 / TICKS)
+}
+
+/// Processor time of a process, of its children, and of those that have ended.
+fn family_seconds(parent: u32) -> Option<f64> {
+    let mut ticks = Stat::of(&parent.to_string())?.with_children;
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let child = entry
+            .file_name()
+            .to_str()
+            .and_then(Stat::of)
+            .filter(|stat| stat.parent == parent);
+        ticks += child.map_or(0, |stat| stat.own);
+    }
+    Some(ticks as f64 / TICKS)
+}
+
+/// The parent of a process.
+pub fn parent_of(pid: i32) -> Option<u32> {
+    Some(Stat::of(&pid.to_string())?.parent)
+}
+
+struct Stat {
+    parent: u32,
+    own: u64,
+    with_children: u64,
+}
+
+impl Stat {
+    /// Reads `/proc/{pid}/stat`. The second field is the program's name in parentheses and may hold anything, spaces too.
+    fn of(pid: &str) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |range: std::ops::Range<usize>| -> Option<u64> {
+            fields.get(range)?.iter().map(|field| field.parse::<u64>().ok()).sum()
+        };
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            own: ticks(11..13)?,
+            with_children: ticks(11..15)?,
+        })
+    }
+}
+
+/// Repeats until the time is over; how often.
+pub async fn repeat<F: Future<Output = usize>>(time: Duration, mut work: impl FnMut() -> F) -> usize {
+    let deadline = Instant::now() + time;
+    let mut count = 0;
+    while Instant::now() < deadline {
+        count += work().await;
+    }
+    count
+}
