@@ -256,7 +256,7 @@ mod tests {
         for number in [
             "12345678901234567890.123456789",
             "-0.1",
-            "1e2",
+            "1e+2",
             "100000000000000000000000000000001",
         ] {
             let parsed = parse(number.as_bytes()).map(|v| v.to_string());
