@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Fault, Person, Proxy, World};
+use tests::{Fault, Passed, Person, Proxy, World};
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault::CutBeforeAppend,
     Fault::CutBeforeCommit,
     Fault::CutAfterCommit,
     Fault::CrashAfterCommit,
+    Fault::CutWhileRunning,
     Fault::ArrivesBeforeRetry,
     Fault::ArrivesLast,
 ];
@@ -234,6 +235,47 @@ async fn every_event_whose_acknowledgement_was_lost_wakes_the_projector() {
             .expect(201);
         assert_eq!(scene.proxied.take_wake_ups().await.len(), 1, "{fault:?}");
     }
+}
+
+/// What is settled before the original is over is a guess: then a retry that is refused for another reason (a catalog that has
+/// changed, say) would be told so although the original commits.
+#[tokio::test]
+async fn settling_waits_for_the_append_that_is_still_under_way() {
+    let scene = Scene::new().await;
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    for batch in [false, true] {
+        scene
+            .plain
+            .append(&scene.staff, "customer.deleted", "C-1", json!({}))
+            .await;
+        scene.proxy.take_record();
+        let mut blocker = scene.plain.superuser().await;
+        let lock = blocker.transaction().await.unwrap();
+        lock.execute("select from annals.heads for update", &[]).await.unwrap();
+        let release = async {
+            // The original, and whoever asks what has become of it.
+            await_count(&scene.plain.superuser().await, waiting, 2).await;
+            lock.commit().await.unwrap();
+        };
+        let body = if batch {
+            json!({"events": [event("C-1", "1"), event("C-1", "2")]})
+        } else {
+            event("C-1", "1")
+        };
+        let posting = scene.post_through(Fault::CutWhileRunning, body);
+        let (answer, ()) = futures_util::future::join(posting, release).await;
+        answer.expect(201);
+        let record = scene.proxy.take_record();
+        let is_append =
+            |passed: &&Passed| matches!(passed, Passed::Parse { sql, .. } if sql.starts_with("-- append_event"));
+        assert_eq!(
+            record.iter().filter(is_append).count(),
+            1,
+            "it was found, and not tried again"
+        );
+    }
+    assert_eq!(scene.history("C-1").await.len(), 5);
 }
 
 /// The other end of the promise: the client goes away, and what it began is finished or undone, not left open.

@@ -24,6 +24,8 @@ pub enum Fault {
     CutAfterCommit,
     /// The server dies when the commit is done: it says so (SQLSTATE 57P02), and nothing more.
     CrashAfterCommit,
+    /// The client loses its connection while the server is still at work, which goes on and commits.
+    CutWhileRunning,
     /// The client loses its connection, but what it sent arrives after all, before it tries again.
     ArrivesBeforeRetry,
     /// The same, but it arrives when [`Proxy::deliver_late`] says.
@@ -148,12 +150,7 @@ impl Shared {
         for frame in &late.frames {
             late.server.write_all(frame.bytes()).await?;
         }
-        while let Some(answer) = late.answers.next().await? {
-            if answer.is_idle() {
-                break;
-            }
-        }
-        Ok(())
+        finish(late.answers, late.server).await
     }
 }
 
@@ -188,6 +185,10 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                     continue;
                 }
                 server.write_all(frame.bytes()).await?;
+                if fault == Some(Fault::CutWhileRunning) && frame.is_commit() {
+                    tokio::spawn(finish(answers, server));
+                    return Ok(());
+                }
                 in_transaction = (in_transaction || frame.is_begin()) && !frame.is_commit();
             }
             frame = answers.next() => {
@@ -214,6 +215,16 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
             client.write_all(frame.bytes()).await?;
         }
     }
+}
+
+/// Keeps the server's connection until it has answered all that it got.
+async fn finish(mut answers: Frames, _server: OwnedWriteHalf) -> io::Result<()> {
+    while let Some(answer) = answers.next().await? {
+        if answer.is_idle() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What a server says when another of its processes has crashed.
