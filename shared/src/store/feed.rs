@@ -11,8 +11,8 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::entities::parse_object;
-use super::projection::stream_from;
 use super::session::{As, Param, lost_is_unavailable};
+use super::work::stream_from;
 use super::{Store, StoreError};
 use crate::domain::StreamId;
 

@@ -16,6 +16,7 @@ mod progress;
 mod projection;
 mod session;
 mod status;
+mod work;
 
 pub use append::Appended;
 pub use catalog::{NewVersion, Registration};
@@ -26,7 +27,6 @@ pub use events::{EventFilter, Order};
 pub use feed::{Feed, FeedEvent};
 pub use migrate::{MigrateError, MigrationReport, migrate};
 pub use progress::{Parked, SweepWindow};
-pub use projection::{
-    ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, StateTables, StreamWork, Wave, WorkEvent,
-};
+pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use status::{OldestTransaction, ParkedStream, ProjectorStatus, Statistics};
+pub use work::{StateTables, StreamWork, WorkEvent};

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::projection::stream_from;
 use super::session::{As, Param, lost_is_unavailable};
+use super::work::stream_from;
 use super::{Store, StoreError};
 use crate::domain::{Caller, StreamId};
 
