@@ -15,7 +15,8 @@ create table annals.entities (
     state          jsonb not null,
     constraint entities_pkey primary key (tenant_id, aggregate_type, aggregate_id),
     constraint entities_version_positive check (version > 0),
-    constraint entities_state_shape check (jsonb_typeof(state) = 'object')
+    -- A state that grows without bound is its own stream's trouble: it parks, before it could be everybody's.
+    constraint entities_state_shape check (jsonb_typeof(state) = 'object' and pg_column_size(state) <= 4194304)
 );
 comment on table annals.entities is 'State of every aggregate as JSON: the fold of its events up to version.';
 comment on column annals.entities.tenant_id is 'Tenant of the stream.';
@@ -208,11 +209,15 @@ begin
     if moved <> cardinality(tenant_ids) then
         raise exception 'another projector was here first' using errcode = 'serialization_failure';
     end if;
+    -- A stream that was freed keeps its row until all of it is projected: what it has left may lie behind the sweep's
+    -- checkpoint and in no message, and the row is then all that tells the sweep to go on if this projector dies.
     delete from annals.parked_streams p
      using unnest(tenant_ids, aggregate_types, aggregate_ids, to_versions)
            as u (tenant_id, aggregate_type, aggregate_id, to_version)
+      join annals.heads h
+        on h.tenant_id = u.tenant_id and h.aggregate_type = u.aggregate_type and h.aggregate_id = u.aggregate_id
      where p.tenant_id = u.tenant_id and p.aggregate_type = u.aggregate_type and p.aggregate_id = u.aggregate_id
-       and p.aggregate_version <= u.to_version;
+       and p.aggregate_version <= u.to_version and (not p.retrying or h.version = u.to_version);
     -- After the delete, which waits for whoever is deciding about the same row: a skip that was decided since the events were
     -- read must not be passed over.
     select count(*) into skipped

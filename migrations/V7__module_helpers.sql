@@ -49,6 +49,9 @@ create table annals.state_tables (
     constraint state_tables_key unique nulls not distinct (aggregate_type, collection),
     constraint state_tables_table unique (table_name)
 );
+-- Projectors keep the list as long as the catalog's revision stands.
+create trigger state_tables_revision after insert or update or delete on annals.state_tables
+    for each statement execute function annals.raise_catalog_revision();
 comment on table annals.state_tables is 'Which table of schema public the projection fills from which aggregate''s state.';
 comment on column annals.state_tables.aggregate_type is 'Kind of aggregate, as in annals.event_types.';
 comment on column annals.state_tables.collection is 'Child collection whose rows the table holds; null: the entity''s own table.';

@@ -179,19 +179,28 @@ impl RemoteKeys {
         }
         let mut fetched = self.fetched.write().await;
         if fetched.at.is_none_or(|at| at.elapsed() >= REFETCH_AFTER) {
-            let response = self
-                .client
-                .get(&self.url)
-                .send()
-                .await
-                .map_err(AuthError::KeysUnavailable)?;
-            let set: JwkSet = response.json().await.map_err(AuthError::KeysUnavailable)?;
-            *fetched = FetchedKeys {
-                keys: pin_all(&set),
-                at: Some(Instant::now()),
-            };
+            // An attempt counts, whatever came of it: while the key server is away, keys that are known stay good and unknown
+            // ones do not send every request there.
+            fetched.at = Some(Instant::now());
+            match self.fetch().await {
+                Ok(set) => fetched.keys = pin_all(&set),
+                Err(error) if fetched.keys.contains_key(kid) => {
+                    tracing::warn!(%error, "key set not fetched; the last one stands")
+                }
+                Err(error) => return Err(AuthError::KeysUnavailable(error)),
+            }
         }
         Ok(fetched.keys.get(kid).cloned())
+    }
+
+    async fn fetch(&self) -> Result<JwkSet, reqwest::Error> {
+        self.client
+            .get(&self.url)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await
     }
 }
 

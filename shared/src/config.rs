@@ -1,9 +1,10 @@
-//! Configuration: environment variables, read once at start, every name in one place.
+//! Configuration: environment variables, read once at start, every name in one place. None of it can be printed: it holds
+//! passwords.
 
 use std::env;
 
 /// Everything that a function needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// Where the log is.
     pub database: DatabaseConfig,
@@ -14,7 +15,7 @@ pub struct Config {
 }
 
 /// How to reach PostgreSQL.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DatabaseConfig {
     /// `DATABASE_URL`.
     pub url: String,
@@ -23,7 +24,7 @@ pub struct DatabaseConfig {
 }
 
 /// How tokens are verified. At least one of secret, key set and key set address must be there.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct AuthConfig {
     /// `JWT_SECRET`: shared secret of HS256 tokens.
     pub secret: Option<String>,
@@ -103,4 +104,10 @@ impl AuthConfig {
 /// An empty variable counts as unset: templates cannot leave one out.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// `DATABASE_CA`: certificates in PEM that the database's may be signed by, beside the public authorities. RDS and Supabase sign
+/// with authorities of their own.
+pub fn database_ca() -> Option<String> {
+    variable("DATABASE_CA")
 }

@@ -20,6 +20,9 @@ use serde_json::{Map, Value, json};
 use self::remarks::Remarks;
 use self::verb::Verb;
 
+/// Where a keyed update keeps the digest of the fields that were sent.
+const REQUEST_DIGEST: &str = "request_digest";
+
 /// How often a change that the client did not tie to a version is worked out again after somebody else's.
 const TRIES: usize = 20;
 
@@ -96,7 +99,7 @@ pub async fn update(
     let verb = Verb::find(&app, &caller, aggregate_type, "updated").await?;
     let fields = fields_of(body)?;
     let required = required_version(&headers)?;
-    let same = |event: &Event| sets_exactly(event, &fields);
+    let same = |event: &Event| asked_for_by(event, &fields);
     for _ in 0..TRIES {
         if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, same).await? {
             return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
@@ -109,6 +112,9 @@ pub async fn update(
         let mut data = Map::new();
         data.insert("changes".to_owned(), Value::Object(changes));
         let mut event = remarks.applied_to(verb.event(id.clone(), data));
+        if remarks.idempotency_key.is_some() {
+            event.metadata.insert(REQUEST_DIGEST.to_owned(), json!(digest(&fields)));
+        }
         event.expected_version = Some(current.entity.version);
         match append(&app, &caller, event, &context).await {
             Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
@@ -229,17 +235,16 @@ async fn earlier(
     Ok(AggregateId::try_from(event.aggregate_id).ok())
 }
 
-/// Whether an update's event gave fields these values; fields that had them already are not in it.
-fn sets_exactly(event: &Event, fields: &Map<String, Value>) -> bool {
-    let Ok(data) = serde_json::from_str::<Value>(event.data.get()) else {
-        return false;
-    };
-    let Some(changes) = data["changes"].as_object() else {
-        return false;
-    };
-    changes
-        .iter()
-        .all(|(field, change)| fields.get(field).is_some_and(|new| same_value(new, &change["new"])))
+/// Whether the event was asked for by these fields; a keyed change keeps a digest of what the client sent in its metadata,
+/// because its data does not show fields that had their values already.
+fn asked_for_by(event: &Event, fields: &Map<String, Value>) -> bool {
+    let metadata: Option<Value> = serde_json::from_str(event.metadata.get()).ok();
+    metadata.is_some_and(|metadata| metadata[REQUEST_DIGEST] == digest(fields))
+}
+
+/// The fields in a few letters, the same however their numbers are spelt.
+fn digest(fields: &Map<String, Value>) -> String {
+    annals::domain::json::digest(&Value::Object(fields.clone()))
 }
 
 /// Equality as the log has it: `1e2` is stored as `100`.

@@ -78,6 +78,7 @@ impl Projector {
             if work.is_empty() {
                 return Ok(freed);
             }
+            let work = decisions_first(work);
             let catalog = self.store.projector_catalog(revision).await?;
             let tables = self.state_tables(revision).await?;
             match self.project_work(&catalog, &tables, &work).await {
@@ -166,4 +167,11 @@ impl Projector {
         });
         Ok(tables)
     }
+}
+
+/// Decisions about parked streams alone, where there are any: work that was read before a decision is carried out does not know
+/// of it, and a transaction that held both would refuse itself, every time.
+fn decisions_first(work: Vec<StreamWork>) -> Vec<StreamWork> {
+    let (decisions, others): (Vec<_>, Vec<_>) = work.into_iter().partition(plan::decides);
+    if decisions.is_empty() { others } else { decisions }
 }

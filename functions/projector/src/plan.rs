@@ -124,6 +124,13 @@ fn instruction(stream: &StreamId, event: &WorkEvent) -> Option<Instruction> {
     })
 }
 
+/// Whether the work holds decisions about parked events.
+pub(crate) fn decides(work: &StreamWork) -> bool {
+    work.events
+        .iter()
+        .any(|event| instruction(&work.stream, event).is_some())
+}
+
 /// A stream's work taken one event at a time.
 pub(crate) struct Steps<'a> {
     work: &'a StreamWork,

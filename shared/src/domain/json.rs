@@ -176,6 +176,15 @@ pub fn normal(value: &Value) -> Value {
     }
 }
 
+/// SHA-256 of the value in its [`normal`] form, keys in order, as hexadecimal digits.
+pub fn digest(value: &Value) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(normal(value).to_string())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
 /// A JSON number without exponent and without the sign of a zero. Only for numbers within [`MAX_DIGITS`].
 fn written_out(text: &str) -> String {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));

@@ -51,14 +51,16 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether a projection failed because of what an event or a module's table holds, so that trying again is pointless and
-    /// the stream has to wait for a person: SQLSTATE and message. A missing table or column counts: it must stop its own
-    /// streams, not everybody's. So does a limit of the database, which a state has outgrown.
+    /// the stream has to wait for a person: SQLSTATE and message. A missing table or a module's own trigger counts: it must stop
+    /// its own streams, not everybody's. What the server says of itself (authorisation, state, system, internal) does not.
     pub fn poison(&self) -> Option<(&str, &str)> {
         match self {
             Self::Data { code, message } => Some((code, message)),
+            Self::Refused(refusal) => Some((&refusal.code, &refusal.message)),
             Self::Database(error) => {
                 let db = error.as_db_error()?;
-                matches!(&db.code().code()[..2], "42" | "P0" | "21" | "54").then(|| (db.code().code(), db.message()))
+                let of_the_server = matches!(&db.code().code()[..2], "25" | "28" | "55" | "58" | "F0" | "XX");
+                (!of_the_server).then(|| (db.code().code(), db.message()))
             }
             _ => None,
         }

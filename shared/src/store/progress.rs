@@ -44,7 +44,7 @@ select h.tenant_id, h.aggregate_type, h.aggregate_id, $4, $5, $6, $7, $8
  where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and h.projected_version = $6 - 1
    for no key update of h
 on conflict on constraint parked_streams_pkey do update
-   set attempts = p.attempts + 1, retrying = false, parked_at = clock_timestamp(), error_code = excluded.error_code, error = excluded.error,
+   set attempts = case when p.event_id = excluded.event_id then p.attempts + 1 else 1 end, retrying = false, parked_at = clock_timestamp(), error_code = excluded.error_code, error = excluded.error,
        event_id = excluded.event_id, event_number = excluded.event_number, aggregate_version = excluded.aggregate_version";
 
 const SWEEP_POSITION: &str = "-- sweep_position

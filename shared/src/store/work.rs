@@ -71,8 +71,8 @@ impl StateTables {
     }
 }
 
-/// The events of one read stay below this many stored bytes, whatever their number: memory is bounded, and what is cut off is
-/// read the next time.
+/// The events of one read stay below this many stored bytes, their entity's state counted with each because each makes a state:
+/// memory is bounded (as far as stored bytes, which may be compressed, tell), and what is cut off is read the next time.
 const WORK_BYTES: i64 = 8 << 20;
 
 const READ_WORK: &str = "-- read_work
@@ -84,8 +84,8 @@ select r.revision, h.tenant_id, h.aggregate_type, h.aggregate_id, h.projected_ve
        exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
                   and s.aggregate_version = e.aggregate_version) as skipped,
-       pg_column_size(e.data) as bytes,
-       sum(pg_column_size(e.data)) over (order by h.tenant_id, h.aggregate_type, h.aggregate_id, e.aggregate_version) as running_bytes
+       pg_column_size(e.data) + coalesce(pg_column_size(n.state), 0) as bytes,
+       sum(pg_column_size(e.data) + coalesce(pg_column_size(n.state), 0)) over (order by h.tenant_id, h.aggregate_type, h.aggregate_id, e.aggregate_version) as running_bytes
   from unnest($1::uuid[], $2::text[], $3::text[]) as k (tenant_id, aggregate_type, aggregate_id)
   join annals.heads h on h.tenant_id = k.tenant_id and h.aggregate_type = k.aggregate_type and h.aggregate_id = k.aggregate_id
   left join annals.entities n

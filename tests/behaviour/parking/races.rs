@@ -276,3 +276,31 @@ async fn no_registration_by_sql_stops_the_projector() {
     assert_eq!(registered, [json!("sale.zeros"), json!("sale.big")]);
     assert_eq!(world.rows_of("public.customers").await.len(), 1);
 }
+
+/// What is left of a freed stream may lie behind the sweep's checkpoint and in no message: only its row tells.
+#[tokio::test]
+async fn a_projector_that_dies_half_way_through_a_freed_stream_leaves_it_to_the_sweep() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for stock in 1..=3 {
+        world
+            .append(&staff, "product.stock_updated", "P-1", json!({"new_stock": stock}))
+            .await;
+    }
+    world.take_wake_ups().await;
+    let owner = world.owner().await;
+    let half_way = "
+        insert into annals.parked_streams (tenant_id, event_id, event_number, aggregate_version, retrying, aggregate_type, aggregate_id, error_code, error)
+        select tenant_id, id, event_number, 1, true, aggregate_type, aggregate_id, '23514', 'mended meanwhile'
+          from annals.events where aggregate_version = 1;
+        update annals.checkpoints set position = (select max(event_number) from annals.events) where name = 'sweep';
+        insert into annals.entities (tenant_id, created_at, updated_at, version, aggregate_type, aggregate_id, started_by, state)
+        select tenant_id, created_at, created_at, 2, aggregate_type, aggregate_id, started_by, '{\"stock\": 2}'
+          from annals.events where aggregate_version = 2;
+        select annals.advance_heads(array[tenant_id], array[aggregate_type], array[aggregate_id], array[0], array[2], 0)
+          from annals.heads";
+    owner.batch_execute(half_way).await.unwrap();
+    world.projector.sweep().await.unwrap();
+    let left = "select h.projected_version, (select count(*) from annals.parked_streams) from annals.heads h";
+    let row = owner.query_one(left, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i32>(0), row.get::<_, i64>(1)), (3, 0));
+}
