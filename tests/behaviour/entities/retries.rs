@@ -119,3 +119,22 @@ async fn of_simultaneous_tries_under_one_key_one_is_made_and_all_are_answered() 
     assert_eq!(history(&world, "C-1").await.len(), 1 + 1 + 8);
     assert_eq!(world.log().await.heads, 2);
 }
+
+#[tokio::test]
+async fn a_key_that_comes_with_more_fields_or_fewer_belongs_to_another_request() {
+    let (world, staff) = with_ada().await;
+    let change = async |body: Value| {
+        world
+            .request(Method::PATCH, &staff, ADA, &[("idempotency-key", "k")], Some(body))
+            .await
+    };
+    change(json!({"email": "new@example.com", "name": "Ada"}))
+        .await
+        .expect(200);
+    for other in [
+        json!({"email": "new@example.com"}),
+        json!({"email": "new@example.com", "name": "Ada", "phone": "+1"}),
+    ] {
+        assert_eq!(change(other).await.problem(422), "idempotency_key_reused");
+    }
+}
