@@ -85,26 +85,30 @@ begin
         end if;
     end if;
 
-    select t.aggregate_type, t.current_version, t.posters, r.revision,
-           version is null or version = t.current_version or exists (
-               select from annals.event_type_versions v
-                where v.event_type = append_event.event_type and v.version = append_event.version
-                  and (v.tenant_id is null or v.tenant_id = tenant)) as has_version
+    select t.aggregate_type, t.current_version, t.posters, (select r.revision from annals.catalog_revision r) as revision
       into kind
-      from annals.event_types t cross join annals.catalog_revision r
+      from annals.event_types t
      where t.event_type = event_type and (t.tenant_id = tenant or t.tenant_id is null)
      order by t.tenant_id nulls last
      limit 1;
-    if kind.revision <> catalog_revision then
-        perform annals.refuse(503, 'catalog_changed', 'the event was checked against an older catalog');
-    elsif kind.aggregate_type is null then
-        perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', event_type), 0);
-    elsif kind.aggregate_type <> aggregate_type then
-        perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, kind.aggregate_type), 0);
-    elsif not kind.has_version then
-        perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
-    elsif role <> all (kind.posters) then
-        perform annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, event_type), 0);
+    -- All rules in one expression, because each costs its own to set up; which one was broken is asked only where one was.
+    if (kind.revision = catalog_revision and kind.aggregate_type = aggregate_type
+        and (version is null or version = kind.current_version) and role = any (kind.posters)) is not true then
+        if kind.revision <> catalog_revision then
+            perform annals.refuse(503, 'catalog_changed', 'the event was checked against an older catalog');
+        elsif kind.aggregate_type is null then
+            perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', event_type), 0);
+        elsif kind.aggregate_type <> aggregate_type then
+            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, kind.aggregate_type), 0);
+        elsif version <> kind.current_version and not exists (
+            select from annals.event_type_versions v
+             where v.event_type = append_event.event_type and v.version = append_event.version
+               and (v.tenant_id is null or v.tenant_id = tenant)
+        ) then
+            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
+        elsif role <> all (kind.posters) then
+            perform annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, event_type), 0);
+        end if;
     end if;
 
     if role = 'service' then
@@ -268,7 +272,10 @@ begin
                                   + (excluded.version - 1) * interval '1 microsecond'
         returning h.aggregate_type, h.aggregate_id, h.version, h.last_created_at, h.started_by
     ), placed as (
-        select c.*, l.started_by, (l.version - c.places + c.place)::int as aggregate_version,
+        -- Numbers are drawn above the sort (PostgreSQL evaluates what is volatile after sorting), hence in the batch's order and
+        -- only when every stream is locked. Not while inserting: to join what was inserted to its place costs the batch's square.
+        select c.*, nextval('annals.event_numbers') as event_number, l.started_by,
+               (l.version - c.places + c.place)::int as aggregate_version,
                l.last_created_at - (c.places - c.place) * interval '1 microsecond' as created_at
           from checked c
           join locked l on l.aggregate_type = c.aggregate_type and l.aggregate_id = c.aggregate_id
@@ -280,20 +287,19 @@ begin
                else true end
          order by c.ord
     ), inserted as (
-        insert into annals.events as e (
+        insert into annals.events (
             event_number, created_at, "timestamp", id, tenant_id, user_id, causation_id, aggregate_version, event_type, aggregate_type,
             aggregate_id, version, created_by, posted_by, started_by, source, correlation_id, command_id, idempotency_key, request_hash,
             data, metadata)
-        select nextval('annals.event_numbers'), p.created_at, coalesce(p.happened_at, p.created_at), p.id, tenant, p.user_id, p.causation_id,
+        select p.event_number, p.created_at, coalesce(p.happened_at, p.created_at), p.id, tenant, p.user_id, p.causation_id,
                p.aggregate_version, p.event_type, p.aggregate_type, p.aggregate_id, p.version, p.created_by, actor, p.started_by,
                coalesce(p.source, 'api'), p.correlation_id, p.command_id, p.key, hashes[p.ord], p.data,
                case when p.created_by = actor then (context || p.metadata) - 'posted_by'
                     else context || p.metadata || jsonb_build_object('posted_by', actor) end
           from placed p
-        returning e.id, e.event_number, e.aggregate_version, e.created_at, e.version
     )
-    select (p.ord - 1)::int, i.id, i.event_number, i.aggregate_version, i.created_at, i.version, false
-      from inserted i join placed p on p.id = i.id;
+    select (p.ord - 1)::int, p.id, p.event_number, p.aggregate_version, p.created_at, p.version, false
+      from placed p;
     perform set_config('enable_nestloop', 'on', true);
 end
 $$;

@@ -20,6 +20,8 @@ use crate::domain::{Caller, Role, TenantId};
 const REFETCH_AFTER: Duration = Duration::from_secs(60);
 /// A key set is used this long before it is fetched anew, so that a withdrawn key is forgotten.
 const KEYS_LIVE: Duration = Duration::from_secs(600);
+/// Algorithms that a key may be pinned to.
+const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 /// Clocks may differ by this many seconds.
 const LEEWAY_SECONDS: u64 = 30;
 
@@ -50,8 +52,9 @@ pub struct Verifier {
     secret: Option<PinnedKey>,
     fixed: HashMap<String, PinnedKey>,
     remote: Option<RemoteKeys>,
-    audience: String,
-    issuer: Option<String>,
+    /// What a token must hold besides its signature, by its key's algorithm: made once, because making it costs a request as
+    /// much as the signature.
+    rules: HashMap<Algorithm, Validation>,
 }
 
 /// A key with the one algorithm that it accepts.
@@ -117,8 +120,7 @@ impl Verifier {
             secret,
             fixed,
             remote,
-            audience: config.audience.clone(),
-            issuer: config.issuer.clone(),
+            rules: ALGORITHMS.map(|algorithm| (algorithm, rules(config, algorithm))).into(),
         })
     }
 
@@ -141,16 +143,11 @@ impl Verifier {
     }
 
     fn decode(&self, token: &str, pinned: &PinnedKey) -> Result<Claims, AuthError> {
-        let mut validation = Validation::new(pinned.algorithm);
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "aud", "sub"]);
-        if let Some(issuer) = &self.issuer {
-            validation.set_issuer(&[issuer]);
-            validation.set_required_spec_claims(&["exp", "aud", "sub", "iss"]);
-        }
-        decode::<Claims>(token, &pinned.key, &validation)
+        let rules = self
+            .rules
+            .get(&pinned.algorithm)
+            .ok_or(AuthError::Refused("its key is unknown"))?;
+        decode::<Claims>(token, &pinned.key, rules)
             .map(|token| token.claims)
             .map_err(|_| AuthError::Refused("its signature or claims do not hold"))
     }
@@ -204,6 +201,19 @@ impl RemoteKeys {
     }
 }
 
+fn rules(config: &AuthConfig, algorithm: Algorithm) -> Validation {
+    let mut rules = Validation::new(algorithm);
+    rules.leeway = LEEWAY_SECONDS;
+    rules.validate_nbf = true;
+    rules.set_audience(&[&config.audience]);
+    rules.set_required_spec_claims(&["exp", "aud", "sub"]);
+    if let Some(issuer) = &config.issuer {
+        rules.set_issuer(&[issuer]);
+        rules.set_required_spec_claims(&["exp", "aud", "sub", "iss"]);
+    }
+    rules
+}
+
 /// The usable keys of a set. Symmetric ones are left out: a public set must not hold a secret.
 fn pin_all(set: &JwkSet) -> HashMap<String, PinnedKey> {
     set.keys
@@ -214,7 +224,7 @@ fn pin_all(set: &JwkSet) -> HashMap<String, PinnedKey> {
 
 fn pin(jwk: &Jwk) -> Option<PinnedKey> {
     let algorithm: Algorithm = jwk.common.key_algorithm?.to_string().parse().ok()?;
-    if !matches!(algorithm, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {
+    if algorithm == Algorithm::HS256 || !ALGORITHMS.contains(&algorithm) {
         return None;
     }
     Some(PinnedKey {

@@ -60,14 +60,17 @@ pub async fn append(
     framing: Framing,
 ) -> Result<Vec<Appended>, IntakeError> {
     let mut catalog = app.store.catalog(caller).await?;
-    if check(&catalog, caller.tenant_id(), events, framing).is_err_and(|e| may_be_stale(&e)) {
+    let mut checked = check(&catalog, caller.tenant_id(), events, framing);
+    if checked.as_ref().is_err_and(may_be_stale) {
         catalog = app.store.fresh_catalog(caller).await?;
+        checked = check(&catalog, caller.tenant_id(), events, framing);
     }
     for _ in 0..CATALOG_TRIES {
-        check(&catalog, caller.tenant_id(), events, framing)?;
+        checked?;
         match app.store.append(caller, events, context, catalog.revision()).await {
             Err(StoreError::Refused(refusal)) if refusal.code == "catalog_changed" => {
-                catalog = app.store.fresh_catalog(caller).await?
+                catalog = app.store.fresh_catalog(caller).await?;
+                checked = check(&catalog, caller.tenant_id(), events, framing);
             }
             Err(error) => return Err(error.into()),
             Ok(appended) => {

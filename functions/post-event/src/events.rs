@@ -2,14 +2,15 @@
 
 use annals::App;
 use annals::domain::event::{FieldFault, MAX_BATCH};
-use annals::domain::{Caller, NewEvent, TenantId};
+use annals::domain::{Caller, Event, NewEvent, TenantId};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Problem, RequestContext};
 use annals::intake::{self, Framing};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// Appends what the body asks for: `{"events": […]}` is a batch, anything else one event.
 pub async fn post(
@@ -64,8 +65,14 @@ async fn append_batch(
         .await
         .map_err(|e| ApiError::from_intake(e, Framing::Batch))?;
     let replayed = appended.iter().all(|a| a.replayed);
-    let stored = intake::stored_events(app, caller, events, &appended, context).await?;
-    Ok((status(replayed), Json(json!({ "items": stored }))).into_response())
+    let items = intake::stored_events(app, caller, events, &appended, context).await?;
+    Ok((status(replayed), Json(Batch { items })).into_response())
+}
+
+/// A batch's answer. A type of its own because `json!` would read every event's data once more, to write it once more.
+#[derive(Serialize)]
+struct Batch {
+    items: Vec<Event>,
 }
 
 /// 200 where nothing new was appended because everything had been before.
