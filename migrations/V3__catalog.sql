@@ -154,13 +154,19 @@ begin
     if annals.caller_role() is distinct from 'staff' then
         perform annals.refuse(403, 'staff_only', 'only staff may register event types');
     end if;
-    select t.aggregate_type, t.current_version into known
+    if register_event_type.aggregate_type = 'projection' then
+        perform annals.refuse(422, 'reserved_type', 'the projector''s own events are not to be changed');
+    end if;
+    select t.aggregate_type, t.current_version, t.effect into known
       from annals.event_types t
      where t.event_type = register_event_type.event_type and (t.tenant_id = tenant or t.tenant_id is null)
      order by t.tenant_id nulls last
      limit 1;
     if known.aggregate_type <> register_event_type.aggregate_type then
         perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, known.aggregate_type));
+    elsif known.effect <> register_event_type.effect then
+        -- Stored events would come to mean something else, and state that is projected already would differ from their fold.
+        perform annals.refuse(422, 'effect_changed', format('%s has another effect; register another type', event_type));
     elsif exists (
         select from annals.event_type_versions v
          where v.event_type = register_event_type.event_type and v.version = register_event_type.version

@@ -351,3 +351,20 @@ async fn only_staff_registers() {
     }
     assert_eq!(world.log().await, before);
 }
+
+#[tokio::test]
+async fn what_would_cost_everybody_or_change_the_past_is_not_registered() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let register = async |event_type: &str, schema: Value, effect: &str| {
+        let body =
+            json!({"event_type": event_type, "version": "9.0", "schema": schema, "example": {}, "effect": effect});
+        world.post(&staff, "/events/types", body).await
+    };
+    let nested = json!({"$defs": {"a": {"allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]}, "b": {}}, "$ref": "#/$defs/a"});
+    let answer = register("product.weighed", nested, "none").await;
+    assert_eq!(answer.problem(422), "invalid_event_type");
+    let other_effect = register("product.created", json!({"type": "object"}), "delete").await;
+    assert_eq!(other_effect.problem(422), "effect_changed");
+    let reserved = register("projection.skipped", json!({"type": "object"}), "none").await;
+    assert_eq!(reserved.problem(422), "reserved_type");
+}

@@ -150,6 +150,13 @@ fn check_schema(schema: &Value, example: &Value, faults: &mut Vec<FieldFault>) {
             );
         }
     }
+    if holds_reference(schema) {
+        return fault(
+            faults,
+            "schema",
+            "must be written out: references are not followed".to_owned(),
+        );
+    }
     if let Err(error) = compile(schema) {
         return fault(faults, "schema", format!("is no JSON Schema: {error}"));
     }
@@ -161,5 +168,17 @@ fn check_schema(schema: &Value, example: &Value, faults: &mut Vec<FieldFault>) {
             pointer: format!("/example{}", f.pointer),
             ..f
         }));
+    }
+}
+
+/// A few references to references make a schema that takes longer to check than the sun will shine; without any, checking is
+/// bounded by the schema's size.
+fn holds_reference(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(key, value)| {
+            matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") || holds_reference(value)
+        }),
+        Value::Array(items) => items.iter().any(holds_reference),
+        _ => false,
     }
 }
