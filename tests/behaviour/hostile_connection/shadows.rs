@@ -70,7 +70,7 @@ const CALLS: [&str; 10] = [
     "select annals.append_events(array[pg_catalog.gen_random_uuid()], '{customer.registered}', '{customer}', '{y}', '{null}', '{\"{}\"}', '{\"{}\"}', '{}',
          '{null}', '{null}', '{null}', '{null}', '{null}', '{null}', '{null}', '{other}', '{0}', null)",
     "select annals.await_streams('{customer}', '{x}')",
-    "select annals.register_event_type('customer.praised', 'customer', '1.0', 'x', '\"none\"', '{user}', '{}', '{}')",
+    "select annals.register_event_type('customer.praised', 'customer', '1.0', 'x', '{\"set\": {\"a\": \"/b\"}}', '{user}', '{}', '{}')",
     "select annals.register_event_type('customer.praised', 'customer', '1.1', 'x', '{\"set\": {\"a\": \"/b\"}}', '{user}', '{}', '{}')",
     "select annals.oldest_transaction()",
     "select public.post_event('{\"event_type\": \"customer.registered\", \"aggregate_type\": \"customer\", \"aggregate_id\": \"z\",
