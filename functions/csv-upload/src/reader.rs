@@ -137,12 +137,8 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
 
     /// Physical line of a place in the text at hand.
     fn line_at(&self, place: usize) -> u64 {
-        let before = &self.text.as_bytes()[self.taken..place];
-        let ends = before.iter().enumerate().filter(|(at, c)| match c {
-            b'\n' => *at == 0 || before[*at - 1] != b'\r',
-            c => **c == b'\r',
-        });
-        self.splitter.as_ref().map_or(1, Splitter::line) + ends.count() as u64
+        let taken = self.splitter.as_ref().map(Splitter::lines).unwrap_or_default();
+        taken.after(&self.text.as_bytes()[self.taken..place]).number()
     }
 }
 

@@ -92,6 +92,12 @@ fn nothing_readable_is_said_with_its_line() {
 }
 
 #[test]
+fn a_line_end_cut_in_two_is_one() {
+    let chunks = [&b"a,b\r"[..], b"\n\0"].map(Bytes::from_static).to_vec();
+    assert_eq!(read_chunks(chunks, Format::default()), Err(("nul_character", Some(2))));
+}
+
+#[test]
 fn records_have_limits() {
     let wide = "x,".repeat(MAX_RECORD_BYTES);
     assert_eq!(

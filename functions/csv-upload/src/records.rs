@@ -62,6 +62,39 @@ impl Record {
     }
 }
 
+/// Counts physical lines, which end with CR LF, LF or CR; the two characters of a CR LF need not come together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lines {
+    number: u64,
+    after_return: bool,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self {
+            number: 1,
+            after_return: false,
+        }
+    }
+}
+
+impl Lines {
+    /// Line of the next character, from 1.
+    pub(crate) fn number(self) -> u64 {
+        self.number
+    }
+
+    /// The count after some more text.
+    #[must_use]
+    pub(crate) fn after(mut self, text: &[u8]) -> Self {
+        for &c in text {
+            self.number += u64::from(c == b'\r' || (c == b'\n' && !self.after_return));
+            self.after_return = c == b'\r';
+        }
+        self
+    }
+}
+
 /// Splits text into records.
 pub(crate) struct Splitter {
     core: csv_core::Reader,
@@ -69,8 +102,7 @@ pub(crate) struct Splitter {
     written: usize,
     fields: usize,
     begun: bool,
-    line: u64,
-    after_return: bool,
+    lines: Lines,
 }
 
 impl Splitter {
@@ -92,8 +124,7 @@ impl Splitter {
             written: 0,
             fields: 0,
             begun: false,
-            line: 1,
-            after_return: false,
+            lines: Lines::default(),
         }
     }
 
@@ -102,9 +133,9 @@ impl Splitter {
         &self.record
     }
 
-    /// Physical line of the next character.
-    pub(crate) fn line(&self) -> u64 {
-        self.line
+    /// The lines of all that was taken.
+    pub(crate) fn lines(&self) -> Lines {
+        self.lines
     }
 
     /// Takes from `text` until a record is complete or the text is used up; answers with how many bytes were taken and whether
@@ -114,7 +145,7 @@ impl Splitter {
         if !self.begun {
             // Between records, so that a record's line is that of its first character, not of empty lines before it.
             taken = text.iter().take_while(|c| matches!(c, b'\r' | b'\n')).count();
-            self.count_lines(&text[..taken]);
+            self.lines = self.lines.after(&text[..taken]);
             if taken == text.len() {
                 return Ok((taken, false));
             }
@@ -126,7 +157,7 @@ impl Splitter {
                 return Ok((taken, false));
             }
             let (result, read) = self.read(rest);
-            self.count_lines(&rest[..read]);
+            self.lines = self.lines.after(&rest[..read]);
             taken += read;
             match result {
                 ReadRecordResult::Record => return Ok((taken, true)),
@@ -159,7 +190,7 @@ impl Splitter {
         self.begun = true;
         self.written = 0;
         self.fields = 0;
-        self.record.line = self.line;
+        self.record.line = self.lines.number();
     }
 
     fn read(&mut self, text: &[u8]) -> (ReadRecordResult, usize) {
@@ -197,13 +228,5 @@ impl Splitter {
         }
         self.record.ends.resize((self.record.ends.len() * 2).min(MAX_FIELDS), 0);
         Ok(())
-    }
-
-    /// A line ends with CR LF, LF or CR.
-    fn count_lines(&mut self, text: &[u8]) {
-        for &c in text {
-            self.line += u64::from(c == b'\r' || (c == b'\n' && !self.after_return));
-            self.after_return = c == b'\r';
-        }
     }
 }
