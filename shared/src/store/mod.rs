@@ -14,6 +14,7 @@ mod feed;
 mod migrate;
 mod progress;
 mod projection;
+mod rebuild;
 mod session;
 mod status;
 mod work;
@@ -28,5 +29,9 @@ pub use feed::{Feed, FeedEvent};
 pub use migrate::{MigrateError, MigrationReport, migrate};
 pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
+pub use rebuild::{
+    Difference, DueRebuild, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
+    StoredSnapshot, StreamToFold,
+};
 pub use status::{OldestTransaction, ParkedStream, ProjectorStatus, Statistics};
 pub use work::{StateTables, StreamWork, WorkEvent};

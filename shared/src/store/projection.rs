@@ -187,7 +187,7 @@ async fn advance_heads(client: &Transaction<'_>, writes: &[EntityWrite], left_ou
     Ok(())
 }
 
-async fn write_wave(client: &Transaction<'_>, tables: &StateTables, wave: &Wave) -> Result<(), StoreError> {
+pub(super) async fn write_wave(client: &Transaction<'_>, tables: &StateTables, wave: &Wave) -> Result<(), StoreError> {
     let mut by_table: BTreeMap<&str, Vec<&StateRow>> = BTreeMap::new();
     for row in &wave.states {
         if let Some(table) = tables.entities.get(row.stream.aggregate_type.as_str()) {
@@ -313,17 +313,17 @@ async fn carry_out(client: &Transaction<'_>, instruction: &Instruction) -> Resul
 }
 
 /// Entities as columns.
-struct EntityColumns<'a> {
-    versions: Vec<i32>,
-    started_bys: Vec<&'a str>,
-    deleted_ats: Vec<Option<DateTime<Utc>>>,
-    created_ats: Vec<DateTime<Utc>>,
-    updated_ats: Vec<DateTime<Utc>>,
-    states: Vec<String>,
+pub(super) struct EntityColumns<'a> {
+    pub(super) versions: Vec<i32>,
+    pub(super) started_bys: Vec<&'a str>,
+    pub(super) deleted_ats: Vec<Option<DateTime<Utc>>>,
+    pub(super) created_ats: Vec<DateTime<Utc>>,
+    pub(super) updated_ats: Vec<DateTime<Utc>>,
+    pub(super) states: Vec<String>,
 }
 
 impl<'a> EntityColumns<'a> {
-    fn of(entities: impl Iterator<Item = (&'a str, &'a Entity)>) -> Self {
+    pub(super) fn of(entities: impl Iterator<Item = (&'a str, &'a Entity)>) -> Self {
         let mut columns = Self {
             versions: Vec::new(),
             started_bys: Vec::new(),

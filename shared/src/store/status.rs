@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::session::{As, Param};
-use super::{Store, StoreError};
+use super::{RebuildStatus, Store, StoreError};
 use crate::domain::{Caller, Timestamp};
 
 /// Counts of events.
@@ -40,6 +40,8 @@ pub struct ProjectorStatus {
     pub swept_at: Timestamp,
     /// Events of the last minute.
     pub rates: Rates,
+    /// The last rebuilds of read models, newest first.
+    pub rebuilds: Vec<RebuildStatus>,
     /// The transaction that holds readers of the log back the longest.
     pub oldest_transaction: Option<OldestTransaction>,
 }
@@ -188,6 +190,7 @@ impl Store {
                 appended: rates.try_get("appended")?,
                 projected: rates.try_get("projected")?,
             },
+            rebuilds: self.list_rebuilds(caller).await?,
             oldest_transaction: match sweep.try_get::<_, Option<i32>>("pid")? {
                 None => None,
                 Some(pid) => Some(OldestTransaction {
