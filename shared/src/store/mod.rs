@@ -16,6 +16,7 @@ mod progress;
 mod projection;
 mod session;
 mod status;
+mod usage;
 mod work;
 
 pub use append::Appended;
@@ -29,4 +30,5 @@ pub use migrate::{MigrateError, MigrationReport, migrate};
 pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use status::{OldestTransaction, ParkedStream, ProjectorStatus, Statistics};
+pub use usage::Usage;
 pub use work::{StateTables, StreamWork, WorkEvent};
