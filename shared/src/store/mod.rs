@@ -19,6 +19,7 @@ mod projection;
 mod session;
 mod snapshots;
 mod status;
+mod usage;
 mod work;
 
 pub use append::Appended;
@@ -35,4 +36,5 @@ pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use status::{OldestTransaction, ParkedStream, ProjectorStatus, Statistics};
+pub use usage::Usage;
 pub use work::{StateTables, StreamWork, WorkEvent};
