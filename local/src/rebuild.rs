@@ -68,7 +68,7 @@ impl Folding {
 
     /// A projector with connections enough.
     pub fn projector(&self, database: &Database) -> Result<Projector, Error> {
-        Ok(Projector::new(database.store(CONNECTIONS + self.workers)?))
+        Ok(Projector::new(database.store(CONNECTIONS + self.workers)?, None))
     }
 }
 

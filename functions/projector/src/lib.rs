@@ -13,6 +13,7 @@ mod rebuild;
 mod sweep;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroI32;
 use std::sync::Arc;
 
 use annals::domain::{Catalog, StreamId};
@@ -35,6 +36,7 @@ const TRIES: usize = 20;
 pub struct Projector {
     store: Store,
     tables: Arc<RwLock<Option<KnownTables>>>,
+    snapshot_every: Option<NonZeroI32>,
 }
 
 /// The modules' tables as they were when the catalog had this revision: a module comes with event types, so a new table is
@@ -53,11 +55,12 @@ struct Batch {
 }
 
 impl Projector {
-    /// A projector of this log.
-    pub fn new(store: Store) -> Self {
+    /// A projector of this log. It takes a snapshot of a stream every so many events; none: never.
+    pub fn new(store: Store, snapshot_every: Option<NonZeroI32>) -> Self {
         Self {
             store,
             tables: Arc::default(),
+            snapshot_every,
         }
     }
 
@@ -151,7 +154,7 @@ impl Projector {
     }
 
     async fn write(&self, batch: &Batch, work: &[StreamWork]) -> Result<(Vec<StreamId>, ProjectionWrite), StoreError> {
-        let write = plan::plan(&batch.catalog, &batch.tables, work)?;
+        let write = plan::plan(&batch.catalog, &batch.tables, self.snapshot_every, work)?;
         let freed = self
             .store
             .write_projection(batch.revision, &batch.tables, &write)

@@ -1,6 +1,6 @@
 //! The projector on Lambda.
 
-use annals::config::DatabaseConfig;
+use annals::config::{DatabaseConfig, snapshot_every};
 use annals::store::Store;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use projector::{CONNECTIONS, Invocation, Projector};
@@ -11,7 +11,7 @@ async fn main() -> Result<(), Error> {
     let mut database = DatabaseConfig::from_env()?;
     // Made when they are needed: projecting takes one.
     database.pool_size = database.pool_size.max(CONNECTIONS);
-    let projector = Projector::new(Store::new(&database)?);
+    let projector = Projector::new(Store::new(&database)?, snapshot_every()?);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
         projector.handle(event.payload).await.map_err(Error::from)
     }))

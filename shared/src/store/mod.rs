@@ -11,12 +11,16 @@ mod entities;
 mod error;
 mod events;
 mod feed;
+mod history;
 mod migrate;
+mod past;
 mod progress;
 mod projection;
 mod rebuild;
 mod session;
+mod snapshots;
 mod status;
+mod usage;
 mod work;
 
 pub use append::Appended;
@@ -24,14 +28,18 @@ pub use catalog::{NewVersion, Registration};
 pub use connect::{ConnectError, Store};
 pub use entities::StoredEntity;
 pub use error::{Refusal, StoreError};
-pub use events::{EventFilter, Order};
+pub use events::{EventFilter, Order, Reading};
 pub use feed::{Feed, FeedEvent};
+pub use history::{HistoryEvent, HistoryQuery};
 pub use migrate::{MigrateError, MigrationReport, migrate};
+pub use past::{Bounds, PastEntity};
 pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use rebuild::{
     Difference, DueRebuild, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
     StoredSnapshot, StreamToFold,
 };
+pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use status::{OldestTransaction, ParkedStream, ProjectorStatus, Statistics};
+pub use usage::Usage;
 pub use work::{StateTables, StreamWork, WorkEvent};

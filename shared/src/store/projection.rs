@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::append::tenant_stream_columns;
 use super::session::{Param, lost_is_unavailable};
+use super::snapshots::{SnapshotMetadata, write_snapshots};
 use super::work::{StateTables, stream_from};
 use super::{Store, StoreError};
 use crate::domain::{Entity, StreamId, TenantId};
@@ -22,6 +23,8 @@ pub struct ProjectionWrite {
     pub entities: Vec<EntityWrite>,
     /// Rows of state tables, the n-th event of every stream in the n-th wave.
     pub waves: Vec<Wave>,
+    /// Snapshots that were passed on the way.
+    pub snapshots: Vec<StateRow>,
     /// Decisions about parked events that are carried out.
     pub instructions: Vec<Instruction>,
     /// How many events were left out because staff said so.
@@ -138,6 +141,7 @@ impl Store {
             for wave in &write.waves {
                 write_wave(&transaction, tables, wave).await?;
             }
+            write_snapshots(&transaction, &write.snapshots, revision, &SnapshotMetadata::periodic()).await?;
             let mut freed = Vec::new();
             for instruction in &write.instructions {
                 freed.extend(carry_out(&transaction, instruction).await?);
