@@ -273,7 +273,8 @@ end
 $$;
 comment on function annals.forget_shadow(int, uuid, text) is 'Empties a rebuild''s tables of aggregates that have got another shape meanwhile.';
 
--- Comparing and exchanging. Rows are compared by their image, so that 1.0 is not 1.00: what is rebuilt is the same, byte for byte.
+-- Comparing and exchanging. Rows are compared by their image, so that 1.0 is not 1.00: what is rebuilt is the same, byte for
+-- byte. The cast keeps the parser from comparing field by field.
 
 create function annals.exchanged_columns(
     live regclass, out names text, out live_row text, out shadow_row text, out updates text, out same_key text, out key text, out cells text
@@ -284,7 +285,7 @@ create function annals.exchanged_columns(
            string_agg(format('%1$I = s.%1$I', a.attname), ', ' order by a.attnum) filter (where not k.is_key),
            string_agg(format('l.%1$I = s.%1$I', a.attname), ' and ' order by a.attnum) filter (where k.is_key),
            string_agg(format('%1$L, coalesce(l.%2$I, s.%2$I)', a.attname, a.attname), ', ' order by a.attnum) filter (where k.is_key),
-           string_agg(format('(%1$L, l.%2$I::text, s.%2$I::text, row(l.%2$I) operator(pg_catalog.*<>) row(s.%2$I))', a.attname, a.attname),
+           string_agg(format('(%1$L, l.%2$I::text, s.%2$I::text, row(l.%2$I)::record operator(pg_catalog.*<>) row(s.%2$I)::record)', a.attname, a.attname),
                       ', ' order by a.attnum) filter (where not k.is_key)
       from pg_attribute a
      cross join lateral (select exists (select from pg_constraint c
@@ -308,7 +309,7 @@ begin
       using tenant, aggregate_type;
     get diagnostics rows = row_count;
     changed := changed + rows;
-    execute format('update %s l set %s from %s s where %s and row(%s) operator(pg_catalog.*<>) row(%s)',
+    execute format('update %s l set %s from %s s where %s and row(%s)::record operator(pg_catalog.*<>) row(%s)::record',
                    live, c.updates, shadow, c.same_key, c.live_row, c.shadow_row);
     get diagnostics rows = row_count;
     changed := changed + rows;
@@ -339,7 +340,7 @@ begin
                   where ($1 is null or p.tenant_id = $1) and ($2 is null or p.aggregate_type = $2)
                     and not exists (select from annals.entities l join %s s on %s
                                      where l.tenant_id = p.tenant_id and l.aggregate_type = p.aggregate_type and l.aggregate_id = p.aggregate_id
-                                       and row(%s) operator(pg_catalog.*=) row(%s))', pair.shadow, c.same_key, c.live_row, c.shadow_row)
+                                       and row(%s)::record operator(pg_catalog.*=) row(%s)::record)', pair.shadow, c.same_key, c.live_row, c.shadow_row)
             using scope.tenant_id, scope.aggregate_type;
         end if;
         changed := changed + annals.exchange_rows(pair.live, pair.shadow::regclass, scope.tenant_id, scope.aggregate_type);
@@ -367,7 +368,7 @@ begin
                  union all
                 select v.column_name, v.found, v.expected from (values %6$s) as v (column_name, found, expected, differs)
                  where l.is_there and s.is_there and v.differs) as d (column_name, found, expected)
-          where (l.is_there and s.is_there) is not true or row(%7$s) operator(pg_catalog.*<>) row(%8$s)',
+          where (l.is_there and s.is_there) is not true or row(%7$s)::record operator(pg_catalog.*<>) row(%8$s)::record',
         c.key, live, scope, shadow, c.same_key, c.cells, c.live_row, c.shadow_row)
     using tenant, aggregate_type;
 end
