@@ -130,6 +130,7 @@ impl Run {
         let mut working = JoinSet::new();
         self.hand_out(&mut working, left).await?;
         self.wait_for(&mut working).await?;
+        self.note_progress().await?;
         Ok(true)
     }
 
@@ -146,12 +147,15 @@ impl Run {
             after = Some(last.stream.clone());
             count += page.len();
             self.hand_out(&mut working, page).await?;
-            self.shadow
-                .note_progress(self.progress.events(), self.progress.streams())
-                .await?;
+            self.note_progress().await?;
         }
         self.wait_for(&mut working).await?;
         Ok(count)
+    }
+
+    async fn note_progress(&self) -> Result<(), StoreError> {
+        let (events, streams) = (self.progress.events(), self.progress.streams());
+        self.shadow.note_progress(events, streams).await
     }
 
     /// Each chunk to a worker, as soon as one is free.
