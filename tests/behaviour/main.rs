@@ -16,6 +16,7 @@ mod csv_sales;
 mod cursors;
 mod entities;
 mod event_types;
+mod evolution;
 mod feed;
 mod histories;
 mod hostile_connection;

@@ -16,6 +16,7 @@ mod proxy;
 mod read_models;
 mod redact;
 mod refold;
+mod relift;
 mod upload;
 mod world;
 
