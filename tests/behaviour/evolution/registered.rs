@@ -48,17 +48,18 @@ async fn events_of_old_versions_read_as_the_new_one_from_the_moment_it_is_regist
 async fn every_step_does_over_http_what_the_catalog_says() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
-    let data = json!({"value": 1.10, "unit": "C", "tags": " a, b ,,c", "inner": {"old": 5, "text": "x|y"}, "gone": 1, "kind": "t", "null": null});
+    let data = json!({"value": 1.1, "unit": "C", "tags": " a, b ,,c", "inner": {"old": 5, "text": "x|y"}, "gone": 1, "kind": "t", "null": null});
     let id = post(&world, &staff, "gauge.read", "G-1", "1.0", &data).await;
-    let steps = json!([
+    let steps = r#"[
         {"rename": {"value": "temperature", "/inner/old": "/inner/new", "missing": "never"}},
         {"default": {"unit": "K", "site": "roof", "/deep/er/place": [1], "null": 5}},
         {"map": {"from": "kind", "to": "/deep/kind", "values": {"t": {"name": "thermometer"}}, "otherwise": null}},
         {"map": {"from": "unit", "to": "unit", "values": {"F": "Fahrenheit"}}},
         {"split": {"tags": ",", "/inner/text": "|", "temperature": ","}},
         {"set": {"checked": false, "/deep/set": 12345678901234567890.123}},
-        {"remove": ["gone", "/inner/new", "never there"]},
-    ]);
+        {"remove": ["gone", "/inner/new", "never there"]}
+    ]"#;
+    let steps: Value = serde_json::from_str(steps).unwrap();
     let upcasters = json!([{"from_version": "1.0", "to_version": "2.0", "steps": steps}]);
     let answer = register(&world, &staff, anything("2.0", &json!({}), &upcasters))
         .await
@@ -68,11 +69,10 @@ async fn every_step_does_over_http_what_the_catalog_says() {
         steps.to_string(),
         "to the digit"
     );
-    let lifted = json!({"temperature": 1.10, "unit": "C", "site": "roof", "tags": ["a", "b", "c"], "inner": {"text": ["x", "y"]}, "kind": "t",
-                        "null": null, "checked": false,
-                        "deep": {"er": {"place": [1]}, "kind": {"name": "thermometer"}, "set": serde_json::from_str::<Value>("12345678901234567890.123").unwrap()}});
-    let mut lifted = lifted;
-    lifted["deep"]["set"] = steps[5]["set"]["/deep/set"].clone();
+    let lifted = r#"{"temperature": 1.1, "unit": "C", "site": "roof", "tags": ["a", "b", "c"], "inner": {"text": ["x", "y"]},
+                     "kind": "t", "null": null, "checked": false,
+                     "deep": {"er": {"place": [1]}, "kind": {"name": "thermometer"}, "set": 12345678901234567890.123}}"#;
+    let lifted: Value = serde_json::from_str(lifted).unwrap();
     assert_reads_as(&world, &staff, &id, "2.0", "1.0_to_2.0", &lifted).await;
     world.project().await;
     world.assert_read_models_are_the_fold().await;
@@ -104,8 +104,8 @@ async fn a_chain_is_walked_to_its_end_and_each_version_joins_where_it_stands() {
         .body;
     assert_eq!(
         (&read["version"], &read["metadata"].get("migration_applied")),
-        (&json!("2.1"), &None),
-        "nothing was done"
+        (&json!("2.0"), &None),
+        "nothing is done to it"
     );
     let wrapped = json!([{"from_version": "2.1", "steps": [{"rename": {"temperature": "/reading/celsius"}}]}]);
     register(&world, &staff, anything("3.0", &json!({}), &wrapped))
