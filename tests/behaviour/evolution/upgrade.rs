@@ -140,7 +140,7 @@ async fn a_tenants_own_type_stays_what_it_was_when_a_module_brings_one_of_its_na
     );
     let elsewhere = Person::staff().in_tenant(uuid::Uuid::new_v4());
     world.post(&elsewhere, "/events", built_in).await.expect(201);
-    world.project().await;
+    world.sweep().await;
     assert_eq!(state(&world, &staff, "payment", "P-1").await, json!({"sum": 5}));
     world.assert_read_models_are_the_fold().await;
 }
