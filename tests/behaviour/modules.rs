@@ -1,6 +1,9 @@
 //! Modules: every event type of the catalog is accepted as its example says, refuses something, projects, and lands in its
 //! state table by column name; and whatever the sources name is there and posts as it stands.
 
+mod children;
+mod inverses;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
