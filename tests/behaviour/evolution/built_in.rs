@@ -104,6 +104,7 @@ async fn a_solution_that_no_table_names_is_other_and_none_has_no_category() {
     let (world, staff) = (World::new().await, Person::staff());
     for (place, (found, category)) in [
         (json!("nlp"), json!("natural_language_processing")),
+        (json!("NLP"), json!("natural_language_processing")),
         (json!("ml"), json!("machine_learning")),
         (json!("computer_vision"), json!("computer_vision")),
         (json!("tarot"), json!("other")),
