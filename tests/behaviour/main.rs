@@ -17,6 +17,7 @@ mod cursors;
 mod deployed_routes;
 mod entities;
 mod event_types;
+mod evolution;
 mod feed;
 mod histories;
 mod hostile_connection;

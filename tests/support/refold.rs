@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::relift::relift;
 use crate::world::World;
 
 /// A stream: tenant, kind, id.
@@ -102,9 +103,15 @@ impl World {
         let client = self.superuser().await;
         client.batch_execute("set timezone to 'UTC'").await.unwrap();
         let events = "select e.tenant_id::text, e.aggregate_type, e.aggregate_id, to_jsonb(e.created_at) #>> '{}', e.created_by, e.data::text,
-                    (select t.effect::text from annals.event_types t where t.event_type = e.event_type
-                        and (t.tenant_id is null or t.tenant_id = e.tenant_id) order by t.tenant_id nulls last limit 1)
-               from annals.events e order by e.tenant_id, e.aggregate_type, e.aggregate_id, e.aggregate_version";
+                    t.effect::text, e.version, t.current_version,
+                    (select coalesce(jsonb_agg(u), '[]')::text
+                       from (select distinct on (u.from_version) u.* from annals.upcasters u
+                              where u.event_type = e.event_type and (u.tenant_id is null or u.tenant_id = e.tenant_id)
+                              order by u.from_version, u.tenant_id nulls last) as u)
+               from annals.events e
+              cross join lateral (select t.* from annals.event_types t where t.event_type = e.event_type
+                        and (t.tenant_id is null or t.tenant_id = e.tenant_id) order by t.tenant_id nulls last limit 1) as t
+              order by e.tenant_id, e.aggregate_type, e.aggregate_id, e.aggregate_version";
         let mut entities: BTreeMap<Name, Refolded> = BTreeMap::new();
         for row in client.query(events, &[]).await.unwrap() {
             let (at, by): (String, String) = (row.get(3), row.get(4));
@@ -117,6 +124,7 @@ impl World {
                 });
             let data: Map<String, Value> = serde_json::from_str(row.get(5)).unwrap();
             let effect: Value = serde_json::from_str(row.get(6)).unwrap();
+            let data = relift(data, row.get(7), row.get(8), &serde_json::from_str(row.get(9)).unwrap());
             entity.version += 1;
             entity.updated_at.clone_from(&at);
             entity.apply(&effect, &data, &at);
