@@ -88,6 +88,11 @@ impl Scene {
         }
         self.cross(people).await;
         self.park_and_skip(people).await;
+        let usage = annals::store::Usage {
+            upcasts: 1,
+            ..Default::default()
+        };
+        world.app.store.tally(people.staff.tenant.into(), usage).await;
     }
 
     /// Streams in which one person has written after another: what is seen is decided event by event.
