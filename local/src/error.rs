@@ -78,6 +78,9 @@ pub enum Error {
     /// The functions could not be started.
     #[error("cannot start")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A signal ended a command before its work was done.
+    #[error("interrupted")]
+    Interrupted,
     /// The request, the environment or a file on disk makes no sense.
     #[error("{0}")]
     Invalid(String),

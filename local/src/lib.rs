@@ -10,6 +10,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod data_dir;
+pub mod database;
 pub mod demo;
 pub mod engine;
 pub mod error;

@@ -1,7 +1,9 @@
 //! A private cluster comes up, keeps what it was given, and leaves nothing behind. Real PostgreSQL, as root or not.
 
 use local::Error;
+use local::cli::Environment;
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
+use local::database::Database;
 use std::error::Error as StdError;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -107,6 +109,36 @@ async fn a_persistent_cluster_keeps_its_rows_its_passwords_and_its_lock() -> Out
         .get(0);
     assert_eq!(number, 7);
     Ok(again.stop().await?)
+}
+
+/// What `replay` and its like stand on: the database goes with the command that had to start it, and with nobody else.
+#[tokio::test]
+async fn a_command_takes_the_cluster_that_runs_already_or_its_own() -> Outcome {
+    let folder = Folder::new(0o755)?;
+    let data_dir = folder.0.join(".annals");
+    let environment = Environment {
+        port: 0,
+        data_dir: Some(data_dir.clone()),
+        database_url: None,
+        jwt_secret: None,
+    };
+    let ping = async |database: Database| {
+        let store = database.store(1)?;
+        let work = async { store.ping().await.map_err(|_| Error::Invalid("no answer".to_owned())) };
+        database.run(work).await
+    };
+    let serving = Cluster::start(Options::persistent(&data_dir)).await?;
+    ping(Database::open(&environment).await?).await?;
+    connect(&serving.url()).await?.query("select", &[]).await?;
+    serving.stop().await?;
+    let pid_file = data_dir.join("postgres/pgdata/postmaster.pid");
+    assert!(!pid_file.exists(), "the test's premise");
+
+    let own = Database::open(&environment).await?;
+    assert!(pid_file.exists());
+    ping(own).await?;
+    assert!(!pid_file.exists(), "it ends with the command");
+    Ok(())
 }
 
 /// Folders that the server's account cannot enter, and a path too long for a socket: as root the cluster moves out of the

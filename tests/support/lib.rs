@@ -10,6 +10,7 @@
 mod answer;
 mod cluster;
 mod frames;
+mod local;
 mod people;
 mod pooler;
 mod proxy;
@@ -21,6 +22,7 @@ mod world;
 
 pub use answer::Answer;
 pub use cluster::{cluster, connect};
+pub use local::{DataDir, Local, annals_local};
 pub use people::{Person, SECRET, sign};
 pub use pooler::Pooler;
 pub use proxy::{Fault, Passed, Proxy};

@@ -68,6 +68,17 @@ impl Cluster {
         }
     }
 
+    /// URL of the database `annals` in the cluster that another process runs on this data folder; none while it is not ready.
+    pub async fn url_of_running(data_dir: &Path) -> Result<Option<String>, Error> {
+        let Some(listening) = server::listening_at(&site::place_of(data_dir)) else {
+            return Ok(None);
+        };
+        let password = secrets::read_or_generate(&data_dir.join("owner-password"))?;
+        let url = url(OWNER, &password, listening.port, DATABASE);
+        // A file that a crash left behind says the same, and so does a cluster whose database is still to be made.
+        Ok(provision::answers(&url).await.then_some(url))
+    }
+
     async fn start_in(data_dir: &Path, account: Account, options: Options) -> Result<Self, Error> {
         data_dir::create(data_dir)?;
         let lock = data_dir::lock(data_dir)?;
@@ -143,10 +154,7 @@ impl Cluster {
     }
 
     fn url_for(&self, role: &str, password: &str, database: &str) -> String {
-        format!(
-            "postgresql://{role}:{password}@127.0.0.1:{}/{database}",
-            self.listening.port
-        )
+        url(role, password, self.listening.port, database)
     }
 
     /// Stops the cluster: a fast shutdown (open transactions are rolled back) that the next start needs no recovery after.
@@ -159,6 +167,10 @@ impl Cluster {
             None => Ok(()),
         }
     }
+}
+
+fn url(role: &str, password: &str, port: u16, database: &str) -> String {
+    format!("postgresql://{role}:{password}@127.0.0.1:{port}/{database}")
 }
 
 impl Drop for Cluster {

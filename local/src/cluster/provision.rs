@@ -26,6 +26,17 @@ pub(super) async fn owner_and_database(superuser_url: &str, password: &str) -> R
     provisioned
 }
 
+/// Whether a server answers at this address, with the database and the role that it names.
+pub(super) async fn answers(url: &str) -> bool {
+    match tokio_postgres::connect(url, NoTls).await {
+        Ok((client, connection)) => {
+            drop(client);
+            connection.await.is_ok()
+        }
+        Err(_) => false,
+    }
+}
+
 async fn provision(client: &Client, password: &str) -> Result<(), tokio_postgres::Error> {
     if client
         .query_opt("-- find_owner\nselect from pg_roles where rolname = $1", &[&OWNER])

@@ -6,7 +6,7 @@
 use super::Options;
 use super::account::{Account, run};
 use super::binaries::Binaries;
-use super::site::Site;
+use super::site::{self, Site};
 use crate::{Error, secrets};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -120,21 +120,20 @@ impl Server {
 
     /// Waits out a server that is still coming up or going down.
     async fn running(&self) -> Result<Option<Listening>, Error> {
-        let pid_file = self.site.pgdata().join("postmaster.pid");
         for _ in 0..3000 {
             let mut command = self.account.command(&self.binaries.pg_ctl());
             command.arg("status").arg("-D").arg(self.site.pgdata());
             if run(command).await.is_err() {
                 return Ok(None);
             }
-            if let Some(listening) = fs::read_to_string(&pid_file).ok().as_deref().and_then(ready) {
+            if let Some(listening) = listening_at(&self.site.place) {
                 return Ok(Some(listening));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Err(Error::Invalid(format!(
             "the server of {} neither gets ready nor ends",
-            pid_file.display()
+            self.site.place.display()
         )))
     }
 
@@ -204,6 +203,12 @@ impl Server {
             .arg(self.site.pgdata());
         command
     }
+}
+
+/// Where the server of this place is reached, by what it wrote when it got ready; whether it still runs is another question.
+pub(super) fn listening_at(place: &Path) -> Option<Listening> {
+    let pid_file = site::pgdata_of(place).join("postmaster.pid");
+    fs::read_to_string(pid_file).ok().as_deref().and_then(ready)
 }
 
 /// What the postmaster writes about itself: pid, data directory, start, port, socket folder, address, memory key, state.

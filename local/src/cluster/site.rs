@@ -67,7 +67,7 @@ impl Site {
 
     /// PostgreSQL's own data directory.
     pub(super) fn pgdata(&self) -> PathBuf {
-        self.place.join("pgdata")
+        pgdata_of(&self.place)
     }
 
     /// The server's log.
@@ -91,6 +91,19 @@ impl Site {
             Err(error) => Err(Error::io("read", &path)(error)),
         }
     }
+}
+
+/// Where the cluster of this data folder is, if it has one; for those who do not hold the folder's lock, and change nothing.
+pub(super) fn place_of(data_dir: &Path) -> PathBuf {
+    match fs::read_to_string(data_dir.join(POINTER)) {
+        Ok(text) => PathBuf::from(text.trim()),
+        Err(_) => data_dir.join("postgres"),
+    }
+}
+
+/// PostgreSQL's own data directory in a cluster's place.
+pub(super) fn pgdata_of(place: &Path) -> PathBuf {
+    place.join("pgdata")
 }
 
 /// The place that the data folder's pointer names. Where that is gone (a container made anew around a kept volume), a new

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::actor::Actor;
+use super::catalog::{EventKind, NoWay};
 use super::ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId, Text, TextFault};
 use super::time::Timestamp;
 
@@ -314,6 +315,40 @@ pub struct Event {
     pub idempotency_key: Option<String>,
     /// Whether read models hold it.
     pub processed: bool,
+}
+
+/// An event that cannot be lifted; it is then as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum LiftError {
+    /// Nothing leads to the current version.
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
+    /// What the log holds is no object.
+    #[error("the log holds JSON that is no object")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Event {
+    /// Lifts data to the current version of the event's type; `metadata.migration_applied` then tells from where, `1.0_to_2.0`.
+    /// Whether that changed anything.
+    ///
+    /// # Errors
+    /// [`LiftError`], which the catalog prevents unless somebody tampers with it.
+    pub fn lift(&mut self, kind: &EventKind) -> Result<bool, LiftError> {
+        if self.version == kind.current_version.as_str() {
+            return Ok(false);
+        }
+        let mut data: Map<String, Value> = serde_json::from_str(self.data.get())?;
+        let Some(applied) = kind.upcast(&self.version, &mut data)? else {
+            return Ok(false);
+        };
+        let mut metadata: Map<String, Value> = serde_json::from_str(self.metadata.get())?;
+        metadata.insert("migration_applied".to_owned(), Value::String(applied));
+        self.data = serde_json::value::to_raw_value(&data)?;
+        self.metadata = serde_json::value::to_raw_value(&metadata)?;
+        self.version = kind.current_version.as_str().to_owned();
+        Ok(true)
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use super::moment::Moment;
 use super::ratio::Ratio;
 use super::session::{As, Param, twice_if_lost};
-use super::usage::{Snapshots, Upcasting};
+use super::usage::{SnapshotUse, Upcasting};
 use super::{Store, StoreError};
 use crate::domain::Caller;
 
@@ -43,7 +43,7 @@ pub struct TenantFigures {
     /// Old events on their way to the current version of their type.
     pub upcasting: Upcasting,
     /// What snapshots were good for.
-    pub snapshots: Snapshots,
+    pub snapshots: SnapshotUse,
 }
 
 /// How fast events come in.

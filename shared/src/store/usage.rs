@@ -23,7 +23,7 @@ pub struct Usage {
     pub snapshot_hits: i64,
     /// States folded without one, for want of one.
     pub snapshot_misses: i64,
-    /// Snapshots that were there, and not as they had been written.
+    /// SnapshotUse that were there, and not as they had been written.
     pub snapshots_corrupt: i64,
     /// Events lifted to the current version of their type.
     pub upcasts: i64,
@@ -58,12 +58,12 @@ pub struct Upcasting {
 
 /// What snapshots were good for.
 #[derive(Debug, Serialize)]
-pub struct Snapshots {
+pub struct SnapshotUse {
     /// States folded from a snapshot on.
     pub hits: i64,
     /// States folded without one, for want of one.
     pub misses: i64,
-    /// Snapshots that were there, and not as they had been written.
+    /// SnapshotUse that were there, and not as they had been written.
     pub corrupt: i64,
     /// Hits, of hits and misses; null before the first.
     pub hit_rate: Option<Ratio>,
@@ -91,7 +91,7 @@ select c.name, sum(c.uses)::bigint as uses from annals.usage_counts c where c.te
 
 impl Moment<'_> {
     /// How upcasters and snapshots did.
-    pub(super) async fn usage(&self, caller: &Caller) -> Result<(Upcasting, Snapshots), StoreError> {
+    pub(super) async fn usage(&self, caller: &Caller) -> Result<(Upcasting, SnapshotUse), StoreError> {
         let tenant: [Param<'_>; 1] = [(caller.tenant_uuid(), Type::UUID)];
         let registered = self.row(COUNT_UPCASTERS, &tenant).await?;
         let mut uses: HashMap<String, i64> = HashMap::new();
@@ -107,7 +107,7 @@ impl Moment<'_> {
             failed,
             success_rate: Ratio::of(succeeded, succeeded + failed),
         };
-        let snapshots = Snapshots {
+        let snapshots = SnapshotUse {
             hits,
             misses,
             corrupt: of("snapshot_corrupt"),

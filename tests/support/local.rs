@@ -1,0 +1,163 @@
+//! `annals-local` as people run it: a process and a data folder, for tests that kill the one and look into the other.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::SystemTime;
+
+use reqwest::Client as Http;
+use serde_json::Value;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::cluster::connect;
+
+/// `annals-local` in a data folder of its own. Whatever becomes of the test, nothing keeps running.
+pub struct Local {
+    process: Child,
+    _stdout: BufReader<ChildStdout>,
+    address: String,
+    /// Of its staff.
+    pub token: String,
+}
+
+impl Local {
+    /// Starts it and waits until it listens.
+    pub fn start(data_dir: &Path) -> Self {
+        let mut process = annals_local(data_dir)
+            .env("ANNALS_PORT", "0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("annals-local");
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let (mut address, mut token) = (None, None);
+        while address.is_none() || token.is_none() {
+            let mut line = String::new();
+            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended before it listened");
+            if let Some(found) = line.trim().strip_prefix("listening on ") {
+                address = Some(found.to_owned());
+            } else if let Some(found) = line.trim().strip_prefix("staff ") {
+                token = Some(found.trim().to_owned());
+            }
+        }
+        Self {
+            process,
+            _stdout: stdout,
+            address: address.unwrap(),
+            token: token.unwrap(),
+        }
+    }
+
+    /// `POST` of JSON as staff; the answer's status is the one given.
+    pub async fn post(&self, http: &Http, path: &str, body: &Value, expected: u16) {
+        let request = http
+            .post(format!("{}/api/v1{path}", self.address))
+            .bearer_auth(&self.token)
+            .json(body);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{}", answer.text().await.unwrap());
+    }
+
+    /// `GET` as staff; the answer's body.
+    pub async fn get(&self, http: &Http, path: &str) -> Value {
+        let request = http
+            .get(format!("{}/api/v1{path}", self.address))
+            .bearer_auth(&self.token);
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Kills it as nobody can prevent.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Asks it to end, as Ctrl-C does; whether it did so in order.
+    pub fn stop(&mut self) -> bool {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        self.process.wait().unwrap().success()
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ended = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+/// The program with a data folder and no other setting, for whatever command is to follow.
+pub fn annals_local(data_dir: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .env("ANNALS_DATA_DIR", data_dir)
+        .env("RUST_LOG", "error")
+        .env_remove("DATABASE_URL")
+        .env_remove("JWT_SECRET");
+    command
+}
+
+/// The binary that this build made. A run of this package alone does not make it, so where it is missing, or older than what
+/// it is made of, it is made now.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("annals-local");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let sources = ["shared", "functions", "local", "migrations"].map(|folder| newest(&workspace.join(folder)));
+    let made = path.metadata().and_then(|of| of.modified()).ok();
+    if made < sources.into_iter().max() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--package", "local", "--bin", "annals-local"]);
+        assert!(build.current_dir(workspace).status().unwrap().success());
+    }
+    path
+}
+
+/// When anything in the folder was last written.
+fn newest(folder: &Path) -> SystemTime {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let written = entries.map(|path| match path.is_dir() {
+        true => newest(&path),
+        false => path.metadata().unwrap().modified().unwrap(),
+    });
+    written.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// A data folder, and whatever server a failed test leaves in it.
+pub struct DataDir(pub PathBuf);
+
+impl DataDir {
+    /// One that does not exist yet.
+    pub fn fresh() -> Self {
+        let path = std::env::temp_dir().join(format!("annals-test-{}", Uuid::new_v4().simple()));
+        Self(path)
+    }
+
+    /// The lines of the running server's pid file.
+    pub fn postmaster(&self) -> Option<Vec<String>> {
+        let text = std::fs::read_to_string(self.0.join("postgres/pgdata/postmaster.pid")).ok()?;
+        Some(text.lines().map(|line| line.trim().to_owned()).collect())
+    }
+
+    /// A connection past the application, as the cluster's superuser.
+    pub async fn database(&self) -> Client {
+        let port = &self.postmaster().expect("a running server")[3];
+        let password = std::fs::read_to_string(self.0.join("superuser-password")).unwrap();
+        connect(&format!(
+            "postgresql://annals_superuser:{}@127.0.0.1:{port}/annals?sslmode=disable",
+            password.trim()
+        ))
+        .await
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        if let Some(server) = self.postmaster() {
+            // SIGQUIT is an immediate shutdown; the folder goes, so nothing has to be in order.
+            let _asked = Command::new("kill").args(["-QUIT", &server[0]]).status();
+        }
+        let _removed = std::fs::remove_dir_all(&self.0);
+    }
+}
