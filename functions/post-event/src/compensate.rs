@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use self::ask::Ask;
 use crate::entities::{TRIES, contended, is_conflict};
-use crate::events::{answer_single, status};
+use crate::events::answer_single;
 
 /// 201 with the compensating event; 200 with it where it had been appended before, under the same key.
 pub async fn compensate(
@@ -46,9 +46,11 @@ pub async fn compensate(
         let inverse = [inverse];
         match intake::append(&app, &caller, &inverse, &context, Framing::Single).await {
             Ok(appended) => {
-                let replayed = appended.iter().all(|appended| appended.replayed);
                 let id = appended.first().map(|appended| appended.id);
-                return answer_single(&appended_event(&app, &caller, id).await?, status(replayed));
+                let stored = appended_event(&app, &caller, id).await?;
+                if ask.made(&stored) {
+                    return answer_single(&stored, StatusCode::CREATED);
+                }
             }
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(ApiError::from_intake(error, Framing::Single)),
@@ -57,8 +59,8 @@ pub async fn compensate(
     Err(contended())
 }
 
-/// The event as it stands in the log: an append that lost its acknowledgement is settled by the event's id, and this one might be
-/// another's.
+/// The event as it stands in the log. An append that lost its acknowledgement is settled by the event's id, which every
+/// compensation of the same event takes: what is found may be another request's.
 async fn appended_event(app: &App, caller: &Caller, id: Option<EventId>) -> Result<Event, ApiError> {
     let gone = || ApiError::Internal("an appended event is missing".into());
     let id = id.ok_or_else(gone)?;

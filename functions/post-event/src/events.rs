@@ -78,7 +78,7 @@ struct Batch {
 }
 
 /// 200 where nothing new was appended because everything had been before.
-pub(super) fn status(replayed: bool) -> StatusCode {
+fn status(replayed: bool) -> StatusCode {
     if replayed { StatusCode::OK } else { StatusCode::CREATED }
 }
 

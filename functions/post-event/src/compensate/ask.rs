@@ -8,6 +8,7 @@ use annals::http::{ApiError, JsonBody};
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::entities::REQUEST_DIGEST;
 use crate::events::idempotency_key;
@@ -29,6 +30,8 @@ pub(super) struct Ask {
     metadata: Map<String, Value>,
     key: Option<Text<255>>,
     digest: String,
+    /// This request, as the event names it: by this, and not by its id, it is known to be this request's.
+    command_id: Text<128>,
 }
 
 impl Ask {
@@ -56,11 +59,13 @@ impl Ask {
         }
         let key = idempotency_key(headers)?.map(Text::try_from).transpose();
         let key = key.map_err(|e| ApiError::bad_request("invalid_idempotency_key", e.to_string()))?;
+        let command_id = Text::try_from(Uuid::now_v7().to_string());
         Ok(Self {
             reason: body.reason,
             metadata,
             key,
             digest,
+            command_id: command_id.map_err(|e| ApiError::Internal(Box::new(e)))?,
         })
     }
 
@@ -80,6 +85,11 @@ impl Ask {
         Err(ApiError::unprocessable("idempotency_key_reused", detail, Vec::new()))
     }
 
+    /// Whether this very request has appended the event.
+    pub(super) fn made(&self, event: &Event) -> bool {
+        event.command_id.as_deref() == Some(self.command_id.as_str())
+    }
+
     pub(super) fn applied_to(&self, mut event: NewEvent) -> NewEvent {
         event.metadata.clone_from(&self.metadata);
         if self.key.is_some() {
@@ -87,6 +97,7 @@ impl Ask {
             event.metadata.insert(REQUEST_DIGEST.to_owned(), digest);
         }
         event.idempotency_key.clone_from(&self.key);
+        event.command_id = Some(self.command_id.clone());
         event
     }
 }
