@@ -81,11 +81,10 @@ async fn figures_read_as_much_of_twenty_thousand_events_as_of_two_thousand() {
         }
     }
     let (few, many) = read.split_at(read.len() / 2);
-    for ((path, of_few), (_, of_many)) in few.iter().zip(many) {
-        // Both have twenty events beyond the sweep, and what was appended in the last minute.
-        assert!(
-            *of_many <= of_few + 100 && *of_many < 500,
-            "{path} read {of_few}, then {of_many}"
-        );
-    }
+    // Both have twenty events beyond the sweep, and what was appended in the last minute.
+    let pairs = few.iter().zip(many);
+    let dearer: Vec<_> = pairs
+        .filter(|((_, few), (_, many))| *many > few + 100 || *many > 500)
+        .collect();
+    assert!(dearer.is_empty(), "{dearer:?}");
 }
