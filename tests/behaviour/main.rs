@@ -12,6 +12,7 @@ mod architecture;
 mod audit;
 mod bad_fields;
 mod bad_json;
+mod compensate;
 mod csv_sales;
 mod cursors;
 mod deployed_routes;

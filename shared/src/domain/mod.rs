@@ -4,6 +4,9 @@
 
 pub mod actor;
 pub mod catalog;
+pub mod compensate;
+#[cfg(test)]
+mod compensate_tests;
 pub mod diff;
 pub mod effect;
 pub mod event;
