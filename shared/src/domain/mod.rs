@@ -17,5 +17,5 @@ pub use catalog::{Catalog, EventKind};
 pub use effect::Effect;
 pub use event::{Event, NewEvent};
 pub use fold::{Entity, Fact};
-pub use ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId};
+pub use ids::{AggregateId, AggregateType, CheckpointName, EventId, EventType, SchemaVersion, StreamId, TenantId};
 pub use time::Timestamp;

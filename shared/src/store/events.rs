@@ -26,6 +26,8 @@ macro_rules! joined_head {
     };
 }
 
+pub(super) use {event_columns, joined_head};
+
 const FIND_EVENT: &str = concat!(
     "-- find_event\nselect ",
     event_columns!(),
@@ -331,7 +333,7 @@ impl Store {
     }
 }
 
-fn event_from(row: &Row) -> Result<Event, StoreError> {
+pub(super) fn event_from(row: &Row) -> Result<Event, StoreError> {
     Ok(Event {
         id: EventId::from(row.try_get::<_, Uuid>("id")?),
         event_number: row.try_get("event_number")?,

@@ -8,7 +8,7 @@ use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
 use serde_json::json;
 use tests::{Person, World, cluster, connect};
 
-use super::{PATIENCE, numbers, read_all};
+use super::{PATIENCE, next_page, numbers, read_all};
 
 /// The program beside the server that runs.
 async fn program(name: &str) -> PathBuf {
@@ -57,7 +57,7 @@ async fn a_dump_restored_into_a_cluster_with_lower_xids_goes_on() {
     let key = |id: &str| json!({"event_type": "customer.deleted", "aggregate_type": "customer", "aggregate_id": id, "data": {}, "idempotency_key": "k-1"});
     let kept = world.post(&staff, "/events", key("C-2")).await.expect(201).body;
     let mut before = Feed::after(world.app.store.clone(), 0);
-    let first = before.next_page(2, PATIENCE).await.unwrap();
+    let first = next_page(&mut before, 2, PATIENCE).await;
 
     let options = Options::ephemeral().with_settings(FAST_BUT_UNSAFE);
     let other = Cluster::start(options).await.unwrap();
