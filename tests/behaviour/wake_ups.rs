@@ -157,7 +157,7 @@ async fn a_projector_that_another_one_got_ahead_of_is_turned_away() {
         ] {
             world.append(&staff, event_type, "C", data).await;
         }
-        let (_, work) = world.app.store.read_work(&late, 100).await.unwrap();
+        let (revision, work) = world.app.store.read_work(&late, 100).await.unwrap();
         let mut entity = Entity::before(work[0].events[0].created_at);
         entity.version = stale_version;
         let write = ProjectionWrite {
@@ -174,7 +174,7 @@ async fn a_projector_that_another_one_got_ahead_of_is_turned_away() {
         }
         let before = world.read_models().await;
         let tables = world.app.store.state_tables().await.unwrap();
-        let refused = world.app.store.write_projection(&tables, &write).await;
+        let refused = world.app.store.write_projection(revision, &tables, &write).await;
         assert!(matches!(refused, Err(StoreError::Contention(_))), "{refused:?}");
         assert_eq!(world.read_models().await, before);
     }

@@ -1,9 +1,11 @@
 //! `POST /events/types`: staff registers an event type, or a new version of one, for its tenant.
 
+mod evolution;
+mod schema;
+
 use annals::App;
-use annals::domain::catalog::{EventSchema, compile};
 use annals::domain::event::FieldFault;
-use annals::domain::{AggregateType, Effect, EventType, Role, SchemaVersion, json};
+use annals::domain::{AggregateType, Effect, EventKind, EventType, Inverse, Role, SchemaVersion};
 use annals::http::{ApiError, Authenticated, JsonBody, Params};
 use annals::store::{NewVersion, Registration};
 use axum::Json;
@@ -26,14 +28,14 @@ struct Body {
     example: Value,
     effect: Option<Value>,
     posters: Option<Vec<String>>,
+    inverse: Option<Value>,
+    #[serde(default)]
+    upcasters: Vec<evolution::UpcasterBody>,
 }
 
 fn first_version() -> String {
     annals::domain::ids::FIRST_VERSION.as_str().to_owned()
 }
-
-/// Most bytes of a schema or example: they are compiled and kept by every function.
-const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
 /// Registers. The answer is the type as `GET /events/types/{event_type}` gives it.
 pub async fn register(
@@ -50,6 +52,9 @@ pub async fn register(
     let known = app.store.fresh_catalog(&caller).await?;
     let known = known.find(caller.tenant_id(), &body.event_type).cloned();
     let registration = read(body, known.as_deref())?;
+    if let Some(known) = &known {
+        evolution::check(known, &registration.version)?;
+    }
     app.store.register_event_type(&caller, &registration).await?;
     let catalog = app.store.catalog(&caller).await?;
     let kind = catalog
@@ -60,7 +65,7 @@ pub async fn register(
 
 /// What a registration leaves out it takes over from the version before; a new type is for staff and services to post and
 /// leaves state alone.
-fn read(body: Body, known: Option<&annals::domain::EventKind>) -> Result<Registration, ApiError> {
+fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError> {
     let mut faults = Vec::new();
     let event_type = EventType::try_from(body.event_type)
         .map_err(|e| fault(&mut faults, "event_type", e.to_string()))
@@ -81,23 +86,19 @@ fn read(body: Body, known: Option<&annals::domain::EventKind>) -> Result<Registr
             .map_err(|e| fault(&mut faults, "effect", format!("is no effect: {e}")))
             .ok(),
     };
+    let inverse = match body.inverse {
+        None => known.and_then(|k| k.inverse.clone()),
+        Some(json) => Inverse::from_json(&json)
+            .map_err(|e| fault(&mut faults, "inverse", format!("is no inverse: {e}")))
+            .ok(),
+    };
     let posters = match body.posters {
         None => known.map_or_else(|| vec![Role::Staff, Role::Service], |k| k.posters.clone()),
         Some(names) => read_posters(&names, &mut faults),
     };
-    check_schema(&body.schema, &body.example, &mut faults);
-    if let (Some(event_type), Some(aggregate_type)) = (&event_type, &aggregate_type)
-        && event_type
-            .as_str()
-            .strip_prefix(aggregate_type.as_str())
-            .is_none_or(|action| !action.starts_with('.'))
-    {
-        fault(
-            &mut faults,
-            "event_type",
-            "must begin with its aggregate_type and a dot".to_owned(),
-        );
-    }
+    schema::check(&body.schema, &body.example, &mut faults);
+    refuse_other_aggregates(event_type.as_ref(), aggregate_type.as_ref(), &mut faults);
+    let upcasters = evolution::read(body.upcasters, version.as_ref(), &mut faults);
     let description = body.description.or_else(|| known.map(|k| k.description.clone()));
     match (event_type, aggregate_type, version, effect, faults.is_empty()) {
         (Some(event_type), Some(aggregate_type), Some(version), Some(effect), true) => Ok(Registration {
@@ -106,17 +107,36 @@ fn read(body: Body, known: Option<&annals::domain::EventKind>) -> Result<Registr
             aggregate_type,
             effect,
             posters,
+            inverse,
             version: NewVersion {
                 version,
                 schema: body.schema,
                 example: body.example,
+                upcasters,
             },
+            based_on: known.map(|k| k.current_version.clone()),
         }),
         _ => Err(ApiError::unprocessable(
             "invalid_event_type",
             "the event type cannot be registered",
             faults,
         )),
+    }
+}
+
+fn refuse_other_aggregates(
+    event_type: Option<&EventType>,
+    aggregate_type: Option<&AggregateType>,
+    faults: &mut Vec<FieldFault>,
+) {
+    if let (Some(event_type), Some(aggregate_type)) = (event_type, aggregate_type)
+        && event_type.aggregate_part() != aggregate_type.as_str()
+    {
+        fault(
+            faults,
+            "event_type",
+            "must begin with its aggregate_type and a dot".to_owned(),
+        );
     }
 }
 
@@ -134,51 +154,4 @@ fn read_posters(names: &[String], faults: &mut Vec<FieldFault>) -> Vec<Role> {
         );
     }
     posters
-}
-
-/// The schema must be usable, and its example must pass it: an example that lies helps nobody.
-fn check_schema(schema: &Value, example: &Value, faults: &mut Vec<FieldFault>) {
-    for (name, value) in [("schema", schema), ("example", example)] {
-        if !value.is_object() {
-            return fault(faults, name, "must be an object".to_owned());
-        }
-        if value.to_string().len() > MAX_SCHEMA_BYTES {
-            return fault(
-                faults,
-                name,
-                format!("must be at most {MAX_SCHEMA_BYTES} bytes of JSON"),
-            );
-        }
-    }
-    if holds_reference(schema) {
-        return fault(
-            faults,
-            "schema",
-            "must be written out: references are not followed".to_owned(),
-        );
-    }
-    if let Err(error) = compile(schema) {
-        return fault(faults, "schema", format!("is no JSON Schema: {error}"));
-    }
-    let Ok(Value::Object(example)) = json::parse(example.to_string().as_bytes()) else {
-        return;
-    };
-    if let Err(refused) = EventSchema::new(schema.clone(), Value::Null).check(&example) {
-        faults.extend(refused.into_iter().map(|f| FieldFault {
-            pointer: format!("/example{}", f.pointer),
-            ..f
-        }));
-    }
-}
-
-/// A few references to references make a schema that takes longer to check than the sun will shine; without any, checking is
-/// bounded by the schema's size.
-fn holds_reference(schema: &Value) -> bool {
-    match schema {
-        Value::Object(members) => members.iter().any(|(key, value)| {
-            matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") || holds_reference(value)
-        }),
-        Value::Array(items) => items.iter().any(holds_reference),
-        _ => false,
-    }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals::domain::{Catalog, StreamId};
-use annals::store::{Parked, StateTables, Store, StoreError, StreamWork};
+use annals::store::{Parked, ProjectionWrite, StateTables, Store, StoreError, StreamWork};
 use tokio::sync::RwLock;
 
 pub use invocation::{Answer, Invocation};
@@ -40,6 +40,13 @@ pub struct Projector {
 #[derive(Clone)]
 struct KnownTables {
     revision: i64,
+    tables: Arc<StateTables>,
+}
+
+/// What a batch of work is projected by: all of it as it was when the work was read.
+struct Batch {
+    revision: i64,
+    catalog: Arc<Catalog>,
     tables: Arc<StateTables>,
 }
 
@@ -79,11 +86,14 @@ impl Projector {
                 return Ok(freed);
             }
             let work = decisions_first(work);
-            let catalog = self.store.projector_catalog(revision).await?;
-            let tables = self.state_tables(revision).await?;
-            match self.project_work(&catalog, &tables, &work).await {
+            let batch = Batch {
+                revision,
+                catalog: self.store.projector_catalog(revision).await?,
+                tables: self.state_tables(revision).await?,
+            };
+            match self.project_work(&batch, &work).await {
                 Ok(more) => freed.extend(more),
-                Err(StoreError::Contention(_)) if contended < TRIES => contended += 1,
+                Err(StoreError::Contention(_) | StoreError::Outdated) if contended < TRIES => contended += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -91,22 +101,16 @@ impl Projector {
 
     /// Projects this work in one transaction, or, where that fails because of some event, in halves, so that all but the stream
     /// at fault go on.
-    async fn project_work(
-        &self,
-        catalog: &Catalog,
-        tables: &StateTables,
-        work: &[StreamWork],
-    ) -> Result<Vec<StreamId>, StoreError> {
-        let write = plan::plan(catalog, tables, work)?;
-        match self.store.write_projection(tables, &write).await {
-            Ok(freed) => Ok(freed),
+    async fn project_work(&self, batch: &Batch, work: &[StreamWork]) -> Result<Vec<StreamId>, StoreError> {
+        match self.write(batch, work).await {
+            Ok((freed, _)) => Ok(freed),
             Err(error) if error.poison().is_none() => Err(error),
             Err(_) => match work {
-                [stream] => self.project_step_by_step(catalog, tables, stream).await,
+                [stream] => self.project_step_by_step(batch, stream).await,
                 several => {
                     let (first, second) = several.split_at(several.len() / 2);
-                    let mut freed = Box::pin(self.project_work(catalog, tables, first)).await?;
-                    freed.extend(Box::pin(self.project_work(catalog, tables, second)).await?);
+                    let mut freed = Box::pin(self.project_work(batch, first)).await?;
+                    freed.extend(Box::pin(self.project_work(batch, second)).await?);
                     Ok(freed)
                 }
             },
@@ -114,21 +118,15 @@ impl Projector {
     }
 
     /// Projects a stream event by event up to the one that cannot be applied, and parks it there.
-    async fn project_step_by_step(
-        &self,
-        catalog: &Catalog,
-        tables: &StateTables,
-        work: &StreamWork,
-    ) -> Result<Vec<StreamId>, StoreError> {
-        let mut freed = Vec::new();
-        let mut step = plan::Steps::new(work);
-        while let Some((event, one)) = step.next_step(catalog)? {
-            match self
-                .store
-                .write_projection(tables, &plan::plan(catalog, tables, std::slice::from_ref(&one))?)
-                .await
-            {
-                Ok(more) => freed.extend(more),
+    async fn project_step_by_step(&self, batch: &Batch, work: &StreamWork) -> Result<Vec<StreamId>, StoreError> {
+        let (mut freed, mut base) = (Vec::new(), work.base.clone());
+        for event in &work.events {
+            let one = plan::step(work, event, base.take());
+            match self.write(batch, std::slice::from_ref(&one)).await {
+                Ok((more, written)) => {
+                    freed.extend(more);
+                    base = written.entities.into_iter().next().map(|write| write.entity);
+                }
                 Err(error) => {
                     let Some((code, message)) = error.poison() else {
                         return Err(error);
@@ -140,7 +138,7 @@ impl Projector {
                         event_number: event.event_number,
                         version: event.version,
                         error_code: code,
-                        error: message,
+                        error: &message,
                     };
                     self.store.park(&parked).await?;
                     return Ok(freed);
@@ -148,6 +146,15 @@ impl Projector {
             }
         }
         Ok(freed)
+    }
+
+    async fn write(&self, batch: &Batch, work: &[StreamWork]) -> Result<(Vec<StreamId>, ProjectionWrite), StoreError> {
+        let write = plan::plan(&batch.catalog, &batch.tables, work)?;
+        let freed = self
+            .store
+            .write_projection(batch.revision, &batch.tables, &write)
+            .await?;
+        Ok((freed, write))
     }
 
     async fn state_tables(&self, revision: i64) -> Result<Arc<StateTables>, StoreError> {

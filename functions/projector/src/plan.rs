@@ -1,9 +1,8 @@
 //! What a projection writes, worked out from what was read: pure, so that it can be tested without a database.
 
-use annals::domain::{Catalog, Entity, Fact, StreamId};
+use annals::domain::{Catalog, Entity, FoldError, StreamId};
 use annals::store::{
-    ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, StateTables, StoreError, StreamWork, Wave,
-    WorkEvent,
+    ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, StateTables, StreamWork, Wave, WorkEvent,
 };
 use serde_json::Value;
 
@@ -11,12 +10,8 @@ use serde_json::Value;
 /// meet each state in turn.
 ///
 /// # Errors
-/// An event type that the catalog lacks, which is a fault of ours: types are never removed.
-pub(crate) fn plan(
-    catalog: &Catalog,
-    tables: &StateTables,
-    work: &[StreamWork],
-) -> Result<ProjectionWrite, StoreError> {
+/// An event that the catalog does not tell how to fold: types are never removed, so somebody has tampered with it.
+pub(crate) fn plan(catalog: &Catalog, tables: &StateTables, work: &[StreamWork]) -> Result<ProjectionWrite, FoldError> {
     let mut write = ProjectionWrite::default();
     for stream in work {
         let Some(first) = stream.events.first() else { continue };
@@ -26,7 +21,7 @@ pub(crate) fn plan(
                 write.waves.push(Wave::default());
             }
             let before = entity.clone();
-            apply(catalog, &stream.stream, &mut entity, event)?;
+            catalog.fold(stream.stream.tenant_id, &mut entity, &event.fact())?;
             write.left_out += i64::from(event.skipped);
             write.instructions.extend(instruction(&stream.stream, event));
             add_rows(&mut write.waves[wave], tables, stream, &before, &entity);
@@ -39,23 +34,6 @@ pub(crate) fn plan(
         });
     }
     Ok(write)
-}
-
-fn apply(catalog: &Catalog, stream: &StreamId, entity: &mut Entity, event: &WorkEvent) -> Result<(), StoreError> {
-    if event.skipped {
-        entity.skip(event.version);
-        return Ok(());
-    }
-    let kind = catalog
-        .find(stream.tenant_id, &event.event_type)
-        .ok_or_else(|| StoreError::Unexpected(format!("the log holds {}, the catalog does not", event.event_type)))?;
-    entity.apply(&Fact {
-        version: event.version,
-        created_at: event.created_at,
-        effect: &kind.effect,
-        data: &event.data,
-    });
-    Ok(())
 }
 
 fn add_rows(wave: &mut Wave, tables: &StateTables, work: &StreamWork, before: &Entity, after: &Entity) {
@@ -131,41 +109,13 @@ pub(crate) fn decides(work: &StreamWork) -> bool {
         .any(|event| instruction(&work.stream, event).is_some())
 }
 
-/// A stream's work taken one event at a time.
-pub(crate) struct Steps<'a> {
-    work: &'a StreamWork,
-    base: Option<Entity>,
-    next: usize,
-}
-
-impl<'a> Steps<'a> {
-    pub(crate) fn new(work: &'a StreamWork) -> Self {
-        Self {
-            work,
-            base: work.base.clone(),
-            next: 0,
-        }
-    }
-
-    /// The next event, and the work that consists of it alone.
-    ///
-    /// # Errors
-    /// As [`plan`].
-    pub(crate) fn next_step(&mut self, catalog: &Catalog) -> Result<Option<(&'a WorkEvent, StreamWork)>, StoreError> {
-        let Some(event) = self.work.events.get(self.next) else {
-            return Ok(None);
-        };
-        let one = StreamWork {
-            stream: self.work.stream.clone(),
-            started_by: self.work.started_by.clone(),
-            projected_version: event.version - 1,
-            base: self.base.clone(),
-            events: vec![event.clone()],
-        };
-        let mut entity = self.base.take().unwrap_or_else(|| Entity::before(event.created_at));
-        apply(catalog, &self.work.stream, &mut entity, event)?;
-        self.base = Some(entity);
-        self.next += 1;
-        Ok(Some((event, one)))
+/// One event of a stream's work, on the entity as the event before left it.
+pub(crate) fn step(work: &StreamWork, event: &WorkEvent, base: Option<Entity>) -> StreamWork {
+    StreamWork {
+        stream: work.stream.clone(),
+        started_by: work.started_by.clone(),
+        projected_version: event.version - 1,
+        base,
+        events: vec![event.clone()],
     }
 }

@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Map, Value, json};
 
 use super::actor::Role;
-use super::effect::Effect;
+use super::effect::{Effect, Inverse};
 use super::event::FieldFault;
+use super::fold::{Entity, Fact};
 use super::ids::{AggregateType, EventType, SchemaVersion, TenantId};
 use super::time::Timestamp;
+use super::upcast::Upcaster;
 
 /// An event type with all its versions.
 #[derive(Debug)]
@@ -32,9 +34,89 @@ pub struct EventKind {
     pub created_at: Timestamp,
     /// Schema and example of each version.
     pub versions: BTreeMap<String, EventSchema>,
+    /// What lifts data of old versions, by the version that it lifts.
+    pub upcasters: BTreeMap<String, Upcaster>,
+    /// How its events are compensated; none: they cannot be.
+    pub inverse: Option<Inverse>,
+}
+
+/// Data that cannot be lifted: nothing leads from their version to the current one. Registrations that would cause it are
+/// refused, so this says that the catalog was tampered with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("nothing leads from version {version} of {event_type} to the current one")]
+pub struct NoWay {
+    /// The type.
+    pub event_type: EventType,
+    /// The version that the data follow.
+    pub version: String,
+}
+
+/// A stored event, as a fold meets it.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredFact<'a> {
+    /// What happened.
+    pub event_type: &'a str,
+    /// Version of the schema that the data follow.
+    pub schema_version: &'a str,
+    /// Its place in the stream.
+    pub version: i32,
+    /// Its recorded time.
+    pub created_at: Timestamp,
+    /// Its data as they are stored.
+    pub data: &'a Map<String, Value>,
+    /// Whether staff decided to leave it out.
+    pub skipped: bool,
+}
+
+/// An event that cannot be folded, because of what the catalog lacks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// The type.
+    #[error("the log holds {0}, the catalog does not")]
+    UnknownType(String),
+    /// A way to the current version.
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
 }
 
 impl EventKind {
+    /// Lifts data to the current version. The answer tells what was applied, `1.0_to_2.0`; none where data already are what the
+    /// current version says.
+    ///
+    /// # Errors
+    /// That nothing leads there; data are then as they were.
+    pub fn upcast(&self, version: &str, data: &mut Map<String, Value>) -> Result<Option<String>, NoWay> {
+        let way = self.way_from(version)?;
+        if way.iter().all(|upcaster| upcaster.is_identity()) {
+            return Ok(None);
+        }
+        for upcaster in way {
+            upcaster.apply(data);
+        }
+        Ok(Some(format!("{version}_to_{}", self.current_version)))
+    }
+
+    /// The upcasters that lead from a version to the current one.
+    fn way_from(&self, version: &str) -> Result<Vec<&Upcaster>, NoWay> {
+        let (mut way, mut reached) = (Vec::new(), version);
+        while reached != self.current_version.as_str() {
+            // Upcasters lead to later versions only, so a way that is longer than there are upcasters is none.
+            match self.upcasters.get(reached).filter(|_| way.len() < self.upcasters.len()) {
+                Some(next) => {
+                    way.push(next);
+                    reached = &next.to_version;
+                }
+                None => {
+                    return Err(NoWay {
+                        event_type: self.event_type.clone(),
+                        version: version.to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(way)
+    }
+
     /// The type as the API answers with it.
     pub fn to_json(&self) -> Value {
         let versions: Vec<Value> = self
@@ -52,6 +134,8 @@ impl EventKind {
             "example": current.map(|data| &data.example),
             "effect": self.effect,
             "posters": self.posters,
+            "upcasters": self.upcasters.values().collect::<Vec<_>>(),
+            "inverse": self.inverse,
             "built_in": self.tenant_id.is_none(),
             "created_at": self.created_at,
             "versions": versions,
@@ -149,6 +233,38 @@ impl Catalog {
         let same_name = self.kinds.get(event_type)?;
         let own = same_name.iter().find(|kind| kind.tenant_id == Some(tenant_id));
         own.or_else(|| same_name.iter().find(|kind| kind.tenant_id.is_none()))
+    }
+
+    /// Folds a stored event of the tenant into its entity, lifted to the current version of its type. An event that staff left
+    /// out only moves the version.
+    ///
+    /// Architecture invariant: projector, reads, time travel, snapshots, rebuild and proof all fold through here.
+    ///
+    /// # Errors
+    /// What the catalog lacks; the entity is then as it was.
+    pub fn fold(&self, tenant_id: TenantId, entity: &mut Entity, event: &StoredFact<'_>) -> Result<(), FoldError> {
+        if event.skipped {
+            entity.skip(event.version);
+            return Ok(());
+        }
+        let kind = self
+            .find(tenant_id, event.event_type)
+            .ok_or_else(|| FoldError::UnknownType(event.event_type.to_owned()))?;
+        let mut fact = Fact {
+            version: event.version,
+            created_at: event.created_at,
+            effect: &kind.effect,
+            data: event.data,
+        };
+        if event.schema_version == kind.current_version.as_str() {
+            entity.apply(&fact);
+            return Ok(());
+        }
+        let mut data = event.data.clone();
+        kind.upcast(event.schema_version, &mut data)?;
+        fact.data = &data;
+        entity.apply(&fact);
+        Ok(())
     }
 
     /// Every type that the tenant knows, by name.

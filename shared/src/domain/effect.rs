@@ -43,6 +43,40 @@ pub enum FieldSource {
     },
 }
 
+/// How events of a type are compensated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inverse {
+    /// Type of the compensating event.
+    pub event_type: String,
+    /// Where its data come from in the data of the event; none: they follow from the two types' effects and the state before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<BTreeMap<String, FieldSource>>,
+}
+
+impl Inverse {
+    /// Reads an inverse as the catalog writes it.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn from_json(json: &Value) -> Result<Self, String> {
+        let inverse: Self = serde_json::from_str(&json.to_string()).map_err(|e| e.to_string())?;
+        check_sources(inverse.data.iter().flatten().map(|(_, source)| source))?;
+        Ok(inverse)
+    }
+}
+
+fn check_sources<'a>(sources: impl Iterator<Item = &'a FieldSource>) -> Result<(), String> {
+    for source in sources {
+        if let FieldSource::Pointer(pointer) = source
+            && !(pointer.is_empty() || pointer.starts_with('/'))
+        {
+            return Err(format!("{pointer} is not a JSON pointer"));
+        }
+    }
+    Ok(())
+}
+
 impl Effect {
     /// Reads an effect as the catalog writes it.
     ///
@@ -51,13 +85,7 @@ impl Effect {
     pub fn from_json(json: &Value) -> Result<Self, String> {
         let effect: Self = serde_json::from_str(&json.to_string()).map_err(|e| e.to_string())?;
         if let Self::Set(fields) = &effect {
-            for source in fields.values() {
-                if let FieldSource::Pointer(pointer) = source
-                    && !(pointer.is_empty() || pointer.starts_with('/'))
-                {
-                    return Err(format!("{pointer} is not a JSON pointer"));
-                }
-            }
+            check_sources(fields.values())?;
         }
         Ok(effect)
     }

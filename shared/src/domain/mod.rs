@@ -10,12 +10,15 @@ pub mod fold;
 pub mod ids;
 pub mod json;
 pub mod money;
+pub mod semver;
 pub mod time;
+pub mod upcast;
 
 pub use actor::{Actor, Caller, Role};
-pub use catalog::{Catalog, EventKind};
-pub use effect::Effect;
+pub use catalog::{Catalog, EventKind, FoldError, StoredFact};
+pub use effect::{Effect, Inverse};
 pub use event::{Event, NewEvent};
 pub use fold::{Entity, Fact};
 pub use ids::{AggregateId, AggregateType, CheckpointName, EventId, EventType, SchemaVersion, StreamId, TenantId};
 pub use time::Timestamp;
+pub use upcast::Upcaster;

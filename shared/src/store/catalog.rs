@@ -13,7 +13,8 @@ use super::session::As;
 use super::{Store, StoreError};
 use crate::domain::catalog::EventSchema;
 use crate::domain::{
-    AggregateType, Caller, Catalog, Effect, EventKind, EventType, Role, SchemaVersion, TenantId, Timestamp,
+    AggregateType, Caller, Catalog, Effect, EventKind, EventType, Inverse, Role, SchemaVersion, TenantId, Timestamp,
+    Upcaster,
 };
 
 /// Tenants whose catalogs a process keeps at most; beyond it forgets all and starts anew.
@@ -28,7 +29,11 @@ pub struct CatalogCache {
 
 const READ_CATALOG: &str = "-- read_catalog
 select t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.description, t.effect::text, t.posters, t.created_at,
-       v.version, v.schema::text, v.example::text, r.revision
+       t.inverse::text, v.version, v.schema::text, v.example::text, r.revision,
+       (select jsonb_agg(jsonb_build_object('from_version', u.from_version, 'to_version', u.to_version, 'steps', u.steps)
+                         order by u.tenant_id nulls first)::text
+          from annals.upcasters u
+         where u.event_type = t.event_type and (u.tenant_id is null or u.tenant_id is not distinct from t.tenant_id)) as upcasters
   from annals.catalog_revision r
   left join (annals.event_types t
              join annals.event_type_versions v
@@ -36,7 +41,7 @@ select t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.descrip
     on true";
 
 const REGISTER_EVENT_TYPE: &str = "-- register_event_type
-select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb)";
+select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11)";
 
 /// A type, or a new version of one, that staff registers at run time.
 #[derive(Debug)]
@@ -51,8 +56,12 @@ pub struct Registration {
     pub effect: Effect,
     /// Roles that may post it.
     pub posters: Vec<Role>,
+    /// How its events are compensated.
+    pub inverse: Option<Inverse>,
     /// Its data.
     pub version: NewVersion,
+    /// Version that was the current one when the new one was judged; none: the type was unknown.
+    pub based_on: Option<SchemaVersion>,
 }
 
 /// A version of an event type's data.
@@ -64,6 +73,8 @@ pub struct NewVersion {
     pub schema: Value,
     /// Data that it accepts.
     pub example: Value,
+    /// What lifts data of older versions to it.
+    pub upcasters: Vec<Upcaster>,
 }
 
 impl Store {
@@ -91,6 +102,18 @@ impl Store {
         }
         kept.insert(caller.tenant_id(), Arc::clone(&catalog));
         Ok(catalog)
+    }
+
+    /// The catalog as the caller's tenant knows it, at this revision or a later one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn catalog_since(&self, caller: &Caller, at_least: i64) -> Result<Arc<Catalog>, StoreError> {
+        let known = self.catalog(caller).await?;
+        if known.revision() >= at_least {
+            return Ok(known);
+        }
+        self.fresh_catalog(caller).await
     }
 
     /// The catalog of all tenants, for the projector, at this revision or a later one.
@@ -124,12 +147,19 @@ impl Store {
     /// Registers an event type, or a new version of one, for the caller's tenant.
     ///
     /// # Errors
-    /// A refusal where the caller is not staff, the version exists, or the type belongs to other aggregates.
+    /// A refusal where the caller is not staff, the version exists or is no newer one, the type belongs to other aggregates, or
+    /// upcasters do not lead to it from every version.
     pub async fn register_event_type(&self, caller: &Caller, new: &Registration) -> Result<(), StoreError> {
         let effect = serde_json::json!(new.effect).to_string();
         let posters: Vec<&str> = new.posters.iter().map(|role| role.as_str()).collect();
         let schema = new.version.schema.to_string();
         let example = new.version.example.to_string();
+        let inverse = new
+            .inverse
+            .as_ref()
+            .map(|inverse| serde_json::json!(inverse).to_string());
+        let upcasters = serde_json::json!(new.version.upcasters).to_string();
+        let based_on = new.based_on.as_ref().map(SchemaVersion::as_str);
         self.write(
             As::Caller(caller),
             REGISTER_EVENT_TYPE,
@@ -142,6 +172,9 @@ impl Store {
                 (&posters, Type::TEXT_ARRAY),
                 (&schema, Type::TEXT),
                 (&example, Type::TEXT),
+                (&inverse, Type::TEXT),
+                (&upcasters, Type::TEXT),
+                (&based_on, Type::TEXT),
             ],
         )
         .await
@@ -185,7 +218,22 @@ fn kind_from(row: &Row) -> Result<EventKind, StoreError> {
         posters: posters.iter().filter_map(|name| Role::from_name(name)).collect(),
         created_at: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("created_at")?),
         versions: BTreeMap::new(),
+        upcasters: upcasters_from(row.try_get("upcasters")?)?,
+        inverse: match row.try_get::<_, Option<&str>>("inverse")? {
+            None => None,
+            Some(text) => Some(Inverse::from_json(&parse(text)?).map_err(|_| unexpected("inverse"))?),
+        },
     })
+}
+
+/// By the version that each lifts; a later one, the tenant's own, in place of an earlier one.
+fn upcasters_from(text: Option<&str>) -> Result<BTreeMap<String, Upcaster>, StoreError> {
+    let all: Vec<Upcaster> = serde_json::from_str(text.unwrap_or("[]"))
+        .map_err(|e| StoreError::Unexpected(format!("the catalog holds unusable upcasters: {e}")))?;
+    Ok(all
+        .into_iter()
+        .map(|upcaster| (upcaster.from_version.clone(), upcaster))
+        .collect())
 }
 
 fn parse(text: &str) -> Result<Value, StoreError> {

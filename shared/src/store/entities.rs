@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::session::{As, Param};
 use super::{Store, StoreError};
-use crate::domain::{Caller, Entity, Fact, Timestamp};
+use crate::domain::{Caller, Entity, StoredFact, Timestamp};
 
 /// The state stands in a stream's first row only: a long tail must not repeat it. Whoever does not see the tenant sees state
 /// of streams that it started, and not of those where somebody let it appear: half a fold is no state.
@@ -16,7 +16,11 @@ macro_rules! entity_columns {
         "h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by,
        n.version as entity_version, n.created_at as entity_created_at, n.updated_at as entity_updated_at, n.deleted_at,
        case when e.aggregate_version is null or e.aggregate_version = coalesce(n.version, 0) + 1 then n.state::text end as state,
-       e.aggregate_version, e.event_type, e.created_at, e.data::text"
+       e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
+       exists (select from annals.skipped_events s
+                where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
+                  and s.aggregate_version = e.aggregate_version) as skipped,
+       (select r.revision from annals.catalog_revision r) as revision"
     };
 }
 /// `offset 0` keeps each look-up a look-up by the whole key: right after a large load the planner has no statistics, and a plain
@@ -25,7 +29,8 @@ macro_rules! tail {
     () => {
         "left join lateral (
        select * from annals.entities n
-        where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id offset 0) as n on true
+        where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
+          and not (select annals.is_reshaping($1, $2)) offset 0) as n on true
   left join lateral (
        select * from annals.events e
         where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
@@ -148,7 +153,8 @@ impl Store {
 
     /// Folds each entity's tail into its projected state.
     async fn fold_rows(&self, caller: &Caller, rows: &[Row]) -> Result<Vec<StoredEntity>, StoreError> {
-        let mut catalog = self.catalog(caller).await?;
+        let revision = rows.first().map_or(Ok(0), |row| row.try_get("revision"))?;
+        let catalog = self.catalog_since(caller, revision).await?;
         let mut found: Vec<StoredEntity> = Vec::new();
         for row in rows {
             let aggregate_id: String = row.try_get("aggregate_id")?;
@@ -159,21 +165,16 @@ impl Store {
             else {
                 continue;
             };
-            let event_type: String = row.try_get("event_type")?;
-            if catalog.find(caller.tenant_id(), &event_type).is_none() {
-                catalog = self.fresh_catalog(caller).await?;
-            }
-            let kind = catalog
-                .find(caller.tenant_id(), &event_type)
-                .ok_or_else(|| StoreError::Unexpected(format!("the log holds {event_type}, the catalog does not")))?;
-            let created_at = Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?);
             let data = parse_object(row.try_get("data")?)?;
-            last.entity.apply(&Fact {
+            let fact = StoredFact {
+                event_type: row.try_get("event_type")?,
+                schema_version: row.try_get("schema_version")?,
                 version,
-                created_at,
-                effect: &kind.effect,
+                created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
                 data: &data,
-            });
+                skipped: row.try_get("skipped")?,
+            };
+            catalog.fold(caller.tenant_id(), &mut last.entity, &fact)?;
         }
         Ok(found)
     }

@@ -1,6 +1,10 @@
 //! What can go wrong in the store, sorted by what a caller can do about it.
 
+use std::borrow::Cow;
+
 use tokio_postgres::error::{DbError, SqlState};
+
+use crate::domain::FoldError;
 
 /// The database refused a request for a reason that the caller should hear: raised by `annals.refuse`, or by a named
 /// constraint.
@@ -33,6 +37,9 @@ pub enum StoreError {
     /// Two transactions got in each other's way: try the whole again at once.
     #[error("transactions got in each other's way")]
     Contention(#[source] tokio_postgres::Error),
+    /// The catalog or the read models were changed since the work was read: read it again.
+    #[error("the work was read before a change to the catalog")]
+    Outdated,
     /// A value that a table refuses, or a cast that fails: the data is at fault.
     #[error("the data does not fit the table: {message}")]
     Data {
@@ -41,6 +48,9 @@ pub enum StoreError {
         /// PostgreSQL's message, without the row.
         message: String,
     },
+    /// An event that the catalog does not tell how to fold.
+    #[error(transparent)]
+    Unfoldable(#[from] FoldError),
     /// Anything else, which is a fault of ours.
     #[error("the database failed")]
     Database(#[source] tokio_postgres::Error),
@@ -53,14 +63,15 @@ impl StoreError {
     /// Whether a projection failed because of what an event or a module's table holds, so that trying again is pointless and
     /// the stream has to wait for a person: SQLSTATE and message. A missing table or a module's own trigger counts: it must stop
     /// its own streams, not everybody's. What the server says of itself (authorisation, state, system, internal) does not.
-    pub fn poison(&self) -> Option<(&str, &str)> {
+    pub fn poison(&self) -> Option<(&str, Cow<'_, str>)> {
         match self {
-            Self::Data { code, message } => Some((code, message)),
-            Self::Refused(refusal) => Some((&refusal.code, &refusal.message)),
+            Self::Data { code, message } => Some((code, message.into())),
+            Self::Refused(refusal) => Some((&refusal.code, (&refusal.message).into())),
+            Self::Unfoldable(error) => Some(("unfoldable_event", error.to_string().into())),
             Self::Database(error) => {
                 let db = error.as_db_error()?;
                 let of_the_server = matches!(&db.code().code()[..2], "25" | "28" | "55" | "58" | "F0" | "XX");
-                (!of_the_server).then(|| (db.code().code(), db.message()))
+                (!of_the_server).then(|| (db.code().code(), db.message().into()))
             }
             _ => None,
         }
@@ -76,6 +87,9 @@ impl From<tokio_postgres::Error> for StoreError {
                 Self::Database(error)
             };
         };
+        if db.constraint() == Some("projection_outdated") {
+            return Self::Outdated;
+        }
         if let Some(refusal) = refusal_of(db) {
             return Self::Refused(refusal);
         }

@@ -99,7 +99,7 @@ pub struct Instruction {
 }
 
 const WRITE_ENTITIES: &str = "-- write_entities
-select annals.write_entities($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[])";
+select annals.write_entities($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[], $10)";
 const ADVANCE_HEADS: &str = "-- advance_heads
 select annals.advance_heads($1, $2, $3, $4, $5, $6)";
 const WRITE_STATES: &str = "-- write_states
@@ -117,13 +117,16 @@ const RETRY_PARKED: &str = "-- retry_parked
 update annals.parked_streams set retrying = true where tenant_id = $1 and event_id = $2 returning tenant_id, aggregate_type, aggregate_id";
 
 impl Store {
-    /// Writes read models and progress in one transaction; answers with the streams that an instruction freed.
+    /// Writes read models and progress in one transaction; answers with the streams that an instruction freed. `revision` is the
+    /// catalog's when the work was read.
     ///
     /// # Errors
-    /// [`StoreError::Contention`] where another projector was here first: read again. [`StoreError::Data`] where a table refuses
+    /// [`StoreError::Contention`] where another projector was here first, [`StoreError::Outdated`] where the catalog has changed or
+    /// read models were rebuilt: read again. [`StoreError::Data`] where a table refuses
     /// a row. Either way nothing is written.
     pub async fn write_projection(
         &self,
+        revision: i64,
         tables: &StateTables,
         write: &ProjectionWrite,
     ) -> Result<Vec<StreamId>, StoreError> {
@@ -131,7 +134,7 @@ impl Store {
         let freed = async {
             let transaction = client.transaction().await?;
             transaction.batch_execute("set local role annals_projector").await?;
-            write_entities(&transaction, &write.entities).await?;
+            write_entities(&transaction, revision, &write.entities).await?;
             for wave in &write.waves {
                 write_wave(&transaction, tables, wave).await?;
             }
@@ -147,11 +150,11 @@ impl Store {
     }
 }
 
-async fn write_entities(client: &Transaction<'_>, writes: &[EntityWrite]) -> Result<(), StoreError> {
+async fn write_entities(client: &Transaction<'_>, revision: i64, writes: &[EntityWrite]) -> Result<(), StoreError> {
     let streams: Vec<StreamId> = writes.iter().map(|w| w.stream.clone()).collect();
     let (tenants, types, ids) = tenant_stream_columns(&streams);
     let columns = EntityColumns::of(writes.iter().map(|w| (w.started_by.as_str(), &w.entity)));
-    let params: [Param<'_>; 9] = [
+    let params: [Param<'_>; 10] = [
         (&tenants, Type::UUID_ARRAY),
         (&types, Type::TEXT_ARRAY),
         (&ids, Type::TEXT_ARRAY),
@@ -161,6 +164,7 @@ async fn write_entities(client: &Transaction<'_>, writes: &[EntityWrite]) -> Res
         (&columns.created_ats, Type::TIMESTAMPTZ_ARRAY),
         (&columns.updated_ats, Type::TIMESTAMPTZ_ARRAY),
         (&columns.states, Type::TEXT_ARRAY),
+        (&revision, Type::INT8),
     ];
     client.query_typed(WRITE_ENTITIES, &params).await?;
     Ok(())

@@ -12,7 +12,7 @@ use super::append::tenant_stream_columns;
 use super::entities::{base_entity, parse_object};
 use super::session::{As, Param};
 use super::{Store, StoreError};
-use crate::domain::{AggregateId, AggregateType, Entity, StreamId, TenantId, Timestamp};
+use crate::domain::{AggregateId, AggregateType, Entity, StoredFact, StreamId, TenantId, Timestamp};
 
 /// What a stream has left to project, in one snapshot.
 #[derive(Debug)]
@@ -40,12 +40,28 @@ pub struct WorkEvent {
     pub version: i32,
     /// What happened.
     pub event_type: String,
+    /// Version of the schema that the data follow.
+    pub schema_version: String,
     /// Recorded time.
     pub created_at: Timestamp,
     /// The fact.
     pub data: Map<String, Value>,
     /// Whether staff decided to leave it out.
     pub skipped: bool,
+}
+
+impl WorkEvent {
+    /// What a fold needs of it.
+    pub fn fact(&self) -> StoredFact<'_> {
+        StoredFact {
+            event_type: &self.event_type,
+            schema_version: &self.schema_version,
+            version: self.version,
+            created_at: self.created_at,
+            data: &self.data,
+            skipped: self.skipped,
+        }
+    }
 }
 
 /// Which tables hold the state of which aggregates.
@@ -80,7 +96,7 @@ select * from (
 select r.revision, h.tenant_id, h.aggregate_type, h.aggregate_id, h.projected_version, h.started_by,
        n.version as entity_version, n.created_at as entity_created_at, n.updated_at as entity_updated_at, n.deleted_at,
        case when e.aggregate_version = h.projected_version + 1 then n.state::text end as state,
-       e.id, e.event_number, e.aggregate_version, e.event_type, e.created_at, e.data::text,
+       e.id, e.event_number, e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
        exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
                   and s.aggregate_version = e.aggregate_version) as skipped,
@@ -185,6 +201,7 @@ fn work_event_from(row: &Row) -> Result<WorkEvent, StoreError> {
         event_number: row.try_get("event_number")?,
         version: row.try_get("aggregate_version")?,
         event_type: row.try_get("event_type")?,
+        schema_version: row.try_get("schema_version")?,
         created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
         data: parse_object(row.try_get("data")?)?,
         skipped: row.try_get("skipped")?,

@@ -1,0 +1,137 @@
+//! A new version of a type: what lifts data of the older ones to it, and what its number promises.
+//!
+//! The database refuses a version that upcasters do not lead to from every other (V17); here is what only schemas can tell.
+
+use annals::domain::catalog::EventSchema;
+use annals::domain::event::FieldFault;
+use annals::domain::upcast::Step;
+use annals::domain::{EventKind, SchemaVersion, Upcaster, semver};
+use annals::http::ApiError;
+use annals::store::NewVersion;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::fault;
+
+/// Most upcasters that come with a version, and most steps of one: each stored event of an old version takes them all.
+const MAX_UPCASTERS: usize = 20;
+const MAX_STEPS: usize = 100;
+
+/// An upcaster as it is sent; without `to_version` it leads to the version that it comes with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpcasterBody {
+    from_version: String,
+    to_version: Option<String>,
+    steps: Vec<Value>,
+}
+
+pub(super) fn read(
+    bodies: Vec<UpcasterBody>,
+    version: Option<&SchemaVersion>,
+    faults: &mut Vec<FieldFault>,
+) -> Vec<Upcaster> {
+    if bodies.len() > MAX_UPCASTERS {
+        fault(faults, "upcasters", format!("must be at most {MAX_UPCASTERS}"));
+    }
+    let mut upcasters = Vec::new();
+    for (place, body) in bodies.into_iter().enumerate() {
+        let at = format!("upcasters/{place}");
+        if body.steps.len() > MAX_STEPS {
+            fault(faults, &format!("{at}/steps"), format!("must be at most {MAX_STEPS}"));
+        }
+        let mut steps = Vec::new();
+        for (number, step) in body.steps.iter().enumerate() {
+            match serde_json::from_str::<Step>(&step.to_string()) {
+                Ok(step) => steps.push(step),
+                Err(e) => fault(faults, &format!("{at}/steps/{number}"), format!("is no step: {e}")),
+            }
+        }
+        let from_version = read_version(body.from_version, &format!("{at}/from_version"), faults);
+        let to_version = match body.to_version {
+            None => version.cloned(),
+            Some(text) => read_version(text, &format!("{at}/to_version"), faults),
+        };
+        if let (Some(from), Some(to)) = (from_version, to_version) {
+            upcasters.push(Upcaster {
+                from_version: from.to_string(),
+                to_version: to.to_string(),
+                steps,
+            });
+        }
+    }
+    upcasters
+}
+
+fn read_version(text: String, field: &str, faults: &mut Vec<FieldFault>) -> Option<SchemaVersion> {
+    SchemaVersion::try_from(text)
+        .map_err(|e| fault(faults, field, e.to_string()))
+        .ok()
+}
+
+/// A minor or patch version must not break those who read the version before; and what a version lifts must be what it
+/// describes, as far as the examples of the older versions show.
+pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError> {
+    let current = known.current_version.as_str();
+    if semver::same_major(current, new.version.as_str())
+        && let Some(before) = known.versions.get(current)
+    {
+        let faults = under("/schema", semver::breaks(&before.schema, &new.schema));
+        if !faults.is_empty() {
+            return Err(ApiError::unprocessable(
+                "breaking_change",
+                format!(
+                    "{} breaks readers of {current}: that takes a new major version",
+                    new.version
+                ),
+                faults,
+            ));
+        }
+    }
+    let lifted = lifted_examples(known, new);
+    if lifted.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::unprocessable(
+        "upcaster_misses_schema",
+        "examples of older versions, lifted, are not what the new schema describes",
+        lifted,
+    ))
+}
+
+fn under(prefix: &str, faults: Vec<FieldFault>) -> Vec<FieldFault> {
+    let under = |f: FieldFault| FieldFault {
+        pointer: format!("{prefix}{}", f.pointer),
+        ..f
+    };
+    faults.into_iter().map(under).collect()
+}
+
+/// Where older examples, lifted by the upcasters known and new, fail the new schema. Versions that nothing lifts are left to the
+/// database to refuse.
+fn lifted_examples(known: &EventKind, new: &NewVersion) -> Vec<FieldFault> {
+    let schema = EventSchema::new(new.schema.clone(), Value::Null);
+    let mut faults = Vec::new();
+    for (version, old) in &known.versions {
+        let Value::Object(mut data) = old.example.clone() else {
+            continue;
+        };
+        let mut reached = version.as_str();
+        for _ in 0..=known.upcasters.len() + new.upcasters.len() {
+            let next = new.upcasters.iter().find(|u| u.from_version == reached);
+            match next.or_else(|| known.upcasters.get(reached)) {
+                Some(upcaster) => {
+                    upcaster.apply(&mut data);
+                    reached = &upcaster.to_version;
+                }
+                None => break,
+            }
+        }
+        let arrives = reached == new.version.as_str()
+            || (reached == known.current_version.as_str() && semver::same_major(reached, new.version.as_str()));
+        if arrives && let Err(refused) = schema.check(&data) {
+            faults.extend(under(&format!("/upcasters/{version}"), refused));
+        }
+    }
+    faults
+}

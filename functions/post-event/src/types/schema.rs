@@ -1,0 +1,58 @@
+//! What a schema and its example must be like to be registered at run time.
+
+use annals::domain::catalog::{EventSchema, compile};
+use annals::domain::event::FieldFault;
+use annals::domain::json;
+use serde_json::Value;
+
+use super::fault;
+
+/// Most bytes of a schema or example: they are compiled and kept by every function.
+const MAX_SCHEMA_BYTES: usize = 64 * 1024;
+
+/// The schema must be usable, and its example must pass it: an example that lies helps nobody.
+pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault>) {
+    for (name, value) in [("schema", schema), ("example", example)] {
+        if !value.is_object() {
+            return fault(faults, name, "must be an object".to_owned());
+        }
+        if value.to_string().len() > MAX_SCHEMA_BYTES {
+            return fault(
+                faults,
+                name,
+                format!("must be at most {MAX_SCHEMA_BYTES} bytes of JSON"),
+            );
+        }
+    }
+    if holds_reference(schema) {
+        return fault(
+            faults,
+            "schema",
+            "must be written out: references are not followed".to_owned(),
+        );
+    }
+    if let Err(error) = compile(schema) {
+        return fault(faults, "schema", format!("is no JSON Schema: {error}"));
+    }
+    let Ok(Value::Object(example)) = json::parse(example.to_string().as_bytes()) else {
+        return;
+    };
+    if let Err(refused) = EventSchema::new(schema.clone(), Value::Null).check(&example) {
+        faults.extend(refused.into_iter().map(|f| FieldFault {
+            pointer: format!("/example{}", f.pointer),
+            ..f
+        }));
+    }
+}
+
+/// A few references to references make a schema that takes longer to check than the sun will shine; without any, checking is
+/// bounded by the schema's size.
+fn holds_reference(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(key, value)| {
+            matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") || holds_reference(value)
+        }),
+        Value::Array(items) => items.iter().any(holds_reference),
+        _ => false,
+    }
+}

@@ -1,0 +1,302 @@
+-- Evolution: upcasters lift data that was stored under an old version of a type's schema to the current one, when it is read.
+-- Stored events never change.
+--
+-- An upcaster leads from one version to a later one by declared steps, total and without code, so that no event can fail to
+-- be lifted. Every version of a type has a way to its current version: registering one that would leave a version behind is
+-- refused. Versions follow each other semantically; that a minor one does not break those who read the versions before it is
+-- judged from the schemas, in Rust (domain::semver).
+--
+-- Where a way does something, states that were folded before are not what a fold from zero gives any more. A state's "shape"
+-- counts such changes; until read models have been rebuilt for it, reads fold from the log (V18, V25).
+
+create function annals.version_key(version text) returns int[] language sql immutable strict set search_path = pg_catalog, pg_temp as $$
+    select string_to_array(version, '.')::int[]
+$$;
+comment on function annals.version_key(text) is 'A version as what it is ordered by: 1.10 comes after 1.9.';
+grant execute on function annals.version_key(text) to authenticated, annals_projector;
+
+create function annals.is_upcast(steps jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case when jsonb_typeof(steps) <> 'array' or jsonb_array_length(steps) > 100 then false else (
+        select coalesce(bool_and(case when jsonb_typeof(s.step) <> 'object' then false else (
+                   select count(*) = 1 and bool_and(case
+                              when m.key in ('rename', 'split') and jsonb_typeof(m.value) = 'object'
+                              then not exists (select from jsonb_each(m.value) as f
+                                                where jsonb_typeof(f.value) <> 'string' or f.value = '""' or f.key = '')
+                              when m.key in ('default', 'set') and jsonb_typeof(m.value) = 'object' then not m.value ? ''
+                              when m.key = 'remove' and jsonb_typeof(m.value) = 'array'
+                              then not exists (select from jsonb_array_elements(m.value) as f
+                                                where jsonb_typeof(f) <> 'string' or f = '""')
+                              when m.key = 'map' and jsonb_typeof(m.value) = 'object'
+                              then m.value ?& array['from', 'to', 'values'] and m.value - array['from', 'to', 'values', 'otherwise'] = '{}'
+                                   and jsonb_typeof(m.value -> 'from') = 'string' and m.value ->> 'from' <> ''
+                                   and jsonb_typeof(m.value -> 'to') = 'string' and m.value ->> 'to' <> ''
+                                   and jsonb_typeof(m.value -> 'values') = 'object'
+                              else false end)
+                     from jsonb_each(s.step) as m) end), true)
+          from jsonb_array_elements(steps) as s (step)) end
+$$;
+comment on function annals.is_upcast(jsonb) is 'Whether these are steps, as described at annals.upcasters.steps.';
+
+create table annals.upcasters (
+    tenant_id    uuid,
+    event_type   text collate "C" not null,
+    from_version text collate "C" not null,
+    to_version   text collate "C" not null,
+    steps        jsonb not null,
+    created_by   text not null,
+    created_at   timestamptz not null default clock_timestamp(),
+    constraint upcasters_key unique nulls not distinct (event_type, from_version, tenant_id),
+    -- No chain of them is a loop.
+    constraint upcasters_forward check (annals.version_key(from_version) < annals.version_key(to_version)),
+    constraint upcasters_steps check (annals.is_upcast(steps) and annals.is_readable(steps))
+);
+comment on table annals.upcasters is 'How data of an old version of an event type becomes data of a later one. Added, never changed.';
+comment on column annals.upcasters.tenant_id is 'Tenant that registered it; null: built in. A tenant''s own goes before the built-in one.';
+comment on column annals.upcasters.event_type is 'The type, as in annals.event_types.';
+comment on column annals.upcasters.from_version is 'Version that it lifts.';
+comment on column annals.upcasters.to_version is 'Version that it leads to.';
+comment on column annals.upcasters.steps is 'Steps in order, each one of {"rename": {field: field}}, {"default": {field: value where there is none}}, {"map": {"from": field, "to": field, "values": {text: value}, "otherwise": value}}, {"split": {field: separator}}, {"set": {field: value}}, {"remove": [field]}. A field is a name, or a JSON pointer where it begins with a slash. Empty: data stay as they are.';
+comment on column annals.upcasters.created_by is 'Actor that registered it; system: a migration.';
+comment on column annals.upcasters.created_at is 'When it was registered.';
+create trigger upcasters_revision after insert or update or delete on annals.upcasters
+    for each statement execute function annals.raise_catalog_revision();
+select annals.make_append_only('annals.upcasters', 'update', 'delete', 'truncate');
+
+-- Types that were evolved before there were upcasters: their data are read as they are, which is what was done so far.
+insert into annals.upcasters (tenant_id, event_type, from_version, to_version, steps, created_by)
+select n.tenant_id, n.event_type, n.version, n.following, '[]', 'system'
+  from (select v.tenant_id, v.event_type, v.version,
+               lead(v.version) over (partition by v.event_type, k.tenant_id order by annals.version_key(v.version)) as following
+          from (select distinct event_type, tenant_id from annals.event_types) as k
+          join annals.event_type_versions v
+            on v.event_type = k.event_type and (v.tenant_id is null or v.tenant_id is not distinct from k.tenant_id)) as n
+ where n.following is not null
+on conflict on constraint upcasters_key do nothing;
+
+create table annals.shapes (
+    tenant_id      uuid,
+    shape          bigint not null,
+    rebuilt_shape  bigint not null default 0,
+    aggregate_type text collate "C" not null,
+    constraint shapes_key unique nulls not distinct (aggregate_type, tenant_id),
+    constraint shapes_rebuilt check (rebuilt_shape between 0 and shape)
+);
+comment on table annals.shapes is 'How often stored events of a kind of aggregate have come to fold to another state. No row: never.';
+comment on column annals.shapes.tenant_id is 'Tenant whose registrations they were; null: built-in ones, for every tenant.';
+comment on column annals.shapes.shape is 'How often.';
+comment on column annals.shapes.rebuilt_shape is 'Shape that read models have been rebuilt for; a lower one than shape means that they are due.';
+comment on column annals.shapes.aggregate_type is 'Kind of aggregate.';
+
+create function annals.raise_shape(tenant uuid, aggregate_type text) returns void language sql set search_path = pg_catalog, pg_temp as $$
+    insert into annals.shapes as s (tenant_id, aggregate_type, shape) values (tenant, raise_shape.aggregate_type, 1)
+    on conflict on constraint shapes_key do update set shape = s.shape + 1
+$$;
+comment on function annals.raise_shape(uuid, text) is 'Notes that stored events of these aggregates fold to another state from now on.';
+
+create function annals.shape_of(tenant uuid, aggregate_type text) returns bigint language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce(sum(s.shape), 0)::bigint from annals.shapes s
+     where s.aggregate_type = shape_of.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
+$$;
+comment on function annals.shape_of(uuid, text) is 'The shape that states of a tenant''s aggregates have now; it only ever rises.';
+
+create function annals.is_reshaping(tenant uuid, aggregate_type text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from annals.shapes s
+                    where s.aggregate_type = is_reshaping.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
+                      and s.rebuilt_shape < s.shape)
+$$;
+comment on function annals.is_reshaping(uuid, text) is 'Whether read models of a tenant''s aggregates are due to be rebuilt: they may hold states of an older shape.';
+grant execute on function annals.shape_of(uuid, text), annals.is_reshaping(uuid, text) to authenticated, annals_projector;
+
+-- The inverse of a type: what is appended to make good an event that should not have been.
+create function annals.is_inverse(inverse jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select inverse is null
+        or (jsonb_typeof(inverse) = 'object' and jsonb_typeof(inverse -> 'event_type') = 'string'
+            and inverse - array['event_type', 'data'] = '{}'
+            and (not inverse ? 'data' or annals.is_effect(jsonb_build_object('set', inverse -> 'data'))))
+$$;
+comment on function annals.is_inverse(jsonb) is 'Whether it is an inverse, as described at annals.event_types.inverse.';
+alter table annals.event_types
+    add column inverse jsonb,
+    add constraint event_types_inverse check (annals.is_inverse(inverse) and annals.is_readable(inverse));
+comment on column annals.event_types.inverse is 'How an event of the type is compensated: {"event_type": type of the compensating event, "data": {field: JSON pointer into the event''s data | {"const": value}}}; without data, they follow from the two types'' effects and the state before. Null: it cannot be.';
+
+create function annals.refuse_broken_chain(tenant uuid, event_type text, current_version text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    stranded text;
+begin
+    with recursive versions as (
+        select distinct v.version from annals.event_type_versions v
+         where v.event_type = refuse_broken_chain.event_type and (v.tenant_id is null or v.tenant_id = tenant)
+    ), hops as (
+        select distinct on (u.from_version) u.from_version, u.to_version from annals.upcasters u
+         where u.event_type = refuse_broken_chain.event_type and (u.tenant_id is null or u.tenant_id = tenant)
+         order by u.from_version, u.tenant_id nulls last
+    ), arriving (version) as (
+        select refuse_broken_chain.current_version
+        union
+        select h.from_version from arriving a join hops h on h.to_version = a.version
+    )
+    select string_agg(v.version, ', ' order by annals.version_key(v.version)) into stranded
+      from versions v
+     where v.version not in (select a.version from arriving a);
+    if stranded is not null then
+        perform annals.refuse(422, 'upcaster_hole', format('no upcasters lead from version %s of %s to %s', stranded, event_type, current_version));
+    end if;
+end
+$$;
+comment on function annals.refuse_broken_chain(uuid, text, text) is
+    'Refuses unless upcasters, the tenant''s own before built-in ones, lead from every version to this one.';
+
+-- Later versions, upcasters and inverses of built-in types: for migrations.
+
+create function annals.declare_version(
+    event_type text, version text, schema jsonb, example jsonb, steps jsonb
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    kind record;
+begin
+    select t.aggregate_type, t.current_version into strict kind
+      from annals.event_types t where t.event_type = declare_version.event_type and t.tenant_id is null;
+    insert into annals.event_type_versions (event_type, version, schema, example, created_by)
+    values (declare_version.event_type, declare_version.version, declare_version.schema, declare_version.example, 'system');
+    insert into annals.upcasters (event_type, from_version, to_version, steps, created_by)
+    values (declare_version.event_type, kind.current_version, declare_version.version, declare_version.steps, 'system');
+    update annals.event_types t set current_version = declare_version.version
+     where t.event_type = declare_version.event_type and t.tenant_id is null;
+    if steps <> '[]' and exists (select from annals.heads) then
+        perform annals.raise_shape(null, kind.aggregate_type);
+    end if;
+end
+$$;
+comment on function annals.declare_version(text, text, jsonb, jsonb, jsonb) is
+    'Declares the next version of a built-in event type, with the steps that lead to it from the version before.';
+
+create function annals.declare_inverse(event_type text, inverse jsonb) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    update annals.event_types t set inverse = declare_inverse.inverse
+     where t.event_type = declare_inverse.event_type and t.tenant_id is null;
+    if not found or not exists (
+        select from annals.event_types t where t.event_type = declare_inverse.inverse ->> 'event_type' and t.tenant_id is null
+    ) then
+        raise exception 'no such built-in event type: % or %', event_type, inverse ->> 'event_type' using errcode = 'no_data_found';
+    end if;
+end
+$$;
+comment on function annals.declare_inverse(text, jsonb) is 'Declares how events of a built-in type are compensated, as described at annals.event_types.inverse.';
+
+drop function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb);
+create function annals.register_event_type(
+    event_type text, aggregate_type text, version text, description text, effect jsonb, posters text[], schema jsonb, example jsonb,
+    inverse jsonb default null, upcasters jsonb default '[]', based_on text default null
+) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    tenant constant uuid := annals.caller_tenant();
+    actor  constant text := annals.caller_actor();
+    known  record;
+begin
+    if annals.caller_role() is distinct from 'staff' then
+        perform annals.refuse(403, 'staff_only', 'only staff may register event types');
+    end if;
+    if register_event_type.aggregate_type = 'projection' then
+        perform annals.refuse(422, 'reserved_type', 'the projector''s own events are not to be changed');
+    end if;
+    -- One at a time: what is judged here is the whole of the type's versions.
+    perform from annals.catalog_revision for update;
+    select t.aggregate_type, t.current_version, t.effect into known
+      from annals.event_types t
+     where t.event_type = register_event_type.event_type and (t.tenant_id = tenant or t.tenant_id is null)
+     order by t.tenant_id nulls last
+     limit 1;
+    if known.aggregate_type <> register_event_type.aggregate_type then
+        perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, known.aggregate_type));
+    elsif known.effect <> register_event_type.effect then
+        -- Stored events would come to mean something else, and state that is projected already would differ from their fold.
+        perform annals.refuse(422, 'effect_changed', format('%s has another effect; register another type', event_type));
+    elsif exists (
+        select from annals.event_type_versions v
+         where v.event_type = register_event_type.event_type and v.version = register_event_type.version
+           and (v.tenant_id is null or v.tenant_id = tenant)
+    ) then
+        perform annals.refuse(409, 'version_exists', format('%s has a version %s', event_type, version));
+    elsif known.current_version <> based_on then
+        perform annals.refuse(409, 'version_conflict', format('%s is at version %s, not %s', event_type, known.current_version, based_on));
+    elsif annals.version_key(version) <= annals.version_key(known.current_version) then
+        perform annals.refuse(422, 'version_not_newer', format('%s is at version %s already', event_type, known.current_version));
+    end if;
+    insert into annals.event_types as t (tenant_id, event_type, aggregate_type, current_version, description, effect, posters, inverse, created_by)
+    values (tenant, register_event_type.event_type, register_event_type.aggregate_type, register_event_type.version,
+            register_event_type.description, register_event_type.effect, register_event_type.posters, register_event_type.inverse, actor)
+    on conflict on constraint event_types_key do update
+        set current_version = excluded.current_version, description = excluded.description, effect = excluded.effect,
+            posters = excluded.posters, inverse = excluded.inverse, created_by = excluded.created_by;
+    insert into annals.event_type_versions (tenant_id, event_type, version, schema, example, created_by)
+    values (tenant, register_event_type.event_type, register_event_type.version, register_event_type.schema, register_event_type.example, actor);
+    perform annals.register_upcasters(tenant, actor, event_type, upcasters, known.current_version, version);
+    if inverse is not null and not exists (
+        select from annals.event_types t
+         where t.event_type = register_event_type.inverse ->> 'event_type' and (t.tenant_id = tenant or t.tenant_id is null)
+           and t.aggregate_type = register_event_type.aggregate_type
+    ) then
+        perform annals.refuse(422, 'unknown_inverse', format('no type %s of the same aggregates is in the catalog', inverse ->> 'event_type'));
+    end if;
+end
+$$;
+comment on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text) is
+    'Registers a type, or a newer version of one, for the caller''s tenant; staff only. Other tenants never notice. based_on: the version that the caller took for the current one, where that matters.';
+grant execute on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text) to authenticated;
+
+create function annals.register_upcasters(
+    tenant uuid, actor text, event_type text, upcasters jsonb, previous_version text, version text
+) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    added record;
+begin
+    for added in
+        select u ->> 'from_version' as from_version, u ->> 'to_version' as to_version, u -> 'steps' as steps
+          from jsonb_array_elements(upcasters) as u
+    loop
+        if not exists (select from annals.event_type_versions v
+                        where v.event_type = register_upcasters.event_type and v.version = added.from_version
+                          and (v.tenant_id is null or v.tenant_id = tenant)) then
+            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, added.from_version));
+        elsif not exists (select from annals.event_type_versions v
+                           where v.event_type = register_upcasters.event_type and v.version = added.to_version
+                             and (v.tenant_id is null or v.tenant_id = tenant)) then
+            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, added.to_version));
+        elsif annals.version_key(added.from_version) >= annals.version_key(added.to_version) then
+            perform annals.refuse(422, 'upcaster_loop', format('an upcaster leads to a later version, not from %s to %s', added.from_version, added.to_version));
+        elsif exists (select from annals.upcasters u where u.event_type = register_upcasters.event_type
+                                                       and u.from_version = added.from_version and u.tenant_id = tenant) then
+            perform annals.refuse(409, 'upcaster_exists', format('%s has an upcaster from version %s', event_type, added.from_version));
+        end if;
+        insert into annals.upcasters (tenant_id, event_type, from_version, to_version, steps, created_by)
+        values (tenant, register_upcasters.event_type, added.from_version, added.to_version, added.steps, actor);
+    end loop;
+    -- Without steps a version of the same major number reads the data of the one before as they are.
+    if split_part(previous_version, '.', 1) = split_part(version, '.', 1) then
+        insert into annals.upcasters (tenant_id, event_type, from_version, to_version, steps, created_by)
+        select tenant, register_upcasters.event_type, previous_version, register_upcasters.version, '[]', actor
+         where not exists (select from annals.upcasters u
+                            where u.event_type = register_upcasters.event_type and u.from_version = previous_version
+                              and (u.tenant_id is null or u.tenant_id = tenant));
+    end if;
+    perform annals.refuse_broken_chain(tenant, event_type, version);
+    if exists (select from jsonb_array_elements(upcasters) as u where u -> 'steps' <> '[]') then
+        perform annals.raise_shape(tenant, split_part(event_type, '.', 1));
+    end if;
+end
+$$;
+comment on function annals.register_upcasters(uuid, text, text, jsonb, text, text) is
+    'Adds upcasters that came with a version, and refuses unless every version then leads to it.';
+
+alter table annals.upcasters enable row level security;
+alter table annals.shapes enable row level security;
+create policy upcasters_read on annals.upcasters for select to authenticated
+    using (tenant_id is null or tenant_id = (select annals.caller_tenant()));
+create policy upcasters_project on annals.upcasters for select to annals_projector using (true);
+create policy shapes_read on annals.shapes for select to authenticated
+    using (tenant_id is null or tenant_id = (select annals.caller_tenant()));
+create policy shapes_project on annals.shapes for all to annals_projector using (true) with check (true);
+grant select on annals.upcasters, annals.shapes to authenticated, annals_projector;
+grant update (rebuilt_shape) on annals.shapes to annals_projector;
