@@ -7,20 +7,20 @@
 use crate::cli::Environment;
 use crate::database::Database;
 use crate::{Error, output};
-use annals::domain::{CheckpointName, TenantId, Timestamp};
+use annals::domain::{CheckpointName, Event, TenantId, Timestamp};
 use annals::queue::Queue;
 use annals::replay::{Batch, BatchSize, Replay, ReplayError, Report, lanes, replay_batches};
 use annals::store::Store;
 use clap::Args;
 use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 use uuid::Uuid;
 
 /// One to read; another for the checkpoint would never be used at the same time.
 const CONNECTIONS: usize = 1;
-const STYLE: &str =
-    "{bar:32} event number {pos} of {len}  {msg} events  {per_sec} numbers  {elapsed} elapsed, {eta} left";
+const STYLE: &str = "{bar:32} {percent:>3} %  {msg} events, {per_sec} of the log  {elapsed} elapsed, {eta} left";
 
 /// What of the log to replay, and where to.
 #[derive(Args, Debug)]
@@ -79,21 +79,23 @@ async fn deliver(store: &Store, arguments: Arguments) -> Result<(), Error> {
         batch_size: arguments.batch_size,
         ..Replay::default()
     };
-    let mut progress = Progress::new();
+    let progress = &Progress::new();
     let report = match queue {
         None => {
-            replay_batches(store, &replay, async |batch: Batch<'_>| {
-                print(&batch).await?;
-                progress.show(&batch);
+            replay_batches(store, &replay, |batch| async move {
+                let reached = progress.at(&batch);
+                print(batch.events).await?;
+                progress.show(reached);
                 Ok(())
             })
             .await
         }
         Some(url) => {
-            let queue = Queue::from_url(Some(url)).await;
-            replay_batches(store, &replay, async |batch: Batch<'_>| {
-                send(&queue, &batch, workers).await?;
-                progress.show(&batch);
+            let queue = &Queue::from_url(Some(url)).await;
+            replay_batches(store, &replay, |batch| async move {
+                let reached = progress.at(&batch);
+                send(queue, lanes(batch.events, workers)).await?;
+                progress.show(reached);
                 Ok(())
             })
             .await
@@ -105,17 +107,16 @@ async fn deliver(store: &Store, arguments: Arguments) -> Result<(), Error> {
 }
 
 /// Writes the batch's lines at once and waits until they are taken.
-async fn print(batch: &Batch<'_>) -> Result<(), Error> {
+async fn print(events: Vec<Event>) -> Result<(), Error> {
     let mut lines = Vec::new();
-    for event in batch.events {
+    for event in &events {
         serde_json::to_writer(&mut lines, event).map_err(|source| Error::Replay(Box::new(source)))?;
         lines.push(b'\n');
     }
     output::lines(lines).await
 }
 
-async fn send(queue: &Queue, batch: &Batch<'_>, workers: NonZeroUsize) -> Result<(), Error> {
-    let lanes = lanes(batch.events, workers);
+async fn send(queue: &Queue, lanes: Vec<Vec<Event>>) -> Result<(), Error> {
     let sent = join_all(lanes.iter().map(|lane| queue.send_events(lane))).await;
     let all = sent.into_iter().collect::<Result<(), _>>();
     all.map_err(|source| Error::Replay(Box::new(source)))
@@ -132,7 +133,14 @@ fn failure(error: ReplayError<Error>) -> Error {
 /// A bar on standard error, where that is a terminal; nothing elsewhere.
 struct Progress {
     bar: ProgressBar,
+    events: Cell<usize>,
+}
+
+/// How far a batch leads.
+struct Reached {
     events: usize,
+    position: u64,
+    end: u64,
 }
 
 impl Progress {
@@ -141,20 +149,25 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         Self {
             bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
-            events: 0,
+            events: Cell::default(),
         }
     }
 
-    fn show(&mut self, batch: &Batch<'_>) {
-        let number = |number: i64| u64::try_from(number).unwrap_or_default();
-        if self.bar.length().is_none() {
-            self.bar.set_length(number(batch.end));
-            // What was there before the run is no part of its rate.
-            self.bar.reset_eta();
+    /// What to show once the batch is delivered. What was there before the run is no part of its rate.
+    fn at(&self, batch: &Batch) -> Reached {
+        let since_start = |number: i64| u64::try_from(number - batch.start).unwrap_or_default();
+        Reached {
+            events: batch.events.len(),
+            position: since_start(batch.position),
+            end: since_start(batch.end),
         }
-        self.events += batch.events.len();
-        self.bar.set_message(self.events.to_string());
-        self.bar.set_position(number(batch.position));
+    }
+
+    fn show(&self, reached: Reached) {
+        self.events.set(self.events.get() + reached.events);
+        self.bar.set_length(reached.end);
+        self.bar.set_message(self.events.get().to_string());
+        self.bar.set_position(reached.position);
     }
 }
 

@@ -155,11 +155,8 @@ impl Queue {
     ///
     /// # Errors
     /// [`SendError`]; too large ones are found before anything is sent.
-    pub async fn send_events(&self, events: &[&Event]) -> Result<(), SendError> {
-        let messages: Vec<EventMessage> = events
-            .iter()
-            .map(|event| EventMessage::of(event))
-            .collect::<Result<_, _>>()?;
+    pub async fn send_events(&self, events: &[Event]) -> Result<(), SendError> {
+        let messages: Vec<EventMessage> = events.iter().map(EventMessage::of).collect::<Result<_, _>>()?;
         let too_large = messages.iter().filter(|m| m.body.len() > MAX_MESSAGE_BYTES);
         let too_large: Vec<EventId> = too_large.map(|message| message.event).collect();
         if !too_large.is_empty() {

@@ -7,11 +7,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::domain::event::LiftError;
 use crate::domain::{Catalog, CheckpointName, Event, TenantId, Timestamp};
 use crate::store::{CheckpointMove, Feed, OldestTransaction, Refusal, Run, Selection, Store, StoreError};
 
@@ -83,9 +85,9 @@ pub enum Order {
 /// What comes to a handler of batches: events by number, and how far they lead. Between events that nobody selected it may have
 /// none, and still leads on.
 #[derive(Debug)]
-pub struct Batch<'a> {
+pub struct Batch {
     /// The events.
-    pub events: &'a [Event],
+    pub events: Vec<Event>,
     /// Number after which the run began.
     pub start: i64,
     /// Number up to which everything has been delivered with this batch.
@@ -120,6 +122,9 @@ pub enum ReplayError<E> {
     /// The checkpoint is another consumer's (`checkpoint_taken`), or another process moves it (`checkpoint_moved`).
     #[error("{}: {}", .0.code, .0.message)]
     Checkpoint(Refusal),
+    /// An event that the catalog cannot bring to the current version of its type.
+    #[error("event number {0} cannot be lifted to the current version of its type")]
+    Lift(i64, #[source] LiftError),
     /// The database's.
     #[error("the log cannot be read")]
     Store(#[source] StoreError),
@@ -152,53 +157,66 @@ fn described(transaction: &OldestTransaction) -> String {
 ///
 /// # Errors
 /// [`ReplayError`]; the handler's own failure among them.
-pub async fn replay<E>(
+pub async fn replay<E, F>(
     store: &Store,
     replay: &Replay,
-    handler: impl AsyncFn(&Event) -> Result<(), E>,
-) -> Result<Report, ReplayError<E>> {
+    handler: impl Fn(Event) -> F,
+) -> Result<Report, ReplayError<E>>
+where
+    // No `AsyncFn(&Event)`: the compiler could not tell that such a replay may be spawned.
+    F: Future<Output = Result<(), E>>,
+{
     let workers = match replay.order {
         Order::Global => NonZeroUsize::MIN,
         Order::ByStream { workers } => workers,
     };
-    let failed = AtomicBool::new(false);
-    let handle = async |lane: Vec<&Event>| {
-        for event in lane {
-            if failed.load(Ordering::SeqCst) {
-                break;
-            }
-            handler(event)
-                .await
-                .inspect_err(|_| failed.store(true, Ordering::SeqCst))?;
-        }
-        Ok(())
-    };
-    replay_batches(store, replay, async |batch: Batch<'_>| {
-        let handled = join_all(lanes(batch.events, workers).into_iter().map(&handle)).await;
+    let (handler, failed) = (&handler, &AtomicBool::new(false));
+    replay_batches(store, replay, move |batch| async move {
+        let lanes = lanes(batch.events, workers).into_iter();
+        let handled = join_all(lanes.map(|lane| handle(lane, handler, failed))).await;
         handled.into_iter().collect()
     })
     .await
+}
+
+/// Hands a lane's events over one after the other, until one fails here or in another lane.
+async fn handle<E, F>(lane: Vec<Event>, handler: &impl Fn(Event) -> F, failed: &AtomicBool) -> Result<(), E>
+where
+    F: Future<Output = Result<(), E>>,
+{
+    for event in lane {
+        if failed.load(Ordering::SeqCst) {
+            break;
+        }
+        let handled = handler(event).await;
+        handled.inspect_err(|_| failed.store(true, Ordering::SeqCst))?;
+    }
+    Ok(())
 }
 
 /// Delivers events batch by batch, for handlers that have something to gain by it. A batch that was handled is remembered.
 ///
 /// # Errors
 /// [`ReplayError`]; the handler's own failure among them.
-pub async fn replay_batches<E>(
+pub async fn replay_batches<E, F>(
     store: &Store,
     replay: &Replay,
-    mut handler: impl AsyncFnMut(Batch<'_>) -> Result<(), E>,
-) -> Result<Report, ReplayError<E>> {
+    mut handler: impl FnMut(Batch) -> F,
+) -> Result<Report, ReplayError<E>>
+where
+    F: Future<Output = Result<(), E>>,
+{
     let began = Instant::now();
-    let (mut feed, start) = open(store, replay).await?;
-    let end = feed.settled_to();
+    let Opened { mut feed, catalog } = open(store, replay).await?;
+    let (start, end) = (feed.position(), feed.settled_to());
     let mut events = 0;
     loop {
         let from = feed.position();
-        let page = feed.next_page(i64::from(replay.batch_size.0)).await?;
+        let mut page = feed.next_page(i64::from(replay.batch_size.0)).await?;
+        page.iter_mut().try_for_each(|event| lift(&catalog, event))?;
         let (position, count) = (feed.position(), page.len());
         let batch = Batch {
-            events: &page,
+            events: page,
             start,
             position,
             end,
@@ -225,8 +243,13 @@ pub async fn replay_batches<E>(
     }
 }
 
-/// A reader at the checkpoint, its end settled.
-async fn open<E>(store: &Store, replay: &Replay) -> Result<(Feed, i64), ReplayError<E>> {
+/// A reader at the checkpoint, its end settled, and the catalog that knows every type and version up to there.
+struct Opened {
+    feed: Feed,
+    catalog: Arc<Catalog>,
+}
+
+async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E>> {
     if replay.from.zip(replay.to).is_some_and(|(from, to)| from >= to) {
         return Err(ReplayError::Period);
     }
@@ -254,7 +277,18 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<(Feed, i64), ReplayEr
     // checkpoint has passed them nobody would come back.
     let catalog = store.fresh_projector_catalog().await?;
     let resolved = resolve(&catalog, &selection).map_err(ReplayError::UnknownType)?;
-    Ok((feed.of(resolved), start))
+    let feed = feed.of(resolved);
+    Ok(Opened { feed, catalog })
+}
+
+/// The event as the current version of its type has it: a handler knows one version, whatever was stored.
+fn lift<E>(catalog: &Catalog, event: &mut Event) -> Result<(), ReplayError<E>> {
+    match catalog.find(event.tenant_id, &event.event_type) {
+        Some(kind) => event
+            .lift(kind)
+            .map_err(|error| ReplayError::Lift(event.event_number, error)),
+        None => Err(ReplayError::UnknownType(event.event_type.clone())),
+    }
 }
 
 /// The selection with every pattern replaced by the types that it stands for; or the pattern that stands for none.
@@ -276,15 +310,20 @@ fn resolve(catalog: &Catalog, asked: &Selection) -> Result<Selection, String> {
 }
 
 /// Deals events out to so many lanes, all of a stream to one, each lane in the order of the log.
-pub fn lanes(events: &[Event], count: NonZeroUsize) -> Vec<Vec<&Event>> {
-    let mut lanes: Vec<Vec<&Event>> = vec![Vec::new(); count.get().min(events.len())];
+pub fn lanes(events: Vec<Event>, count: NonZeroUsize) -> Vec<Vec<Event>> {
+    let mut lanes: Vec<Vec<Event>> = Vec::new();
     let mut lane_of = HashMap::new();
     for event in events {
-        let next = lane_of.len() % lanes.len();
-        let stream = (event.tenant_id, &event.aggregate_type, &event.aggregate_id);
-        let lane = *lane_of.entry(stream).or_insert(next);
-        if let Some(lane) = lanes.get_mut(lane) {
-            lane.push(event);
+        let next = lane_of.len() % count;
+        let stream = (
+            event.tenant_id,
+            event.aggregate_type.clone(),
+            event.aggregate_id.clone(),
+        );
+        let place = *lane_of.entry(stream).or_insert(next);
+        match lanes.get_mut(place) {
+            Some(lane) => lane.push(event),
+            None => lanes.push(vec![event]),
         }
     }
     lanes

@@ -29,6 +29,7 @@ mod outage;
 mod parking;
 mod policies;
 mod queue_messages;
+mod replay;
 mod round_trips;
 mod smoke;
 mod sql_api;

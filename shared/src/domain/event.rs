@@ -1,11 +1,12 @@
 //! Events: as a client asks for one ([`NewEvent`]) and as the log holds it ([`Event`]).
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::actor::Actor;
+use super::catalog::{EventKind, NoWay};
 use super::ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId, Text, TextFault};
 use super::time::Timestamp;
 
@@ -314,6 +315,39 @@ pub struct Event {
     pub idempotency_key: Option<String>,
     /// Whether read models hold it.
     pub processed: bool,
+}
+
+/// An event that cannot be shown as the current version of its type would have it.
+#[derive(Debug, thiserror::Error)]
+pub enum LiftError {
+    /// Nothing leads to the current version.
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
+    /// It holds JSON that is none.
+    #[error("unreadable JSON in the log")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Event {
+    /// Lifts the event to the current version of its type, and says in `metadata.migration_applied` what was done to its data.
+    /// The log keeps it as it was.
+    ///
+    /// # Errors
+    /// [`LiftError`]; the event is then as it was.
+    pub fn lift(&mut self, kind: &EventKind) -> Result<(), LiftError> {
+        if self.version == kind.current_version.as_str() {
+            return Ok(());
+        }
+        let mut data: Map<String, Value> = serde_json::from_str(self.data.get())?;
+        if let Some(applied) = kind.upcast(&self.version, &mut data)? {
+            let mut metadata: Map<String, Value> = serde_json::from_str(self.metadata.get())?;
+            metadata.insert("migration_applied".to_owned(), Value::String(applied));
+            let lifted = (to_raw_value(&data)?, to_raw_value(&metadata)?);
+            (self.data, self.metadata) = lifted;
+        }
+        kind.current_version.as_str().clone_into(&mut self.version);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
