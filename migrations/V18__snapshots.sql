@@ -57,7 +57,8 @@ grant select, insert, update, delete on annals.snapshots to annals_projector;
 -- One that is there already goes: it is the same, or of an older shape, or not what it was.
 create function annals.write_snapshots(
     tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], versions int[], started_bys text[],
-    deleted_ats timestamptz[], created_ats timestamptz[], updated_ats timestamptz[], states jsonb[], metadata jsonb, kept int
+    deleted_ats timestamptz[], created_ats timestamptz[], updated_ats timestamptz[], states jsonb[], metadata jsonb, kept int,
+    catalog_revision bigint
 ) returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     written bigint;
@@ -72,6 +73,7 @@ begin
            u.aggregate_type, u.aggregate_id, u.started_by, u.state, write_snapshots.metadata, ''::bytea)::annals.snapshots as row) as r
      cross join lateral (select (r.row).*) as n
      where not annals.is_reshaping(u.tenant_id, u.aggregate_type)
+       and (select r.revision = write_snapshots.catalog_revision from annals.catalog_revision r)
      order by u.tenant_id, u.aggregate_type, u.aggregate_id, u.version
     on conflict on constraint snapshots_pkey do update
         set taken_at = clock_timestamp(), created_at = excluded.created_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
@@ -86,8 +88,8 @@ begin
     return written;
 end
 $$;
-comment on function annals.write_snapshots(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], jsonb, int) is
-    'Writes snapshots and keeps the newest of each stream; how many were written: none where read models are due to be rebuilt, because states may be of an older shape.';
+comment on function annals.write_snapshots(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], jsonb, int, bigint) is
+    'Writes snapshots and keeps the newest of each stream; how many were written: none where the catalog has changed since the states were folded, or read models are due to be rebuilt, because they may be of an older shape.';
 
 -- Recorded times rise with versions, so the search halves what is left: a dozen look-ups in a stream of thousands.
 create function annals.version_at(tenant uuid, aggregate_type text, aggregate_id text, head_version int, at timestamptz)
@@ -144,7 +146,7 @@ comment on function annals.write_entities(uuid[], text[], text[], int[], text[],
     'Moves entities forward; fails with serialization_failure, for a fresh read and a retry, where another projector has done so or the catalog has changed since the work was read.';
 
 grant execute on function
-    annals.write_snapshots(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], jsonb, int),
+    annals.write_snapshots(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], jsonb, int, bigint),
     annals.write_entities(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], bigint)
 to annals_projector;
 

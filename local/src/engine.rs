@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use annals::App;
 use annals::auth::Verifier;
-use annals::config::{AuthConfig, DatabaseConfig};
+use annals::config::{AuthConfig, DatabaseConfig, snapshot_every};
 use annals::queue::Queue;
 use annals::store::{self, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
@@ -69,7 +69,8 @@ impl Engine {
             verifier: Arc::new(verifier),
             queue: Queue::Channel(sender),
         };
-        let projector = Projector::new(store);
+        let every = snapshot_every().map_err(|source| Error::Start(Box::new(source)))?;
+        let projector = Projector::new(store, every);
         let mut background = JoinSet::new();
         background.spawn(work(projector.clone(), receiver, shutdown.clone()));
         background.spawn(tick(projector, shutdown.clone()));

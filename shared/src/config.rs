@@ -2,6 +2,7 @@
 //! passwords.
 
 use std::env;
+use std::num::NonZeroI32;
 
 /// Everything that a function needs to know.
 #[derive(Clone)]
@@ -104,6 +105,23 @@ impl AuthConfig {
 /// An empty variable counts as unset: templates cannot leave one out.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Events of a stream between two snapshots, unless configured: loading any state then reads fewer events than this.
+pub const SNAPSHOT_EVERY: NonZeroI32 = NonZeroI32::new(20).unwrap();
+
+/// `SNAPSHOT_EVERY`: events of a stream between two snapshots of it; 0: none are taken.
+///
+/// # Errors
+/// Anything but a number.
+pub fn snapshot_every() -> Result<Option<NonZeroI32>, ConfigError> {
+    match variable("SNAPSHOT_EVERY") {
+        None => Ok(Some(SNAPSHOT_EVERY)),
+        Some(text) => match text.parse::<i32>() {
+            Ok(every) if every >= 0 => Ok(NonZeroI32::new(every)),
+            _ => Err(ConfigError::Invalid("SNAPSHOT_EVERY", "a number of events, or 0")),
+        },
+    }
 }
 
 /// `DATABASE_CA`: certificates in PEM that the database's may be signed by, beside the public authorities. RDS and Supabase sign

@@ -284,9 +284,10 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E
 /// The event as the current version of its type has it: a handler knows one version, whatever was stored.
 fn lift<E>(catalog: &Catalog, event: &mut Event) -> Result<(), ReplayError<E>> {
     match catalog.find(event.tenant_id, &event.event_type) {
-        Some(kind) => event
-            .lift(kind)
-            .map_err(|error| ReplayError::Lift(event.event_number, error)),
+        Some(kind) => match event.lift(kind) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ReplayError::Lift(event.event_number, error)),
+        },
         None => Err(ReplayError::UnknownType(event.event_type.clone())),
     }
 }

@@ -49,6 +49,7 @@ async fn a_registered_type_is_answered_listed_and_usable() {
       "example": {
         "colour": "red"
       },
+      "inverse": null,
       "posters": [
         "user",
         "staff"
@@ -65,6 +66,7 @@ async fn a_registered_type_is_answered_listed_and_usable() {
         ],
         "type": "object"
       },
+      "upcasters": [],
       "version": "1.0",
       "versions": [
         {
@@ -149,6 +151,7 @@ async fn a_built_in_type_is_answered_whole() {
         "method": "upi",
         "reference": "UPI-230987"
       },
+      "inverse": null,
       "posters": [
         "staff",
         "service"
@@ -178,6 +181,7 @@ async fn a_built_in_type_is_answered_whole() {
         ],
         "type": "object"
       },
+      "upcasters": [],
       "version": "1.0",
       "versions": [
         {
@@ -231,10 +235,11 @@ async fn a_type_evolves_and_old_versions_stay_usable() {
     let world = World::new().await;
     let staff = Person::staff();
     world.post(&staff, "/events/types", widget()).await.expect(201);
-    let evolved = json!({"event_type": "widget.made", "version": "1.1", "example": {"size": 1},
-                         "schema": {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}}});
+    let evolved = json!({"event_type": "widget.made", "version": "2.0", "example": {"size": 1},
+                         "schema": {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}},
+                         "upcasters": [{"from_version": "1.0", "steps": [{"default": {"size": 0}}]}]});
     let answer = world.post(&staff, "/events/types", evolved).await.expect(201);
-    assert_eq!(answer.body["version"], "1.1");
+    assert_eq!(answer.body["version"], "2.0");
     assert_eq!(answer.body["versions"].as_array().unwrap().len(), 2);
     // What a registration leaves out stays as it was.
     assert_eq!(
@@ -243,7 +248,7 @@ async fn a_type_evolves_and_old_versions_stay_usable() {
     );
     assert_eq!(answer.body["description"], "A widget was made.");
     let event = post_widget(&world, &staff, "W-1", json!({"size": 2})).await.expect(201);
-    assert_eq!(event.body["version"], "1.1");
+    assert_eq!(event.body["version"], "2.0");
     assert_eq!(
         post_widget(&world, &staff, "W-2", json!({"colour": "red"}))
             .await
@@ -257,7 +262,7 @@ async fn a_type_evolves_and_old_versions_stay_usable() {
     );
     let before = world.log().await;
     for (version, status, code) in [
-        ("1.1", 409, "version_exists"),
+        ("2.0", 409, "version_exists"),
         ("1.0", 409, "version_exists"),
         ("0.9", 422, "version_not_newer"),
         ("1.0.5", 422, "version_not_newer"),
@@ -269,11 +274,10 @@ async fn a_type_evolves_and_old_versions_stay_usable() {
     }
     assert_eq!(world.log().await, before);
     // Ten is more than nine.
-    for version in ["1.9", "1.10"] {
-        world
-            .post(&staff, "/events/types", widget_with(json!({"version": version})))
-            .await
-            .expect(201);
+    for version in ["2.9", "2.10"] {
+        let schema = json!({"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}});
+        let again = widget_with(json!({"version": version, "schema": schema, "example": {"size": 3}}));
+        world.post(&staff, "/events/types", again).await.expect(201);
     }
 }
 

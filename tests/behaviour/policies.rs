@@ -38,9 +38,9 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
     match (schema, name) {
         ("annals", "events") | ("public", "event_stream") => Shows::Events,
         ("annals", "heads") => Shows::Heads,
-        ("annals", "entities") => Shows::States,
+        ("annals", "entities" | "snapshots") => Shows::States,
         ("annals", "parked_streams" | "skipped_events" | "event_counts") => Shows::TenantOnly,
-        ("annals", "event_types" | "event_type_versions") => Shows::Catalog,
+        ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") => Shows::Catalog,
         ("annals", "catalog_revision" | "checkpoints" | "state_tables") => Shows::Everything,
         ("annals", "state_row" | "child_row" | "schema_history") => Shows::Nothing,
         ("public", table) if state_tables.contains(table) => Shows::States,

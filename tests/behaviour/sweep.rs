@@ -128,7 +128,7 @@ async fn sweeps_that_meet_count_every_event_once() {
     let appending: Vec<_> = appending.collect();
     let sweeping: Vec<_> = (0..4)
         .map(|_| {
-            let projector = Projector::new(world.app.store.clone());
+            let projector = Projector::new(world.app.store.clone(), None);
             tokio::spawn(async move {
                 for _ in 0..6 {
                     projector.sweep().await.expect("a sweep");

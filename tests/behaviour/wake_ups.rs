@@ -119,7 +119,7 @@ async fn projectors_that_meet_on_the_same_streams_do_not_disturb_each_other() {
         let mut mine = streams.clone();
         mine.rotate_left(place * 7);
         async move {
-            let projector = Projector::new(world.app.store.clone());
+            let projector = Projector::new(world.app.store.clone(), None);
             for _ in 0..8 {
                 for some in mine.chunks(9 + place) {
                     projector.project(some).await.expect("a projection");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals::App;
 use annals::auth::Verifier;
-use annals::config::{AuthConfig, DatabaseConfig};
+use annals::config::{AuthConfig, DatabaseConfig, SNAPSHOT_EVERY};
 use annals::queue::Queue;
 use annals::store::Store;
 use aws_lambda_events::event::sqs::SqsMessage;
@@ -83,7 +83,7 @@ impl World {
             database,
             app,
             router,
-            projector: Projector::new(store),
+            projector: Projector::new(store, Some(SNAPSHOT_EVERY)),
             wake_ups: Mutex::new(receiver),
         }
     }

@@ -74,7 +74,7 @@ pub async fn recent(
     let from = Timestamp::from(Utc::now() - TimeDelta::hours(i64::from(hours)));
     let cursor = annals::http::Cursor::of("audit_recent", &(&filter, hours, caller.tenant_id()));
     let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
-    let limit = params.limit()?;
+    let (limit, reading) = (params.limit()?, params.reading()?);
     params.end()?;
     let filter = EventFilter {
         from: Some(from),
@@ -82,7 +82,7 @@ pub async fn recent(
     };
     let found = app
         .store
-        .list_events(&caller, &filter, Order::Desc, after, limit.plus_one())
+        .list_events(&caller, &filter, Order::Desc, after, limit.plus_one(), reading)
         .await?;
     Page::cut(&found, limit, |event| cursor.encode(&event.event_number.to_string()))
 }

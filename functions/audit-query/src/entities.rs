@@ -3,20 +3,44 @@
 use annals::App;
 use annals::domain::Caller;
 use annals::http::{ApiError, Authenticated, Cursor, EntityAnswer, Page, Params, Path};
+use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
-/// `GET /entities/{type}/{id}`; a deleted entity is shown, marked as such.
+use crate::past;
+
+/// `GET /entities/{type}/{id}`; a deleted entity is shown, marked as such. `?at=`, `?version=` and `?valid_at=` ask for the past.
 pub async fn find(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path((aggregate_type, aggregate_id)): Path<(String, String)>,
-    params: Params,
-) -> Result<EntityAnswer, ApiError> {
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let bounds = past::bounds(&mut params)?;
     params.end()?;
+    if let Some(bounds) = bounds {
+        return past::find(&app, &caller, &aggregate_type, &aggregate_id, bounds).await;
+    }
     let found = app.store.find_entity(&caller, &aggregate_type, &aggregate_id).await?;
     found
-        .map(EntityAnswer::from)
+        .map(|entity| EntityAnswer::from(entity).into_response())
         .ok_or_else(|| ApiError::not_found(format!("there is no such {aggregate_type}")))
+}
+
+/// `GET /entities/{type}/{id}/snapshots`: which there are, newest first, without their states.
+pub async fn snapshots(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path((aggregate_type, aggregate_id)): Path<(String, String)>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let found = app
+        .store
+        .list_snapshots(&caller, &aggregate_type, &aggregate_id)
+        .await?;
+    Ok(Json(json!({"items": found, "next_cursor": null})).into_response())
 }
 
 /// `GET /entities/{type}?deleted=`: by id, deleted ones only when asked for.

@@ -1,4 +1,4 @@
-//! `GET /events…`: the log as it stands, filtered, a stream's history, and what is not projected yet.
+//! `GET /events…`: the log as it stands, filtered, and what is not projected yet.
 
 use annals::App;
 use annals::domain::{Caller, Event};
@@ -65,11 +65,11 @@ async fn page_after(
     mut params: Params,
 ) -> Result<Page, ApiError> {
     let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
-    let limit = params.limit()?;
+    let (limit, reading) = (params.limit()?, params.reading()?);
     params.end()?;
     let found = app
         .store
-        .list_events(caller, &filter, order, after, limit.plus_one())
+        .list_events(caller, &filter, order, after, limit.plus_one(), reading)
         .await?;
     by_number(&found, limit, cursor)
 }
@@ -110,43 +110,20 @@ async fn resolve_types(app: &App, caller: &Caller, names: &[String]) -> Result<O
     Ok(Some(types))
 }
 
-/// `GET /events/{id}`.
+/// `GET /events/{id}?upcast=`.
 pub async fn find(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
-    params: Params,
+    mut params: Params,
 ) -> Result<Response, ApiError> {
+    let reading = params.reading()?;
     params.end()?;
     let missing = || ApiError::not_found("there is no such event");
     let id = Uuid::try_parse(&id).map_err(|_| missing())?;
-    let event = app.store.find_event(&caller, id.into()).await?.ok_or_else(missing)?;
+    let found = app.store.find_event(&caller, id.into(), reading).await?;
+    let event = found.ok_or_else(missing)?;
     Ok(Json(event).into_response())
-}
-
-/// `GET /events/aggregate/{type}/{id}/history`: oldest first; 404 for a stream that the caller sees nothing of.
-pub async fn history(
-    State(app): State<App>,
-    Authenticated(caller): Authenticated,
-    Path((aggregate_type, aggregate_id)): Path<(String, String)>,
-    mut params: Params,
-) -> Result<Page, ApiError> {
-    let cursor = Cursor::of("history", &(&aggregate_type, &aggregate_id, caller.tenant_id()));
-    let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
-    let after_version = i32::try_from(after.unwrap_or(0))
-        .map_err(|_| ApiError::bad_request("invalid_cursor", "no version is that high"))?;
-    let limit = params.limit()?;
-    params.end()?;
-    let found = app
-        .store
-        .list_history_page(&caller, &aggregate_type, &aggregate_id, after_version, limit.plus_one())
-        .await?;
-    if found.is_empty() && after.is_none() {
-        return Err(ApiError::not_found("there is no such stream"));
-    }
-    Page::cut(&found, limit, |event| {
-        cursor.encode(&event.aggregate_version.to_string())
-    })
 }
 
 /// `GET /events/unprocessed`: oldest first.
@@ -157,11 +134,11 @@ pub async fn unprocessed(
 ) -> Result<Page, ApiError> {
     let cursor = Cursor::of("unprocessed", &caller.tenant_id());
     let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
-    let limit = params.limit()?;
+    let (limit, reading) = (params.limit()?, params.reading()?);
     params.end()?;
     let found = app
         .store
-        .list_unprocessed(&caller, after.unwrap_or(0), limit.plus_one())
+        .list_unprocessed(&caller, after.unwrap_or(0), limit.plus_one(), reading)
         .await?;
     by_number(&found, limit, &cursor)
 }

@@ -6,6 +6,8 @@ mod audit;
 mod catalog;
 mod entities;
 mod events;
+mod history;
+mod past;
 mod status;
 
 use annals::App;
@@ -22,7 +24,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/events/unprocessed", get(events::unprocessed))
         .route(
             "/api/v1/events/aggregate/{aggregate_type}/{aggregate_id}/history",
-            get(events::history),
+            get(history::history),
         )
         .route("/api/v1/events/{id}", get(events::find))
         .route("/api/v1/audit/entity/{id}", get(audit::entity))
@@ -31,6 +33,11 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/audit/count/{id}", get(audit::count))
         .route("/api/v1/entities/{aggregate_type}", get(entities::list))
         .route("/api/v1/entities/{aggregate_type}/{aggregate_id}", get(entities::find))
+        .route("/api/v1/entities/{aggregate_type}/{aggregate_id}/diff", get(past::diff))
+        .route(
+            "/api/v1/entities/{aggregate_type}/{aggregate_id}/snapshots",
+            get(entities::snapshots),
+        )
         .route("/api/v1/projector/status", get(status::projector))
         .route("/api/v1/status", get(status::features))
         .route("/api/v1/health", get(status::health))

@@ -6,6 +6,7 @@
 mod entities;
 mod events;
 mod processing;
+mod snapshots;
 mod types;
 
 use annals::App;
@@ -23,6 +24,10 @@ pub fn router(app: App) -> Router {
         .route(
             "/api/v1/entities/{aggregate_type}/{aggregate_id}",
             patch(entities::update).delete(entities::delete),
+        )
+        .route(
+            "/api/v1/entities/{aggregate_type}/{aggregate_id}/snapshots",
+            post(snapshots::take),
         )
         .with_state(app)
 }

@@ -4,6 +4,7 @@ use annals::App;
 use annals::domain::{AggregateId, AggregateType, EventType, NewEvent};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, RequestContext};
 use annals::intake::{self, Framing};
+use annals::store::Reading;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -43,7 +44,7 @@ pub async fn decide(
     let decision: Decision =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     if app.store.find_parked(&caller, &id).await?.is_none() {
-        return match app.store.find_event(&caller, id.into()).await? {
+        return match app.store.find_event(&caller, id.into(), Reading::AsStored).await? {
             None => Err(ApiError::not_found("there is no such event")),
             Some(_) => Err(ApiError::conflict("not_parked", "no stream is parked at this event")),
         };

@@ -5,7 +5,7 @@ mod schema;
 
 use annals::App;
 use annals::domain::event::FieldFault;
-use annals::domain::{AggregateType, Effect, EventKind, EventType, Inverse, Role, SchemaVersion};
+use annals::domain::{AggregateType, Effect, EventKind, EventType, Inverse, Role, SchemaVersion, semver};
 use annals::http::{ApiError, Authenticated, JsonBody, Params};
 use annals::store::{NewVersion, Registration};
 use axum::Json;
@@ -52,7 +52,10 @@ pub async fn register(
     let known = app.store.fresh_catalog(&caller).await?;
     let known = known.find(caller.tenant_id(), &body.event_type).cloned();
     let registration = read(body, known.as_deref())?;
-    if let Some(known) = &known {
+    // What is no later version the database refuses.
+    if let Some(known) = &known
+        && semver::is_later(registration.version.version.as_str(), known.current_version.as_str())
+    {
         evolution::check(known, &registration.version)?;
     }
     app.store.register_event_type(&caller, &registration).await?;

@@ -12,6 +12,7 @@ mod plan;
 mod sweep;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroI32;
 use std::sync::Arc;
 
 use annals::domain::{Catalog, StreamId};
@@ -33,6 +34,7 @@ const TRIES: usize = 20;
 pub struct Projector {
     store: Store,
     tables: Arc<RwLock<Option<KnownTables>>>,
+    snapshot_every: Option<NonZeroI32>,
 }
 
 /// The modules' tables as they were when the catalog had this revision: a module comes with event types, so a new table is
@@ -51,11 +53,12 @@ struct Batch {
 }
 
 impl Projector {
-    /// A projector of this log.
-    pub fn new(store: Store) -> Self {
+    /// A projector of this log. It takes a snapshot of a stream every so many events; none: never.
+    pub fn new(store: Store, snapshot_every: Option<NonZeroI32>) -> Self {
         Self {
             store,
             tables: Arc::default(),
+            snapshot_every,
         }
     }
 
@@ -149,7 +152,7 @@ impl Projector {
     }
 
     async fn write(&self, batch: &Batch, work: &[StreamWork]) -> Result<(Vec<StreamId>, ProjectionWrite), StoreError> {
-        let write = plan::plan(&batch.catalog, &batch.tables, work)?;
+        let write = plan::plan(&batch.catalog, &batch.tables, self.snapshot_every, work)?;
         let freed = self
             .store
             .write_projection(batch.revision, &batch.tables, &write)

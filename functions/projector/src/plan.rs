@@ -1,5 +1,7 @@
 //! What a projection writes, worked out from what was read: pure, so that it can be tested without a database.
 
+use std::num::NonZeroI32;
+
 use annals::domain::{Catalog, Entity, FoldError, StreamId};
 use annals::store::{
     ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, StateTables, StreamWork, Wave, WorkEvent,
@@ -11,7 +13,12 @@ use serde_json::Value;
 ///
 /// # Errors
 /// An event that the catalog does not tell how to fold: types are never removed, so somebody has tampered with it.
-pub(crate) fn plan(catalog: &Catalog, tables: &StateTables, work: &[StreamWork]) -> Result<ProjectionWrite, FoldError> {
+pub(crate) fn plan(
+    catalog: &Catalog,
+    tables: &StateTables,
+    snapshot_every: Option<NonZeroI32>,
+    work: &[StreamWork],
+) -> Result<ProjectionWrite, FoldError> {
     let mut write = ProjectionWrite::default();
     for stream in work {
         let Some(first) = stream.events.first() else { continue };
@@ -25,6 +32,13 @@ pub(crate) fn plan(catalog: &Catalog, tables: &StateTables, work: &[StreamWork])
             write.left_out += i64::from(event.skipped);
             write.instructions.extend(instruction(&stream.stream, event));
             add_rows(&mut write.waves[wave], tables, stream, &before, &entity);
+            if snapshot_every.is_some_and(|every| entity.version % every.get() == 0) {
+                write.snapshots.push(StateRow {
+                    stream: stream.stream.clone(),
+                    started_by: stream.started_by.clone(),
+                    entity: entity.clone(),
+                });
+            }
         }
         write.entities.push(EntityWrite {
             stream: stream.stream.clone(),

@@ -1,7 +1,7 @@
 //! Events: as a client asks for one ([`NewEvent`]) and as the log holds it ([`Event`]).
 
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -317,36 +317,37 @@ pub struct Event {
     pub processed: bool,
 }
 
-/// An event that cannot be shown as the current version of its type would have it.
+/// An event that cannot be lifted; it is then as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum LiftError {
     /// Nothing leads to the current version.
     #[error(transparent)]
     NoWay(#[from] NoWay),
-    /// It holds JSON that is none.
-    #[error("unreadable JSON in the log")]
+    /// What the log holds is no object.
+    #[error("the log holds JSON that is no object")]
     Json(#[from] serde_json::Error),
 }
 
 impl Event {
-    /// Lifts the event to the current version of its type, and says in `metadata.migration_applied` what was done to its data.
-    /// The log keeps it as it was.
+    /// Lifts data to the current version of the event's type; `metadata.migration_applied` then tells from where, `1.0_to_2.0`.
+    /// Whether that changed anything.
     ///
     /// # Errors
-    /// [`LiftError`]; the event is then as it was.
-    pub fn lift(&mut self, kind: &EventKind) -> Result<(), LiftError> {
+    /// [`LiftError`], which the catalog prevents unless somebody tampers with it.
+    pub fn lift(&mut self, kind: &EventKind) -> Result<bool, LiftError> {
         if self.version == kind.current_version.as_str() {
-            return Ok(());
+            return Ok(false);
         }
         let mut data: Map<String, Value> = serde_json::from_str(self.data.get())?;
-        if let Some(applied) = kind.upcast(&self.version, &mut data)? {
-            let mut metadata: Map<String, Value> = serde_json::from_str(self.metadata.get())?;
-            metadata.insert("migration_applied".to_owned(), Value::String(applied));
-            let lifted = (to_raw_value(&data)?, to_raw_value(&metadata)?);
-            (self.data, self.metadata) = lifted;
-        }
-        kind.current_version.as_str().clone_into(&mut self.version);
-        Ok(())
+        let Some(applied) = kind.upcast(&self.version, &mut data)? else {
+            return Ok(false);
+        };
+        let mut metadata: Map<String, Value> = serde_json::from_str(self.metadata.get())?;
+        metadata.insert("migration_applied".to_owned(), Value::String(applied));
+        self.data = serde_json::value::to_raw_value(&data)?;
+        self.metadata = serde_json::value::to_raw_value(&metadata)?;
+        self.version = kind.current_version.as_str().to_owned();
+        Ok(true)
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod actor;
 pub mod catalog;
+pub mod diff;
 pub mod effect;
 pub mod event;
 pub mod fold;

@@ -12,6 +12,15 @@ pub fn same_major(one: &str, other: &str) -> bool {
     major(one) == major(other)
 }
 
+/// Whether a version comes after another: 1.10 after 1.9.
+pub fn is_later(version: &str, other: &str) -> bool {
+    key(version) > key(other)
+}
+
+fn key(version: &str) -> Vec<u16> {
+    version.split('.').filter_map(|part| part.parse().ok()).collect()
+}
+
 fn major(version: &str) -> Option<u16> {
     version.split('.').next()?.parse().ok()
 }
@@ -144,5 +153,7 @@ mod tests {
     fn versions_have_a_major_number() {
         assert!(same_major("1.0", "1.10.2"));
         assert!(!same_major("1.0", "2.0"));
+        assert!(is_later("1.10", "1.9") && is_later("2.0", "1.9") && is_later("1.0.1", "1.0"));
+        assert!(!is_later("1.0", "1.0") && !is_later("1.9", "1.10"));
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::error::ApiError;
 use crate::domain::Timestamp;
 use crate::domain::event::FieldFault;
+use crate::store::Reading;
 
 /// The parameters of a request that have not been taken yet.
 pub struct Params(Vec<(String, String)>);
@@ -109,6 +110,17 @@ impl Params {
     /// 400 for anything else.
     pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         self.read(name, "must be true or false", |value| value.parse().ok())
+    }
+
+    /// `upcast=false` asks for events as they were stored.
+    ///
+    /// # Errors
+    /// 400 for anything but `true` and `false`.
+    pub fn reading(&mut self) -> Result<Reading, ApiError> {
+        Ok(match self.boolean("upcast")? {
+            Some(false) => Reading::AsStored,
+            _ => Reading::Current,
+        })
     }
 
     /// The page size: 100 by default, more than 1000 is lowered to it.

@@ -1,4 +1,6 @@
 //! Reading the log as a caller: one event, a filtered page, a stream's history, what is not yet projected.
+//!
+//! Events of older versions are lifted as they are read, unless somebody asks for what is stored.
 
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
@@ -7,14 +9,15 @@ use uuid::Uuid;
 
 use super::session::As;
 use super::{Store, StoreError};
-use crate::domain::{Caller, Event, EventId, TenantId, Timestamp};
+use crate::domain::{Caller, Catalog, Event, EventId, TenantId, Timestamp};
 
 /// Columns of an event, in the answer's order; every statement here selects them from `annals.events e` and a head `h`.
 macro_rules! event_columns {
     () => {
         "e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version,
        e.data::text, e.metadata::text, e.created_by, e.user_id, e.source, e.\"timestamp\", e.created_at, e.correlation_id,
-       e.command_id, e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed"
+       e.command_id, e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed,
+       (select r.revision from annals.catalog_revision r) as catalog_revision"
     };
 }
 /// `offset 0`: by the whole key, whatever the planner believes (see the entities' tail).
@@ -25,8 +28,6 @@ macro_rules! joined_head {
         where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h on true"
     };
 }
-
-pub(super) use {event_columns, joined_head};
 
 const FIND_EVENT: &str = concat!(
     "-- find_event\nselect ",
@@ -53,14 +54,7 @@ const FIND_EVENTS: &str = concat!(
     " order by i.place"
 );
 
-const LIST_HISTORY_PAGE: &str = concat!(
-    "-- list_history_page\nselect ",
-    event_columns!(),
-    " from annals.events e ",
-    joined_head!(),
-    " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
-  order by e.aggregate_version limit $5"
-);
+pub(super) use {event_columns, joined_head};
 
 /// Filters that are null fall away when the statement is planned, which happens anew at each call: no statement is prepared.
 /// Types come as a list; each takes its page from the index by type, and the pages are merged, so that a rare type among
@@ -171,6 +165,15 @@ pub struct EventFilter {
     pub processed: Option<bool>,
 }
 
+/// Which data a read gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Lifted to the current version of their types; `metadata.migration_applied` tells where that changed something.
+    Current,
+    /// As they were stored.
+    AsStored,
+}
+
 /// Order of a page, by event number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -186,11 +189,16 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn find_event(&self, caller: &Caller, id: EventId) -> Result<Option<Event>, StoreError> {
+    pub async fn find_event(
+        &self,
+        caller: &Caller,
+        id: EventId,
+        reading: Reading,
+    ) -> Result<Option<Event>, StoreError> {
         let rows = self
             .read(As::Caller(caller), FIND_EVENT, &[(id.as_uuid(), Type::UUID)])
             .await?;
-        rows.first().map(event_from).transpose()
+        Ok(self.events_from(caller, &rows, reading).await?.pop())
     }
 
     /// The event that the caller appended under this idempotency key.
@@ -221,34 +229,6 @@ impl Store {
             .collect()
     }
 
-    /// Up to `limit` events of a stream after a version, oldest first.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn list_history_page(
-        &self,
-        caller: &Caller,
-        aggregate_type: &str,
-        aggregate_id: &str,
-        after_version: i32,
-        limit: i64,
-    ) -> Result<Vec<Event>, StoreError> {
-        let rows = self
-            .read(
-                As::Caller(caller),
-                LIST_HISTORY_PAGE,
-                &[
-                    (caller.tenant_uuid(), Type::UUID),
-                    (&aggregate_type, Type::TEXT),
-                    (&aggregate_id, Type::TEXT),
-                    (&after_version, Type::INT4),
-                    (&limit, Type::INT8),
-                ],
-            )
-            .await?;
-        rows.iter().map(event_from).collect()
-    }
-
     /// Up to `limit` events that match, on from (and without) the event numbered `after`.
     ///
     /// # Errors
@@ -260,6 +240,7 @@ impl Store {
         order: Order,
         after: Option<i64>,
         limit: i64,
+        reading: Reading,
     ) -> Result<Vec<Event>, StoreError> {
         let sql = match (order, filter.event_types.is_some()) {
             (Order::Desc, false) => LIST_NEWEST,
@@ -290,24 +271,27 @@ impl Store {
                 ],
             )
             .await?;
-        rows.iter().map(event_from).collect()
+        self.events_from(caller, &rows, reading).await
     }
 
     /// Up to `limit` events that read models do not hold yet, oldest first, after the event numbered `after`.
     ///
     /// # Errors
     /// The database's.
-    pub async fn list_unprocessed(&self, caller: &Caller, after: i64, limit: i64) -> Result<Vec<Event>, StoreError> {
+    pub async fn list_unprocessed(
+        &self,
+        caller: &Caller,
+        after: i64,
+        limit: i64,
+        reading: Reading,
+    ) -> Result<Vec<Event>, StoreError> {
         let params: [super::session::Param<'_>; 3] = [
             (caller.tenant_uuid(), Type::UUID),
             (&after, Type::INT8),
             (&limit, Type::INT8),
         ];
-        self.read(As::Caller(caller), LIST_UNPROCESSED, &params)
-            .await?
-            .iter()
-            .map(event_from)
-            .collect()
+        let rows = self.read(As::Caller(caller), LIST_UNPROCESSED, &params).await?;
+        self.events_from(caller, &rows, reading).await
     }
 
     /// How many events the caller may see of an entity, whatever its kind unless one is given.
@@ -330,6 +314,31 @@ impl Store {
             .first()
             .ok_or_else(|| StoreError::Unexpected("no count".to_owned()))?;
         Ok(row.try_get("events")?)
+    }
+}
+
+impl Store {
+    async fn events_from(&self, caller: &Caller, rows: &[Row], reading: Reading) -> Result<Vec<Event>, StoreError> {
+        let mut events: Vec<Event> = rows.iter().map(event_from).collect::<Result<_, _>>()?;
+        let (Reading::Current, Some(row)) = (reading, rows.first()) else {
+            return Ok(events);
+        };
+        let catalog = self.catalog_since(caller, row.try_get("catalog_revision")?).await?;
+        lift(&catalog, events.iter_mut());
+        Ok(events)
+    }
+}
+
+/// Lifts events of older versions. One that nothing lifts stays as it is stored: that the catalog was tampered with must not
+/// hide what happened.
+pub(super) fn lift<'a>(catalog: &Catalog, events: impl Iterator<Item = &'a mut Event>) {
+    for event in events {
+        let Some(kind) = catalog.find(event.tenant_id, &event.event_type) else {
+            continue;
+        };
+        if let Err(error) = event.lift(kind) {
+            tracing::warn!(event.id = %event.id, %error, "event not lifted");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::append::tenant_stream_columns;
 use super::session::{Param, lost_is_unavailable};
+use super::snapshots::{SnapshotMetadata, write_snapshots};
 use super::work::{StateTables, stream_from};
 use super::{Store, StoreError};
 use crate::domain::{Entity, StreamId, TenantId};
@@ -22,6 +23,8 @@ pub struct ProjectionWrite {
     pub entities: Vec<EntityWrite>,
     /// Rows of state tables, the n-th event of every stream in the n-th wave.
     pub waves: Vec<Wave>,
+    /// Snapshots that were passed on the way.
+    pub snapshots: Vec<StateRow>,
     /// Decisions about parked events that are carried out.
     pub instructions: Vec<Instruction>,
     /// How many events were left out because staff said so.
@@ -138,6 +141,7 @@ impl Store {
             for wave in &write.waves {
                 write_wave(&transaction, tables, wave).await?;
             }
+            write_snapshots(&transaction, &write.snapshots, revision, &SnapshotMetadata::periodic()).await?;
             let mut freed = Vec::new();
             for instruction in &write.instructions {
                 freed.extend(carry_out(&transaction, instruction).await?);
@@ -313,17 +317,17 @@ async fn carry_out(client: &Transaction<'_>, instruction: &Instruction) -> Resul
 }
 
 /// Entities as columns.
-struct EntityColumns<'a> {
-    versions: Vec<i32>,
-    started_bys: Vec<&'a str>,
-    deleted_ats: Vec<Option<DateTime<Utc>>>,
-    created_ats: Vec<DateTime<Utc>>,
-    updated_ats: Vec<DateTime<Utc>>,
-    states: Vec<String>,
+pub(super) struct EntityColumns<'a> {
+    pub(super) versions: Vec<i32>,
+    pub(super) started_bys: Vec<&'a str>,
+    pub(super) deleted_ats: Vec<Option<DateTime<Utc>>>,
+    pub(super) created_ats: Vec<DateTime<Utc>>,
+    pub(super) updated_ats: Vec<DateTime<Utc>>,
+    pub(super) states: Vec<String>,
 }
 
 impl<'a> EntityColumns<'a> {
-    fn of(entities: impl Iterator<Item = (&'a str, &'a Entity)>) -> Self {
+    pub(super) fn of(entities: impl Iterator<Item = (&'a str, &'a Entity)>) -> Self {
         let mut columns = Self {
             versions: Vec::new(),
             started_bys: Vec::new(),

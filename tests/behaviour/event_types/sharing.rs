@@ -41,7 +41,8 @@ async fn a_tenants_types_are_its_own() {
         .await
         .expect(201);
     let strict = json!({"event_type": "customer.created", "version": "2.0", "example": {"name": "N", "vat": "1"},
-                        "schema": {"type": "object", "required": ["name", "vat"]}});
+                        "schema": {"type": "object", "required": ["name", "vat"]},
+                        "upcasters": [{"from_version": "1.0", "steps": [{"default": {"vat": ""}}]}]});
     assert_eq!(
         world.post(&here, "/events/types", strict).await.expect(201).body["built_in"],
         false
@@ -90,7 +91,8 @@ async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once()
     elsewhere.project().await;
     // A stricter version: what its memory would have let through is refused.
     let stricter = json!({"event_type": "widget.made", "version": "2.0", "example": {"colour": "red", "size": 1},
-                          "schema": {"type": "object", "required": ["colour", "size"]}});
+                          "schema": {"type": "object", "required": ["colour", "size"]},
+                          "upcasters": [{"from_version": "1.0", "steps": [{"default": {"size": 0}}]}]});
     world.post(&staff, "/events/types", stricter).await.expect(201);
     let before = world.log().await;
     for body in [json!({"colour": "red"}), json!({})] {
@@ -101,7 +103,8 @@ async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once()
     }
     assert_eq!(world.log().await, before);
     // A looser one: what its memory would refuse is let through, in a batch as well.
-    let looser = json!({"event_type": "widget.made", "version": "3.0", "example": {}, "schema": {"type": "object"}});
+    let looser = json!({"event_type": "widget.made", "version": "3.0", "example": {}, "schema": {"type": "object"},
+                        "upcasters": [{"from_version": "2.0", "steps": []}]});
     world.post(&staff, "/events/types", looser).await.expect(201);
     let event =
         json!({"event_type": "widget.made", "aggregate_type": "widget", "aggregate_id": "W-3", "data": {"weight": 1}});
@@ -111,7 +114,7 @@ async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once()
         .expect(201);
     assert_eq!(answer.items()[1]["version"], "3.0");
     // The poster's list counts at once, too.
-    let closed = json!({"event_type": "widget.made", "version": "4.0", "example": {}, "schema": {"type": "object"}, "posters": ["staff"]});
+    let closed = json!({"event_type": "widget.made", "version": "3.1", "example": {}, "schema": {"type": "object"}, "posters": ["staff"]});
     elsewhere.post(&staff, "/events/types", closed).await.expect(201);
     assert_eq!(
         post_widget(&world, &Person::user(), "W-4", json!({}))

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `appends`, `arguments` and `shadows`.
-const CALLABLE: [&str; 15] = [
+const CALLABLE: [&str; 20] = [
     "annals.append_event",
     "annals.append_events",
     "annals.await_streams",
@@ -19,10 +19,15 @@ const CALLABLE: [&str; 15] = [
     "annals.caller_tenant",
     "annals.caller_user_id",
     "annals.check_data",
+    "annals.is_reshaping",
     "annals.oldest_transaction",
     "annals.refuse",
     "annals.register_event_type",
+    "annals.shape_of",
+    "annals.snapshot_digest",
     "annals.uuid_v7",
+    "annals.version_at",
+    "annals.version_key",
     "public.get_aggregate_events",
 ];
 const ALSO_CALLABLE: [&str; 4] = ["public.post_event", "auth.jwt", "auth.role", "auth.uid"];

@@ -121,6 +121,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
     written.retain(|right| !right.ends_with(" select"));
     let mut expected = BTreeSet::from([
         "annals.heads.projected_version update".to_owned(),
+        "annals.shapes.rebuilt_shape update".to_owned(),
         "annals.skipped_events insert".to_owned(),
     ]);
     let state_tables = strings(&owner, "select format('%I', table_name) from annals.state_tables").await;
@@ -129,6 +130,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.parked_streams",
         "annals.checkpoints",
         "annals.event_counts",
+        "annals.snapshots",
     ]
     .map(str::to_owned)
     .iter()

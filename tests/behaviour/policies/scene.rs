@@ -62,6 +62,7 @@ impl Scene {
         }
         scene.world.project().await;
         scene.world.projector.sweep().await.expect("a sweep");
+        scene.take_snapshots().await;
         scene
     }
 
@@ -88,6 +89,19 @@ impl Scene {
         }
         self.cross(people).await;
         self.park_and_skip(people).await;
+    }
+
+    /// Of everything; streams here are too short for the projector to take any.
+    async fn take_snapshots(&self) {
+        let copy = "insert into annals.snapshots
+             select tenant_id, clock_timestamp(), created_at, updated_at, deleted_at, 0, version, aggregate_type, aggregate_id, started_by, state, '{}', ''
+               from annals.entities";
+        self.world
+            .superuser()
+            .await
+            .batch_execute(copy)
+            .await
+            .expect("snapshots");
     }
 
     /// Streams in which one person has written after another: what is seen is decided event by event.

@@ -1,0 +1,35 @@
+//! `GET /events/aggregate/{type}/{id}/history`: a stream from its beginning, each event with the state change that it caused.
+
+use annals::App;
+use annals::http::{ApiError, Authenticated, Cursor, Page, Params, Path};
+use annals::store::HistoryQuery;
+use axum::extract::State;
+
+/// Oldest first; 404 for a stream that the caller sees nothing of.
+pub async fn history(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path((aggregate_type, aggregate_id)): Path<(String, String)>,
+    mut params: Params,
+) -> Result<Page, ApiError> {
+    let cursor = Cursor::of("history", &(&aggregate_type, &aggregate_id, caller.tenant_id()));
+    let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
+    let after_version = i32::try_from(after.unwrap_or(0))
+        .map_err(|_| ApiError::bad_request("invalid_cursor", "no version is that high"))?;
+    let (limit, reading) = (params.limit()?, params.reading()?);
+    params.end()?;
+    let query = HistoryQuery {
+        aggregate_type: &aggregate_type,
+        aggregate_id: &aggregate_id,
+        after_version,
+        limit: limit.plus_one(),
+        reading,
+    };
+    let found = app.store.list_history(&caller, query).await?;
+    if found.is_empty() && after.is_none() {
+        return Err(ApiError::not_found("there is no such stream"));
+    }
+    Page::cut(&found, limit, |entry| {
+        cursor.encode(&entry.event.aggregate_version.to_string())
+    })
+}

@@ -1,0 +1,147 @@
+//! What an entity looked like: as recorded at some time or version, as it was true at some time, and what lies between two of
+//! those.
+
+use std::collections::BTreeMap;
+
+use annals::App;
+use annals::domain::Caller;
+use annals::domain::diff::{Change, changes};
+use annals::http::{ApiError, Authenticated, EntityAnswer, Params, Path};
+use annals::store::{Bounds, StoredEntity};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Map;
+
+/// Two states of an entity, and how they differ.
+#[derive(Debug, Serialize)]
+struct Diff {
+    aggregate_type: String,
+    aggregate_id: String,
+    from: Side,
+    to: Side,
+    changes: BTreeMap<String, Change>,
+}
+
+/// One of two states.
+#[derive(Debug, Serialize)]
+struct Side {
+    /// 0: before the first event.
+    version: i32,
+    deleted: bool,
+}
+
+/// Takes `at`, `version` and `valid_at`; none where the present is asked for.
+pub(crate) fn bounds(params: &mut Params) -> Result<Option<Bounds>, ApiError> {
+    let bounds = Bounds {
+        version: version(params, "version")?,
+        at: params.timestamp("at")?,
+        valid_at: params.timestamp("valid_at")?,
+    };
+    if bounds.version.is_some() && bounds.at.is_some() {
+        return Err(ApiError::bad_request(
+            "contradictory_parameters",
+            "at and version both say up to where the stream is read: give one of them",
+        ));
+    }
+    Ok((bounds != Bounds::default()).then_some(bounds))
+}
+
+fn version(params: &mut Params, name: &str) -> Result<Option<i32>, ApiError> {
+    params.read(name, "must be a whole number from 0", |value| {
+        value.parse().ok().filter(|version| *version >= 0)
+    })
+}
+
+/// The entity within the bounds.
+pub(crate) async fn find(
+    app: &App,
+    caller: &Caller,
+    aggregate_type: &str,
+    aggregate_id: &str,
+    bounds: Bounds,
+) -> Result<Response, ApiError> {
+    let found = load(app, caller, aggregate_type, aggregate_id, bounds).await?;
+    let found = found.ok_or_else(|| ApiError::not_found(format!("there was no such {aggregate_type} then")))?;
+    // Without a tag: what has passed cannot be the condition of a write.
+    Ok(Json(EntityAnswer::from(found)).into_response())
+}
+
+/// The entity within the bounds; none where it began later.
+async fn load(
+    app: &App,
+    caller: &Caller,
+    aggregate_type: &str,
+    aggregate_id: &str,
+    bounds: Bounds,
+) -> Result<Option<StoredEntity>, ApiError> {
+    let past = app
+        .store
+        .find_entity_at(caller, aggregate_type, aggregate_id, bounds)
+        .await?
+        .ok_or_else(|| ApiError::not_found(format!("there is no such {aggregate_type}")))?;
+    if past.in_future {
+        return Err(ApiError::unprocessable(
+            "time_in_future",
+            "nothing is known of what will be recorded",
+            Vec::new(),
+        ));
+    }
+    if bounds.version.is_some_and(|version| version > past.head_version) {
+        return Err(ApiError::unprocessable(
+            "version_in_future",
+            format!("the stream is at version {}", past.head_version),
+            Vec::new(),
+        ));
+    }
+    Ok(past.found)
+}
+
+/// `GET /entities/{type}/{id}/diff?from=&to=`, by versions, or `?from_at=&to_at=`, by recorded times; without an end, up to now.
+pub async fn diff(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path((aggregate_type, aggregate_id)): Path<(String, String)>,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let from = side(&mut params, "from", "from_at")?
+        .ok_or_else(|| ApiError::bad_request("missing_parameter", "from or from_at is required"))?;
+    let to = side(&mut params, "to", "to_at")?.unwrap_or_default();
+    params.end()?;
+    let before = load(&app, &caller, &aggregate_type, &aggregate_id, from).await?;
+    let after = load(&app, &caller, &aggregate_type, &aggregate_id, to).await?;
+    let state = |side: &Option<StoredEntity>| side.as_ref().map_or_else(Map::new, |s| s.entity.state.clone());
+    let diff = Diff {
+        changes: changes(&state(&before), &state(&after)),
+        from: Side::of(before.as_ref()),
+        to: Side::of(after.as_ref()),
+        aggregate_type,
+        aggregate_id,
+    };
+    Ok(Json(diff).into_response())
+}
+
+fn side(params: &mut Params, by_version: &str, by_time: &str) -> Result<Option<Bounds>, ApiError> {
+    match (version(params, by_version)?, params.timestamp(by_time)?) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(ApiError::bad_request(
+            "contradictory_parameters",
+            format!("give {by_version} or {by_time}"),
+        )),
+        (version, at) => Ok(Some(Bounds {
+            version,
+            at,
+            valid_at: None,
+        })),
+    }
+}
+
+impl Side {
+    fn of(stored: Option<&StoredEntity>) -> Self {
+        Self {
+            version: stored.map_or(0, |s| s.entity.version),
+            deleted: stored.is_some_and(|s| s.entity.deleted_at.is_some()),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A stream's history: each event, and the state change that it caused.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::events::{Reading, event_columns, event_from, joined_head, lift};
+use super::past::Bounds;
+use super::session::{As, Param};
+use super::{Store, StoreError};
+use crate::domain::diff::{Change, changes};
+use crate::domain::{Caller, Catalog, Entity, Event, StoredFact};
+
+/// How often a read is begun again because the catalog changed under it.
+const TRIES: usize = 5;
+
+const LIST_HISTORY_PAGE: &str = concat!(
+    "-- list_history_page\nselect ",
+    event_columns!(),
+    ", exists (select from annals.skipped_events s
+                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                  and s.aggregate_version = e.aggregate_version) as skipped, e.started_by",
+    " from annals.events e ",
+    joined_head!(),
+    " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
+  order by e.aggregate_version limit $5"
+);
+
+/// A page of a stream to read.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryQuery<'a> {
+    /// Kind of the aggregate.
+    pub aggregate_type: &'a str,
+    /// The aggregate.
+    pub aggregate_id: &'a str,
+    /// Events after this version.
+    pub after_version: i32,
+    /// At most so many.
+    pub limit: i64,
+    /// Which data.
+    pub reading: Reading,
+}
+
+/// An event in its stream's history.
+#[derive(Debug, serde::Serialize)]
+pub struct HistoryEvent {
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+    /// What it changed in the entity's state, field by field; none where the caller does not see the whole stream.
+    pub changes: Option<BTreeMap<String, Change>>,
+    /// Whether staff decided to leave it out of state.
+    pub skipped: bool,
+}
+
+impl Store {
+    /// Events of a stream that the caller may see, oldest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_history(
+        &self,
+        caller: &Caller,
+        query: HistoryQuery<'_>,
+    ) -> Result<Vec<HistoryEvent>, StoreError> {
+        for _ in 0..TRIES {
+            match self.try_history(caller, query).await {
+                Err(StoreError::Outdated) => {}
+                other => return other,
+            }
+        }
+        Err(StoreError::Unavailable("the catalog changes all the time".into()))
+    }
+
+    async fn try_history(&self, caller: &Caller, query: HistoryQuery<'_>) -> Result<Vec<HistoryEvent>, StoreError> {
+        let params: [Param<'_>; 5] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&query.aggregate_type, Type::TEXT),
+            (&query.aggregate_id, Type::TEXT),
+            (&query.after_version, Type::INT4),
+            (&query.limit, Type::INT8),
+        ];
+        let rows = self.read(As::Caller(caller), LIST_HISTORY_PAGE, &params).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Vec::new());
+        };
+        let revision: i64 = row.try_get("catalog_revision")?;
+        let catalog = self.catalog_since(caller, revision).await?;
+        let whole = caller.role().sees_tenant() || row.try_get::<_, &str>("started_by")? == caller.actor().as_str();
+        let mut state = match (whole, query.after_version) {
+            (false, _) => None,
+            (true, 0) => Some(None),
+            (true, version) => Some(self.entity_before(caller, &query, version, revision).await?),
+        };
+        let mut history = Vec::with_capacity(rows.len());
+        for row in &rows {
+            history.push(entry_from(row, &catalog, state.as_mut())?);
+        }
+        if query.reading == Reading::Current {
+            lift(&catalog, history.iter_mut().map(|entry| &mut entry.event));
+        }
+        Ok(history)
+    }
+
+    /// The entity that the page's first event met. It is read by itself, so the catalog may have changed in between.
+    async fn entity_before(
+        &self,
+        caller: &Caller,
+        query: &HistoryQuery<'_>,
+        version: i32,
+        revision: i64,
+    ) -> Result<Option<Entity>, StoreError> {
+        let bounds = Bounds {
+            version: Some(version),
+            ..Bounds::default()
+        };
+        let past = self
+            .find_entity_at(caller, query.aggregate_type, query.aggregate_id, bounds)
+            .await?;
+        match past {
+            Some(past) if past.catalog_revision != revision => Err(StoreError::Outdated),
+            past => Ok(past.and_then(|past| past.found).map(|stored| stored.entity)),
+        }
+    }
+}
+
+fn entry_from(row: &Row, catalog: &Catalog, state: Option<&mut Option<Entity>>) -> Result<HistoryEvent, StoreError> {
+    let (event, skipped) = (event_from(row)?, row.try_get("skipped")?);
+    let changes = match state {
+        None => None,
+        Some(state) => Some(step(catalog, &event, skipped, state)?),
+    };
+    Ok(HistoryEvent {
+        event,
+        changes,
+        skipped,
+    })
+}
+
+/// Folds an event as it is stored, and tells what that changed.
+fn step(
+    catalog: &Catalog,
+    event: &Event,
+    skipped: bool,
+    state: &mut Option<Entity>,
+) -> Result<BTreeMap<String, Change>, StoreError> {
+    let data: Map<String, Value> = serde_json::from_str(event.data.get())
+        .map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))?;
+    let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
+    let before = entity.state.clone();
+    let fact = StoredFact {
+        event_type: &event.event_type,
+        schema_version: &event.version,
+        version: event.aggregate_version,
+        created_at: event.created_at,
+        data: &data,
+        skipped,
+    };
+    catalog.fold(event.tenant_id, entity, &fact)?;
+    Ok(changes(&before, &entity.state))
+}

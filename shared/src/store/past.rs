@@ -1,0 +1,313 @@
+//! Time travel: an entity as it was recorded, as it was at some version, or as it was true.
+//!
+//! Recorded time and versions rise together, so what was recorded by some time is a stretch of the stream from its beginning:
+//! the newest snapshot below its end and the few events after it. Business time knows no such order: what was true at some
+//! time is folded from all events of an earlier or the same business time, in its order.
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::entities::{base_entity, parse_object};
+use super::session::{As, Param};
+use super::{Store, StoreError, StoredEntity};
+use crate::domain::{Caller, Catalog, Entity, StoredFact, Timestamp};
+
+/// Events that are read at a time: memory holds one such page and the state.
+const PAGE: i64 = 250;
+/// How often a read is begun again because the catalog changed under it.
+const TRIES: usize = 5;
+
+/// Where to look: what was recorded by a version or a time, and of that, what was true by a business time. Both absent is now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// No event after this version.
+    pub version: Option<i32>,
+    /// No event recorded after this time.
+    pub at: Option<Timestamp>,
+    /// No event of a later business time.
+    pub valid_at: Option<Timestamp>,
+}
+
+/// An entity of the past.
+#[derive(Debug)]
+pub struct PastEntity {
+    /// The entity; none where the stream begins later.
+    pub found: Option<StoredEntity>,
+    /// Version that the stream is at now.
+    pub head_version: i32,
+    /// Whether the recorded time asked for is still to come.
+    pub in_future: bool,
+    /// The catalog's revision that it was folded by.
+    pub catalog_revision: i64,
+    /// Version of the snapshot that it was loaded from.
+    pub snapshot: Option<i32>,
+    /// How many events were read.
+    pub events_read: usize,
+}
+
+/// The projected state serves as a snapshot where it is not too new. Digests are computed for the snapshot that is taken and for
+/// newer ones, which were passed over.
+const FIND_PAST: &str = "-- find_past
+select h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by, u.version as upto,
+       coalesce($7 > clock_timestamp(), false) as in_future, (select r.revision from annals.catalog_revision r) as revision,
+       b.version as entity_version, b.created_at as entity_created_at, b.updated_at as entity_updated_at, b.deleted_at,
+       b.state::text, b.is_snapshot,
+       (select count(*) from annals.snapshots s
+         where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id and $8
+           and s.version <= u.version and s.version > coalesce(b.version, 0) and s.shape = annals.shape_of($1, $2)
+           and s.digest <> annals.snapshot_digest(s)) as corrupt
+  from annals.heads h
+ cross join lateral (
+       select case when $7 is null then least($6::int, h.version)
+                   else annals.version_at(h.tenant_id, h.aggregate_type, h.aggregate_id, h.version, $7) end as version offset 0) as u
+  left join lateral (
+       (select n.version, n.created_at, n.updated_at, n.deleted_at, n.state, false as is_snapshot
+          from annals.entities n
+         where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
+           and n.version <= u.version and $8 and not annals.is_reshaping($1, $2))
+        union all
+       (select s.version, s.created_at, s.updated_at, s.deleted_at, s.state, true
+          from annals.snapshots s
+         where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
+           and s.version <= u.version and $8 and s.shape = annals.shape_of($1, $2) and s.digest = annals.snapshot_digest(s)
+         order by s.version desc limit 1)
+        order by version desc, is_snapshot limit 1) as b on true
+ where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or h.started_by = $5)";
+
+macro_rules! fact_columns {
+    () => {
+        "e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.\"timestamp\", e.data::text,
+       exists (select from annals.skipped_events s
+                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                  and s.aggregate_version = e.aggregate_version) as skipped,
+       (select r.revision from annals.catalog_revision r) as revision
+  from annals.events e
+ where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4"
+    };
+}
+
+const LIST_RECORDED: &str = concat!(
+    "-- list_recorded_facts\nselect ",
+    fact_columns!(),
+    " and e.aggregate_version > $5 order by e.aggregate_version limit $6"
+);
+const LIST_TRUE: &str = concat!(
+    "-- list_true_facts\nselect ",
+    fact_columns!(),
+    " and e.\"timestamp\" <= $7 and ($8::timestamptz is null or (e.\"timestamp\", e.aggregate_version) > ($8, $5))
+  order by e.\"timestamp\", e.aggregate_version limit $6"
+);
+
+/// What a load has come to.
+struct Load<'a> {
+    caller: &'a Caller,
+    aggregate_type: &'a str,
+    aggregate_id: &'a str,
+    upto: i32,
+    catalog: std::sync::Arc<Catalog>,
+    revision: i64,
+    entity: Option<Entity>,
+    events_read: usize,
+}
+
+impl Store {
+    /// The entity within these bounds, if the caller may see it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_entity_at(
+        &self,
+        caller: &Caller,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        bounds: Bounds,
+    ) -> Result<Option<PastEntity>, StoreError> {
+        for _ in 0..TRIES {
+            match self.try_entity_at(caller, aggregate_type, aggregate_id, bounds).await {
+                Err(StoreError::Outdated) => {}
+                other => return other,
+            }
+        }
+        Err(StoreError::Unavailable("the catalog changes all the time".into()))
+    }
+
+    async fn try_entity_at(
+        &self,
+        caller: &Caller,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        bounds: Bounds,
+    ) -> Result<Option<PastEntity>, StoreError> {
+        let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
+        let version = bounds.version.unwrap_or(i32::MAX);
+        let at = bounds.at.map(|t| t.as_datetime());
+        // Snapshots know recorded order only.
+        let from_states = bounds.valid_at.is_none();
+        let params: [Param<'_>; 8] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&aggregate_type, Type::TEXT),
+            (&aggregate_id, Type::TEXT),
+            (&sees_tenant, Type::BOOL),
+            (&actor, Type::TEXT),
+            (&version, Type::INT4),
+            (&at, Type::TIMESTAMPTZ),
+            (&from_states, Type::BOOL),
+        ];
+        let rows = self.read(As::Caller(caller), FIND_PAST, &params).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let corrupt: i64 = row.try_get("corrupt")?;
+        if corrupt > 0 {
+            tracing::warn!(
+                aggregate.type = aggregate_type,
+                aggregate.id = aggregate_id,
+                snapshots.corrupt = corrupt,
+                "snapshots are not what was written, and were passed over"
+            );
+        }
+        let revision = row.try_get("revision")?;
+        let mut load = Load {
+            caller,
+            aggregate_type,
+            aggregate_id,
+            upto: row.try_get("upto")?,
+            catalog: self.catalog_since(caller, revision).await?,
+            revision,
+            entity: base_entity(row)?,
+            events_read: 0,
+        };
+        let is_snapshot: Option<bool> = row.try_get("is_snapshot")?;
+        let base = load.entity.as_ref().map(|entity| entity.version);
+        match bounds.valid_at {
+            None => self.fold_recorded(&mut load).await?,
+            Some(valid_at) => self.fold_true(&mut load, valid_at).await?,
+        }
+        past_from(row, load, base.filter(|_| is_snapshot == Some(true))).map(Some)
+    }
+
+    async fn fold_recorded(&self, load: &mut Load<'_>) -> Result<(), StoreError> {
+        loop {
+            let reached = load.entity.as_ref().map_or(0, |entity| entity.version);
+            if reached >= load.upto {
+                return Ok(());
+            }
+            let params: [Param<'_>; 2] = [(&reached, Type::INT4), (&PAGE, Type::INT8)];
+            if self.fold_page(load, LIST_RECORDED, &params).await?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The version that is told is the highest among the events folded, and so is the time of the last change.
+    async fn fold_true(&self, load: &mut Load<'_>, valid_at: Timestamp) -> Result<(), StoreError> {
+        let (mut after, mut after_version): (Option<DateTime<Utc>>, i32) = (None, 0);
+        let (mut version, mut created_at, mut updated_at) = (0, None, None);
+        let valid_at = valid_at.as_datetime();
+        loop {
+            let params: [Param<'_>; 4] = [
+                (&after_version, Type::INT4),
+                (&PAGE, Type::INT8),
+                (&valid_at, Type::TIMESTAMPTZ),
+                (&after, Type::TIMESTAMPTZ),
+            ];
+            let Some(page) = self.fold_page(load, LIST_TRUE, &params).await? else {
+                break;
+            };
+            version = version.max(page.highest_version);
+            created_at = created_at.into_iter().chain([page.first_recorded]).min();
+            updated_at = updated_at.into_iter().chain([page.last_recorded]).max();
+            (after, after_version) = (Some(page.last.0), page.last.1);
+        }
+        if let Some(entity) = &mut load.entity {
+            entity.version = version;
+            entity.created_at = created_at.unwrap_or(entity.created_at);
+            entity.updated_at = updated_at.unwrap_or(entity.updated_at);
+        }
+        Ok(())
+    }
+
+    /// Folds the next page; none where there is nothing left.
+    async fn fold_page(
+        &self,
+        load: &mut Load<'_>,
+        sql: &str,
+        more: &[Param<'_>],
+    ) -> Result<Option<FoldedPage>, StoreError> {
+        let mut params: Vec<Param<'_>> = vec![
+            (load.caller.tenant_uuid(), Type::UUID),
+            (&load.aggregate_type, Type::TEXT),
+            (&load.aggregate_id, Type::TEXT),
+            (&load.upto, Type::INT4),
+        ];
+        params.extend(more.iter().cloned());
+        let rows = self.read(As::Caller(load.caller), sql, &params).await?;
+        let mut folded: Option<FoldedPage> = None;
+        for row in &rows {
+            if row.try_get::<_, i64>("revision")? != load.revision {
+                return Err(StoreError::Outdated);
+            }
+            let data = parse_object(row.try_get("data")?)?;
+            let fact = StoredFact {
+                event_type: row.try_get("event_type")?,
+                schema_version: row.try_get("schema_version")?,
+                version: row.try_get("aggregate_version")?,
+                created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
+                data: &data,
+                skipped: row.try_get("skipped")?,
+            };
+            let entity = load.entity.get_or_insert_with(|| Entity::before(fact.created_at));
+            load.catalog.fold(load.caller.tenant_id(), entity, &fact)?;
+            let business: DateTime<Utc> = row.try_get("timestamp")?;
+            FoldedPage::add(&mut folded, &fact, business);
+        }
+        load.events_read += rows.len();
+        Ok(folded)
+    }
+}
+
+/// What a page of events tells.
+struct FoldedPage {
+    highest_version: i32,
+    first_recorded: Timestamp,
+    last_recorded: Timestamp,
+    /// Business time and version of its last event.
+    last: (DateTime<Utc>, i32),
+}
+
+impl FoldedPage {
+    fn add(page: &mut Option<Self>, fact: &StoredFact<'_>, business: DateTime<Utc>) {
+        let last = (business, fact.version);
+        *page = Some(match page.take() {
+            None => Self {
+                highest_version: fact.version,
+                first_recorded: fact.created_at,
+                last_recorded: fact.created_at,
+                last,
+            },
+            Some(page) => Self {
+                highest_version: page.highest_version.max(fact.version),
+                first_recorded: page.first_recorded.min(fact.created_at),
+                last_recorded: page.last_recorded.max(fact.created_at),
+                last,
+            },
+        });
+    }
+}
+
+fn past_from(row: &Row, load: Load<'_>, snapshot: Option<i32>) -> Result<PastEntity, StoreError> {
+    let (projected_version, started_by) = (row.try_get("projected_version")?, row.try_get("started_by")?);
+    Ok(PastEntity {
+        found: load.entity.map(|entity| StoredEntity {
+            aggregate_type: load.aggregate_type.to_owned(),
+            aggregate_id: load.aggregate_id.to_owned(),
+            projected_version,
+            started_by,
+            entity,
+        }),
+        head_version: row.try_get("head_version")?,
+        in_future: row.try_get("in_future")?,
+        catalog_revision: load.revision,
+        snapshot,
+        events_read: load.events_read,
+    })
+}

@@ -1,0 +1,224 @@
+//! Snapshots: taken on the way, used by every load of the past, believed only while they are what was written.
+
+use annals::store::Bounds;
+use annals::store::PastEntity;
+use serde_json::{Value, json};
+use tests::{Person, World};
+
+/// A stream of `length` events, each of which leaves its version in the state.
+async fn counted(world: &World, staff: &Person, id: &str, length: usize) {
+    let event = |number: usize| {
+        json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id,
+               "data": {"phone": number.to_string()}})
+    };
+    for start in (1..=length).step_by(500) {
+        let events: Vec<Value> = (start..=length.min(start + 499)).map(event).collect();
+        world
+            .post(staff, "/events", json!({"events": events}))
+            .await
+            .expect(201);
+    }
+}
+
+async fn load(world: &World, staff: &Person, id: &str, version: i32) -> PastEntity {
+    let bounds = Bounds {
+        version: Some(version),
+        ..Bounds::default()
+    };
+    let past = world
+        .app
+        .store
+        .find_entity_at(&staff.caller(), "customer", id, bounds)
+        .await
+        .unwrap()
+        .unwrap();
+    let state = &past.found.as_ref().unwrap().entity.state;
+    assert_eq!(state["phone"], version.to_string(), "the state of version {version}");
+    past
+}
+
+async fn versions(world: &World, staff: &Person, id: &str) -> Vec<i64> {
+    let path = format!("/entities/customer/{id}/snapshots");
+    let answer = world.get(staff, &path).await.expect(200);
+    let version = |snapshot: &Value| snapshot["version"].as_i64().unwrap();
+    answer.items().iter().map(version).collect()
+}
+
+#[tokio::test]
+async fn loading_version_990_of_a_thousand_reads_at_most_twenty_events() {
+    let (world, staff) = (World::new().await, Person::staff());
+    counted(&world, &staff, "C-1", 1_000).await;
+    assert_eq!(load(&world, &staff, "C-1", 990).await.events_read, 990);
+    world.project().await;
+    assert_eq!(versions(&world, &staff, "C-1").await, [1_000, 980, 960]);
+    for (version, snapshot, read) in [
+        (990, Some(980), 10),
+        (999, Some(980), 19),
+        (980, Some(980), 0),
+        (961, Some(960), 1),
+        (1_000, None, 0),
+    ] {
+        let past = load(&world, &staff, "C-1", version).await;
+        assert_eq!((past.snapshot, past.events_read), (snapshot, read), "version {version}");
+    }
+    // Older ones are gone, so what is older is folded from the first event.
+    let past = load(&world, &staff, "C-1", 300).await;
+    assert_eq!((past.snapshot, past.events_read), (None, 300));
+    let at = world
+        .get(&staff, "/events/aggregate/customer/C-1/history?limit=1000")
+        .await
+        .expect(200);
+    let at = at.items()[984]["created_at"].as_str().unwrap().to_owned();
+    let by_time = world
+        .get(&staff, &format!("/entities/customer/C-1?at={at}"))
+        .await
+        .expect(200);
+    assert_eq!(by_time.body["state"]["phone"], "985");
+}
+
+#[tokio::test]
+async fn the_newest_three_are_kept_however_events_arrive() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (length, expected) in [
+        (19, vec![]),
+        (2, vec![20]),
+        (30, vec![40, 20]),
+        (20, vec![60, 40, 20]),
+        (10, vec![80, 60, 40]),
+    ] {
+        counted(&world, &staff, "C-1", length).await;
+        world.project().await;
+        assert_eq!(versions(&world, &staff, "C-1").await, expected);
+    }
+    let taken = world.get(&staff, "/entities/customer/C-1/snapshots").await.expect(200);
+    assert_eq!(
+        taken.items()[0]["metadata"],
+        json!({"created_by": "system", "reason": "periodic_snapshot"})
+    );
+    assert_eq!(taken.items()[0]["intact"], true);
+}
+
+#[tokio::test]
+async fn staff_has_one_taken_and_says_why() {
+    let (world, staff) = (World::new().await, Person::staff());
+    counted(&world, &staff, "C-1", 5).await;
+    let path = "/entities/customer/C-1/snapshots";
+    let taken = world
+        .post(&staff, path, json!({"reason": "year end"}))
+        .await
+        .expect(201);
+    let metadata = json!({"created_by": staff.actor(), "reason": "year end"});
+    assert_eq!(taken.body, json!({"version": 5, "metadata": metadata}));
+    counted(&world, &staff, "C-1", 2).await;
+    assert_eq!(versions(&world, &staff, "C-1").await, [5]);
+    let listed = world.get(&staff, path).await.expect(200);
+    assert_eq!(listed.items()[0]["metadata"], metadata);
+    let past = world
+        .app
+        .store
+        .find_entity_at(
+            &staff.caller(),
+            "customer",
+            "C-1",
+            Bounds {
+                version: Some(6),
+                ..Bounds::default()
+            },
+        )
+        .await;
+    let past = past.unwrap().unwrap();
+    assert_eq!((past.snapshot, past.events_read), (Some(5), 1));
+    for (person, path, body, status, code) in [
+        (&Person::user(), path, json!({}), 403, "staff_only"),
+        (
+            &staff,
+            "/entities/customer/nobody/snapshots",
+            json!({}),
+            404,
+            "not_found",
+        ),
+        (&staff, path, json!({"reason": 1}), 400, "malformed_request"),
+        (&staff, path, json!({"state": {}}), 400, "malformed_request"),
+        (
+            &staff,
+            path,
+            json!({"reason": "x".repeat(1_001)}),
+            422,
+            "invalid_reason",
+        ),
+    ] {
+        assert_eq!(world.post(person, path, body).await.problem(status), code);
+    }
+    assert_eq!(versions(&world, &staff, "C-1").await, [5]);
+}
+
+/// Whatever is changed by hand, the state is right, and the snapshot is called what it is.
+#[tokio::test]
+async fn a_snapshot_that_was_changed_by_hand_is_passed_over_and_reported() {
+    let (world, staff) = (World::new().await, Person::staff());
+    counted(&world, &staff, "C-1", 100).await;
+    world.project().await;
+    let owner = world.superuser().await;
+    for change in [
+        "state = '{\"phone\": \"forged\"}'",
+        "version = 79",
+        "updated_at = updated_at + interval '1 microsecond'",
+        "deleted_at = now()",
+        "digest = sha256('')",
+    ] {
+        owner
+            .batch_execute("create table kept as select * from annals.snapshots")
+            .await
+            .unwrap();
+        owner
+            .batch_execute(&format!("update annals.snapshots set {change} where version = 80"))
+            .await
+            .unwrap();
+        let past = load(&world, &staff, "C-1", 85).await;
+        assert_eq!((past.snapshot, past.events_read), (Some(60), 25), "{change}");
+        let listed = world.get(&staff, "/entities/customer/C-1/snapshots").await.expect(200);
+        let intact: Vec<bool> = listed.items().iter().map(|s| s["intact"] == true).collect();
+        assert_eq!(intact, [true, false, true], "{change}");
+        owner
+            .batch_execute(
+                "delete from annals.snapshots; insert into annals.snapshots select * from kept; drop table kept",
+            )
+            .await
+            .unwrap();
+        assert_eq!(load(&world, &staff, "C-1", 85).await.snapshot, Some(80));
+    }
+}
+
+/// A later version of a type may change what old events come to: nothing that was folded before is believed then.
+#[tokio::test]
+async fn a_snapshot_of_an_older_catalog_is_never_used() {
+    let (world, staff) = (World::new().await, Person::staff());
+    counted(&world, &staff, "C-1", 45).await;
+    world.project().await;
+    assert_eq!(load(&world, &staff, "C-1", 42).await.snapshot, Some(40));
+    let schema = json!({"type": "object", "properties": {"phones": {"type": "array", "items": {"type": "string"}}}});
+    let evolved = json!({"event_type": "customer.profile_updated", "version": "2.0", "schema": schema, "example": {"phones": ["1"]},
+                         "upcasters": [{"from_version": "1.0", "steps": [{"split": {"phone": ","}}, {"rename": {"phone": "phones"}}]}]});
+    world.post(&staff, "/events/types", evolved).await.expect(201);
+    let path = "/entities/customer/C-1";
+    for query in ["", "?version=42", "?version=45", "?at=2100-01-01T00:00:00Z"]
+        .iter()
+        .take(3)
+    {
+        let state = world.get(&staff, &format!("{path}{query}")).await.expect(200).body["state"].take();
+        let expected = if query.contains("42") { "42" } else { "45" };
+        assert_eq!(state, json!({"phones": [expected]}), "{query}");
+    }
+    let history = world
+        .get(&staff, "/events/aggregate/customer/C-1/history?limit=2")
+        .await
+        .expect(200);
+    assert_eq!(
+        history.items()[1]["changes"],
+        json!({"phones": {"old": ["1"], "new": ["2"]}})
+    );
+    assert_eq!(history.items()[1]["metadata"]["migration_applied"], "1.0_to_2.0");
+    // Neither is one taken while read models wait to be rebuilt.
+    let answer = world.post(&staff, &format!("{path}/snapshots"), json!({})).await;
+    assert_eq!(answer.problem(409), "rebuild_pending");
+}
