@@ -308,3 +308,36 @@ async fn the_checkpoint_passes_what_nobody_selected() {
     world.append(&staff, "customer.deleted", "C-1", json!({})).await;
     assert_eq!(delivered(&world, &wanted).await.len(), 1);
 }
+
+/// What was stored by an old version comes as the current one: a handler knows one version of a type.
+#[tokio::test]
+async fn events_of_old_versions_are_lifted() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let version = |version: &str, field: &str, upcasters: Value| {
+        json!({"event_type": "widget.made", "version": version, "description": "A widget was made.", "effect": "create",
+               "posters": ["staff"], "upcasters": upcasters, "example": {field: "1"},
+               "schema": {"type": "object", "required": [field], "properties": {field: {"type": "string"}}, "additionalProperties": false}})
+    };
+    let register = async |body: Value| drop(world.post(&staff, "/events/types", body).await.expect(201));
+    register(version("1.0", "size", json!([]))).await;
+    world.append(&staff, "widget.made", "W-1", json!({"size": "7"})).await;
+    register(version(
+        "2.0",
+        "width",
+        json!([{"from_version": "1.0", "steps": [{"rename": {"size": "width"}}]}]),
+    ))
+    .await;
+    world.append(&staff, "widget.made", "W-2", json!({"width": "8"})).await;
+
+    let all = delivered(&world, &of_types(&["widget.*"], everything())).await;
+    assert_eq!(all, world.all_pages(&staff, "/events?order=asc").await);
+    let told = |place: usize| {
+        (
+            &all[place]["version"],
+            &all[place]["data"],
+            &all[place]["metadata"]["migration_applied"],
+        )
+    };
+    assert_eq!(told(0), (&json!("2.0"), &json!({"width": "7"}), &json!("1.0_to_2.0")));
+    assert_eq!(told(1), (&json!("2.0"), &json!({"width": "8"}), &Value::Null));
+}
