@@ -16,11 +16,12 @@ use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// One to read; another for the checkpoint would never be used at the same time.
 const CONNECTIONS: usize = 1;
-const STYLE: &str = "{bar:32} {percent:>3} %  {msg} events, {per_sec} of the log  {elapsed} elapsed, {eta} left";
+const STYLE: &str = "{bar:32} {percent:>3} %  {msg}  {elapsed} elapsed, {eta} left";
 
 /// What of the log to replay, and where to.
 #[derive(Args, Debug)]
@@ -166,19 +167,25 @@ impl Progress {
     fn show(&self, reached: Reached) {
         self.events.set(self.events.get() + reached.events);
         self.bar.set_length(reached.end);
-        self.bar.set_message(self.events.get().to_string());
+        let events = u64::try_from(self.events.get()).unwrap_or(u64::MAX);
+        let rate = per_second(events, self.bar.elapsed());
+        self.bar.set_message(format!("{events} events ({rate} per second)"));
         self.bar.set_position(reached.position);
     }
 }
 
 fn summarise(report: &Report) {
-    let milliseconds = report.elapsed.as_millis().max(1);
-    let rate = u128::from(report.events) * 1000 / milliseconds;
+    let milliseconds = report.elapsed.as_millis();
     eprintln!(
-        "{} events in {}.{:03} s ({rate} per second), up to event number {}",
+        "{} events in {}.{:03} s ({} per second), up to event number {}",
         report.events,
         milliseconds / 1000,
         milliseconds % 1000,
+        per_second(report.events, report.elapsed),
         report.position
     );
+}
+
+fn per_second(events: u64, elapsed: Duration) -> u128 {
+    u128::from(events) * 1000 / elapsed.as_millis().max(1)
 }

@@ -177,6 +177,22 @@ async fn a_reader_that_leaves_ends_it_quietly_and_the_checkpoint_stays() {
     assert_eq!(numbers(&read), numbers(&all)[..60]);
 }
 
+/// Ctrl-C is answered while the command waits for a reader that has stopped reading, and not left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_it_even_while_nobody_reads() {
+    let (world, staff) = (World::new().await, Person::staff());
+    more_than_a_pipe_holds(&world, &staff).await;
+    let mut child = command(&world, &["--checkpoint", "stalled"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (_read, _stdout) = read_lines(&mut child, 1);
+    let asked = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(asked.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(position(&world, "stalled").await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_its_runs_together_hold_every_event_and_each_stream_in_order() {
     let (world, staff) = (World::new().await, Person::staff());
