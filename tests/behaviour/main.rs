@@ -14,6 +14,7 @@ mod bad_fields;
 mod bad_json;
 mod csv_sales;
 mod cursors;
+mod deployed_routes;
 mod entities;
 mod event_types;
 mod feed;

@@ -134,6 +134,36 @@ async fn business_time_has_its_own_order_and_both_can_be_asked_together() {
     }
 }
 
+/// More events than one page of a read, recorded in an order of their own.
+#[tokio::test]
+async fn business_time_orders_long_streams_too() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let minutes: Vec<u32> = (0..600).map(|number| number * 7 % 600).collect();
+    let event = |minute: &u32| {
+        json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-1",
+               "data": {"phone": minute.to_string()}, "timestamp": format!("2026-01-01T{:02}:{:02}:00Z", minute / 60, minute % 60)})
+    };
+    for batch in minutes.chunks(300) {
+        let events: Vec<Value> = batch.iter().map(event).collect();
+        world
+            .post(&staff, "/events", json!({"events": events}))
+            .await
+            .expect(201);
+    }
+    for (valid_at, minute) in [
+        ("2026-01-01T00:00:00Z", 0),
+        ("2026-01-01T04:59:59Z", 299),
+        ("2026-01-01T09:59:00Z", 599),
+    ] {
+        let path = format!("/entities/customer/C-1?valid_at={valid_at}");
+        let answer = world.get(&staff, &path).await.expect(200);
+        assert_eq!(answer.body["state"], json!({"phone": minute.to_string()}), "{valid_at}");
+        // The highest version among those events, not that of the last of them.
+        let highest = minutes.iter().rposition(|m| *m <= minute).unwrap() + 1;
+        assert_eq!(answer.body["version"], highest, "{valid_at}");
+    }
+}
+
 #[tokio::test]
 async fn times_and_versions_that_there_were_none_of_are_told_apart() {
     let (world, staff) = (World::new().await, Person::staff());

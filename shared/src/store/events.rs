@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::session::As;
-use super::{Store, StoreError};
+use super::{Store, StoreError, Usage};
 use crate::domain::{Caller, Catalog, Event, EventId, TenantId, Timestamp};
 
 /// Columns of an event, in the answer's order; every statement here selects them from `annals.events e` and a head `h`.
@@ -324,22 +324,29 @@ impl Store {
             return Ok(events);
         };
         let catalog = self.catalog_since(caller, row.try_get("catalog_revision")?).await?;
-        lift(&catalog, events.iter_mut());
+        let usage = lift(&catalog, events.iter_mut());
+        self.tally(caller.tenant_id(), usage).await;
         Ok(events)
     }
 }
 
-/// Lifts events of older versions. One that nothing lifts stays as it is stored: that the catalog was tampered with must not
-/// hide what happened.
-pub(super) fn lift<'a>(catalog: &Catalog, events: impl Iterator<Item = &'a mut Event>) {
+/// Lifts events of older versions, and tells how many. One that nothing lifts stays as it is stored: that the catalog was
+/// tampered with must not hide what happened.
+pub(super) fn lift<'a>(catalog: &Catalog, events: impl Iterator<Item = &'a mut Event>) -> Usage {
+    let mut usage = Usage::default();
     for event in events {
         let Some(kind) = catalog.find(event.tenant_id, &event.event_type) else {
             continue;
         };
-        if let Err(error) = event.lift(kind) {
-            tracing::warn!(event.id = %event.id, %error, "event not lifted");
+        match event.lift(kind) {
+            Ok(lifted) => usage.upcasts += i64::from(lifted),
+            Err(error) => {
+                tracing::warn!(event.id = %event.id, %error, "event not lifted");
+                usage.upcasts_failed += 1;
+            }
         }
     }
+    usage
 }
 
 pub(super) fn event_from(row: &Row) -> Result<Event, StoreError> {

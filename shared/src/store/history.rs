@@ -99,7 +99,8 @@ impl Store {
             history.push(entry_from(row, &catalog, state.as_mut())?);
         }
         if query.reading == Reading::Current {
-            lift(&catalog, history.iter_mut().map(|entry| &mut entry.event));
+            let usage = lift(&catalog, history.iter_mut().map(|entry| &mut entry.event));
+            self.tally(caller.tenant_id(), usage).await;
         }
         Ok(history)
     }

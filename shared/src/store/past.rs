@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use super::entities::{base_entity, parse_object};
 use super::session::{As, Param};
-use super::{Store, StoreError, StoredEntity};
+use super::{Store, StoreError, StoredEntity, Usage};
 use crate::domain::{Caller, Catalog, Entity, StoredFact, Timestamp};
 
 /// Events that are read at a time: memory holds one such page and the state.
@@ -182,7 +182,16 @@ impl Store {
             None => self.fold_recorded(&mut load).await?,
             Some(valid_at) => self.fold_true(&mut load, valid_at).await?,
         }
-        past_from(row, load, base.filter(|_| is_snapshot == Some(true))).map(Some)
+        let snapshot = base.filter(|_| is_snapshot == Some(true));
+        // Neither where the projected state served, nor where business time asks for all events.
+        let usage = Usage {
+            snapshot_hits: i64::from(snapshot.is_some()),
+            snapshot_misses: i64::from(base.is_none() && from_states && load.events_read > 0),
+            snapshots_corrupt: corrupt,
+            ..Usage::default()
+        };
+        self.tally(caller.tenant_id(), usage).await;
+        past_from(row, load, snapshot).map(Some)
     }
 
     async fn fold_recorded(&self, load: &mut Load<'_>) -> Result<(), StoreError> {
