@@ -39,7 +39,11 @@ impl Queue {
             let is_new = self.met.insert(event["id"].to_string());
             if self.refuses.is_some_and(|aggregate| event["aggregate_id"] == aggregate) {
                 failed.push(json!({"Id": id, "SenderFault": true, "Code": "InvalidMessageContents"}));
-            } else if is_new && self.leaves_one_of.is_some_and(|many| self.met.len() % many == 0) {
+            } else if is_new
+                && self
+                    .leaves_one_of
+                    .is_some_and(|many| self.met.len().is_multiple_of(many))
+            {
                 failed.push(json!({"Id": id, "SenderFault": false, "Code": "InternalError"}));
             } else {
                 self.taken.push(event);
