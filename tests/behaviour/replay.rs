@@ -6,13 +6,14 @@ mod command;
 mod killed;
 mod queue;
 mod streams;
+mod types;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use annals::domain::{CheckpointName, Event, TenantId, Timestamp};
-use annals::replay::{BatchSize, Replay, ReplayError, Report, replay};
+use annals::replay::{Batch, BatchSize, Replay, ReplayError, Report, replay, replay_batches};
 use futures_util::future::join;
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -309,35 +310,40 @@ async fn the_checkpoint_passes_what_nobody_selected() {
     assert_eq!(delivered(&world, &wanted).await.len(), 1);
 }
 
-/// What was stored by an old version comes as the current one: a handler knows one version of a type.
+/// Ten thousand events of the largest size are some gigabytes: a batch is cut by size, too.
 #[tokio::test]
-async fn events_of_old_versions_are_lifted() {
+async fn a_batch_of_large_events_is_cut_before_it_fills_the_memory() {
     let (world, staff) = (World::new().await, Person::staff());
-    let version = |version: &str, field: &str, upcasters: Value| {
-        json!({"event_type": "widget.made", "version": version, "description": "A widget was made.", "effect": "create",
-               "posters": ["staff"], "upcasters": upcasters, "example": {field: "1"},
-               "schema": {"type": "object", "required": [field], "properties": {field: {"type": "string"}}, "additionalProperties": false}})
+    let incompressible = || {
+        (0..7_800)
+            .map(|_| Uuid::new_v4().simple().to_string())
+            .collect::<String>()
     };
-    let register = async |body: Value| drop(world.post(&staff, "/events/types", body).await.expect(201));
-    register(version("1.0", "size", json!([]))).await;
-    world.append(&staff, "widget.made", "W-1", json!({"size": "7"})).await;
-    register(version(
-        "2.0",
-        "width",
-        json!([{"from_version": "1.0", "steps": [{"rename": {"size": "width"}}]}]),
-    ))
-    .await;
-    world.append(&staff, "widget.made", "W-2", json!({"width": "8"})).await;
-
-    let all = delivered(&world, &of_types(&["widget.*"], everything())).await;
-    assert_eq!(all, world.all_pages(&staff, "/events?order=asc").await);
-    let told = |place: usize| {
-        (
-            &all[place]["version"],
-            &all[place]["data"],
-            &all[place]["metadata"]["migration_applied"],
-        )
-    };
-    assert_eq!(told(0), (&json!("2.0"), &json!({"width": "7"}), &json!("1.0_to_2.0")));
-    assert_eq!(told(1), (&json!("2.0"), &json!({"width": "8"}), &Value::Null));
+    for batch in 0..8 {
+        let event = |n: usize| {
+            json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": format!("{batch}-{n}"),
+                                      "data": {"name": "n", "notes": incompressible()}})
+        };
+        let events: Vec<Value> = (0..12).map(event).collect();
+        world
+            .post(&staff, "/events", json!({"events": events}))
+            .await
+            .expect(201);
+    }
+    let batches = Mutex::new(Vec::new());
+    let wanted = in_batches_of(10_000, under("large"));
+    let report = replay_batches(&world.app.store, &wanted, async |batch: Batch| {
+        batches.lock().unwrap().push(batch.events.len());
+        Ok::<(), GaveUp>(())
+    });
+    assert_eq!(
+        report.await.unwrap().events,
+        96,
+        "and nothing is passed over where it was cut"
+    );
+    let batches = batches.into_inner().unwrap();
+    assert!(
+        batches.len() > 1 && batches.iter().all(|events| *events < 96),
+        "{batches:?}"
+    );
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tests::{DataDir, Local, Person, World, annals_local, cluster};
 use uuid::Uuid;
 
-use super::{assert_streams_in_order, customer, numbers};
+use super::{PATIENCE, assert_streams_in_order, customer, numbers};
 
 /// The command on a world's database, which belongs to the tests' cluster.
 pub(super) fn command(world: &World, arguments: &[&str]) -> Command {
@@ -189,6 +190,13 @@ async fn a_signal_ends_it_even_while_nobody_reads() {
     let (_read, _stdout) = read_lines(&mut child, 1);
     let asked = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(asked.unwrap().success());
+    let asked = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if asked.elapsed() > PATIENCE {
+            child.kill().unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(position(&world, "stalled").await, 0);
 }
