@@ -2,7 +2,7 @@
 
 use crate::secrets::JwtSecret;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
-use crate::{Error, data_dir, demo, engine, output, serve};
+use crate::{Error, data_dir, demo, engine, output, replay, serve};
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, IsTerminal};
@@ -64,6 +64,12 @@ enum Command {
     Demo,
     /// Bring the database of DATABASE_URL to the current schema
     Migrate,
+    /// Deliver the log once more: a line of JSON per event on standard output, or a message per event to a queue
+    ///
+    /// Reads DATABASE_URL, or the private cluster, whether or not a server runs on it. Every event that is committed when the
+    /// command begins is delivered at least once, by event number. With --checkpoint a run goes on where the last one ended;
+    /// after one that failed or was killed, the batch that it was at comes again.
+    Replay(replay::Arguments),
 }
 
 #[derive(Args, Debug)]
@@ -93,6 +99,7 @@ impl Cli {
             None => serve::run(self.environment).await,
             Some(Command::Token(arguments)) => print_token(&self.environment, arguments),
             Some(Command::Demo) => demo::load(&self.environment).await,
+            Some(Command::Replay(arguments)) => replay::run(&self.environment, arguments).await,
             Some(Command::Migrate) => match self.environment.database_url.as_deref() {
                 Some(url) => engine::migrate(url).await,
                 None => Err(Error::Invalid("set DATABASE_URL to the database to migrate".to_owned())),
@@ -174,6 +181,7 @@ mod tests {
             "token",
             "demo",
             "migrate",
+            "replay",
         ] {
             assert!(help.contains(name), "{name} is missing from:\n{help}");
         }

@@ -15,6 +15,7 @@ pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod output;
+pub mod replay;
 pub mod secrets;
 pub mod serve;
 pub mod shutdown;

@@ -32,6 +32,7 @@ mod outage;
 mod parking;
 mod policies;
 mod queue_messages;
+mod replay;
 mod round_trips;
 mod smoke;
 mod snapshots;

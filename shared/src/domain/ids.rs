@@ -180,6 +180,10 @@ text_identity! {
     AggregateId, 128, "printable text", |_| true
 }
 text_identity! {
+    /// Name of a consumer's checkpoint. The sweep's own is not to be had.
+    CheckpointName, 100, "a name of your own: sweep is the projector's", |text| text != "sweep"
+}
+text_identity! {
     /// Version of an event type's schema: `1.0` or `1.0.2`.
     SchemaVersion, 14, "1.0", |text| {
         let parts: Vec<&str> = text.split('.').collect();

@@ -133,6 +133,14 @@ impl Store {
         {
             return Ok(Arc::clone(catalog));
         }
+        self.fresh_projector_catalog().await
+    }
+
+    /// The catalog of all tenants, read now: for a reader of the log, which must know every type that it may meet.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn fresh_projector_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
         let catalog = Arc::new(catalog_from(&self.read(As::Projector, READ_CATALOG, &[]).await?)?);
         *self.catalogs.projector.write().await = Some(Arc::clone(&catalog));
         Ok(catalog)

@@ -6,6 +6,7 @@
 
 mod append;
 mod catalog;
+mod checkpoints;
 mod connect;
 mod entities;
 mod error;
@@ -28,11 +29,12 @@ mod work;
 
 pub use append::Appended;
 pub use catalog::{NewVersion, Registration};
+pub use checkpoints::{CheckpointMove, Run};
 pub use connect::{ConnectError, Store};
 pub use entities::StoredEntity;
 pub use error::{Refusal, StoreError};
 pub use events::{EventFilter, Order, Reading};
-pub use feed::{Feed, FeedEvent};
+pub use feed::{Feed, Selection};
 pub use history::{HistoryEvent, HistoryQuery};
 pub use migrate::{MigrateError, MigrationReport, migrate};
 pub use past::{Bounds, PastEntity};
