@@ -164,7 +164,7 @@ begin
     values (declare_version.event_type, kind.current_version, declare_version.version, declare_version.steps, 'system');
     update annals.event_types t set current_version = declare_version.version
      where t.event_type = declare_version.event_type and t.tenant_id is null;
-    if steps <> '[]' and exists (select from annals.heads) then
+    if steps <> '[]' and exists (select from annals.heads h where h.aggregate_type = kind.aggregate_type) then
         perform annals.raise_shape(null, kind.aggregate_type);
     end if;
 end

@@ -3,7 +3,7 @@
 use crate::rebuild::{self, Folding};
 use crate::secrets::JwtSecret;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
-use crate::{Error, data_dir, demo, engine, output, serve, verify};
+use crate::{Error, data_dir, demo, engine, output, replay, serve, verify};
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, IsTerminal};
@@ -69,6 +69,12 @@ enum Command {
     Rebuild(Folding),
     /// Compare read models, heads and snapshots with the log; every difference is a line, and the exit code is then 1
     Verify(Folding),
+    /// Deliver the log once more: a line of JSON per event on standard output, or a message per event to a queue
+    ///
+    /// Reads DATABASE_URL, or the private cluster, whether or not a server runs on it. Every event that is committed when the
+    /// command begins is delivered at least once, by event number. With --checkpoint a run goes on where the last one ended;
+    /// after one that failed or was killed, the batch that it was at comes again.
+    Replay(replay::Arguments),
 }
 
 #[derive(Args, Debug)]
@@ -100,6 +106,7 @@ impl Cli {
             Some(Command::Demo) => demo::load(&self.environment).await,
             Some(Command::Rebuild(folding)) => rebuild::run(&self.environment, folding).await,
             Some(Command::Verify(folding)) => verify::run(&self.environment, folding).await,
+            Some(Command::Replay(arguments)) => replay::run(&self.environment, arguments).await,
             Some(Command::Migrate) => match self.environment.database_url.as_deref() {
                 Some(url) => engine::migrate(url).await,
                 None => Err(Error::Invalid("set DATABASE_URL to the database to migrate".to_owned())),
@@ -183,6 +190,7 @@ mod tests {
             "migrate",
             "rebuild",
             "verify",
+            "replay",
         ] {
             assert!(help.contains(name), "{name} is missing from:\n{help}");
         }

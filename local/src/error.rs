@@ -78,6 +78,12 @@ pub enum Error {
     /// The functions could not be started.
     #[error("cannot start")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The log could not be replayed, or not to its end.
+    #[error("cannot replay the log")]
+    Replay(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Whoever read our standard output has had enough.
+    #[error("nobody reads the output any more")]
+    ReaderGone,
     /// A signal ended a command before its work was done.
     #[error("interrupted")]
     Interrupted,

@@ -16,6 +16,7 @@ pub mod engine;
 pub mod error;
 pub mod output;
 pub mod rebuild;
+pub mod replay;
 pub mod secrets;
 pub mod serve;
 pub mod shutdown;

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Exit code of a process that gave way to Ctrl-C, by the shells' custom.
-const INTERRUPTED: i32 = 130;
+pub const INTERRUPTED: i32 = 130;
 
 /// Becomes true once, for everyone who holds a clone, when the process is to end.
 #[derive(Clone, Debug)]

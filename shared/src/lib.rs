@@ -13,6 +13,7 @@ pub mod domain;
 pub mod http;
 pub mod intake;
 pub mod queue;
+pub mod replay;
 pub mod store;
 pub mod telemetry;
 

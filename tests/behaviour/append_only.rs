@@ -87,7 +87,7 @@ async fn no_detour_through_a_parent_a_view_a_rule_or_a_function_leads_around_the
             format!("{view}; update annals.window_on set created_by = 'system'"),
             format!("{view}; delete from annals.window_on"),
             format!(
-                "create rule also as on insert to annals.checkpoints do also delete from {table}; insert into annals.checkpoints (name) values ('x')"
+                "create rule also as on insert to annals.checkpoints do also delete from {table}; insert into annals.checkpoints (name, consumer) values ('x', '{{}}')"
             ),
             format!(
                 "create rule instead as on delete to annals.checkpoints do instead update {table} set created_by = 'system'; delete from annals.checkpoints"

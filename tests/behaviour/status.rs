@@ -1,5 +1,8 @@
 //! Figures and health: what `/events/stats`, `/projector/status`, `/status` and `/health` say, and to whom.
 
+mod cost;
+mod figures;
+
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
@@ -36,23 +39,28 @@ async fn statistics_count_what_the_caller_sees() {
     world
         .append(&user, "order.created", "O-2", json!({"customer_id": "C-1"}))
         .await;
-    let expected = |unprocessed: i64| {
-        json!({"total_events": 4, "events_last_24_hours": 4, "unprocessed_events": unprocessed,
-               "events_by_type": {"customer.created": 1, "customer.profile_updated": 1, "order.created": 2}})
+    let staff_sees = async |person: &Person, unprocessed: i64| {
+        let mut body = world.get(person, "/events/stats").await.expect(200).body;
+        let rates = body["storage_rate"].take();
+        assert_eq!(
+            (&rates["last_minute"]["events"], &rates["last_hour"]["events"]),
+            (&json!(4), &json!(4))
+        );
+        let upcasting = body["upcasting"].take();
+        assert_eq!((&upcasting["succeeded"], &upcasting["failed"]), (&json!(0), &json!(0)));
+        assert_eq!(
+            body,
+            json!({"total_events": 4, "events_last_24_hours": 4, "unprocessed_events": unprocessed, "parked_events": 0,
+                   "events_by_type": {"customer.created": 1, "customer.profile_updated": 1, "order.created": 2},
+                   "snapshots": {"hits": 0, "misses": 0, "corrupt": 0, "hit_rate": null}, "storage_rate": null, "upcasting": null})
+        );
     };
     // The same before the projector, after it, and after its sweep has counted what lies behind it.
-    assert_eq!(world.get(&staff, "/events/stats").await.expect(200).body, expected(4));
+    staff_sees(&staff, 4).await;
     world.project().await;
-    assert_eq!(world.get(&staff, "/events/stats").await.expect(200).body, expected(0));
+    staff_sees(&staff, 0).await;
     world.projector.sweep().await.unwrap();
-    assert_eq!(
-        world
-            .get(&Person::service("crm"), "/events/stats")
-            .await
-            .expect(200)
-            .body,
-        expected(0)
-    );
+    staff_sees(&Person::service("crm"), 0).await;
     let own = world.get(&user, "/events/stats").await.expect(200);
     assert_eq!(
         own.body,
@@ -82,6 +90,7 @@ async fn the_projectors_status_tells_lag_and_rates_of_the_tenant() {
       "lag_seconds": "[seconds]",
       "oldest_transaction": "[any]",
       "parked_count": 0,
+      "parked_events": 0,
       "parked_streams": [],
       "rates": {
         "appended": 3,
@@ -122,6 +131,31 @@ async fn what_is_parked_shows_in_status_and_lag_leaves_it_out() {
     world.project().await;
     let status = world.get(&staff, "/projector/status").await.expect(200).body;
     assert_eq!((&status["parked_count"], &status["lag_events"]), (&json!(1), &json!(0)));
+    // What comes after the event at fault waits with it, behind the sweep's checkpoint and beyond it.
+    let waiting = async |events: i64, appended: i64| {
+        let status = world.get(&staff, "/projector/status").await.expect(200).body;
+        assert_eq!((&status["lag_events"], &status["lag_seconds"]), (&json!(0), &json!(0)));
+        assert_eq!(status["parked_events"], events);
+        let rates = json!({"window_seconds": 60, "appended": appended, "projected": appended - events});
+        assert_eq!(status["rates"], rates);
+        let stats = world.get(&staff, "/events/stats").await.expect(200).body;
+        assert_eq!(
+            (&stats["parked_events"], &stats["unprocessed_events"]),
+            (&json!(events), &json!(0))
+        );
+    };
+    waiting(1, 3).await;
+    world.projector.sweep().await.unwrap();
+    waiting(1, 3).await;
+    for phone in ["2", "3"] {
+        world
+            .append(&staff, "customer.profile_updated", "C-1", json!({"phone": phone}))
+            .await;
+        world.project().await;
+    }
+    waiting(3, 5).await;
+    world.projector.sweep().await.unwrap();
+    waiting(3, 5).await;
     let parked = &status["parked_streams"][0];
     assert_eq!(
         (
@@ -176,8 +210,23 @@ async fn unprocessed_events_are_listed_oldest_first_until_they_are_projected() {
 async fn features_are_told_to_callers_and_health_to_everyone() {
     let world = World::new().await;
     let features = json!({"auth": "active", "database": "active", "events": "active", "agents": "active"});
-    let status = world.get(&Person::user(), "/status").await.expect(200);
-    assert_eq!(status.body, json!({"status": "ok", "features": features}));
+    let (user, staff) = (Person::user(), Person::staff());
+    let health_of = async |person: &Person| {
+        let status = world.get(person, "/status").await.expect(200).body;
+        assert_eq!((&status["status"], &status["features"]), (&json!("ok"), &features));
+        assert_eq!(status["health"]["event_store_healthy"], true);
+        assert!(status["health"]["upcasters_registered"].is_i64());
+        status["health"]["recent_activity"].as_bool().unwrap()
+    };
+    assert!(!health_of(&staff).await && !health_of(&user).await);
+    world
+        .append(&staff, "customer.created", "C-1", json!({"name": "N"}))
+        .await;
+    assert!(health_of(&staff).await && !health_of(&user).await);
+    world
+        .append(&user, "order.created", "O-1", json!({"customer_id": "C-1"}))
+        .await;
+    assert!(health_of(&user).await && !health_of(&staff.clone().in_tenant(Uuid::new_v4())).await);
     let health = world
         .send(Request::get("/api/v1/health").body(Body::empty()).unwrap())
         .await

@@ -134,6 +134,49 @@ async fn business_time_has_its_own_order_and_both_can_be_asked_together() {
     }
 }
 
+/// More events than one page of a read, recorded in an order of their own, many of them true from the same hour on.
+#[tokio::test]
+async fn business_time_orders_long_streams_too() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let facts: Vec<(usize, &str)> = (0..600)
+        .map(|place| (place * 7 % 10, if place % 3 == 0 { "phone" } else { "address" }))
+        .collect();
+    let event = |(place, (hour, field)): (usize, &(usize, &str))| {
+        json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-1",
+               "data": {*field: place.to_string()}, "timestamp": format!("2026-01-01T{hour:02}:00:00Z")})
+    };
+    let events: Vec<Value> = facts.iter().enumerate().map(event).collect();
+    for batch in events.chunks(300) {
+        world
+            .post(&staff, "/events", json!({"events": batch}))
+            .await
+            .expect(201);
+    }
+    for hour in [0, 4, 9] {
+        let path = format!("/entities/customer/C-1?valid_at=2026-01-01T{hour:02}:59:59Z");
+        let answer = world.get(&staff, &path).await.expect(200);
+        let last = |field: &str| {
+            let fitting = facts
+                .iter()
+                .enumerate()
+                .filter(|(_, fact)| fact.0 <= hour && fact.1 == field);
+            fitting
+                .max_by_key(|(place, fact)| (fact.0, *place))
+                .unwrap()
+                .0
+                .to_string()
+        };
+        assert_eq!(
+            answer.body["state"],
+            json!({"phone": last("phone"), "address": last("address")}),
+            "{path}"
+        );
+        // The highest version among those events, not that of the last of them.
+        let highest = facts.iter().rposition(|fact| fact.0 <= hour).unwrap() + 1;
+        assert_eq!(answer.body["version"], highest, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn times_and_versions_that_there_were_none_of_are_told_apart() {
     let (world, staff) = (World::new().await, Person::staff());

@@ -17,6 +17,7 @@ mod proxy;
 mod read_models;
 mod redact;
 mod refold;
+mod relift;
 mod upload;
 mod world;
 

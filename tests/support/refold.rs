@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::relift::relift;
 use crate::world::World;
 
 /// A stream: tenant, kind, id.
@@ -90,92 +91,6 @@ impl Refolded {
     }
 }
 
-/// One step of an upcaster, as the catalog describes it.
-fn lift(data: &mut Map<String, Value>, step: &Value) {
-    let (kind, argument) = step.as_object().unwrap().iter().next().unwrap();
-    let fields = || argument.as_object().unwrap().iter();
-    match kind.as_str() {
-        "rename" => {
-            for (from, to) in fields() {
-                if let Some(value) = take(data, from) {
-                    put(data, to.as_str().unwrap(), value);
-                }
-            }
-        }
-        "default" => {
-            for (field, value) in fields() {
-                if get(data, field).is_none() {
-                    put(data, field, value.clone());
-                }
-            }
-        }
-        "set" => fields().for_each(|(field, value)| put(data, field, value.clone())),
-        "remove" => {
-            for field in argument.as_array().unwrap() {
-                take(data, field.as_str().unwrap());
-            }
-        }
-        "split" => {
-            for (field, separator) in fields() {
-                if let Some(Value::String(text)) = get(data, field) {
-                    let parts = text.split(separator.as_str().unwrap()).map(str::trim);
-                    put(data, field, parts.filter(|part| !part.is_empty()).collect());
-                }
-            }
-        }
-        "map" => {
-            let Some(found) = get(data, argument["from"].as_str().unwrap()) else {
-                return;
-            };
-            let known = found.as_str().and_then(|text| argument["values"].get(text));
-            if let Some(value) = known.or(argument.get("otherwise")) {
-                put(data, argument["to"].as_str().unwrap(), value.clone());
-            }
-        }
-        other => panic!("unknown step {other}"),
-    }
-}
-
-/// Where a field is: the objects on the way, and its name in the last.
-fn way(field: &str) -> (Vec<String>, String) {
-    let plain = |part: &str| part.replace("~1", "/").replace("~0", "~");
-    let mut parts: Vec<String> = match field.strip_prefix('/') {
-        None => vec![field.to_owned()],
-        Some(path) => path.split('/').map(plain).collect(),
-    };
-    let name = parts.pop().unwrap();
-    (parts, name)
-}
-
-fn get(data: &Map<String, Value>, field: &str) -> Option<Value> {
-    let (path, name) = way(field);
-    let mut object = data;
-    for part in path {
-        object = object.get(&part)?.as_object()?;
-    }
-    object.get(&name).cloned()
-}
-
-fn take(data: &mut Map<String, Value>, field: &str) -> Option<Value> {
-    let (path, name) = way(field);
-    let mut object = data;
-    for part in path {
-        object = object.get_mut(&part)?.as_object_mut()?;
-    }
-    object.remove(&name)
-}
-
-fn put(data: &mut Map<String, Value>, field: &str, value: Value) {
-    let (path, name) = way(field);
-    let mut object = data;
-    for part in path {
-        let next = object.entry(part).or_insert_with(|| json!({}));
-        let Some(next) = next.as_object_mut() else { return };
-        object = next;
-    }
-    object.insert(name, value);
-}
-
 fn overwrite(target: &mut Map<String, Value>, with: &Map<String, Value>) {
     for (field, value) in with {
         target.insert(field.clone(), value.clone());
@@ -188,12 +103,15 @@ impl World {
         let client = self.superuser().await;
         client.batch_execute("set timezone to 'UTC'").await.unwrap();
         let events = "select e.tenant_id::text, e.aggregate_type, e.aggregate_id, to_jsonb(e.created_at) #>> '{}', e.created_by, e.data::text,
-                    t.effect::text, e.event_type, e.version, t.current_version
+                    t.effect::text, e.version, t.current_version,
+                    (select coalesce(jsonb_agg(u), '[]')::text
+                       from (select distinct on (u.from_version) u.* from annals.upcasters u
+                              where u.event_type = e.event_type and (u.tenant_id is null or u.tenant_id = e.tenant_id)
+                              order by u.from_version, u.tenant_id nulls last) as u)
                from annals.events e
-              cross join lateral (select * from annals.event_types t where t.event_type = e.event_type
-                                     and (t.tenant_id is null or t.tenant_id = e.tenant_id) order by t.tenant_id nulls last limit 1) as t
+              cross join lateral (select t.* from annals.event_types t where t.event_type = e.event_type
+                        and (t.tenant_id is null or t.tenant_id = e.tenant_id) order by t.tenant_id nulls last limit 1) as t
               order by e.tenant_id, e.aggregate_type, e.aggregate_id, e.aggregate_version";
-        let lifts = self.lifts().await;
         let mut entities: BTreeMap<Name, Refolded> = BTreeMap::new();
         for row in client.query(events, &[]).await.unwrap() {
             let (at, by): (String, String) = (row.get(3), row.get(4));
@@ -204,32 +122,14 @@ impl World {
                     started_by: by,
                     ..Refolded::default()
                 });
-            let mut data: Map<String, Value> = serde_json::from_str(row.get(5)).unwrap();
-            let (event_type, mut version, current): (String, String, String) = (row.get(7), row.get(8), row.get(9));
-            while version != current {
-                let of = |tenant: &str| lifts.get(&(tenant.to_owned(), event_type.clone(), version.clone()));
-                let (to, steps) = of(row.get(0)).or_else(|| of("")).expect("a way to the current version");
-                steps.iter().for_each(|step| lift(&mut data, step));
-                version.clone_from(to);
-            }
+            let data: Map<String, Value> = serde_json::from_str(row.get(5)).unwrap();
             let effect: Value = serde_json::from_str(row.get(6)).unwrap();
+            let data = relift(data, row.get(7), row.get(8), &serde_json::from_str(row.get(9)).unwrap());
             entity.version += 1;
             entity.updated_at.clone_from(&at);
             entity.apply(&effect, &data, &at);
         }
         entities
-    }
-
-    /// What lifts data: by tenant (none: built in), type and version, the version that it leads to and the steps.
-    async fn lifts(&self) -> BTreeMap<Name, (String, Vec<Value>)> {
-        let upcasters = "select coalesce(tenant_id::text, ''), event_type, from_version, to_version, steps::text from annals.upcasters";
-        let rows = self.superuser().await.query(upcasters, &[]).await.unwrap();
-        rows.iter()
-            .map(|row| {
-                let steps = serde_json::from_str(row.get(4)).unwrap();
-                ((row.get(0), row.get(1), row.get(2)), (row.get(3), steps))
-            })
-            .collect()
     }
 
     /// Compares every read model with the log folded from zero: states, state tables, child tables, progress.

@@ -1,6 +1,7 @@
 //! Figures and health.
 
 use annals::App;
+use annals::domain::Caller;
 use annals::http::{ApiError, Authenticated, Params};
 use axum::Json;
 use axum::extract::State;
@@ -33,11 +34,27 @@ pub async fn projector(
 /// `GET /status`: who asks has a token, so authentication is at work.
 pub async fn features(
     State(app): State<App>,
-    Authenticated(_): Authenticated,
+    Authenticated(caller): Authenticated,
     params: Params,
 ) -> Result<Response, ApiError> {
     params.end()?;
-    Ok(Json(json!({"status": "ok", "features": feature_states(&app).await})).into_response())
+    let features = feature_states(&app).await;
+    Ok(Json(json!({"status": "ok", "features": features, "health": health_of(&app, &caller).await})).into_response())
+}
+
+/// An event store that is away is an answer, not a failure to answer.
+async fn health_of(app: &App, caller: &Caller) -> Value {
+    match app.store.health(caller).await {
+        Ok(health) => json!({
+            "event_store_healthy": true,
+            "recent_activity": health.recent_activity,
+            "upcasters_registered": health.upcasters_registered,
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "event store is not well");
+            json!({"event_store_healthy": false, "recent_activity": null, "upcasters_registered": null})
+        }
+    }
 }
 
 /// `GET /health`: needs no token, tells no figures.

@@ -20,11 +20,11 @@ use serde_json::{Map, Value, json};
 use self::remarks::Remarks;
 use self::verb::Verb;
 
-/// Where a keyed update keeps the digest of the fields that were sent.
-const REQUEST_DIGEST: &str = "request_digest";
+/// Where a keyed request whose event depends on what it found keeps the digest of what was sent.
+pub(super) const REQUEST_DIGEST: &str = "request_digest";
 
 /// How often a change that the client did not tie to a version is worked out again after somebody else's.
-const TRIES: usize = 20;
+pub(super) const TRIES: usize = 20;
 
 /// `POST /entities/{type}`.
 pub async fn create(
@@ -247,15 +247,10 @@ fn digest(fields: &Map<String, Value>) -> String {
     annals::domain::json::digest(&Value::Object(fields.clone()))
 }
 
-/// Equality as the log has it: `1e2` is stored as `100`.
-fn same_value(a: &Value, b: &Value) -> bool {
-    a == b || annals::domain::json::normal(a) == annals::domain::json::normal(b)
-}
-
 fn changes(state: &Map<String, Value>, fields: &Map<String, Value>) -> Map<String, Value> {
     fields
         .iter()
-        .filter(|(field, new)| !same_value(state.get(*field).unwrap_or(&Value::Null), new))
+        .filter(|(field, new)| !annals::domain::json::same(state.get(*field).unwrap_or(&Value::Null), new))
         .map(|(field, new)| (field.clone(), json!({"old": state.get(field), "new": new})))
         .collect()
 }
@@ -267,12 +262,12 @@ async fn append(app: &App, caller: &Caller, event: NewEvent, context: &Value) ->
 }
 
 /// Somebody else was faster: with the entity, or with this very request under its key.
-fn is_conflict(error: &IntakeError) -> bool {
+pub(super) fn is_conflict(error: &IntakeError) -> bool {
     matches!(error, IntakeError::Store(StoreError::Refused(refusal))
              if matches!(&*refusal.code, "version_conflict" | "idempotency_key_reused"))
 }
 
-fn contended() -> ApiError {
+pub(super) fn contended() -> ApiError {
     ApiError::conflict(
         "version_conflict",
         "the entity is being changed by others all the time; try again",

@@ -47,12 +47,14 @@ async fn append_single(app: &App, caller: &Caller, event: NewEvent, context: &Va
     let event = stored
         .first()
         .ok_or_else(|| ApiError::Internal("an appended event is missing".into()))?;
-    let location = format!("/api/v1/events/{}", event.id);
-    let mut response = (status(replayed), Json(event)).into_response();
-    if let Ok(location) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    answer_single(event, status(replayed))
+}
+
+/// One event, and where it is to be found.
+pub(super) fn answer_single(event: &Event, status: StatusCode) -> Result<Response, ApiError> {
+    let location = HeaderValue::from_str(&format!("/api/v1/events/{}", event.id));
+    let location = location.map_err(|e| ApiError::Internal(Box::new(e)))?;
+    Ok((status, [(header::LOCATION, location)], Json(event)).into_response())
 }
 
 async fn append_batch(
@@ -175,7 +177,7 @@ fn refuse_repeated_keys(events: &[NewEvent]) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };

@@ -3,6 +3,7 @@
 //! Each handler ends in [`annals::intake::append`], the one way into the log; none touches a read model, so what it changes is
 //! seen through the projection or, by readers that fold the tail, at once.
 
+mod compensate;
 mod entities;
 mod events;
 mod processing;
@@ -18,6 +19,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/api/v1/events", post(events::post))
         .route("/api/v1/events/types", post(types::register))
+        .route("/api/v1/events/{id}/compensate", post(compensate::compensate))
         .route("/api/v1/events/{id}/processing", put(processing::decide))
         .route("/api/v1/projector/sweep", post(processing::sweep))
         .route("/api/v1/projector/rebuild", post(processing::rebuild))

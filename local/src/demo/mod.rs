@@ -1,6 +1,7 @@
 //! `demo`: some hundreds of believable events, through the HTTP API of the running server.
 //!
-//! A manufacturer of pumps, its customers and dealers, and an AI agent that proposes prices, from April to November 2025.
+//! A manufacturer of pumps, its customers and dealers, a sister company that trades cotton and pulses, and AI agents that propose
+//! prices and find openings, from April to November 2025.
 //! The content is the same every time, and every event has an idempotency key, so a second run appends nothing. It goes
 //! through the API with the tokens of the people and systems it speaks of: what the demo may do, they may do.
 
@@ -11,6 +12,8 @@ mod people;
 mod products;
 mod records;
 mod story;
+mod trading;
+mod venture;
 
 use crate::cli::Environment;
 use crate::{Error, output};
@@ -44,6 +47,8 @@ fn story() -> Vec<Batch> {
         products::story(),
         people::story(),
         commerce::story(),
+        trading::story(),
+        venture::story(),
     ]
     .concat()
 }
@@ -138,13 +143,18 @@ mod tests {
             .collect::<BTreeSet<_>>();
         let modules = [
             "agent",
+            "commodity",
             "customer",
             "dealer",
+            "opportunity",
             "order",
             "organization",
+            "payment",
             "price",
             "product",
             "sale",
+            "trade",
+            "user",
         ];
         assert_eq!(types, modules.into_iter().collect());
     }

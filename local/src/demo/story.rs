@@ -86,6 +86,8 @@ pub(super) struct Draft {
     correlation_id: Option<String>,
     on_behalf_of: Option<String>,
     cause: Option<String>,
+    /// Of the data; none: the current one.
+    version: Option<&'static str>,
 }
 
 impl Draft {
@@ -101,6 +103,7 @@ impl Draft {
             correlation_id: None,
             on_behalf_of: None,
             cause: None,
+            version: None,
         }
     }
 
@@ -125,6 +128,12 @@ impl Draft {
     /// Whom a service posts it for.
     pub(super) fn on_behalf_of(mut self, actor: &Actor) -> Self {
         self.on_behalf_of = Some(actor.name());
+        self
+    }
+
+    /// The version of its type that the data follow.
+    pub(super) fn at_version(mut self, version: &'static str) -> Self {
+        self.version = Some(version);
         self
     }
 
@@ -163,6 +172,7 @@ impl Draft {
         }
         let optional = [
             ("correlation_id", self.correlation_id),
+            ("version", self.version.map(str::to_owned)),
             ("created_by", self.on_behalf_of),
         ];
         event.extend(

@@ -278,6 +278,17 @@ impl Catalog {
         found
     }
 
+    /// The types that a name or a pattern (`order.*`) stands for: those that the tenant knows, or, without one, those of all
+    /// tenants. None for a name that nobody has registered.
+    pub fn matching(&self, tenant_id: Option<TenantId>, asked: &str) -> Vec<&str> {
+        let prefix = asked.strip_suffix('*').filter(|prefix| prefix.ends_with('.'));
+        let known = self.kinds.keys().map(String::as_str);
+        known
+            .filter(|name| tenant_id.is_none_or(|tenant| self.find(tenant, name).is_some()))
+            .filter(|name| prefix.map_or(*name == asked, |prefix| name.starts_with(prefix)))
+            .collect()
+    }
+
     /// Whether any type of the tenant belongs to such aggregates.
     pub fn knows_aggregate(&self, tenant_id: TenantId, aggregate_type: &str) -> bool {
         self.list(tenant_id)

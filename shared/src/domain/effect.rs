@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What an event does to state. Its JSON is the catalog's: `"merge"`, `{"add_child": "gst"}`, `{"set": {"price": "/new_price"}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,27 @@ pub enum FieldSource {
         #[serde(rename = "const")]
         value: Value,
     },
+}
+
+impl FieldSource {
+    /// The value; none where the pointer leads nowhere.
+    pub fn value(&self, data: &Map<String, Value>) -> Option<Value> {
+        match self {
+            Self::Constant { value } => Some(value.clone()),
+            Self::Pointer(pointer) => point(data, pointer),
+        }
+    }
+}
+
+/// `Value::pointer`, for an object that is not wrapped in a `Value`.
+fn point(data: &Map<String, Value>, pointer: &str) -> Option<Value> {
+    let Some(path) = pointer.strip_prefix('/') else {
+        return pointer.is_empty().then(|| Value::Object(data.clone()));
+    };
+    let (first, rest) = path.find('/').map_or((path, ""), |slash| path.split_at(slash));
+    data.get(&first.replace("~1", "/").replace("~0", "~"))?
+        .pointer(rest)
+        .cloned()
 }
 
 /// How events of a type are compensated.

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::effect::{Effect, FieldSource};
+use super::effect::Effect;
 use super::time::Timestamp;
 
 /// An aggregate as its events leave it.
@@ -66,7 +66,9 @@ impl Entity {
             Effect::RemoveChild(collection) => remove_child(&mut self.state, collection, fact.data),
             Effect::Set(fields) => {
                 for (field, source) in fields {
-                    set_field(&mut self.state, field, source, fact.data);
+                    if let Some(value) = source.value(fact.data) {
+                        self.state.insert(field.clone(), value);
+                    }
                 }
             }
             Effect::None => {}
@@ -88,27 +90,6 @@ fn apply_changes(state: &mut Map<String, Value>, data: &Map<String, Value>) {
             state.insert(field.clone(), new.clone());
         }
     }
-}
-
-fn set_field(state: &mut Map<String, Value>, field: &str, source: &FieldSource, data: &Map<String, Value>) {
-    let value = match source {
-        FieldSource::Constant { value } => Some(value.clone()),
-        FieldSource::Pointer(pointer) => point(data, pointer),
-    };
-    if let Some(value) = value {
-        state.insert(field.to_owned(), value);
-    }
-}
-
-/// `Value::pointer`, for an object that is not wrapped in a `Value`.
-fn point(data: &Map<String, Value>, pointer: &str) -> Option<Value> {
-    let Some(path) = pointer.strip_prefix('/') else {
-        return pointer.is_empty().then(|| Value::Object(data.clone()));
-    };
-    let (first, rest) = path.find('/').map_or((path, ""), |slash| path.split_at(slash));
-    data.get(&first.replace("~1", "/").replace("~0", "~"))?
-        .pointer(rest)
-        .cloned()
 }
 
 fn add_child(state: &mut Map<String, Value>, collection: &str, data: &Map<String, Value>) {

@@ -115,6 +115,21 @@ impl EventId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The id of the event that compensates this one. Since there is one id, there is one compensation; a client that cannot
+    /// choose ids cannot pretend to another. `attempt` counts those before it that staff has left out of state. The time in it
+    /// is the compensated event's.
+    pub fn of_compensation(self, attempt: u8) -> Self {
+        let digest = Sha256::new()
+            .chain_update("compensates")
+            .chain_update(self.0)
+            .chain_update([attempt])
+            .finalize();
+        let mut bytes = self.0.into_bytes();
+        bytes[6..].copy_from_slice(&digest[..10]);
+        let id = uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand);
+        Self(id.with_variant(uuid::Variant::RFC4122).into_uuid())
+    }
 }
 
 macro_rules! text_identity {
@@ -163,6 +178,10 @@ text_identity! {
 text_identity! {
     /// An aggregate within its kind: a uuid or any printable string.
     AggregateId, 128, "printable text", |_| true
+}
+text_identity! {
+    /// Name of a consumer's checkpoint. The sweep's own is not to be had.
+    CheckpointName, 100, "a name of your own: sweep is the projector's", |text| text != "sweep"
 }
 text_identity! {
     /// Version of an event type's schema: `1.0` or `1.0.2`.

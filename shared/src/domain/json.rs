@@ -176,6 +176,11 @@ pub fn normal(value: &Value) -> Value {
     }
 }
 
+/// Equality as the log has it: `1e2` is stored as `100`.
+pub fn same(a: &Value, b: &Value) -> bool {
+    a == b || normal(a) == normal(b)
+}
+
 /// SHA-256 of the value in its [`normal`] form, keys in order, as hexadecimal digits.
 pub fn digest(value: &Value) -> String {
     use sha2::{Digest, Sha256};

@@ -4,6 +4,9 @@
 
 pub mod actor;
 pub mod catalog;
+pub mod compensate;
+#[cfg(test)]
+mod compensate_tests;
 pub mod diff;
 pub mod effect;
 pub mod event;
@@ -20,6 +23,6 @@ pub use catalog::{Catalog, EventKind, FoldError, StoredFact};
 pub use effect::{Effect, Inverse};
 pub use event::{Event, NewEvent};
 pub use fold::{Entity, Fact};
-pub use ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId};
+pub use ids::{AggregateId, AggregateType, CheckpointName, EventId, EventType, SchemaVersion, StreamId, TenantId};
 pub use time::Timestamp;
 pub use upcast::Upcaster;

@@ -29,7 +29,7 @@ pub enum Step {
     /// One field's text is looked up, and what it stands for becomes another field.
     Map(ValueTable),
     /// Each field's text becomes a list: cut at the separator, trimmed, without empty parts. What is no text stays.
-    Split(BTreeMap<Place, String>),
+    Split(BTreeMap<Place, Separator>),
     /// Each field takes the value.
     Set(BTreeMap<Place, Value>),
     /// The fields go.
@@ -54,6 +54,28 @@ pub struct ValueTable {
 /// A null that is written is a value.
 fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
+}
+
+/// What a text is cut at; not empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Separator(String);
+
+impl TryFrom<String> for Separator {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            return Err("a separator is empty");
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<Separator> for String {
+    fn from(separator: Separator) -> Self {
+        separator.0
+    }
 }
 
 /// Where in data: a field's name, or, if it begins with a slash, a JSON pointer (RFC 6901) whose last part names a member of an
@@ -187,8 +209,11 @@ impl ValueTable {
     }
 }
 
-fn split(text: &str, separator: &str) -> Value {
-    let parts = text.split(separator).map(str::trim).filter(|part| !part.is_empty());
+fn split(text: &str, Separator(separator): &Separator) -> Value {
+    let parts = text
+        .split(separator.as_str())
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
     Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
 }
 
@@ -269,6 +294,7 @@ mod tests {
             json!({"explode": {}}),
             json!({"rename": {"": "a"}}),
             json!({"rename": {"a": 1}}),
+            json!({"split": {"a": ""}}),
             json!({"map": {"from": "a"}}),
             json!("rename"),
         ] {

@@ -1,6 +1,6 @@
 //! Bodies of JSON, read strictly.
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use serde_json::Value;
@@ -15,18 +15,13 @@ pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// A JSON body, as [`json::parse`] reads it.
 pub struct JsonBody(pub Value);
 
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
+impl JsonBody {
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
+        if !is_json(headers) {
             let detail = "send the body as application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).into());
         }
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| too_large_or_cut(rejection.status()))?;
-        let value = json::parse(&bytes).map_err(|fault| {
+        let value = json::parse(bytes).map_err(|fault| {
             let errors = vec![FieldFault::new(
                 fault.pointer.clone(),
                 fault.code,
@@ -36,6 +31,39 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         })?;
         Ok(Self(value))
     }
+}
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let headers = request.headers().clone();
+        // Before the body is read: what is not wanted need not be waited for.
+        if !is_json(&headers) {
+            return Self::read(&headers, &Bytes::new());
+        }
+        Self::read(&headers, &bytes_of(request, state).await?)
+    }
+}
+
+/// No body at all is none; whatever is sent is read as JSON.
+impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        let headers = request.headers().clone();
+        let bytes = bytes_of(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        Self::read(&headers, &bytes).map(Some)
+    }
+}
+
+async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| too_large_or_cut(rejection.status()))
 }
 
 /// The problem of a body that could not be read whole.

@@ -27,6 +27,7 @@ pub struct CatalogCache {
     projector: RwLock<Option<Arc<Catalog>>>,
 }
 
+/// In order, because a later row replaces an earlier one: a module may bring a version that a tenant has had of its own.
 const READ_CATALOG: &str = "-- read_catalog
 select t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.description, t.effect::text, t.posters, t.created_at,
        t.inverse::text, v.version, v.schema::text, v.example::text, r.revision,
@@ -38,7 +39,8 @@ select t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.descrip
   left join (annals.event_types t
              join annals.event_type_versions v
                on v.event_type = t.event_type and (v.tenant_id is null or v.tenant_id is not distinct from t.tenant_id))
-    on true";
+    on true
+ order by v.tenant_id nulls first";
 
 const REGISTER_EVENT_TYPE: &str = "-- register_event_type
 select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11)";
@@ -131,6 +133,14 @@ impl Store {
         {
             return Ok(Arc::clone(catalog));
         }
+        self.fresh_projector_catalog().await
+    }
+
+    /// The catalog of all tenants, read now: for a reader of the log, which must know every type that it may meet.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn fresh_projector_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
         let catalog = Arc::new(catalog_from(&self.read(As::Projector, READ_CATALOG, &[]).await?)?);
         *self.catalogs.projector.write().await = Some(Arc::clone(&catalog));
         Ok(catalog)

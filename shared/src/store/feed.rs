@@ -6,18 +6,20 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
 use tokio_postgres::types::Type;
-use uuid::Uuid;
 
-use super::entities::parse_object;
+use super::events::{event_columns, event_from, joined_head};
 use super::session::{As, Param, lost_is_unavailable};
-use super::work::stream_from;
-use super::{Store, StoreError};
-use crate::domain::StreamId;
+use super::{OldestTransaction, Store, StoreError};
+use crate::domain::{Event, TenantId, Timestamp};
 
 /// How often a mark is looked at again while transactions are still under way.
 const POLL: Duration = Duration::from_millis(5);
+/// Numbers that one page looks through at most: what nobody selected is passed in steps, each of which the reader can remember.
+const WINDOW: i64 = 50_000;
+/// The data of one page stays below this many stored bytes, so that a large batch of large events does not fill the memory.
+const PAGE_BYTES: i64 = 16 << 20;
 
 const TAKE_MARK: &str = "-- take_feed_mark
 select settled_to, after_xid::text from annals.feed_mark()";
@@ -25,44 +27,61 @@ select settled_to, after_xid::text from annals.feed_mark()";
 const IS_SETTLED: &str = "-- is_settled
 select pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8 as settled";
 
-const READ_FEED_PAGE: &str = "-- read_feed_page
-select e.event_number, e.id, e.tenant_id, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.event_type, e.data::text
-  from annals.events e
- where e.event_number > $1 and e.event_number <= $2
- order by e.event_number limit $3";
+const FIND_OLDEST_TRANSACTION: &str = "-- find_oldest_transaction
+select pid, age_seconds from annals.oldest_transaction() where pid is not null";
 
-/// An event as a consumer across streams meets it.
-#[derive(Debug)]
-pub struct FeedEvent {
-    /// Position over all streams.
-    pub event_number: i64,
-    /// Its id.
-    pub id: Uuid,
-    /// Its stream.
-    pub stream: StreamId,
-    /// Position in its stream.
-    pub version: i32,
-    /// What happened.
-    pub event_type: String,
-    /// The fact.
-    pub data: Map<String, Value>,
+/// Conditions whose parameter is null fall away when the statement is planned, which happens anew at each call. Types stand as a
+/// list and not as a join, so that the planner knows how rare they are: a tenant's rare type is found by the index by type.
+const READ_FEED_PAGE: &str = concat!(
+    "-- read_feed_page\nselect p.* from (select ",
+    event_columns!(),
+    ", pg_column_size(e.data) as bytes, sum(pg_column_size(e.data)) over (order by e.event_number) as running_bytes
+  from (select * from annals.events e
+         where e.event_number > $1 and e.event_number <= $2
+           and ($4::uuid is null or e.tenant_id = $4)
+           and ($5::timestamptz is null or e.created_at >= $5) and ($6::timestamptz is null or e.created_at < $6)
+           and ($7::text[] is null or e.event_type = any ($7))
+         order by e.event_number limit $3) as e ",
+    joined_head!(),
+    ") as p where p.running_bytes - p.bytes < $8 order by p.event_number"
+);
+
+/// Which events a reader wants; absent means any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Selection {
+    /// Of this tenant.
+    pub tenant_id: Option<TenantId>,
+    /// Of one of these types.
+    pub event_types: Option<Vec<String>>,
+    /// Recorded then or later.
+    pub from: Option<Timestamp>,
+    /// Recorded before then.
+    pub to: Option<Timestamp>,
 }
 
 /// A reader of the feed.
 pub struct Feed {
     store: Store,
+    selection: Selection,
     position: i64,
     settled_to: i64,
 }
 
 impl Feed {
-    /// A reader that goes on after this number.
+    /// A reader of all events that goes on after this number.
     pub fn after(store: Store, position: i64) -> Self {
         Self {
             store,
+            selection: Selection::default(),
             position,
             settled_to: position,
         }
+    }
+
+    /// The same reader for these events only.
+    #[must_use]
+    pub fn of(self, selection: Selection) -> Self {
+        Self { selection, ..self }
     }
 
     /// Number up to which every event has been handed out: what the consumer remembers.
@@ -70,39 +89,50 @@ impl Feed {
         self.position
     }
 
-    /// The next events, at most `limit`. Empty when there is nothing new, or when nothing new was settled within `patience`
-    /// because some transaction is still open.
+    /// Number up to which events can be handed out: the end, until [`Feed::settle`] moves it.
+    pub fn settled_to(&self) -> i64 {
+        self.settled_to
+    }
+
+    /// Moves the end to the log's, as it is now. False, and nothing moved, where a transaction that was open at the call is still
+    /// open after `patience`.
     ///
     /// # Errors
     /// The database's.
-    pub async fn next_page(&mut self, limit: i64, patience: Duration) -> Result<Vec<FeedEvent>, StoreError> {
-        if self.position >= self.settled_to {
-            match self.store.settled_mark(patience).await? {
-                Some(mark) => self.settled_to = mark.max(self.settled_to),
-                None => return Ok(Vec::new()),
-            }
-        }
-        let params: [Param<'_>; 3] = [
+    pub async fn settle(&mut self, patience: Duration) -> Result<bool, StoreError> {
+        let mark = self.store.settled_mark(patience).await?;
+        self.settled_to = mark.unwrap_or_default().max(self.settled_to);
+        Ok(mark.is_some())
+    }
+
+    /// The next events, at most `limit`. There may be none before the end is reached: a page looks through so much of the log
+    /// and no more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn next_page(&mut self, limit: i64) -> Result<Vec<Event>, StoreError> {
+        let window_end = self.settled_to.min(self.position.saturating_add(WINDOW));
+        let wanted = &self.selection;
+        let (from, to) = (wanted.from.map(|t| t.as_datetime()), wanted.to.map(|t| t.as_datetime()));
+        let tenant = wanted.tenant_id.map(|tenant| *tenant.as_uuid());
+        let params: [Param<'_>; 8] = [
             (&self.position, Type::INT8),
-            (&self.settled_to, Type::INT8),
+            (&window_end, Type::INT8),
             (&limit, Type::INT8),
+            (&tenant, Type::UUID),
+            (&from, Type::TIMESTAMPTZ),
+            (&to, Type::TIMESTAMPTZ),
+            (&wanted.event_types, Type::TEXT_ARRAY),
+            (&PAGE_BYTES, Type::INT8),
         ];
         let rows = self.store.read(As::Projector, READ_FEED_PAGE, &params).await?;
-        let mut page = Vec::with_capacity(rows.len());
-        for row in &rows {
-            page.push(FeedEvent {
-                event_number: row.try_get("event_number")?,
-                id: row.try_get("id")?,
-                stream: stream_from(row)?,
-                version: row.try_get("aggregate_version")?,
-                event_type: row.try_get("event_type")?,
-                data: parse_object(row.try_get("data")?)?,
-            });
-        }
-        // A page that is not full holds all there is up to the mark; numbers beyond its last event are gaps.
+        let page: Vec<Event> = rows.iter().map(event_from).collect::<Result<_, _>>()?;
+        let bytes: i64 = rows.last().map_or(Ok(0), |row| row.try_get("running_bytes"))?;
+        let is_full = i64::try_from(page.len()).is_ok_and(|length| length >= limit) || bytes >= PAGE_BYTES;
+        // A page that is not full holds all there is in its window; numbers beyond its last event are gaps, or others' events.
         self.position = match page.last() {
-            Some(last) if i64::try_from(page.len()).is_ok_and(|length| length >= limit) => last.event_number,
-            _ => self.settled_to,
+            Some(last) if is_full => last.event_number,
+            _ => window_end,
         };
         Ok(page)
     }
@@ -138,5 +168,20 @@ impl Store {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// The transaction that holds readers of the feed back the longest, as far as the database tells.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn oldest_transaction(&self) -> Result<Option<OldestTransaction>, StoreError> {
+        let rows = self.read(As::Projector, FIND_OLDEST_TRANSACTION, &[]).await?;
+        let oldest = rows.first().map(|row| {
+            Ok(OldestTransaction {
+                pid: row.try_get("pid")?,
+                age_seconds: row.try_get("age_seconds")?,
+            })
+        });
+        oldest.transpose()
     }
 }

@@ -6,6 +6,7 @@
 
 mod append;
 mod catalog;
+mod checkpoints;
 mod connect;
 mod entities;
 mod error;
@@ -13,33 +14,41 @@ mod events;
 mod feed;
 mod history;
 mod migrate;
+mod moment;
 mod past;
 mod progress;
 mod projection;
+mod ratio;
 mod rebuild;
 mod session;
 mod snapshots;
+mod standing;
+mod statistics;
 mod status;
 mod usage;
 mod work;
 
 pub use append::Appended;
 pub use catalog::{NewVersion, Registration};
+pub use checkpoints::{CheckpointMove, Run};
 pub use connect::{ConnectError, Store};
 pub use entities::StoredEntity;
 pub use error::{Refusal, StoreError};
 pub use events::{EventFilter, Order, Reading};
-pub use feed::{Feed, FeedEvent};
+pub use feed::{Feed, Selection};
 pub use history::{HistoryEvent, HistoryQuery};
 pub use migrate::{MigrateError, MigrationReport, migrate};
 pub use past::{Bounds, PastEntity};
 pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
+pub use ratio::Ratio;
 pub use rebuild::{
     Difference, DueRebuild, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
     StoredSnapshot, StreamToFold,
 };
 pub use snapshots::{Snapshot, SnapshotMetadata};
-pub use status::{OldestTransaction, ParkedStream, ProjectorStatus, Statistics};
-pub use usage::Usage;
+pub use standing::Standing;
+pub use statistics::{Statistics, StorageRate, TenantFigures, Window};
+pub use status::{Health, OldestTransaction, ParkedStream, ProjectorStatus, Rates};
+pub use usage::{SnapshotUse, Upcasting, Usage};
 pub use work::{StateTables, StreamWork, WorkEvent};

@@ -61,11 +61,12 @@ select distinct h.tenant_id, h.aggregate_type, h.aggregate_id
 select p.tenant_id, p.aggregate_type, p.aggregate_id from annals.parked_streams p where p.retrying";
 
 /// Counting and moving on are one statement: either both happen or neither, and a second sweep of the same window finds the
-/// position moved and counts nothing.
+/// position moved and counts nothing. Minutes that no reader asks for any more go along the way, so that there are 1,500 of a
+/// tenant at most.
 const FINISH_WINDOW: &str = "-- finish_sweep_window
 with counted as (
-    select tenant_id, event_type, count(*) as events
-      from annals.events where event_number > $1 and event_number <= $2 group by tenant_id, event_type
+    select tenant_id, event_type, date_trunc('minute', created_at, 'UTC') as minute, count(*) as events
+      from annals.events where event_number > $1 and event_number <= $2 group by tenant_id, event_type, minute
 ), moved as (
     update annals.checkpoints
        set position = $2, updated_at = clock_timestamp(), event_count = event_count + (select coalesce(sum(events), 0) from counted)
@@ -73,9 +74,16 @@ with counted as (
     returning position
 ), added as (
     insert into annals.event_counts as c (tenant_id, event_type, events)
-    select tenant_id, event_type, events from counted where exists (select from moved)
-     order by tenant_id, event_type
+    select tenant_id, event_type, sum(events) from counted where exists (select from moved)
+     group by tenant_id, event_type order by tenant_id, event_type
     on conflict on constraint event_counts_pkey do update set events = c.events + excluded.events
+), timed as (
+    insert into annals.event_rates as r (tenant_id, minute, events)
+    select tenant_id, minute, sum(events) from counted where exists (select from moved) and minute >= now() - interval '25 hours'
+     group by tenant_id, minute order by tenant_id, minute
+    on conflict on constraint event_rates_pkey do update set events = r.events + excluded.events
+), gone as (
+    delete from annals.event_rates where exists (select from moved) and minute < now() - interval '25 hours'
 )
 select position from moved";
 
@@ -142,7 +150,8 @@ impl Store {
             .collect()
     }
 
-    /// Moves the sweep's checkpoint over a window whose streams are all projected or parked, and counts its events.
+    /// Moves the sweep's checkpoint over a window whose streams are all projected or parked, and counts its events by type and by
+    /// minute.
     ///
     /// # Errors
     /// The database's.

@@ -106,7 +106,8 @@ select null, s.tenant_id, s.aggregate_type
             and (l.catalog_revision <> (select c.revision from annals.catalog_revision c)
                  or coalesce(l.finished_at, l.started_at) + least(interval '1 minute' * power(2, least(l.attempts, 10) - 1), interval '1 hour') < clock_timestamp())))";
 
-const LIST_REBUILDS: &str = "-- list_rebuilds
+/// The last ones that the caller may know of, newest first.
+pub(super) const LIST_REBUILDS: &str = "-- list_rebuilds
 select r.*, case when r.status = 'running' and not annals.is_rebuild_held(r.id) then 'abandoned' else r.status end as status_now
   from annals.rebuilds r order by r.id desc limit 10";
 
@@ -154,15 +155,6 @@ impl Store {
                 })
             })
             .collect()
-    }
-
-    /// The last rebuilds that the caller may know of, newest first.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn list_rebuilds(&self, caller: &Caller) -> Result<Vec<RebuildStatus>, StoreError> {
-        let rows = self.read(As::Caller(caller), LIST_REBUILDS, &[]).await?;
-        rows.iter().map(status_from).collect()
     }
 
     /// Starts one: its lock is held, its tables are made, and those of killed ones are gone.
@@ -282,7 +274,8 @@ fn scope_from(row: &Row) -> Result<RebuildScope, StoreError> {
     })
 }
 
-fn status_from(row: &Row) -> Result<RebuildStatus, StoreError> {
+/// A row of [`LIST_REBUILDS`].
+pub(super) fn status_from(row: &Row) -> Result<RebuildStatus, StoreError> {
     let time = |column: &str| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<_, Option<DateTime<Utc>>>(column)?.map(Timestamp::from))
     };

@@ -1,27 +1,17 @@
-//! Figures about the log and the projector: counted from what is kept, never over the whole log for a tenant's reader.
-
-use std::collections::BTreeMap;
+//! How the projector is doing, and whether the store is well.
 
 use serde::Serialize;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::session::{As, Param};
+use super::moment::Moment;
+use super::rebuild::{LIST_REBUILDS, status_from};
+use super::session::{As, Param, twice_if_lost};
 use super::{RebuildStatus, Store, StoreError};
 use crate::domain::{Caller, Timestamp};
 
-/// Counts of events.
-#[derive(Debug, Serialize)]
-pub struct Statistics {
-    /// All that the caller may see.
-    pub total_events: i64,
-    /// By type.
-    pub events_by_type: BTreeMap<String, i64>,
-    /// Recorded in the last 24 hours.
-    pub events_last_24_hours: i64,
-    /// Not yet held by read models; null for callers who do not see the tenant.
-    pub unprocessed_events: Option<i64>,
-}
+/// Length in seconds of the window that the projector's rates are over.
+const RECENT: i64 = 60;
 
 /// How the projector is doing, for the caller's tenant.
 #[derive(Debug, Serialize)]
@@ -34,6 +24,8 @@ pub struct ProjectorStatus {
     pub parked_streams: Vec<ParkedStream>,
     /// How many streams are parked.
     pub parked_count: i64,
+    /// Events that wait because of it.
+    pub parked_events: i64,
     /// Number up to which the sweep has made sure of everything.
     pub sweep_position: i64,
     /// When the sweep last moved.
@@ -89,115 +81,126 @@ pub struct OldestTransaction {
     pub age_seconds: Option<i64>,
 }
 
-const COUNT_TENANT: &str = "-- count_tenant_events
-with swept as (select position from annals.checkpoints where name = 'sweep'), counted as (
-    select c.event_type, c.events from annals.event_counts c where c.tenant_id = $1
-    union all
-    select e.event_type, count(*) from annals.events e
-     where e.tenant_id = $1 and e.event_number > (select position from swept) group by e.event_type)
-select event_type, sum(events)::bigint as events from counted group by event_type";
+/// Whether the store is well, in few words.
+#[derive(Debug, Serialize)]
+pub struct Health {
+    /// Whether an event was recorded in the last five minutes: in the tenant, or by callers themselves who do not see it.
+    pub recent_activity: bool,
+    /// Upcasters that change something: built-in ones and the tenant's.
+    pub upcasters_registered: i64,
+}
 
-const COUNT_OWN: &str = "-- count_own_events
-select e.event_type, count(*) as events from annals.events e where e.tenant_id = $1 group by e.event_type";
+/// What read models lack. Behind the sweep's checkpoint that is the parked streams' alone.
+pub(super) struct Lag {
+    /// Events, those of parked streams not counted.
+    pub(super) events: i64,
+    /// Age of the oldest of them.
+    pub(super) seconds: i64,
+    /// Events of parked streams.
+    pub(super) parked_events: i64,
+    /// Of all these together, those of the last sixty seconds.
+    recent: i64,
+}
 
-const COUNT_RECENT: &str = "-- count_recent_events
-select count(*) as events from annals.events e where e.tenant_id = $1 and e.created_at >= clock_timestamp() - interval '24 hours'";
-
-/// Behind the sweep's checkpoint everything is projected or parked, so lag lies beyond it.
+/// `offset 0`: one look-up per event of the tail, by the whole key, whatever the planner believes.
 const MEASURE_LAG: &str = "-- measure_lag
-select count(*) as events, coalesce(extract(epoch from clock_timestamp() - min(e.created_at)), 0)::bigint as seconds
-  from annals.events e
- cross join lateral (
-       select * from annals.heads h
-        where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h
- where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
-   and e.aggregate_version > h.projected_version
-   and not exists (select from annals.parked_streams p
-                    where p.tenant_id = h.tenant_id and p.aggregate_type = h.aggregate_type and p.aggregate_id = h.aggregate_id)";
-
-const MEASURE_RATES: &str = "-- measure_rates
-select count(*) as appended, count(*) filter (where e.aggregate_version <= h.projected_version) as projected
-  from annals.events e
- cross join lateral (
-       select * from annals.heads h
-        where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h
- where e.tenant_id = $1 and e.created_at >= clock_timestamp() - interval '60 seconds'";
+with waiting as materialized (
+    select e.created_at,
+           exists (select from annals.parked_streams p
+                    where p.tenant_id = e.tenant_id and p.aggregate_type = e.aggregate_type and p.aggregate_id = e.aggregate_id) as parked
+      from annals.events e
+     cross join lateral (
+           select * from annals.heads h
+            where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h
+     where e.tenant_id = $1 and e.event_number > $2 and e.aggregate_version > h.projected_version
+), parked as (
+    select coalesce(sum(h.version - h.projected_version), 0)::bigint as events
+      from annals.parked_streams p
+     cross join lateral (
+           select * from annals.heads h
+            where h.tenant_id = p.tenant_id and h.aggregate_type = p.aggregate_type and h.aggregate_id = p.aggregate_id offset 0) as h
+     where p.tenant_id = $1
+), parked_recently as (
+    select count(*) as events
+      from annals.events e
+      join annals.parked_streams p
+        on p.tenant_id = e.tenant_id and p.aggregate_type = e.aggregate_type and p.aggregate_id = e.aggregate_id
+       and p.aggregate_version <= e.aggregate_version
+     where e.tenant_id = $1 and e.event_number <= $2 and e.created_at >= $3
+)
+select count(*) filter (where not w.parked) as events,
+       greatest(coalesce(extract(epoch from $4 - min(w.created_at) filter (where not w.parked)), 0), 0)::bigint as seconds,
+       (select events from parked) as parked_events,
+       count(*) filter (where w.created_at >= $3) + (select events from parked_recently) as recent
+  from waiting w";
 
 const LIST_PARKED: &str = "-- list_parked
 select p.*, count(*) over () as parked_count from annals.parked_streams p where p.tenant_id = $1 order by p.parked_at limit 100";
 
-const READ_SWEEP: &str = "-- read_sweep
-select c.position, c.updated_at, o.pid, o.age_seconds
-  from annals.checkpoints c left join annals.oldest_transaction() o on o.pid is not null where c.name = 'sweep'";
+const READ_OLDEST: &str = "-- read_oldest_transaction
+select o.pid, o.age_seconds from annals.oldest_transaction() o where o.pid is not null";
+
+/// Whoever does not see the tenant hears of its own last event, which its index finds at once.
+const READ_HEALTH: &str = "-- read_health
+select case when $2 then exists (select from annals.events e where e.tenant_id = $1 and e.created_at >= now() - interval '5 minutes')
+            else coalesce((select e.created_at >= now() - interval '5 minutes' from annals.events e
+                            where e.tenant_id = $1 and e.created_by = $3 order by e.event_number desc limit 1), false) end as recent_activity";
 
 const PING: &str = "-- ping\nselect 1";
 
 impl Store {
-    /// Counts of the events that the caller may see.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn statistics(&self, caller: &Caller) -> Result<Statistics, StoreError> {
-        let tenant: [Param<'_>; 1] = [(caller.tenant_uuid(), Type::UUID)];
-        let whole_tenant = caller.role().sees_tenant();
-        let rows = self
-            .read(
-                As::Caller(caller),
-                if whole_tenant { COUNT_TENANT } else { COUNT_OWN },
-                &tenant,
-            )
-            .await?;
-        let mut events_by_type = BTreeMap::new();
-        for row in &rows {
-            events_by_type.insert(row.try_get("event_type")?, row.try_get::<_, i64>("events")?);
-        }
-        let recent = self.read(As::Caller(caller), COUNT_RECENT, &tenant).await?;
-        let unprocessed_events = if whole_tenant {
-            Some(self.projector_lag(caller).await?.0)
-        } else {
-            None
-        };
-        Ok(Statistics {
-            total_events: events_by_type.values().sum(),
-            events_by_type,
-            events_last_24_hours: recent.first().map_or(Ok(0), |row| row.try_get("events"))?,
-            unprocessed_events,
-        })
-    }
-
     /// How the projector is doing, for the caller's tenant.
     ///
     /// # Errors
     /// The database's.
     pub async fn projector_status(&self, caller: &Caller) -> Result<ProjectorStatus, StoreError> {
-        let tenant: [Param<'_>; 1] = [(caller.tenant_uuid(), Type::UUID)];
-        let (lag_events, lag_seconds) = self.projector_lag(caller).await?;
-        let rates = self.read(As::Caller(caller), MEASURE_RATES, &tenant).await?;
-        let parked = self.read(As::Caller(caller), LIST_PARKED, &tenant).await?;
-        let sweep = self.read(As::Caller(caller), READ_SWEEP, &[]).await?;
-        let (Some(rates), Some(sweep)) = (rates.first(), sweep.first()) else {
-            return Err(StoreError::Unexpected("the sweep has no checkpoint".to_owned()));
-        };
+        twice_if_lost(|| self.projector_status_now(caller)).await
+    }
+
+    async fn projector_status_now(&self, caller: &Caller) -> Result<ProjectorStatus, StoreError> {
+        let mut client = self.connection().await?;
+        let moment = Moment::begin(&mut client, caller).await?;
+        let lag = moment.lag(caller).await?;
+        let appended = moment.counts(caller).await?.last_minute;
+        let parked = moment.rows(LIST_PARKED, &[(caller.tenant_uuid(), Type::UUID)]).await?;
+        let rebuilds = moment.rows(LIST_REBUILDS, &[]).await?;
+        let oldest = moment.rows(READ_OLDEST, &[]).await?;
         Ok(ProjectorStatus {
-            lag_events,
-            lag_seconds,
+            lag_events: lag.events,
+            lag_seconds: lag.seconds,
             parked_count: parked.first().map_or(Ok(0), |row| row.try_get("parked_count"))?,
+            parked_events: lag.parked_events,
             parked_streams: parked.iter().map(parked_from).collect::<Result<_, _>>()?,
-            sweep_position: sweep.try_get("position")?,
-            swept_at: Timestamp::from(sweep.try_get::<_, chrono::DateTime<chrono::Utc>>("updated_at")?),
+            sweep_position: moment.position,
+            swept_at: Timestamp::from(moment.swept_at),
             rates: Rates {
-                window_seconds: 60,
-                appended: rates.try_get("appended")?,
-                projected: rates.try_get("projected")?,
+                window_seconds: RECENT,
+                appended,
+                projected: appended - lag.recent,
             },
-            rebuilds: self.list_rebuilds(caller).await?,
-            oldest_transaction: match sweep.try_get::<_, Option<i32>>("pid")? {
-                None => None,
-                Some(pid) => Some(OldestTransaction {
-                    pid,
-                    age_seconds: sweep.try_get("age_seconds")?,
-                }),
-            },
+            rebuilds: rebuilds.iter().map(status_from).collect::<Result<_, _>>()?,
+            oldest_transaction: oldest.first().map(oldest_from).transpose()?,
+        })
+    }
+
+    /// Whether the store is well, as the caller sees it.
+    ///
+    /// # Errors
+    /// The database's: it is not.
+    pub async fn health(&self, caller: &Caller) -> Result<Health, StoreError> {
+        let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
+        let params: [Param<'_>; 3] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&sees_tenant, Type::BOOL),
+            (&actor, Type::TEXT),
+        ];
+        let rows = self.read(As::Caller(caller), READ_HEALTH, &params).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Unexpected("no health".to_owned()))?;
+        Ok(Health {
+            recent_activity: row.try_get("recent_activity")?,
+            upcasters_registered: self.registered_upcasters(caller).await?,
         })
     }
 
@@ -208,16 +211,32 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read(As::Projector, PING, &[]).await.map(|_| ())
     }
+}
 
-    async fn projector_lag(&self, caller: &Caller) -> Result<(i64, i64), StoreError> {
-        let rows = self
-            .read(As::Caller(caller), MEASURE_LAG, &[(caller.tenant_uuid(), Type::UUID)])
-            .await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| StoreError::Unexpected("no lag".to_owned()))?;
-        Ok((row.try_get("events")?, row.try_get("seconds")?))
+impl Moment<'_> {
+    /// What the tenant's read models lack.
+    pub(super) async fn lag(&self, caller: &Caller) -> Result<Lag, StoreError> {
+        let params: [Param<'_>; 4] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&self.position, Type::INT8),
+            (&self.since(RECENT), Type::TIMESTAMPTZ),
+            (&self.now, Type::TIMESTAMPTZ),
+        ];
+        let row = self.row(MEASURE_LAG, &params).await?;
+        Ok(Lag {
+            events: row.try_get("events")?,
+            seconds: row.try_get("seconds")?,
+            parked_events: row.try_get("parked_events")?,
+            recent: row.try_get("recent")?,
+        })
     }
+}
+
+fn oldest_from(row: &tokio_postgres::Row) -> Result<OldestTransaction, StoreError> {
+    Ok(OldestTransaction {
+        pid: row.try_get("pid")?,
+        age_seconds: row.try_get("age_seconds")?,
+    })
 }
 
 fn parked_from(row: &tokio_postgres::Row) -> Result<ParkedStream, StoreError> {

@@ -1,13 +1,17 @@
 //! What reads do by the way, counted: snapshots found, old events lifted. The figures are for people, so counting them may
 //! neither fail nor hold up the read that they are about.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio_postgres::types::Type;
 
+use super::moment::Moment;
+use super::ratio::Ratio;
 use super::session::{As, Param};
 use super::{Store, StoreError};
-use crate::domain::TenantId;
+use crate::domain::{Caller, TenantId};
 
 /// How long an answer that is ready waits for its figures at most.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -19,7 +23,7 @@ pub struct Usage {
     pub snapshot_hits: i64,
     /// States folded without one, for want of one.
     pub snapshot_misses: i64,
-    /// Snapshots that were there, and not as they had been written.
+    /// SnapshotUse that were there, and not as they had been written.
     pub snapshots_corrupt: i64,
     /// Events lifted to the current version of their type.
     pub upcasts: i64,
@@ -39,6 +43,32 @@ impl Usage {
     }
 }
 
+/// Old events on their way to the current version of their type.
+#[derive(Debug, Serialize)]
+pub struct Upcasting {
+    /// Upcasters that change something: built-in ones and the tenant's.
+    pub registered: i64,
+    /// Events lifted, each time that one was read.
+    pub succeeded: i64,
+    /// Events that nothing led to the current version.
+    pub failed: i64,
+    /// Succeeded, of both; null before the first.
+    pub success_rate: Option<Ratio>,
+}
+
+/// What snapshots were good for.
+#[derive(Debug, Serialize)]
+pub struct SnapshotUse {
+    /// States folded from a snapshot on.
+    pub hits: i64,
+    /// States folded without one, for want of one.
+    pub misses: i64,
+    /// SnapshotUse that were there, and not as they had been written.
+    pub corrupt: i64,
+    /// Hits, of hits and misses; null before the first.
+    pub hit_rate: Option<Ratio>,
+}
+
 /// Each process of the server counts on its own sixteenth. Rows are taken in one order, so that two that share one cannot
 /// wait for each other in a circle; and nobody waits for the disk, because a crash may cost the last figures.
 const TALLY: &str = "-- tally
@@ -48,7 +78,59 @@ select $1, u.name, pg_backend_pid() % 16, u.uses
  order by u.name
 on conflict on constraint usage_counts_pkey do update set uses = c.uses + excluded.uses";
 
+/// A tenant's own upcaster goes before the built-in one; those without steps only say that data stay as they are.
+const COUNT_UPCASTERS: &str = "-- count_upcasters
+select count(*) as registered
+  from (select distinct on (u.event_type, u.from_version) u.steps from annals.upcasters u
+         where u.tenant_id is null or u.tenant_id = $1
+         order by u.event_type, u.from_version, u.tenant_id nulls last) as u
+ where u.steps <> '[]'";
+
+const READ_USAGE: &str = "-- read_usage
+select c.name, sum(c.uses)::bigint as uses from annals.usage_counts c where c.tenant_id = $1 group by c.name";
+
+impl Moment<'_> {
+    /// How upcasters and snapshots did.
+    pub(super) async fn usage(&self, caller: &Caller) -> Result<(Upcasting, SnapshotUse), StoreError> {
+        let tenant: [Param<'_>; 1] = [(caller.tenant_uuid(), Type::UUID)];
+        let registered = self.row(COUNT_UPCASTERS, &tenant).await?;
+        let mut uses: HashMap<String, i64> = HashMap::new();
+        for row in self.rows(READ_USAGE, &tenant).await? {
+            uses.insert(row.try_get("name")?, row.try_get("uses")?);
+        }
+        let of = |name: &str| uses.get(name).copied().unwrap_or_default();
+        let (succeeded, failed) = (of("upcast"), of("upcast_failed"));
+        let (hits, misses) = (of("snapshot_hit"), of("snapshot_miss"));
+        let upcasting = Upcasting {
+            registered: registered.try_get("registered")?,
+            succeeded,
+            failed,
+            success_rate: Ratio::of(succeeded, succeeded + failed),
+        };
+        let snapshots = SnapshotUse {
+            hits,
+            misses,
+            corrupt: of("snapshot_corrupt"),
+            hit_rate: Ratio::of(hits, hits + misses),
+        };
+        Ok((upcasting, snapshots))
+    }
+}
+
 impl Store {
+    /// How many upcasters change something for the caller's tenant.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn registered_upcasters(&self, caller: &Caller) -> Result<i64, StoreError> {
+        let tenant: [Param<'_>; 1] = [(caller.tenant_uuid(), Type::UUID)];
+        let rows = self.read(As::Caller(caller), COUNT_UPCASTERS, &tenant).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Unexpected("no count".to_owned()))?;
+        Ok(row.try_get("registered")?)
+    }
+
     /// Counts what a read did for a tenant, once its answer is known; nothing where it did nothing of the kind. What cannot be
     /// counted now is not counted.
     pub async fn tally(&self, tenant_id: TenantId, usage: Usage) {

@@ -123,6 +123,8 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.heads.projected_version update".to_owned(),
         "annals.shapes.rebuilt_shape update".to_owned(),
         "annals.skipped_events insert".to_owned(),
+        "annals.usage_counts insert".to_owned(),
+        "annals.usage_counts update".to_owned(),
     ]);
     let state_tables = strings(&owner, "select format('%I', table_name) from annals.state_tables").await;
     for table in [
@@ -130,6 +132,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.parked_streams",
         "annals.checkpoints",
         "annals.event_counts",
+        "annals.event_rates",
         "annals.snapshots",
     ]
     .map(str::to_owned)

@@ -89,6 +89,11 @@ impl Scene {
         }
         self.cross(people).await;
         self.park_and_skip(people).await;
+        let usage = annals::store::Usage {
+            upcasts: 1,
+            ..Default::default()
+        };
+        world.app.store.tally(people.staff.tenant.into(), usage).await;
     }
 
     /// Of everything; streams here are too short for the projector to take any.

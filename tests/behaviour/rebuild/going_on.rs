@@ -156,7 +156,7 @@ async fn no_read_fails_no_append_is_refused_and_no_event_is_doubled_while_read_m
     while i64::try_from(numbers.len()).unwrap() < log.events {
         assert!(started.elapsed() < PATIENCE);
         numbers.extend(
-            feed.next_page(500, PATIENCE)
+            feed.next_page(500)
                 .await
                 .unwrap()
                 .iter()

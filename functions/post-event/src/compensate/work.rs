@@ -1,0 +1,191 @@
+//! Working an inverse out: what the catalog declares, what the entity was and is, and how the event stands.
+
+use annals::App;
+use annals::domain::compensate::{Correction, Refused};
+use annals::domain::event::{FieldFault, MAX_DATA_BYTES};
+use annals::domain::{
+    AggregateId, AggregateType, Caller, Catalog, Effect, Event, EventKind, Fact, FoldError, Inverse, NewEvent,
+    Timestamp,
+};
+use annals::http::{ApiError, Problem};
+use annals::store::{Bounds, PastEntity, Standing, StoreError};
+use axum::http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::ask::Ask;
+
+/// The event that compensates another; none where the catalog changed meanwhile, and all has to be read again.
+pub(super) async fn inverse(
+    app: &App,
+    caller: &Caller,
+    event: &Event,
+    ask: &Ask,
+) -> Result<Option<NewEvent>, ApiError> {
+    let catalog = app.store.catalog(caller).await?;
+    let sees_none = declared(&catalog, event).is_err();
+    let catalog = if sees_none {
+        app.store.fresh_catalog(caller).await?
+    } else {
+        catalog
+    };
+    declared(&catalog, event)?;
+    let Some(now) = entity_at(app, caller, event, None).await? else {
+        return Err(ApiError::forbidden(
+            "stream_of_another",
+            "the stream was started by someone else",
+        ));
+    };
+    // After the state: what is found now covers every version up to the one that the append will ask for.
+    let id = match app.store.find_standing(caller, event.id).await? {
+        Some(Standing::Counts { compensation }) => compensation,
+        Some(Standing::Compensated { by }) => {
+            return Err(ApiError::conflict(
+                "already_compensated",
+                format!("event {by} compensates it"),
+            ));
+        }
+        Some(Standing::NotApplied) => {
+            let detail = "the event is left out of state, or its stream is parked: there is nothing to compensate";
+            return Err(ApiError::conflict("not_applied", detail));
+        }
+        None => return Err(super::missing()),
+    };
+    let before = match event.aggregate_version - 1 {
+        0 => None,
+        version => entity_at(app, caller, event, Some(version)).await?,
+    };
+    let catalog = app.store.catalog_since(caller, now.catalog_revision).await?;
+    let folded_by = [
+        Some(now.catalog_revision),
+        before.as_ref().map(|past| past.catalog_revision),
+    ];
+    if folded_by
+        .into_iter()
+        .flatten()
+        .any(|revision| revision != catalog.revision())
+    {
+        return Ok(None);
+    }
+    let mut inverse = worked_out(&catalog, event, before.as_ref(), &now, ask)?;
+    inverse.id = id;
+    Ok(Some(inverse))
+}
+
+async fn entity_at(
+    app: &App,
+    caller: &Caller,
+    event: &Event,
+    version: Option<i32>,
+) -> Result<Option<PastEntity>, StoreError> {
+    let bounds = Bounds {
+        version,
+        ..Bounds::default()
+    };
+    let found = app
+        .store
+        .find_entity_at(caller, &event.aggregate_type, &event.aggregate_id, bounds)
+        .await?;
+    Ok(found.filter(|past| past.found.is_some()))
+}
+
+/// The event's type, its inverse, and the inverse's type.
+fn declared<'a>(catalog: &'a Catalog, event: &Event) -> Result<(&'a EventKind, &'a Inverse, &'a EventKind), ApiError> {
+    let kind = catalog.find(event.tenant_id, &event.event_type);
+    kind.and_then(|kind| {
+        let inverse = kind.inverse.as_ref()?;
+        let inverse_kind = catalog.find(event.tenant_id, &inverse.event_type)?;
+        Some((&**kind, inverse, &**inverse_kind))
+    })
+    .ok_or_else(|| no_inverse(&format!("{} has no inverse in the catalog", event.event_type)))
+}
+
+fn worked_out(
+    catalog: &Catalog,
+    event: &Event,
+    before: Option<&PastEntity>,
+    now: &PastEntity,
+    ask: &Ask,
+) -> Result<NewEvent, ApiError> {
+    let (kind, inverse, inverse_kind) = declared(catalog, event)?;
+    let entity = |past: &'_ PastEntity| past.found.as_ref().map(|stored| stored.entity.clone());
+    let (before, now) = (before.and_then(entity), entity(now).ok_or_else(super::missing)?);
+    let mut data: Map<String, Value> =
+        serde_json::from_str(event.data.get()).map_err(|e| ApiError::Internal(Box::new(e)))?;
+    kind.upcast(&event.version, &mut data)
+        .map_err(|e| StoreError::Unfoldable(FoldError::NoWay(e)))?;
+    let correction = Correction {
+        event: Fact {
+            version: event.aggregate_version,
+            created_at: event.created_at,
+            effect: &kind.effect,
+            data: &data,
+        },
+        inverse,
+        inverse_effect: &inverse_kind.effect,
+        before: before.as_ref(),
+        now: &now,
+        at: Timestamp::now(),
+    };
+    let mut data = correction.data().map_err(refused)?;
+    if inverse.data.is_none() {
+        add_reason(inverse_kind, ask, &mut data);
+    }
+    refuse_too_large(&data)?;
+    let event = caused_by(event, inverse_kind, data)?;
+    let mut event = ask.applied_to(event);
+    event.expected_version = Some(now.version);
+    Ok(event)
+}
+
+/// What is deleted or removed says why, where its schema has a place for it.
+fn add_reason(kind: &EventKind, ask: &Ask, data: &mut Map<String, Value>) {
+    let (Effect::Delete | Effect::RemoveChild(_), Some(reason)) = (&kind.effect, &ask.reason) else {
+        return;
+    };
+    data.insert("reason".to_owned(), Value::String(reason.clone()));
+    let schema = kind.versions.get(kind.current_version.as_str());
+    if schema.is_some_and(|schema| schema.check(data).is_err()) {
+        data.remove("reason");
+    }
+}
+
+fn caused_by(event: &Event, kind: &EventKind, data: Map<String, Value>) -> Result<NewEvent, ApiError> {
+    let unreadable = |_| ApiError::Internal("the log holds a name that none can have".into());
+    let mut inverse = NewEvent::plain(
+        kind.event_type.clone(),
+        AggregateType::try_from(event.aggregate_type.clone()).map_err(unreadable)?,
+        AggregateId::try_from(event.aggregate_id.clone()).map_err(unreadable)?,
+        data,
+    );
+    inverse.causation_id = Some(*event.id.as_uuid());
+    let correlation_id = event.correlation_id.clone().map(TryFrom::try_from).transpose();
+    inverse.correlation_id = correlation_id.map_err(unreadable)?;
+    Ok(inverse)
+}
+
+/// The state of a large entity may be more than an event can hold.
+fn refuse_too_large(data: &Map<String, Value>) -> Result<(), ApiError> {
+    if serde_json::to_vec(data).is_ok_and(|text| text.len() > MAX_DATA_BYTES) {
+        let detail = format!("the inverse would hold more than {MAX_DATA_BYTES} bytes of JSON");
+        return Err(ApiError::unprocessable("data_too_large", detail, Vec::new()));
+    }
+    Ok(())
+}
+
+fn no_inverse(detail: &str) -> ApiError {
+    ApiError::unprocessable("no_inverse", detail, Vec::new())
+}
+
+fn refused(refused: Refused) -> ApiError {
+    match refused {
+        Refused::NoInverse(detail) => no_inverse(detail),
+        Refused::NoEffect => ApiError::conflict("not_applied", "the event changed nothing that could be changed back"),
+        Refused::ChangedSince(places) => {
+            let detail = format!("changed since the event: {}", places.join(", "));
+            let fault = |place| FieldFault::new(place, "changed_since", "is not as the event left it");
+            Problem::new(StatusCode::CONFLICT, "changed_since", detail)
+                .with_errors(places.into_iter().map(fault).collect())
+                .into()
+        }
+    }
+}

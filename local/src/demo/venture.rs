@@ -1,0 +1,117 @@
+//! Openings for AI in the business, found by an agent and by people, and the people's accounts. The first came while both were at
+//! version 1.0; their events are stored as they were posted then, and read as the current version has them.
+
+use super::story::{Actor, Batch, Draft, decimal};
+use serde_json::{Value, json};
+
+const SCOUT: Actor = Actor::Agent("market_scout");
+
+/// Title, kind of solution, market size in rupees.
+const OPENINGS: [(&str, &str, u64); 6] = [
+    (
+        "Answering dealers' questions on fitting and warranty",
+        "nlp",
+        40_000_000,
+    ),
+    ("Grading cotton from photographs of the sample", "cv", 125_000_000),
+    (
+        "Forecasting borewell pump demand from groundwater levels",
+        "prediction",
+        90_000_000,
+    ),
+    ("Reading handwritten weighment slips", "cv", 15_000_000),
+    (
+        "Choosing delivery rounds for the monsoon months",
+        "automation",
+        22_000_000,
+    ),
+    ("Hearing a failing motor before it stops", "acoustics", 60_000_000),
+];
+
+pub(super) fn story() -> Vec<Batch> {
+    let mut batches = vec![accounts(), preferences()];
+    batches.extend(OPENINGS.iter().zip(0..).map(|(opening, number)| found(opening, number)));
+    batches.push(looked_into());
+    batches
+}
+
+fn opening_id(number: i64) -> String {
+    format!("OPP-{:04}", number + 1)
+}
+
+/// The first half was found before version 2.0.
+fn found(&(title, kind, size): &(&str, &str, u64), number: i64) -> Batch {
+    let (id, day) = (opening_id(number), 30 + number * 25);
+    let fields = |market: &str| json!({"opportunity_id": id, "title": title, "ai_solution_type": kind, market: size, "industry": "agriculture"});
+    let old = number < 3;
+    let mut data = fields(if old { "market_size" } else { "market_size_estimate" });
+    if let (false, Value::Object(fields)) = (old, &mut data) {
+        let category = if kind == "cv" { "computer_vision" } else { "other" };
+        fields.insert("ai_solution_category".to_owned(), json!(category));
+        fields.insert("confidence_score".to_owned(), decimal(60 + number.unsigned_abs() * 5));
+    }
+    let draft = Draft::new("opportunity.created", &id, day, 0, data)
+        .because("weekly reading of the trade press")
+        .within("scouting-2025");
+    Batch::of(SCOUT, [if old { draft.at_version("1.0") } else { draft }])
+}
+
+/// One figure was corrected in the words of version 1.0, one in today's; one opening was closed.
+fn looked_into() -> Batch {
+    let smaller = json!({"changes": {"market_size": {"old": 125_000_000, "new": 110_000_000}}});
+    let surer = json!({"changes": {"confidence_score": {"old": decimal(70), "new": decimal(85)}}});
+    let closed = json!({"reason": "a supplier of motors offers it already"});
+    let drafts = [
+        Draft::new("opportunity.updated", &opening_id(1), 60, 0, smaller)
+            .at_version("1.0")
+            .because("asked two spinning mills"),
+        Draft::new("opportunity.updated", &opening_id(1), 150, 0, surer)
+            .again("surer")
+            .because("pilot in Rajkot"),
+        Draft::new("opportunity.deleted", &opening_id(5), 190, 0, closed).because("closed by the board"),
+    ];
+    Batch::of(Actor::Staff(5), drafts.map(|draft| draft.within("scouting-2025")))
+}
+
+/// Number, name, what they know about: as the old form asked for it, a text, or as a list.
+fn accounts() -> Batch {
+    let people = [
+        (
+            "USER-0001",
+            "Nandini Deshmukh",
+            "1.0",
+            json!("pumps, irrigation, motors"),
+        ),
+        ("USER-0002", "Imran Khan", "1.0", json!(["cotton", "ginning"])),
+        (
+            "USER-0003",
+            "Kavya Reddy",
+            "1.1",
+            json!(["ai", "machine learning", "nlp"]),
+        ),
+    ];
+    let drafts = people.map(|(id, name, version, domains)| {
+        let email = format!("{}@deccanpumps.example", name.to_lowercase().replace(' ', "."));
+        let fields = json!({"user_id": id, "name": name, "email": email, "expertise_domains": domains});
+        Draft::new("user.created", id, 2, 0, fields)
+            .at_version(version)
+            .because("accounts for the office")
+    });
+    Batch::of(
+        Actor::Service("directory"),
+        drafts.map(|draft| draft.within("accounts-2025")),
+    )
+}
+
+fn preferences() -> Batch {
+    let older =
+        json!({"changes": {"expertise_domains": {"old": "pumps, irrigation, motors", "new": "pumps, motors, solar"}}});
+    let newer = json!({"changes": {"user_preferences": {"old": null, "new": {"email_notifications": true, "weekly_digest": false}}}});
+    let drafts = [
+        Draft::new("user.updated", "USER-0001", 12, 0, older)
+            .at_version("1.0")
+            .because("asked by mail"),
+        Draft::new("user.updated", "USER-0003", 95, 0, newer).because("asked by mail"),
+    ];
+    Batch::of(Actor::Staff(1), drafts.map(|draft| draft.within("accounts-2025")))
+}

@@ -1,0 +1,31 @@
+-- Checkpoints of replays beside the sweep's: whose each is, how the last run went, and who may know of it.
+--
+-- A name belongs to one consumer for good. What that consumer reads is kept with it, so that the same name cannot be used for
+-- another selection, whose events before the position would then never be delivered.
+
+alter table annals.checkpoints
+    add column tenant_id       uuid,
+    add column consumer        jsonb,
+    add column run_started_at  timestamptz,
+    add column run_ended_at    timestamptz,
+    add column run_event_count bigint not null default 0,
+    -- What domain::CheckpointName calls printable.
+    add constraint checkpoints_name_printable check (
+        name !~ '[[:cntrl:]\u0080-\u009F\u00AD\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF\uE000-\uF8FF]'),
+    add constraint checkpoints_consumer_known check ((name = 'sweep') = (consumer is null)),
+    add constraint checkpoints_consumer_shape check (jsonb_typeof(consumer) = 'object'),
+    add constraint checkpoints_sweep_reads_all check (name <> 'sweep' or tenant_id is null),
+    add constraint checkpoints_run check (
+        run_event_count between 0 and event_count
+        and (run_started_at is not null or (run_ended_at is null and run_event_count = 0)));
+comment on column annals.checkpoints.tenant_id is 'Tenant whose events the consumer reads; null: those of all.';
+comment on column annals.checkpoints.consumer is 'What the consumer reads: tenant_id, event_types as they were asked for, from, to. Null for the sweep alone.';
+comment on column annals.checkpoints.run_started_at is 'When the consumer last began to read; null for the sweep.';
+comment on column annals.checkpoints.run_ended_at is 'When that run had read all there was; null while it goes on, or where it failed or was killed.';
+comment on column annals.checkpoints.run_event_count is 'Events that run has dealt with; its rate is over run_started_at to run_ended_at or, while it goes on, updated_at.';
+
+-- Everybody reads how far the sweep has come, because beyond it lies what is not projected yet. What is replayed, and how
+-- much of it, is the business of those who see the tenant; replays of all tenants are nobody's but the operator's.
+alter policy checkpoints_read on annals.checkpoints using (
+    name = 'sweep' or (tenant_id = (select annals.caller_tenant()) and (select annals.caller_sees_tenant()))
+);

@@ -1,0 +1,311 @@
+//! Compensation: what has to be appended so that an event that should not have been is made good. The event stays; its inverse
+//! follows it.
+//!
+//! Invariant: what others have recorded since is never undone along the way. Where the inverse would write over it, there is no
+//! compensation, and whoever asked is told which fields those are.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::effect::{Effect, FieldSource, Inverse};
+use super::fold::{Entity, Fact};
+use super::json;
+use super::time::Timestamp;
+
+/// An event, its declared inverse, and the entity on either side.
+#[derive(Debug, Clone, Copy)]
+pub struct Correction<'a> {
+    /// The event, lifted to the current version of its type.
+    pub event: Fact<'a>,
+    /// How events of its type are compensated.
+    pub inverse: &'a Inverse,
+    /// What the inverse's type does to state.
+    pub inverse_effect: &'a Effect,
+    /// The entity as the event found it; none: it began the stream.
+    pub before: Option<&'a Entity>,
+    /// The entity as it is.
+    pub now: &'a Entity,
+    /// The present.
+    pub at: Timestamp,
+}
+
+/// Why an event is not compensated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// No inverse follows: for people.
+    NoInverse(&'static str),
+    /// The event changed nothing that could be changed back.
+    NoEffect,
+    /// What it changed is something else by now: JSON pointers into the entity's state, children by their ids, and `/deleted`.
+    ChangedSince(Vec<String>),
+}
+
+const DELETED: &str = "/deleted";
+
+impl Correction<'_> {
+    /// The inverse's data.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn data(&self) -> Result<Map<String, Value>, Refused> {
+        let before = match self.before {
+            Some(entity) => entity.clone(),
+            None => Entity::before(self.event.created_at),
+        };
+        let mut after = before.clone();
+        after.apply(&self.event);
+        let sides = Sides {
+            before,
+            after,
+            now: self.now,
+        };
+        match &self.inverse.data {
+            Some(sources) => self.declared(&sides, sources),
+            None => self.derived(&sides),
+        }
+    }
+
+    /// Data that the catalog says how to take from the event's. What it does to state is tried out.
+    fn declared(
+        &self,
+        sides: &Sides<'_>,
+        sources: &BTreeMap<String, FieldSource>,
+    ) -> Result<Map<String, Value>, Refused> {
+        let values = sources
+            .iter()
+            .filter_map(|(field, source)| Some((field.clone(), source.value(self.event.data)?)));
+        let data: Map<String, Value> = values.collect();
+        let mut result = self.now.clone();
+        result.apply(&Fact {
+            version: self.now.version.saturating_add(1),
+            created_at: self.at,
+            effect: self.inverse_effect,
+            data: &data,
+        });
+        let written = differences(&self.now.state, &result.state);
+        let mut lost = differences(&sides.after.state, &self.now.state);
+        lost.retain(|place| written.contains(place));
+        let deletes = result.deleted_at.is_some() != self.now.deleted_at.is_some();
+        if sides.deleted_since() && (deletes || !written.is_empty()) {
+            lost.push(DELETED.to_owned());
+        }
+        none_lost(lost)?;
+        Ok(data)
+    }
+
+    /// Data that follow from what the two types do to state.
+    fn derived(&self, sides: &Sides<'_>) -> Result<Map<String, Value>, Refused> {
+        match (self.event.effect, self.inverse_effect) {
+            (Effect::Delete, Effect::Create) => sides.restoration(),
+            (Effect::Delete | Effect::None, Effect::Delete) => Err(Refused::NoInverse("the event began nothing")),
+            (_, Effect::Delete) => sides.deletion(self.at),
+            (Effect::Changes | Effect::Merge | Effect::Set(_), Effect::Changes) => {
+                let fields = sides.fields()?.into_iter();
+                let changes = fields.map(|field| {
+                    let change = json!({"old": sides.now.state.get(&field), "new": sides.before.state.get(&field)});
+                    (field, change)
+                });
+                Ok(Map::from_iter([(
+                    "changes".to_owned(),
+                    Value::Object(changes.collect()),
+                )]))
+            }
+            (Effect::Changes | Effect::Merge | Effect::Set(_), Effect::Merge) => {
+                Ok(former(sides.fields()?, &sides.before.state).collect())
+            }
+            (Effect::AddChild(of) | Effect::UpdateChild(of), Effect::RemoveChild(from)) if of == from => {
+                sides.removal(of, self.event.data)
+            }
+            (Effect::RemoveChild(of), Effect::AddChild(to)) if of == to => sides.return_of(of, self.event.data),
+            (Effect::AddChild(of) | Effect::UpdateChild(of), Effect::UpdateChild(to)) if of == to => {
+                sides.child_update(of, self.event.data)
+            }
+            _ => Err(Refused::NoInverse("no data follow from what the two types do to state")),
+        }
+    }
+}
+
+/// The entity before the event, after it, and now.
+struct Sides<'a> {
+    before: Entity,
+    after: Entity,
+    now: &'a Entity,
+}
+
+impl Sides<'_> {
+    fn deleted_since(&self) -> bool {
+        self.after.deleted_at.is_some() != self.now.deleted_at.is_some()
+    }
+
+    /// Nobody has deleted the entity since, or brought it back, and these places are as the event left them.
+    fn expect_unchanged(&self, mut changed: Vec<String>) -> Result<(), Refused> {
+        if self.deleted_since() {
+            changed.push(DELETED.to_owned());
+        }
+        none_lost(changed)
+    }
+
+    /// Deletes what the event began.
+    fn deletion(&self, at: Timestamp) -> Result<Map<String, Value>, Refused> {
+        if self.before.version > 0 && self.before.deleted_at.is_none() {
+            return Err(Refused::NoInverse("the entity was there before the event"));
+        }
+        self.expect_unchanged(differences(&self.after.state, &self.now.state))?;
+        let name = self.now.state.get("name").filter(|name| name.is_string());
+        let name = name.map(|name| ("name".to_owned(), name.clone()));
+        Ok(name.into_iter().chain([("deleted_at".to_owned(), json!(at))]).collect())
+    }
+
+    /// Brings back what the event deleted.
+    fn restoration(&self) -> Result<Map<String, Value>, Refused> {
+        if self.before.deleted_at.is_some() || self.before.version == 0 {
+            return Err(Refused::NoEffect);
+        }
+        let mut changed = differences(&self.after.state, &self.now.state);
+        if self.now.deleted_at.is_some() && self.now.deleted_at != self.after.deleted_at {
+            changed.push(DELETED.to_owned());
+        }
+        self.expect_unchanged(changed)?;
+        Ok(self.before.state.clone())
+    }
+
+    /// The fields that the event changed, if they are still as it left them.
+    fn fields(&self) -> Result<Vec<String>, Refused> {
+        let (before, after) = (&self.before.state, &self.after.state);
+        let fields = differing(before, after);
+        if fields.is_empty() {
+            return Err(Refused::NoEffect);
+        }
+        let changed = fields
+            .iter()
+            .filter(|field| differ(after.get(*field), self.now.state.get(*field)));
+        self.expect_unchanged(changed.map(|field| pointer(&[field])).collect())?;
+        Ok(fields)
+    }
+
+    /// Removes the child that the event added.
+    fn removal(&self, collection: &str, data: &Map<String, Value>) -> Result<Map<String, Value>, Refused> {
+        let id = id_of(data)?;
+        if child(&self.before, collection, id).is_some() {
+            return Err(Refused::NoInverse("the child was there before the event"));
+        }
+        let place = pointer(&[collection, &name_of(id)]);
+        let (added, present) = (child(&self.after, collection, id), child(self.now, collection, id));
+        self.expect_unchanged(differ(added, present).then_some(place).into_iter().collect())?;
+        Ok(Map::from_iter([("id".to_owned(), id.clone())]))
+    }
+
+    /// Adds the child that the event removed.
+    fn return_of(&self, collection: &str, data: &Map<String, Value>) -> Result<Map<String, Value>, Refused> {
+        let id = id_of(data)?;
+        let removed = child(&self.before, collection, id).and_then(Value::as_object);
+        let removed = removed.ok_or(Refused::NoEffect)?;
+        let taken = child(self.now, collection, id).map(|_| pointer(&[collection, &name_of(id)]));
+        self.expect_unchanged(taken.into_iter().collect())?;
+        Ok(removed.clone())
+    }
+
+    /// Gives the child's fields the values that they had.
+    fn child_update(&self, collection: &str, data: &Map<String, Value>) -> Result<Map<String, Value>, Refused> {
+        let id = id_of(data)?;
+        let object = |entity| child(entity, collection, id).and_then(Value::as_object);
+        let before = object(&self.before).ok_or(Refused::NoInverse("the event added the child"))?;
+        let after = object(&self.after).ok_or(Refused::NoEffect)?;
+        let fields = differing(before, after);
+        if fields.is_empty() {
+            return Err(Refused::NoEffect);
+        }
+        let name = name_of(id);
+        let changed = match object(self.now) {
+            None => vec![pointer(&[collection, &name])],
+            Some(now) => {
+                let changed = fields.iter().filter(|field| differ(after.get(*field), now.get(*field)));
+                changed.map(|field| pointer(&[collection, &name, field])).collect()
+            }
+        };
+        self.expect_unchanged(changed)?;
+        Ok(former(fields, before).chain([("id".to_owned(), id.clone())]).collect())
+    }
+}
+
+fn none_lost(places: Vec<String>) -> Result<(), Refused> {
+    if places.is_empty() {
+        Ok(())
+    } else {
+        Err(Refused::ChangedSince(places))
+    }
+}
+
+/// Fields with the values that they had; null where they had none.
+fn former(fields: Vec<String>, before: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> {
+    fields.into_iter().map(|field| {
+        let value = before.get(&field).cloned().unwrap_or(Value::Null);
+        (field, value)
+    })
+}
+
+/// No value is as good as null, which is what a field that was absent is given back.
+fn differ(a: Option<&Value>, b: Option<&Value>) -> bool {
+    !json::same(a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null))
+}
+
+/// Names of the fields that differ.
+fn differing(a: &Map<String, Value>, b: &Map<String, Value>) -> Vec<String> {
+    let fields = a.keys().chain(b.keys().filter(|field| !a.contains_key(*field)));
+    fields
+        .filter(|field| differ(a.get(*field), b.get(*field)))
+        .cloned()
+        .collect()
+}
+
+/// Places where two states differ: fields, and of collections the children.
+fn differences(a: &Map<String, Value>, b: &Map<String, Value>) -> Vec<String> {
+    let mut places = Vec::new();
+    for field in differing(a, b) {
+        match (
+            a.get(&field).map_or(Some(Vec::new()), children),
+            b.get(&field).map_or(Some(Vec::new()), children),
+        ) {
+            (Some(left), Some(right)) => {
+                let missing = right
+                    .iter()
+                    .filter(|(name, _)| !left.iter().any(|(other, _)| other == name));
+                for (name, _) in left.iter().chain(missing) {
+                    let find = |side: &[(String, &Value)]| {
+                        side.iter().find(|(other, _)| other == name).map(|(_, c)| (*c).clone())
+                    };
+                    if differ(find(&left).as_ref(), find(&right).as_ref()) {
+                        places.push(pointer(&[&field, name]));
+                    }
+                }
+            }
+            _ => places.push(pointer(&[&field])),
+        }
+    }
+    places
+}
+
+/// The children of a collection by name; none where it is something else.
+fn children(value: &Value) -> Option<Vec<(String, &Value)>> {
+    let named = |child| Some((name_of(Value::as_object(child)?.get("id")?), child));
+    value.as_array()?.iter().map(named).collect()
+}
+
+fn child<'a>(entity: &'a Entity, collection: &str, id: &Value) -> Option<&'a Value> {
+    let children = entity.state.get(collection)?.as_array()?;
+    children.iter().find(|child| child.get("id") == Some(id))
+}
+
+fn id_of(data: &Map<String, Value>) -> Result<&Value, Refused> {
+    data.get("id").ok_or(Refused::NoInverse("the event names no child"))
+}
+
+fn name_of(id: &Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
+}
+
+fn pointer(parts: &[&str]) -> String {
+    let escaped = parts.iter().map(|part| part.replace('~', "~0").replace('/', "~1"));
+    escaped.map(|part| format!("/{part}")).collect()
+}

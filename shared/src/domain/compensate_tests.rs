@@ -1,0 +1,429 @@
+//! Every pair of effects that has an inverse, and what keeps it from being one.
+
+use serde_json::{Map, Value, json};
+
+use super::compensate::{Correction, Refused};
+use super::effect::{Effect, Inverse};
+use super::fold::{Entity, Fact};
+use super::time::Timestamp;
+
+/// A stream: effect and data of each event.
+type Stream<'a> = &'a [(Value, Value)];
+
+fn moment(second: i32) -> Timestamp {
+    Timestamp::parse(&format!("2026-01-01T00:00:{second:02}Z")).expect("a time")
+}
+
+fn fold(entity: &mut Option<Entity>, version: i32, effect: &Effect, data: &Map<String, Value>) {
+    let entity = entity.get_or_insert_with(|| Entity::before(moment(version)));
+    entity.apply(&Fact {
+        version,
+        created_at: moment(version),
+        effect,
+        data,
+    });
+}
+
+struct Outcome {
+    data: Result<Map<String, Value>, Refused>,
+    before: Option<Entity>,
+    /// The entity after the inverse.
+    result: Entity,
+}
+
+/// Compensates the stream's event at `place` by an inverse with this effect, and folds that in.
+fn outcome(stream: Stream<'_>, place: usize, inverse: Value, effect: Value) -> Outcome {
+    let read = |json: &Value| Effect::from_json(json).expect("an effect");
+    let object = |json: &Value| json.as_object().cloned().expect("an object");
+    let version = |place: usize| i32::try_from(place).expect("few") + 1;
+    let (mut before, mut now) = (None, None);
+    for (at, (effect, data)) in stream.iter().enumerate() {
+        if at == place {
+            before = now.clone();
+        }
+        fold(&mut now, version(at), &read(effect), &object(data));
+    }
+    let (event_effect, event_data) = (read(&stream[place].0), object(&stream[place].1));
+    let (inverse, inverse_effect) = (Inverse::from_json(&inverse).expect("an inverse"), read(&effect));
+    let mut now = now.expect("a stream");
+    let data = Correction {
+        event: Fact {
+            version: version(place),
+            created_at: moment(version(place)),
+            effect: &event_effect,
+            data: &event_data,
+        },
+        inverse: &inverse,
+        inverse_effect: &inverse_effect,
+        before: before.as_ref(),
+        now: &now,
+        at: moment(59),
+    }
+    .data();
+    if let Ok(data) = &data {
+        now.apply(&Fact {
+            version: version(stream.len()),
+            created_at: moment(59),
+            effect: &inverse_effect,
+            data,
+        });
+    }
+    Outcome {
+        data,
+        before,
+        result: now,
+    }
+}
+
+fn derived(stream: Stream<'_>, place: usize, effect: Value) -> Outcome {
+    outcome(stream, place, json!({"event_type": "a.b"}), effect)
+}
+
+fn refused(outcome: Outcome) -> Refused {
+    outcome.data.expect_err("no inverse")
+}
+
+fn changed(places: &[&str]) -> Refused {
+    Refused::ChangedSince(places.iter().map(|place| (*place).to_owned()).collect())
+}
+
+fn created() -> (Value, Value) {
+    (
+        json!("create"),
+        json!({"name": "A", "city": "B", "gst": [{"id": "1", "no": "x"}, {"id": "2", "no": "y"}]}),
+    )
+}
+
+fn changes(field: &str, new: Value) -> (Value, Value) {
+    (
+        json!("changes"),
+        json!({"changes": {field: {"old": "whatever was said", "new": new}}}),
+    )
+}
+
+#[test]
+fn what_an_inverse_leaves_is_what_was_before() {
+    let table = [
+        (
+            changes("city", json!("C")),
+            json!("changes"),
+            json!({"changes": {"city": {"old": "C", "new": "B"}}}),
+        ),
+        (changes("city", json!("C")), json!("merge"), json!({"city": "B"})),
+        (
+            (json!("merge"), json!({"city": "C", "name": "A"})),
+            json!("changes"),
+            json!({"changes": {"city": {"old": "C", "new": "B"}}}),
+        ),
+        (
+            (json!({"set": {"city": "/to"}}), json!({"to": "C"})),
+            json!("changes"),
+            json!({"changes": {"city": {"old": "C", "new": "B"}}}),
+        ),
+        (
+            (json!({"add_child": "gst"}), json!({"id": "3", "no": "z"})),
+            json!({"remove_child": "gst"}),
+            json!({"id": "3"}),
+        ),
+        (
+            (json!({"update_child": "gst"}), json!({"id": "3", "no": "z"})),
+            json!({"remove_child": "gst"}),
+            json!({"id": "3"}),
+        ),
+        (
+            (json!({"remove_child": "gst"}), json!({"id": "2"})),
+            json!({"add_child": "gst"}),
+            json!({"id": "2", "no": "y"}),
+        ),
+        (
+            (json!({"update_child": "gst"}), json!({"id": "1", "no": "w"})),
+            json!({"update_child": "gst"}),
+            json!({"id": "1", "no": "x"}),
+        ),
+        (
+            (json!({"add_child": "gst"}), json!({"id": "1", "no": "w"})),
+            json!({"update_child": "gst"}),
+            json!({"id": "1", "no": "x"}),
+        ),
+        ((json!("delete"), json!({})), json!("create"), created().1),
+    ];
+    for (event, effect, data) in table {
+        let outcome = derived(&[created(), event.clone()], 1, effect.clone());
+        assert_eq!(outcome.data.map(Value::Object), Ok(data), "{event:?} by {effect}");
+        let before = outcome.before.expect("created");
+        assert_eq!(
+            (outcome.result.state, outcome.result.deleted_at),
+            (before.state, None),
+            "{event:?} by {effect}"
+        );
+    }
+}
+
+#[test]
+fn fields_and_children_that_were_not_there_become_null() {
+    let outcome = derived(&[created(), changes("phone", json!("1"))], 1, json!("changes"));
+    assert_eq!(
+        outcome.data.map(Value::Object),
+        Ok(json!({"changes": {"phone": {"old": "1", "new": null}}}))
+    );
+    let event = (json!({"update_child": "gst"}), json!({"id": "1", "city": "z"}));
+    let outcome = derived(&[created(), event], 1, json!({"update_child": "gst"}));
+    assert_eq!(outcome.data.map(Value::Object), Ok(json!({"id": "1", "city": null})));
+    // And this is itself compensated: nothing is null's equal.
+    let back = (json!("changes"), json!({"changes": {"phone": {"new": null}}}));
+    let again = derived(&[created(), changes("phone", json!("1")), back], 2, json!("changes"));
+    assert_eq!(
+        again.data.map(Value::Object),
+        Ok(json!({"changes": {"phone": {"old": null, "new": "1"}}}))
+    );
+}
+
+#[test]
+fn what_began_an_entity_is_compensated_by_its_deletion() {
+    let outcome = derived(&[created()], 0, json!("delete"));
+    assert_eq!(
+        outcome.data.map(Value::Object),
+        Ok(json!({"name": "A", "deleted_at": "2026-01-01T00:00:59.000000Z"}))
+    );
+    assert!(outcome.result.deleted_at.is_some());
+    let nameless = derived(&[(json!("merge"), json!({"name": 5}))], 0, json!("delete"));
+    assert_eq!(
+        nameless.data.map(Value::Object),
+        Ok(json!({"deleted_at": "2026-01-01T00:00:59.000000Z"}))
+    );
+    let delete = || (json!("delete"), json!({}));
+    let again = derived(&[created(), delete(), created()], 2, json!("delete"));
+    assert!(again.data.is_ok());
+    let replaced = refused(derived(&[created(), created()], 1, json!("delete")));
+    assert!(matches!(replaced, Refused::NoInverse(_)));
+    let since = [
+        (changes("city", json!("C")), vec!["/city"]),
+        ((json!("merge"), json!({"x~/y": 1})), vec!["/x~0~1y"]),
+        ((json!({"add_child": "gst"}), json!({"id": 3})), vec!["/gst/3"]),
+        ((json!({"remove_child": "gst"}), json!({"id": "1"})), vec!["/gst/1"]),
+        (delete(), vec!["/deleted"]),
+    ];
+    for (event, places) in since {
+        assert_eq!(
+            refused(derived(&[created(), event], 0, json!("delete"))),
+            changed(&places)
+        );
+    }
+    let none = derived(
+        &[created(), (json!("none"), json!({})), changes("city", json!("B"))],
+        0,
+        json!("delete"),
+    );
+    assert!(none.data.is_ok());
+}
+
+#[test]
+fn what_has_been_changed_since_is_named_and_left_alone() {
+    let child = |effect: &str, data: Value| (json!({effect: "gst"}), data);
+    let table = [
+        (
+            changes("city", json!("C")),
+            changes("city", json!("D")),
+            json!("changes"),
+            vec!["/city"],
+        ),
+        (
+            changes("city", json!("C")),
+            (json!("delete"), json!({})),
+            json!("changes"),
+            vec!["/deleted"],
+        ),
+        (
+            child("add_child", json!({"id": "3"})),
+            child("update_child", json!({"id": "3", "no": "z"})),
+            json!({"remove_child": "gst"}),
+            vec!["/gst/3"],
+        ),
+        (
+            child("add_child", json!({"id": "3"})),
+            child("remove_child", json!({"id": "3"})),
+            json!({"remove_child": "gst"}),
+            vec!["/gst/3"],
+        ),
+        (
+            child("remove_child", json!({"id": "1"})),
+            child("add_child", json!({"id": "1"})),
+            json!({"add_child": "gst"}),
+            vec!["/gst/1"],
+        ),
+        (
+            child("update_child", json!({"id": "1", "no": "w", "city": "z"})),
+            child("update_child", json!({"id": "1", "no": "v"})),
+            json!({"update_child": "gst"}),
+            vec!["/gst/1/no"],
+        ),
+        (
+            child("update_child", json!({"id": "1", "no": "w"})),
+            child("remove_child", json!({"id": "1"})),
+            json!({"update_child": "gst"}),
+            vec!["/gst/1"],
+        ),
+        (
+            (json!("delete"), json!({})),
+            created(),
+            json!("create"),
+            vec!["/deleted"],
+        ),
+        (
+            (json!("delete"), json!({})),
+            (json!("delete"), json!({})),
+            json!("create"),
+            vec!["/deleted"],
+        ),
+        (
+            (json!("delete"), json!({})),
+            changes("city", json!("C")),
+            json!("create"),
+            vec!["/city"],
+        ),
+    ];
+    for (event, since, effect, places) in table {
+        let outcome = derived(&[created(), event.clone(), since.clone()], 1, effect);
+        assert_eq!(refused(outcome), changed(&places), "{event:?}, then {since:?}");
+    }
+    // What else happened does not matter.
+    let others = [
+        changes("name", json!("N")),
+        child("update_child", json!({"id": "2", "no": "z"})),
+        child("add_child", json!({"id": "4"})),
+    ];
+    for since in others {
+        let outcome = derived(
+            &[created(), changes("city", json!("C")), since.clone()],
+            1,
+            json!("changes"),
+        );
+        assert!(outcome.data.is_ok(), "{since:?}");
+        let event = child("update_child", json!({"id": "1", "no": "w"}));
+        assert!(
+            derived(&[created(), event, since], 1, json!({"update_child": "gst"}))
+                .data
+                .is_ok()
+        );
+    }
+}
+
+#[test]
+fn what_changed_nothing_and_what_nothing_follows_from_is_refused() {
+    for (event, effect) in [
+        (changes("city", json!("B")), json!("changes")),
+        ((json!("merge"), json!({})), json!("changes")),
+        (
+            (json!({"remove_child": "gst"}), json!({"id": "9"})),
+            json!({"add_child": "gst"}),
+        ),
+        (
+            (json!({"update_child": "gst"}), json!({"id": "1", "no": "x"})),
+            json!({"update_child": "gst"}),
+        ),
+    ] {
+        assert_eq!(
+            refused(derived(&[created(), event.clone()], 1, effect)),
+            Refused::NoEffect,
+            "{event:?}"
+        );
+    }
+    let delete = || (json!("delete"), json!({}));
+    assert_eq!(
+        refused(derived(&[created(), delete(), delete()], 2, json!("create"))),
+        Refused::NoEffect
+    );
+    for (event, effect) in [
+        (
+            (json!({"add_child": "gst"}), json!({"id": "3"})),
+            json!({"remove_child": "bank"}),
+        ),
+        (
+            (json!({"add_child": "gst"}), json!({"no": "id"})),
+            json!({"remove_child": "gst"}),
+        ),
+        (
+            (json!({"add_child": "gst"}), json!({"id": "1"})),
+            json!({"remove_child": "gst"}),
+        ),
+        (
+            (json!({"update_child": "gst"}), json!({"id": "3"})),
+            json!({"update_child": "gst"}),
+        ),
+        (
+            (json!({"set": {"city": "/to"}}), json!({"to": "C"})),
+            json!({"set": {"city": "/to"}}),
+        ),
+        ((json!("none"), json!({})), json!("none")),
+        (created(), json!("create")),
+    ] {
+        let refused = refused(derived(&[created(), event.clone()], 1, effect));
+        assert!(matches!(refused, Refused::NoInverse(_)), "{event:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn declared_data_are_taken_from_the_event_and_write_over_nothing_that_came_later() {
+    let inverse = json!({"event_type": "a.b", "data": {"to": "/from", "from": "/to", "why": {"const": "a mistake"}, "gone": "/nowhere"}});
+    let moved = |from: &str, to: &str| (json!({"set": {"city": "/to"}}), json!({"from": from, "to": to}));
+    let effect = || json!({"set": {"city": "/to"}});
+    let first = outcome(&[created(), moved("B", "C")], 1, inverse.clone(), effect());
+    assert_eq!(
+        first.data.map(Value::Object),
+        Ok(json!({"to": "B", "from": "C", "why": "a mistake"}))
+    );
+    let moved_on = outcome(
+        &[created(), moved("B", "C"), moved("C", "D")],
+        1,
+        inverse.clone(),
+        effect(),
+    );
+    assert_eq!(refused(moved_on), changed(&["/city"]));
+    let elsewhere = outcome(
+        &[created(), moved("B", "C"), changes("name", json!("N"))],
+        1,
+        inverse.clone(),
+        effect(),
+    );
+    assert!(elsewhere.data.is_ok());
+    let gone = outcome(
+        &[created(), moved("B", "C"), (json!("delete"), json!({}))],
+        1,
+        inverse.clone(),
+        effect(),
+    );
+    assert_eq!(refused(gone), changed(&["/deleted"]));
+    // One that leaves state alone undoes nothing.
+    let noted = outcome(
+        &[created(), moved("B", "C"), moved("C", "D")],
+        1,
+        inverse,
+        json!("none"),
+    );
+    assert!(noted.data.is_ok());
+    // A child is a place of its own.
+    let inverse = json!({"event_type": "a.b", "data": {"id": "/id", "no": {"const": "void"}}});
+    let added = || (json!({"add_child": "gst"}), json!({"id": "3", "no": "z"}));
+    let other = (json!({"update_child": "gst"}), json!({"id": "1", "no": "q"}));
+    let same = (json!({"update_child": "gst"}), json!({"id": "3", "no": "q"}));
+    let update = json!({"update_child": "gst"});
+    assert!(
+        outcome(&[created(), added(), other], 1, inverse.clone(), update.clone())
+            .data
+            .is_ok()
+    );
+    assert_eq!(
+        refused(outcome(&[created(), added(), same], 1, inverse, update)),
+        changed(&["/gst/3"])
+    );
+}
+
+#[test]
+fn numbers_are_compared_by_value() {
+    let stream = [
+        created(),
+        changes("price", json!(100)),
+        changes("price", super::json::parse(b"1e2").expect("a number")),
+    ];
+    assert!(derived(&stream, 1, json!("changes")).data.is_ok());
+}

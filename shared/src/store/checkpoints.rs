@@ -1,0 +1,122 @@
+//! Checkpoints of replays: a name, whose it is, and how far it has come.
+//!
+//! Invariant: a position moves only from where its reader began the batch. Of two processes that replay under one name at
+//! once, one moves it and the other is told, whatever either has delivered by then: events may be delivered twice, never passed
+//! over.
+
+use tokio_postgres::types::Type;
+
+use super::feed::Selection;
+use super::session::{As, Param, lost_is_unavailable};
+use super::{Refusal, Store, StoreError};
+use crate::domain::CheckpointName;
+
+/// A batch that a replay has dealt with, `(from, to]` by event number.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckpointMove {
+    /// Where the checkpoint stands.
+    pub from: i64,
+    /// Where it is to stand.
+    pub to: i64,
+    /// Events delivered between the two.
+    pub events: i64,
+    /// What comes after.
+    pub run: Run,
+}
+
+/// Whether a run of a replay goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// There is more to deliver.
+    GoesOn,
+    /// All there was has been delivered.
+    Ends,
+}
+
+/// Begins a run under a name that is free or belongs to the same consumer already; no row where it is another's.
+const CLAIM_CHECKPOINT: &str = "-- claim_checkpoint
+insert into annals.checkpoints as c (name, tenant_id, consumer, run_started_at)
+values ($1, $2, $3::jsonb, clock_timestamp())
+on conflict on constraint checkpoints_pkey do update
+   set run_started_at = clock_timestamp(), run_ended_at = null, run_event_count = 0
+ where c.consumer = excluded.consumer
+returning position";
+
+const FIND_CONSUMER: &str = "-- find_consumer
+select consumer::text from annals.checkpoints where name = $1";
+
+const MOVE_CHECKPOINT: &str = "-- move_checkpoint
+update annals.checkpoints
+   set position = $3, event_count = event_count + $4, run_event_count = run_event_count + $4,
+       updated_at = case when $3 > position then clock_timestamp() else updated_at end,
+       run_ended_at = case when $5 then clock_timestamp() end
+ where name = $1 and position = $2
+returning position";
+
+impl Store {
+    /// Begins a run of this consumer under its name; the number after which it goes on.
+    ///
+    /// # Errors
+    /// `checkpoint_taken` where the name belongs to a consumer that reads something else.
+    pub async fn claim_checkpoint(&self, name: &CheckpointName, consumer: &Selection) -> Result<i64, StoreError> {
+        let description = serde_json::json!(consumer).to_string();
+        let tenant = consumer.tenant_id.map(|tenant| *tenant.as_uuid());
+        let params: [Param<'_>; 3] = [
+            (&name.as_str(), Type::TEXT),
+            (&tenant, Type::UUID),
+            (&description, Type::TEXT),
+        ];
+        let claimed = self.write(As::Projector, CLAIM_CHECKPOINT, &params).await;
+        match claimed.map_err(lost_is_unavailable)?.first() {
+            Some(row) => Ok(row.try_get("position")?),
+            None => Err(self.taken(name).await?),
+        }
+    }
+
+    async fn taken(&self, name: &CheckpointName) -> Result<StoreError, StoreError> {
+        let rows = self
+            .read(As::Projector, FIND_CONSUMER, &[(&name.as_str(), Type::TEXT)])
+            .await?;
+        let other: Option<String> = rows.first().map_or(Ok(None), |row| row.try_get("consumer"))?;
+        Ok(refused(
+            "checkpoint_taken",
+            format!(
+                "the checkpoint {name} belongs to a consumer that reads {}",
+                other.as_deref().unwrap_or("something else")
+            ),
+        ))
+    }
+
+    /// Remembers that a batch has been dealt with.
+    ///
+    /// # Errors
+    /// `checkpoint_moved` where another process has moved the checkpoint meanwhile.
+    pub async fn move_checkpoint(&self, name: &CheckpointName, moved: CheckpointMove) -> Result<(), StoreError> {
+        let ends = moved.run == Run::Ends;
+        let params: [Param<'_>; 5] = [
+            (&name.as_str(), Type::TEXT),
+            (&moved.from, Type::INT8),
+            (&moved.to, Type::INT8),
+            (&moved.events, Type::INT8),
+            (&ends, Type::BOOL),
+        ];
+        let rows = self.write(As::Projector, MOVE_CHECKPOINT, &params).await;
+        match rows.map_err(lost_is_unavailable)?.first() {
+            Some(_) => Ok(()),
+            None => Err(refused(
+                "checkpoint_moved",
+                format!("another process moves the checkpoint {name}"),
+            )),
+        }
+    }
+}
+
+fn refused(code: &str, message: String) -> StoreError {
+    StoreError::Refused(Refusal {
+        status: 409,
+        code: code.to_owned(),
+        message,
+        member: None,
+        figure: None,
+    })
+}

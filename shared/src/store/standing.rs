@@ -1,0 +1,76 @@
+//! How an event stands: whether it counts, and whether it has been made good already.
+
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::session::{As, Param};
+use super::{Store, StoreError};
+use crate::domain::{Caller, EventId};
+
+/// How often a compensation may be left out of state by staff and made anew.
+const ATTEMPTS: u8 = 8;
+
+/// How an event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It counts. Its compensation takes this id.
+    Counts {
+        /// The id.
+        compensation: EventId,
+    },
+    /// Staff has left it out of state, or its stream is parked at it or before it.
+    NotApplied,
+    /// It has been compensated.
+    Compensated {
+        /// By this event.
+        by: EventId,
+    },
+}
+
+const FIND_STANDING: &str = "-- find_standing
+select exists (select from annals.skipped_events s
+                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                  and s.aggregate_version = e.aggregate_version)
+       or exists (select from annals.parked_streams p
+                   where p.tenant_id = e.tenant_id and p.aggregate_type = e.aggregate_type and p.aggregate_id = e.aggregate_id
+                     and p.aggregate_version <= e.aggregate_version) as not_applied,
+       c.attempt, c.is_skipped
+  from annals.events e
+  left join lateral (
+       select (i.place - 1)::int as attempt,
+              exists (select from annals.skipped_events s
+                       where s.tenant_id = c.tenant_id and s.aggregate_type = c.aggregate_type and s.aggregate_id = c.aggregate_id
+                         and s.aggregate_version = c.aggregate_version) as is_skipped
+         from unnest($2::uuid[]) with ordinality as i (id, place)
+         join annals.events c on c.id = i.id
+        where c.aggregate_type = e.aggregate_type and c.aggregate_id = e.aggregate_id
+        order by i.place desc limit 1) as c on true
+ where e.id = $1";
+
+impl Store {
+    /// How the event stands, as the caller sees it; none where the caller does not see it. Parked streams are for those to see
+    /// who see the tenant.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_standing(&self, caller: &Caller, id: EventId) -> Result<Option<Standing>, StoreError> {
+        let ids: Vec<Uuid> = (0..ATTEMPTS)
+            .map(|attempt| *id.of_compensation(attempt).as_uuid())
+            .collect();
+        let params: [Param<'_>; 2] = [(id.as_uuid(), Type::UUID), (&ids, Type::UUID_ARRAY)];
+        let rows = self.read(As::Caller(caller), FIND_STANDING, &params).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let last: Option<i32> = row.try_get("attempt")?;
+        let last = last.and_then(|attempt| u8::try_from(attempt).ok());
+        let is_skipped: Option<bool> = row.try_get("is_skipped")?;
+        if let Some(last) = last.filter(|last| is_skipped != Some(true) || last + 1 == ATTEMPTS) {
+            let by = id.of_compensation(last);
+            return Ok(Some(Standing::Compensated { by }));
+        }
+        if row.try_get("not_applied")? {
+            return Ok(Some(Standing::NotApplied));
+        }
+        let compensation = id.of_compensation(last.map_or(0, |last| last + 1));
+        Ok(Some(Standing::Counts { compensation }))
+    }
+}

@@ -1,0 +1,194 @@
+//! Figures about the log: exact, and as fast with ten million events as with ten. What the sweep has passed is counted already;
+//! what lies beyond it is counted when asked for.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tokio_postgres::types::Type;
+
+use super::moment::Moment;
+use super::ratio::Ratio;
+use super::session::{As, Param, twice_if_lost};
+use super::usage::{SnapshotUse, Upcasting};
+use super::{Store, StoreError};
+use crate::domain::Caller;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// Counts of events.
+#[derive(Debug, Serialize)]
+pub struct Statistics {
+    /// All that the caller may see.
+    pub total_events: i64,
+    /// By type.
+    pub events_by_type: BTreeMap<String, i64>,
+    /// Recorded in the last 24 hours.
+    pub events_last_24_hours: i64,
+    /// Not yet held by read models, those of parked streams not counted; null for callers who do not see the tenant.
+    pub unprocessed_events: Option<i64>,
+    /// What only those hear who see the tenant.
+    #[serde(flatten)]
+    pub of_tenant: Option<TenantFigures>,
+}
+
+/// Figures of a whole tenant.
+#[derive(Debug, Serialize)]
+pub struct TenantFigures {
+    /// Events that wait because their streams are parked.
+    pub parked_events: i64,
+    /// How fast events come in.
+    pub storage_rate: StorageRate,
+    /// Old events on their way to the current version of their type.
+    pub upcasting: Upcasting,
+    /// What snapshots were good for.
+    pub snapshots: SnapshotUse,
+}
+
+/// How fast events come in.
+#[derive(Debug, Serialize)]
+pub struct StorageRate {
+    /// Over the last minute.
+    pub last_minute: Window,
+    /// Over the last hour.
+    pub last_hour: Window,
+}
+
+/// A stretch of time that ends now.
+#[derive(Debug, Serialize)]
+pub struct Window {
+    /// Events recorded within it.
+    pub events: i64,
+    /// As many per second.
+    pub events_per_second: Option<Ratio>,
+}
+
+impl Window {
+    fn of(events: i64, seconds: i64) -> Self {
+        Self {
+            events,
+            events_per_second: Ratio::of(events, seconds),
+        }
+    }
+}
+
+/// A tenant's events.
+pub(super) struct Counts {
+    by_type: BTreeMap<String, i64>,
+    last_day: i64,
+    last_hour: i64,
+    /// Within the last sixty seconds.
+    pub(super) last_minute: i64,
+}
+
+const COUNT_TENANT: &str = "-- count_tenant_events
+with counted as (
+    select c.event_type, c.events, 0 as last_day, 0 as last_hour, 0 as last_minute from annals.event_counts c where c.tenant_id = $1
+    union all
+    select e.event_type, count(*), count(*) filter (where e.created_at >= $3), count(*) filter (where e.created_at >= $4),
+           count(*) filter (where e.created_at >= $5)
+      from annals.events e
+     where e.tenant_id = $1 and e.event_number > $2 group by e.event_type)
+select event_type, sum(events)::bigint as events, sum(last_day)::bigint as last_day, sum(last_hour)::bigint as last_hour,
+       sum(last_minute)::bigint as last_minute
+  from counted group by event_type";
+
+/// The arms of the policy one by one, each by its index: as one condition they would be tried on every event of the tenant.
+const COUNT_OWN: &str = "-- count_own_events
+with own as (
+    select e.event_type, e.created_at from annals.events e where e.tenant_id = $1 and e.created_by = $2
+    union all
+    select e.event_type, e.created_at from annals.events e
+     where e.tenant_id = $1 and e.started_by = $2 and e.started_by <> e.created_by
+    union all
+    select e.event_type, e.created_at from annals.events e
+     where e.tenant_id = $1 and e.user_id = $3 and e.created_by not like 'user:%' and e.created_by <> $2 and e.started_by <> $2)
+select event_type, count(*) as events, count(*) filter (where created_at >= now() - interval '24 hours') as last_day
+  from own group by event_type";
+
+impl Store {
+    /// Counts of the events that the caller may see.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn statistics(&self, caller: &Caller) -> Result<Statistics, StoreError> {
+        if caller.role().sees_tenant() {
+            twice_if_lost(|| self.tenant_statistics(caller)).await
+        } else {
+            self.own_statistics(caller).await
+        }
+    }
+
+    async fn tenant_statistics(&self, caller: &Caller) -> Result<Statistics, StoreError> {
+        let mut client = self.connection().await?;
+        let moment = Moment::begin(&mut client, caller).await?;
+        let counts = moment.counts(caller).await?;
+        let lag = moment.lag(caller).await?;
+        let (upcasting, snapshots) = moment.usage(caller).await?;
+        Ok(Statistics {
+            total_events: counts.by_type.values().sum(),
+            events_by_type: counts.by_type,
+            events_last_24_hours: counts.last_day,
+            unprocessed_events: Some(lag.events),
+            of_tenant: Some(TenantFigures {
+                parked_events: lag.parked_events,
+                storage_rate: StorageRate {
+                    last_minute: Window::of(counts.last_minute, MINUTE),
+                    last_hour: Window::of(counts.last_hour, HOUR),
+                },
+                upcasting,
+                snapshots,
+            }),
+        })
+    }
+
+    async fn own_statistics(&self, caller: &Caller) -> Result<Statistics, StoreError> {
+        let (actor, person) = (caller.actor().as_str(), caller.user_id());
+        let params: [Param<'_>; 3] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&actor, Type::TEXT),
+            (&person, Type::UUID),
+        ];
+        let (mut events_by_type, mut events_last_24_hours) = (BTreeMap::new(), 0);
+        for row in self.read(As::Caller(caller), COUNT_OWN, &params).await? {
+            events_by_type.insert(row.try_get("event_type")?, row.try_get("events")?);
+            events_last_24_hours += row.try_get::<_, i64>("last_day")?;
+        }
+        Ok(Statistics {
+            total_events: events_by_type.values().sum(),
+            events_by_type,
+            events_last_24_hours,
+            unprocessed_events: None,
+            of_tenant: None,
+        })
+    }
+}
+
+impl Moment<'_> {
+    /// Counts of the tenant's events.
+    pub(super) async fn counts(&self, caller: &Caller) -> Result<Counts, StoreError> {
+        let params: [Param<'_>; 5] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&self.position, Type::INT8),
+            (&self.since(DAY), Type::TIMESTAMPTZ),
+            (&self.since(HOUR), Type::TIMESTAMPTZ),
+            (&self.since(MINUTE), Type::TIMESTAMPTZ),
+        ];
+        let mut counts = Counts {
+            by_type: BTreeMap::new(),
+            last_day: self.passed_within(caller, DAY).await?,
+            last_hour: self.passed_within(caller, HOUR).await?,
+            last_minute: self.passed_within(caller, MINUTE).await?,
+        };
+        for row in self.rows(COUNT_TENANT, &params).await? {
+            counts
+                .by_type
+                .insert(row.try_get("event_type")?, row.try_get("events")?);
+            counts.last_day += row.try_get::<_, i64>("last_day")?;
+            counts.last_hour += row.try_get::<_, i64>("last_hour")?;
+            counts.last_minute += row.try_get::<_, i64>("last_minute")?;
+        }
+        Ok(counts)
+    }
+}

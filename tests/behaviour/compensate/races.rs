@@ -1,0 +1,133 @@
+//! Others at the same moment: an event is compensated once, and never over a fact that came first. The interleavings are held at
+//! the stream's lock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use tests::{Answer, Person, World};
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+
+use super::module::{compensate, happen, state, world};
+
+/// Holds the stream's lock, as an append does that is under way.
+async fn hold(owner: &Client) {
+    let lock = "begin; select from annals.heads where aggregate_id = 'W-1' for update";
+    owner.batch_execute(lock).await.expect("the lock");
+}
+
+async fn until_waiting(world: &World, wanted: i64) {
+    let (client, started) = (world.superuser().await, Instant::now());
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while client.query_one(waiting, &[]).await.expect("a count").get::<_, i64>(0) < wanted {
+        assert!(started.elapsed() < Duration::from_secs(60), "nobody came to the lock");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn spawn(world: &Arc<World>, person: &Person, id: &str, key: Option<&'static str>) -> JoinHandle<Answer> {
+    let (world, person, path) = (Arc::clone(world), person.clone(), format!("/events/{id}/compensate"));
+    tokio::spawn(async move {
+        let headers: Vec<(&str, &str)> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        world.request(Method::POST, &person, &path, &headers, None).await
+    })
+}
+
+async fn changed() -> (Arc<World>, Person, String) {
+    let (world, staff) = world().await;
+    happen(&world, &staff, "created", json!({"name": "A"})).await;
+    let id = happen(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
+    (Arc::new(world), staff, id)
+}
+
+#[tokio::test]
+async fn of_many_who_compensate_the_same_event_one_does() {
+    let (world, staff, id) = changed().await;
+    let owner = world.owner().await;
+    hold(&owner).await;
+    // Not the same person: no idempotency key would stand between them.
+    let people = [staff.clone(), Person::staff(), Person::service("crm"), Person::staff()];
+    let all: Vec<_> = people.iter().map(|person| spawn(&world, person, &id, None)).collect();
+    until_waiting(&world, 4).await;
+    owner.batch_execute("rollback").await.expect("the end");
+    let mut answers = Vec::new();
+    for answer in all {
+        let answer = answer.await.expect("an answer");
+        answers.push((answer.status, answer.body["code"].clone()));
+    }
+    answers.sort_by_key(|(status, _)| *status);
+    let refused = || (409, json!("already_compensated"));
+    assert_eq!(answers, [(201, Value::Null), refused(), refused(), refused()]);
+    assert_eq!(state(&world, &staff).await.0, json!({"name": "A"}));
+    assert_eq!(world.log().await.versions, 3);
+}
+
+#[tokio::test]
+async fn twins_under_one_key_get_one_answer() {
+    let (world, staff, id) = changed().await;
+    let owner = world.owner().await;
+    hold(&owner).await;
+    let twins = [
+        spawn(&world, &staff, &id, Some("k")),
+        spawn(&world, &staff, &id, Some("k")),
+    ];
+    until_waiting(&world, 2).await;
+    owner.batch_execute("rollback").await.expect("the end");
+    let mut answers = Vec::new();
+    for twin in twins {
+        answers.push(twin.await.expect("an answer"));
+    }
+    answers.sort_by_key(|answer| answer.status);
+    assert_eq!(
+        (answers[0].status, answers[1].status),
+        (200, 201),
+        "{}",
+        answers[1].text
+    );
+    assert_eq!(answers[0].body["id"], answers[1].body["id"]);
+}
+
+/// The change comes between what the compensation has read and its append.
+#[tokio::test]
+async fn a_fact_that_comes_first_is_not_undone() {
+    let (world, staff, id) = changed().await;
+    let other = world.session_of(&staff).await;
+    let change = |name: &str| json!({"event_type": "widget.updated", "aggregate_type": "widget", "aggregate_id": "W-1", "data": {"changes": {"name": {"new": name}}}});
+    other.batch_execute("begin").await.expect("a transaction");
+    other
+        .execute("select public.post_event($1)", &[&change("C")])
+        .await
+        .expect("an append");
+    let late = spawn(&world, &staff, &id, None);
+    until_waiting(&world, 1).await;
+    other.batch_execute("commit").await.expect("a commit");
+    let late = late.await.expect("an answer");
+    assert_eq!(late.problem(409), "changed_since");
+    assert_eq!(state(&world, &staff).await.0, json!({"name": "C"}));
+}
+
+/// A change elsewhere in the entity makes it work the inverse out again, at the version that it then finds.
+#[tokio::test]
+async fn a_fact_about_something_else_is_waited_for_and_kept() {
+    let (world, staff, id) = changed().await;
+    let other = world.session_of(&staff).await;
+    other.batch_execute("begin").await.expect("a transaction");
+    let elsewhere = json!({"event_type": "widget.updated", "aggregate_type": "widget", "aggregate_id": "W-1",
+                           "data": {"changes": {"colour": {"new": "red"}}}});
+    other
+        .execute("select public.post_event($1)", &[&elsewhere])
+        .await
+        .expect("an append");
+    let late = spawn(&world, &staff, &id, None);
+    until_waiting(&world, 1).await;
+    other.batch_execute("commit").await.expect("a commit");
+    assert_eq!(late.await.expect("an answer").expect(201).body["aggregate_version"], 4);
+    assert_eq!(state(&world, &staff).await.0, json!({"name": "A", "colour": "red"}));
+    assert_eq!(
+        compensate(&world, &staff, &id, json!({})).await.problem(409),
+        "already_compensated"
+    );
+}

@@ -1,0 +1,206 @@
+//! Checkpoints: a name is one consumer's, two processes never both move it, and only those who see the tenant know of it.
+
+use std::sync::Mutex;
+
+use annals::domain::{CheckpointName, Event, TenantId, Timestamp};
+use annals::replay::{Batch, Replay, ReplayError, replay, replay_batches};
+use serde_json::{Value, json};
+use tests::{Person, World};
+use uuid::Uuid;
+
+use super::{GaveUp, customer, delivered, delivered_until, in_batches_of, numbers, of_types, under};
+
+#[tokio::test]
+async fn a_name_that_reads_something_else_is_taken() {
+    let (world, staff) = (World::new().await, Person::staff());
+    customer(&world, &staff, "C-1", 3).await;
+    let own = of_types(&["order.*", "customer.registered"], under("daily"));
+    assert_eq!(delivered(&world, &own).await.len(), 1);
+    let now = Some(Timestamp::now());
+    for other in [
+        under("daily"),
+        of_types(&["order.*"], under("daily")),
+        of_types(&["order.created", "customer.registered"], under("daily")),
+        Replay {
+            tenant: Some(TenantId::from(Uuid::nil())),
+            ..own.clone()
+        },
+        Replay {
+            from: now,
+            ..own.clone()
+        },
+        Replay { to: now, ..own.clone() },
+    ] {
+        let (seen, refused) = delivered_until(&world, &other, 0).await;
+        let Err(ReplayError::Checkpoint(refusal)) = refused else {
+            panic!("{other:?} was let in: {refused:?}");
+        };
+        assert_eq!(
+            (refusal.code.as_str(), refusal.status, seen),
+            ("checkpoint_taken", 409, vec![])
+        );
+        assert!(
+            refusal
+                .message
+                .contains(r#""event_types": ["customer.registered", "order.*"]"#),
+            "{}",
+            refusal.message
+        );
+    }
+    // The same selection in other words, and whatever does not change what is delivered, is the same consumer.
+    customer(&world, &staff, "C-2", 0).await;
+    let same = of_types(
+        &["customer.registered", "order.*", "order.*"],
+        in_batches_of(1, under("daily")),
+    );
+    assert_eq!(delivered(&world, &same).await.len(), 1);
+}
+
+#[tokio::test]
+async fn names_are_one_to_a_hundred_printable_characters_and_the_sweeps_is_its_own() {
+    let name = |text: &str| CheckpointName::try_from(text.to_owned());
+    let world = World::new().await;
+    let owner = world.owner().await;
+    for bad in ["", "two\nlines", "hid\u{200B}den", &"x".repeat(101)] {
+        assert!(name(bad).is_err(), "{bad:?}");
+        let insert = "insert into annals.checkpoints (name, consumer) values ($1, '{}')";
+        let error = owner.execute(insert, &[&bad]).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "23514", "{bad:?}: {error}");
+    }
+    assert_eq!(
+        name("sweep").unwrap_err().to_string(),
+        "must look like a name of your own: sweep is the projector's"
+    );
+    assert!(name(&"ü".repeat(100)).is_ok());
+}
+
+/// The second process begins while the first is at its first batch, and gets to the end before it.
+#[tokio::test]
+async fn of_two_processes_under_one_name_one_moves_it_and_the_other_stops() {
+    let (world, staff) = (World::new().await, Person::staff());
+    customer(&world, &staff, "C-1", 9).await;
+    let wanted = in_batches_of(4, under("twice"));
+    let second = Mutex::new(None);
+    let batches = replay_batches(&world.app.store, &wanted, async |batch: Batch| {
+        let all = numbers(&delivered(&world.elsewhere(), &wanted).await);
+        let before = second.lock().unwrap().replace(all);
+        assert!(before.is_none(), "it went on with {:?}", batch.events);
+        Ok::<(), GaveUp>(())
+    });
+    let error = batches.await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "checkpoint_moved: another process moves the checkpoint twice"
+    );
+    assert_eq!(second.into_inner().unwrap().unwrap().len(), 10);
+    assert_eq!(delivered(&world, &wanted).await, [] as [Value; 0]);
+    assert_eq!(figures(&world, "twice").await["event_count"], 10, "counted once");
+}
+
+async fn figures(world: &World, name: &str) -> Value {
+    let sql = "select to_jsonb(c)::text from annals.checkpoints c where name = $1";
+    let row = world.owner().await.query_one(sql, &[&name]).await.unwrap();
+    serde_json::from_str(row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn figures_of_the_last_run_are_kept_beside_the_position() {
+    let (world, staff) = (World::new().await, Person::staff());
+    customer(&world, &staff, "C-1", 9).await;
+    let wanted = in_batches_of(3, under("figures"));
+    delivered_until(&world, &wanted, 5).await.1.unwrap_err();
+    let failed = figures(&world, "figures").await;
+    assert_eq!(
+        (&failed["event_count"], &failed["run_event_count"]),
+        (&json!(3), &json!(3))
+    );
+    assert!(
+        failed["run_started_at"].is_string() && failed["run_ended_at"].is_null(),
+        "{failed}"
+    );
+
+    delivered(&world, &wanted).await;
+    let ended = figures(&world, "figures").await;
+    assert_eq!(
+        (&ended["event_count"], &ended["run_event_count"]),
+        (&json!(10), &json!(7))
+    );
+    let times = ["run_started_at", "updated_at", "run_ended_at"].map(|name| ended[name].as_str().unwrap());
+    assert!(
+        failed["updated_at"].as_str().unwrap() < times[0] && times.is_sorted(),
+        "{ended}"
+    );
+    assert_eq!(
+        ended["consumer"],
+        json!({"tenant_id": null, "event_types": null, "from": null, "to": null})
+    );
+
+    // A run with nothing to do is a run, and moves nothing.
+    delivered(&world, &wanted).await;
+    let idle = figures(&world, "figures").await;
+    assert_eq!(
+        (&idle["event_count"], &idle["run_event_count"]),
+        (&json!(10), &json!(0))
+    );
+    assert_eq!(idle["updated_at"], ended["updated_at"]);
+    assert!(idle["run_ended_at"].as_str() > ended["run_ended_at"].as_str());
+}
+
+#[tokio::test]
+async fn only_those_who_see_the_tenant_know_of_its_replays() {
+    let (world, tenant) = (World::new().await, Uuid::from_u128(7));
+    let staff = Person::staff().in_tenant(tenant);
+    let user = Person::user().in_tenant(tenant);
+    customer(&world, &staff, "C-1", 1).await;
+    let own = Replay {
+        tenant: Some(TenantId::from(tenant)),
+        ..under("own")
+    };
+    delivered(&world, &own).await;
+    delivered(&world, &under("operators")).await;
+    let seen_by = async |person: &Person| -> Vec<String> {
+        let sql = "select name from annals.checkpoints order by name";
+        let rows = world.session_of(person).await.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    for knows in [staff.clone(), Person::service("billing").in_tenant(tenant)] {
+        assert_eq!(seen_by(&knows).await, ["own", "sweep"]);
+    }
+    for stranger in [
+        user.clone(),
+        Person::agent("a").in_tenant(tenant),
+        Person::staff(),
+        Person::service("billing"),
+    ] {
+        assert_eq!(seen_by(&stranger).await, ["sweep"], "{stranger:?}");
+    }
+    // What stands on the sweep's position goes on for everybody.
+    customer(&world, &user, "C-2", 1).await;
+    let left = world.get(&user, "/events/unprocessed").await.expect(200);
+    assert_eq!(left.items().len(), 2);
+    world.project().await;
+    world.projector.sweep().await.unwrap();
+    let left = world.get(&user, "/events/unprocessed").await.expect(200);
+    assert_eq!(left.items().len(), 0);
+    assert_eq!(
+        world.get(&staff, "/events/stats").await.expect(200).body["total_events"],
+        4
+    );
+}
+
+/// Handlers may look at the checkpoint: it stands before the batch that they are at.
+#[tokio::test]
+async fn the_checkpoint_moves_after_the_batch_and_never_before() {
+    let (world, staff) = (World::new().await, Person::staff());
+    customer(&world, &staff, "C-1", 6).await;
+    let wanted = in_batches_of(2, under("after"));
+    let report = replay(&world.app.store, &wanted, async |event: Event| {
+        let position = figures(&world, "after").await["position"].as_i64().unwrap();
+        if position < event.event_number {
+            Ok(())
+        } else {
+            Err(GaveUp)
+        }
+    });
+    assert_eq!(report.await.unwrap().events, 7);
+}

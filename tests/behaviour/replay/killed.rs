@@ -1,0 +1,212 @@
+//! Any history of several writers, any interleaving of their commits, and a consumer that dies at any point: drawn at random, run
+//! step by step.
+//!
+//! The consumer keeps what it was handed; it dies by failing at an event, which to the checkpoint is the same as being killed
+//! there. What it was handed after the last move of the checkpoint comes again, and nothing else does.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use annals::domain::{Event, TenantId};
+use annals::replay::{Order, Replay, ReplayError, replay};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde_json::{Value, json};
+use tests::{Person, World};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::{GaveUp, PATIENCE, assert_streams_in_order, in_batches_of, numbers, under};
+
+const WRITERS: usize = 4;
+
+/// One step; each writer has streams of its own, because a script cannot wait for a lock.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Append {
+        writer: usize,
+        stream: usize,
+    },
+    Commit {
+        writer: usize,
+    },
+    Rollback {
+        writer: usize,
+    },
+    /// The consumer runs until it dies at this event of its run, or to the end.
+    Consume {
+        dies_at: usize,
+        batch: u16,
+        workers: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let writer = 0..WRITERS;
+    prop_oneof![
+        8 => (writer.clone(), 0..2usize).prop_map(|(writer, stream)| Step::Append { writer, stream }),
+        3 => writer.clone().prop_map(|writer| Step::Commit { writer }),
+        1 => writer.prop_map(|writer| Step::Rollback { writer }),
+        3 => (0..9usize, 1..5u16, 1..3usize).prop_map(|(dies_at, batch, workers)| Step::Consume { dies_at, batch, workers }),
+    ]
+}
+
+struct Writer {
+    client: Client,
+    is_open: bool,
+    pending: Vec<i64>,
+}
+
+impl Writer {
+    async fn append(&mut self, id: &str) {
+        if !self.is_open {
+            self.client.batch_execute("begin").await.unwrap();
+            self.is_open = true;
+        }
+        let event = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id,
+                           "data": {"phone": "1"}});
+        let post = "select (public.post_event($1::text::jsonb) ->> 'event_number')::bigint";
+        let row = self.client.query_one(post, &[&event.to_string()]).await.unwrap();
+        self.pending.push(row.get(0));
+    }
+
+    async fn end(&mut self, sql: &str) -> Vec<i64> {
+        self.client.batch_execute(sql).await.unwrap();
+        self.is_open = false;
+        std::mem::take(&mut self.pending)
+    }
+}
+
+/// The consumer of one case, and all that it was ever handed.
+struct Consumer<'a> {
+    world: &'a World,
+    wanted: Replay,
+    /// Handed over in runs that came to their end, or before the last move of one that died.
+    kept: Vec<Value>,
+}
+
+impl Consumer<'_> {
+    async fn position(&self) -> i64 {
+        let name = self.wanted.checkpoint.as_ref().unwrap().as_str();
+        let sql = "select coalesce(max(position), 0) from annals.checkpoints where name = $1";
+        let owner = self.world.owner().await;
+        owner.query_one(sql, &[&name]).await.unwrap().get(0)
+    }
+
+    async fn run(&mut self, dies_at: usize, wanted: &Replay) {
+        let (before, handed) = (self.position().await, Mutex::new(Vec::new()));
+        let outcome = replay(&self.world.app.store, wanted, async |event: Event| {
+            // Let others in, so that workers have their events under way at once.
+            tokio::task::yield_now().await;
+            let mut handed = handed.lock().unwrap();
+            if handed.len() == dies_at {
+                return Err(GaveUp);
+            }
+            handed.push(json!(event));
+            Ok(())
+        });
+        let outcome = outcome.await;
+        let mut handed = handed.into_inner().unwrap();
+        let reached = self.position().await;
+        match outcome {
+            Ok(report) => assert_eq!(report.position, reached),
+            Err(ReplayError::Handler(GaveUp)) => {}
+            Err(ReplayError::HeldBack(_)) => assert!(handed.is_empty() && reached == before),
+            Err(other) => panic!("{other}"),
+        }
+        if wanted.order == Order::Global {
+            assert!(numbers(&handed).is_sorted_by(|one, next| one < next));
+        }
+        assert!(
+            numbers(&handed).iter().all(|number| *number > before),
+            "handled once is handled"
+        );
+        // What lies beyond the checkpoint was in vain: it has to come again.
+        handed.retain(|event| event["event_number"].as_i64().unwrap() <= reached);
+        self.kept.extend(handed);
+    }
+}
+
+async fn run(world: &World, steps: &[Step]) {
+    // A tenant per case: the streams start anew; the log goes on.
+    let staff = Person::staff().in_tenant(Uuid::new_v4());
+    let mut writers = Vec::new();
+    for _ in 0..WRITERS {
+        let client = world.session_of(&staff).await;
+        writers.push(Writer {
+            client,
+            is_open: false,
+            pending: Vec::new(),
+        });
+    }
+    let mut consumer = Consumer {
+        world,
+        wanted: Replay {
+            tenant: Some(TenantId::from(staff.tenant)),
+            ..under(&staff.tenant.to_string())
+        },
+        kept: Vec::new(),
+    };
+    let mut committed = Vec::new();
+    for step in steps {
+        match *step {
+            Step::Append { writer, stream } => writers[writer].append(&format!("{writer}-{stream}")).await,
+            Step::Commit { writer } => committed.extend(writers[writer].end("commit").await),
+            Step::Rollback { writer } => drop(writers[writer].end("rollback").await),
+            Step::Consume {
+                dies_at,
+                batch,
+                workers,
+            } => {
+                let order = match workers.try_into() {
+                    Ok(workers) if workers != std::num::NonZeroUsize::MIN => Order::ByStream { workers },
+                    _ => Order::Global,
+                };
+                // Some transactions of others end soon; those of this script do not while this step runs.
+                let patience = Duration::from_millis(20);
+                let wanted = Replay {
+                    order,
+                    patience,
+                    ..in_batches_of(batch, consumer.wanted.clone())
+                };
+                consumer.run(dies_at, &wanted).await;
+            }
+        }
+    }
+    for writer in &mut writers {
+        committed.extend(writer.end("commit").await);
+    }
+    let to_the_end = Replay {
+        patience: PATIENCE,
+        ..consumer.wanted.clone()
+    };
+    consumer.run(usize::MAX, &to_the_end).await;
+    committed.sort_unstable();
+    let mut kept = numbers(&consumer.kept);
+    assert_streams_in_order(&consumer.kept);
+    kept.sort_unstable();
+    assert_eq!(
+        kept, committed,
+        "each committed event, once per position of the checkpoint"
+    );
+}
+
+#[test]
+fn whatever_commits_when_and_wherever_the_consumer_dies_it_handles_each_committed_event() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let world = runtime.block_on(World::new());
+    let config = Config {
+        cases: 24,
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..Config::default()
+    };
+    let outcome = TestRunner::new(config).run(&proptest::collection::vec(step(), 5..50), |steps| {
+        runtime.block_on(run(&world, &steps));
+        Ok::<(), TestCaseError>(())
+    });
+    outcome.unwrap();
+}

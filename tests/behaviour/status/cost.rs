@@ -1,0 +1,90 @@
+//! What figures cost: as much of the log as lies beyond the sweep, however much lies behind it.
+
+use serde_json::json;
+use tests::{Person, World};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::figures::Past;
+
+/// Entries and rows of the log that a request's statements have read. A server process tells what it did when it ends, so the
+/// request gets a pool of its own, whose processes are ended.
+async fn read_of_the_log(world: &World, owner: &Client, person: &Person, path: &str) -> i64 {
+    let read = async || -> i64 {
+        let end = "select count(pg_terminate_backend(pid, 60000)) from pg_stat_activity where application_name = 'annals' and datname = current_database()";
+        world.superuser().await.query_one(end, &[]).await.expect("their end");
+        let sql = "select (select seq_tup_read from pg_stat_user_tables where relid = 'annals.events'::regclass)
+                        + (select sum(idx_tup_read) from pg_stat_user_indexes where relid = 'annals.events'::regclass)::bigint";
+        // In a session of its own: what a session has looked at once it sees again.
+        world.owner().await.query_one(sql, &[]).await.expect("figures").get(0)
+    };
+    owner.batch_execute("analyze annals.events").await.expect("statistics");
+    let before = read().await;
+    world.elsewhere().get(person, path).await.expect(200);
+    read().await - before
+}
+
+#[tokio::test]
+async fn figures_read_as_much_of_twenty_thousand_events_as_of_two_thousand() {
+    let world = World::new().await;
+    let (staff, user, owner) = (Person::staff(), Person::user(), world.owner().await);
+    let tenant = staff.tenant;
+    for number in 0..5 {
+        world
+            .append(
+                &user,
+                "order.created",
+                &format!("C-{number}"),
+                json!({"customer_id": "C-1"}),
+            )
+            .await;
+    }
+    world.project().await;
+    let (from, to) = (
+        "clock_timestamp() - interval '5 hours'",
+        "clock_timestamp() - interval '2 hours'",
+    );
+    let mut read = Vec::new();
+    for (lot, seconds) in [(0, 6), (1, 1), (2, 1)] {
+        // Most of the log is somebody else's: a tenant that is a tenth of it is worth an index of its own to the planner.
+        for (tenant, seconds) in [(tenant, 10 * seconds), (Uuid::new_v4(), seconds)] {
+            let past = Past {
+                tenant,
+                from,
+                to,
+                seconds,
+            };
+            past.insert(&owner).await;
+        }
+        if lot == 1 {
+            continue;
+        }
+        world.projector.sweep().await.expect("a sweep");
+        for number in 0..20 {
+            world
+                .append(
+                    &staff,
+                    "customer.created",
+                    &format!("{lot}-{number}"),
+                    json!({"name": "N"}),
+                )
+                .await;
+        }
+        for (person, path) in [
+            (&staff, "/events/stats"),
+            (&staff, "/projector/status"),
+            (&staff, "/status"),
+            (&user, "/events/stats"),
+            (&user, "/status"),
+        ] {
+            read.push((path, read_of_the_log(&world, &owner, person, path).await));
+        }
+    }
+    let (few, many) = read.split_at(read.len() / 2);
+    // Both have twenty events beyond the sweep, and what was appended in the last minute.
+    let pairs = few.iter().zip(many);
+    let dearer: Vec<_> = pairs
+        .filter(|((_, few), (_, many))| *many > few + 100 || *many > 500)
+        .collect();
+    assert!(dearer.is_empty(), "{dearer:?}");
+}
