@@ -17,13 +17,14 @@ fn with(mut event: Value, name: &str, value: impl Into<Value>) -> Value {
 }
 
 /// Every built-in type that plain users or agents may post (issue 2).
-const USERS: [&str; 4] = [
+const USERS: [&str; 5] = [
     "customer.profile_updated",
     "customer.registered",
     "dealer.application_submitted",
+    "opportunity.created",
     "order.created",
 ];
-const AGENTS: [&str; 1] = ["agent.decision_proposed"];
+const AGENTS: [&str; 2] = ["agent.decision_proposed", "opportunity.created"];
 
 /// Posts the catalog's own example of a type to a new stream.
 async fn post_example(world: &World, person: &Person, kind: &Value) -> tests::Answer {

@@ -283,9 +283,6 @@ fn any_history_under_any_delivery_gives_the_fold_from_zero() {
 
 async fn play(history: History) {
     let (world, staff) = (World::new().await, Person::staff());
-    let removed = json!({"event_type": "organization.gst.removed", "effect": {"remove_child": "gst"},
-                         "schema": {"type": "object", "required": ["id"]}, "example": {"id": "g1"}});
-    world.post(&staff, "/events/types", removed).await.expect(201);
     let mut known: BTreeSet<StreamId> = BTreeSet::new();
     for (events, deliveries) in history {
         let members: Vec<Value> = events
