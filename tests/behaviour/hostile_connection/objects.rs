@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `appends`, `arguments` and `shadows`.
-const CALLABLE: [&str; 20] = [
+const CALLABLE: [&str; 22] = [
     "annals.append_event",
     "annals.append_events",
     "annals.await_streams",
@@ -19,10 +19,12 @@ const CALLABLE: [&str; 20] = [
     "annals.caller_tenant",
     "annals.caller_user_id",
     "annals.check_data",
+    "annals.is_rebuild_held",
     "annals.is_reshaping",
     "annals.oldest_transaction",
     "annals.refuse",
     "annals.register_event_type",
+    "annals.request_rebuild",
     "annals.shape_of",
     "annals.snapshot_digest",
     "annals.uuid_v7",

@@ -121,6 +121,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
     written.retain(|right| !right.ends_with(" select"));
     let mut expected = BTreeSet::from([
         "annals.heads.projected_version update".to_owned(),
+        "annals.rebuild_ids usage".to_owned(),
         "annals.shapes.rebuilt_shape update".to_owned(),
         "annals.skipped_events insert".to_owned(),
         "annals.usage_counts insert".to_owned(),
@@ -133,6 +134,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.checkpoints",
         "annals.event_counts",
         "annals.event_rates",
+        "annals.rebuilds",
         "annals.snapshots",
     ]
     .map(str::to_owned)

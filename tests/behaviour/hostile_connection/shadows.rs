@@ -62,7 +62,7 @@ async fn haunted(world: &World, person: &Person) -> Client {
 }
 
 /// What a request calls, without a literal that the attacker's own types would catch.
-const CALLS: [&str; 10] = [
+const CALLS: [&str; 11] = [
     "select annals.append_event(pg_catalog.gen_random_uuid(), 'customer.registered', 'customer', 'x', null, '{\"name\": \"a\", \"email\": \"a@b.cd\"}',
          '{}', '{}', null, null, null, null, null, null, null, 'key', 0, null)",
     "select annals.append_event(pg_catalog.gen_random_uuid(), 'customer.registered', 'customer', 'x', null, '{\"name\": \"a\", \"email\": \"a@b.cd\"}',
@@ -72,6 +72,7 @@ const CALLS: [&str; 10] = [
     "select annals.await_streams('{customer}', '{x}')",
     "select annals.register_event_type('customer.praised', 'customer', '1.0', 'x', '{\"set\": {\"a\": \"/b\"}}', '{user}', '{}', '{}')",
     "select annals.register_event_type('customer.praised', 'customer', '1.1', 'x', '{\"set\": {\"a\": \"/b\"}}', '{user}', '{}', '{}')",
+    "select annals.request_rebuild('customer')",
     "select annals.oldest_transaction()",
     "select public.post_event('{\"event_type\": \"customer.registered\", \"aggregate_type\": \"customer\", \"aggregate_id\": \"z\",
          \"data\": {\"name\": \"a\", \"email\": \"a@b.cd\"}}')",
