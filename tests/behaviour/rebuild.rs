@@ -69,7 +69,7 @@ pub(crate) async fn populate(world: &World) -> (Person, Person) {
                     .await;
             }
         }
-        let order = json!({"customer_id": "C-1", "total_cents": 12, "items": [{"sku": "S", "quantity": 1.50}]});
+        let order = json!({"customer_id": "C-1", "total_cents": 12, "items": [{"sku": "S", "quantity": 1.5}]});
         world.append(person, "order.created", "O-1", order).await;
         world
             .append(person, "order.status_changed", "O-1", json!({"new_status": "shipped"}))

@@ -64,6 +64,18 @@ impl Site {
         self.cluster.url_of(CEILING)
     }
 
+    /// Address of another database, migrated alike and empty.
+    pub async fn fresh_database(&self, name: &str) -> String {
+        let admin = connect(&self.cluster.superuser_url_of("postgres")).await;
+        admin
+            .batch_execute(&format!("create database {name} owner {OWNER}"))
+            .await
+            .expect("a database");
+        let url = self.cluster.url_of(name);
+        annals::store::migrate(&url).await.expect("migrations");
+        url
+    }
+
     /// What the figures were found on.
     pub async fn describe(&self) -> String {
         let client = connect(&self.annals_url()).await;

@@ -81,6 +81,15 @@ impl Refolded {
         }
     }
 
+    /// The children of a collection as their table has them: by id as text, the last one of several that share it.
+    fn rows(&self, collection: &str) -> BTreeMap<String, Value> {
+        let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+        self.children(collection)
+            .into_iter()
+            .map(|child| (text(&child["id"]), child))
+            .collect()
+    }
+
     /// The children of a collection.
     pub fn children(&self, collection: &str) -> Vec<Value> {
         self.state
@@ -164,10 +173,10 @@ impl World {
                         row.extend(object(json!({"id": name.2})));
                         expected.push(row);
                     }
-                    Some(collection) => expected.extend(entity.children(collection).iter().map(|child| {
+                    Some(collection) => expected.extend(entity.rows(collection).into_iter().map(|(id, child)| {
                         let mut row = by_name(&columns, child.as_object().unwrap());
                         row.extend(object(
-                            json!({"tenant_id": name.0, "id": child["id"], "started_by": entity.started_by}),
+                            json!({"tenant_id": name.0, "id": id, "started_by": entity.started_by}),
                         ));
                         row.insert(format!("{kind}_id"), json!(name.2));
                         row

@@ -94,6 +94,11 @@ impl Scene {
             ..Default::default()
         };
         world.app.store.tally(people.staff.tenant.into(), usage).await;
+        let asked = self
+            .world
+            .post(&people.staff, "/projector/rebuild", json!({"module": "order"}))
+            .await;
+        assert_eq!(asked.status, 202, "{}", asked.text);
     }
 
     /// Of everything; streams here are too short for the projector to take any.

@@ -155,6 +155,7 @@ async fn no_read_fails_no_append_is_refused_and_no_event_is_doubled_while_read_m
     let (mut numbers, started) = (Vec::new(), Instant::now());
     while i64::try_from(numbers.len()).unwrap() < log.events {
         assert!(started.elapsed() < PATIENCE);
+        assert!(feed.settle(PATIENCE).await.unwrap());
         numbers.extend(
             feed.next_page(500)
                 .await

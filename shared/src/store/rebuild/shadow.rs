@@ -92,7 +92,8 @@ const HISTORY_BYTES: i64 = 8 << 20;
 
 macro_rules! stream_to_fold {
     () => {
-        "select h.tenant_id, h.aggregate_type, h.aggregate_id, h.version, h.projected_version,
+        "
+select h.tenant_id, h.aggregate_type, h.aggregate_id, h.version, h.projected_version,
        (select max(p.version) from annals.snapshots p
          where p.tenant_id = h.tenant_id and p.aggregate_type = h.aggregate_type and p.aggregate_id = h.aggregate_id) as last_snapshot
   from annals.heads h"
@@ -106,7 +107,7 @@ macro_rules! in_scope {
     };
 }
 
-const LIST_STREAMS: &str = concat!("-- list_streams_to_fold\n", stream_to_fold!(), " where ", in_scope!());
+const LIST_STREAMS: &str = concat!("-- list_streams_to_fold", stream_to_fold!(), " where ", in_scope!());
 
 /// `offset 0` keeps each look-up a look-up by the whole key. Decisions are looked for once per stream, not once per event.
 const READ_HISTORIES: &str = "-- read_histories
@@ -213,7 +214,7 @@ impl Shadow {
     pub async fn list_outdated(&self, after: Option<&StreamId>) -> Result<Vec<StreamToFold>, StoreError> {
         let sql = format!(
             concat!(
-                "-- list_outdated_streams\n",
+                "-- list_outdated_streams",
                 stream_to_fold!(),
                 " left join {} s on s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
  where s.version is distinct from h.projected_version and ",
