@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::moment::Moment;
+use super::replays::ReplayStatus;
 use super::session::{As, Param, twice_if_lost};
 use super::{Store, StoreError};
 use crate::domain::{Caller, Timestamp};
@@ -31,6 +32,8 @@ pub struct ProjectorStatus {
     pub swept_at: Timestamp,
     /// Events of the last minute.
     pub rates: Rates,
+    /// Replays of the tenant's events, the hundred that moved last.
+    pub replays: Vec<ReplayStatus>,
     /// The transaction that holds readers of the log back the longest.
     pub oldest_transaction: Option<OldestTransaction>,
 }
@@ -174,6 +177,7 @@ impl Store {
                 appended,
                 projected: appended - lag.recent,
             },
+            replays: moment.replays(caller).await?,
             oldest_transaction: oldest.first().map(oldest_from).transpose()?,
         })
     }
