@@ -1,8 +1,9 @@
 //! The command line of `annals-local`, which is also the page that `--help` shows.
 
+use crate::rebuild::{self, Folding};
 use crate::secrets::JwtSecret;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
-use crate::{Error, data_dir, demo, engine, output, replay, serve};
+use crate::{Error, data_dir, demo, engine, output, replay, serve, verify};
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, IsTerminal};
@@ -64,6 +65,10 @@ enum Command {
     Demo,
     /// Bring the database of DATABASE_URL to the current schema
     Migrate,
+    /// Make read models anew from the log, while everything else goes on, and exchange them for the live ones
+    Rebuild(Folding),
+    /// Compare read models, heads and snapshots with the log; every difference is a line, and the exit code is then 1
+    Verify(Folding),
     /// Deliver the log once more: a line of JSON per event on standard output, or a message per event to a queue
     ///
     /// Reads DATABASE_URL, or the private cluster, whether or not a server runs on it. Every event that is committed when the
@@ -99,6 +104,8 @@ impl Cli {
             None => serve::run(self.environment).await,
             Some(Command::Token(arguments)) => print_token(&self.environment, arguments),
             Some(Command::Demo) => demo::load(&self.environment).await,
+            Some(Command::Rebuild(folding)) => rebuild::run(&self.environment, folding).await,
+            Some(Command::Verify(folding)) => verify::run(&self.environment, folding).await,
             Some(Command::Replay(arguments)) => replay::run(&self.environment, arguments).await,
             Some(Command::Migrate) => match self.environment.database_url.as_deref() {
                 Some(url) => engine::migrate(url).await,
@@ -181,6 +188,8 @@ mod tests {
             "token",
             "demo",
             "migrate",
+            "rebuild",
+            "verify",
             "replay",
         ] {
             assert!(help.contains(name), "{name} is missing from:\n{help}");

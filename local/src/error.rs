@@ -87,6 +87,17 @@ pub enum Error {
     /// A signal ended a command before its work was done.
     #[error("interrupted")]
     Interrupted,
+    /// A fold of the whole log did not come to its end.
+    #[error("cannot {doing}")]
+    Fold {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why not.
+        source: Box<projector::RebuildError>,
+    },
+    /// Something is not what the log says.
+    #[error("{0} differences from what the log says")]
+    Different(u64),
     /// The request, the environment or a file on disk makes no sense.
     #[error("{0}")]
     Invalid(String),

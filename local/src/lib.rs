@@ -15,10 +15,12 @@ pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod output;
+pub mod rebuild;
 pub mod replay;
 pub mod secrets;
 pub mod serve;
 pub mod shutdown;
 pub mod token;
+pub mod verify;
 
 pub use error::Error;

@@ -107,6 +107,8 @@ pub enum WakeUp {
     Streams(Vec<StreamId>),
     /// Somebody asks for a sweep.
     Sweep,
+    /// Rebuilds may be due; which, the database knows.
+    Rebuilds,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,6 +116,7 @@ pub enum WakeUp {
 enum Message {
     Streams(Vec<(Uuid, String, String)>),
     Sweep {},
+    Rebuilds {},
 }
 
 impl Queue {
@@ -144,7 +147,16 @@ impl Queue {
 
     /// Asks for a sweep, at the next convenience.
     pub async fn ask_for_sweep(&self) {
-        match serde_json::to_string(&Message::Sweep {}) {
+        self.ask_for(&Message::Sweep {}).await;
+    }
+
+    /// Asks for whatever rebuilds are due; where the message gets lost, the sweep finds them.
+    pub async fn ask_for_rebuilds(&self) {
+        self.ask_for(&Message::Rebuilds {}).await;
+    }
+
+    async fn ask_for(&self, message: &Message) {
+        match serde_json::to_string(message) {
             Ok(body) => self.send(body).await,
             Err(error) => tracing::error!(%error, "wake-up not encoded"),
         }
@@ -282,6 +294,7 @@ pub fn encode(streams: &[StreamId]) -> Result<String, serde_json::Error> {
 pub fn decode(body: &str) -> Result<WakeUp, WakeUpError> {
     match serde_json::from_str(body)? {
         Message::Sweep {} => Ok(WakeUp::Sweep),
+        Message::Rebuilds {} => Ok(WakeUp::Rebuilds),
         Message::Streams(streams) => streams
             .into_iter()
             .map(stream_from)
@@ -312,6 +325,7 @@ mod tests {
         );
         assert_eq!(decode(&body).expect("a wake-up"), WakeUp::Streams(vec![stream]));
         assert_eq!(decode(r#"{"sweep":{}}"#).expect("a wake-up"), WakeUp::Sweep);
+        assert_eq!(decode(r#"{"rebuilds":{}}"#).expect("a wake-up"), WakeUp::Rebuilds);
     }
 
     #[test]

@@ -39,9 +39,10 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         ("annals", "events") | ("public", "event_stream") => Shows::Events,
         ("annals", "heads") => Shows::Heads,
         ("annals", "entities" | "snapshots") => Shows::States,
-        ("annals", "parked_streams" | "skipped_events" | "event_counts" | "event_rates" | "usage_counts") => {
-            Shows::TenantOnly
-        }
+        (
+            "annals",
+            "parked_streams" | "skipped_events" | "event_counts" | "event_rates" | "usage_counts" | "rebuilds",
+        ) => Shows::TenantOnly,
         ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") => Shows::Catalog,
         // Of checkpoints the sweep's row, which is the only one here; replays' are looked at in replay/checkpoints.rs.
         ("annals", "catalog_revision" | "checkpoints" | "state_tables") => Shows::Everything,

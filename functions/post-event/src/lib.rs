@@ -22,6 +22,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/events/{id}/compensate", post(compensate::compensate))
         .route("/api/v1/events/{id}/processing", put(processing::decide))
         .route("/api/v1/projector/sweep", post(processing::sweep))
+        .route("/api/v1/projector/rebuild", post(processing::rebuild))
         .route("/api/v1/entities/{aggregate_type}", post(entities::create))
         .route(
             "/api/v1/entities/{aggregate_type}/{aggregate_id}",

@@ -1,4 +1,4 @@
-//! What staff decides about projection: a parked event is retried or left out, a sweep is asked for.
+//! What staff decides about projection: a parked event is retried or left out, a sweep or a rebuild is asked for.
 
 use annals::App;
 use annals::domain::{AggregateId, AggregateType, EventType, NewEvent};
@@ -63,6 +63,30 @@ pub async fn sweep(State(app): State<App>, who: Authenticated, params: Params) -
     who.staff()?;
     app.queue.ask_for_sweep().await;
     Ok((StatusCode::ACCEPTED, Json(json!({"status": "requested"}))).into_response())
+}
+
+/// A rebuild as it is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RebuildBody {
+    module: Option<String>,
+}
+
+/// `POST /projector/rebuild`: asks for the tenant's read models, or those of one module, to be made anew from the log. The
+/// projector does it; `/projector/status` tells how it is getting on.
+pub async fn rebuild(
+    State(app): State<App>,
+    who: Authenticated,
+    params: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let caller = who.staff()?;
+    let body: RebuildBody =
+        serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+    let id = app.store.request_rebuild(&caller, body.module.as_deref()).await?;
+    app.queue.ask_for_rebuilds().await;
+    Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": "requested"}))).into_response())
 }
 
 impl Decision {

@@ -59,6 +59,9 @@ pub async fn register(
         evolution::check(known, &registration.version)?;
     }
     app.store.register_event_type(&caller, &registration).await?;
+    if !registration.version.upcasters.is_empty() {
+        app.queue.ask_for_rebuilds().await;
+    }
     let catalog = app.store.catalog(&caller).await?;
     let kind = catalog
         .find(caller.tenant_id(), registration.event_type.as_str())

@@ -66,6 +66,7 @@ impl Projector {
         let mut failed: Vec<String> = Vec::new();
         let mut wanted: HashMap<StreamId, Vec<String>> = HashMap::new();
         let mut sweeps: Vec<String> = Vec::new();
+        let mut rebuilds: Vec<String> = Vec::new();
         for record in records {
             let id = record.message_id.clone().unwrap_or_default();
             match queue::decode(record.body.as_deref().unwrap_or_default()) {
@@ -73,6 +74,7 @@ impl Projector {
                     .into_iter()
                     .for_each(|s| wanted.entry(s).or_default().push(id.clone())),
                 Ok(WakeUp::Sweep) => sweeps.push(id),
+                Ok(WakeUp::Rebuilds) => rebuilds.push(id),
                 Err(error) => {
                     tracing::error!(%error, message.id = id, "message is no wake-up");
                     failed.push(id);
@@ -89,6 +91,13 @@ impl Projector {
         {
             tracing::warn!(%error, "sweep failed; messages will come again");
             failed.extend(sweeps);
+        }
+        // Last, because they take their time. One that fails is recorded: its message has done what it is for.
+        if !rebuilds.is_empty()
+            && let Err(error) = self.rebuild_due().await
+        {
+            tracing::warn!(%error, "rebuilds not looked for; messages will come again");
+            failed.extend(rebuilds);
         }
         failed.sort();
         failed.dedup();

@@ -9,6 +9,7 @@
 
 mod invocation;
 mod plan;
+mod rebuild;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use annals::store::{Parked, ProjectionWrite, StateTables, Store, StoreError, Str
 use tokio::sync::RwLock;
 
 pub use invocation::{Answer, Invocation};
+pub use rebuild::{CONNECTIONS, Progress, RebuildError, Rebuilt, Verified, WORKERS};
 pub use sweep::Swept;
 
 /// Streams that one transaction takes on at most.

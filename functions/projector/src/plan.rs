@@ -1,5 +1,6 @@
 //! What a projection writes, worked out from what was read: pure, so that it can be tested without a database.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroI32;
 
 use annals::domain::{Catalog, Entity, FoldError, StreamId};
@@ -64,31 +65,48 @@ fn add_rows(wave: &mut Wave, tables: &StateTables, work: &StreamWork, before: &E
         if old == new {
             continue;
         }
-        let key = |child: &Value| ChildKey {
+        let key = |id: &Option<String>| ChildKey {
             stream: work.stream.clone(),
             collection: collection.to_owned(),
-            id: child_id(child),
+            id: id.clone(),
         };
-        wave.removed.extend(
-            old.iter()
-                .filter(|child| !new.iter().any(|c| child_id(c) == child_id(child)))
-                .map(key),
-        );
-        let changed = new.iter().filter(|child| !old.contains(child));
-        wave.children.extend(changed.map(|child| ChildRow {
-            key: key(child),
+        wave.removed
+            .extend(old.keys().filter(|id| !new.contains_key(*id)).map(key));
+        let changed = new.iter().filter(|(id, child)| old.get(*id) != Some(child));
+        wave.children.extend(changed.map(|(id, child)| ChildRow {
+            key: key(id),
             started_by: work.started_by.clone(),
-            child: child.clone(),
+            child: (*child).clone(),
         }));
     }
 }
 
-fn children<'a>(entity: &'a Entity, collection: &str) -> &'a [Value] {
-    entity
-        .state
-        .get(collection)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+/// The rows of child tables that follow from a state.
+pub(crate) fn child_rows(tables: &StateTables, row: &StateRow) -> Vec<ChildRow> {
+    let collections = tables.collections(row.stream.aggregate_type.as_str());
+    let of_collection = |collection: &str| {
+        let rows = children(&row.entity, collection)
+            .into_iter()
+            .map(|(id, child)| ChildRow {
+                key: ChildKey {
+                    stream: row.stream.clone(),
+                    collection: collection.to_owned(),
+                    id,
+                },
+                started_by: row.started_by.clone(),
+                child: child.clone(),
+            });
+        rows.collect::<Vec<_>>()
+    };
+    collections.flat_map(of_collection).collect()
+}
+
+/// A collection's children by what their table knows them by. Of several that it cannot tell apart (1 and "1") the last one
+/// counts, so that the rows follow from the state, whatever way it came about.
+fn children<'a>(entity: &'a Entity, collection: &str) -> BTreeMap<Option<String>, &'a Value> {
+    let children = entity.state.get(collection).and_then(Value::as_array);
+    let by_id = |child: &'a Value| (child_id(child), child);
+    children.map_or(BTreeMap::new(), |all| all.iter().map(by_id).collect())
 }
 
 /// The child's id as its table keeps it; a child without one is for the table to refuse.

@@ -350,8 +350,10 @@ pub(super) fn stream_columns<'a>(
 }
 
 /// Streams as three columns, with their tenants.
-pub(super) fn tenant_stream_columns(streams: &[StreamId]) -> (Vec<Uuid>, Vec<&str>, Vec<&str>) {
-    let tenants = streams.iter().map(|s| *s.tenant_id.as_uuid()).collect();
-    let (types, ids) = stream_columns(streams.iter().map(|s| (&s.aggregate_type, &s.aggregate_id)));
+pub(super) fn tenant_stream_columns<'a>(
+    streams: impl IntoIterator<Item = &'a StreamId> + Clone,
+) -> (Vec<Uuid>, Vec<&'a str>, Vec<&'a str>) {
+    let tenants = streams.clone().into_iter().map(|s| *s.tenant_id.as_uuid()).collect();
+    let (types, ids) = stream_columns(streams.into_iter().map(|s| (&s.aggregate_type, &s.aggregate_id)));
     (tenants, types, ids)
 }

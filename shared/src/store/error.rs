@@ -95,7 +95,14 @@ impl From<tokio_postgres::Error> for StoreError {
         }
         let code = db.code();
         match &code.code()[..2] {
-            _ if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED => {
+            // The last one only where a transaction has set itself a limit to wait.
+            _ if [
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::LOCK_NOT_AVAILABLE,
+            ]
+            .contains(code) =>
+            {
                 Self::Contention(error)
             }
             _ if db.constraint() == Some("events_idempotency_key") => Self::Contention(error),

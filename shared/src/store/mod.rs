@@ -19,6 +19,7 @@ mod past;
 mod progress;
 mod projection;
 mod ratio;
+mod rebuild;
 mod replays;
 mod session;
 mod snapshots;
@@ -42,6 +43,10 @@ pub use past::{Bounds, PastEntity};
 pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use ratio::Ratio;
+pub use rebuild::{
+    Difference, DueRebuild, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
+    StoredSnapshot, StreamToFold,
+};
 pub use replays::ReplayStatus;
 pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use standing::Standing;

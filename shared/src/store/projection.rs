@@ -191,7 +191,7 @@ async fn advance_heads(client: &Transaction<'_>, writes: &[EntityWrite], left_ou
     Ok(())
 }
 
-async fn write_wave(client: &Transaction<'_>, tables: &StateTables, wave: &Wave) -> Result<(), StoreError> {
+pub(super) async fn write_wave(client: &Transaction<'_>, tables: &StateTables, wave: &Wave) -> Result<(), StoreError> {
     let mut by_table: BTreeMap<&str, Vec<&StateRow>> = BTreeMap::new();
     for row in &wave.states {
         if let Some(table) = tables.entities.get(row.stream.aggregate_type.as_str()) {

@@ -5,9 +5,10 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::moment::Moment;
+use super::rebuild::{LIST_REBUILDS, status_from};
 use super::replays::ReplayStatus;
 use super::session::{As, Param, twice_if_lost};
-use super::{Store, StoreError};
+use super::{RebuildStatus, Store, StoreError};
 use crate::domain::{Caller, Timestamp};
 
 /// Length in seconds of the window that the projector's rates are over.
@@ -34,6 +35,8 @@ pub struct ProjectorStatus {
     pub rates: Rates,
     /// Replays of the tenant's events, the hundred that moved last.
     pub replays: Vec<ReplayStatus>,
+    /// The last rebuilds of read models, newest first.
+    pub rebuilds: Vec<RebuildStatus>,
     /// The transaction that holds readers of the log back the longest.
     pub oldest_transaction: Option<OldestTransaction>,
 }
@@ -163,6 +166,7 @@ impl Store {
         let lag = moment.lag(caller).await?;
         let appended = moment.counts(caller).await?.last_minute;
         let parked = moment.rows(LIST_PARKED, &[(caller.tenant_uuid(), Type::UUID)]).await?;
+        let rebuilds = moment.rows(LIST_REBUILDS, &[]).await?;
         let oldest = moment.rows(READ_OLDEST, &[]).await?;
         Ok(ProjectorStatus {
             lag_events: lag.events,
@@ -178,6 +182,7 @@ impl Store {
                 projected: appended - lag.recent,
             },
             replays: moment.replays(caller).await?,
+            rebuilds: rebuilds.iter().map(status_from).collect::<Result<_, _>>()?,
             oldest_transaction: oldest.first().map(oldest_from).transpose()?,
         })
     }

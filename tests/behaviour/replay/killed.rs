@@ -4,11 +4,13 @@
 //! The consumer keeps what it was handed; it dies by failing at an event, which to the checkpoint is the same as being killed
 //! there. What it was handed after the last move of the checkpoint comes again, and nothing else does.
 
+use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use annals::domain::{Event, TenantId};
 use annals::replay::{Order, Replay, ReplayError, replay};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
@@ -33,12 +35,25 @@ enum Step {
     Rollback {
         writer: usize,
     },
-    /// The consumer runs until it dies at this event of its run, or to the end.
-    Consume {
-        dies_at: usize,
-        batch: u16,
-        workers: usize,
-    },
+    /// All commit, so that nothing holds the consumer back.
+    CommitAll,
+    Consume(Life),
+}
+
+/// A run of the consumer: it dies at this event of its run, or comes to the end.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    dies_at: usize,
+    batch: u16,
+    workers: usize,
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    (0..9usize, 1..5u16, 1..3usize).prop_map(|(dies_at, batch, workers)| Life {
+        dies_at,
+        batch,
+        workers,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -47,7 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (writer.clone(), 0..2usize).prop_map(|(writer, stream)| Step::Append { writer, stream }),
         3 => writer.clone().prop_map(|writer| Step::Commit { writer }),
         1 => writer.prop_map(|writer| Step::Rollback { writer }),
-        3 => (0..9usize, 1..5u16, 1..3usize).prop_map(|(dies_at, batch, workers)| Step::Consume { dies_at, batch, workers }),
+        1 => Just(Step::CommitAll),
+        3 => life().prop_map(Step::Consume),
     ]
 }
 
@@ -80,6 +96,7 @@ impl Writer {
 /// The consumer of one case, and all that it was ever handed.
 struct Consumer<'a> {
     world: &'a World,
+    owner: Client,
     wanted: Replay,
     /// Handed over in runs that came to their end, or before the last move of one that died.
     kept: Vec<Value>,
@@ -89,8 +106,20 @@ impl Consumer<'_> {
     async fn position(&self) -> i64 {
         let name = self.wanted.checkpoint.as_ref().unwrap().as_str();
         let sql = "select coalesce(max(position), 0) from annals.checkpoints where name = $1";
-        let owner = self.world.owner().await;
-        owner.query_one(sql, &[&name]).await.unwrap().get(0)
+        self.owner.query_one(sql, &[&name]).await.unwrap().get(0)
+    }
+
+    async fn live(&mut self, life: Life, patience: Duration) {
+        let order = match NonZeroUsize::new(life.workers) {
+            Some(workers) if life.workers > 1 => Order::ByStream { workers },
+            _ => Order::Global,
+        };
+        let wanted = Replay {
+            order,
+            patience,
+            ..in_batches_of(life.batch, self.wanted.clone())
+        };
+        self.run(life.dies_at, &wanted).await;
     }
 
     async fn run(&mut self, dies_at: usize, wanted: &Replay) {
@@ -127,7 +156,7 @@ impl Consumer<'_> {
     }
 }
 
-async fn run(world: &World, steps: &[Step]) {
+async fn run(world: &World, steps: &[Step], last_lives: &[Life]) {
     // A tenant per case: the streams start anew; the log goes on.
     let staff = Person::staff().in_tenant(Uuid::new_v4());
     let mut writers = Vec::new();
@@ -141,6 +170,7 @@ async fn run(world: &World, steps: &[Step]) {
     }
     let mut consumer = Consumer {
         world,
+        owner: world.owner().await,
         wanted: Replay {
             tenant: Some(TenantId::from(staff.tenant)),
             ..under(&staff.tenant.to_string())
@@ -153,33 +183,23 @@ async fn run(world: &World, steps: &[Step]) {
             Step::Append { writer, stream } => writers[writer].append(&format!("{writer}-{stream}")).await,
             Step::Commit { writer } => committed.extend(writers[writer].end("commit").await),
             Step::Rollback { writer } => drop(writers[writer].end("rollback").await),
-            Step::Consume {
-                dies_at,
-                batch,
-                workers,
-            } => {
-                let order = match workers.try_into() {
-                    Ok(workers) if workers != std::num::NonZeroUsize::MIN => Order::ByStream { workers },
-                    _ => Order::Global,
-                };
-                // Some transactions of others end soon; those of this script do not while this step runs.
-                let patience = Duration::from_millis(20);
-                let wanted = Replay {
-                    order,
-                    patience,
-                    ..in_batches_of(batch, consumer.wanted.clone())
-                };
-                consumer.run(dies_at, &wanted).await;
+            Step::CommitAll => {
+                for writer in &mut writers {
+                    committed.extend(writer.end("commit").await);
+                }
             }
+            // Transactions of other tests end soon; those of this script do not while this step runs.
+            Step::Consume(life) => consumer.live(life, Duration::from_millis(20)).await,
         }
     }
     for writer in &mut writers {
         committed.extend(writer.end("commit").await);
     }
-    let to_the_end = Replay {
-        patience: PATIENCE,
-        ..consumer.wanted.clone()
-    };
+    // Death after death with all of it to read, and then one life to the end.
+    for life in last_lives {
+        consumer.live(*life, PATIENCE).await;
+    }
+    let to_the_end = consumer.wanted.clone();
     consumer.run(usize::MAX, &to_the_end).await;
     committed.sort_unstable();
     let mut kept = numbers(&consumer.kept);
@@ -199,13 +219,14 @@ fn whatever_commits_when_and_wherever_the_consumer_dies_it_handles_each_committe
         .unwrap();
     let world = runtime.block_on(World::new());
     let config = Config {
-        cases: 24,
+        cases: 16,
         failure_persistence: None,
         max_shrink_iters: 200,
         ..Config::default()
     };
-    let outcome = TestRunner::new(config).run(&proptest::collection::vec(step(), 5..50), |steps| {
-        runtime.block_on(run(&world, &steps));
+    let histories = (vec(step(), 5..40), vec(life(), 0..5));
+    let outcome = TestRunner::new(config).run(&histories, |(steps, last_lives)| {
+        runtime.block_on(run(&world, &steps, &last_lives));
         Ok::<(), TestCaseError>(())
     });
     outcome.unwrap();

@@ -1,0 +1,242 @@
+//! A worker's share: some streams' events, read in pages, folded from nothing, their final states written.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use annals::domain::{Catalog, Entity, StreamId};
+use annals::store::{PastEvent, Piece, Shadow, StateRow, Store, StoreError, StoredSnapshot, StreamToFold, Wave};
+
+use super::RebuildError;
+use super::snapshots::{self, WrongSnapshot};
+use crate::plan;
+
+/// Events that one read asks for at most.
+const EVENTS_AT_ONCE: i32 = 1_000;
+/// Streams of one chunk.
+const STREAMS_AT_ONCE: usize = 500;
+
+/// Streams for one worker.
+pub(super) struct Chunk {
+    pub(super) store: Store,
+    pub(super) shadow: Arc<Shadow>,
+    pub(super) streams: Vec<StreamToFold>,
+}
+
+/// What came of a chunk.
+#[derive(Default)]
+pub(super) struct Folded {
+    pub(super) events: i64,
+    pub(super) streams: i64,
+    pub(super) faults: Vec<Fault>,
+    pub(super) wrong_snapshots: Vec<WrongSnapshot>,
+}
+
+/// A stream that has no state: its events cannot be folded, or a table refuses what they fold to.
+pub(super) struct Fault {
+    pub(super) stream: StreamId,
+    pub(super) message: String,
+}
+
+/// A stream on its way.
+struct Course {
+    entity: Option<Entity>,
+    started_by: String,
+    /// The entity at the version that read models should hold.
+    projected: Option<Entity>,
+    fault: Option<String>,
+}
+
+/// Cuts streams into chunks of about one read each; one that is longer is a chunk of its own, read in pages.
+pub(super) fn chunks(streams: Vec<StreamToFold>) -> Vec<Vec<StreamToFold>> {
+    let (mut chunks, mut events): (Vec<Vec<StreamToFold>>, i32) = (Vec::new(), 0);
+    for stream in streams {
+        events = events.saturating_add(last_wanted(&stream));
+        match chunks.last_mut() {
+            Some(last) if events <= EVENTS_AT_ONCE && last.len() < STREAMS_AT_ONCE => last.push(stream),
+            _ => {
+                events = last_wanted(&stream);
+                chunks.push(vec![stream]);
+            }
+        }
+    }
+    chunks
+}
+
+/// As far as read models or snapshots go.
+fn last_wanted(stream: &StreamToFold) -> i32 {
+    let snapshot = stream.last_snapshot.unwrap_or_default().min(stream.version);
+    stream.projected_version.max(snapshot)
+}
+
+impl Chunk {
+    pub(super) async fn fold(self) -> Result<Folded, RebuildError> {
+        let mut folded = Folded::default();
+        let mut snapshots = self.snapshots().await?;
+        let mut courses: Vec<Course> = self.streams.iter().map(|_| Course::new()).collect();
+        loop {
+            let pieces = self.next_pieces(&courses);
+            if pieces.is_empty() {
+                break;
+            }
+            let asked: Vec<Piece<'_>> = pieces.iter().map(|(_, piece)| *piece).collect();
+            let (revision, events) = self.shadow.read_histories(&asked).await?;
+            let catalog = self.store.projector_catalog(revision).await?;
+            if events.is_empty() {
+                courses[pieces[0].0].fault = Some(courses[pieces[0].0].gap());
+            }
+            for event in events {
+                let Some((place, _)) = pieces.get(event.place) else {
+                    continue;
+                };
+                let (stream, course) = (&self.streams[*place], &mut courses[*place]);
+                course.take(&catalog, stream, &event);
+                folded.events += 1;
+                if let (Some(entity), Some(of_stream)) = (&course.entity, snapshots.get_mut(&stream.stream)) {
+                    folded
+                        .wrong_snapshots
+                        .extend(snapshots::check(of_stream, stream, entity, &course.started_by));
+                }
+            }
+        }
+        folded
+            .wrong_snapshots
+            .extend(snapshots.into_values().flatten().map(snapshots::beyond_the_stream));
+        self.write(courses, &mut folded).await?;
+        Ok(folded)
+    }
+
+    async fn snapshots(&self) -> Result<HashMap<StreamId, Vec<StoredSnapshot>>, StoreError> {
+        let streams: Vec<&StreamId> = self
+            .streams
+            .iter()
+            .filter(|stream| stream.last_snapshot.is_some())
+            .map(|stream| &stream.stream)
+            .collect();
+        let mut by_stream: HashMap<StreamId, Vec<StoredSnapshot>> = HashMap::new();
+        if !streams.is_empty() {
+            for snapshot in self.shadow.read_snapshots(&streams).await? {
+                by_stream.entry(snapshot.stream.clone()).or_default().push(snapshot);
+            }
+        }
+        Ok(by_stream)
+    }
+
+    /// What to read next, each piece with its stream's place in the chunk.
+    fn next_pieces<'a>(&'a self, courses: &[Course]) -> Vec<(usize, Piece<'a>)> {
+        let (mut pieces, mut budget) = (Vec::new(), EVENTS_AT_ONCE);
+        for (place, (stream, course)) in self.streams.iter().zip(courses).enumerate() {
+            let (after, end) = (course.version(), last_wanted(stream));
+            if course.fault.is_some() || after >= end {
+                continue;
+            }
+            let to = end.min(after + budget);
+            budget -= to - after;
+            let piece = Piece {
+                stream: &stream.stream,
+                after,
+                to,
+            };
+            pieces.push((place, piece));
+            if budget == 0 {
+                break;
+            }
+        }
+        pieces
+    }
+
+    async fn write(&self, courses: Vec<Course>, folded: &mut Folded) -> Result<(), RebuildError> {
+        let mut wave = Wave::default();
+        for (stream, course) in self.streams.iter().zip(courses) {
+            match (course.fault, course.projected) {
+                (None, Some(entity)) => wave.states.push(StateRow {
+                    stream: stream.stream.clone(),
+                    started_by: course.started_by,
+                    entity,
+                }),
+                (fault, _) => folded.faults.push(Fault {
+                    stream: stream.stream.clone(),
+                    message: fault.unwrap_or_else(|| "its events end before its progress".to_owned()),
+                }),
+            }
+        }
+        let tables = self.shadow.tables();
+        wave.children = wave
+            .states
+            .iter()
+            .flat_map(|row| plan::child_rows(tables, row))
+            .collect();
+        self.write_wave(wave, folded).await
+    }
+
+    /// Where a table refuses a row, in halves, until the stream at fault is alone.
+    async fn write_wave(&self, mut wave: Wave, folded: &mut Folded) -> Result<(), RebuildError> {
+        if wave.states.is_empty() {
+            return Ok(());
+        }
+        let error = match self.shadow.write(&wave).await {
+            Ok(()) => {
+                folded.streams += i64::try_from(wave.states.len()).unwrap_or_default();
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let Some((_, message)) = error.poison() else {
+            return Err(error.into());
+        };
+        if let [row] = wave.states.as_slice() {
+            folded.faults.push(Fault {
+                stream: row.stream.clone(),
+                message: message.into_owned(),
+            });
+            return Ok(());
+        }
+        let mut second = Wave {
+            states: wave.states.split_off(wave.states.len() / 2),
+            ..Wave::default()
+        };
+        let belongs_to_first = |stream: &StreamId| wave.states.iter().any(|row| row.stream == *stream);
+        (wave.children, second.children) = std::mem::take(&mut wave.children)
+            .into_iter()
+            .partition(|row| belongs_to_first(&row.key.stream));
+        Box::pin(self.write_wave(wave, folded)).await?;
+        Box::pin(self.write_wave(second, folded)).await
+    }
+}
+
+impl Course {
+    fn new() -> Self {
+        Self {
+            entity: None,
+            started_by: String::new(),
+            projected: None,
+            fault: None,
+        }
+    }
+
+    fn version(&self) -> i32 {
+        self.entity.as_ref().map_or(0, |entity| entity.version)
+    }
+
+    fn gap(&self) -> String {
+        format!("the log has no event {}", self.version() + 1)
+    }
+
+    fn take(&mut self, catalog: &Catalog, stream: &StreamToFold, event: &PastEvent) {
+        if self.fault.is_some() {
+            return;
+        }
+        if event.version != self.version() + 1 {
+            self.fault = Some(self.gap());
+            return;
+        }
+        if let Some(started_by) = &event.started_by {
+            self.started_by.clone_from(started_by);
+        }
+        let entity = self.entity.get_or_insert_with(|| Entity::before(event.created_at));
+        if let Err(error) = catalog.fold(stream.stream.tenant_id, entity, &event.fact()) {
+            self.fault = Some(error.to_string());
+        } else if event.version == stream.projected_version {
+            self.projected = Some(entity.clone());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Putting rebuilt read models in the place of the live ones: one transaction, behind a lock that projectors wait for and
+//! nobody else. Appends write no read model, and no reader waits for a lock of this kind.
+
+use serde_json::{Value, json};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::held::Held;
+use super::shadow::Shadow;
+use crate::domain::{StreamId, TenantId};
+use crate::store::StoreError;
+use crate::store::session::{As, Param};
+
+/// How often states of a kind of aggregate have changed their shape, for a tenant or for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Tenant; none: all.
+    pub tenant_id: Option<TenantId>,
+    /// Kind of aggregate.
+    pub aggregate_type: String,
+    /// How often.
+    pub shape: i64,
+}
+
+/// The lock that keeps projectors out. It goes with this value.
+pub struct Locked(pub(super) Held);
+
+/// How long the lock is waited for: projectors that come meanwhile queue up behind whoever waits.
+const LOCK: &str = "-- lock_read_models
+set local lock_timeout = '2s'; lock table annals.entities in exclusive mode; set local lock_timeout = 0";
+
+const LIST_SHAPES: &str = "-- list_shapes
+select s.tenant_id, s.aggregate_type, s.shape from annals.shapes s
+ where ($1::uuid is null or s.tenant_id is null or s.tenant_id = $1) and ($2::text is null or s.aggregate_type = $2)
+ order by s.aggregate_type, s.tenant_id nulls first";
+const FORGET: &str = "-- forget_shadow
+select annals.forget_shadow($1, $2, $3)";
+
+const DELETE_SNAPSHOTS: &str = "-- delete_wrong_snapshots
+delete from annals.snapshots p using jsonb_to_recordset($1::text::jsonb) as w (tenant_id uuid, aggregate_type text, aggregate_id text, version int)
+ where p.tenant_id = w.tenant_id and p.aggregate_type = w.aggregate_type and p.aggregate_id = w.aggregate_id and p.version = w.version";
+const EXCHANGE: &str = "-- exchange_read_models
+select annals.exchange_read_models($1) as changed";
+
+/// Locks the catalog's revision before shapes, as whoever registers a type does.
+const END_REBUILD: &str = "-- end_rebuild
+update annals.rebuilds set status = 'done', finished_at = clock_timestamp(), changed_rows = $2
+ where id = $1 and status = 'running' returning id";
+
+/// To the shape that was folded, not to the one there may be by now: a later one is due as before.
+const NOTE_SHAPES: &str = "-- note_rebuilt_shapes
+update annals.shapes s set rebuilt_shape = greatest(s.rebuilt_shape, k.shape)
+  from unnest($1::uuid[], $2::text[], $3::bigint[]) as k (tenant_id, aggregate_type, shape)
+ where s.tenant_id is not distinct from k.tenant_id and s.aggregate_type = k.aggregate_type
+   and ($4::uuid is null or s.tenant_id = $4)";
+
+impl Shadow {
+    /// Keeps projectors out.
+    ///
+    /// # Errors
+    /// [`StoreError::Contention`] where it takes too long to get the lock: try again.
+    pub async fn lock(&self) -> Result<Locked, StoreError> {
+        let held = Held::begin(&self.store, "begin; set local role annals_projector").await?;
+        held.execute(LOCK).await?;
+        Ok(Locked(held))
+    }
+
+    /// The shapes of what is rebuilt, as they are now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn shapes(&self) -> Result<Vec<Shape>, StoreError> {
+        let (tenant, aggregate_type) = self.scope.columns();
+        let params: [Param<'_>; 2] = [(&tenant, Type::UUID), (&aggregate_type, Type::TEXT)];
+        let rows = self.store.read(As::Projector, LIST_SHAPES, &params).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Shape {
+                    tenant_id: row.try_get::<_, Option<Uuid>>("tenant_id")?.map(TenantId::from),
+                    aggregate_type: row.try_get("aggregate_type")?,
+                    shape: row.try_get("shape")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Lets go of what was folded to a shape that is an older one by now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget(&self, shape: &Shape) -> Result<(), StoreError> {
+        let tenant = shape.tenant_id.map(|tenant| *tenant.as_uuid());
+        let params: [Param<'_>; 3] = [
+            (&self.id, Type::INT4),
+            (&tenant, Type::UUID),
+            (&shape.aggregate_type, Type::TEXT),
+        ];
+        self.store.write(As::Projector, FORGET, &params).await.map(|_| ())
+    }
+
+    /// Makes the live read models equal to the new ones, which hold all that is projected and were folded to these shapes;
+    /// how many rows were not. Work that projectors have read before is refused from then on.
+    ///
+    /// # Errors
+    /// The database's; a row that a live table refuses; that the rebuild was taken for dead. Nothing is changed then.
+    pub async fn exchange(
+        &self,
+        locked: Locked,
+        shapes: &[Shape],
+        wrong_snapshots: &[(StreamId, i32)],
+    ) -> Result<i64, StoreError> {
+        let Locked(held) = locked;
+        if !wrong_snapshots.is_empty() {
+            let wrong: Vec<Value> = wrong_snapshots.iter().map(snapshot_key).collect();
+            let wrong = Value::Array(wrong).to_string();
+            held.query(DELETE_SNAPSHOTS, &[(&wrong, Type::TEXT)]).await?;
+        }
+        let rows = held.query(EXCHANGE, &[(&self.id, Type::INT4)]).await?;
+        let changed: i64 = rows.first().map_or(Ok(0), |row| row.try_get("changed"))?;
+        let ended = held
+            .query(END_REBUILD, &[(&self.id, Type::INT4), (&changed, Type::INT8)])
+            .await?;
+        if ended.is_empty() {
+            return Err(StoreError::Unexpected("the rebuild was taken for dead".to_owned()));
+        }
+        self.note_shapes(&held, shapes).await?;
+        held.commit().await?;
+        Ok(changed)
+    }
+
+    async fn note_shapes(&self, held: &Held, shapes: &[Shape]) -> Result<(), StoreError> {
+        let tenants: Vec<Option<Uuid>> = shapes.iter().map(|s| s.tenant_id.map(|t| *t.as_uuid())).collect();
+        let types: Vec<&str> = shapes.iter().map(|s| s.aggregate_type.as_str()).collect();
+        let numbers: Vec<i64> = shapes.iter().map(|s| s.shape).collect();
+        let (tenant, _) = self.scope.columns();
+        let params: [Param<'_>; 4] = [
+            (&tenants, Type::UUID_ARRAY),
+            (&types, Type::TEXT_ARRAY),
+            (&numbers, Type::INT8_ARRAY),
+            (&tenant, Type::UUID),
+        ];
+        held.query(NOTE_SHAPES, &params).await.map(|_| ())
+    }
+}
+
+/// What names a snapshot.
+fn snapshot_key((stream, version): &(StreamId, i32)) -> Value {
+    json!({"tenant_id": stream.tenant_id, "aggregate_type": stream.aggregate_type, "aggregate_id": stream.aggregate_id, "version": version})
+}

@@ -1,0 +1,128 @@
+//! Staff asks for a rebuild, and the projector makes it.
+
+use serde_json::{Value, json};
+use tests::{Person, World};
+
+use super::{assert_no_shadow_is_left, populate};
+
+async fn damage(world: &World) {
+    let damage = "update public.organizations set name = 'wrong'; update public.customers set name = 'wrong'";
+    world.superuser().await.batch_execute(damage).await.unwrap();
+}
+
+async fn last(world: &World, person: &Person) -> Value {
+    world.get(person, "/projector/status").await.expect(200).body["rebuilds"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn staff_asks_and_the_projector_rebuilds_its_tenants_read_models() {
+    let world = World::new().await;
+    let (staff, stranger) = populate(&world).await;
+    let right = world.read_models().await;
+    world.take_wake_ups().await;
+    damage(&world).await;
+    let answer = world
+        .post(&staff, "/projector/rebuild", json!({"module": "organization"}))
+        .await
+        .expect(202)
+        .body;
+    assert_eq!(answer["status"], "requested");
+    let asked = last(&world, &staff).await;
+    assert_eq!(
+        (&asked["id"], &asked["status"], &asked["requested_by"]),
+        (&answer["id"], &json!("requested"), &json!(staff.actor()))
+    );
+    assert_eq!(
+        world.post(&staff, "/projector/rebuild", json!({})).await.problem(409),
+        "rebuild_running"
+    );
+    assert!(last(&world, &stranger).await.is_null(), "nobody sees another tenant's");
+
+    let messages = world.take_wake_ups().await;
+    assert_eq!(messages, [r#"{"rebuilds":{}}"#]);
+    // Doubled, as queues do.
+    let failed = world.deliver([messages.clone(), messages].concat()).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    let done = last(&world, &staff).await;
+    assert_eq!(
+        (&done["id"], &done["status"], &done["changed_rows"]),
+        (&answer["id"], &json!("done"), &json!(4))
+    );
+    assert_eq!(
+        (&done["streams"], &done["module"], &done["requested_by"]),
+        (&json!(4), &json!("organization"), &json!(staff.actor()))
+    );
+    let wrong = world.rows_of("public.organizations").await;
+    let wrong = wrong.iter().filter(|row| row["name"] == "wrong");
+    assert!(wrong.clone().count() == 4 && wrong.clone().all(|row| row["tenant_id"] == json!(stranger.tenant)));
+
+    // All of the stranger's, by a message that got lost and a sweep.
+    world.post(&stranger, "/projector/rebuild", json!({})).await.expect(202);
+    world.take_wake_ups().await;
+    world.sweep().await;
+    assert_eq!(last(&world, &stranger).await["status"], "done");
+    let found = world.read_models().await;
+    assert_eq!(found["public.organizations"], right["public.organizations"]);
+    let of_staff = |row: &Value| row["tenant_id"] == json!(staff.tenant);
+    let customers = world.rows_of("public.customers").await;
+    assert!(customers.iter().all(|row| (row["name"] == "wrong") == of_staff(row)));
+    assert_no_shadow_is_left(&world).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_is_refused() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    for person in [Person::user(), Person::agent("pricing"), Person::service("crm")] {
+        assert_eq!(
+            world.post(&person, "/projector/rebuild", json!({})).await.problem(403),
+            "staff_only"
+        );
+    }
+    assert_eq!(
+        world
+            .post(&staff, "/projector/rebuild", json!({"module": "unheard_of"}))
+            .await
+            .problem(422),
+        "unknown_module"
+    );
+    for body in [json!({"modul": "order"}), json!({"module": 1}), json!([])] {
+        world.post(&staff, "/projector/rebuild", body).await.problem(400);
+    }
+    assert_eq!(world.take_wake_ups().await, [] as [String; 0]);
+    let rows: i64 = world
+        .superuser()
+        .await
+        .query_one("select count(*) from annals.rebuilds", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test]
+async fn nobody_but_the_projector_reaches_the_means() {
+    let world = World::new().await;
+    let (staff, user) = (Person::staff(), Person::user());
+    for person in [&staff, &user] {
+        let session = world.hostile(Some(person)).await;
+        for attempt in [
+            "select annals.open_shadow(1)",
+            "select annals.drop_shadow(1)",
+            "select annals.start_rebuild(1, 'rebuild', null, null, 'system')",
+            "select annals.exchange_rows('public.orders', 'public.orders', null, null)",
+            "insert into annals.rebuilds (id, status, requested_by) values (1, 'requested', 'system')",
+            "update annals.shapes set rebuilt_shape = shape",
+            "do $$ begin lock table annals.entities in exclusive mode; end $$",
+        ] {
+            let refused = session.batch_execute(attempt).await.expect_err(attempt);
+            assert_eq!(refused.code().unwrap().code(), "42501", "{attempt}: {refused:?}");
+        }
+    }
+    let session = world.hostile(Some(&user)).await;
+    let refused = session
+        .batch_execute("select annals.request_rebuild(null)")
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "PT403");
+}
