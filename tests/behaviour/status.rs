@@ -98,6 +98,7 @@ async fn the_projectors_status_tells_lag_and_rates_of_the_tenant() {
         "window_seconds": 60
       },
       "rebuilds": [],
+      "replays": [],
       "sweep_position": 0,
       "swept_at": "[time]"
     }

@@ -20,6 +20,7 @@ mod progress;
 mod projection;
 mod ratio;
 mod rebuild;
+mod replays;
 mod session;
 mod snapshots;
 mod standing;
@@ -46,6 +47,7 @@ pub use rebuild::{
     Difference, DueRebuild, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
     StoredSnapshot, StreamToFold,
 };
+pub use replays::ReplayStatus;
 pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use standing::Standing;
 pub use statistics::{Statistics, StorageRate, TenantFigures, Window};

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::moment::Moment;
 use super::rebuild::{LIST_REBUILDS, status_from};
+use super::replays::ReplayStatus;
 use super::session::{As, Param, twice_if_lost};
 use super::{RebuildStatus, Store, StoreError};
 use crate::domain::{Caller, Timestamp};
@@ -32,6 +33,8 @@ pub struct ProjectorStatus {
     pub swept_at: Timestamp,
     /// Events of the last minute.
     pub rates: Rates,
+    /// Replays of the tenant's events, the hundred that moved last.
+    pub replays: Vec<ReplayStatus>,
     /// The last rebuilds of read models, newest first.
     pub rebuilds: Vec<RebuildStatus>,
     /// The transaction that holds readers of the log back the longest.
@@ -178,6 +181,7 @@ impl Store {
                 appended,
                 projected: appended - lag.recent,
             },
+            replays: moment.replays(caller).await?,
             rebuilds: rebuilds.iter().map(status_from).collect::<Result<_, _>>()?,
             oldest_transaction: oldest.first().map(oldest_from).transpose()?,
         })

@@ -292,3 +292,49 @@ async fn upcasters_that_change_something_are_counted_the_tenants_own_before_buil
     assert_eq!(registered(&staff).await, before + 1);
     assert_eq!(registered(&other).await, before);
 }
+
+#[tokio::test]
+async fn replays_show_with_the_rate_of_their_last_run_to_those_who_see_the_tenant() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let other = staff.clone().in_tenant(Uuid::new_v4());
+    let insert = "insert into annals.checkpoints (name, tenant_id, consumer, position, event_count, updated_at, run_started_at, run_ended_at, run_event_count)
+        values ('ended', $1, '{}', 9, 700, '2026-01-01T00:00:09Z', '2026-01-01T00:00:00Z', '2026-01-01T00:00:08Z', 500),
+               ('killed', $1, '{}', 5, 5, '2026-01-01T00:00:03Z', '2026-01-01T00:00:00Z', null, 5),
+               ('begun', $1, '{}', 5, 5, '2026-01-01T00:00:00Z', '2026-01-01T00:00:01Z', null, 0),
+               ('theirs', $2, '{}', 1, 1, '2026-01-01T00:00:01Z', '2026-01-01T00:00:00Z', null, 1),
+               ('everybody''s', null, '{}', 1, 1, '2026-01-01T00:00:01Z', '2026-01-01T00:00:00Z', null, 1)";
+    world
+        .owner()
+        .await
+        .execute(insert, &[&staff.tenant, &other.tenant])
+        .await
+        .expect("checkpoints");
+    let replays =
+        async |person: &Person| world.get(person, "/projector/status").await.expect(200).body["replays"].clone();
+    let own = replays(&staff).await;
+    let shown: Vec<_> = own
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|r| (&r["checkpoint"], &r["run_events_per_second"]))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (&json!("ended"), &json!(62.5)),
+            (&json!("killed"), &json!(1.6667)),
+            (&json!("begun"), &Value::Null)
+        ]
+    );
+    assert_eq!(
+        own[0],
+        json!({"checkpoint": "ended", "position": 9, "events": 700, "moved_at": "2026-01-01T00:00:09.000000Z", "run_events": 500,
+               "run_started_at": "2026-01-01T00:00:00.000000Z", "run_ended_at": "2026-01-01T00:00:08.000000Z",
+               "run_events_per_second": 62.5})
+    );
+    let theirs = replays(&other).await;
+    assert_eq!(
+        (theirs.as_array().map(Vec::len), &theirs[0]["checkpoint"]),
+        (Some(1), &json!("theirs"))
+    );
+}

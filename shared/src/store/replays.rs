@@ -1,0 +1,66 @@
+//! Replays as others see them: how far each has come, and how fast its last run was.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::StoreError;
+use super::moment::Moment;
+use super::ratio::Ratio;
+use crate::domain::{Caller, Timestamp};
+
+/// A replay's checkpoint, with its last run.
+#[derive(Debug, Serialize)]
+pub struct ReplayStatus {
+    /// Name of the checkpoint.
+    pub checkpoint: String,
+    /// Number up to which its events have been dealt with.
+    pub position: i64,
+    /// How many events that were, over all runs.
+    pub events: i64,
+    /// When it last moved.
+    pub moved_at: Timestamp,
+    /// When its last run began.
+    pub run_started_at: Option<Timestamp>,
+    /// When that run had read all there was; null while it goes on, or where it failed or was killed.
+    pub run_ended_at: Option<Timestamp>,
+    /// Events of that run.
+    pub run_events: i64,
+    /// As many per second, up to its end or its last move; null where no time has passed.
+    pub run_events_per_second: Option<Ratio>,
+}
+
+const LIST_REPLAYS: &str = "-- list_replays
+select c.name, c.position, c.event_count, c.updated_at, c.run_started_at, c.run_ended_at, c.run_event_count,
+       (extract(epoch from coalesce(c.run_ended_at, c.updated_at) - c.run_started_at) * 1000)::bigint as run_milliseconds
+  from annals.checkpoints c
+ where c.tenant_id = $1 and c.name <> 'sweep'
+ order by c.updated_at desc, c.name limit 100";
+
+impl Moment<'_> {
+    /// The tenant's replays, the hundred that moved last.
+    pub(super) async fn replays(&self, caller: &Caller) -> Result<Vec<ReplayStatus>, StoreError> {
+        let rows = self.rows(LIST_REPLAYS, &[(caller.tenant_uuid(), Type::UUID)]).await?;
+        rows.iter().map(replay_from).collect()
+    }
+}
+
+fn replay_from(row: &Row) -> Result<ReplayStatus, StoreError> {
+    let time = |column| Ok::<_, StoreError>(row.try_get::<_, Option<DateTime<Utc>>>(column)?.map(Timestamp::from));
+    let run_events: i64 = row.try_get("run_event_count")?;
+    let milliseconds: Option<i64> = row.try_get("run_milliseconds")?;
+    Ok(ReplayStatus {
+        checkpoint: row.try_get("name")?,
+        position: row.try_get("position")?,
+        events: row.try_get("event_count")?,
+        moved_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("updated_at")?),
+        run_started_at: time("run_started_at")?,
+        run_ended_at: time("run_ended_at")?,
+        run_events,
+        // A run that has not moved yet has a checkpoint that is older than it.
+        run_events_per_second: milliseconds
+            .filter(|milliseconds| *milliseconds > 0)
+            .and_then(|milliseconds| Ratio::of(run_events.saturating_mul(1_000), milliseconds)),
+    })
+}
