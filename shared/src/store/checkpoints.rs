@@ -33,13 +33,16 @@ pub enum Run {
     Ends,
 }
 
-/// Begins a run under a name that is free or belongs to the same consumer already; no row where it is another's.
+/// Begins a run under a name that is free or belongs to the same consumer already; no row where it is another's. A later `from`
+/// is the same consumer still (the last day, every day): nothing that it asks for lies behind the checkpoint undelivered.
+/// Instants are compared as text, which RFC 3339 in UTC with microseconds allows.
 const CLAIM_CHECKPOINT: &str = "-- claim_checkpoint
 insert into annals.checkpoints as c (name, tenant_id, consumer, run_started_at)
 values ($1, $2, $3::jsonb, clock_timestamp())
 on conflict on constraint checkpoints_pkey do update
    set run_started_at = clock_timestamp(), run_ended_at = null, run_event_count = 0
- where c.consumer = excluded.consumer
+ where c.consumer - 'from' = excluded.consumer - 'from'
+   and coalesce(c.consumer ->> 'from', '') <= coalesce(excluded.consumer ->> 'from', '')
 returning position";
 
 const FIND_CONSUMER: &str = "-- find_consumer

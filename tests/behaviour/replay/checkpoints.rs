@@ -25,10 +25,6 @@ async fn a_name_that_reads_something_else_is_taken() {
             tenant: Some(TenantId::from(Uuid::nil())),
             ..own.clone()
         },
-        Replay {
-            from: now,
-            ..own.clone()
-        },
         Replay { to: now, ..own.clone() },
     ] {
         let (seen, refused) = delivered_until(&world, &other, 0).await;
@@ -54,6 +50,25 @@ async fn a_name_that_reads_something_else_is_taken() {
         in_batches_of(1, under("daily")),
     );
     assert_eq!(delivered(&world, &same).await.len(), 1);
+}
+
+/// The last day's events, every day: what begins later asks for nothing that the checkpoint has passed by.
+#[tokio::test]
+async fn a_day_later_the_same_name_goes_on_and_a_day_earlier_it_does_not() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let since = |ago: i64| Replay {
+        from: Some(Timestamp::from(chrono::Utc::now() - chrono::TimeDelta::hours(ago))),
+        ..under("daily")
+    };
+    customer(&world, &staff, "C-1", 1).await;
+    assert_eq!(delivered(&world, &since(24)).await.len(), 2);
+    customer(&world, &staff, "C-2", 0).await;
+    assert_eq!(delivered(&world, &since(23)).await.len(), 1);
+    for earlier in [since(25), under("daily")] {
+        let (seen, refused) = delivered_until(&world, &earlier, 0).await;
+        assert!(matches!(refused, Err(ReplayError::Checkpoint(_))), "{refused:?}");
+        assert!(seen.is_empty());
+    }
 }
 
 #[tokio::test]
