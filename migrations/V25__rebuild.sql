@@ -233,22 +233,26 @@ end
 $$;
 comment on function annals.drop_shadow(int) is 'Drops a rebuild''s tables.';
 
+-- States are sent once for both tables: reading them as JSON is a good part of the work.
 create function annals.write_shadow(
-    table_name regclass, tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], versions int[], started_bys text[],
+    entities regclass, state_table regclass, aggregate_type text, tenant_ids uuid[], aggregate_ids text[], versions int[], started_bys text[],
     deleted_ats timestamptz[], created_ats timestamptz[], updated_ats timestamptz[], states jsonb[]
 ) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format(
-        'insert into %s as t (tenant_id, aggregate_type, aggregate_id, version, started_by, deleted_at, created_at, updated_at, state)
-         select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        'insert into %s as t (aggregate_type, tenant_id, aggregate_id, version, started_by, deleted_at, created_at, updated_at, state)
+         select $1, u.* from unnest($2, $3, $4, $5, $6, $7, $8, $9) as u
          on conflict (tenant_id, aggregate_type, aggregate_id) do update
             set version = excluded.version, started_by = excluded.started_by, deleted_at = excluded.deleted_at,
-                created_at = excluded.created_at, updated_at = excluded.updated_at, state = excluded.state', table_name)
-    using tenant_ids, aggregate_types, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states;
+                created_at = excluded.created_at, updated_at = excluded.updated_at, state = excluded.state', entities)
+    using aggregate_type, tenant_ids, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states;
+    if state_table is not null then
+        perform annals.write_states(state_table, tenant_ids, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+    end if;
 end
 $$;
-comment on function annals.write_shadow(regclass, uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) is
-    'Upserts states of entities in a rebuild''s table.';
+comment on function annals.write_shadow(regclass, regclass, text, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) is
+    'Upserts states of entities of one kind in a rebuild''s tables: as JSON, and, where they have one, in their own.';
 
 create function annals.delete_families(table_name regclass, parent name, tenant_ids uuid[], parent_ids text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -302,9 +306,18 @@ declare
     c       record := annals.exchanged_columns(live);
     scope   text := '($1 is null or l.tenant_id = $1)'
                     || case when live = 'annals.entities'::regclass then ' and ($2 is null or l.aggregate_type = $2)' else '' end;
+    differs boolean;
     changed bigint := 0;
     rows    bigint;
 begin
+    -- Mostly nothing does, and then one look is less than three.
+    execute format('select exists (select from (select * from %s l where %s) as l full join %s s on %s
+                                    where row(%s)::record operator(pg_catalog.*<>) row(%s)::record)',
+                   live, scope, shadow, c.same_key, c.live_row, c.shadow_row)
+       into differs using tenant, aggregate_type;
+    if not differs then
+        return 0;
+    end if;
     execute format('delete from %s l where %s and not exists (select from %s s where %s)', live, scope, shadow, c.same_key)
       using tenant, aggregate_type;
     get diagnostics rows = row_count;
@@ -380,7 +393,7 @@ grant execute on function
     annals.hold_rebuild(int), annals.is_rebuild_held(int), annals.refuse_overlapping_rebuild(uuid, text, int),
     annals.start_rebuild(int, text, uuid, text, text), annals.shadow_schema(int), annals.shadow_tables(int),
     annals.open_shadow(int), annals.analyze_shadow(int), annals.drop_shadow(int),
-    annals.write_shadow(regclass, uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
+    annals.write_shadow(regclass, regclass, text, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
     annals.delete_families(regclass, name, uuid[], text[]), annals.forget_shadow(int, uuid, text),
     annals.exchanged_columns(regclass), annals.exchange_rows(regclass, regclass, uuid, text), annals.exchange_read_models(int),
     annals.list_differences(regclass, regclass, uuid, text)

@@ -2,6 +2,7 @@
 
 mod exchange;
 mod held;
+mod history;
 mod proof;
 mod shadow;
 
@@ -13,8 +14,9 @@ use uuid::Uuid;
 
 pub use self::exchange::{Locked, Shape};
 use self::held::Held;
+pub use self::history::{PastEvent, Piece, StoredSnapshot, StreamToFold};
 pub use self::proof::Difference;
-pub use self::shadow::{PastEvent, Piece, Shadow, StoredSnapshot, StreamToFold};
+pub use self::shadow::Shadow;
 use super::session::{As, Param, lost_is_unavailable};
 use super::{Refusal, Store, StoreError};
 use crate::domain::{AggregateType, Caller, TenantId, Timestamp};

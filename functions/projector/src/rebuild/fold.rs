@@ -159,7 +159,7 @@ impl Chunk {
                 }),
             }
         }
-        let tables = self.shadow.tables();
+        let tables = self.shadow.child_tables();
         wave.children = wave
             .states
             .iter()
