@@ -15,21 +15,30 @@ $$;
 comment on function annals.version_key(text) is 'A version as what it is ordered by: 1.10 comes after 1.9.';
 grant execute on function annals.version_key(text) to authenticated, annals_projector;
 
+-- No deeper than a reader follows, and none of the names that one takes for marks of its own (V3 is_readable).
+create function annals.is_place(field text) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select field <> '' and length(field) <= 1000 and strpos(field, '$serde_json::private::') = 0
+       and (left(field, 1) <> '/' or length(field) - length(replace(field, '/', '')) <= 16)
+$$;
+comment on function annals.is_place(text) is 'Whether it names a field of data, as described at annals.upcasters.steps.';
+
 create function annals.is_upcast(steps jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select case when jsonb_typeof(steps) <> 'array' or jsonb_array_length(steps) > 100 then false else (
+    select case when jsonb_typeof(steps) <> 'array' or jsonb_array_length(steps) > 100 or octet_length(steps::text) > 65536 then false else (
         select coalesce(bool_and(case when jsonb_typeof(s.step) <> 'object' then false else (
                    select count(*) = 1 and bool_and(case
                               when m.key in ('rename', 'split') and jsonb_typeof(m.value) = 'object'
                               then not exists (select from jsonb_each(m.value) as f
-                                                where jsonb_typeof(f.value) <> 'string' or f.value = '""' or f.key = '')
-                              when m.key in ('default', 'set') and jsonb_typeof(m.value) = 'object' then not m.value ? ''
+                                                where jsonb_typeof(f.value) <> 'string' or f.value = '""' or not annals.is_place(f.key)
+                                                   or (m.key = 'rename' and not annals.is_place(f.value #>> '{}')))
+                              when m.key in ('default', 'set') and jsonb_typeof(m.value) = 'object'
+                              then not exists (select from jsonb_object_keys(m.value) as f where not annals.is_place(f))
                               when m.key = 'remove' and jsonb_typeof(m.value) = 'array'
                               then not exists (select from jsonb_array_elements(m.value) as f
-                                                where jsonb_typeof(f) <> 'string' or f = '""')
+                                                where jsonb_typeof(f) <> 'string' or not annals.is_place(f #>> '{}'))
                               when m.key = 'map' and jsonb_typeof(m.value) = 'object'
                               then m.value ?& array['from', 'to', 'values'] and m.value - array['from', 'to', 'values', 'otherwise'] = '{}'
-                                   and jsonb_typeof(m.value -> 'from') = 'string' and m.value ->> 'from' <> ''
-                                   and jsonb_typeof(m.value -> 'to') = 'string' and m.value ->> 'to' <> ''
+                                   and jsonb_typeof(m.value -> 'from') = 'string' and annals.is_place(m.value ->> 'from')
+                                   and jsonb_typeof(m.value -> 'to') = 'string' and annals.is_place(m.value ->> 'to')
                                    and jsonb_typeof(m.value -> 'values') = 'object'
                               else false end)
                      from jsonb_each(s.step) as m) end), true)
@@ -62,14 +71,16 @@ create trigger upcasters_revision after insert or update or delete on annals.upc
     for each statement execute function annals.raise_catalog_revision();
 select annals.make_append_only('annals.upcasters', 'update', 'delete', 'truncate');
 
--- Types that were evolved before there were upcasters: their data are read as they are, which is what was done so far.
+-- Types that were evolved before there were upcasters: their data are read as they are, which is what was done so far. A hop
+-- to or from a tenant's own version is that tenant's.
 insert into annals.upcasters (tenant_id, event_type, from_version, to_version, steps, created_by)
-select n.tenant_id, n.event_type, n.version, n.following, '[]', 'system'
-  from (select v.tenant_id, v.event_type, v.version,
-               lead(v.version) over (partition by v.event_type, k.tenant_id order by annals.version_key(v.version)) as following
+select case when n.built_in and n.following_built_in then null else n.tenant_id end, n.event_type, n.version, n.following, '[]', 'system'
+  from (select k.tenant_id, v.event_type, v.version, v.tenant_id is null as built_in,
+               lead(v.version) over versions as following, lead(v.tenant_id is null) over versions as following_built_in
           from (select distinct event_type, tenant_id from annals.event_types) as k
           join annals.event_type_versions v
-            on v.event_type = k.event_type and (v.tenant_id is null or v.tenant_id is not distinct from k.tenant_id)) as n
+            on v.event_type = k.event_type and (v.tenant_id is null or v.tenant_id is not distinct from k.tenant_id)
+        window versions as (partition by v.event_type, k.tenant_id order by annals.version_key(v.version))) as n
  where n.following is not null
 on conflict on constraint upcasters_key do nothing;
 

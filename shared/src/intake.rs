@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::domain::event::FieldFault;
-use crate::domain::{Caller, Catalog, Event, EventId, EventKind, NewEvent, TenantId};
+use crate::domain::{Caller, Catalog, Event, EventId, EventKind, NewEvent, TenantId, semver};
 use crate::store::{Appended, StoreError};
 
 /// How often a catalog that changes under an append is read again.
@@ -132,7 +132,9 @@ fn check(catalog: &Catalog, tenant_id: TenantId, events: &[NewEvent], framing: F
 
 fn check_data(kind: &EventKind, event: &NewEvent, at: &str) -> Result<(), IntakeError> {
     let version = event.version.as_ref().unwrap_or(&kind.current_version);
-    let Some(schema) = kind.versions.get(version.as_str()) else {
+    // A later version than the tenant's current one, which a module may have brought beside it, is not in use yet.
+    let in_use = !semver::is_later(version.as_str(), kind.current_version.as_str());
+    let Some(schema) = kind.versions.get(version.as_str()).filter(|_| in_use) else {
         let detail = format!("{} has no version {version}", event.event_type);
         let fault = FieldFault::new(format!("{at}/version"), "unknown_version", detail);
         return Err(IntakeError::Checked {

@@ -43,7 +43,10 @@ fn deployed() -> BTreeSet<Route> {
         let (method, rest) = rest.split_once(", Path: '")?;
         Some((method.to_owned(), nameless(rest.split_once('\'')?.0)))
     };
-    template.lines().filter_map(route).collect()
+    let routes: Vec<Route> = template.lines().filter_map(route).collect();
+    let distinct: BTreeSet<Route> = routes.iter().cloned().collect();
+    assert_eq!(routes.len(), distinct.len(), "a route is deployed twice: {routes:?}");
+    distinct
 }
 
 #[test]

@@ -267,6 +267,7 @@ async fn the_past_is_seen_by_those_who_see_the_present() {
             .expect(200);
         assert_eq!(history.items().len(), 1);
         assert_eq!(history.items()[0]["changes"], Value::Null);
+        assert_eq!(history.items()[0]["deleted"], Value::Null);
         world.project().await;
     }
 }
@@ -344,6 +345,8 @@ async fn history_tells_what_each_event_changed_on_every_page() {
             let expected: Vec<&Value> = steps.iter().map(|(_, _, changes)| changes).collect();
             assert_eq!(changes, expected, "{limit} a page");
             assert!(items.iter().all(|item| item["skipped"] == false));
+            let deleted: Vec<bool> = items.iter().map(|item| item["deleted"] == true).collect();
+            assert_eq!(deleted, [false, false, false, true]);
         }
         world.project().await;
     }

@@ -7,7 +7,7 @@ use annals::App;
 use annals::domain::Caller;
 use annals::domain::diff::{Change, changes};
 use annals::http::{ApiError, Authenticated, EntityAnswer, Params, Path};
-use annals::store::{Bounds, StoredEntity};
+use annals::store::{Bounds, PastEntity, StoreError, StoredEntity};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -62,20 +62,22 @@ pub(crate) async fn find(
     aggregate_id: &str,
     bounds: Bounds,
 ) -> Result<Response, ApiError> {
-    let found = load(app, caller, aggregate_type, aggregate_id, bounds).await?;
-    let found = found.ok_or_else(|| ApiError::not_found(format!("there was no such {aggregate_type} then")))?;
+    let past = load(app, caller, aggregate_type, aggregate_id, bounds).await?;
+    let found = past
+        .found
+        .ok_or_else(|| ApiError::not_found(format!("there was no such {aggregate_type} then")))?;
     // Without a tag: what has passed cannot be the condition of a write.
     Ok(Json(EntityAnswer::from(found)).into_response())
 }
 
-/// The entity within the bounds; none where it began later.
+/// The entity within the bounds, which may be none: it began later.
 async fn load(
     app: &App,
     caller: &Caller,
     aggregate_type: &str,
     aggregate_id: &str,
     bounds: Bounds,
-) -> Result<Option<StoredEntity>, ApiError> {
+) -> Result<PastEntity, ApiError> {
     let past = app
         .store
         .find_entity_at(caller, aggregate_type, aggregate_id, bounds)
@@ -95,7 +97,27 @@ async fn load(
             Vec::new(),
         ));
     }
-    Ok(past.found)
+    Ok(past)
+}
+
+/// How often two states are loaded again because the catalog changed between them: what it changes is no change of the entity.
+const TRIES: usize = 5;
+
+async fn both(
+    app: &App,
+    caller: &Caller,
+    aggregate_type: &str,
+    aggregate_id: &str,
+    [from, to]: [Bounds; 2],
+) -> Result<[Option<StoredEntity>; 2], ApiError> {
+    for _ in 0..TRIES {
+        let before = load(app, caller, aggregate_type, aggregate_id, from).await?;
+        let after = load(app, caller, aggregate_type, aggregate_id, to).await?;
+        if before.catalog_revision == after.catalog_revision {
+            return Ok([before.found, after.found]);
+        }
+    }
+    Err(StoreError::Unavailable("the catalog changes all the time".into()).into())
 }
 
 /// `GET /entities/{type}/{id}/diff?from=&to=`, by versions, or `?from_at=&to_at=`, by recorded times; without an end, up to now.
@@ -109,8 +131,7 @@ pub async fn diff(
         .ok_or_else(|| ApiError::bad_request("missing_parameter", "from or from_at is required"))?;
     let to = side(&mut params, "to", "to_at")?.unwrap_or_default();
     params.end()?;
-    let before = load(&app, &caller, &aggregate_type, &aggregate_id, from).await?;
-    let after = load(&app, &caller, &aggregate_type, &aggregate_id, to).await?;
+    let [before, after] = both(&app, &caller, &aggregate_type, &aggregate_id, [from, to]).await?;
     let state = |side: &Option<StoredEntity>| side.as_ref().map_or_else(Map::new, |s| s.entity.state.clone());
     let diff = Diff {
         changes: changes(&state(&before), &state(&after)),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::json;
+
 /// A field before and after; null: there was, or is, none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
@@ -20,7 +22,10 @@ pub fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> BTree
     before
         .keys()
         .chain(after.keys().filter(|field| !before.contains_key(*field)))
-        .filter(|field| before.get(*field) != after.get(*field))
+        .filter(|field| match (before.get(*field), after.get(*field)) {
+            (Some(old), Some(new)) => !json::same(old, new),
+            (old, new) => old.is_some() || new.is_some(),
+        })
         .map(|field| {
             let change = Change {
                 old: value(before, field),

@@ -176,6 +176,16 @@ pub fn normal(value: &Value) -> Value {
     }
 }
 
+/// Whether a value has more levels than these; looks no deeper than that.
+pub fn is_deeper(value: &Value, levels: usize) -> bool {
+    match (value, levels.checked_sub(1)) {
+        (Value::Array(_) | Value::Object(_), None) => true,
+        (Value::Array(items), Some(left)) => items.iter().any(|item| is_deeper(item, left)),
+        (Value::Object(members), Some(left)) => members.values().any(|member| is_deeper(member, left)),
+        _ => false,
+    }
+}
+
 /// Equality as the log has it: `1e2` is stored as `100`.
 pub fn same(a: &Value, b: &Value) -> bool {
     a == b || normal(a) == normal(b)

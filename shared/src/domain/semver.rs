@@ -50,17 +50,22 @@ fn compare(old: &Value, new: &Value, at: &str, faults: &mut Vec<FieldFault>) {
     if !missing.is_empty() {
         fault(format!("need no longer have {}", missing.join(", ")));
     }
-    if let (Some(known), Some(fields)) = (properties(old), properties(new)) {
+    if let Some(known) = properties(old) {
         for (name, field) in known {
             let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-            match fields.get(name) {
+            match properties(new).and_then(|fields| fields.get(name)) {
                 Some(now) => compare(field, now, &at, faults),
                 None => faults.push(FieldFault::new(at, "breaks_readers", "is no longer described")),
             }
         }
     }
-    if let (Some(old), Some(new)) = (old.get("items"), new.get("items")) {
-        compare(old, new, &format!("{at}/-"), faults);
+    if let Some(items) = old.get("items") {
+        compare(
+            items,
+            new.get("items").unwrap_or(&Value::Bool(true)),
+            &format!("{at}/-"),
+            faults,
+        );
     }
 }
 
@@ -142,6 +147,15 @@ mod tests {
                 "{before} {after}"
             );
         }
+        assert_eq!(
+            places(object(json!({"a": {}}), json!([])), json!({"type": "object"})),
+            ["/a"]
+        );
+        let items = |schema: Value| field(json!({"type": "array", "items": schema}));
+        assert_eq!(
+            places(items(json!({"type": "string"})), field(json!({"type": "array"}))),
+            ["/a/-"]
+        );
         let list = |item: Value| field(json!({"type": "array", "items": object(json!({"x": item}), json!([]))}));
         assert_eq!(
             places(list(json!({"type": "string"})), list(json!({"type": "integer"}))),

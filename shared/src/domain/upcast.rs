@@ -84,19 +84,29 @@ impl From<Separator> for String {
 #[serde(try_from = "String", into = "String")]
 pub struct Place(Vec<String>);
 
+/// Most parts of a pointer.
+const MAX_PARTS: usize = 16;
+
 impl TryFrom<String> for Place {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        match text.strip_prefix('/') {
-            None if text.is_empty() => Err("a field's name is empty"),
-            None => Ok(Self(vec![text])),
-            Some(path) => Ok(Self(
-                path.split('/')
-                    .map(|part| part.replace("~1", "/").replace("~0", "~"))
-                    .collect(),
-            )),
+        let parts = match text.strip_prefix('/') {
+            None if text.is_empty() => return Err("a field's name is empty"),
+            None => vec![text],
+            Some(path) => path
+                .split('/')
+                .map(|part| part.replace("~1", "/").replace("~0", "~"))
+                .collect(),
+        };
+        if parts.len() > MAX_PARTS {
+            return Err("a pointer has more than 16 parts");
         }
+        // serde_json takes members of these names for marks of its own, and could not read the state again.
+        if parts.iter().any(|part| part.starts_with("$serde_json::private::")) {
+            return Err("a field's name is reserved");
+        }
+        Ok(Self(parts))
     }
 }
 
@@ -295,6 +305,8 @@ mod tests {
             json!({"rename": {"": "a"}}),
             json!({"rename": {"a": 1}}),
             json!({"split": {"a": ""}}),
+            json!({"remove": ["/a".repeat(17)]}),
+            json!({"set": {"/a/$serde_json::private::Number": 1}}),
             json!({"map": {"from": "a"}}),
             json!("rename"),
         ] {

@@ -20,6 +20,14 @@ use crate::domain::{
 /// Tenants whose catalogs a process keeps at most; beyond it forgets all and starts anew.
 const TENANTS_KEPT: usize = 1_000;
 
+/// How often a read is begun again because the catalog changed under it.
+pub(super) const CATALOG_TRIES: usize = 5;
+
+/// What a read answers with that was begun again too often.
+pub(super) fn catalog_unsteady() -> StoreError {
+    StoreError::Unavailable("the catalog changes all the time".into())
+}
+
 /// What a process remembers of catalogs.
 #[derive(Default)]
 pub struct CatalogCache {
@@ -116,6 +124,20 @@ impl Store {
             return Ok(known);
         }
         self.fresh_catalog(caller).await
+    }
+
+    /// The catalog of just this revision, which rows were read at: state that was folded by one catalog and goes on by another
+    /// would be neither's.
+    ///
+    /// # Errors
+    /// [`StoreError::Outdated`] where the catalog has changed since: read the rows again.
+    pub(super) async fn catalog_at(&self, caller: &Caller, revision: i64) -> Result<Arc<Catalog>, StoreError> {
+        let catalog = self.catalog_since(caller, revision).await?;
+        if catalog.revision() == revision {
+            Ok(catalog)
+        } else {
+            Err(StoreError::Outdated)
+        }
     }
 
     /// The catalog of all tenants, for the projector, at this revision or a later one.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::session::{As, Param};
 use super::{Store, StoreError};
 use crate::domain::{Caller, Entity, StoredFact, Timestamp};
@@ -101,8 +102,7 @@ impl Store {
             (&sees_tenant, Type::BOOL),
             (&actor, Type::TEXT),
         ];
-        let rows = self.read(As::Caller(caller), FIND_ENTITY, &params).await?;
-        Ok(self.fold_rows(caller, &rows).await?.pop())
+        Ok(self.read_entities(caller, FIND_ENTITY, &params).await?.pop())
     }
 
     /// Those of the entities that exist and that the caller may see, by id.
@@ -123,8 +123,7 @@ impl Store {
             (&sees_tenant, Type::BOOL),
             (&actor, Type::TEXT),
         ];
-        let rows = self.read(As::Caller(caller), FIND_ENTITIES, &params).await?;
-        self.fold_rows(caller, &rows).await
+        self.read_entities(caller, FIND_ENTITIES, &params).await
     }
 
     /// Up to `limit` entities of a kind, deleted ones included, by id, after an id.
@@ -147,14 +146,32 @@ impl Store {
             (&actor, Type::TEXT),
             (&limit, Type::INT8),
         ];
-        let rows = self.read(As::Caller(caller), LIST_ENTITIES_PAGE, &params).await?;
-        self.fold_rows(caller, &rows).await
+        self.read_entities(caller, LIST_ENTITIES_PAGE, &params).await
+    }
+
+    /// Reads entities and folds their tails by one and the same catalog: begun again where it changes in between.
+    async fn read_entities(
+        &self,
+        caller: &Caller,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<StoredEntity>, StoreError> {
+        for _ in 0..CATALOG_TRIES {
+            let rows = self.read(As::Caller(caller), sql, params).await?;
+            match self.fold_rows(caller, &rows).await {
+                Err(StoreError::Outdated) => {}
+                other => return other,
+            }
+        }
+        Err(catalog_unsteady())
     }
 
     /// Folds each entity's tail into its projected state.
     async fn fold_rows(&self, caller: &Caller, rows: &[Row]) -> Result<Vec<StoredEntity>, StoreError> {
-        let revision = rows.first().map_or(Ok(0), |row| row.try_get("revision"))?;
-        let catalog = self.catalog_since(caller, revision).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Vec::new());
+        };
+        let catalog = self.catalog_at(caller, row.try_get("revision")?).await?;
         let mut found: Vec<StoredEntity> = Vec::new();
         for row in rows {
             let aggregate_id: String = row.try_get("aggregate_id")?;

@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::events::{Reading, event_columns, event_from, joined_head, lift};
 use super::past::Bounds;
 use super::session::{As, Param};
 use super::{Store, StoreError};
 use crate::domain::diff::{Change, changes};
 use crate::domain::{Caller, Catalog, Entity, Event, StoredFact};
-
-/// How often a read is begun again because the catalog changed under it.
-const TRIES: usize = 5;
 
 const LIST_HISTORY_PAGE: &str = concat!(
     "-- list_history_page\nselect ",
@@ -27,6 +26,10 @@ const LIST_HISTORY_PAGE: &str = concat!(
     " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
   order by e.aggregate_version limit $5"
 );
+
+/// A page ends where its changes have more bytes than an answer may have: each may hold a whole collection twice. One entry too
+/// many is read, for the answer to know that there are more.
+const MAX_CHANGES: usize = 4 * 1024 * 1024;
 
 /// A page of a stream to read.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +53,9 @@ pub struct HistoryEvent {
     #[serde(flatten)]
     pub event: Event,
     /// What it changed in the entity's state, field by field; none where the caller does not see the whole stream.
-    pub changes: Option<BTreeMap<String, Change>>,
+    pub changes: Option<Box<RawValue>>,
+    /// Whether the entity is deleted after it; none like `changes`.
+    pub deleted: Option<bool>,
     /// Whether staff decided to leave it out of state.
     pub skipped: bool,
 }
@@ -65,13 +70,13 @@ impl Store {
         caller: &Caller,
         query: HistoryQuery<'_>,
     ) -> Result<Vec<HistoryEvent>, StoreError> {
-        for _ in 0..TRIES {
+        for _ in 0..CATALOG_TRIES {
             match self.try_history(caller, query).await {
                 Err(StoreError::Outdated) => {}
                 other => return other,
             }
         }
-        Err(StoreError::Unavailable("the catalog changes all the time".into()))
+        Err(catalog_unsteady())
     }
 
     async fn try_history(&self, caller: &Caller, query: HistoryQuery<'_>) -> Result<Vec<HistoryEvent>, StoreError> {
@@ -87,16 +92,21 @@ impl Store {
             return Ok(Vec::new());
         };
         let revision: i64 = row.try_get("catalog_revision")?;
-        let catalog = self.catalog_since(caller, revision).await?;
+        let catalog = self.catalog_at(caller, revision).await?;
         let whole = caller.role().sees_tenant() || row.try_get::<_, &str>("started_by")? == caller.actor().as_str();
         let mut state = match (whole, query.after_version) {
             (false, _) => None,
             (true, 0) => Some(None),
             (true, version) => Some(self.entity_before(caller, &query, version, revision).await?),
         };
-        let mut history = Vec::with_capacity(rows.len());
+        let (mut history, mut bytes) = (Vec::with_capacity(rows.len()), 0);
         for row in &rows {
-            history.push(entry_from(row, &catalog, state.as_mut())?);
+            let entry = entry_from(row, &catalog, state.as_mut())?;
+            bytes += entry.changes.as_ref().map_or(0, |changes| changes.get().len());
+            history.push(entry);
+            if bytes > MAX_CHANGES && history.len() > 1 {
+                break;
+            }
         }
         if query.reading == Reading::Current {
             let usage = lift(&catalog, history.iter_mut().map(|entry| &mut entry.event));
@@ -128,25 +138,27 @@ impl Store {
 }
 
 fn entry_from(row: &Row, catalog: &Catalog, state: Option<&mut Option<Entity>>) -> Result<HistoryEvent, StoreError> {
-    let (event, skipped) = (event_from(row)?, row.try_get("skipped")?);
-    let changes = match state {
-        None => None,
-        Some(state) => Some(step(catalog, &event, skipped, state)?),
+    let mut entry = HistoryEvent {
+        event: event_from(row)?,
+        changes: None,
+        deleted: None,
+        skipped: row.try_get("skipped")?,
     };
-    Ok(HistoryEvent {
-        event,
-        changes,
-        skipped,
-    })
+    if let Some(state) = state {
+        let changes = step(catalog, &entry, state)?;
+        entry.changes = Some(to_raw_value(&changes).map_err(|e| StoreError::Unexpected(e.to_string()))?);
+        entry.deleted = state.as_ref().map(|entity| entity.deleted_at.is_some());
+    }
+    Ok(entry)
 }
 
 /// Folds an event as it is stored, and tells what that changed.
 fn step(
     catalog: &Catalog,
-    event: &Event,
-    skipped: bool,
+    entry: &HistoryEvent,
     state: &mut Option<Entity>,
 ) -> Result<BTreeMap<String, Change>, StoreError> {
+    let event = &entry.event;
     let data: Map<String, Value> = serde_json::from_str(event.data.get())
         .map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))?;
     let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
@@ -157,7 +169,7 @@ fn step(
         version: event.aggregate_version,
         created_at: event.created_at,
         data: &data,
-        skipped,
+        skipped: entry.skipped,
     };
     catalog.fold(event.tenant_id, entity, &fact)?;
     Ok(changes(&before, &entity.state))

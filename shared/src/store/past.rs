@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::entities::{base_entity, parse_object};
 use super::session::{As, Param};
 use super::{Store, StoreError, StoredEntity, Usage};
@@ -15,8 +16,6 @@ use crate::domain::{Caller, Catalog, Entity, StoredFact, Timestamp};
 
 /// Events that are read at a time: memory holds one such page and the state.
 const PAGE: i64 = 250;
-/// How often a read is begun again because the catalog changed under it.
-const TRIES: usize = 5;
 
 /// Where to look: what was recorded by a version or a time, and of that, what was true by a business time. Both absent is now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -123,13 +122,13 @@ impl Store {
         aggregate_id: &str,
         bounds: Bounds,
     ) -> Result<Option<PastEntity>, StoreError> {
-        for _ in 0..TRIES {
+        for _ in 0..CATALOG_TRIES {
             match self.try_entity_at(caller, aggregate_type, aggregate_id, bounds).await {
                 Err(StoreError::Outdated) => {}
                 other => return other,
             }
         }
-        Err(StoreError::Unavailable("the catalog changes all the time".into()))
+        Err(catalog_unsteady())
     }
 
     async fn try_entity_at(
@@ -171,7 +170,7 @@ impl Store {
             aggregate_type,
             aggregate_id,
             upto: row.try_get("upto")?,
-            catalog: self.catalog_since(caller, revision).await?,
+            catalog: self.catalog_at(caller, revision).await?,
             revision,
             entity: base_entity(row)?,
             events_read: 0,
@@ -292,6 +291,12 @@ impl FoldedPage {
                 first_recorded: fact.created_at,
                 last_recorded: fact.created_at,
                 last,
+            },
+            // What was left out moves the version alone.
+            Some(page) if fact.skipped => Self {
+                highest_version: page.highest_version.max(fact.version),
+                last,
+                ..page
             },
             Some(page) => Self {
                 highest_version: page.highest_version.max(fact.version),

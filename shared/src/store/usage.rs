@@ -14,7 +14,7 @@ use super::{Store, StoreError};
 use crate::domain::{Caller, TenantId};
 
 /// How long an answer that is ready waits for its figures at most.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one read did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
