@@ -180,6 +180,19 @@ async fn upcasters_that_are_none_are_refused_by_place() {
         (steps(json!([{"remove": "a"}])), "/upcasters/0/steps/0"),
         (steps(json!([{"remove": [""]}])), "/upcasters/0/steps/0"),
         (steps(json!([{"split": {"a": ""}}])), "/upcasters/0/steps/0"),
+        (steps(json!([{"set": {"/a".repeat(17): 1}}])), "/upcasters/0/steps/0"),
+        (
+            steps(json!([{"rename": {"a": "/a".repeat(17)}}])),
+            "/upcasters/0/steps/0",
+        ),
+        (
+            steps(json!([{"rename": {"a": "/x/$serde_json::private::Number"}}])),
+            "/upcasters/0/steps/0",
+        ),
+        (
+            steps(json!([{"map": {"from": "a", "to": "$serde_json::private::RawValue", "values": {}}}])),
+            "/upcasters/0/steps/0",
+        ),
         (steps(json!([{"split": {"a": null}}])), "/upcasters/0/steps/0"),
         (
             steps(json!([{"map": {"from": "a", "to": "b"}}])),

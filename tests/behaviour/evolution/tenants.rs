@@ -99,3 +99,76 @@ async fn a_tenants_own_upcaster_goes_before_the_built_in_one() {
     world.project().await;
     world.assert_read_models_are_the_fold().await;
 }
+
+/// A module may bring a later version than a tenant's own. It is not in use there until the tenant takes it up; what has got in all
+/// the same is read as it is.
+#[tokio::test]
+async fn a_later_version_than_the_current_one_is_not_in_use() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let gauge = json!({"event_type": "gauge.read", "schema": {"type": "object"}, "example": {}, "effect": "create"});
+    register(&world, &staff, gauge).await.expect(201);
+    let owner = world.owner().await;
+    let module = "select annals.declare_event_type('gauge.read', '\"create\"', '{staff}', 'A module''s.', '{\"type\": \"object\"}', '{}', '1.5')";
+    owner.batch_execute(module).await.unwrap();
+    let event = super::event("gauge.read", "G-1", "1.5", &json!({"value": 1}));
+    assert_eq!(
+        world.post(&staff, "/events", event.clone()).await.problem(422),
+        "unknown_version"
+    );
+    let session = world.session_of(&staff).await;
+    let by_sql = "select public.post_event($1::text::jsonb)";
+    session.execute(by_sql, &[&event.to_string()]).await.unwrap();
+    world.sweep().await;
+    assert_eq!(state(&world, &staff, "gauge", "G-1").await, json!({"value": 1}));
+    assert!(world.rows_of("annals.parked_streams").await.is_empty());
+}
+
+/// Each step is harmless, all of them together would nest data deeper than any reader follows.
+#[tokio::test]
+async fn steps_that_nest_without_end_stop_their_own_stream_alone() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let gauge = json!({"event_type": "gauge.read", "schema": {"type": "object"}, "example": {}, "effect": "create"});
+    register(&world, &staff, gauge).await.expect(201);
+    let nest: Vec<Value> = (0..20)
+        .map(|number| json!({"rename": {format!("f{number}"): format!("/f{}{}", number + 1, "/x".repeat(15))}}))
+        .collect();
+    let nested = json!({"event_type": "gauge.read", "version": "2.0", "schema": {"type": "object"}, "example": {},
+                        "upcasters": [{"from_version": "1.0", "steps": nest}]});
+    register(&world, &staff, nested).await.expect(201);
+    let deep = post(&world, &staff, "gauge.read", "deep", "1.0", &json!({"f0": 1})).await;
+    post(&world, &staff, "gauge.read", "flat", "2.0", &json!({"f0": 1})).await;
+    world.sweep().await;
+    let parked = world.get(&staff, "/projector/status").await.expect(200).body["parked_streams"].take();
+    assert_eq!(parked.as_array().unwrap().len(), 1, "{parked}");
+    assert_eq!(
+        (&parked[0]["event_id"], &parked[0]["error_code"]),
+        (&json!(deep), &json!("unfoldable_event"))
+    );
+    assert_eq!(state(&world, &staff, "gauge", "flat").await, json!({"f0": 1}));
+    // What happened stays to be seen, as it was posted.
+    let event = world.get(&staff, &format!("/events/{deep}")).await.expect(200).body;
+    assert_eq!((&event["data"], &event["version"]), (&json!({"f0": 1}), &json!("1.0")));
+}
+
+/// The database lets no steps in that a function could not take in again: one catalog is read for all tenants.
+#[tokio::test]
+async fn the_database_refuses_the_steps_that_functions_refuse() {
+    let owner = World::new().await.owner().await;
+    for (steps, fine) in [
+        (json!([{"set": {"/a".repeat(16): 1}}]), true),
+        (json!([{"set": {"/a".repeat(17): 1}}]), false),
+        (json!([{"rename": {"a": "/a".repeat(17)}}]), false),
+        (json!([{"rename": {"a": "/x/$serde_json::private::Number"}}]), false),
+        (json!([{"remove": ["$serde_json::private::RawValue"]}]), false),
+        (
+            json!([{"map": {"from": "/a".repeat(17), "to": "b", "values": {}}}]),
+            false,
+        ),
+        (json!([{"set": {"a": "x".repeat(65_536)}}]), false),
+    ] {
+        let row = owner
+            .query_one("select annals.is_upcast($1::text::jsonb)", &[&steps.to_string()])
+            .await;
+        assert_eq!(row.unwrap().get::<_, Option<bool>>(0), Some(fine), "{steps}");
+    }
+}

@@ -20,6 +20,7 @@ const HISTORY: &str = r#"
     insert into annals.event_types (tenant_id, event_type, aggregate_type, current_version, description, effect, posters, created_by)
     values ('00000000-0000-0000-0000-000000000000', 'gauge.read', 'gauge', '1.10', 'read', '"create"', '{staff}', 'x'),
            ('00000000-0000-0000-0000-000000000000', 'customer.created', 'customer', '2.0', 'stricter', '"create"', '{staff}', 'x'),
+           ('00000000-0000-0000-0000-000000000001', 'customer.created', 'customer', '1.1', 'looser', '"create"', '{staff}', 'x'),
            ('00000000-0000-0000-0000-000000000000', 'payment.received', 'payment', '1.0', 'received', '"create"', '{staff}', 'x'),
            (null, 'meter.read', 'meter', '1.1', 'read', '"create"', '{staff}', 'system');
     insert into annals.event_type_versions (tenant_id, event_type, version, schema, example, created_by)
@@ -28,6 +29,8 @@ const HISTORY: &str = r#"
     select '00000000-0000-0000-0000-000000000000', 'payment.received', '1.0', '{"type": "object", "required": ["sum"]}', '{"sum": 1}', 'x'
     union all
     select '00000000-0000-0000-0000-000000000000', 'customer.created', '2.0', '{"type": "object"}', '{}', 'x'
+    union all
+    select '00000000-0000-0000-0000-000000000001', 'customer.created', '1.1', '{"type": "object"}', '{}', 'x'
     union all
     select null, 'meter.read', version, '{"type": "object"}', '{}', 'system' from unnest('{1.0,1.1}'::text[]) as version;"#;
 
@@ -85,6 +88,29 @@ async fn versions_from_before_there_were_upcasters_are_read_as_they_are() {
             "nothing is done to it"
         );
     }
+    // Each tenant's way is its own, though both begin at the built-in version.
+    let neighbour = Person::staff().in_tenant(uuid::Uuid::from_u128(1));
+    for (tenant, current) in [(&staff, "2.0"), (&neighbour, "1.1")] {
+        let kind = world
+            .get(tenant, "/events/types/customer.created")
+            .await
+            .expect(200)
+            .body;
+        assert_eq!(
+            kind["upcasters"],
+            json!([{"from_version": "1.0", "to_version": current, "steps": []}])
+        );
+    }
+    post(
+        &world,
+        &neighbour,
+        "customer.created",
+        "C-1",
+        "1.0",
+        &json!({"name": "N"}),
+    )
+    .await;
+    assert_eq!(state(&world, &neighbour, "customer", "C-1").await, json!({"name": "N"}));
     world.sweep().await;
     assert!(world.rows_of("annals.parked_streams").await.is_empty());
     world.assert_read_models_are_the_fold().await;
