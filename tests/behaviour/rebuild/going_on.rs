@@ -16,13 +16,19 @@ use super::{all_there_is, assert_no_shadow_is_left, everything, populate, rebuil
 const PATIENCE: Duration = Duration::from_secs(300);
 const CUSTOMERS: i64 = 7;
 
-/// Waits until somebody waits for a lock on this relation.
+/// Waits until somebody waits for a lock on this relation, or for a row of it.
 pub(super) async fn until_waited_for(client: &Client, relation: &str) {
-    // Of this database: the numbers of relations are the same in all copies of the template.
+    // Of this database: the numbers of relations are the same in all copies of the template. Whoever waits for a row waits for
+    // the transaction that holds it, and has a lock on the relation, as the projector has on others.
+    let row = if relation == "annals.entities" {
+        "false"
+    } else {
+        "w.locktype in ('transactionid', 'tuple')"
+    };
     let waiting = format!(
         "select count(*) from pg_locks w join pg_locks h on h.pid = w.pid and h.relation = '{relation}'::regclass
            join pg_database d on d.oid = h.database and d.datname = current_database()
-          where not w.granted and (w.relation = h.relation or w.locktype in ('transactionid', 'tuple'))"
+          where not w.granted and (w.relation = h.relation or {row})"
     );
     let started = Instant::now();
     while client.query_one(&waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
@@ -296,6 +302,35 @@ async fn a_projector_that_read_before_the_exchange_does_not_bring_back_what_was_
     assert_eq!(all_there_is(&world).await, after);
     world.projector.project(&stream).await.unwrap();
     world.assert_read_models_are_the_fold().await;
+}
+
+/// Taken after the fold has looked at snapshots, of the state that it is about to mend.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_a_wrong_state_that_is_taken_meanwhile_goes_with_the_state() {
+    let world = Arc::new(World::new().await);
+    let (staff, _) = populate(&world).await;
+    let superuser = world.superuser().await;
+    let wrong = "update annals.entities set state = '{\"name\": \"wrong\"}' where aggregate_id = 'C-1'";
+    superuser.batch_execute(wrong).await.unwrap();
+    let mut holder = world.superuser().await;
+    let held = holder.transaction().await.unwrap();
+    held.batch_execute("lock table annals.entities in row exclusive mode")
+        .await
+        .unwrap();
+    let rebuilding = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { rebuild(&world, &everything()).await }
+    });
+    until_waited_for(&superuser, "annals.entities").await;
+    let path = "/entities/customer/C-1/snapshots";
+    world.post(&staff, path, json!({"reason": "a test"})).await.expect(201);
+    assert_eq!(
+        world.rows_of("annals.snapshots").await[0]["state"],
+        json!({"name": "wrong"})
+    );
+    held.rollback().await.unwrap();
+    rebuilding.await.unwrap().unwrap();
+    assert_eq!(world.rows_of("annals.snapshots").await, [] as [Value; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -262,6 +262,35 @@ const TABLES: &str = "create table public.widgets (like annals.state_row includi
                                       constraint widget_parts_pkey primary key (tenant_id, widget_id, id));
     select annals.register_state_table('public.widget_parts', 'widget', 'part')";
 
+/// 1 and "1" are two children to the fold and one row to the table: the last one, whatever way they came about.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_that_a_table_cannot_tell_apart_are_one_row_that_follows_from_the_state() {
+    let world = &World::new().await;
+    world.owner().await.batch_execute(TABLES).await.unwrap();
+    let staff = Person::staff();
+    let case = Case {
+        world,
+        staff: staff.clone(),
+        versions: BTreeMap::new(),
+    };
+    for kind in 4..7 {
+        case.register(kind, 1, &[]).await;
+    }
+    for (action, data, row) in [
+        ("added", json!({"id": 1, "a": "number"}), "number"),
+        ("added", json!({"id": "1", "a": "text"}), "text"),
+        ("updated", json!({"id": 1, "a": "another"}), "text"),
+        ("removed", json!({"id": "1"}), "another"),
+    ] {
+        world
+            .append(&staff, &format!("widget.part.{action}"), "W-1", data)
+            .await;
+        world.project().await;
+        assert_eq!(world.rows_of("public.widget_parts").await[0]["a"], row);
+        assert_eq!(verify_of(world, &module("widget", None)).await, []);
+    }
+}
+
 #[test]
 fn live_read_models_are_rebuilt_ones_and_a_snapshot_with_the_events_after_it() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
