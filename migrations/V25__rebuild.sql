@@ -70,11 +70,14 @@ grant select, insert, update, delete on annals.rebuilds to annals_projector;
 grant usage on sequence annals.rebuild_ids to annals_projector;
 grant execute on function annals.refuse(int, text, text, int, text) to annals_projector;
 
--- The keepalives are for a process that vanishes with its machine and closes nothing.
+-- What a server lets transactions take by default is for requests; only newer servers have the last limit. The keepalives are
+-- for a process that vanishes with its machine and closes nothing.
 create function annals.hold_rebuild(id int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform set_config('idle_in_transaction_session_timeout', '0', true), set_config('tcp_keepalives_idle', '30', true),
-            set_config('tcp_keepalives_interval', '10', true), set_config('tcp_keepalives_count', '3', true);
+    perform set_config(s.name, '0', true) from pg_settings s
+      where s.name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout');
+    perform set_config('tcp_keepalives_idle', '30', true), set_config('tcp_keepalives_interval', '10', true),
+            set_config('tcp_keepalives_count', '3', true);
     return pg_try_advisory_xact_lock(1634627180, id);
 end
 $$;
@@ -137,6 +140,8 @@ declare
     killed int[];
     failures int;
 begin
+    -- Somebody may have asked for a rebuild in a transaction that is still open.
+    perform set_config('lock_timeout', '5s', true);
     lock table annals.rebuilds in share row exclusive mode;
     if start_rebuild.aggregate_type is not null and not exists (
         select from annals.event_types t where t.aggregate_type = start_rebuild.aggregate_type

@@ -81,8 +81,8 @@ pub enum RebuildError {
     /// It may not run: another one does, or there is no such module.
     #[error("{0}")]
     Refused(String),
-    /// So much is projected all the time that it never caught up.
-    #[error("more is projected all the time than could be caught up with")]
+    /// So much is projected all the time that it never caught up, or others' locks are always in the way.
+    #[error("what is projected all the time could not be caught up with, or locks of others were always in the way")]
     Outrun,
     /// The database.
     #[error(transparent)]

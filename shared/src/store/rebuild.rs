@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-pub use self::exchange::{Locked, Shape};
+pub use self::exchange::{Exchange, Locked, Shape};
 use self::held::Held;
 pub use self::history::{PastEvent, Piece, StoredSnapshot, StreamToFold};
 pub use self::proof::Difference;
@@ -78,6 +78,11 @@ pub struct RebuildStatus {
     /// Why it failed.
     pub error: Option<String>,
 }
+
+/// What a server lets transactions take by default is for requests. All but the newest servers lack the last one.
+const NO_TIME_LIMITS: &str = "-- lift_time_limits
+select set_config(s.name, '0', true) from pg_settings s
+ where s.name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";
 
 const REQUEST_REBUILD: &str = "-- request_rebuild
 select annals.request_rebuild($1) as id";
