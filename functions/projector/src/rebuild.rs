@@ -99,10 +99,10 @@ impl From<StoreError> for RebuildError {
 }
 
 impl RebuildError {
-    /// For the record: with the cause, where the text leaves it to the source.
+    /// For the log: with all its causes. What is recorded for staff is the error's own words alone.
     fn told(&self) -> String {
-        let source = std::error::Error::source(self).map(|source| format!(": {source}"));
-        format!("{self}{}", source.unwrap_or_default())
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |told, cause| format!("{told}: {cause}"))
     }
 }
 

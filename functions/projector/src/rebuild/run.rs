@@ -231,7 +231,7 @@ impl Run {
             RebuildError::AtStream { stream, .. } => Some(stream.tenant_id),
             _ => None,
         };
-        self.shadow.fail(&error.told(), tenant).await;
+        self.shadow.fail(&error.to_string(), tenant).await;
     }
 }
 
