@@ -117,15 +117,23 @@ impl Run {
     async fn catch_up(&mut self) -> Result<(), RebuildError> {
         for _ in 0..ROUNDS {
             let now = self.shadow.shapes().await?;
-            for changed in now.iter().filter(|shape| !self.shapes.contains(shape)) {
+            let before = std::mem::replace(&mut self.shapes, now.clone());
+            for changed in now.iter().filter(|shape| !before.contains(shape)) {
                 self.shadow.forget(changed).await?;
+                self.forget_findings(|stream| changed.is_of(stream));
             }
-            self.shapes = now;
             if self.pass(Pass::Outdated).await? < FEW {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// What was found of streams that are folded anew is found anew, if it is still there.
+    fn forget_findings(&mut self, of: impl Fn(&StreamId) -> bool) {
+        self.wrong_snapshots.retain(|wrong| !of(&wrong.stream));
+        self.faults.retain(|fault| !of(&fault.stream));
+        self.faulty.retain(|stream| !of(stream));
     }
 
     /// Behind the lock: nothing is projected meanwhile, so this is the end of it. False: there is too much left, or another
@@ -172,6 +180,10 @@ impl Run {
         mut streams: Vec<StreamToFold>,
     ) -> Result<(), RebuildError> {
         streams.retain(|stream| !self.faulty.contains(&stream.stream));
+        if !self.wrong_snapshots.is_empty() {
+            let again: HashSet<&StreamId> = streams.iter().map(|stream| &stream.stream).collect();
+            self.wrong_snapshots.retain(|wrong| !again.contains(&wrong.stream));
+        }
         for streams in fold::chunks(streams) {
             while working.len() >= self.workers {
                 self.wait_for_one(working).await?;

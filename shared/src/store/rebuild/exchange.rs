@@ -22,6 +22,14 @@ pub struct Shape {
     pub shape: i64,
 }
 
+impl Shape {
+    /// Whether it is the shape of this stream's state, or a part of it.
+    pub fn is_of(&self, stream: &StreamId) -> bool {
+        self.aggregate_type == stream.aggregate_type.as_str()
+            && self.tenant_id.is_none_or(|tenant| tenant == stream.tenant_id)
+    }
+}
+
 /// The lock that keeps projectors out. It goes with this value.
 pub struct Locked(pub(super) Held);
 
