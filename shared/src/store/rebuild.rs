@@ -69,12 +69,12 @@ pub struct RebuildStatus {
     pub finished_at: Option<Timestamp>,
     /// How many have been made in a row without success, this one counted.
     pub attempts: i32,
-    /// Streams folded so far.
-    pub streams: i64,
+    /// Streams folded so far; null, as are the next two, where it is about all tenants.
+    pub streams: Option<i64>,
     /// Events folded so far.
-    pub events: i64,
+    pub events: Option<i64>,
     /// Rows that were not what they should have been.
-    pub changed_rows: i64,
+    pub changed_rows: Option<i64>,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -113,9 +113,9 @@ select null, s.tenant_id, s.aggregate_type
             and (l.catalog_revision <> (select c.revision from annals.catalog_revision c)
                  or coalesce(l.finished_at, l.started_at) + least(interval '1 minute' * power(2, least(l.attempts, 10) - 1), interval '1 hour') < clock_timestamp())))";
 
-/// The last ones that the caller may know of, newest first.
+/// The last ones that the caller may know of, newest first. Figures about all tenants are no single one's.
 pub(super) const LIST_REBUILDS: &str = "-- list_rebuilds
-select r.*, case when r.status = 'running' and not annals.is_rebuild_held(r.id) then 'abandoned' else r.status end as status_now
+select r.*, r.tenant_id is not null as is_own, case when r.status = 'running' and not annals.is_rebuild_held(r.id) then 'abandoned' else r.status end as status_now
   from annals.rebuilds r order by r.id desc limit 10";
 
 const NOTE_PROGRESS: &str = "-- note_rebuild_progress
@@ -286,6 +286,8 @@ pub(super) fn status_from(row: &Row) -> Result<RebuildStatus, StoreError> {
     let time = |column: &str| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<_, Option<DateTime<Utc>>>(column)?.map(Timestamp::from))
     };
+    let is_own: bool = row.try_get("is_own")?;
+    let figure = |column: &str| is_own.then(|| row.try_get(column)).transpose();
     Ok(RebuildStatus {
         id: row.try_get("id")?,
         purpose: row.try_get("purpose")?,
@@ -296,9 +298,9 @@ pub(super) fn status_from(row: &Row) -> Result<RebuildStatus, StoreError> {
         started_at: time("started_at")?,
         finished_at: time("finished_at")?,
         attempts: row.try_get("attempts")?,
-        streams: row.try_get("streams")?,
-        events: row.try_get("events")?,
-        changed_rows: row.try_get("changed_rows")?,
+        streams: figure("streams")?,
+        events: figure("events")?,
+        changed_rows: figure("changed_rows")?,
         error: row.try_get("error")?,
     })
 }
