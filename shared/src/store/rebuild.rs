@@ -91,15 +91,24 @@ select nextval('annals.rebuild_ids')::int as id";
 const HOLD_REBUILD: &str = "-- hold_rebuild
 select annals.hold_rebuild($1) as held";
 const START_REBUILD: &str = "-- start_rebuild
-select annals.start_rebuild($1, $2, $3, $4, $5) as killed";
+select annals.start_rebuild($1, $2, $3, $4, $5)";
+const LIST_LEFT_SHADOWS: &str = "-- list_left_shadows
+select id from annals.left_shadows($1) as id";
 const OPEN_SHADOW: &str = "-- open_shadow
 select annals.open_shadow($1)";
 const DROP_SHADOW: &str = "-- drop_shadow
 select annals.drop_shadow($1) from (select set_config('lock_timeout', '10s', true)) as s";
 
-/// A scope that failed is left in peace for a while, longer each time, unless the catalog has changed since.
+/// One that staff asked for and that was killed is made again, some times, unless somebody has had the same made since. A scope
+/// that failed is left in peace for a while, longer each time, unless the catalog has changed since.
 const LIST_DUE: &str = "-- list_due_rebuilds
-select r.id, r.tenant_id, r.aggregate_type from annals.rebuilds r where r.status = 'requested'
+select r.id, r.tenant_id, r.aggregate_type from annals.rebuilds r
+ where r.status = 'requested'
+    or (r.purpose = 'rebuild' and r.requested_by <> 'system' and r.attempts < 5
+        and (r.status = 'abandoned' or (r.status = 'running' and not annals.is_rebuild_held(r.id)))
+        and not exists (select from annals.rebuilds l
+                         where l.id > r.id and l.purpose = 'rebuild' and l.tenant_id is not distinct from r.tenant_id
+                           and l.aggregate_type is not distinct from r.aggregate_type))
  union all
 select null, s.tenant_id, s.aggregate_type
   from annals.shapes s
@@ -164,7 +173,7 @@ impl Store {
             .collect()
     }
 
-    /// Starts one: its lock is held, its tables are made, and those of killed ones are gone.
+    /// Starts one: its lock is held, its tables are made, and those that nobody works on are gone.
     ///
     /// # Errors
     /// A refusal where the module is unknown or another one of the same read models runs.
@@ -180,8 +189,12 @@ impl Store {
             None => number_from(&self.write(As::Projector, DRAW_REBUILD_ID, &[]).await?)?,
         };
         let keeper = self.hold_rebuild(id).await?;
-        for killed in self.note_start(id, purpose, &due.scope, requested_by).await? {
-            self.drop_shadow(killed).await;
+        self.note_start(id, purpose, &due.scope, requested_by).await?;
+        for left in self
+            .read(As::Projector, LIST_LEFT_SHADOWS, &[(&id, Type::INT4)])
+            .await?
+        {
+            self.drop_shadow(left.try_get("id")?).await;
         }
         let shadow = async {
             self.write(As::Projector, OPEN_SHADOW, &[(&id, Type::INT4)]).await?;
@@ -217,7 +230,7 @@ impl Store {
         purpose: Purpose,
         scope: &RebuildScope,
         requested_by: &str,
-    ) -> Result<Vec<i32>, StoreError> {
+    ) -> Result<(), StoreError> {
         let (tenant, aggregate_type) = scope.columns();
         let params: [Param<'_>; 5] = [
             (&id, Type::INT4),
@@ -226,10 +239,7 @@ impl Store {
             (&aggregate_type, Type::TEXT),
             (&requested_by, Type::TEXT),
         ];
-        let rows = self.write(As::Projector, START_REBUILD, &params).await?;
-        rows.first()
-            .map_or(Ok(Vec::new()), |row| row.try_get("killed"))
-            .map_err(StoreError::from)
+        self.write(As::Projector, START_REBUILD, &params).await.map(|_| ())
     }
 
     async fn note_progress(&self, id: i32, events: i64, streams: i64) -> Result<(), StoreError> {
