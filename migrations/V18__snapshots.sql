@@ -63,6 +63,8 @@ create function annals.write_snapshots(
 declare
     written bigint;
 begin
+    -- An exchange that is under way is waited for: the revision that it leaves tells whether these states are of what it left.
+    lock table annals.entities in row exclusive mode;
     insert into annals.snapshots as s (tenant_id, created_at, updated_at, deleted_at, shape, version, aggregate_type, aggregate_id, started_by, state, metadata, digest)
     select n.tenant_id, n.created_at, n.updated_at, n.deleted_at, n.shape, n.version, n.aggregate_type, n.aggregate_id, n.started_by, n.state, n.metadata,
            annals.snapshot_digest(n)

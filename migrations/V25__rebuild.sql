@@ -70,11 +70,14 @@ grant select, insert, update, delete on annals.rebuilds to annals_projector;
 grant usage on sequence annals.rebuild_ids to annals_projector;
 grant execute on function annals.refuse(int, text, text, int, text) to annals_projector;
 
--- The keepalives are for a process that vanishes with its machine and closes nothing.
+-- What a server lets transactions take by default is for requests; only newer servers have the last limit. The keepalives are
+-- for a process that vanishes with its machine and closes nothing.
 create function annals.hold_rebuild(id int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform set_config('idle_in_transaction_session_timeout', '0', true), set_config('tcp_keepalives_idle', '30', true),
-            set_config('tcp_keepalives_interval', '10', true), set_config('tcp_keepalives_count', '3', true);
+    perform set_config(s.name, '0', true) from pg_settings s
+      where s.name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout');
+    perform set_config('tcp_keepalives_idle', '30', true), set_config('tcp_keepalives_interval', '10', true),
+            set_config('tcp_keepalives_count', '3', true);
     return pg_try_advisory_xact_lock(1634627180, id);
 end
 $$;
@@ -130,24 +133,22 @@ $$;
 comment on function annals.request_rebuild(text) is 'Asks for a rebuild of the caller''s tenant''s read models, or one module of them; staff only. Its id.';
 grant execute on function annals.request_rebuild(text) to authenticated;
 
-create function annals.start_rebuild(id int, purpose text, tenant uuid, aggregate_type text, requested_by text) returns int[]
+create function annals.start_rebuild(id int, purpose text, tenant uuid, aggregate_type text, requested_by text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    killed int[];
     failures int;
 begin
+    -- Somebody may have asked for a rebuild in a transaction that is still open.
+    perform set_config('lock_timeout', '5s', true);
     lock table annals.rebuilds in share row exclusive mode;
     if start_rebuild.aggregate_type is not null and not exists (
         select from annals.event_types t where t.aggregate_type = start_rebuild.aggregate_type
     ) then
         perform annals.refuse(422, 'unknown_module', format('no event type belongs to aggregates of type %s', start_rebuild.aggregate_type));
     end if;
-    with found as (
-        update annals.rebuilds r set status = 'abandoned', finished_at = clock_timestamp()
-         where r.status = 'running' and not annals.is_rebuild_held(r.id)
-        returning r.id)
-    select coalesce(array_agg(f.id), '{}') into killed from found f;
+    update annals.rebuilds r set status = 'abandoned', finished_at = clock_timestamp()
+     where r.status = 'running' and not annals.is_rebuild_held(r.id);
     if start_rebuild.purpose = 'rebuild' then
         perform annals.refuse_overlapping_rebuild(start_rebuild.tenant, start_rebuild.aggregate_type, start_rebuild.id);
     end if;
@@ -163,23 +164,34 @@ begin
            start_rebuild.purpose, 'running', start_rebuild.requested_by
       from annals.catalog_revision c
     on conflict on constraint rebuilds_pkey do update
-        set attempts = excluded.attempts, started_at = excluded.started_at, catalog_revision = excluded.catalog_revision, status = 'running'
-        where rebuilds.status = 'requested';
+        set attempts = case rebuilds.status when 'requested' then excluded.attempts else rebuilds.attempts + 1 end,
+            started_at = excluded.started_at, finished_at = null, catalog_revision = excluded.catalog_revision, status = 'running',
+            events = 0, streams = 0
+        -- One that runs by its row is killed by its lock, which is the caller's now.
+        where rebuilds.status in ('requested', 'running', 'abandoned');
     if not found then
         perform annals.refuse(409, 'rebuild_running', 'the rebuild has been started already');
     end if;
     delete from annals.rebuilds r
      where r.status in ('done', 'failed', 'abandoned') and r.id <= (select o.id from annals.rebuilds o order by o.id desc offset 1000 limit 1);
-    return killed;
 end
 $$;
 comment on function annals.start_rebuild(int, text, uuid, text, text) is
-    'Notes that a rebuild runs, whose lock the caller holds; ids of those that turn out to have been killed, whose tables are left to drop.';
+    'Notes that a rebuild runs, whose lock the caller holds: a new one, one that was asked for, or one that was killed.';
 
 create function annals.shadow_schema(id int) returns name language sql immutable set search_path = pg_catalog, pg_temp as $$
     select ('annals_rebuild_' || id)::name
 $$;
 comment on function annals.shadow_schema(int) is 'Schema of a rebuild''s tables.';
+
+create function annals.left_shadows(id int) returns setof int language sql stable set search_path = pg_catalog, pg_temp as $$
+    select s.id
+      from pg_namespace n
+     cross join lateral (select substr(n.nspname, 16)::int as id) as s
+     where n.nspname ~ '^annals_rebuild_[0-9]{1,9}$' and (s.id = left_shadows.id or not annals.is_rebuild_held(s.id))
+$$;
+comment on function annals.left_shadows(int) is
+    'Rebuilds whose tables are still there and nobody works on: killed, or done and not dropped. This one''s too, whose lock the caller holds and which has none yet.';
 
 create function annals.shadow_tables(id int) returns table (live regclass, shadow text, aggregate_type text, collection text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -391,7 +403,7 @@ comment on function annals.list_differences(regclass, regclass, uuid, text) is
 
 grant execute on function
     annals.hold_rebuild(int), annals.is_rebuild_held(int), annals.refuse_overlapping_rebuild(uuid, text, int),
-    annals.start_rebuild(int, text, uuid, text, text), annals.shadow_schema(int), annals.shadow_tables(int),
+    annals.start_rebuild(int, text, uuid, text, text), annals.shadow_schema(int), annals.left_shadows(int), annals.shadow_tables(int),
     annals.open_shadow(int), annals.analyze_shadow(int), annals.drop_shadow(int),
     annals.write_shadow(regclass, regclass, text, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
     annals.delete_families(regclass, name, uuid[], text[]), annals.forget_shadow(int, uuid, text),

@@ -7,11 +7,12 @@ use std::time::Duration;
 use annals::App;
 use annals::auth::Verifier;
 use annals::config::{AuthConfig, DatabaseConfig, snapshot_every};
-use annals::queue::Queue;
+use annals::queue::{self, Queue, WakeUp};
 use annals::store::{self, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
 use projector::Projector;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
@@ -24,6 +25,8 @@ use crate::token::{AUDIENCE, ISSUER};
 const POOL_SIZE: usize = 16;
 /// The schedule's place: more often than the minute of a deployment, because nobody pays for it.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// The place of the schedule of rebuilds.
+const REBUILD_EVERY: Duration = Duration::from_secs(5);
 /// Messages that the projector takes at once, as the event source mapping of `template.yaml` does.
 const BATCH: usize = 10;
 /// After a failed batch its messages come again, as SQS' visibility timeout would have it, only sooner.
@@ -72,8 +75,15 @@ impl Engine {
         let every = snapshot_every().map_err(|source| Error::Start(Box::new(source)))?;
         let projector = Projector::new(store, every);
         let mut background = JoinSet::new();
-        background.spawn(work(projector.clone(), receiver, shutdown.clone()));
-        background.spawn(tick(projector, shutdown.clone()));
+        let asked_for = Arc::new(Notify::new());
+        background.spawn(work(
+            projector.clone(),
+            receiver,
+            Arc::clone(&asked_for),
+            shutdown.clone(),
+        ));
+        background.spawn(tick(projector.clone(), shutdown.clone()));
+        background.spawn(rebuild(projector, asked_for, shutdown.clone()));
         Ok(Self {
             router: router(app),
             background,
@@ -91,7 +101,12 @@ pub fn router(app: App) -> Router {
 }
 
 /// The queue's place: hands messages to the projector in batches, and those that failed once more a little later.
-async fn work(projector: Projector, mut messages: UnboundedReceiver<String>, mut shutdown: Shutdown) {
+async fn work(
+    projector: Projector,
+    mut messages: UnboundedReceiver<String>,
+    rebuilds: Arc<Notify>,
+    mut shutdown: Shutdown,
+) {
     let mut bodies = Vec::new();
     loop {
         let received = tokio::select! {
@@ -100,6 +115,12 @@ async fn work(projector: Projector, mut messages: UnboundedReceiver<String>, mut
         };
         if received == 0 {
             return;
+        }
+        if bodies
+            .iter()
+            .any(|body| matches!(queue::decode(body), Ok(WakeUp::Rebuilds)))
+        {
+            rebuilds.notify_one();
         }
         let mut left = in_flight(std::mem::take(&mut bodies));
         while !left.is_empty() {
@@ -140,6 +161,25 @@ async fn tick(projector: Projector, mut shutdown: Shutdown) {
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = shutdown.asked() => return,
+        }
+    }
+}
+
+/// What is a function of its own when deployed: rebuilds take their time, and nobody is to wait to be projected meanwhile. One
+/// that is under way when the server ends is killed, and made again if staff asked for it.
+async fn rebuild(projector: Projector, asked_for: Arc<Notify>, mut shutdown: Shutdown) {
+    loop {
+        let done = tokio::select! {
+            done = projector.rebuild_due() => done,
+            () = shutdown.asked() => return,
+        };
+        if let Err(error) = done {
+            tracing::warn!(error = one_line(&error), "rebuilds not looked for");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REBUILD_EVERY) => {}
+            () = asked_for.notified() => {}
             () = shutdown.asked() => return,
         }
     }

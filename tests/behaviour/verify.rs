@@ -4,7 +4,7 @@ mod proof;
 
 use std::sync::Arc;
 
-use annals::store::Difference;
+use annals::store::{Difference, Purpose};
 use serde_json::{Value, json};
 use tests::{Person, World};
 
@@ -328,5 +328,32 @@ async fn a_proof_while_everything_goes_on_finds_nothing() {
     }
     writing.await.unwrap();
     assert!(proofs > 0);
+    assert_eq!(verify(&world).await, []);
+}
+
+/// The moment between the list of streams and their snapshots, made certain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_taken_after_its_stream_was_listed_is_no_finding() {
+    let world = World::new().await;
+    let (staff, _) = populate(&world).await;
+    let path = "/entities/customer/C-1/snapshots";
+    world.post(&staff, path, json!({"reason": "before"})).await.expect(201);
+    let shadow = world
+        .app
+        .store
+        .start_rebuild(Purpose::Verify, &everything(), "system")
+        .await
+        .unwrap();
+    let mut listed = shadow.list_streams(None).await.unwrap();
+    listed.retain(|stream| stream.last_snapshot.is_some());
+    world
+        .append(&staff, "customer.profile_updated", "C-1", json!({"phone": "1"}))
+        .await;
+    world.post(&staff, path, json!({"reason": "after"})).await.expect(201);
+    let listed: Vec<_> = listed.iter().collect();
+    let found = shadow.read_snapshots(&listed).await.unwrap();
+    let versions: Vec<i32> = found.iter().map(|snapshot| snapshot.entity.version).collect();
+    assert_eq!((listed.len(), versions), (1, vec![1]));
+    shadow.end_verify().await.unwrap();
     assert_eq!(verify(&world).await, []);
 }

@@ -21,7 +21,8 @@ impl World {
         self.superuser().await.query_one(last, &[]).await.unwrap().get(0)
     }
 
-    /// Sweeps until everything that is in the log now is dealt with; how many streams that took.
+    /// Sweeps until everything that is in the log now is dealt with, and makes the rebuilds that are due, as the two schedules
+    /// do; how many streams that took.
     pub async fn sweep(&self) -> usize {
         let (last, started) = (self.last_event_number().await, Instant::now());
         let mut streams = 0;
@@ -29,6 +30,7 @@ impl World {
             let swept = self.projector.sweep().await.expect("a sweep");
             streams += swept.streams;
             if swept.position >= last {
+                self.projector.rebuild_due().await.expect("a look for rebuilds");
                 return streams;
             }
             assert!(started.elapsed() < PATIENCE, "the sweep stands at {}", swept.position);

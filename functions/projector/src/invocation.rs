@@ -1,4 +1,7 @@
-//! What Lambda invokes the projector with: messages of the queue, or a tick of the schedule.
+//! What Lambda invokes the projector with: messages of the queue, a tick of the schedule, or a look for rebuilds.
+//!
+//! A rebuild takes longer than a function that projects may run, and than anybody should wait to be projected: the same binary
+//! is deployed a second time for it, with a schedule and the time that it takes.
 
 use std::collections::HashMap;
 
@@ -23,12 +26,15 @@ pub enum Invocation {
     },
     /// A tick of the schedule.
     Tick(Value),
+    /// `{"rebuilds": {}}`: rebuilds that are due are to be made.
+    Rebuilds,
 }
 
 impl<'de> Deserialize<'de> for Invocation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut input = Value::deserialize(deserializer)?;
         match input.get_mut("Records").map(Value::take) {
+            None if input.get("rebuilds").is_some() => Ok(Self::Rebuilds),
             None => Ok(Self::Tick(input)),
             // By way of text: serde_json's numbers of arbitrary precision are not read out of a `Value` by other types.
             Some(records) => serde_json::from_str(&records.to_string())
@@ -46,6 +52,8 @@ pub enum Answer {
     Messages(SqsBatchResponse),
     /// How far the sweep came.
     Tick(Swept),
+    /// Rebuilds that were due have been made, or have failed and say so.
+    Rebuilds(()),
 }
 
 impl Projector {
@@ -56,17 +64,17 @@ impl Projector {
     pub async fn handle(&self, invocation: Invocation) -> Result<Answer, StoreError> {
         match invocation {
             Invocation::Tick(_) => self.sweep().await.map(Answer::Tick),
+            Invocation::Rebuilds => self.rebuild_due().await.map(Answer::Rebuilds),
             Invocation::Messages { records } => Ok(Answer::Messages(self.handle_messages(&records).await)),
         }
     }
 
     /// Projects what the messages name. A message that is no wake-up fails, and so ends in the dead-letter queue; so does one
-    /// whose streams could not be projected, which brings it back.
+    /// whose streams could not be projected, which brings it back. Rebuilds are left to whoever looks for them by the clock.
     pub async fn handle_messages(&self, records: &[SqsMessage]) -> SqsBatchResponse {
         let mut failed: Vec<String> = Vec::new();
         let mut wanted: HashMap<StreamId, Vec<String>> = HashMap::new();
         let mut sweeps: Vec<String> = Vec::new();
-        let mut rebuilds: Vec<String> = Vec::new();
         for record in records {
             let id = record.message_id.clone().unwrap_or_default();
             match queue::decode(record.body.as_deref().unwrap_or_default()) {
@@ -74,7 +82,7 @@ impl Projector {
                     .into_iter()
                     .for_each(|s| wanted.entry(s).or_default().push(id.clone())),
                 Ok(WakeUp::Sweep) => sweeps.push(id),
-                Ok(WakeUp::Rebuilds) => rebuilds.push(id),
+                Ok(WakeUp::Rebuilds) => {}
                 Err(error) => {
                     tracing::error!(%error, message.id = id, "message is no wake-up");
                     failed.push(id);
@@ -91,13 +99,6 @@ impl Projector {
         {
             tracing::warn!(%error, "sweep failed; messages will come again");
             failed.extend(sweeps);
-        }
-        // Last, because they take their time. One that fails is recorded: its message has done what it is for.
-        if !rebuilds.is_empty()
-            && let Err(error) = self.rebuild_due().await
-        {
-            tracing::warn!(%error, "rebuilds not looked for; messages will come again");
-            failed.extend(rebuilds);
         }
         failed.sort();
         failed.dedup();

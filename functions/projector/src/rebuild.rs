@@ -81,8 +81,8 @@ pub enum RebuildError {
     /// It may not run: another one does, or there is no such module.
     #[error("{0}")]
     Refused(String),
-    /// So much is projected all the time that it never caught up.
-    #[error("more is projected all the time than could be caught up with")]
+    /// So much is projected all the time that it never caught up, or others' locks are always in the way.
+    #[error("what is projected all the time could not be caught up with, or locks of others were always in the way")]
     Outrun,
     /// The database.
     #[error(transparent)]
@@ -99,10 +99,10 @@ impl From<StoreError> for RebuildError {
 }
 
 impl RebuildError {
-    /// For the record: with the cause, where the text leaves it to the source.
+    /// For the log: with all its causes. What is recorded for staff is the error's own words alone.
     fn told(&self) -> String {
-        let source = std::error::Error::source(self).map(|source| format!(": {source}"));
-        format!("{self}{}", source.unwrap_or_default())
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |told, cause| format!("{told}: {cause}"))
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Swept {
 }
 
 impl Projector {
-    /// Goes along the log to its settled end, and then makes the rebuilds that are due.
+    /// Goes along the log to its settled end.
     ///
     /// # Errors
     /// The database's; the position stays where it was last sure.
@@ -44,7 +44,6 @@ impl Projector {
             swept.streams += pending.len();
             self.project(&pending).await?;
             if window.from == window.to {
-                self.rebuild_due().await?;
                 return Ok(swept);
             }
             self.store.finish_window(window).await?;

@@ -44,7 +44,7 @@ pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use ratio::Ratio;
 pub use rebuild::{
-    Difference, DueRebuild, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
+    Difference, DueRebuild, Exchange, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
     StoredSnapshot, StreamToFold,
 };
 pub use replays::ReplayStatus;

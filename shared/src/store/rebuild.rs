@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-pub use self::exchange::{Locked, Shape};
+pub use self::exchange::{Exchange, Locked, Shape};
 use self::held::Held;
 pub use self::history::{PastEvent, Piece, StoredSnapshot, StreamToFold};
 pub use self::proof::Difference;
@@ -69,15 +69,20 @@ pub struct RebuildStatus {
     pub finished_at: Option<Timestamp>,
     /// How many have been made in a row without success, this one counted.
     pub attempts: i32,
-    /// Streams folded so far.
-    pub streams: i64,
+    /// Streams folded so far; null, as are the next two, where it is about all tenants.
+    pub streams: Option<i64>,
     /// Events folded so far.
-    pub events: i64,
+    pub events: Option<i64>,
     /// Rows that were not what they should have been.
-    pub changed_rows: i64,
+    pub changed_rows: Option<i64>,
     /// Why it failed.
     pub error: Option<String>,
 }
+
+/// What a server lets transactions take by default is for requests. All but the newest servers lack the last one.
+const NO_TIME_LIMITS: &str = "-- lift_time_limits
+select set_config(s.name, '0', true) from pg_settings s
+ where s.name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";
 
 const REQUEST_REBUILD: &str = "-- request_rebuild
 select annals.request_rebuild($1) as id";
@@ -86,15 +91,24 @@ select nextval('annals.rebuild_ids')::int as id";
 const HOLD_REBUILD: &str = "-- hold_rebuild
 select annals.hold_rebuild($1) as held";
 const START_REBUILD: &str = "-- start_rebuild
-select annals.start_rebuild($1, $2, $3, $4, $5) as killed";
+select annals.start_rebuild($1, $2, $3, $4, $5)";
+const LIST_LEFT_SHADOWS: &str = "-- list_left_shadows
+select id from annals.left_shadows($1) as id";
 const OPEN_SHADOW: &str = "-- open_shadow
 select annals.open_shadow($1)";
 const DROP_SHADOW: &str = "-- drop_shadow
 select annals.drop_shadow($1) from (select set_config('lock_timeout', '10s', true)) as s";
 
-/// A scope that failed is left in peace for a while, longer each time, unless the catalog has changed since.
+/// One that staff asked for and that was killed is made again, some times, unless somebody has had the same made since. A scope
+/// that failed is left in peace for a while, longer each time, unless the catalog has changed since.
 const LIST_DUE: &str = "-- list_due_rebuilds
-select r.id, r.tenant_id, r.aggregate_type from annals.rebuilds r where r.status = 'requested'
+select r.id, r.tenant_id, r.aggregate_type from annals.rebuilds r
+ where r.status = 'requested'
+    or (r.purpose = 'rebuild' and r.requested_by <> 'system' and r.attempts < 5
+        and (r.status = 'abandoned' or (r.status = 'running' and not annals.is_rebuild_held(r.id)))
+        and not exists (select from annals.rebuilds l
+                         where l.id > r.id and l.purpose = 'rebuild' and l.tenant_id is not distinct from r.tenant_id
+                           and l.aggregate_type is not distinct from r.aggregate_type))
  union all
 select null, s.tenant_id, s.aggregate_type
   from annals.shapes s
@@ -108,9 +122,9 @@ select null, s.tenant_id, s.aggregate_type
             and (l.catalog_revision <> (select c.revision from annals.catalog_revision c)
                  or coalesce(l.finished_at, l.started_at) + least(interval '1 minute' * power(2, least(l.attempts, 10) - 1), interval '1 hour') < clock_timestamp())))";
 
-/// The last ones that the caller may know of, newest first.
+/// The last ones that the caller may know of, newest first. Figures about all tenants are no single one's.
 pub(super) const LIST_REBUILDS: &str = "-- list_rebuilds
-select r.*, case when r.status = 'running' and not annals.is_rebuild_held(r.id) then 'abandoned' else r.status end as status_now
+select r.*, r.tenant_id is not null as is_own, case when r.status = 'running' and not annals.is_rebuild_held(r.id) then 'abandoned' else r.status end as status_now
   from annals.rebuilds r order by r.id desc limit 10";
 
 const NOTE_PROGRESS: &str = "-- note_rebuild_progress
@@ -159,7 +173,7 @@ impl Store {
             .collect()
     }
 
-    /// Starts one: its lock is held, its tables are made, and those of killed ones are gone.
+    /// Starts one: its lock is held, its tables are made, and those that nobody works on are gone.
     ///
     /// # Errors
     /// A refusal where the module is unknown or another one of the same read models runs.
@@ -175,8 +189,12 @@ impl Store {
             None => number_from(&self.write(As::Projector, DRAW_REBUILD_ID, &[]).await?)?,
         };
         let keeper = self.hold_rebuild(id).await?;
-        for killed in self.note_start(id, purpose, &due.scope, requested_by).await? {
-            self.drop_shadow(killed).await;
+        self.note_start(id, purpose, &due.scope, requested_by).await?;
+        for left in self
+            .read(As::Projector, LIST_LEFT_SHADOWS, &[(&id, Type::INT4)])
+            .await?
+        {
+            self.drop_shadow(left.try_get("id")?).await;
         }
         let shadow = async {
             self.write(As::Projector, OPEN_SHADOW, &[(&id, Type::INT4)]).await?;
@@ -212,7 +230,7 @@ impl Store {
         purpose: Purpose,
         scope: &RebuildScope,
         requested_by: &str,
-    ) -> Result<Vec<i32>, StoreError> {
+    ) -> Result<(), StoreError> {
         let (tenant, aggregate_type) = scope.columns();
         let params: [Param<'_>; 5] = [
             (&id, Type::INT4),
@@ -221,10 +239,7 @@ impl Store {
             (&aggregate_type, Type::TEXT),
             (&requested_by, Type::TEXT),
         ];
-        let rows = self.write(As::Projector, START_REBUILD, &params).await?;
-        rows.first()
-            .map_or(Ok(Vec::new()), |row| row.try_get("killed"))
-            .map_err(StoreError::from)
+        self.write(As::Projector, START_REBUILD, &params).await.map(|_| ())
     }
 
     async fn note_progress(&self, id: i32, events: i64, streams: i64) -> Result<(), StoreError> {
@@ -281,6 +296,8 @@ pub(super) fn status_from(row: &Row) -> Result<RebuildStatus, StoreError> {
     let time = |column: &str| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<_, Option<DateTime<Utc>>>(column)?.map(Timestamp::from))
     };
+    let is_own: bool = row.try_get("is_own")?;
+    let figure = |column: &str| is_own.then(|| row.try_get(column)).transpose();
     Ok(RebuildStatus {
         id: row.try_get("id")?,
         purpose: row.try_get("purpose")?,
@@ -291,9 +308,9 @@ pub(super) fn status_from(row: &Row) -> Result<RebuildStatus, StoreError> {
         started_at: time("started_at")?,
         finished_at: time("finished_at")?,
         attempts: row.try_get("attempts")?,
-        streams: row.try_get("streams")?,
-        events: row.try_get("events")?,
-        changed_rows: row.try_get("changed_rows")?,
+        streams: figure("streams")?,
+        events: figure("events")?,
+        changed_rows: figure("changed_rows")?,
         error: row.try_get("error")?,
     })
 }

@@ -23,7 +23,7 @@ pub struct Usage {
     pub snapshot_hits: i64,
     /// States folded without one, for want of one.
     pub snapshot_misses: i64,
-    /// SnapshotUse that were there, and not as they had been written.
+    /// Snapshots that were there, and not as they had been written.
     pub snapshots_corrupt: i64,
     /// Events lifted to the current version of their type.
     pub upcasts: i64,
@@ -63,7 +63,7 @@ pub struct SnapshotUse {
     pub hits: i64,
     /// States folded without one, for want of one.
     pub misses: i64,
-    /// SnapshotUse that were there, and not as they had been written.
+    /// Snapshots that were there, and not as they had been written.
     pub corrupt: i64,
     /// Hits, of hits and misses; null before the first.
     pub hit_rate: Option<Ratio>,

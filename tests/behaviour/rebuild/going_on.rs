@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tests::{Person, World};
 use tokio_postgres::Client;
 
-use super::{all_there_is, assert_no_shadow_is_left, everything, populate, rebuild};
+use super::{all_there_is, assert_no_shadow_is_left, everything, module, populate, rebuild};
 
 /// Far more than anything here takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -387,4 +387,61 @@ async fn parked_streams_keep_their_place_and_skipped_events_stay_out() {
         .unwrap();
     assert_eq!(rebuild(&world, &everything()).await.unwrap().changed_rows, 2 + 3);
     assert_eq!(all_there_is(&world).await, before);
+}
+
+/// Asking for a rebuild locks what the end of another one wants.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_for_a_rebuild_and_does_not_commit_keeps_others_from_their_end_and_nobody_from_projecting() {
+    let world = Arc::new(World::new().await);
+    let (staff, stranger) = populate(&world).await;
+    let superuser = world.superuser().await;
+    let mut holder = world.superuser().await;
+    let held = holder.transaction().await.unwrap();
+    held.batch_execute("lock table annals.entities in row exclusive mode")
+        .await
+        .unwrap();
+    let rebuilding = tokio::spawn({
+        let (world, due) = (Arc::clone(&world), module("organization", Some(stranger.tenant)));
+        async move { rebuild(&world, &due).await }
+    });
+    until_waited_for(&superuser, "annals.entities").await;
+    let asking = world.session_of(&staff).await;
+    asking
+        .batch_execute("begin; select annals.request_rebuild(null)")
+        .await
+        .unwrap();
+    held.rollback().await.unwrap();
+    until_waited_for(&superuser, "annals.rebuilds").await;
+    for n in 0..5 {
+        world
+            .append(
+                &staff,
+                "customer.profile_updated",
+                "C-1",
+                json!({"phone": n.to_string()}),
+            )
+            .await;
+        tokio::time::timeout(PATIENCE, world.project()).await.unwrap();
+    }
+    assert!(!rebuilding.is_finished());
+    asking.batch_execute("rollback").await.unwrap();
+    rebuilding.await.unwrap().unwrap();
+    world.assert_read_models_are_the_fold().await;
+}
+
+/// What a server lets a request take is not what it lets a rebuild take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_the_server_do_not_end_an_exchange() {
+    let world = Arc::new(World::new().await);
+    populate(&world).await;
+    let superuser = world.superuser().await;
+    let limits = "update public.organizations set name = 'wrong';
+         do $$ begin execute format('alter database %I set statement_timeout = 800', current_database());
+                     execute format('alter database %I set idle_in_transaction_session_timeout = 800', current_database()); end $$;
+         create function public.dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(1); return null; end';
+         create trigger dawdle after update on public.organizations for each statement execute function public.dawdle()";
+    superuser.batch_execute(limits).await.unwrap();
+    // A pool of its own: connections made before know nothing of the limits.
+    let elsewhere = world.elsewhere();
+    assert_eq!(rebuild(&elsewhere, &everything()).await.unwrap().changed_rows, 8);
 }

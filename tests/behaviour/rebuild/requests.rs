@@ -1,9 +1,13 @@
 //! Staff asks for a rebuild, and the projector makes it.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-use super::{assert_no_shadow_is_left, populate};
+use super::going_on::until_waited_for;
+use super::{assert_no_shadow_is_left, everything, populate, rebuild};
 
 async fn damage(world: &World) {
     let damage = "update public.organizations set name = 'wrong'; update public.customers set name = 'wrong'";
@@ -43,6 +47,12 @@ async fn staff_asks_and_the_projector_rebuilds_its_tenants_read_models() {
     // Doubled, as queues do.
     let failed = world.deliver([messages.clone(), messages].concat()).await;
     assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(
+        last(&world, &staff).await["status"],
+        "requested",
+        "nobody waits for it to be projected"
+    );
+    world.projector.rebuild_due().await.unwrap();
     let done = last(&world, &staff).await;
     assert_eq!(
         (&done["id"], &done["status"], &done["changed_rows"]),
@@ -125,4 +135,69 @@ async fn nobody_but_the_projector_reaches_the_means() {
         .await
         .unwrap_err();
     assert_eq!(refused.code().unwrap().code(), "PT403");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_staff_asked_for_and_that_was_killed_is_made_again_and_leaves_nothing_behind() {
+    let world = Arc::new(World::new().await);
+    let (staff, _) = populate(&world).await;
+    damage(&world).await;
+    let id = world
+        .post(&staff, "/projector/rebuild", json!({}))
+        .await
+        .expect(202)
+        .body["id"]
+        .clone();
+    let superuser = world.superuser().await;
+    let mut holder = world.superuser().await;
+    let held = holder.transaction().await.unwrap();
+    held.batch_execute("lock table annals.entities in row exclusive mode")
+        .await
+        .unwrap();
+    let rebuilding = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.projector.rebuild_due().await }
+    });
+    until_waited_for(&superuser, "annals.entities").await;
+    rebuilding.abort();
+    assert!(rebuilding.await.unwrap_err().is_cancelled());
+    held.rollback().await.unwrap();
+    let started = Instant::now();
+    while last(&world, &staff).await["status"] != "abandoned" {
+        assert!(started.elapsed() < Duration::from_secs(300));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Another one that was killed between its exchange and the end: done, and its tables are there.
+    world
+        .owner()
+        .await
+        .batch_execute("create schema annals_rebuild_987654")
+        .await
+        .unwrap();
+    world.projector.rebuild_due().await.unwrap();
+    let done = last(&world, &staff).await;
+    assert_eq!(
+        (&done["id"], &done["status"], &done["attempts"]),
+        (&id, &json!("done"), &json!(2))
+    );
+    assert_no_shadow_is_left(&world).await;
+    world.projector.rebuild_due().await.unwrap();
+    assert_eq!(
+        world.rows_of("annals.rebuilds").await.len(),
+        1,
+        "once it is done, it is done"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_about_all_tenants_are_shown_to_none() {
+    let world = World::new().await;
+    let (staff, _) = populate(&world).await;
+    damage(&world).await;
+    rebuild(&world, &everything()).await.unwrap();
+    let shown = last(&world, &staff).await;
+    assert_eq!(shown["status"], "done");
+    for figure in ["events", "streams", "changed_rows"] {
+        assert_eq!(shown[figure], Value::Null, "{figure}");
+    }
 }

@@ -187,3 +187,27 @@ async fn a_new_shape_that_a_table_refuses_stops_no_sweep_and_is_not_tried_all_th
     world.assert_read_models_are_the_fold().await;
     assert_no_shadow_is_left(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_comes_late_has_its_table_filled_with_what_was_there_before() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let body = json!({"event_type": "gadget.created", "version": "1.0", "effect": "create",
+        "schema": {"type": "object", "properties": {"colour": {"type": "string"}}}, "example": {"colour": "red"}});
+    world.post(&staff, "/events/types", body).await.expect(201);
+    world
+        .append(&staff, "gadget.created", "G-1", json!({"colour": "red"}))
+        .await;
+    world.sweep().await;
+    let module = "create table public.gadgets (like annals.state_row including all, colour text);
+         select annals.register_state_table('public.gadgets', 'gadget')";
+    world.owner().await.batch_execute(module).await.unwrap();
+    assert!(is_reshaping(&world).await);
+    world.sweep().await;
+    assert!(!is_reshaping(&world).await);
+    let rows = world.rows_of("public.gadgets").await;
+    assert_eq!(
+        (rows.len(), &rows[0]["id"], &rows[0]["colour"]),
+        (1, &json!("G-1"), &json!("red"))
+    );
+}

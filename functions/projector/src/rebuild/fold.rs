@@ -94,7 +94,7 @@ impl Chunk {
                 if let (Some(entity), Some(of_stream)) = (&course.entity, snapshots.get_mut(&stream.stream)) {
                     folded
                         .wrong_snapshots
-                        .extend(snapshots::check(of_stream, stream, entity, &course.started_by));
+                        .extend(snapshots::check(of_stream, entity, &course.started_by));
                 }
             }
         }
@@ -106,11 +106,10 @@ impl Chunk {
     }
 
     async fn snapshots(&self) -> Result<HashMap<StreamId, Vec<StoredSnapshot>>, StoreError> {
-        let streams: Vec<&StreamId> = self
+        let streams: Vec<&StreamToFold> = self
             .streams
             .iter()
             .filter(|stream| stream.last_snapshot.is_some())
-            .map(|stream| &stream.stream)
             .collect();
         let mut by_stream: HashMap<StreamId, Vec<StoredSnapshot>> = HashMap::new();
         if !streams.is_empty() {

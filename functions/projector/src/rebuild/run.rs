@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals::domain::StreamId;
-use annals::store::{Locked, Shadow, Shape, Store, StoreError, StreamToFold};
+use annals::store::{Exchange, Locked, Shadow, Shape, Store, StoreError, StreamToFold};
 use tokio::task::JoinSet;
 
 use super::fold::{self, Chunk, Fault, Folded};
@@ -19,7 +19,7 @@ const FEW: usize = 2_000;
 const ROUNDS: usize = 5;
 /// How often the lock is tried.
 const TRIES: usize = 30;
-/// Between two tries, so that projectors that queued up behind the first one get their turn.
+/// Between two tries, so that projectors that queued up behind one get their turn.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A rebuild, or a proof.
@@ -59,24 +59,31 @@ impl Run {
     /// Folds and exchanges; how many rows that changed.
     pub(super) async fn rebuild(&mut self) -> Result<i64, RebuildError> {
         self.fold_everything().await?;
-        self.refuse_faults()?;
         for _ in 0..TRIES {
             self.catch_up().await?;
             self.refuse_faults()?;
-            let Some(locked) = held_off(self.shadow.lock().await)? else {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            };
-            if !self.fold_the_last().await? {
-                continue;
+            if let Some(locked) = held_off(self.shadow.lock().await)?
+                && self.fold_the_last().await?
+            {
+                self.refuse_faults()?;
+                if let Some(changed) = held_off(self.exchange(locked).await)? {
+                    return Ok(changed);
+                }
             }
-            self.refuse_faults()?;
-            let wrong: Vec<_> = self.wrong_snapshots.iter().map(WrongSnapshot::name).collect();
-            if let Some(changed) = held_off(self.shadow.exchange(locked, &self.shapes, &wrong).await)? {
-                return Ok(changed);
-            }
+            tokio::time::sleep(PAUSE).await;
         }
         Err(RebuildError::Outrun)
+    }
+
+    async fn exchange(&self, locked: Locked) -> Result<i64, StoreError> {
+        let wrong: Vec<_> = self.wrong_snapshots.iter().map(WrongSnapshot::name).collect();
+        let exchange = Exchange {
+            shapes: &self.shapes,
+            wrong_snapshots: &wrong,
+            events: self.progress.events(),
+            streams: self.progress.streams(),
+        };
+        self.shadow.exchange(locked, exchange).await
     }
 
     /// Folds until nothing is left, and keeps a snapshot of that moment.
@@ -90,6 +97,7 @@ impl Run {
             };
             if self.fold_the_last().await? {
                 locked.keep_snapshot().await?;
+                self.note_progress().await?;
                 return Ok(locked);
             }
         }
@@ -109,10 +117,11 @@ impl Run {
     async fn catch_up(&mut self) -> Result<(), RebuildError> {
         for _ in 0..ROUNDS {
             let now = self.shadow.shapes().await?;
-            for changed in now.iter().filter(|shape| !self.shapes.contains(shape)) {
+            let before = std::mem::replace(&mut self.shapes, now.clone());
+            for changed in now.iter().filter(|shape| !before.contains(shape)) {
                 self.shadow.forget(changed).await?;
+                self.forget_findings(|stream| changed.is_of(stream));
             }
-            self.shapes = now;
             if self.pass(Pass::Outdated).await? < FEW {
                 break;
             }
@@ -120,8 +129,15 @@ impl Run {
         Ok(())
     }
 
+    /// What was found of streams that are folded anew is found anew, if it is still there.
+    fn forget_findings(&mut self, of: impl Fn(&StreamId) -> bool) {
+        self.wrong_snapshots.retain(|wrong| !of(&wrong.stream));
+        self.faults.retain(|fault| !of(&fault.stream));
+        self.faulty.retain(|stream| !of(stream));
+    }
+
     /// Behind the lock: nothing is projected meanwhile, so this is the end of it. False: there is too much left, or another
-    /// shape, and the lock must go.
+    /// shape, and the lock must go. Progress is noted elsewhere: that may wait for somebody, which nothing may behind the lock.
     async fn fold_the_last(&mut self) -> Result<bool, RebuildError> {
         let left = self.shadow.list_outdated(None).await?;
         if left.len() > FEW || self.shadow.shapes().await? != self.shapes {
@@ -130,7 +146,6 @@ impl Run {
         let mut working = JoinSet::new();
         self.hand_out(&mut working, left).await?;
         self.wait_for(&mut working).await?;
-        self.note_progress().await?;
         Ok(true)
     }
 
@@ -165,6 +180,10 @@ impl Run {
         mut streams: Vec<StreamToFold>,
     ) -> Result<(), RebuildError> {
         streams.retain(|stream| !self.faulty.contains(&stream.stream));
+        if !self.wrong_snapshots.is_empty() {
+            let again: HashSet<&StreamId> = streams.iter().map(|stream| &stream.stream).collect();
+            self.wrong_snapshots.retain(|wrong| !again.contains(&wrong.stream));
+        }
         for streams in fold::chunks(streams) {
             while working.len() >= self.workers {
                 self.wait_for_one(working).await?;
@@ -224,7 +243,7 @@ impl Run {
             RebuildError::AtStream { stream, .. } => Some(stream.tenant_id),
             _ => None,
         };
-        self.shadow.fail(&error.told(), tenant).await;
+        self.shadow.fail(&error.to_string(), tenant).await;
     }
 }
 

@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 
 use annals::domain::{Entity, StreamId};
-use annals::store::{Difference, StoredSnapshot, StreamToFold};
+use annals::store::{Difference, StoredSnapshot};
 use serde_json::{Value, json};
 
 /// A snapshot that is not the state that it says it is.
 pub(super) struct WrongSnapshot {
-    stream: StreamId,
+    pub(super) stream: StreamId,
     version: i32,
     pub(super) differences: Vec<Difference>,
 }
@@ -38,13 +38,7 @@ impl WrongSnapshot {
 }
 
 /// Takes the snapshots of the entity's version out of a stream's, and gives back those that differ from it.
-pub(super) fn check(
-    of_stream: &mut Vec<StoredSnapshot>,
-    stream: &StreamToFold,
-    entity: &Entity,
-    started_by: &str,
-) -> Option<WrongSnapshot> {
-    debug_assert!(of_stream.iter().all(|snapshot| snapshot.stream == stream.stream));
+pub(super) fn check(of_stream: &mut Vec<StoredSnapshot>, entity: &Entity, started_by: &str) -> Option<WrongSnapshot> {
     let place = of_stream
         .iter()
         .position(|snapshot| snapshot.entity.version == entity.version)?;

@@ -22,12 +22,36 @@ pub struct Shape {
     pub shape: i64,
 }
 
+impl Shape {
+    /// Whether it is the shape of this stream's state, or a part of it.
+    pub fn is_of(&self, stream: &StreamId) -> bool {
+        self.aggregate_type == stream.aggregate_type.as_str()
+            && self.tenant_id.is_none_or(|tenant| tenant == stream.tenant_id)
+    }
+}
+
 /// The lock that keeps projectors out. It goes with this value.
 pub struct Locked(pub(super) Held);
 
-/// How long the lock is waited for: projectors that come meanwhile queue up behind whoever waits.
+/// What is put in the place of live read models.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a> {
+    /// What the new ones were folded to.
+    pub shapes: &'a [Shape],
+    /// Snapshots that are not what they say they are.
+    pub wrong_snapshots: &'a [(StreamId, i32)],
+    /// Events folded.
+    pub events: i64,
+    /// Streams folded.
+    pub streams: i64,
+}
+
+/// No lock is waited for without limit, neither this one nor those that the exchange meets behind it: projectors that come
+/// meanwhile queue up behind whoever waits, so somebody's open transaction must not hold them all up. One that asks for a
+/// rebuild is met before the lock: what it has locked is wanted at the very end.
 const LOCK: &str = "-- lock_read_models
-set local lock_timeout = '2s'; lock table annals.entities in exclusive mode; set local lock_timeout = 0";
+set local lock_timeout = '2s'; savepoint before_look; lock table annals.rebuilds in row exclusive mode; rollback to savepoint before_look;
+lock table annals.entities in exclusive mode; set local lock_timeout = '10s'";
 
 const LIST_SHAPES: &str = "-- list_shapes
 select s.tenant_id, s.aggregate_type, s.shape from annals.shapes s
@@ -44,7 +68,7 @@ select annals.exchange_read_models($1) as changed";
 
 /// Locks the catalog's revision before shapes, as whoever registers a type does.
 const END_REBUILD: &str = "-- end_rebuild
-update annals.rebuilds set status = 'done', finished_at = clock_timestamp(), changed_rows = $2
+update annals.rebuilds set status = 'done', finished_at = clock_timestamp(), changed_rows = $2, events = $3, streams = $4
  where id = $1 and status = 'running' returning id";
 
 /// To the shape that was folded, not to the one there may be by now: a later one is due as before.
@@ -61,6 +85,7 @@ impl Shadow {
     /// [`StoreError::Contention`] where it takes too long to get the lock: try again.
     pub async fn lock(&self) -> Result<Locked, StoreError> {
         let held = Held::begin(&self.store, "begin; set local role annals_projector").await?;
+        held.execute(super::NO_TIME_LIMITS).await?;
         held.execute(LOCK).await?;
         Ok(Locked(held))
     }
@@ -102,28 +127,28 @@ impl Shadow {
     /// how many rows were not. Work that projectors have read before is refused from then on.
     ///
     /// # Errors
-    /// The database's; a row that a live table refuses; that the rebuild was taken for dead. Nothing is changed then.
-    pub async fn exchange(
-        &self,
-        locked: Locked,
-        shapes: &[Shape],
-        wrong_snapshots: &[(StreamId, i32)],
-    ) -> Result<i64, StoreError> {
+    /// The database's; a row that a live table refuses; that the rebuild was taken for dead; [`StoreError::Contention`] where
+    /// somebody else's lock is in the way for too long: try again. Nothing is changed then.
+    pub async fn exchange(&self, locked: Locked, of: Exchange<'_>) -> Result<i64, StoreError> {
         let Locked(held) = locked;
-        if !wrong_snapshots.is_empty() {
-            let wrong: Vec<Value> = wrong_snapshots.iter().map(snapshot_key).collect();
+        if !of.wrong_snapshots.is_empty() {
+            let wrong: Vec<Value> = of.wrong_snapshots.iter().map(snapshot_key).collect();
             let wrong = Value::Array(wrong).to_string();
             held.query(DELETE_SNAPSHOTS, &[(&wrong, Type::TEXT)]).await?;
         }
         let rows = held.query(EXCHANGE, &[(&self.id, Type::INT4)]).await?;
         let changed: i64 = rows.first().map_or(Ok(0), |row| row.try_get("changed"))?;
-        let ended = held
-            .query(END_REBUILD, &[(&self.id, Type::INT4), (&changed, Type::INT8)])
-            .await?;
+        let figures: [Param<'_>; 4] = [
+            (&self.id, Type::INT4),
+            (&changed, Type::INT8),
+            (&of.events, Type::INT8),
+            (&of.streams, Type::INT8),
+        ];
+        let ended = held.query(END_REBUILD, &figures).await?;
         if ended.is_empty() {
             return Err(StoreError::Unexpected("the rebuild was taken for dead".to_owned()));
         }
-        self.note_shapes(&held, shapes).await?;
+        self.note_shapes(&held, of.shapes).await?;
         held.commit().await?;
         Ok(changed)
     }

@@ -118,13 +118,14 @@ select u.place, r.revision, e.aggregate_version, e.event_type, e.version as sche
  where running_bytes - bytes < $6
  order by place, aggregate_version";
 
+/// None that came after the stream was listed: its events are read as far as the list says.
 const READ_SNAPSHOTS: &str = "-- read_snapshots_to_check
 select p.tenant_id, p.aggregate_type, p.aggregate_id, p.version, p.created_at, p.updated_at, p.deleted_at, p.started_by, p.state::text,
        p.digest = annals.snapshot_digest(p) as is_intact,
        sign(p.shape - annals.shape_of(p.tenant_id, p.aggregate_type))::int as shape
-  from unnest($1::uuid[], $2::text[], $3::text[]) as u (tenant_id, aggregate_type, aggregate_id)
+  from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) as u (tenant_id, aggregate_type, aggregate_id, last_snapshot)
   join annals.snapshots p
-    on p.tenant_id = u.tenant_id and p.aggregate_type = u.aggregate_type and p.aggregate_id = u.aggregate_id
+    on p.tenant_id = u.tenant_id and p.aggregate_type = u.aggregate_type and p.aggregate_id = u.aggregate_id and p.version <= u.last_snapshot
  order by p.tenant_id, p.aggregate_type, p.aggregate_id, p.version";
 
 const COUNT_TO_FOLD: &str = "-- count_events_to_fold
@@ -209,16 +210,18 @@ impl Shadow {
         Ok((revision, rows.iter().map(past_event_from).collect::<Result<_, _>>()?))
     }
 
-    /// The snapshots of these streams, by stream and version.
+    /// The snapshots that these streams had when they were listed, by stream and version.
     ///
     /// # Errors
     /// The database's.
-    pub async fn read_snapshots(&self, streams: &[&StreamId]) -> Result<Vec<StoredSnapshot>, StoreError> {
-        let (tenants, types, ids) = tenant_stream_columns(streams.iter().copied());
-        let params: [Param<'_>; 3] = [
+    pub async fn read_snapshots(&self, streams: &[&StreamToFold]) -> Result<Vec<StoredSnapshot>, StoreError> {
+        let (tenants, types, ids) = tenant_stream_columns(streams.iter().map(|listed| &listed.stream));
+        let last: Vec<Option<i32>> = streams.iter().map(|listed| listed.last_snapshot).collect();
+        let params: [Param<'_>; 4] = [
             (&tenants, Type::UUID_ARRAY),
             (&types, Type::TEXT_ARRAY),
             (&ids, Type::TEXT_ARRAY),
+            (&last, Type::INT4_ARRAY),
         ];
         let rows = self.store.read(As::Projector, READ_SNAPSHOTS, &params).await?;
         rows.iter().map(snapshot_from).collect()

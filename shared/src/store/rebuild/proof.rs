@@ -51,6 +51,7 @@ impl Difference {
 
 /// The lock alone is taken back: the snapshot is not there yet, and stays until the transaction ends.
 const LOCK_FOR_A_SNAPSHOT: &str = "-- lock_for_a_snapshot
+set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0;
 savepoint before_lock; set local lock_timeout = '2s'; lock table annals.entities in exclusive mode";
 const TAKE_SNAPSHOT: &str = "-- take_snapshot
 select 1; rollback to savepoint before_lock";
@@ -152,7 +153,8 @@ impl Locked {
     /// # Errors
     /// The database's.
     pub async fn keep_snapshot(&self) -> Result<(), StoreError> {
-        self.0.execute(TAKE_SNAPSHOT).await
+        self.0.execute(TAKE_SNAPSHOT).await?;
+        self.0.execute(super::NO_TIME_LIMITS).await
     }
 }
 
