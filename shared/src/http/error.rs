@@ -142,6 +142,13 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(error = %message, "the database refused a value that the API let through");
                 Self::unprocessable("not_storable", "the database cannot store this value", Vec::new())
             }
+            // The tenant's own catalog is at fault, and its staff can mend it with another version.
+            StoreError::Unfoldable(error) => {
+                tracing::warn!(%error, "a state cannot be worked out");
+                Self::conflict("unfoldable_event", error.to_string())
+            }
+            // Whoever met it has begun again as often as it makes sense.
+            StoreError::Outdated => Self::Unavailable(error),
             other => Self::Internal(Box::new(other)),
         }
     }

@@ -145,6 +145,8 @@ async fn steps_that_nest_without_end_stop_their_own_stream_alone() {
         (&json!(deep), &json!("unfoldable_event"))
     );
     assert_eq!(state(&world, &staff, "gauge", "flat").await, json!({"f0": 1}));
+    let unknown = world.get(&staff, "/entities/gauge/deep").await;
+    assert_eq!(unknown.problem(409), "unfoldable_event");
     // What happened stays to be seen, as it was posted.
     let event = world.get(&staff, &format!("/events/{deep}")).await.expect(200).body;
     assert_eq!((&event["data"], &event["version"]), (&json!({"f0": 1}), &json!("1.0")));
