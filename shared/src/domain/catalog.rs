@@ -10,9 +10,9 @@ use super::effect::{Effect, Inverse};
 use super::event::FieldFault;
 use super::fold::{Entity, Fact};
 use super::ids::{AggregateType, EventType, SchemaVersion, TenantId};
+use super::semver;
 use super::time::Timestamp;
 use super::upcast::Upcaster;
-use super::{json, semver};
 
 /// An event type with all its versions.
 #[derive(Debug)]
@@ -41,25 +41,16 @@ pub struct EventKind {
     pub inverse: Option<Inverse>,
 }
 
-/// Data that cannot be lifted.
+/// Data that cannot be lifted: nothing leads from their version to the current one. Registrations that would cause it are
+/// refused, so this says that the catalog was tampered with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UpcastError {
-    /// Nothing leads from their version to the current one. Registrations that would cause it are refused, so this says that the
-    /// catalog was tampered with.
-    #[error("nothing leads from version {version} of {event_type} to the current one")]
-    NoWay {
-        /// The type.
-        event_type: EventType,
-        /// The version that the data follow.
-        version: String,
-    },
-    /// Upcasters, one after the other, have put them into more levels than any reader follows.
-    #[error("upcasters of {0} nest its data too deep")]
-    TooDeep(EventType),
+#[error("nothing leads from version {version} of {event_type} to the current one")]
+pub struct NoWay {
+    /// The type.
+    pub event_type: EventType,
+    /// The version that the data follow.
+    pub version: String,
 }
-
-/// Most levels of lifted data: what state adds around them, and what serde_json follows (127), leave no less.
-const MAX_LEVELS: usize = 110;
 
 /// A stored event, as a fold meets it.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +77,7 @@ pub enum FoldError {
     UnknownType(String),
     /// A way to the current version.
     #[error(transparent)]
-    Upcast(#[from] UpcastError),
+    NoWay(#[from] NoWay),
 }
 
 impl EventKind {
@@ -94,24 +85,21 @@ impl EventKind {
     /// current version says.
     ///
     /// # Errors
-    /// [`UpcastError`]; data are then of no use.
-    pub fn upcast(&self, version: &str, data: &mut Map<String, Value>) -> Result<Option<String>, UpcastError> {
+    /// That nothing leads there; data are then as they were.
+    pub fn upcast(&self, version: &str, data: &mut Map<String, Value>) -> Result<Option<String>, NoWay> {
         let way = self.way_from(version)?;
         if way.iter().all(|upcaster| upcaster.is_identity()) {
             return Ok(None);
         }
         for upcaster in way {
             upcaster.apply(data);
-            if data.values().any(|value| json::is_deeper(value, MAX_LEVELS)) {
-                return Err(UpcastError::TooDeep(self.event_type.clone()));
-            }
         }
         Ok(Some(format!("{version}_to_{}", self.current_version)))
     }
 
     /// The upcasters that lead from a version to the current one. A later version than that, which a module may have brought beside
     /// a tenant's own, is read as it is.
-    fn way_from(&self, version: &str) -> Result<Vec<&Upcaster>, UpcastError> {
+    fn way_from(&self, version: &str) -> Result<Vec<&Upcaster>, NoWay> {
         let (mut way, mut reached) = (Vec::new(), version);
         if semver::is_later(version, self.current_version.as_str()) {
             return Ok(way);
@@ -124,7 +112,7 @@ impl EventKind {
                     reached = &next.to_version;
                 }
                 None => {
-                    return Err(UpcastError::NoWay {
+                    return Err(NoWay {
                         event_type: self.event_type.clone(),
                         version: version.to_owned(),
                     });
@@ -333,7 +321,7 @@ mod tests {
 
     #[test]
     fn schemas_compare_large_numbers_exactly() {
-        let read = |text: &str| json::parse(text.as_bytes()).expect("JSON");
+        let read = |text: &str| crate::domain::json::parse(text.as_bytes()).expect("JSON");
         let schema = EventSchema::new(
             read(r#"{"properties": {"n": {"maximum": 12345678901234567890.5}}}"#),
             json!({}),

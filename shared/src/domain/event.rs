@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::actor::Actor;
-use super::catalog::{EventKind, UpcastError};
+use super::catalog::{EventKind, NoWay};
 use super::ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId, Text, TextFault};
 use super::time::Timestamp;
 
@@ -320,9 +320,9 @@ pub struct Event {
 /// An event that cannot be lifted; it is then as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum LiftError {
-    /// Nothing leads to the current version, or too deep.
+    /// Nothing leads to the current version.
     #[error(transparent)]
-    Upcast(#[from] UpcastError),
+    NoWay(#[from] NoWay),
     /// What the log holds is no object.
     #[error("the log holds JSON that is no object")]
     Json(#[from] serde_json::Error),

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::json;
+
 /// From one version of an event type to a later one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +24,7 @@ pub struct Upcaster {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
-    /// Each field's value moves to another, in place of what stands there.
+    /// Each field's value moves to another, in place of what stands there; one that would nest too deep stays.
     Rename(BTreeMap<Place, Place>),
     /// Each field takes the value where there is none; null is one.
     Default(BTreeMap<Place, Value>),
@@ -86,6 +88,8 @@ pub struct Place(Vec<String>);
 
 /// Most parts of a pointer.
 const MAX_PARTS: usize = 16;
+/// Most levels of data that steps may make: with what state and answers put around them, serde_json still follows (127).
+const MAX_LEVELS: usize = 110;
 
 impl TryFrom<String> for Place {
     type Error = &'static str;
@@ -138,8 +142,16 @@ impl Place {
         object.remove(last)
     }
 
-    /// Makes the objects on the way where there are none; a way through something else leads nowhere.
+    /// Whether a value can stand there: steps, each of them harmless, could otherwise nest data deeper than any reader follows.
+    fn holds(&self, value: &Value) -> bool {
+        !json::is_deeper(value, MAX_LEVELS.saturating_sub(self.0.len()))
+    }
+
+    /// Makes the objects on the way where there are none; a way through something else, or too deep, leads nowhere.
     fn put(&self, data: &mut Map<String, Value>, value: Value) {
+        if !self.holds(&value) {
+            return;
+        }
         let Some((last, path)) = self.0.split_last() else {
             return;
         };
@@ -174,7 +186,9 @@ impl Step {
         match self {
             Self::Rename(fields) => {
                 for (from, to) in fields {
-                    if let Some(value) = from.take(data) {
+                    if from.get(data).is_some_and(|value| to.holds(value))
+                        && let Some(value) = from.take(data)
+                    {
                         to.put(data, value);
                     }
                 }

@@ -112,7 +112,7 @@ fn worked_out(
     let mut data: Map<String, Value> =
         serde_json::from_str(event.data.get()).map_err(|e| ApiError::Internal(Box::new(e)))?;
     kind.upcast(&event.version, &mut data)
-        .map_err(|e| StoreError::Unfoldable(FoldError::Upcast(e)))?;
+        .map_err(|e| StoreError::Unfoldable(FoldError::NoWay(e)))?;
     let correction = Correction {
         event: Fact {
             version: event.aggregate_version,
