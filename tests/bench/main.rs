@@ -1,7 +1,8 @@
 //! The bench: how fast Annals is, beside how fast it could be, in one run (DESIGN §10).
 //!
-//! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild]` starts a PostgreSQL of its own with durable settings, measures,
-//! prints one table and stops; it leaves nothing behind. The default of 3 seconds per phase takes about four minutes.
+//! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild | large [EVENTS]]` starts a PostgreSQL of its own with durable
+//! settings, measures, prints one table and stops; it leaves nothing behind. The default of 3 seconds per phase takes about four
+//! minutes; `large` fills ten million events first, which takes some minutes more and 10 GB of disk.
 //!
 //! Ceiling and work take turns, round by round, and medians are compared: the machine is rarely quiet, and what disturbs
 //! one phase must not be read as a difference between them. Figures are information: a run below a floor ends like any other.
@@ -13,7 +14,9 @@
     reason = "a bench: what fails ends it with its place, what it finds it prints, and what it prints are ratios"
 )]
 
+mod api;
 mod ceiling;
+mod large;
 mod measure;
 mod refold;
 mod report;
@@ -29,6 +32,8 @@ use report::Line;
 use site::Site;
 use work::{Batch, Streams, Work};
 
+/// How long a phase is, unless it is said.
+const PHASE: Duration = Duration::from_secs(3);
 /// How often ceiling and work take turns.
 const ROUNDS: usize = 3;
 /// Writers of the parallel phases (DESIGN §10).
@@ -36,39 +41,54 @@ const WRITERS: usize = 16;
 /// Writers of the batch phases.
 const BATCH_WRITERS: usize = 4;
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// Everything that a few minutes allow, each phase so long.
+    All(Duration),
+    /// Rebuilds alone.
+    Rebuild,
+    /// Reads of a log of so many events.
+    Large(i64),
+}
+
 #[tokio::main]
 async fn main() {
-    let phase = Duration::from_secs(seconds_asked());
+    let part = Part::asked();
     let site = Site::start().await;
     println!("{}", site.describe().await);
-    let mut lines = match only_rebuild() {
-        true => Vec::new(),
-        false => measure_all(&site, phase).await,
-    };
-    for length in refold::LENGTHS {
-        lines.push(refold::measure(&site, length).await);
+    let mut lines = Vec::new();
+    match part {
+        Part::All(phase) => {
+            lines = measure_all(&site, phase).await;
+            lines.extend(refold::measure_all(&site).await);
+        }
+        Part::Rebuild => lines.extend(refold::measure_all(&site).await),
+        Part::Large(events) => lines.extend(large::measure(&site, events, PHASE).await),
     }
     report::print(&lines);
     site.stop().await;
 }
 
-/// `bench rebuild` leaves out everything else.
-fn only_rebuild() -> bool {
-    std::env::args().nth(1).as_deref() == Some("rebuild")
-}
-
-/// One option does not need a parser.
-fn seconds_asked() -> u64 {
-    let mut arguments = std::env::args().skip(1);
-    let seconds = match (arguments.next().as_deref(), arguments.next()) {
-        (None | Some("rebuild"), None) => Some(3),
-        (Some("--seconds"), Some(number)) => number.parse().ok().filter(|n| (1..=600).contains(n)),
-        _ => None,
-    };
-    seconds.unwrap_or_else(|| {
-        println!("usage: bench [--seconds 1..600 | rebuild]   seconds per phase; each phase runs {ROUNDS} times");
-        std::process::exit(2)
-    })
+impl Part {
+    /// Two options do not need a parser.
+    fn asked() -> Self {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let number = |text: &str, from: i64, to: i64| text.parse().ok().filter(|n| (from..=to).contains(n));
+        let part = match words.as_slice() {
+            [] => Some(Self::All(PHASE)),
+            ["rebuild"] => Some(Self::Rebuild),
+            ["large"] => Some(Self::Large(large::LARGE)),
+            ["large", events] => number(events, 100_000, 100_000_000).map(Self::Large),
+            ["--seconds", seconds] => number(seconds, 1, 600).map(|n| Self::All(Duration::from_secs(n.unsigned_abs()))),
+            _ => None,
+        };
+        part.unwrap_or_else(|| {
+            println!("usage: bench [--seconds 1..600 | rebuild | large [EVENTS]]   seconds per phase; each phase runs {ROUNDS} times");
+            std::process::exit(2)
+        })
+    }
 }
 
 async fn measure_all(site: &Site, phase: Duration) -> Vec<Line> {

@@ -23,7 +23,7 @@ const WORKERS: usize = 4;
 const ROUNDS: usize = 3;
 
 /// Streams so long, and what the line says of them.
-pub const LENGTHS: [(i32, &str); 3] = [
+const LENGTHS: [(i32, &str); 3] = [
     (1, "rebuild, streams of 1 event (ceiling: reading them)"),
     (10, "rebuild, streams of 10 events"),
     (1_000, "rebuild, streams of 1,000 events"),
@@ -44,8 +44,16 @@ select nextval('annals.event_numbers'), timestamptz '2026-01-01' + (v || ' s')::
        '{"user_agent": "bench"}'
   from generate_series(1, $1::int) as v, generate_series(1, $2::int / $1::int) as s"#;
 
-/// Measures one length of streams.
-pub async fn measure(site: &Site, (length, work): (i32, &'static str)) -> Line {
+/// Measures every length of streams.
+pub async fn measure_all(site: &Site) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for length in LENGTHS {
+        lines.push(measure(site, length).await);
+    }
+    lines
+}
+
+async fn measure(site: &Site, (length, work): (i32, &'static str)) -> Line {
     let url = site.fresh_database(&format!("refold_{length}")).await;
     let client = connect(&url).await;
     fill(&client, length).await;

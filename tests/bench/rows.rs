@@ -7,6 +7,8 @@ use uuid::Uuid;
 pub const DATA: &str = r#"{"amount_cents": 26196, "currency": "USD", "sale_date": "2018-11-08", "customer_id": "CG-12520", "product": "Bush Somerset Collection Bookcase", "quantity": 2, "unit_price": 130.98, "category": "Furniture"}"#;
 /// What the API adds for a request of the bench.
 pub const METADATA: &str = r#"{"user_agent": "bench"}"#;
+/// Events of a batch.
+pub const BATCH: usize = 100;
 /// Agent that the bench's requests name.
 pub const USER_AGENT: &str = "bench";
 /// Type of every event.

@@ -3,21 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use annals::domain::Role;
-use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, header};
-use http_body_util::BodyExt;
-use tests::{Person, World};
+use tests::World;
 use tokio::task::JoinSet;
-use tower::ServiceExt;
 
+use crate::api::{Api, next_cursor};
 use crate::measure::{Figure, Phase, repeat};
-use crate::rows::{USER_AGENT, batch, body, new_stream};
+use crate::rows::{BATCH, batch, body, new_stream};
 use crate::site::Site;
 
-/// Events of a batch.
-const BATCH: usize = 100;
 /// Events that the projector finds undone, named by batches' messages.
 const BACKLOG: usize = 20_000;
 /// The same, each named by a message of its own.
@@ -53,23 +46,11 @@ pub struct Work<'a> {
     api: Api,
 }
 
-/// The API for one member of staff.
-#[derive(Clone)]
-struct Api {
-    router: Router,
-    bearer: String,
-}
-
 impl<'a> Work<'a> {
     /// Annals at this site, each phase so long.
     pub async fn new(site: &'a Site, phase: Duration) -> Self {
         let world = World::at("annals".to_owned(), &site.annals_url());
-        let person = Person::staff();
-        assert_eq!(person.role, Role::Staff);
-        let api = Api {
-            router: world.router.clone(),
-            bearer: format!("Bearer {}", person.token()),
-        };
+        let api = Api::of(&world);
         Self {
             site,
             phase,
@@ -194,12 +175,6 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The page's cursor, found without reading the page as JSON: that would be the bench's time, not Annals'.
-fn next_cursor(page: &str) -> Option<String> {
-    let (_, rest) = page.rsplit_once(r#""next_cursor":""#)?;
-    rest.split('"').next().map(str::to_owned)
-}
-
 impl Batch {
     fn body(self) -> String {
         let per_stream = match self {
@@ -208,42 +183,5 @@ impl Batch {
         };
         let streams: Vec<String> = (0..BATCH / per_stream).map(|_| new_stream()).collect();
         batch((0..BATCH).map(|place| streams[place / per_stream].clone()))
-    }
-}
-
-impl Api {
-    /// Posts a body that holds so many events.
-    async fn post(&self, body: String, events: usize) -> usize {
-        let request = Request::post("/api/v1/events")
-            .header(header::AUTHORIZATION, &self.bearer)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, USER_AGENT)
-            .body(Body::from(body));
-        self.answer(request.expect("a request"), 201).await;
-        events
-    }
-
-    async fn get(&self, path: &str) -> String {
-        let request = Request::get(format!("/api/v1{path}"))
-            .header(header::AUTHORIZATION, &self.bearer)
-            .body(Body::empty());
-        self.answer(request.expect("a request"), 200).await
-    }
-
-    async fn answer(&self, request: Request<Body>, status: u16) -> String {
-        let response = self.router.clone().oneshot(request).await.expect("an answer");
-        let found = response.status().as_u16();
-        let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).expect("text");
-        assert_eq!(found, status, "{text}");
-        text
-    }
-
-    async fn start_streams(&self, count: usize) -> Vec<String> {
-        let streams: Vec<String> = (0..count).map(|_| new_stream()).collect();
-        for some in streams.chunks(BATCH) {
-            self.post(batch(some.iter().cloned()), some.len()).await;
-        }
-        streams
     }
 }
