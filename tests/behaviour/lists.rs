@@ -1,6 +1,7 @@
 //! `GET /events` and its kin: every filter alone and with every other, held against the whole log filtered by hand.
 
 mod answers;
+mod minutes;
 
 use serde_json::{Value, json};
 use tests::{Person, World};

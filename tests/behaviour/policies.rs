@@ -41,11 +41,12 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         ("annals", "entities" | "snapshots") => Shows::States,
         (
             "annals",
-            "parked_streams" | "skipped_events" | "event_counts" | "event_rates" | "usage_counts" | "rebuilds",
+            "parked_streams" | "skipped_events" | "event_counts" | "event_rates" | "event_minutes" | "usage_counts"
+            | "rebuilds",
         ) => Shows::TenantOnly,
         ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") => Shows::Catalog,
         // Of checkpoints the sweep's row, which is the only one here; replays' are looked at in replay/checkpoints.rs.
-        ("annals", "catalog_revision" | "checkpoints" | "state_tables") => Shows::Everything,
+        ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
         ("annals", "state_row" | "child_row" | "schema_history") => Shows::Nothing,
         ("public", table) if state_tables.contains(table) => Shows::States,
         _ => panic!("nobody has decided who sees {schema}.{name}"),

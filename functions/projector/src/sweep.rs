@@ -44,10 +44,25 @@ impl Projector {
             swept.streams += pending.len();
             self.project(&pending).await?;
             if window.from == window.to {
+                self.note_minutes(swept.position).await?;
                 return Ok(swept);
             }
             self.store.finish_window(window).await?;
             swept.position = window.to;
         }
+    }
+
+    /// Lets readers find what was recorded when, as far as the sweep has come.
+    async fn note_minutes(&self, to: i64) -> Result<(), StoreError> {
+        let mut from = self.store.noted_position().await?;
+        while from < to {
+            let window = SweepWindow {
+                from,
+                to: to.min(from.saturating_add(WINDOW)),
+            };
+            self.store.note_minutes(window).await?;
+            from = window.to;
+        }
+        Ok(())
     }
 }

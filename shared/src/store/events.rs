@@ -70,7 +70,9 @@ macro_rules! filters {
     and ($7::uuid is null or e.causation_id = $7)
     and ($8::timestamptz is null or e.created_at >= $8)
     and ($9::timestamptz is null or e.created_at < $9)
-    and ($10::boolean is null or coalesce(e.aggregate_version <= h.projected_version, false) = $10)"
+    and ($10::boolean is null or coalesce(e.aggregate_version <= h.projected_version, false) = $10)
+    and ($14::bigint is null or e.event_number >= $14)
+    and ($15::bigint is null or e.event_number <= $15)"
     };
 }
 
@@ -248,6 +250,7 @@ impl Store {
             (Order::Desc, true) => LIST_NEWEST_OF_TYPES,
             (Order::Asc, true) => LIST_OLDEST_OF_TYPES,
         };
+        let range = self.find_number_range(caller, filter).await?;
         let from = filter.from.map(|t| t.as_datetime());
         let to = filter.to.map(|t| t.as_datetime());
         let rows = self
@@ -268,6 +271,8 @@ impl Store {
                     (&after, Type::INT8),
                     (&limit, Type::INT8),
                     (&filter.event_types, Type::TEXT_ARRAY),
+                    (&range.first, Type::INT8),
+                    (&range.last, Type::INT8),
                 ],
             )
             .await?;

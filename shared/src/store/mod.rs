@@ -14,6 +14,7 @@ mod events;
 mod feed;
 mod history;
 mod migrate;
+mod minutes;
 mod moment;
 mod past;
 mod progress;

@@ -120,7 +120,10 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
     let mut written: BTreeSet<String> = rights(&owner, "annals_projector").await;
     written.retain(|right| !right.ends_with(" select"));
     let mut expected = BTreeSet::from([
+        "annals.event_minutes insert".to_owned(),
+        "annals.event_minutes update".to_owned(),
         "annals.heads.projected_version update".to_owned(),
+        "annals.noted_events update".to_owned(),
         "annals.rebuild_ids usage".to_owned(),
         "annals.shapes.rebuilt_shape update".to_owned(),
         "annals.skipped_events insert".to_owned(),
