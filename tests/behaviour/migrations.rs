@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, OWNER, Options};
 use serde_json::json;
-use tests::{Person, World, connect};
+use tests::{Person, World, connect, set_api_password};
 use tokio_postgres::Client;
 
 /// Roles belong to a cluster: who wants to see them made needs one of their own.
@@ -216,6 +216,7 @@ async fn supabases_roles_and_helpers_stay_as_they_are_and_its_default_privileges
 async fn in_supabases_database_requests_run_and_postgrest_has_the_same_log() {
     let cluster = supabase(SUPABASE_JWT).await;
     annals::store::migrate(&cluster.url()).await.unwrap();
+    set_api_password(&cluster).await;
     let world = World::at("annals".to_owned(), &cluster.url());
     let user = Person::user();
     let data = json!({"name": "Ada", "email": "ada@example.com"});

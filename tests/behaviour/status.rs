@@ -59,7 +59,7 @@ async fn statistics_count_what_the_caller_sees() {
     staff_sees(&staff, 4).await;
     world.project().await;
     staff_sees(&staff, 0).await;
-    world.projector.sweep().await.unwrap();
+    world.sweep().await;
     staff_sees(&Person::service("crm"), 0).await;
     let own = world.get(&user, "/events/stats").await.expect(200);
     assert_eq!(
@@ -104,7 +104,7 @@ async fn the_projectors_status_tells_lag_and_rates_of_the_tenant() {
     }
     "#);
     world.project().await;
-    world.projector.sweep().await.unwrap();
+    world.sweep().await;
     let after = world.get(&staff, "/projector/status").await.expect(200).body;
     assert_eq!((&after["lag_events"], &after["lag_seconds"]), (&json!(0), &json!(0)));
     assert_eq!(
@@ -147,7 +147,7 @@ async fn what_is_parked_shows_in_status_and_lag_leaves_it_out() {
         );
     };
     waiting(1, 3).await;
-    world.projector.sweep().await.unwrap();
+    world.sweep().await;
     waiting(1, 3).await;
     for phone in ["2", "3"] {
         world
@@ -156,7 +156,7 @@ async fn what_is_parked_shows_in_status_and_lag_leaves_it_out() {
         world.project().await;
     }
     waiting(3, 5).await;
-    world.projector.sweep().await.unwrap();
+    world.sweep().await;
     waiting(3, 5).await;
     let parked = &status["parked_streams"][0];
     assert_eq!(

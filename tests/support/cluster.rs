@@ -32,11 +32,18 @@ async fn start() -> Cluster {
     annals::store::migrate(&cluster.url_of(TEMPLATE))
         .await
         .expect("migrations");
-    admin
+    set_api_password(&cluster).await;
+    cluster
+}
+
+/// Lets the runtime's login in by the tests' password, once its role is there: for clusters of a test's own, to which PgBouncer
+/// may be asked to log in.
+pub async fn set_api_password(cluster: &Cluster) {
+    connect(&cluster.superuser_url_of("postgres"))
+        .await
         .batch_execute(&format!("alter role annals_api password '{PASSWORD}'"))
         .await
         .expect("a password");
-    cluster
 }
 
 /// A new database with every migration applied; its name.

@@ -1,7 +1,8 @@
 //! A transaction pooler in miniature: what PgBouncer and Supavisor do to a client's session, without the program.
 //!
 //! Every client logs in through to a server connection of its own; from then on all server connections serve all clients, and
-//! each transaction goes to another one than its client's last, where there is one.
+//! each transaction goes to another one than its client's last, where there is one. So it stands before the server itself also
+//! where other worlds go through PgBouncer, which would rather give a client the connection it had.
 
 use std::collections::VecDeque;
 use std::io;
@@ -61,7 +62,7 @@ impl Pooler {
         let url = world
             .url_as("annals_api")
             .replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port));
-        World::at(world.database.clone(), &url)
+        World::directly_at(world.database.clone(), &url)
     }
 
     /// How many clients have logged in.

@@ -1,5 +1,5 @@
 //! A proxy before PostgreSQL that reads the protocol's frames: it records what passes, holds answers back, and breaks the
-//! connection of an append at a chosen moment.
+//! connection of an append at a chosen moment. Where worlds go through PgBouncer, it stands between Annals and that.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::cluster::cluster;
 use crate::frames::{Frame, Frames};
+use crate::pgbouncer::port_before;
 use crate::world::World;
 
 /// What happens to the next append that passes; only to that one.
@@ -106,7 +107,7 @@ impl Proxy {
         let url = world
             .url_as("annals_api")
             .replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port));
-        World::at(world.database.clone(), &url)
+        World::directly_at(world.database.clone(), &url)
     }
 
     /// Arms a fault.
@@ -155,7 +156,7 @@ impl Shared {
 }
 
 async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
-    let server = TcpStream::connect(("127.0.0.1", cluster().port())).await?;
+    let server = TcpStream::connect(("127.0.0.1", port_before(cluster().port()))).await?;
     let (client_in, mut client) = client.into_split();
     let (server_in, mut server) = server.into_split();
     let (mut requests, mut answers) = (Frames::of_client(client_in), Frames::of_server(server_in));

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use crate::answer::Answer;
 use crate::cluster::{HOSTILE, PASSWORD, cluster, connect, database, hostile_login};
 use crate::people::{Person, SECRET};
+use crate::pgbouncer;
 
 /// Connections that a world's requests share.
 const POOL_SIZE: usize = 40;
@@ -38,10 +39,16 @@ pub struct Log {
     pub catalog: i64,
 }
 
+fn url_at(port: u16, login: &str, database: &str) -> String {
+    format!("postgresql://{login}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable")
+}
+
 /// Everything that a test plays with.
 pub struct World {
     /// Name of the database.
     pub database: String,
+    /// Where the functions find it.
+    pub address: String,
     /// What the routers share.
     pub app: App,
     /// All HTTP functions, merged as `local` merges them.
@@ -59,8 +66,20 @@ impl World {
         Self::at(database, &url)
     }
 
-    /// A world whose requests reach its database by this address, through a proxy for instance.
+    /// A world whose requests reach its database by this address, or through PgBouncer before the server that it names.
     pub fn at(database: String, url: &str) -> Self {
+        match pgbouncer::is_asked_for() {
+            false => Self::directly_at(database, url),
+            true => {
+                let server = url.parse::<tokio_postgres::Config>().expect("an address").get_ports()[0];
+                let url = url_at(pgbouncer::port_before(server), "annals_api", &database);
+                Self::directly_at(database, &url)
+            }
+        }
+    }
+
+    /// A world whose requests reach its database by this address whatever else is asked for, through a proxy for instance.
+    pub fn directly_at(database: String, url: &str) -> Self {
         let store = Store::new(&DatabaseConfig {
             url: url.to_owned(),
             pool_size: POOL_SIZE,
@@ -81,6 +100,7 @@ impl World {
         let router = local::engine::router(app.clone());
         Self {
             database,
+            address: url.to_owned(),
             app,
             router,
             projector: Projector::new(store, Some(SNAPSHOT_EVERY)),
@@ -159,11 +179,7 @@ impl World {
 
     /// The database's address for a login whose password is the tests'.
     pub fn url_as(&self, login: &str) -> String {
-        format!(
-            "postgresql://{login}:{PASSWORD}@127.0.0.1:{}/{}?sslmode=disable",
-            cluster().port(),
-            self.database
-        )
+        url_at(cluster().port(), login, &self.database)
     }
 
     /// Sends any request.

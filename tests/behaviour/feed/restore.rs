@@ -11,7 +11,7 @@ use annals::store::Feed;
 use futures_util::future::join_all;
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
 use serde_json::json;
-use tests::{Person, World, cluster, connect};
+use tests::{Person, World, cluster, connect, set_api_password};
 use tokio::sync::Notify;
 
 use super::{PATIENCE, assert_in_order, next_page, numbers, read_all};
@@ -59,6 +59,7 @@ async fn other_cluster_for(world: &World) -> Cluster {
     let superuser = connect(&other.superuser_url_of("postgres")).await;
     // Roles belong to the cluster, so the migrations make them: in a database that is not needed otherwise.
     annals::store::migrate(&other.url()).await.unwrap();
+    set_api_password(&other).await;
     let create = format!("create database {} owner {}", world.database, local::cluster::OWNER);
     superuser.batch_execute(&create).await.unwrap();
     other

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tests::{DataDir, Local, Person, World, annals_local, cluster};
+use tests::{DataDir, Local, Person, World, annals_local};
 use uuid::Uuid;
 
 use super::{PATIENCE, assert_streams_in_order, customer, numbers};
@@ -15,7 +15,7 @@ use super::{PATIENCE, assert_streams_in_order, customer, numbers};
 pub(super) fn command(world: &World, arguments: &[&str]) -> Command {
     let mut command = annals_local(&DataDir::fresh().0);
     command
-        .env("DATABASE_URL", cluster().url_of(&world.database))
+        .env("DATABASE_URL", &world.address)
         .arg("replay")
         .args(arguments)
         .stdin(Stdio::null());

@@ -59,7 +59,7 @@ async fn figures_read_as_much_of_twenty_thousand_events_as_of_two_thousand() {
         if lot == 1 {
             continue;
         }
-        world.projector.sweep().await.expect("a sweep");
+        world.sweep().await;
         for number in 0..20 {
             world
                 .append(

@@ -74,7 +74,7 @@ async fn figures_equal_a_plain_count_wherever_the_sweep_has_come() {
             .await;
         }
         if lot < 2 {
-            world.projector.sweep().await.expect("a sweep");
+            world.sweep().await;
         }
         for person in [&staff, &other] {
             let windows = ["24 hours", "1 hour", "1 minute"];
@@ -139,7 +139,7 @@ async fn minutes_that_nobody_asks_for_any_more_go_with_the_next_sweep() {
     }
     .insert(&owner)
     .await;
-    world.projector.sweep().await.expect("a sweep");
+    world.sweep().await;
     let minutes = kept().await;
     assert!(
         (24..=26).contains(&minutes.len()) && !minutes.contains(&true),
@@ -152,7 +152,7 @@ async fn minutes_that_nobody_asks_for_any_more_go_with_the_next_sweep() {
     world
         .append(&Person::staff(), "customer.created", "C-1", json!({"name": "N"}))
         .await;
-    world.projector.sweep().await.expect("a sweep");
+    world.sweep().await;
     let minutes = kept().await;
     assert!(
         (22..=24).contains(&minutes.len()) && !minutes.contains(&true),
