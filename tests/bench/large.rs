@@ -55,11 +55,11 @@ const QUESTIONS: [(&str, &str); 12] = [
 ];
 
 /// Part `$1` of `$2` of a log of `$3` events in streams of `$4`, recorded a hundred a second until now. Written past the append function,
-/// whose speed is another line's. Ids are of version 7, as the API's are: random ones would make the index colder than it is.
+/// whose speed is another line's, with numbers as recorded times rise. Ids are of version 7, as the API's are: random ones would make the index colder than it is.
 const FILL: &str = r#"
 insert into annals.events (event_number, created_at, "timestamp", id, tenant_id, aggregate_version, event_type, aggregate_type, aggregate_id,
                            version, created_by, posted_by, started_by, source, data, metadata)
-select nextval('annals.event_numbers'), t.at, t.at,
+select t.number, t.at, t.at,
        (lpad(to_hex((extract(epoch from t.at) * 1000)::bigint), 12, '0') || '7' || substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15))::uuid,
        '00000000-0000-0000-0000-000000000000', v, case when v = 1 then 'sale.created' else 'sale.updated' end, 'sale', 'S-' || lpad(s::text, 10, '0'),
        '1.0', 'system', 'system', 'system', 'api',
@@ -69,10 +69,12 @@ select nextval('annals.event_numbers'), t.at, t.at,
   from generate_series(0, $3 / $4 / 100) as block
  cross join generate_series(1, $4::int) as v
  cross join lateral generate_series(block * 100, least(block * 100 + 99, $3 / $4 - 1)) as s
- cross join lateral (select date_trunc('minute', now()) - (($3 - block * 100 * $4 - (v - 1) * 100 - (s - block * 100)) * interval '10 milliseconds') as at) as t
+ cross join lateral (select block * 100 * $4 + (v - 1) * 100 + s - block * 100 + 1 as number) as n
+ cross join lateral (select n.number, date_trunc('minute', now()) - ($3 - n.number) * interval '10 milliseconds' as at) as t
  where block % $2 = $1"#;
-/// The streams' heads, all of them projected.
+/// The streams' heads, all of them projected, and the number of the next event.
 const HEADS: &str = "
+select setval('annals.event_numbers', $3);
 insert into annals.heads (tenant_id, aggregate_type, aggregate_id, version, projected_version, last_created_at, started_by)
 select tenant_id, aggregate_type, aggregate_id, aggregate_version, aggregate_version, created_at, 'system' from annals.events where aggregate_version = $4";
 
