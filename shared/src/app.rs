@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::auth::{AuthConfigError, Verifier};
 use crate::config::Config;
 use crate::queue::Queue;
-use crate::store::{ConnectError, Store};
+use crate::store::{Access, ConnectError, Store};
 
 /// The parts that handlers work with.
 #[derive(Clone)]
@@ -35,9 +35,19 @@ impl App {
     /// # Errors
     /// A configuration that cannot be used.
     pub async fn new(config: Config) -> Result<Self, StartError> {
+        let database = config.database;
+        let access = Access::of(database.address, database.login).await?;
+        let mut verifier = Verifier::new(&config.auth)?;
+        if let Some(secrets) = access.secrets() {
+            // Begun here, where Lambda gives a starting function a whole processor; what comes of it, the first request hears.
+            let _known = secrets.values().await;
+            if config.shared_secret_is_kept {
+                verifier = verifier.with_kept_secret(Arc::clone(secrets));
+            }
+        }
         Ok(Self {
-            store: Store::new(&config.database)?,
-            verifier: Arc::new(Verifier::new(&config.auth)?),
+            store: Store::open(access, database.pool_size)?,
+            verifier: Arc::new(verifier),
             queue: Queue::from_url(config.wake_queue_url).await,
         })
     }

@@ -4,6 +4,7 @@
 //! algorithm alone. Claims follow Supabase; `user_metadata`, which its owner can write, is not even read.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -14,12 +15,15 @@ use uuid::Uuid;
 
 use crate::config::AuthConfig;
 use crate::domain::{Caller, Role, TenantId};
+use crate::secrets::{SecretError, Secrets, Values};
 
 /// A key set is fetched again for an unknown key, at most this often: a flood of made-up key ids must not become a flood of
 /// requests to the key server.
 const REFETCH_AFTER: Duration = Duration::from_secs(60);
 /// A key set is used this long before it is fetched anew, so that a withdrawn key is forgotten.
 const KEYS_LIVE: Duration = Duration::from_secs(600);
+/// A signature that the shared secret did not make leads to where it is kept this often at most: anybody can make such a one.
+const RENEW_PAUSE: Duration = Duration::from_secs(300);
 /// Algorithms that a key may be pinned to.
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 /// Clocks may differ by this many seconds.
@@ -34,6 +38,9 @@ pub enum AuthError {
     /// The token could not be checked.
     #[error("the key set cannot be fetched")]
     KeysUnavailable(#[source] reqwest::Error),
+    /// The token could not be checked.
+    #[error("the shared secret cannot be had")]
+    SecretUnavailable(#[from] SecretError),
 }
 
 /// A configuration that verifies nothing.
@@ -49,12 +56,19 @@ pub enum AuthConfigError {
 
 /// Verifies tokens.
 pub struct Verifier {
-    secret: Option<PinnedKey>,
+    secret: Option<SharedSecret>,
     fixed: HashMap<String, PinnedKey>,
     remote: Option<RemoteKeys>,
     /// What a token must hold besides its signature, by its key's algorithm: made once, because making it costs a request as
     /// much as the signature.
     rules: HashMap<Algorithm, Validation>,
+}
+
+/// The secret of HS256 tokens.
+enum SharedSecret {
+    Fixed(PinnedKey),
+    /// Under `JWT_SECRET`.
+    Kept(Arc<Secrets>),
 }
 
 /// A key with the one algorithm that it accepts.
@@ -112,16 +126,22 @@ impl Verifier {
                 fetched: RwLock::default(),
             }),
         };
-        let secret = config.secret.as_ref().map(|secret| PinnedKey {
-            key: DecodingKey::from_secret(secret.as_bytes()),
-            algorithm: Algorithm::HS256,
-        });
+        let secret = config
+            .secret
+            .as_ref()
+            .map(|secret| SharedSecret::Fixed(symmetric(secret)));
         Ok(Self {
             secret,
             fixed,
             remote,
             rules: ALGORITHMS.map(|algorithm| (algorithm, rules(config, algorithm))).into(),
         })
+    }
+
+    /// The same, with the shared secret kept elsewhere, unless it is known already.
+    pub fn with_kept_secret(mut self, secrets: Arc<Secrets>) -> Self {
+        self.secret = self.secret.or(Some(SharedSecret::Kept(secrets)));
+        self
     }
 
     /// The caller that a token stands for.
@@ -135,11 +155,29 @@ impl Verifier {
             None => None,
         };
         // A secret has no id: Supabase's HS256 tokens may carry one all the same.
-        let pinned = pinned
-            .or_else(|| self.secret.clone().filter(|secret| secret.algorithm == header.alg))
-            .ok_or(AuthError::Refused("its key is unknown"))?;
-        let claims = self.decode(token, &pinned)?;
+        let claims = match (pinned, &self.secret) {
+            (Some(pinned), _) => self.decode(token, &pinned)?,
+            (None, Some(secret)) if header.alg == Algorithm::HS256 => self.decode_by(secret, token).await?,
+            _ => return Err(AuthError::Refused("its key is unknown")),
+        };
         caller_of(claims)
+    }
+
+    async fn decode_by(&self, secret: &SharedSecret, token: &str) -> Result<Claims, AuthError> {
+        let secrets = match secret {
+            SharedSecret::Fixed(key) => return self.decode(token, key),
+            SharedSecret::Kept(secrets) => secrets,
+        };
+        let values = secrets.values().await?;
+        let refused = match self.decode(token, &kept(&values)?) {
+            Err(refused) => refused,
+            claims => return claims,
+        };
+        // It may have been rotated. That it cannot be looked at again makes no bad token good.
+        match secrets.instead_of(&values, RENEW_PAUSE).await {
+            Ok(Some(newer)) => self.decode(token, &kept(&newer)?),
+            _ => Err(refused),
+        }
     }
 
     fn decode(&self, token: &str, pinned: &PinnedKey) -> Result<Claims, AuthError> {
@@ -199,6 +237,17 @@ impl RemoteKeys {
             .json()
             .await
     }
+}
+
+fn symmetric(secret: &str) -> PinnedKey {
+    PinnedKey {
+        key: DecodingKey::from_secret(secret.as_bytes()),
+        algorithm: Algorithm::HS256,
+    }
+}
+
+fn kept(values: &Values) -> Result<PinnedKey, SecretError> {
+    values.get("JWT_SECRET").map(symmetric)
 }
 
 fn rules(config: &AuthConfig, algorithm: Algorithm) -> Validation {

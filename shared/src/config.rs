@@ -8,20 +8,51 @@ use std::num::NonZeroI32;
 #[derive(Clone)]
 pub struct Config {
     /// Where the log is.
-    pub database: DatabaseConfig,
+    pub database: DatabaseSettings,
     /// How tokens are verified.
     pub auth: AuthConfig,
+    /// `JWT_SHARED_SECRET`, true or false: whether `JWT_SECRET` is kept where the database's address is (`SECRET_ARN`).
+    pub shared_secret_is_kept: bool,
     /// `WAKE_QUEUE_URL`: the SQS queue between writing and projecting.
     pub wake_queue_url: Option<String>,
 }
 
-/// How to reach PostgreSQL.
+/// A database whose address is known.
 #[derive(Clone)]
 pub struct DatabaseConfig {
     /// `DATABASE_URL`.
     pub url: String,
+    /// Connections at most.
+    pub pool_size: usize,
+}
+
+/// How a function reaches PostgreSQL.
+#[derive(Clone)]
+pub struct DatabaseSettings {
+    /// Where the address stands.
+    pub address: AddressSetting,
+    /// What a connection is let in by.
+    pub login: LoginSetting,
     /// `DATABASE_POOL_SIZE`: connections at most. A function serves one request at a time and needs one.
     pub pool_size: usize,
+}
+
+/// Where the database's address stands.
+#[derive(Clone)]
+pub enum AddressSetting {
+    /// In `DATABASE_URL`.
+    Url(String),
+    /// In the secret of AWS Secrets Manager that `SECRET_ARN` names, under `DATABASE_URL`.
+    Secret(String),
+}
+
+/// `DATABASE_AUTH`: what a connection is let in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginSetting {
+    /// `password`: the address'.
+    Password,
+    /// `iam`: a token of RDS', made for each connection.
+    Iam,
 }
 
 /// How tokens are verified. At least one of secret, key set and key set address must be there.
@@ -57,22 +88,24 @@ impl Config {
     /// A variable that is missing or unusable.
     pub fn from_env() -> Result<Self, ConfigError> {
         let auth = AuthConfig::from_env();
-        if auth.secret.is_none() && auth.jwks.is_none() && auth.jwks_url.is_none() {
+        let kept = variable("JWT_SHARED_SECRET").is_some_and(|kept| kept == "true") && secret_arn().is_some();
+        if auth.secret.is_none() && !kept && auth.jwks.is_none() && auth.jwks_url.is_none() {
             return Err(ConfigError::Missing("JWT_SECRET, JWT_JWKS or JWT_JWKS_URL"));
         }
         Ok(Self {
-            database: DatabaseConfig::from_env()?,
+            database: DatabaseSettings::from_env()?,
             auth,
+            shared_secret_is_kept: kept,
             wake_queue_url: variable("WAKE_QUEUE_URL"),
         })
     }
 }
 
-impl DatabaseConfig {
-    /// Reads `DATABASE_URL` and `DATABASE_POOL_SIZE`.
+impl DatabaseSettings {
+    /// Reads `DATABASE_URL` or `SECRET_ARN`, `DATABASE_AUTH` and `DATABASE_POOL_SIZE`.
     ///
     /// # Errors
-    /// No address, or a size that is no positive number.
+    /// No address, an unknown kind of login, or a size that is no positive number.
     pub fn from_env() -> Result<Self, ConfigError> {
         let pool_size = match variable("DATABASE_POOL_SIZE") {
             None => 1,
@@ -82,8 +115,14 @@ impl DatabaseConfig {
                 .filter(|n| *n > 0)
                 .ok_or(ConfigError::Invalid("DATABASE_POOL_SIZE", "a positive number"))?,
         };
+        let login = login_setting("DATABASE_AUTH")?;
+        let url = variable("DATABASE_URL").map(AddressSetting::Url);
+        let secret = || secret_arn().map(AddressSetting::Secret);
         Ok(Self {
-            url: variable("DATABASE_URL").ok_or(ConfigError::Missing("DATABASE_URL"))?,
+            address: url
+                .or_else(secret)
+                .ok_or(ConfigError::Missing("DATABASE_URL or SECRET_ARN"))?,
+            login,
             pool_size,
         })
     }
@@ -124,8 +163,31 @@ pub fn snapshot_every() -> Result<Option<NonZeroI32>, ConfigError> {
     }
 }
 
-/// `DATABASE_CA`: certificates in PEM that the database's may be signed by, beside the public authorities. RDS and Supabase sign
-/// with authorities of their own.
+/// `SECRET_ARN`: the secret of AWS Secrets Manager that holds the database's address, and `JWT_SECRET`.
+pub fn secret_arn() -> Option<String> {
+    variable("SECRET_ARN")
+}
+
+/// `API_SECRET_ARN` and `API_DATABASE_AUTH`: how the functions are to log in to the database that is migrated, if that is to be
+/// seen to.
+///
+/// # Errors
+/// An unknown kind of login.
+pub fn api_login() -> Result<Option<(AddressSetting, LoginSetting)>, ConfigError> {
+    let login = login_setting("API_DATABASE_AUTH")?;
+    Ok(variable("API_SECRET_ARN").map(|arn| (AddressSetting::Secret(arn), login)))
+}
+
+fn login_setting(name: &'static str) -> Result<LoginSetting, ConfigError> {
+    match variable(name).as_deref() {
+        None | Some("password") => Ok(LoginSetting::Password),
+        Some("iam") => Ok(LoginSetting::Iam),
+        Some(_) => Err(ConfigError::Invalid(name, "password or iam")),
+    }
+}
+
+/// `DATABASE_CA`: certificates in PEM of the authorities that alone may sign the database's. Unset: the public ones, and RDS' or
+/// Supabase's own for their hosts.
 pub fn database_ca() -> Option<String> {
     variable("DATABASE_CA")
 }

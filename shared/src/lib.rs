@@ -8,12 +8,15 @@
 
 pub mod app;
 pub mod auth;
+pub mod aws;
 pub mod config;
 pub mod domain;
 pub mod http;
 pub mod intake;
 pub mod queue;
+pub mod rds;
 pub mod replay;
+pub mod secrets;
 pub mod store;
 pub mod telemetry;
 

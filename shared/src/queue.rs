@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::aws;
 use crate::domain::{AggregateId, AggregateType, Event, EventId, StreamId, TenantId};
 
 /// Streams that one message names at most: with ids of full length a message stays below SQS' 256 KiB.
@@ -124,13 +125,10 @@ impl Queue {
     pub async fn from_url(url: Option<String>) -> Self {
         match url {
             None => Self::Nowhere,
-            Some(url) => {
-                let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-                Self::Sqs {
-                    client: aws_sdk_sqs::Client::new(&config),
-                    url,
-                }
-            }
+            Some(url) => Self::Sqs {
+                client: aws_sdk_sqs::Client::new(aws::settings().await),
+                url,
+            },
         }
     }
 

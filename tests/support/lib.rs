@@ -19,6 +19,7 @@ mod read_models;
 mod redact;
 mod refold;
 mod relift;
+mod secrets_manager;
 mod upload;
 mod world;
 
@@ -32,5 +33,6 @@ pub use proxy::{Fault, Passed, Proxy};
 pub use read_models::ReadModels;
 pub use redact::redacted;
 pub use refold::Refolded;
+pub use secrets_manager::SecretsManager;
 pub use upload::{Part, multipart};
 pub use world::{Log, World};

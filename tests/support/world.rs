@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use annals::App;
 use annals::auth::Verifier;
-use annals::config::{AuthConfig, DatabaseConfig, SNAPSHOT_EVERY};
+use annals::config::{AuthConfig, SNAPSHOT_EVERY};
 use annals::queue::Queue;
-use annals::store::Store;
+use annals::secrets::Secrets;
+use annals::store::{Access, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
 use axum::body::Body;
@@ -80,11 +81,12 @@ impl World {
 
     /// A world whose requests reach its database by this address whatever else is asked for, through a proxy for instance.
     pub fn directly_at(database: String, url: &str) -> Self {
-        let store = Store::new(&DatabaseConfig {
-            url: url.to_owned(),
-            pool_size: POOL_SIZE,
-        })
-        .expect("an address");
+        Self::by(database, Access::to(url))
+    }
+
+    /// A world whose requests reach its database in this way.
+    pub fn by(database: String, access: Access) -> Self {
+        let store = Store::open(access, POOL_SIZE).expect("an address");
         let auth = AuthConfig {
             secret: Some(SECRET.to_owned()),
             audience: "authenticated".to_owned(),
@@ -116,6 +118,14 @@ impl World {
     /// The same world with other keys to verify tokens by.
     pub fn with_auth(mut self, auth: &AuthConfig) -> Self {
         self.app.verifier = Arc::new(Verifier::new(auth).expect("a verifier"));
+        self.router = local::engine::router(self.app.clone());
+        self
+    }
+
+    /// The same world with these functions' shared secret kept in a secret.
+    pub fn with_kept_secret(mut self, auth: &AuthConfig, secrets: Arc<Secrets>) -> Self {
+        let verifier = Verifier::new(auth).expect("a verifier").with_kept_secret(secrets);
+        self.app.verifier = Arc::new(verifier);
         self.router = local::engine::router(self.app.clone());
         self
     }

@@ -36,7 +36,7 @@ impl FromRequestParts<App> for Authenticated {
         let token = bearer(&parts.headers).ok_or_else(|| unauthorized("send a bearer token"))?;
         match app.verifier.verify(token).await {
             Ok(caller) => Ok(Self(caller)),
-            Err(AuthError::KeysUnavailable(error)) => {
+            Err(error @ (AuthError::KeysUnavailable(_) | AuthError::SecretUnavailable(_))) => {
                 Err(ApiError::Unavailable(StoreError::Unavailable(Box::new(error))))
             }
             Err(error @ AuthError::Refused(_)) => {

@@ -9,6 +9,7 @@ use super::layers::request_id;
 use crate::domain::event::FieldFault;
 use crate::intake::{Framing, IntakeError};
 use crate::store::{Refusal, StoreError};
+use crate::telemetry::chain;
 
 /// Seconds after which a client may try again what was refused for want of a database.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -183,14 +184,6 @@ impl IntoResponse for ApiError {
             }
         }
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |e| e.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 fn respond(problem: &Problem) -> Response {

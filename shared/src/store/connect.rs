@@ -1,83 +1,107 @@
-//! Connections: one pool per process, made lazily, verified by TLS where the address asks for it.
+//! Connections: one pool per process, filled when a request needs one.
+//!
+//! A function's environment is frozen between requests, for milliseconds or an hour, and cannot notice meanwhile that its
+//! connection has died. So one that was not used for a while is tried before it is used, and replaced if it does not answer
+//! soon; one in use is used at once, which is what keeps an append one round trip.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
-};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use tokio_postgres::config::SslMode;
-use tokio_postgres_rustls::MakeRustlsConnect;
+use deadpool::Runtime;
+use deadpool::managed::{self, BuildError, Metrics, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
+use tokio::time::timeout;
+use tokio_postgres::Client;
 
 use super::StoreError;
+use super::access::{Access, WAIT};
 use super::catalog::CatalogCache;
 use crate::config::DatabaseConfig;
+use crate::rds::TokenError;
+use crate::secrets::SecretError;
 
-/// How long a request waits for a connection before it answers 503.
-const WAIT: Duration = Duration::from_secs(5);
-/// The login that serves requests; a connection made as another role becomes it first.
-const API_ROLE: &str = "annals_api";
+/// A connection that is tried and does not answer in this time is given up. Making another takes less than waiting for more.
+const ANSWER: Duration = Duration::from_secs(1);
+/// A statement without a statement: the cheapest thing that a server, or a pooler's server, answers.
+const STILL_THERE: &str = "-- still_there\n";
 
 /// The database, shared by all requests of a process.
 #[derive(Clone)]
 pub struct Store {
-    pool: Pool,
+    pool: Pool<Connections>,
     pub(super) catalogs: Arc<CatalogCache>,
 }
 
-/// An address that is none.
+/// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// `DATABASE_URL` cannot be read.
+    /// The address cannot be read. The driver's reason would quote it, password and all.
     #[error("DATABASE_URL is not a PostgreSQL connection address")]
-    Address(#[source] tokio_postgres::Error),
+    Address,
+    /// The authorities that were given are none.
+    #[error("DATABASE_CA holds something else than certificates")]
+    Authorities,
+    /// A token is as good as a password for a quarter of an hour.
+    #[error("IAM authentication takes an encrypted connection: DATABASE_URL says sslmode=disable, or no other machine")]
+    TokenInTheClear,
+    /// The address is in a secret that cannot be had.
+    #[error("the secret with the database's address cannot be had")]
+    Secret(#[from] SecretError),
+    /// There is no token to log in with.
+    #[error("no token for the database")]
+    Token(#[from] TokenError),
+    /// The login is refused, and there is no other.
+    #[error("the database refuses the login")]
+    Login(#[source] tokio_postgres::Error),
+    /// An address that the functions are to use, and that is not for them.
+    #[error("DATABASE_URL of the functions does not log in as annals_api with a password")]
+    NotTheApis,
+    /// The server is not there, is not the one that it should be, or accepts no connection.
+    #[error("no connection to the database")]
+    Database(#[from] tokio_postgres::Error),
     /// The pool could not be made.
     #[error("no connection pool")]
-    Pool(#[from] deadpool_postgres::BuildError),
+    Pool(#[from] BuildError),
 }
 
+/// A connection of the pool.
+pub(super) type Object = managed::Object<Connections>;
+
+/// Makes the pool's connections.
+pub(super) struct Connections(Access);
+
+/// A connection, and when it was last used.
+pub(super) struct Connection {
+    client: Client,
+    used: Moment,
+}
+
+/// By both clocks: whether the one that only rises goes on while an environment is frozen, nobody promises.
+struct Moment(Instant, SystemTime);
+
 impl Store {
-    /// A store at the configured address. Nothing is connected yet, so that a function starts while its database is away.
+    /// A store at a known address. Nothing is connected yet, so that a function starts while its database is away.
     ///
     /// # Errors
     /// An address that cannot be read.
     pub fn new(config: &DatabaseConfig) -> Result<Self, ConnectError> {
-        let mut address: tokio_postgres::Config = config.url.parse().map_err(ConnectError::Address)?;
-        address
-            .application_name("annals")
-            .connect_timeout(WAIT)
-            .keepalives_idle(Duration::from_secs(30));
-        let manager_config = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let logs_in_as_api = address.get_user() == Some(API_ROLE);
-        let manager = match address.get_ssl_mode() {
-            SslMode::Disable => Manager::from_config(address, tokio_postgres::NoTls, manager_config),
-            _ => Manager::from_config(address, MakeRustlsConnect::new(tls()), manager_config),
-        };
-        let pool = Pool::builder(manager)
-            .max_size(config.pool_size)
+        Self::open(Access::to(&config.url), config.pool_size)
+    }
+
+    /// A store that is reached in this way. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// What can be found wrong without asking anybody.
+    pub fn open(access: Access, pool_size: usize) -> Result<Self, ConnectError> {
+        access.check()?;
+        let pool = Pool::builder(Connections(access))
+            .max_size(pool_size)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
                 wait: Some(WAIT),
                 create: Some(WAIT),
                 recycle: Some(WAIT),
             })
-            .post_create(Hook::async_fn(move |client, _| {
-                Box::pin(async move {
-                    // Locally the address is the migrating role's. Deployed functions log in as annals_api, and a pooler in
-                    // transaction mode would not keep a session's role.
-                    if logs_in_as_api {
-                        return Ok(());
-                    }
-                    client
-                        .batch_execute("set role annals_api")
-                        .await
-                        .map_err(HookError::Backend)
-                })
-            }))
             .build()?;
         Ok(Self {
             pool,
@@ -88,7 +112,9 @@ impl Store {
     /// A connection from the pool.
     pub(super) async fn connection(&self) -> Result<Object, StoreError> {
         self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) if error.as_db_error().is_some_and(|db| !is_passing(db.code().code())) => {
+            PoolError::Backend(ConnectError::Database(error))
+                if error.as_db_error().is_some_and(|db| !is_passing(db.code().code())) =>
+            {
                 StoreError::Database(error)
             }
             other => StoreError::Unavailable(Box::new(other)),
@@ -101,18 +127,55 @@ fn is_passing(code: &str) -> bool {
     matches!(&code[..2], "08" | "53" | "57")
 }
 
-pub(super) fn tls() -> rustls::ClientConfig {
-    let mut roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    if let Some(pem) = crate::config::database_ca() {
-        let given: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .filter_map(Result::ok)
-            .collect();
-        let (added, ignored) = roots.add_parsable_certificates(given);
-        tracing::debug!(added, ignored, "certificates of DATABASE_CA");
+impl managed::Manager for Connections {
+    type Type = Connection;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<Connection, ConnectError> {
+        let (client, _driver) = self.0.open_as_api().await?;
+        let used = Moment::now();
+        Ok(Connection { client, used })
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    match rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() {
-        Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
-        Err(_) => unreachable!("the provider supports its own default versions"),
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<ConnectError> {
+        if connection.is_closed() {
+            return Err(RecycleError::message("closed"));
+        }
+        if connection.used.elapsed() >= self.0.tried_after && !connection.answers().await {
+            tracing::info!("a connection that was idle does not answer any more");
+            return Err(RecycleError::message("does not answer"));
+        }
+        connection.used = Moment::now();
+        Ok(())
+    }
+}
+
+impl Connection {
+    async fn answers(&self) -> bool {
+        matches!(timeout(ANSWER, self.client.simple_query(STILL_THERE)).await, Ok(Ok(_)))
+    }
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
     }
 }

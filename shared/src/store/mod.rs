@@ -4,6 +4,7 @@
 //! `pg_stat_statements` points back here; every transaction first takes its role, and a request's takes the caller's claims;
 //! no statement is prepared under a name, so that transaction poolers (PgBouncer, Supavisor) work.
 
+mod access;
 mod append;
 mod catalog;
 mod checkpoints;
@@ -13,6 +14,7 @@ mod error;
 mod events;
 mod feed;
 mod history;
+mod login;
 mod migrate;
 mod minutes;
 mod moment;
@@ -27,9 +29,11 @@ mod snapshots;
 mod standing;
 mod statistics;
 mod status;
+mod tls;
 mod usage;
 mod work;
 
+pub use access::{Access, Address, Login};
 pub use append::Appended;
 pub use catalog::{NewVersion, Registration};
 pub use checkpoints::{CheckpointMove, Run};
@@ -39,7 +43,8 @@ pub use error::{Refusal, StoreError};
 pub use events::{EventFilter, Order, Reading};
 pub use feed::{Feed, Selection};
 pub use history::{HistoryEvent, HistoryQuery};
-pub use migrate::{MigrateError, MigrationReport, migrate};
+pub use login::{ApiLogin, let_api_in};
+pub use migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};
 pub use past::{Bounds, PastEntity};
 pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};

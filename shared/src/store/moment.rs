@@ -1,11 +1,11 @@
 //! One moment of the database in several statements: figures that are put together agree with each other.
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::Type;
-use tokio_postgres::{IsolationLevel, Row};
+use tokio_postgres::{IsolationLevel, Row, Transaction};
 
 use super::StoreError;
+use super::connect::Object;
 use super::session::{Param, set_claims};
 use crate::domain::Caller;
 

@@ -1,8 +1,8 @@
 //! A transaction that stays open from call to call: for locks that must last as long as a piece of work.
 
-use deadpool_postgres::Object;
 use tokio_postgres::Row;
 
+use crate::store::connect::Object;
 use crate::store::session::Param;
 use crate::store::{Store, StoreError};
 

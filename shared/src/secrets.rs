@@ -1,0 +1,145 @@
+//! What must not stand in a function's configuration: the database's address and the tokens' shared secret, kept in one secret
+//! of AWS Secrets Manager as a JSON object.
+//!
+//! Invariant: it is fetched once per process, and again only when somebody was refused what it says. Whoever asks meanwhile
+//! waits for that one answer; and an answer that changes nothing is not asked for again at once, so that a wrong password
+//! costs a call now and then, however many requests meet it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::config::Builder;
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::error::DisplayErrorContext;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::aws;
+
+/// After a failure nobody asks again for so long: requests that come meanwhile fail with it, instead of one after the other.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The secret, and the last that is known of it.
+pub struct Secrets {
+    client: Client,
+    arn: String,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    values: Option<Arc<Values>>,
+    /// When it was last asked for and nothing new came of it.
+    asked_in_vain: Option<Instant>,
+}
+
+/// What the secret held at one time. It has no `Debug`: it holds passwords.
+#[derive(PartialEq)]
+pub struct Values(HashMap<String, String>);
+
+/// Why there is no value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Secrets Manager does not give it.
+    #[error("the secret cannot be fetched: {0}")]
+    NotFetched(String),
+    /// It could not be fetched a moment ago.
+    #[error("the secret could not be fetched a moment ago")]
+    NotFetchedLately,
+    /// It is something else than an object of texts. Serde's reason would quote it.
+    #[error("the secret is not a JSON object of texts")]
+    Malformed,
+    /// A name that it lacks.
+    #[error("the secret has no {0}")]
+    Missing(&'static str),
+}
+
+impl Values {
+    /// The value of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn get(&self, name: &'static str) -> Result<&str, SecretError> {
+        let value = self.0.get(name).filter(|value| !value.is_empty());
+        value.map(String::as_str).ok_or(SecretError::Missing(name))
+    }
+}
+
+impl Secrets {
+    /// The secret of this ARN, of the account that the function runs in. Nothing is fetched yet.
+    pub async fn of(arn: String) -> Arc<Self> {
+        // A function without a way to Secrets Manager should say so before Lambda gives up on it.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(2))
+            .operation_timeout(Duration::from_secs(4))
+            .build();
+        let config = Builder::from(aws::settings().await).timeout_config(timeouts).build();
+        Self::new(Client::from_conf(config), arn)
+    }
+
+    /// The secret of this ARN, by this client.
+    pub fn new(client: Client, arn: String) -> Arc<Self> {
+        let known = Mutex::default();
+        Arc::new(Self { client, arn, known })
+    }
+
+    /// What it holds, as far as is known; fetched now if it never was.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub async fn values(&self) -> Result<Arc<Values>, SecretError> {
+        let mut known = self.known.lock().await;
+        match &known.values {
+            Some(values) => Ok(Arc::clone(values)),
+            None if known.in_vain_within(RETRY_AFTER) => Err(SecretError::NotFetchedLately),
+            None => self.fetch(&mut known).await,
+        }
+    }
+
+    /// What it holds instead of these values, which were refused; none, if that is still the same, or was asked for in vain within
+    /// `pause`.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub async fn instead_of(&self, refused: &Arc<Values>, pause: Duration) -> Result<Option<Arc<Values>>, SecretError> {
+        let mut known = self.known.lock().await;
+        if let Some(values) = known.values.as_ref().filter(|values| !Arc::ptr_eq(values, refused)) {
+            return Ok(Some(Arc::clone(values)));
+        }
+        if known.in_vain_within(pause) {
+            return Ok(None);
+        }
+        let fetched = self.fetch(&mut known).await?;
+        Ok((!Arc::ptr_eq(&fetched, refused)).then_some(fetched))
+    }
+
+    async fn fetch(&self, known: &mut Known) -> Result<Arc<Values>, SecretError> {
+        // Until it has borne fruit, and even if nobody waits for it any more.
+        known.asked_in_vain = Some(Instant::now());
+        // Boxed: the SDK's futures are so deep that whatever holds one by value becomes too much for the compiler.
+        let answer = Box::pin(self.client.get_secret_value().secret_id(&self.arn).send()).await;
+        let answer = answer.map_err(|error| SecretError::NotFetched(DisplayErrorContext(error).to_string()))?;
+        let text = answer.secret_string().ok_or(SecretError::Malformed)?;
+        let fetched = Values(serde_json::from_str(text).map_err(|_| SecretError::Malformed)?);
+        match &known.values {
+            // The same allocation for the same values: that is how anybody knows that nothing has changed.
+            Some(values) if **values == fetched => Ok(Arc::clone(values)),
+            _ => {
+                tracing::info!(secret.version = answer.version_id(), "secret fetched");
+                let fetched = Arc::new(fetched);
+                known.values = Some(Arc::clone(&fetched));
+                known.asked_in_vain = None;
+                Ok(fetched)
+            }
+        }
+    }
+}
+
+impl Known {
+    fn in_vain_within(&self, pause: Duration) -> bool {
+        self.asked_in_vain.is_some_and(|at| at.elapsed() < pause)
+    }
+}

@@ -1,0 +1,228 @@
+//! How a connection is made: from where the address comes, what lets it in, and whom it believes.
+//!
+//! An address that is kept in a secret is fetched once per process. When the database refuses the login it holds, the secret is
+//! looked at again, and one that has changed is tried at once: a rotation costs a connection a second try, and nobody a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::connect::ConnectError;
+use super::tls;
+use crate::config::{self, AddressSetting, LoginSetting};
+use crate::rds::Signer;
+use crate::secrets::{Secrets, Values};
+
+/// How long a connection may take to be made.
+pub(super) const WAIT: Duration = Duration::from_secs(5);
+/// Unacknowledged for so long, what was sent counts as lost: the other end is gone without a word, as after a failover.
+const SILENCE: Duration = Duration::from_secs(5);
+/// A login that is refused leads to the secret this often at most.
+const RENEW_PAUSE: Duration = Duration::from_secs(15);
+/// The login that serves requests.
+const API_ROLE: &str = "annals_api";
+
+/// How a process reaches its database.
+#[derive(Clone)]
+pub struct Access {
+    /// Where the address comes from.
+    pub address: Address,
+    /// What lets a connection in.
+    pub login: Login,
+    /// Certificates in PEM of the authorities that alone are believed; the usual ones otherwise.
+    pub authorities: Option<String>,
+    /// A connection that was not used for so long is tried before it is used.
+    pub tried_after: Duration,
+}
+
+/// Where the database's address comes from.
+#[derive(Clone)]
+pub enum Address {
+    /// It is known.
+    Url(String),
+    /// It is a secret's `DATABASE_URL`.
+    Secret(Arc<Secrets>),
+}
+
+/// What a connection is let in by.
+#[derive(Clone)]
+pub enum Login {
+    /// The address' password.
+    Password,
+    /// A token of RDS', made for each connection.
+    Iam(Signer),
+}
+
+/// An address that was read, and the secret that it stands in.
+struct Target {
+    config: Config,
+    values: Option<Arc<Values>>,
+}
+
+/// A session that is open, and the task that drives it.
+pub(super) type Session = (Client, JoinHandle<Result<(), tokio_postgres::Error>>);
+
+impl Access {
+    /// Nothing outlives this on the way: the shortest of the idle limits that firewalls, NAT and balancers are known to have is
+    /// above it, and a Lambda environment that was frozen has usually slept longer.
+    const TRIED_AFTER: Duration = Duration::from_secs(30);
+
+    /// Access by a known address, with the password that it holds.
+    pub fn to(url: impl Into<String>) -> Self {
+        Self {
+            address: Address::Url(url.into()),
+            login: Login::Password,
+            authorities: config::database_ca(),
+            tried_after: Self::TRIED_AFTER,
+        }
+    }
+
+    /// Access as a function's environment says, its secret fetched at the first need.
+    ///
+    /// # Errors
+    /// IAM authentication in a process that runs as nobody.
+    pub async fn of(address: AddressSetting, login: LoginSetting) -> Result<Self, ConnectError> {
+        let address = match address {
+            AddressSetting::Url(url) => Address::Url(url),
+            AddressSetting::Secret(arn) => Address::Secret(Secrets::of(arn).await),
+        };
+        let login = match login {
+            LoginSetting::Password => Login::Password,
+            LoginSetting::Iam => Login::Iam(Signer::of_function().await?),
+        };
+        let usual = Self::to("");
+        Ok(Self {
+            address,
+            login,
+            ..usual
+        })
+    }
+
+    /// The secret, where the address is kept in one.
+    pub fn secrets(&self) -> Option<&Arc<Secrets>> {
+        match &self.address {
+            Address::Url(_) => None,
+            Address::Secret(secrets) => Some(secrets),
+        }
+    }
+
+    /// What can be found wrong without asking anybody.
+    pub(super) fn check(&self) -> Result<(), ConnectError> {
+        if let Some(given) = &self.authorities {
+            tls::check_authorities(given)?;
+        }
+        match &self.address {
+            Address::Url(url) => self.read(url).map(|_| ()),
+            Address::Secret(_) => Ok(()),
+        }
+    }
+
+    /// A session as the address' role.
+    pub(super) async fn open(&self) -> Result<Session, ConnectError> {
+        let target = self.target().await?;
+        match self.log_in(&target.config).await {
+            Err(ConnectError::Database(refused)) if is_login(&refused) => match self.renewed(&target).await? {
+                Some(renewed) => self.log_in(&renewed.config).await,
+                None => Err(ConnectError::Login(refused)),
+            },
+            done => done,
+        }
+    }
+
+    /// The same as the role that serves requests; whoever logs in as another becomes it.
+    pub(super) async fn open_as_api(&self) -> Result<Session, ConnectError> {
+        let session = self.open().await?;
+        let target = self.target().await?;
+        // Locally the address is the migrating role's. Deployed functions log in as annals_api, and a pooler in transaction mode
+        // would not keep a session's role.
+        if !target.is_api() {
+            let become_api = session.0.batch_execute("set role annals_api");
+            become_api.await.map_err(ConnectError::Database)?;
+        }
+        Ok(session)
+    }
+
+    /// The password that the address holds for the role that serves requests.
+    pub(super) async fn api_password(&self) -> Result<Vec<u8>, ConnectError> {
+        let target = self.target().await?;
+        let password = target.config.get_password().filter(|_| target.is_api());
+        password.map(<[u8]>::to_vec).ok_or(ConnectError::NotTheApis)
+    }
+
+    async fn target(&self) -> Result<Target, ConnectError> {
+        match &self.address {
+            Address::Url(url) => Ok(Target {
+                config: self.read(url)?,
+                values: None,
+            }),
+            Address::Secret(secrets) => self.kept(secrets.values().await?),
+        }
+    }
+
+    async fn renewed(&self, refused: &Target) -> Result<Option<Target>, ConnectError> {
+        let (Address::Secret(secrets), Some(values)) = (&self.address, &refused.values) else {
+            return Ok(None);
+        };
+        let newer = secrets.instead_of(values, RENEW_PAUSE).await?;
+        newer.map(|values| self.kept(values)).transpose()
+    }
+
+    fn kept(&self, values: Arc<Values>) -> Result<Target, ConnectError> {
+        Ok(Target {
+            config: self.read(values.get("DATABASE_URL")?)?,
+            values: Some(values),
+        })
+    }
+
+    fn read(&self, url: &str) -> Result<Config, ConnectError> {
+        let mut config = tls::read_address(url)?;
+        if matches!(self.login, Login::Iam(_)) && config.get_ssl_mode() == SslMode::Disable {
+            return Err(ConnectError::TokenInTheClear);
+        }
+        config
+            .application_name("annals")
+            .connect_timeout(WAIT)
+            .tcp_user_timeout(SILENCE)
+            .keepalives_idle(Duration::from_secs(30))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3);
+        Ok(config)
+    }
+
+    async fn log_in(&self, config: &Config) -> Result<Session, ConnectError> {
+        let mut config = config.clone();
+        if let Login::Iam(signer) = &self.login {
+            let [Host::Tcp(host)] = config.get_hosts() else {
+                return Err(ConnectError::Address);
+            };
+            let port = config.get_ports().first().copied().unwrap_or(5432);
+            let token = signer.token(host, port, config.get_user().unwrap_or_default()).await?;
+            config.password(token);
+        }
+        if config.get_ssl_mode() == SslMode::Disable {
+            let (client, connection) = config.connect(NoTls).await?;
+            return Ok((client, tokio::spawn(connection)));
+        }
+        let connector = tls::connector(&config, self.authorities.as_deref())?;
+        let (client, connection) = config.connect(connector).await?;
+        Ok((client, tokio::spawn(connection)))
+    }
+}
+
+impl Target {
+    /// Supabase's pooler wants the project's name behind the role's.
+    fn is_api(&self) -> bool {
+        let user = self.config.get_user().unwrap_or_default();
+        user.split('.').next() == Some(API_ROLE)
+    }
+}
+
+/// Whether it is the login that the server, or a pooler before it, does not accept. PgBouncer says of every one that it
+/// turns away that the protocol was violated.
+fn is_login(error: &tokio_postgres::Error) -> bool {
+    let code = error.as_db_error().map(|db| db.code().code());
+    code.is_some_and(|code| matches!(code, "28P01" | "28000" | "08P01"))
+}

@@ -1,0 +1,169 @@
+//! The database's address and the tokens' secret are kept in Secrets Manager: fetched once by a process, and again when they
+//! are refused; a rotation costs no request, and a wrong password no flood of calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use annals::config::AuthConfig;
+use annals::store::{Access, Address};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tests::{Person, SECRET, SecretsManager, World, sign};
+use tokio_postgres::Client;
+
+fn event(id: &str) -> Value {
+    json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
+}
+
+/// A database, a login of its own with a password that the test changes, and a function that finds both in a secret.
+struct Scene {
+    plain: World,
+    login: String,
+    administrator: Client,
+    manager: SecretsManager,
+    world: World,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let login = format!("rotated_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let plain = World::new().await;
+        let administrator = plain.superuser().await;
+        let made = format!("create role {login} login password 'first'; grant annals_api to {login}");
+        administrator.batch_execute(&made).await.unwrap();
+        let manager = SecretsManager::with(&json!({})).await;
+        let access = Access {
+            address: Address::Secret(manager.secrets()),
+            ..Access::to("")
+        };
+        let world = World::by(plain.database.clone(), access);
+        let scene = Self {
+            plain,
+            login,
+            administrator,
+            manager,
+            world,
+        };
+        scene.keep("first");
+        scene
+    }
+
+    fn keep(&self, password: &str) {
+        let url = self.plain.url_as(&self.login).replace("only-for-tests", password);
+        self.manager.put(&json!({"DATABASE_URL": url}).to_string());
+    }
+
+    /// Gives the login another password, and ends its sessions, as a database that restarts would.
+    async fn change_password(&self, password: &str) {
+        let Self {
+            login, administrator, ..
+        } = self;
+        let change = format!("alter role {login} password '{password}'");
+        administrator.batch_execute(&change).await.unwrap();
+        let end = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = $1";
+        administrator.query(end, &[login]).await.unwrap();
+    }
+
+    async fn post_at_once(&self, requests: usize, expected: u16) {
+        let staff = Person::staff();
+        let posting = (0..requests).map(|n| self.world.post(&staff, "/events", event(&format!("C-{n}"))));
+        for answer in join_all(posting).await {
+            answer.expect(expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_fetched_once_however_many_requests_wait_for_it() {
+    let scene = Scene::new().await;
+    scene.post_at_once(20, 201).await;
+    scene.post_at_once(20, 201).await;
+    assert_eq!(scene.manager.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_rotation_is_noticed_at_once_and_costs_no_request() {
+    let scene = Scene::new().await;
+    scene.post_at_once(20, 201).await;
+    for (round, password) in ["second", "third"].into_iter().enumerate() {
+        scene.keep(password);
+        scene.change_password(password).await;
+        scene.post_at_once(20, 201).await;
+        assert_eq!(scene.manager.asked(), 2 + round, "one call for all who were refused");
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_stays_wrong_does_not_become_a_flood_of_calls() {
+    let scene = Scene::new().await;
+    scene.post_at_once(20, 201).await;
+    scene.change_password("second").await;
+    for _ in 0..5 {
+        scene.post_at_once(20, 503).await;
+    }
+    assert_eq!(
+        scene.manager.asked(),
+        2,
+        "once when it was refused, and not again so soon"
+    );
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_had_is_an_outage_and_ends_with_it() {
+    let scene = Scene::new().await;
+    scene.manager.deny();
+    scene.post_at_once(20, 503).await;
+    assert_eq!(scene.manager.asked(), 1, "those who come together fail together");
+    for unusable in [
+        "no JSON",
+        r#"{"DATABASE_URL": 5}"#,
+        r#"{"database_url": "postgresql://"}"#,
+        r#"{"DATABASE_URL": "mysql//"}"#,
+    ] {
+        scene.manager.put(unusable);
+        scene.post_at_once(1, 503).await;
+    }
+    scene.keep("first");
+    let staff = Person::staff();
+    while scene.world.post(&staff, "/events", event("C-1")).await.status != 201 {
+        assert!(scene.manager.asked() < 100, "it is tried again");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_secret_of_tokens_is_looked_at_again_when_it_made_no_signature_and_no_more_often_than_that() {
+    let manager = SecretsManager::with(&json!({"JWT_SECRET": SECRET})).await;
+    let auth = AuthConfig {
+        audience: "authenticated".to_owned(),
+        issuer: Some("tests".to_owned()),
+        ..AuthConfig::default()
+    };
+    let world = World::new().await.with_kept_secret(&auth, manager.secrets());
+    let staff = Person::staff();
+    world.get(&staff, "/events").await.expect(200);
+    world.get(&staff, "/events").await.expect(200);
+    assert_eq!(manager.asked(), 1);
+
+    let rotated = "another secret, of sufficient length, for the tests";
+    manager.put(&json!({"JWT_SECRET": rotated}).to_string());
+    let read = async |token: String| {
+        let request = axum::http::Request::get("/api/v1/events").header("authorization", format!("Bearer {token}"));
+        world.send(request.body(axum::body::Body::empty()).unwrap()).await
+    };
+    read(sign(&staff.claims(), rotated)).await.expect(200);
+    assert_eq!(manager.asked(), 2);
+    for _ in 0..20 {
+        read(sign(&staff.claims(), "made up by somebody who would like to come in"))
+            .await
+            .expect(401);
+        read(staff.token()).await.expect(401);
+    }
+    read(sign(&staff.claims(), rotated)).await.expect(200);
+    assert_eq!(manager.asked(), 3, "anybody can make a bad token");
+
+    let away = SecretsManager::with(&json!({})).await;
+    let world = World::new().await.with_kept_secret(&auth, Arc::clone(&away.secrets()));
+    assert_eq!(world.get(&staff, "/events").await.problem(503), "unavailable");
+}
