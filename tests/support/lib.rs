@@ -8,6 +8,7 @@
 )]
 
 mod answer;
+mod authority;
 mod cluster;
 mod frames;
 mod local;
@@ -25,6 +26,8 @@ mod world;
 
 pub use answer::Answer;
 pub use cluster::{cluster, connect, set_api_password};
+pub use authority::{Authority, Certificate, SecuredServer};
+pub use cluster::{cluster, connect};
 pub use local::{DataDir, Local, annals_local};
 pub use people::{Person, SECRET, sign};
 pub use pgbouncer::{PgBouncer, SERVER_CONNECTIONS};

@@ -93,3 +93,57 @@ fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), ConnectError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a failure is a failed test")]
+mod tests {
+    use super::*;
+
+    fn authorities_of(url: &str) -> usize {
+        let address = read_address(url).expect("an address");
+        let mut roots = RootCertStore::empty();
+        for pem in own_authorities(&address) {
+            add(&mut roots, pem).expect("certificates");
+        }
+        roots.len()
+    }
+
+    #[test]
+    fn rds_and_supabase_are_believed_for_their_own_hosts_only() {
+        assert_eq!(
+            authorities_of("postgresql://a@annals.c1.eu-central-1.rds.amazonaws.com/annals"),
+            81
+        );
+        assert_eq!(
+            authorities_of("postgresql://a@aws-0-eu-central-1.pooler.supabase.com:6543/postgres"),
+            1
+        );
+        assert_eq!(authorities_of("postgresql://a@db.project.supabase.co/postgres"), 1);
+        for other in ["db.example.com", "rds.amazonaws.com.example.com", "xsupabase.co"] {
+            assert_eq!(authorities_of(&format!("postgresql://a@{other}/annals")), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn without_a_word_only_this_machine_does_without_tls() {
+        let mode = |url: &str| read_address(url).expect("an address").get_ssl_mode();
+        for local in [
+            "postgresql://a@localhost/x",
+            "postgresql://a@127.0.0.1/x",
+            "postgresql://a@[::1]/x",
+            "host=/run/postgresql user=a",
+        ] {
+            assert_eq!(mode(local), SslMode::Disable, "{local}");
+        }
+        for remote in [
+            "postgresql://a@db/x",
+            "postgresql://a@10.0.0.1/x",
+            "postgresql://a@localhost,db/x",
+            "host=localhost hostaddr=10.0.0.1",
+        ] {
+            assert_eq!(mode(remote), SslMode::Require, "{remote}");
+        }
+        assert_eq!(mode("postgresql://a@localhost/x?sslmode=verify-full"), SslMode::Require);
+        assert_eq!(mode("postgresql://a@db/x?sslmode=disable"), SslMode::Disable);
+    }
+}

@@ -1,0 +1,123 @@
+//! An authority of the tests' own, and a PostgreSQL that shows what it signs.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+
+use uuid::Uuid;
+
+use crate::cluster::connect;
+
+/// Signs certificates.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in PEM.
+pub struct Certificate {
+    /// The certificate.
+    pub pem: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Authority {
+    /// One that nobody knows yet.
+    #[expect(clippy::new_without_default, reason = "each is another")]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new([]).expect("no names");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, Uuid::new_v4().to_string());
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Self(CertifiedIssuer::self_signed(params, key).expect("an authority"))
+    }
+
+    /// What it is believed by.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for this host, good until the beginning of a year.
+    pub fn sign(&self, host: &str, until: i32) -> Certificate {
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a host name");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        Certificate {
+            pem: params.signed_by(&key, &self.0).expect("a certificate").pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+/// A PostgreSQL of the test's own, migrated, with a name in the network and TLS.
+pub struct SecuredServer {
+    /// It runs here, and its own address still does without TLS.
+    pub cluster: Cluster,
+}
+
+impl SecuredServer {
+    /// One that offers no TLS yet.
+    pub async fn start() -> Self {
+        let options = Options::ephemeral().with_settings(FAST_BUT_UNSAFE);
+        let cluster = Cluster::start(options).await.expect("a cluster");
+        annals::store::migrate(&cluster.url()).await.expect("migrations");
+        Self { cluster }
+    }
+
+    /// From now on, new connections are shown this certificate.
+    pub async fn show(&self, certificate: &Certificate) {
+        self.put("server.crt", &certificate.pem);
+        self.put("server.key", &certificate.key);
+        self.set("ssl", "on").await;
+    }
+
+    /// From now on, connections over TCP as `annals_api` are believed.
+    pub async fn trust_api(&self) {
+        let path = self.put(
+            "trusting.conf",
+            "host all annals_api 127.0.0.1/32 trust\nhost all all all scram-sha-256\n",
+        );
+        self.set("hba_file", &path).await;
+    }
+
+    async fn set(&self, setting: &str, value: &str) {
+        let superuser = connect(&self.cluster.superuser_url()).await;
+        let change = format!("alter system set {setting} = '{value}'");
+        superuser.batch_execute(&change).await.expect("a setting");
+        let begun = superuser
+            .query_one("select clock_timestamp()::text, pg_reload_conf()", &[])
+            .await;
+        let begun: String = begun.expect("a reload").get(0);
+        // Connections are made by a process that has to hear of it first, and hands on when it has.
+        loop {
+            let fresh = connect(&self.cluster.superuser_url()).await;
+            let sql = "select pg_conf_load_time() > $1::text::timestamptz";
+            if fresh.query_one(sql, &[&begun]).await.expect("a time").get(0) {
+                return;
+            }
+        }
+    }
+
+    fn put(&self, name: &str, text: &str) -> String {
+        let folder = self.cluster.location().join("pgdata");
+        let owner = fs::metadata(&folder).expect("its folder");
+        let path = folder.join(name);
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
+        chown(&path, Some(owner.uid()), Some(owner.gid())).expect("its owner");
+        path.to_string_lossy().into_owned()
+    }
+
+    /// Its address by a name in the network, with parameters (`sslmode=…`).
+    pub fn url(&self, host: &str, parameters: &str) -> String {
+        let url = self.cluster.url();
+        let (before, _) = url.split_once('?').unwrap_or((&url, ""));
+        let place = format!("127.0.0.1:{}", self.cluster.port());
+        let named = before.replace(&place, &format!("{host}:{}", self.cluster.port()));
+        assert_ne!(named, before, "an address by TCP");
+        format!("{named}?hostaddr=127.0.0.1&{parameters}")
+    }
+}
