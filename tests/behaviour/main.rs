@@ -21,6 +21,7 @@ mod entities;
 mod event_types;
 mod evolution;
 mod feed;
+mod frozen;
 mod histories;
 mod hostile_connection;
 mod idempotency;

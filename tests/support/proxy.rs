@@ -108,6 +108,11 @@ impl Proxy {
             .url_as("annals_api")
             .replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port));
         World::directly_at(world.database.clone(), &url)
+        World::at(world.database.clone(), &self.through(&world.url_as("annals_api")))
+    }
+    /// An address, led through this proxy.
+    pub fn through(&self, url: &str) -> String {
+        url.replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port))
     }
 
     /// Arms a fault.

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::append::tenant_stream_columns;
-use super::session::{Param, lost_is_unavailable};
+use super::session::{AS_PROJECTOR, Param, lost_is_unavailable};
 use super::snapshots::{SnapshotMetadata, write_snapshots};
 use super::work::{StateTables, stream_from};
 use super::{Store, StoreError};
@@ -136,7 +136,7 @@ impl Store {
         let mut client = self.connection().await?;
         let freed = async {
             let transaction = client.transaction().await?;
-            transaction.batch_execute("set local role annals_projector").await?;
+            transaction.batch_execute(AS_PROJECTOR).await?;
             write_entities(&transaction, revision, &write.entities).await?;
             for wave in &write.waves {
                 write_wave(&transaction, tables, wave).await?;

@@ -25,17 +25,22 @@ pub(super) enum As<'a> {
     Projector,
 }
 
+/// Makes a transaction the projector's, without the login's time limit.
+pub(super) const AS_PROJECTOR: &str = "set local role annals_projector; set local statement_timeout = 0";
+
 const SET_CLAIMS: &str = "-- set_claims\nselect set_config('request.jwt.claims', $1, true)";
 
 impl As<'_> {
+    /// A request's statements end by the login's time limit (V32), the projector's by nobody's: it folds whole batches and
+    /// waits for rebuilds, and what it does is bounded by its function's time.
     pub(super) fn begin(self, writes: Writes) -> &'static str {
         match (self, writes) {
             (Self::Caller(_), Writes::No) => "begin read only; set local role authenticated",
             (Self::Caller(_), Writes::Yes) => "begin; set local role authenticated",
             (Self::Projector, Writes::No) => {
-                "begin isolation level repeatable read read only; set local role annals_projector"
+                "begin isolation level repeatable read read only; set local role annals_projector; set local statement_timeout = 0"
             }
-            (Self::Projector, Writes::Yes) => "begin; set local role annals_projector",
+            (Self::Projector, Writes::Yes) => "begin; set local role annals_projector; set local statement_timeout = 0",
         }
     }
 

@@ -10,7 +10,7 @@ use super::held::Held;
 use crate::domain::TenantId;
 use crate::store::append::tenant_stream_columns;
 use crate::store::projection::{EntityColumns, StateRow, Wave, write_wave};
-use crate::store::session::{As, Param, lost_is_unavailable};
+use crate::store::session::{AS_PROJECTOR, As, Param, lost_is_unavailable};
 use crate::store::work::StateTables;
 use crate::store::{Store, StoreError};
 
@@ -88,7 +88,7 @@ impl Shadow {
         let mut client = self.store.connection().await?;
         let written = async {
             let transaction = client.transaction().await?;
-            transaction.batch_execute("set local role annals_projector").await?;
+            transaction.batch_execute(AS_PROJECTOR).await?;
             for rows in wave
                 .states
                 .chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type)
