@@ -24,6 +24,7 @@ mod feed;
 mod frozen;
 mod histories;
 mod hostile_connection;
+mod iam;
 mod idempotency;
 mod killed_projector;
 mod lists;

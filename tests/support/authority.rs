@@ -76,17 +76,24 @@ impl SecuredServer {
 
     /// From now on, connections over TCP as `annals_api` are believed.
     pub async fn trust_api(&self) {
-        let path = self.put(
-            "trusting.conf",
-            "host all annals_api 127.0.0.1/32 trust\nhost all all all scram-sha-256\n",
+        let path = self.cluster.location().join("pgdata/pg_hba.conf");
+        let rules = fs::read_to_string(path).expect("its rules");
+        self.put(
+            "pg_hba.conf",
+            &format!("host all annals_api 127.0.0.1/32 trust\n{rules}"),
         );
-        self.set("hba_file", &path).await;
+        self.reload().await;
     }
 
     async fn set(&self, setting: &str, value: &str) {
         let superuser = connect(&self.cluster.superuser_url()).await;
         let change = format!("alter system set {setting} = '{value}'");
         superuser.batch_execute(&change).await.expect("a setting");
+        self.reload().await;
+    }
+
+    async fn reload(&self) {
+        let superuser = connect(&self.cluster.superuser_url()).await;
         let begun = superuser
             .query_one("select clock_timestamp()::text, pg_reload_conf()", &[])
             .await;
@@ -101,14 +108,13 @@ impl SecuredServer {
         }
     }
 
-    fn put(&self, name: &str, text: &str) -> String {
+    fn put(&self, name: &str, text: &str) {
         let folder = self.cluster.location().join("pgdata");
         let owner = fs::metadata(&folder).expect("its folder");
         let path = folder.join(name);
         fs::write(&path, text).expect("a file");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
         chown(&path, Some(owner.uid()), Some(owner.gid())).expect("its owner");
-        path.to_string_lossy().into_owned()
     }
 
     /// Its address by a name in the network, with parameters (`sslmode=…`).

@@ -1,0 +1,69 @@
+//! RDS' IAM authentication: each connection is let in by a token of its own, which goes to nobody but the database.
+
+use annals::rds::Signer;
+use annals::store::{Access, ConnectError, Login, Store};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use futures_util::future::join_all;
+use serde_json::json;
+use tests::{ACCESS_KEY, Authority, Person, REGION, RdsDoor, SECRET_KEY, SecuredServer, World};
+
+const HOST: &str = "annals.cluster-1.eu-central-1.rds.example.com";
+
+fn access(url: &str, authority: &Authority, secret_key: &str) -> Access {
+    let credentials = Credentials::new(
+        ACCESS_KEY,
+        secret_key,
+        Some("a/session+token==".to_owned()),
+        None,
+        "tests",
+    );
+    let credentials = SharedCredentialsProvider::new(credentials);
+    Access {
+        login: Login::Iam(Signer::new(credentials, REGION.to_owned())),
+        authorities: Some(authority.pem()),
+        ..Access::to(url)
+    }
+}
+
+#[tokio::test]
+async fn each_connection_is_let_in_by_a_token_that_the_functions_role_has_signed() {
+    let (server, authority) = (SecuredServer::start().await, Authority::new());
+    server.trust_api().await;
+    let door = RdsDoor::before(server.cluster.port(), &authority.sign(HOST, 2100)).await;
+    let url = format!("postgresql://annals_api@{HOST}:{}/annals?hostaddr=127.0.0.1", door.port);
+    let staff = Person::staff();
+    let post = async |world: &World, id: &str| {
+        let event =
+            json!({"event_type": "customer.deleted", "aggregate_type": "customer", "aggregate_id": id, "data": {}});
+        world.post(&staff, "/events", event).await
+    };
+
+    let world = World::by("annals".to_owned(), access(&url, &authority, SECRET_KEY));
+    let ids: Vec<String> = (0..5).map(|n| format!("C-{n}")).collect();
+    for answer in join_all(ids.iter().map(|id| post(&world, id))).await {
+        answer.expect(201);
+    }
+    assert!(door.tokens().len() > 1, "a token for each connection");
+
+    // A role that may not connect, or one of another account.
+    let stranger = World::by("annals".to_owned(), access(&url, &authority, "another key"));
+    assert_eq!(post(&stranger, "C-1").await.problem(503), "unavailable");
+    // Somebody in the database's place is shown no token.
+    let shown = door.tokens().len();
+    let deceived = World::by("annals".to_owned(), access(&url, &Authority::new(), SECRET_KEY));
+    assert_eq!(post(&deceived, "C-1").await.problem(503), "unavailable");
+    assert_eq!(door.tokens().len(), shown);
+    server.cluster.stop().await.unwrap();
+}
+
+#[test]
+fn a_token_never_travels_in_the_clear() {
+    for url in [
+        "postgresql://annals_api@annals.eu-central-1.rds.amazonaws.com/annals?sslmode=disable",
+        "postgresql://annals_api@localhost/annals",
+    ] {
+        let refused = Store::open(access(url, &Authority::new(), SECRET_KEY), 1).err();
+        assert!(matches!(refused, Some(ConnectError::TokenInTheClear)), "{url}");
+    }
+}
