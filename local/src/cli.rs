@@ -64,7 +64,7 @@ enum Command {
     /// Load sample data into the running server, through its HTTP API; a second run adds nothing
     Demo,
     /// Bring the database of DATABASE_URL to the current schema
-    Migrate,
+    Migrate(Migrating),
     /// Make read models anew from the log, while everything else goes on, and exchange them for the live ones
     Rebuild(Folding),
     /// Compare read models, heads and snapshots with the log; every difference is a line, and the exit code is then 1
@@ -107,12 +107,26 @@ impl Cli {
             Some(Command::Rebuild(folding)) => rebuild::run(&self.environment, folding).await,
             Some(Command::Verify(folding)) => verify::run(&self.environment, folding).await,
             Some(Command::Replay(arguments)) => replay::run(&self.environment, arguments).await,
-            Some(Command::Migrate) => match self.environment.database_url.as_deref() {
+            Some(Command::Migrate(Migrating { print: true, after })) => {
+                output::lines(annals::store::migration_script(after).into_bytes()).await
+            }
+            Some(Command::Migrate(_)) => match self.environment.database_url.as_deref() {
                 Some(url) => engine::migrate(url).await,
                 None => Err(Error::Invalid("set DATABASE_URL to the database to migrate".to_owned())),
             },
         }
     }
+}
+
+/// What becomes of the migrations.
+#[derive(Debug, Args)]
+struct Migrating {
+    /// Print the migrations as one transaction of SQL instead, which notes them as applied; DATABASE_URL is not needed
+    #[arg(long)]
+    print: bool,
+    /// With --print, leave out those up to this number
+    #[arg(long, value_name = "NUMBER", requires = "print")]
+    after: Option<i32>,
 }
 
 impl Environment {

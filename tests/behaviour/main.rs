@@ -16,6 +16,7 @@ mod compensate;
 mod csv_sales;
 mod cursors;
 mod deployed_routes;
+mod deployed_secrets;
 mod encryption;
 mod entities;
 mod event_types;

@@ -67,6 +67,30 @@ async fn a_role_that_may_create_roles_migrates_an_empty_database_and_again_witho
     cluster.stop().await.unwrap();
 }
 
+/// For Supabase's editor, and for whoever pushes migrations by another tool.
+#[tokio::test]
+async fn the_migrations_as_sql_leave_behind_what_a_run_of_them_does() {
+    let cluster = cluster().await;
+    let owner = connect(&cluster.url()).await;
+    owner
+        .batch_execute(&annals::store::migration_script(None))
+        .await
+        .unwrap();
+    let script = everything(&owner).await;
+    let run = annals::store::migrate(&cluster.url()).await.unwrap();
+    assert_eq!(run.applied, Vec::<String>::new());
+    assert_eq!(everything(&owner).await, script);
+    let world = World::at("annals".to_owned(), &cluster.url());
+    world
+        .append(&Person::staff(), "customer.deleted", "C-1", json!({}))
+        .await;
+    world.project().await;
+
+    let newer = annals::store::migration_script(Some(30));
+    assert!(!newer.contains("-- V30__") && newer.contains("-- V32__"), "{newer}");
+    cluster.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn two_migrations_at_the_same_moment_apply_each_step_once() {
     let cluster = cluster().await;

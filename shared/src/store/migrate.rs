@@ -6,13 +6,22 @@ use tokio_postgres::Client;
 use super::access::Access;
 use super::connect::ConnectError;
 
-mod embedded {
+pub(super) mod embedded {
     refinery::embed_migrations!("../migrations");
 }
 
 /// One migration at a time per database. PostgreSQL's advisory locks end there, so V1 itself sees to it that two databases of
 /// one cluster may create their roles at the same time.
-const LOCK: i64 = 0x616e_6e61_6c73;
+pub(super) const LOCK: i64 = 0x616e_6e61_6c73;
+
+/// What refinery leaves out of its own table.
+pub(super) const CLOSE_HISTORY: &str =
+    "-- close_schema_history\nalter table annals.schema_history enable row level security;
+comment on table annals.schema_history is 'Migrations that were applied, with their checksums.';
+comment on column annals.schema_history.version is 'Number of the migration.';
+comment on column annals.schema_history.name is 'What its file is called after the number.';
+comment on column annals.schema_history.applied_on is 'When it was applied, RFC 3339.';
+comment on column annals.schema_history.checksum is 'Of its text: one that was applied is never edited.';";
 
 /// What a migration run did.
 #[derive(Debug)]
@@ -83,16 +92,7 @@ async fn run(client: &mut Client, ahead: Ahead) -> Result<MigrationReport, Migra
         runner = runner.set_abort_missing(false);
     }
     let report = runner.run_async(client).await?;
-    client
-        .batch_execute(
-            "-- close_schema_history\nalter table annals.schema_history enable row level security;
-             comment on table annals.schema_history is 'Migrations that were applied, with their checksums.';
-             comment on column annals.schema_history.version is 'Number of the migration.';
-             comment on column annals.schema_history.name is 'What its file is called after the number.';
-             comment on column annals.schema_history.applied_on is 'When it was applied, RFC 3339.';
-             comment on column annals.schema_history.checksum is 'Of its text: one that was applied is never edited.';",
-        )
-        .await?;
+    client.batch_execute(CLOSE_HISTORY).await?;
     Ok(MigrationReport {
         applied: report.applied_migrations().iter().map(name_of).collect(),
         ahead: unknown,

@@ -1,0 +1,29 @@
+//! The migrations as SQL, for places where nothing but SQL gets in: Supabase's editor, or somebody else's migration tool.
+
+use std::fmt::Write;
+
+use super::migrate::{CLOSE_HISTORY, LOCK, embedded};
+
+/// Migrations after the given number, as one transaction that leaves behind what a run of them would have: their effect and
+/// their entries in `annals.schema_history`, so that later runs find them applied.
+pub fn migration_script(after: Option<i32>) -> String {
+    let mut migrations = embedded::migrations::runner().get_migrations().clone();
+    migrations.retain(|migration| Some(migration.version()) > after);
+    migrations.sort();
+    let mut script = format!(
+        "begin;\nselect pg_advisory_xact_lock({LOCK});\ncreate schema if not exists annals;\n\
+         create table if not exists annals.schema_history (\n    version int4 primary key,\n    name varchar(255),\n    \
+         applied_on varchar(255),\n    checksum varchar(255)\n);\n"
+    );
+    for migration in &migrations {
+        let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum());
+        let sql = migration.sql().unwrap_or_default();
+        // Names are words of letters, digits and underscores, as refinery reads them from the files.
+        let _written = write!(
+            script,
+            "\n-- V{version}__{name}\n{sql}\ninsert into annals.schema_history (version, name, applied_on, checksum) values \
+             ({version}, '{name}', to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '{checksum}');\n"
+        );
+    }
+    script + "\n" + CLOSE_HISTORY + "\n\ncommit;\n"
+}
