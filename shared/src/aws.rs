@@ -5,6 +5,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use futures_util::FutureExt;
 use tokio::sync::OnceCell;
 
 /// The settings. The first call reads the environment, and nothing else: credentials are fetched when they are needed.
@@ -18,6 +19,7 @@ pub async fn settings() -> &'static SdkConfig {
             aws_config::defaults(BehaviorVersion::latest())
                 .http_client(client)
                 .load()
+                .boxed()
         })
         .await
 }

@@ -103,7 +103,6 @@ fn sign_token(
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a failure is a failed test")]
 mod tests {
     use super::*;
 

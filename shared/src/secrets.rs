@@ -13,6 +13,7 @@ use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::Builder;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
+use futures_util::FutureExt;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -120,7 +121,7 @@ impl Secrets {
         // Until it has borne fruit, and even if nobody waits for it any more.
         known.asked_in_vain = Some(Instant::now());
         // Boxed: the SDK's futures are so deep that whatever holds one by value becomes too much for the compiler.
-        let answer = Box::pin(self.client.get_secret_value().secret_id(&self.arn).send()).await;
+        let answer = self.client.get_secret_value().secret_id(&self.arn).send().boxed().await;
         let answer = answer.map_err(|error| SecretError::NotFetched(DisplayErrorContext(error).to_string()))?;
         let text = answer.secret_string().ok_or(SecretError::Malformed)?;
         let fetched = Values(serde_json::from_str(text).map_err(|_| SecretError::Malformed)?);

@@ -27,9 +27,8 @@ mod upload;
 mod world;
 
 pub use answer::Answer;
-pub use cluster::{cluster, connect, set_api_password};
 pub use authority::{Authority, Certificate, SecuredServer};
-pub use cluster::{cluster, connect};
+pub use cluster::{cluster, connect, set_api_password};
 pub use line::Line;
 pub use local::{DataDir, Local, annals_local};
 pub use people::{Person, SECRET, sign};

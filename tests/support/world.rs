@@ -7,7 +7,7 @@ use annals::auth::Verifier;
 use annals::config::{AuthConfig, SNAPSHOT_EVERY};
 use annals::queue::Queue;
 use annals::secrets::Secrets;
-use annals::store::{Access, Store};
+use annals::store::{Access, Address, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
 use axum::body::Body;
@@ -86,6 +86,10 @@ impl World {
 
     /// A world whose requests reach its database in this way.
     pub fn by(database: String, access: Access) -> Self {
+        let address = match &access.address {
+            Address::Url(url) => url.clone(),
+            Address::Secret(_) => "in a secret".to_owned(),
+        };
         let store = Store::open(access, POOL_SIZE).expect("an address");
         let auth = AuthConfig {
             secret: Some(SECRET.to_owned()),
@@ -102,7 +106,7 @@ impl World {
         let router = local::engine::router(app.clone());
         Self {
             database,
-            address: url.to_owned(),
+            address,
             app,
             router,
             projector: Projector::new(store, Some(SNAPSHOT_EVERY)),

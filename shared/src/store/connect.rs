@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use deadpool::Runtime;
 use deadpool::managed::{self, BuildError, Metrics, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
+use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -132,7 +133,7 @@ impl managed::Manager for Connections {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Connection, ConnectError> {
-        let (client, _driver) = self.0.open_as_api().await?;
+        let (client, _driver) = self.0.open_as_api().boxed().await?;
         let used = Moment::now();
         Ok(Connection { client, used })
     }

@@ -95,7 +95,6 @@ fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), ConnectError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a failure is a failed test")]
 mod tests {
     use super::*;
 
