@@ -124,6 +124,23 @@ pub fn snapshot_every() -> Result<Option<NonZeroI32>, ConfigError> {
     }
 }
 
+/// The function that this process is, where it is a deployed one.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    /// `STACK_NAME`: the stack that it was deployed with.
+    pub stack: String,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
+    pub function: String,
+}
+
+/// Which deployed function this is. None anywhere else.
+pub fn deployed() -> Option<Deployed> {
+    Some(Deployed {
+        stack: variable("STACK_NAME").unwrap_or_else(|| "none".to_owned()),
+        function: variable("AWS_LAMBDA_FUNCTION_NAME")?,
+    })
+}
+
 /// `DATABASE_CA`: certificates in PEM that the database's may be signed by, beside the public authorities. RDS and Supabase sign
 /// with authorities of their own.
 pub fn database_ca() -> Option<String> {

@@ -41,6 +41,7 @@ mod sql_api;
 mod status;
 mod streams;
 mod sweep;
+mod telemetry;
 mod time_travel;
 mod tokens;
 mod verify;

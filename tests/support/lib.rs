@@ -8,6 +8,7 @@
 )]
 
 mod answer;
+mod captured;
 mod cluster;
 mod frames;
 mod local;
@@ -23,6 +24,7 @@ mod upload;
 mod world;
 
 pub use answer::Answer;
+pub use captured::{Captured, FUNCTION};
 pub use cluster::{cluster, connect, set_api_password};
 pub use local::{DataDir, Local, annals_local};
 pub use people::{Person, SECRET, sign};

@@ -1,19 +1,27 @@
 //! The projector on Lambda.
 
 use annals::config::{DatabaseConfig, snapshot_every};
-use annals::store::Store;
+use annals::store::{Store, told};
+use annals::telemetry::{self, Ids};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use projector::{CONNECTIONS, Invocation, Projector};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    annals::telemetry::start();
+    telemetry::start();
     let mut database = DatabaseConfig::from_env()?;
     // Made when they are needed: projecting takes one.
     database.pool_size = database.pool_size.max(CONNECTIONS);
     let projector = Projector::new(Store::new(&database)?, snapshot_every()?);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
-        projector.handle(event.payload).await.map_err(Error::from)
+        let ids = Ids {
+            request: event.context.request_id,
+            trace: event.context.xray_trace_id,
+            ..Ids::default()
+        };
+        let answer = telemetry::within(ids, projector.handle(event.payload)).await;
+        // Lambda keeps the error with the failed event, and prints it.
+        answer.map_err(|error| Error::from(told(&error)))
     }))
     .await
 }

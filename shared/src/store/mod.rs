@@ -5,6 +5,7 @@
 //! no statement is prepared under a name, so that transaction poolers (PgBouncer, Supavisor) work.
 
 mod append;
+mod backlog;
 mod catalog;
 mod checkpoints;
 mod connect;
@@ -27,10 +28,12 @@ mod snapshots;
 mod standing;
 mod statistics;
 mod status;
+mod told;
 mod usage;
 mod work;
 
 pub use append::Appended;
+pub use backlog::Backlog;
 pub use catalog::{NewVersion, Registration};
 pub use checkpoints::{CheckpointMove, Run};
 pub use connect::{ConnectError, Store};
@@ -53,5 +56,6 @@ pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use standing::Standing;
 pub use statistics::{Statistics, StorageRate, TenantFigures, Window};
 pub use status::{Health, OldestTransaction, ParkedStream, ProjectorStatus, Rates};
+pub use told::told;
 pub use usage::{SnapshotUse, Upcasting, Usage};
 pub use work::{StateTables, StreamWork, WorkEvent};
