@@ -7,6 +7,7 @@
 )]
 
 mod actors;
+mod alarms;
 mod append_only;
 mod architecture;
 mod audit;
