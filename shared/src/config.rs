@@ -2,6 +2,7 @@
 //! passwords.
 
 use std::env;
+use std::net::SocketAddr;
 use std::num::NonZeroI32;
 
 /// Everything that a function needs to know.
@@ -131,6 +132,8 @@ pub struct Deployed {
     pub stack: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
     pub function: String,
+    /// `AWS_XRAY_DAEMON_ADDRESS`, which Lambda sets: who takes traces.
+    pub trace_daemon: Option<SocketAddr>,
 }
 
 /// Which deployed function this is. None anywhere else.
@@ -138,6 +141,7 @@ pub fn deployed() -> Option<Deployed> {
     Some(Deployed {
         stack: variable("STACK_NAME").unwrap_or_else(|| "none".to_owned()),
         function: variable("AWS_LAMBDA_FUNCTION_NAME")?,
+        trace_daemon: variable("AWS_XRAY_DAEMON_ADDRESS").and_then(|address| address.parse().ok()),
     })
 }
 

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::domain::{AggregateId, AggregateType, Event, EventId, StreamId, TenantId};
 use crate::telemetry;
+use crate::telemetry::xray::in_sqs;
 use attributes::{attributes_of, system_attributes_of};
 
 pub use attributes::carried_by;
@@ -208,7 +209,7 @@ impl Queue {
                     .message_body(body)
                     .set_message_attributes(Some(attributes_of(&carried)))
                     .set_message_system_attributes(Some(system_attributes_of(&carried)));
-                if let Err(error) = request.send().await {
+                if let Err(error) = in_sqs(request.send()).await {
                     let error = DisplayErrorContext(error);
                     tracing::warn!(%error, "wake-up not sent; the sweep will find the streams");
                 }

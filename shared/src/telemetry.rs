@@ -1,6 +1,6 @@
-//! What operators see: log lines and metrics, one JSON object per line on standard output, where Lambda picks them up.
+//! What operators see: log lines and metrics, one JSON object per line on standard output, where Lambda picks them up; and traces.
 //!
-//! Both are `tracing` events. Log lines carry the fields of the spans around them ([`within`] opens one for every request and
+//! All are `tracing` events. Log lines carry the fields of the spans around them ([`within`] opens one for every request and
 //! invocation), so that each names its request; [`metrics`] are told apart by their target and become lines of AWS' embedded
 //! metric format, on a deployed function only: nobody collects them elsewhere.
 //!
@@ -10,6 +10,7 @@
 mod emf;
 pub mod metrics;
 mod scope;
+pub mod xray;
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
@@ -50,9 +51,13 @@ where
         .with_current_span(false)
         .with_span_list(false)
         .flatten_span_list_on_top_level(true)
-        .with_filter(filter.and(filter_fn(|of| of.target() != metrics::TARGET)));
+        .with_filter(filter.and(filter_fn(|of| ![metrics::TARGET, xray::TARGET].contains(&of.target()))));
+    let daemon = deployed.as_ref().and_then(|deployed| deployed.trace_daemon);
+    let traces = daemon
+        .and_then(xray::XrayLayer::to)
+        .map(|layer| layer.with_filter(filter_fn(|of| of.target() == xray::TARGET)));
     let figures = deployed.map(|deployed| {
         emf::EmfLayer::new(deployed, output).with_filter(filter_fn(|of| of.target() == metrics::TARGET))
     });
-    Registry::default().with(lines).with(figures)
+    Registry::default().with(lines).with(figures).with(traces)
 }

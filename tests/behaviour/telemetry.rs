@@ -1,6 +1,7 @@
 //! What operators read: every line of a request or message names it, and none holds what a row, a body or a token holds.
 
 mod metrics;
+mod traces;
 
 use annals::http::ApiError;
 use annals::store::{StoreError, told};

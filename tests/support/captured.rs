@@ -1,6 +1,7 @@
 //! What a function would print: log lines and metrics of this test's thread.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use annals::config::Deployed;
@@ -24,11 +25,12 @@ struct Printed(Arc<Mutex<Vec<u8>>>);
 impl Captured {
     /// As on Lambda, with this `LOG_LEVEL`.
     pub fn deployed(level: &str) -> Self {
-        let deployed = Deployed {
-            stack: "annals".to_owned(),
-            function: FUNCTION.to_owned(),
-        };
-        Self::of(level, Some(deployed))
+        Self::of(level, Some(deployed(None)))
+    }
+
+    /// As on Lambda, where X-Ray's daemon listens here.
+    pub fn traced(daemon: SocketAddr) -> Self {
+        Self::of("trace", Some(deployed(Some(daemon))))
     }
 
     /// As on a laptop.
@@ -71,6 +73,14 @@ impl Captured {
         lines.into_iter().map(|line| {
             annals::domain::json::parse(line.as_bytes()).unwrap_or_else(|fault| panic!("{}: {line}", fault.message))
         })
+    }
+}
+
+fn deployed(trace_daemon: Option<SocketAddr>) -> Deployed {
+    Deployed {
+        stack: "annals".to_owned(),
+        function: FUNCTION.to_owned(),
+        trace_daemon,
     }
 }
 

@@ -98,9 +98,32 @@ impl Carried {
     }
 }
 
+/// A trace that X-Ray keeps, and where in it we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sampled {
+    /// The trace's id.
+    pub(super) root: String,
+    /// The function's segment.
+    pub(super) parent: String,
+}
+
+/// The trace that work belongs to, where X-Ray keeps it.
+pub(super) fn sampled() -> Option<Sampled> {
+    let header = SCOPE.try_with(|scope| scope.ids.trace.clone()).ok()??;
+    let is_hex = |id: &&str| id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    (part(&header, "Sampled=")? == "1").then_some(())?;
+    Some(Sampled {
+        root: root(&header)?.to_owned(),
+        parent: part(&header, "Parent=").filter(is_hex)?.to_owned(),
+    })
+}
+
 /// The trace's id within the header. The header may be the client's own, so that only what X-Ray could have written counts.
 fn root(header: &str) -> Option<&str> {
-    let id = header.split(';').find_map(|part| part.trim().strip_prefix("Root="))?;
-    let usable = id.len() == 35 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    usable.then_some(id)
+    let usable = |id: &&str| id.len() == 35 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    part(header, "Root=").filter(usable)
+}
+
+fn part<'h>(header: &'h str, name: &str) -> Option<&'h str> {
+    header.split(';').find_map(|part| part.trim().strip_prefix(name))
 }
