@@ -32,13 +32,16 @@ pub enum StartError {
 impl App {
     /// The app of a deployed function.
     ///
+    /// The database is met here, while the queue's client is made, and before there is an event that would wait for it. Where it
+    /// is away, the first request says so: a function that did not start would say nothing to anybody.
+    ///
     /// # Errors
     /// A configuration that cannot be used.
     pub async fn new(config: Config) -> Result<Self, StartError> {
-        Ok(Self {
-            store: Store::new(&config.database)?,
-            verifier: Arc::new(Verifier::new(&config.auth)?),
-            queue: Queue::from_url(config.wake_queue_url).await,
-        })
+        let store = Store::new(&config.database)?;
+        let verifier = Arc::new(Verifier::new(&config.auth)?);
+        // In this order: the first packet is on its way before the client takes the processor.
+        let (_met, queue) = tokio::join!(store.ping(), Queue::from_url(config.wake_queue_url));
+        Ok(Self { store, verifier, queue })
     }
 }

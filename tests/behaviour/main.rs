@@ -13,6 +13,7 @@ mod architecture;
 mod audit;
 mod bad_fields;
 mod bad_json;
+mod cold_reads;
 mod compensate;
 mod csv_sales;
 mod cursors;

@@ -16,29 +16,31 @@ pub struct Binaries {
     folder: PathBuf,
 }
 
+/// Whether to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// Before anything is measured.
+    First,
+    /// What is there is measured.
+    Never,
+}
+
 impl Binaries {
-    /// Builds the functions and the one that they are compared with.
-    pub fn build() -> Self {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let build = |arguments: &[&str]| {
-            let built = Command::new(&cargo)
-                .args(["build", "--release", "--quiet"])
-                .args(arguments)
-                .status()
-                .expect("cargo runs");
-            assert!(built.success(), "the functions do not build");
-        };
-        build(&[
-            "-p",
-            "post-event",
-            "-p",
-            "audit-query",
-            "-p",
-            "csv-upload",
-            "-p",
-            "projector",
-        ]);
-        build(&["-p", "tests", "--bin", "hello"]);
+    /// The functions, and the one that they are compared with.
+    pub fn of(build: Build) -> Self {
+        if build == Build::First {
+            cargo(&[
+                "-p",
+                "post-event",
+                "-p",
+                "audit-query",
+                "-p",
+                "csv-upload",
+                "-p",
+                "projector",
+            ]);
+            cargo(&["-p", "tests", "--bin", "hello"]);
+        }
         let own = std::env::current_exe().expect("our own path");
         let target = own.ancestors().nth(2).expect("the target folder");
         Self {
@@ -58,4 +60,14 @@ impl Binaries {
         packed.write_all(&program).expect("memory takes it");
         packed.finish().expect("memory takes it").len() + ZIP_FRAME
     }
+}
+
+fn cargo(what: &[&str]) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--release", "--quiet"]).args(what);
+    assert!(
+        build.status().expect("cargo runs").success(),
+        "the functions do not build"
+    );
 }

@@ -4,11 +4,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tests::Person;
+use uuid::Uuid;
 
 const POST_EVENT: &str = include_str!("../events/http_post_event.json");
 const GET_HISTORY: &str = include_str!("../events/http_get_history.json");
 const WAKE_UP: &str = include_str!("../events/sqs_wake_up.json");
 const TICK: &str = include_str!("../events/schedule_tick.json");
+
+/// What a function is given to send with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// The wake-up queue.
+    WakeUps,
+    /// Nothing.
+    None,
+}
 
 /// A function, and its first event.
 pub struct Function {
@@ -16,6 +26,8 @@ pub struct Function {
     pub name: &'static str,
     /// Its program.
     pub binary: &'static str,
+    /// Whether the template gives it the wake-up queue.
+    pub queue: Queue,
     event: fn(usize) -> String,
 }
 
@@ -31,34 +43,58 @@ pub const FUNCTIONS: [Function; 6] = [
     Function {
         name: "post-event: an append",
         binary: "post-event",
+        queue: Queue::WakeUps,
         event: append,
     },
     Function {
         name: "audit-query: a history",
         binary: "audit-query",
-        event: |_| GET_HISTORY.replace("TOKEN", &Person::staff().token()),
+        queue: Queue::None,
+        event: |_| history(),
     },
     Function {
         name: "csv-upload: a file of two rows",
         binary: "csv-upload",
+        queue: Queue::WakeUps,
         event: upload,
     },
     Function {
         name: "projector: a wake-up",
         binary: "projector",
-        event: |_| WAKE_UP.to_owned(),
+        queue: Queue::None,
+        event: |_| wake_up(),
     },
     Function {
         name: "projector: the sweep",
         binary: "projector",
+        queue: Queue::None,
         event: |_| TICK.to_owned(),
     },
     Function {
         name: "rebuilder: nothing due",
         binary: "projector",
+        queue: Queue::None,
         event: |_| json!({"rebuilds": {}}).to_string(),
     },
 ];
+
+/// The aggregate of the recorded event, which the other functions are asked for.
+const AGGREGATE: &str = "123e4567-e89b-12d3-a456-426614174000";
+
+fn history() -> String {
+    GET_HISTORY
+        .replace("TOKEN", &Person::staff().token())
+        .replace("A%20%2F%C3%BC", AGGREGATE)
+        .replace("A /ü", AGGREGATE)
+}
+
+/// A stream that has work left.
+fn wake_up() -> String {
+    let mut event: Value = serde_json::from_str(WAKE_UP).expect("a recorded event");
+    let streams = json!({"streams": [[Uuid::nil(), "product", AGGREGATE]]});
+    event["Records"][0]["body"] = json!(streams.to_string());
+    event.to_string()
+}
 
 /// A new event each time: a retry would be answered without an append.
 fn append(round: usize) -> String {

@@ -1,7 +1,7 @@
 //! Cold starts (DESIGN §10): each function from spawn to its first answer, beside a hello-world function and a bare connect and
 //! query, in one run; and what a function weighs when it is zipped.
 //!
-//! `cargo run --release -p tests --bin cold-start [-- ROUNDS]` builds the functions, starts a PostgreSQL of its own and plays Lambda
+//! `cargo run --release -p tests --bin cold-start [-- ROUNDS] [as-built]` builds the functions, starts a PostgreSQL of its own and plays Lambda
 //! to them: the Runtime API on the loopback interface, with the recorded events of `tests/events`. All take turns, round by
 //! round, because the machine is rarely quiet. Figures are information: a run above a limit ends like any other.
 
@@ -18,8 +18,8 @@ mod runtime;
 
 use std::time::{Duration, Instant};
 
-use binaries::Binaries;
-use events::FUNCTIONS;
+use binaries::{Binaries, Build};
+use events::{FUNCTIONS, Queue};
 use local::cluster::{Cluster, Options};
 use runtime::{Lambda, Start};
 use tests::connect;
@@ -35,8 +35,9 @@ const PASSWORD: &str = "only-for-the-bench";
 
 #[tokio::main]
 async fn main() {
-    let rounds = rounds_asked();
-    let binaries = Binaries::build();
+    let asked = Asked::read();
+    let rounds = asked.rounds;
+    let binaries = Binaries::of(asked.build);
     let cluster = Cluster::start(Options::ephemeral()).await.expect("a private cluster");
     let url = prepare(&cluster).await;
     let lambda = Lambda::start(&url).await;
@@ -44,12 +45,16 @@ async fn main() {
     let mut bare = Vec::new();
     let mut starts: Vec<Vec<Start>> = vec![Vec::new(); FUNCTIONS.len()];
     for round in 0..rounds {
-        hello.push(lambda.invoke(&binaries.path("hello"), "{}".to_owned()).await);
+        hello.push(
+            lambda
+                .invoke(&binaries.path("hello"), Queue::None, "{}".to_owned())
+                .await,
+        );
         bare.push(connect_and_query(&url).await);
         for (function, starts) in FUNCTIONS.iter().zip(&mut starts) {
             starts.push(
                 lambda
-                    .invoke(&binaries.path(function.binary), function.event(round))
+                    .invoke(&binaries.path(function.binary), function.queue, function.event(round))
                     .await,
             );
         }
@@ -74,14 +79,31 @@ async fn main() {
     println!("\nlimits: {LIMIT} of the floor, {:.1} MB zipped", megabytes(MAX_ZIP));
 }
 
-fn rounds_asked() -> usize {
-    match std::env::args().nth(1).map(|text| text.parse()) {
-        None => ROUNDS,
-        Some(Ok(rounds @ 1..=1000)) => rounds,
-        Some(_) => {
-            println!("usage: cold-start [1..1000]   rounds; default {ROUNDS}");
-            std::process::exit(2)
+/// The command line.
+struct Asked {
+    rounds: usize,
+    build: Build,
+}
+
+impl Asked {
+    fn read() -> Self {
+        let mut asked = Self {
+            rounds: ROUNDS,
+            build: Build::First,
+        };
+        for argument in std::env::args().skip(1) {
+            match (argument.as_str(), argument.parse()) {
+                ("as-built", _) => asked.build = Build::Never,
+                (_, Ok(rounds @ 1..=1000)) => asked.rounds = rounds,
+                _ => {
+                    println!(
+                        "usage: cold-start [1..1000] [as-built]   rounds, default {ROUNDS}; as-built: does not build"
+                    );
+                    std::process::exit(2)
+                }
+            }
         }
+        asked
     }
 }
 

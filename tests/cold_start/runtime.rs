@@ -16,6 +16,8 @@ use tests::SECRET;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::events::Queue;
+
 /// Longer than anybody should wait for a first answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,9 +69,9 @@ impl Lambda {
     }
 
     /// Starts a program for one event, and ends it.
-    pub async fn invoke(&self, program: &Path, event: String) -> Start {
+    pub async fn invoke(&self, program: &Path, queue: Queue, event: String) -> Start {
         let (done, answer) = oneshot::channel();
-        let mut command = self.command(program);
+        let mut command = self.command(program, queue);
         *self.round.lock().expect("nobody panicked") = Some(Round {
             event,
             began: Instant::now(),
@@ -86,8 +88,8 @@ impl Lambda {
         start
     }
 
-    fn command(&self, program: &Path) -> Command {
-        let queue = format!("http://{}/queue", self.address);
+    fn command(&self, program: &Path, queue: Queue) -> Command {
+        let address = format!("http://{}/queue", self.address);
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -101,8 +103,8 @@ impl Lambda {
                 ("AWS_REGION", "eu-central-1"),
                 ("AWS_ACCESS_KEY_ID", "none"),
                 ("AWS_SECRET_ACCESS_KEY", "none"),
-                ("AWS_ENDPOINT_URL_SQS", &*queue),
-                ("WAKE_QUEUE_URL", &*queue),
+                ("AWS_ENDPOINT_URL_SQS", &*address),
+                ("WAKE_QUEUE_URL", if queue == Queue::WakeUps { &*address } else { "" }),
                 ("DATABASE_URL", &*self.database_url),
                 ("JWT_SECRET", SECRET),
                 ("JWT_ISSUER", "tests"),
