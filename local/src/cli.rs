@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
-/// What is logged unless RUST_LOG says otherwise: our own crates' notes, everybody's warnings.
-const LOGGED: &str = "warn,annals=info,audit_query=info,csv_upload=info,local=info,post_event=info,projector=info";
+/// What is logged unless RUST_LOG says otherwise: our own crates' notes, everybody's warnings. Metrics are for machines.
+const LOGGED: &str =
+    "warn,annals=info,annals::metrics=off,audit_query=info,csv_upload=info,local=info,post_event=info,projector=info";
 
 /// Annals on one machine: a private PostgreSQL, every function on one port, tokens to try it with.
 ///
@@ -189,6 +190,17 @@ fn start_logging() {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn metrics_do_not_reach_the_terminal_and_logs_do() {
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(LOGGED))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(!tracing::enabled!(target: annals::telemetry::metrics::TARGET, tracing::Level::INFO));
+            assert!(tracing::enabled!(target: "annals::http::layers", tracing::Level::INFO));
+        });
+    }
 
     #[test]
     fn the_command_line_is_consistent_and_its_help_names_every_variable() {

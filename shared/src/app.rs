@@ -32,6 +32,9 @@ pub enum StartError {
 impl App {
     /// The app of a deployed function.
     ///
+    /// The database is met here, while the queue's client is made, and before there is an event that would wait for it. Where it
+    /// is away, the first request says so: a function that did not start would say nothing to anybody.
+    ///
     /// # Errors
     /// A configuration that cannot be used.
     pub async fn new(config: Config) -> Result<Self, StartError> {
@@ -45,10 +48,13 @@ impl App {
                 verifier = verifier.with_kept_secret(Arc::clone(secrets));
             }
         }
+        let store = Store::open(access, database.pool_size)?;
+        // In this order: the first packet is on its way before the client takes the processor.
+        let (_met, queue) = tokio::join!(store.ping(), Queue::from_url(config.wake_queue_url));
         Ok(Self {
-            store: Store::open(access, database.pool_size)?,
+            store,
             verifier: Arc::new(verifier),
-            queue: Queue::from_url(config.wake_queue_url).await,
+            queue,
         })
     }
 }

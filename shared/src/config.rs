@@ -2,6 +2,7 @@
 //! passwords.
 
 use std::env;
+use std::net::SocketAddr;
 use std::num::NonZeroI32;
 
 /// Everything that a function needs to know.
@@ -161,6 +162,26 @@ pub fn snapshot_every() -> Result<Option<NonZeroI32>, ConfigError> {
             _ => Err(ConfigError::Invalid("SNAPSHOT_EVERY", "a number of events, or 0")),
         },
     }
+}
+
+/// The function that this process is, where it is a deployed one.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    /// `STACK_NAME`: the stack that it was deployed with.
+    pub stack: String,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
+    pub function: String,
+    /// `AWS_XRAY_DAEMON_ADDRESS`, which Lambda sets: who takes traces.
+    pub trace_daemon: Option<SocketAddr>,
+}
+
+/// Which deployed function this is. None anywhere else.
+pub fn deployed() -> Option<Deployed> {
+    Some(Deployed {
+        stack: variable("STACK_NAME").unwrap_or_else(|| "none".to_owned()),
+        function: variable("AWS_LAMBDA_FUNCTION_NAME")?,
+        trace_daemon: variable("AWS_XRAY_DAEMON_ADDRESS").and_then(|address| address.parse().ok()),
+    })
 }
 
 /// `SECRET_ARN`: the secret of AWS Secrets Manager that holds the database's address, and `JWT_SECRET`.

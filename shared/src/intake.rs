@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::domain::event::FieldFault;
 use crate::domain::{Caller, Catalog, Event, EventId, EventKind, NewEvent, TenantId, semver};
 use crate::store::{Appended, StoreError};
+use crate::telemetry::{self, metrics};
 
 /// How often a catalog that changes under an append is read again.
 const CATALOG_TRIES: usize = 5;
@@ -59,6 +60,7 @@ pub async fn append(
     context: &Value,
     framing: Framing,
 ) -> Result<Vec<Appended>, IntakeError> {
+    correlate(events);
     let mut catalog = app.store.catalog(caller).await?;
     let mut checked = check(&catalog, caller.tenant_id(), events, framing);
     if checked.as_ref().is_err_and(may_be_stale) {
@@ -74,10 +76,9 @@ pub async fn append(
             }
             Err(error) => return Err(error.into()),
             Ok(appended) => {
-                let fresh = appended
-                    .iter()
-                    .filter(|a| !a.replayed)
-                    .filter_map(|a| events.get(a.member));
+                let fresh = appended.iter().filter(|a| !a.replayed);
+                metrics::appended(fresh.clone().count());
+                let fresh = fresh.filter_map(|a| events.get(a.member));
                 app.queue
                     .wake(fresh.map(|event| event.stream(caller.tenant_id())))
                     .await;
@@ -86,6 +87,16 @@ pub async fn append(
         }
     }
     Err(StoreError::Unavailable("the catalog changes all the time".into()).into())
+}
+
+/// Lines about a request name what its events are correlated by, where that is one thing.
+fn correlate(events: &[NewEvent]) {
+    let mut ids = events.iter().map(|event| event.correlation_id.as_ref());
+    if let Some(Some(first)) = ids.next()
+        && ids.all(|id| id == Some(first))
+    {
+        telemetry::correlate(first.as_str());
+    }
 }
 
 /// A type or version that memory lacks may have been registered meanwhile. So may a schema that lets more through, but that is

@@ -4,6 +4,8 @@
 //! nothing else: the heads know what is left, and the sweep finds what no message reached. Replayed events are the other way
 //! round: each is a message, and none counts as sent before the queue has said so.
 
+mod attributes;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -15,6 +17,11 @@ use uuid::Uuid;
 
 use crate::aws;
 use crate::domain::{AggregateId, AggregateType, Event, EventId, StreamId, TenantId};
+use crate::telemetry;
+use crate::telemetry::xray::in_sqs;
+use attributes::{attributes_of, system_attributes_of};
+
+pub use attributes::carried_by;
 
 /// Streams that one message names at most: with ids of full length a message stays below SQS' 256 KiB.
 pub const STREAMS_PER_MESSAGE: usize = 400;
@@ -193,7 +200,14 @@ impl Queue {
     async fn send(&self, body: String) {
         match self {
             Self::Sqs { client, url } => {
-                if let Err(error) = client.send_message().queue_url(url).message_body(body).send().await {
+                let carried = telemetry::carried();
+                let request = client
+                    .send_message()
+                    .queue_url(url)
+                    .message_body(body)
+                    .set_message_attributes(Some(attributes_of(&carried)))
+                    .set_message_system_attributes(Some(system_attributes_of(&carried)));
+                if let Err(error) = in_sqs(request.send()).await {
                     let error = DisplayErrorContext(error);
                     tracing::warn!(%error, "wake-up not sent; the sweep will find the streams");
                 }

@@ -241,10 +241,10 @@ fn only_the_queue_and_the_projector_know_sqs() {
         "SqsBatchResponse",
     ];
     // The stand-in on a laptop hands the projector what Lambda would.
-    let known = ["shared/src/queue.rs", "functions/projector/", "local/src/engine.rs"];
+    let known = ["shared/src/queue", "functions/projector/", "local/src/engine.rs"];
     assert_eq!(places(&words, &known), NONE);
     assert_eq!(
-        places(&["aws_sdk_sqs"], &["shared/src/queue.rs"]),
+        places(&["aws_sdk_sqs"], &["shared/src/queue"]),
         NONE,
         "sending is the queue's alone"
     );

@@ -7,11 +7,13 @@
 )]
 
 mod actors;
+mod alarms;
 mod append_only;
 mod architecture;
 mod audit;
 mod bad_fields;
 mod bad_json;
+mod cold_reads;
 mod compensate;
 mod csv_sales;
 mod cursors;
@@ -47,6 +49,7 @@ mod sql_api;
 mod status;
 mod streams;
 mod sweep;
+mod telemetry;
 mod time_travel;
 mod tokens;
 mod verify;

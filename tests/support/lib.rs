@@ -9,6 +9,7 @@
 
 mod answer;
 mod authority;
+mod captured;
 mod cluster;
 mod frames;
 mod line;
@@ -28,6 +29,7 @@ mod world;
 
 pub use answer::Answer;
 pub use authority::{Authority, Certificate, SecuredServer};
+pub use captured::{Captured, FUNCTION};
 pub use cluster::{cluster, connect, set_api_password};
 pub use line::Line;
 pub use local::{DataDir, Local, annals_local};

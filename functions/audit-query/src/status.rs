@@ -3,6 +3,7 @@
 use annals::App;
 use annals::domain::Caller;
 use annals::http::{ApiError, Authenticated, Params};
+use annals::store::told;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -51,7 +52,7 @@ async fn health_of(app: &App, caller: &Caller) -> Value {
             "upcasters_registered": health.upcasters_registered,
         }),
         Err(error) => {
-            tracing::warn!(%error, "event store is not well");
+            tracing::warn!(error = told(&error), "event store is not well");
             json!({"event_store_healthy": false, "recent_activity": null, "upcasters_registered": null})
         }
     }
@@ -73,7 +74,7 @@ async fn feature_states(app: &App) -> Value {
     let database = match app.store.ping().await {
         Ok(()) => "active",
         Err(error) => {
-            tracing::warn!(%error, "database does not answer");
+            tracing::warn!(error = told(&error), "database does not answer");
             "degraded"
         }
     };

@@ -1,5 +1,6 @@
 //! The answer to an upload: every row counted once, and the first faults with their places.
 
+use annals::telemetry::metrics::Rows;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -115,6 +116,16 @@ impl Tally {
             appended: 0,
             rejected,
             ..self
+        }
+    }
+
+    /// These counts, for the metrics.
+    pub(crate) fn rows(&self) -> Rows {
+        Rows {
+            accepted: self.accepted,
+            rejected: self.rejected,
+            duplicate: self.duplicate,
+            updated: self.updated,
         }
     }
 

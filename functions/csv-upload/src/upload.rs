@@ -16,6 +16,7 @@ use annals::domain::{AggregateId, Caller, NewEvent};
 use annals::intake::{self, Framing, IntakeError};
 use annals::queue::STREAMS_PER_MESSAGE;
 use annals::store::{StoreError, StoredEntity};
+use annals::telemetry::metrics;
 use bytes::Bytes;
 use futures_util::Stream;
 use serde_json::Value;
@@ -130,6 +131,9 @@ impl Upload<'_> {
                 status = Status::Failed;
             } else if !self.append_held(&mut pass).await? {
                 continue;
+            }
+            if !self.options.dry_run {
+                metrics::uploaded(pass.tally.rows());
             }
             return Ok(pass
                 .tally

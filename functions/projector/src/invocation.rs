@@ -7,10 +7,12 @@ use std::collections::HashMap;
 
 use annals::domain::StreamId;
 use annals::queue::{self, WakeUp};
-use annals::store::StoreError;
+use annals::store::{StoreError, told};
+use annals::telemetry::{Carried, metrics};
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use tracing::{Instrument, Span};
 
 use crate::Projector;
 use crate::sweep::Swept;
@@ -63,10 +65,22 @@ impl Projector {
     /// A sweep that failed. Messages never fail as a batch: those at fault are named, the others are done.
     pub async fn handle(&self, invocation: Invocation) -> Result<Answer, StoreError> {
         match invocation {
-            Invocation::Tick(_) => self.sweep().await.map(Answer::Tick),
+            Invocation::Tick(_) => self.tick().await.map(Answer::Tick),
             Invocation::Rebuilds => self.rebuild_due().await.map(Answer::Rebuilds),
             Invocation::Messages { records } => Ok(Answer::Messages(self.handle_messages(&records).await)),
         }
+    }
+
+    /// What is left is measured before the sweep works it off: afterwards there is nothing to see, and a sweep that fails or
+    /// does not come to its end would leave no figure behind.
+    async fn tick(&self) -> Result<Swept, StoreError> {
+        match self.store.backlog().await {
+            Ok(backlog) => metrics::backlog(backlog),
+            Err(error) => tracing::warn!(error = told(&error), "backlog not measured"),
+        }
+        let swept = self.sweep().await?;
+        metrics::swept(swept.streams);
+        Ok(swept)
     }
 
     /// Projects what the messages name. A message that is no wake-up fails, and so ends in the dead-letter queue; so does one
@@ -75,6 +89,10 @@ impl Projector {
         let mut failed: Vec<String> = Vec::new();
         let mut wanted: HashMap<StreamId, Vec<String>> = HashMap::new();
         let mut sweeps: Vec<String> = Vec::new();
+        // Lines about the whole batch name a request where there is just one.
+        if let [only] = records {
+            carried_by(only).adopt();
+        }
         for record in records {
             let id = record.message_id.clone().unwrap_or_default();
             match queue::decode(record.body.as_deref().unwrap_or_default()) {
@@ -84,20 +102,20 @@ impl Projector {
                 Ok(WakeUp::Sweep) => sweeps.push(id),
                 Ok(WakeUp::Rebuilds) => {}
                 Err(error) => {
-                    tracing::error!(%error, message.id = id, "message is no wake-up");
+                    span_of(record).in_scope(|| tracing::error!(%error, "message is no wake-up"));
                     failed.push(id);
                 }
             }
         }
         let streams: Vec<StreamId> = wanted.keys().cloned().collect();
         if let Err(error) = self.project(&streams).await {
-            tracing::warn!(%error, "projection failed; messages will come again");
-            failed.extend(self.still_wanted(&wanted).await);
+            tracing::warn!(error = told(&error), "projection failed; messages will come again");
+            failed.extend(self.still_wanted(records, &wanted).await);
         }
         if !sweeps.is_empty()
             && let Err(error) = self.sweep().await
         {
-            tracing::warn!(%error, "sweep failed; messages will come again");
+            tracing::warn!(error = told(&error), "sweep failed; messages will come again");
             failed.extend(sweeps);
         }
         failed.sort();
@@ -106,7 +124,7 @@ impl Projector {
     }
 
     /// After a failure each message is tried by itself: what one of them suffers from must not hold up the others.
-    async fn still_wanted(&self, wanted: &HashMap<StreamId, Vec<String>>) -> Vec<String> {
+    async fn still_wanted(&self, records: &[SqsMessage], wanted: &HashMap<StreamId, Vec<String>>) -> Vec<String> {
         let mut by_message: HashMap<&String, Vec<StreamId>> = HashMap::new();
         for (stream, ids) in wanted {
             for id in ids {
@@ -114,14 +132,38 @@ impl Projector {
             }
         }
         let mut failed = Vec::new();
-        for (id, streams) in by_message {
-            if let Err(error) = self.project(&streams).await {
-                tracing::warn!(%error, message.id = id, "message not projected");
-                failed.push(id.clone());
-            }
+        for record in records {
+            let id = record.message_id.clone().unwrap_or_default();
+            let Some(streams) = by_message.get(&id) else { continue };
+            let work = async {
+                if let Err(error) = self.project(streams).await {
+                    tracing::warn!(error = told(&error), "message not projected");
+                    failed.push(id);
+                }
+            };
+            work.instrument(span_of(record)).await;
         }
         failed
     }
+}
+
+/// Names a message, and the request that sent it, on the lines about it.
+fn span_of(record: &SqsMessage) -> Span {
+    let carried = carried_by(record);
+    tracing::error_span!(
+        "message",
+        message.id = record.message_id,
+        origin.request.id = carried.request_id,
+        correlation.id = carried.correlation_id,
+        origin.trace = carried.trace,
+    )
+}
+
+fn carried_by(record: &SqsMessage) -> Carried {
+    queue::carried_by(
+        |name| record.message_attributes.get(name)?.string_value.as_deref(),
+        |name| record.attributes.get(name).map(String::as_str),
+    )
 }
 
 fn response(failed: Vec<String>) -> SqsBatchResponse {

@@ -136,7 +136,6 @@ impl Projector {
                     let Some((code, message)) = error.poison() else {
                         return Err(error);
                     };
-                    tracing::warn!(event.id = %event.id, event.number = event.event_number, error.code = code, "stream parked");
                     let parked = Parked {
                         stream: &work.stream,
                         event_id: event.id,
@@ -145,7 +144,12 @@ impl Projector {
                         error_code: code,
                         error: &message,
                     };
-                    self.store.park(&parked).await?;
+                    if let Some(correlation_id) = self.store.park(&parked).await? {
+                        // The event's own: one batch of work belongs to many requests.
+                        tracing::error_span!("parked", correlation.id = correlation_id).in_scope(|| {
+                            tracing::warn!(event.id = %event.id, event.number = event.event_number, error.code = code, "stream parked");
+                        });
+                    }
                     return Ok(freed);
                 }
             }

@@ -1,20 +1,28 @@
 //! The projector on Lambda.
 
 use annals::config::{DatabaseSettings, snapshot_every};
-use annals::store::{Access, Store};
+use annals::store::{Access, Store, told};
+use annals::telemetry::{self, Ids};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use projector::{CONNECTIONS, Invocation, Projector};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    annals::telemetry::start();
+    telemetry::start();
     let database = DatabaseSettings::from_env()?;
     let access = Access::of(database.address, database.login).await?;
     // Made when they are needed: projecting takes one.
     let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
     let projector = Projector::new(store, snapshot_every()?);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
-        projector.handle(event.payload).await.map_err(Error::from)
+        let ids = Ids {
+            request: event.context.request_id,
+            trace: event.context.xray_trace_id,
+            ..Ids::default()
+        };
+        let answer = telemetry::within(ids, projector.handle(event.payload)).await;
+        // Lambda keeps the error with the failed event, and prints it.
+        answer.map_err(|error| Error::from(told(&error)))
     }))
     .await
 }

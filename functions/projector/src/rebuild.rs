@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use annals::domain::StreamId;
-use annals::store::{DueRebuild, Purpose, StoreError};
+use annals::store::{DueRebuild, Purpose, StoreError, told};
+use annals::telemetry::metrics;
 
 use crate::Projector;
 use run::Run;
@@ -99,10 +100,18 @@ impl From<StoreError> for RebuildError {
 }
 
 impl RebuildError {
-    /// For the log: with all its causes. What is recorded for staff is the error's own words alone.
+    /// For the log: without the stream's name and what its table says, which may quote it. Staff reads both in the recorded
+    /// rebuild.
     fn told(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
-        causes.fold(self.to_string(), |told, cause| format!("{told}: {cause}"))
+        match self {
+            Self::AtStream { stream, .. } => {
+                format!(
+                    "{}: a state cannot be folded, or a table refuses it",
+                    stream.aggregate_type
+                )
+            }
+            other => told(other),
+        }
     }
 }
 
@@ -140,6 +149,7 @@ impl Projector {
         for due in self.store.due_rebuilds().await? {
             match self.rebuild(&due, WORKERS, Arc::default()).await {
                 Ok(done) => {
+                    metrics::rebuilt(done.changed_rows);
                     tracing::info!(
                         rebuild.id = done.id,
                         rebuild.changed_rows = done.changed_rows,
@@ -147,7 +157,10 @@ impl Projector {
                     );
                 }
                 Err(RebuildError::Refused(reason)) => tracing::debug!(reason, "not rebuilt now"),
-                Err(error) => tracing::warn!(error = error.told(), "rebuild failed"),
+                Err(error) => {
+                    metrics::rebuild_failed();
+                    tracing::warn!(error = error.told(), "rebuild failed");
+                }
             }
         }
         Ok(())

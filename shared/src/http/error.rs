@@ -5,11 +5,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::layers::request_id;
 use crate::domain::event::FieldFault;
 use crate::intake::{Framing, IntakeError};
-use crate::store::{Refusal, StoreError};
-use crate::telemetry::chain;
+use crate::store::{Refusal, StoreError, told};
+use crate::telemetry::request_id;
 
 /// Seconds after which a client may try again what was refused for want of a database.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -139,8 +138,8 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(_) | StoreError::ConnectionLost(_) | StoreError::Contention(_) => {
                 Self::Unavailable(error)
             }
-            StoreError::Data { ref message, .. } => {
-                tracing::warn!(error = %message, "the database refused a value that the API let through");
+            StoreError::Data { .. } => {
+                tracing::warn!(%error, "the database refused a value that the API let through");
                 Self::unprocessable("not_storable", "the database cannot store this value", Vec::new())
             }
             // The tenant's own catalog is at fault, and its staff can mend it with another version.
@@ -160,7 +159,7 @@ impl IntoResponse for ApiError {
         match self {
             Self::Refused(problem) => respond(&problem),
             Self::Unavailable(error) => {
-                tracing::warn!(error = chain(&error), request.id = request_id(), "unavailable");
+                tracing::warn!(error = told(&error), "unavailable");
                 let problem = Problem::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "unavailable",
@@ -171,11 +170,7 @@ impl IntoResponse for ApiError {
                 response
             }
             Self::Internal(error) => {
-                tracing::error!(
-                    error = chain(error.as_ref()),
-                    request.id = request_id(),
-                    "internal error"
-                );
+                tracing::error!(error = told(error.as_ref()), "internal error");
                 respond(&Problem::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "internal",

@@ -5,22 +5,19 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use lambda_http::Context;
+use lambda_http::request::RequestContext;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
 use super::body::MAX_BODY_BYTES;
 use super::error::{ApiError, Problem};
+use crate::telemetry::{self, Ids, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-tokio::task_local! {
-    static CURRENT_REQUEST: String;
-}
-
-/// Id of the request being served; empty outside of one.
-pub(super) fn request_id() -> String {
-    CURRENT_REQUEST.try_with(Clone::clone).unwrap_or_default()
-}
+/// Lambda's adapter puts X-Ray's header here.
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// Completes a function's routes into what is served. Called once, on the merged routes, because only one router can answer
 /// for what no route matches.
@@ -41,15 +38,18 @@ pub fn finish(routes: Router) -> Router {
         .layer(from_fn(identify))
 }
 
-/// Gives the request an id (the client's own where it is one that a log can hold) and logs how it went.
+/// Names the request, and logs how it went.
 async fn identify(request: Request, next: Next) -> Response {
-    let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
-    let usable = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    let id = given
-        .filter(usable)
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+    let ids = ids_of(&request);
+    let id = ids.request.clone();
+    let mut response = telemetry::within(ids, serve(request, next)).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+async fn serve(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     // The matched route, not the path: a path holds ids, which belong to the log but not to logs.
     let path = request
@@ -58,11 +58,36 @@ async fn identify(request: Request, next: Next) -> Response {
         .map_or("unmatched", |p| p.as_str())
         .to_owned();
     let started = std::time::Instant::now();
-    let mut response = CURRENT_REQUEST.scope(id.clone(), next.run(request)).await;
+    let response = next.run(request).await;
+    let status = response.status();
     let elapsed = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(request.id = id, http.method = %method, http.route = path, http.status = response.status().as_u16(), duration_us = elapsed, "served");
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    tracing::info!(http.method = %method, http.route = path, http.status = status.as_u16(), duration_us = elapsed, "served");
+    if status == StatusCode::CONFLICT {
+        metrics::conflict();
     }
     response
+}
+
+/// The client's own id where it is one that a log can hold, else API Gateway's, else a new one. The other names go into the log
+/// beside it, whichever it is.
+fn ids_of(request: &Request) -> Ids {
+    let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+    let usable = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let gateway = match request.extensions().get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    let id = given.filter(usable).map(str::to_owned).or_else(|| gateway.clone());
+    let trace = request.headers().get(&TRACE).and_then(|header| header.to_str().ok());
+    Ids {
+        request: id.unwrap_or_else(|| Uuid::now_v7().to_string()),
+        gateway,
+        invocation: request
+            .extensions()
+            .get::<Context>()
+            .map(|context| context.request_id.clone()),
+        trace: trace.map(str::to_owned),
+    }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::session::{Param, lost_is_unavailable, set_claims};
 use super::{Store, StoreError};
 use crate::domain::{AggregateId, AggregateType, Caller, EventId, NewEvent, StreamId, Timestamp};
+use crate::telemetry::xray::in_postgres;
 
 /// One event: by scalars, because this is the common request and sets cost more. The statement is parsed and planned for every
 /// event, which is why it is as plain as can be: no `from`, whose planning was a fifth of the append, and no casts
@@ -152,7 +153,7 @@ impl Store {
             (&event.expected_version, Type::INT4),
             (&revision, Type::INT8),
         ];
-        let rows = self.append_pipelined(APPEND_EVENT, &params).await?;
+        let rows = in_postgres(APPEND_EVENT, self.append_pipelined(APPEND_EVENT, &params)).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
@@ -208,7 +209,7 @@ impl Store {
             (&column(events, |e| e.expected_version), Type::INT4_ARRAY),
             (&revision, Type::INT8),
         ];
-        let rows = self.append_pipelined(APPEND_EVENTS, &params).await?;
+        let rows = in_postgres(APPEND_EVENTS, self.append_pipelined(APPEND_EVENTS, &params)).await?;
         rows.iter().map(appended_from).collect()
     }
 

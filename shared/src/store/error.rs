@@ -41,11 +41,11 @@ pub enum StoreError {
     #[error("the work was read before a change to the catalog")]
     Outdated,
     /// A value that a table refuses, or a cast that fails: the data is at fault.
-    #[error("the data does not fit the table: {message}")]
+    #[error("the data does not fit the table (SQLSTATE {code})")]
     Data {
         /// SQLSTATE.
         code: String,
-        /// PostgreSQL's message, without the row.
+        /// PostgreSQL's message, without the row. It may quote a value: staff may read it, a log may not.
         message: String,
     },
     /// An event that the catalog does not tell how to fold.

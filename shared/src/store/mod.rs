@@ -6,6 +6,7 @@
 
 mod access;
 mod append;
+mod backlog;
 mod catalog;
 mod checkpoints;
 mod connect;
@@ -31,11 +32,13 @@ mod standing;
 mod statistics;
 mod status;
 mod tls;
+mod told;
 mod usage;
 mod work;
 
 pub use access::{Access, Address, Login};
 pub use append::Appended;
+pub use backlog::Backlog;
 pub use catalog::{NewVersion, Registration};
 pub use checkpoints::{CheckpointMove, Run};
 pub use connect::{ConnectError, Store};
@@ -60,5 +63,6 @@ pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use standing::Standing;
 pub use statistics::{Statistics, StorageRate, TenantFigures, Window};
 pub use status::{Health, OldestTransaction, ParkedStream, ProjectorStatus, Rates};
+pub use told::told;
 pub use usage::{SnapshotUse, Upcasting, Usage};
 pub use work::{StateTables, StreamWork, WorkEvent};

@@ -159,7 +159,6 @@ impl Store {
         if corrupt > 0 {
             tracing::warn!(
                 aggregate.type = aggregate_type,
-                aggregate.id = aggregate_id,
                 snapshots.corrupt = corrupt,
                 "snapshots are not what was written, and were passed over"
             );

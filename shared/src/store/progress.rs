@@ -45,7 +45,8 @@ select h.tenant_id, h.aggregate_type, h.aggregate_id, $4, $5, $6, $7, $8
    for no key update of h
 on conflict on constraint parked_streams_pkey do update
    set attempts = case when p.event_id = excluded.event_id then p.attempts + 1 else 1 end, retrying = false, parked_at = clock_timestamp(), error_code = excluded.error_code, error = excluded.error,
-       event_id = excluded.event_id, event_number = excluded.event_number, aggregate_version = excluded.aggregate_version";
+       event_id = excluded.event_id, event_number = excluded.event_number, aggregate_version = excluded.aggregate_version
+returning (select e.correlation_id from annals.events e where e.event_number = $5) as correlation_id";
 
 const SWEEP_POSITION: &str = "-- sweep_position
 select position from annals.checkpoints where name = 'sweep'";
@@ -91,11 +92,12 @@ const FIND_PARKED: &str = "-- find_parked
 select event_id, parked_at from annals.parked_streams where event_id = $1";
 
 impl Store {
-    /// Parks a stream at an event, unless its progress has moved past it meanwhile.
+    /// Parks a stream at an event, unless its progress has moved past it meanwhile: then the answer is none. Otherwise it is the
+    /// event's correlation id, so that whoever logs it can say what it belongs to.
     ///
     /// # Errors
     /// The database's.
-    pub async fn park(&self, parked: &Parked<'_>) -> Result<(), StoreError> {
+    pub async fn park(&self, parked: &Parked<'_>) -> Result<Option<Option<String>>, StoreError> {
         let params: [Param<'_>; 8] = [
             (parked.stream.tenant_id.as_uuid(), Type::UUID),
             (&parked.stream.aggregate_type.as_str(), Type::TEXT),
@@ -106,10 +108,11 @@ impl Store {
             (&parked.error_code, Type::TEXT),
             (&parked.error, Type::TEXT),
         ];
-        self.write(As::Projector, PARK, &params)
+        let rows = self
+            .write(As::Projector, PARK, &params)
             .await
-            .map(|_| ())
-            .map_err(lost_is_unavailable)
+            .map_err(lost_is_unavailable)?;
+        Ok(rows.first().map(|row| row.try_get("correlation_id")).transpose()?)
     }
 
     /// Whether the caller sees a stream that is parked at this event, and since when.

@@ -14,6 +14,7 @@ use super::snapshots::{SnapshotMetadata, write_snapshots};
 use super::work::{StateTables, stream_from};
 use super::{Store, StoreError};
 use crate::domain::{Entity, StreamId, TenantId};
+use crate::telemetry::xray::in_postgres;
 
 /// Everything that one transaction changes. Waves are written one after the other, so that a table sees every state that an
 /// entity has been in: what is refused then never depends on how many events happened to be projected together.
@@ -150,7 +151,9 @@ impl Store {
             transaction.commit().await?;
             Ok(freed)
         };
-        freed.await.map_err(lost_is_unavailable)
+        in_postgres("-- write_projection", freed)
+            .await
+            .map_err(lost_is_unavailable)
     }
 }
 

@@ -18,7 +18,7 @@ pub use self::history::{PastEvent, Piece, StoredSnapshot, StreamToFold};
 pub use self::proof::Difference;
 pub use self::shadow::Shadow;
 use super::session::{As, Param, lost_is_unavailable};
-use super::{Refusal, Store, StoreError};
+use super::{Refusal, Store, StoreError, told};
 use crate::domain::{AggregateType, Caller, TenantId, Timestamp};
 
 /// Whose read models, and of which module; none: all.
@@ -252,14 +252,14 @@ impl Store {
         let tenant = tenant.map(|tenant| *tenant.as_uuid());
         let params: [Param<'_>; 3] = [(&id, Type::INT4), (&error, Type::TEXT), (&tenant, Type::UUID)];
         if let Err(error) = self.write(As::Projector, FAIL_REBUILD, &params).await {
-            tracing::warn!(%error, rebuild.id = id, "failure not recorded");
+            tracing::warn!(error = told(&error), rebuild.id = id, "failure not recorded");
         }
     }
 
     /// What cannot be dropped now, because a process that lost its lock still writes there, the next one drops.
     async fn drop_shadow(&self, id: i32) {
         if let Err(error) = self.write(As::Projector, DROP_SHADOW, &[(&id, Type::INT4)]).await {
-            tracing::warn!(%error, rebuild.id = id, "tables of a rebuild not dropped");
+            tracing::warn!(error = told(&error), rebuild.id = id, "tables of a rebuild not dropped");
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio_postgres::{Row, Transaction};
 
 use super::{Store, StoreError};
 use crate::domain::Caller;
+use crate::telemetry::xray::in_postgres;
 
 /// A parameter with its type, since no statement is prepared to find it out.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -67,12 +68,12 @@ impl Store {
     /// A read is repeated once where the connection turns out to be dead: a pooled connection may have died unnoticed while
     /// nobody used it, and reading twice does no harm.
     pub(super) async fn read(&self, who: As<'_>, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        twice_if_lost(|| self.one_round_trip(who, Writes::No, sql, params)).await
+        in_postgres(sql, twice_if_lost(|| self.one_round_trip(who, Writes::No, sql, params))).await
     }
 
     /// Runs one writing statement in a transaction of its own, in one round trip.
     pub(super) async fn write(&self, who: As<'_>, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        self.one_round_trip(who, Writes::Yes, sql, params).await
+        in_postgres(sql, self.one_round_trip(who, Writes::Yes, sql, params)).await
     }
 
     async fn one_round_trip(

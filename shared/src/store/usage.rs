@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use super::moment::Moment;
 use super::ratio::Ratio;
 use super::session::{As, Param};
-use super::{Store, StoreError};
+use super::{Store, StoreError, told};
 use crate::domain::{Caller, TenantId};
 
 /// How long an answer that is ready waits for its figures at most.
@@ -149,7 +149,7 @@ impl Store {
             Err(late) => Some(StoreError::Unavailable(Box::new(late))),
         };
         if let Some(error) = error {
-            tracing::warn!(%error, "a read's figures are not counted");
+            tracing::warn!(error = told(&error), "a read's figures are not counted");
         }
     }
 }

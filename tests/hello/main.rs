@@ -1,0 +1,12 @@
+//! The least that a function can be: what cold starts are compared with (`cold-start`).
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::{Value, json};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    run(service_fn(async |_: LambdaEvent<Value>| {
+        Ok::<Value, Error>(json!({"statusCode": 200, "body": "hello"}))
+    }))
+    .await
+}
