@@ -235,7 +235,7 @@ fn only_the_http_layer_and_the_http_functions_know_http() {
 fn only_the_queue_and_the_projector_know_sqs() {
     let words = [
         "aws_sdk_sqs",
-        "aws_lambda_events",
+        "aws_lambda_events::event::sqs",
         "SqsEvent",
         "SqsMessage",
         "SqsBatchResponse",

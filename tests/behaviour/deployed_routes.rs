@@ -1,57 +1,193 @@
-//! What the routers serve is what the template deploys: a route that is missing there answers on a laptop only.
+//! What the routers serve is what the template deploys, as API Gateway selects routes: a request reaches the function that serves
+//! it, and one that nobody serves reaches a function that can say so.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// A method and a path without its parameters' names.
-type Route = (String, String);
+use annals::http::gateway::ENDINGS;
 
-fn nameless(path: &str) -> String {
-    let parts = path
-        .split('/')
-        .map(|part| if part.starts_with('{') { "{}" } else { part });
-    parts.collect::<Vec<_>>().join("/")
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// A route of a function; `$default` is the path that every request matches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Route {
+    function: &'static str,
+    method: String,
+    path: String,
 }
 
-fn served() -> BTreeSet<Route> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut routes = BTreeSet::new();
-    for file in [
-        "post-event/src/lib.rs",
-        "audit-query/src/lib.rs",
-        "csv-upload/src/handler.rs",
-    ] {
-        let source = fs::read_to_string(root.join("functions").join(file)).unwrap();
+const FUNCTIONS: [(&str, &str); 3] = [
+    ("PostEvent", "post-event/src/lib.rs"),
+    ("AuditQuery", "audit-query/src/lib.rs"),
+    ("CsvUpload", "csv-upload/src/handler.rs"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn served() -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (function, file) in FUNCTIONS {
+        let source = fs::read_to_string(root().join("functions").join(file)).unwrap();
         for route in source.split(".route(").skip(1) {
             let path = route.split('"').nth(1).unwrap();
-            for method in ["get", "post", "put", "patch", "delete"] {
-                if route.contains(&format!(" {method}(")) || route.contains(&format!(".{method}(")) {
-                    routes.insert((method.to_uppercase(), nameless(path)));
+            for method in METHODS {
+                let call = method.to_lowercase();
+                if route.contains(&format!(" {call}(")) || route.contains(&format!(".{call}(")) {
+                    routes.push(Route {
+                        function,
+                        method: method.to_owned(),
+                        path: path.to_owned(),
+                    });
                 }
             }
         }
     }
+    assert!(routes.len() > 25, "only {} routes found", routes.len());
     routes
 }
 
-fn deployed() -> BTreeSet<Route> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let template = fs::read_to_string(root.join("template.yaml")).unwrap();
-    let route = |line: &str| {
-        let (_, rest) = line.split_once("Method: ")?;
-        let (method, rest) = rest.split_once(", Path: '")?;
-        Some((method.to_owned(), nameless(rest.split_once('\'')?.0)))
+fn deployed() -> Vec<Route> {
+    let template = fs::read_to_string(root().join("template.yaml")).unwrap();
+    let (mut function, mut routes) = (None, Vec::new());
+    for line in template.lines() {
+        if let Some(name) = line.strip_prefix("  ").filter(|name| !name.starts_with([' ', '#'])) {
+            let name = name.trim_end_matches(':');
+            function = FUNCTIONS.iter().map(|(function, _)| *function).find(|f| *f == name);
+        }
+        if !line.contains("ApiId: !Ref Api") {
+            continue;
+        }
+        let between = |start: &str, end: char| Some(line.split_once(start)?.1.split_once(end)?.0.to_owned());
+        routes.push(Route {
+            function: function.expect("a function's route"),
+            method: between("Method: ", ',').unwrap_or_else(|| "ANY".to_owned()),
+            path: between("Path: '", '\'').unwrap_or_else(|| "$default".to_owned()),
+        });
+    }
+    routes
+}
+
+/// Whether API Gateway takes this path for one of the route, and how specific the route is, by its order of preference: a full
+/// match, a greedy one, `$default`; among equals the one with more text of its own, then the one that names its method.
+fn match_of(route: &Route, method: &str, path: &str) -> Option<(usize, usize, bool)> {
+    if route.method != "ANY" && route.method != method {
+        return None;
+    }
+    let named = route.method != "ANY";
+    if route.path == "$default" {
+        return Some((0, 0, named));
+    }
+    let (pattern, path): (Vec<&str>, Vec<&str>) = (route.path.split('/').collect(), path.split('/').collect());
+    let greedy = pattern.last().is_some_and(|last| last.ends_with("+}"));
+    let fits = if greedy {
+        path.len() >= pattern.len()
+    } else {
+        path.len() == pattern.len()
     };
-    let routes: Vec<Route> = template.lines().filter_map(route).collect();
-    let distinct: BTreeSet<Route> = routes.iter().cloned().collect();
-    assert_eq!(routes.len(), distinct.len(), "a route is deployed twice: {routes:?}");
-    distinct
+    let same = |(wanted, found): (&&str, &&str)| wanted.starts_with('{') || wanted == found;
+    let literals = pattern.iter().filter(|segment| !segment.starts_with('{')).count();
+    (fits && pattern.iter().zip(&path).all(same)).then_some((if greedy { 1 } else { 2 }, literals, named))
+}
+
+fn selected<'a>(routes: &'a [Route], method: &str, path: &str) -> &'a Route {
+    let matching = routes
+        .iter()
+        .filter_map(|route| Some((match_of(route, method, path)?, route)));
+    matching
+        .max_by_key(|(rank, _)| *rank)
+        .expect("a route for everything")
+        .1
+}
+
+/// The path as a request has it once API Gateway has decoded it, ids that may hold a slash with one.
+fn requested(path: &str) -> String {
+    let segment = |segment: &str| match segment {
+        "{aggregate_id}" => "a/b".to_owned(),
+        "{id}" if path.starts_with("/api/v1/audit/entity") || path.starts_with("/api/v1/audit/count") => {
+            "a/b".to_owned()
+        }
+        other => other.trim_matches(['{', '}']).to_owned(),
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
 #[test]
-fn every_route_is_deployed_and_nothing_else() {
-    let (served, deployed) = (served(), deployed());
-    assert!(served.len() > 25, "only {} routes found", served.len());
-    assert_eq!(served, deployed);
+fn every_request_reaches_the_function_that_serves_it() {
+    let deployed = deployed();
+    for route in served() {
+        for path in [requested(&route.path), route.path.replace(['{', '}'], "")] {
+            let reached = selected(&deployed, &route.method, &path);
+            assert_ne!(reached.path, "$default", "{} {path} has no route", route.method);
+            assert_eq!(
+                reached.function, route.function,
+                "{} {path} by {reached:?}",
+                route.method
+            );
+        }
+    }
+}
+
+#[test]
+fn every_deployed_route_is_there_for_a_request() {
+    let deployed = deployed();
+    let distinct: BTreeSet<(&str, &str)> = deployed.iter().map(|r| (r.method.as_str(), r.path.as_str())).collect();
+    assert_eq!(
+        distinct.len(),
+        deployed.len(),
+        "a route is deployed twice: {deployed:?}"
+    );
+    let served = served();
+    for route in deployed.iter().filter(|route| route.path != "$default") {
+        let used = |s: &&Route| selected(&deployed, &s.method, &requested(&s.path)) == route;
+        assert!(served.iter().any(|s| used(&s)), "{route:?} serves nothing");
+    }
+}
+
+/// A 405 can only be answered by a router that knows the path; by any other it would be a 404.
+#[test]
+fn a_method_that_a_path_does_not_take_reaches_a_function_that_knows_the_path() {
+    let (deployed, served) = (deployed(), served());
+    for Route { path, .. } in &served {
+        for method in METHODS {
+            if served.iter().any(|route| route.path == *path && route.method == method) {
+                continue;
+            }
+            let function = selected(&deployed, method, &requested(path)).function;
+            let known = served
+                .iter()
+                .any(|route| route.path == *path && route.function == function);
+            // The one exception: what writes entities takes greedily what follows their ids, and knows no differences.
+            let excepted = path.ends_with("/{aggregate_id}/diff") && ["POST", "PATCH", "DELETE"].contains(&method);
+            assert!(known != excepted, "{method} {path} reaches {function}");
+        }
+    }
+}
+
+#[test]
+fn what_nobody_serves_reaches_a_function_all_the_same() {
+    let deployed = deployed();
+    for path in [
+        "/",
+        "/api/v1",
+        "/api/v1/nothing",
+        "/api/v1/events/a/b/c",
+        "/favicon.ico",
+    ] {
+        for method in METHODS {
+            assert_eq!(selected(&deployed, method, path).path, "$default", "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn what_follows_an_id_is_split_off_again() {
+    let served = served();
+    let endings = served
+        .iter()
+        .filter_map(|route| Some(route.path.split_once("/{aggregate_id}")?.1));
+    let endings: BTreeSet<&str> = endings.filter(|ending| !ending.is_empty()).collect();
+    assert_eq!(endings, BTreeSet::from(ENDINGS));
 }

@@ -25,6 +25,7 @@ mod event_types;
 mod evolution;
 mod feed;
 mod frozen;
+mod gateway;
 mod histories;
 mod hostile_connection;
 mod iam;

@@ -1,22 +1,19 @@
-//! What Lambda hands over, as recorded: the queue's messages with partial failure, the schedule's tick, API Gateway's
-//! requests.
+//! What Lambda hands over, as recorded: the queue's messages with partial failure, and the schedules' ticks.
 
 use annals::App;
 use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
 use annals::queue::{self, Queue, STREAMS_PER_MESSAGE};
-use lambda_http::request::from_str;
 use projector::{Answer, Invocation};
 use serde_json::{Value, json};
 use tests::{Person, World};
 use tokio::sync::mpsc::unbounded_channel;
-use tower::ServiceExt;
 use uuid::Uuid;
 
 const WAKE_UP: &str = include_str!("../events/sqs_wake_up.json");
 const MIXED_BATCH: &str = include_str!("../events/sqs_mixed_batch.json");
+const FOREIGN_BODIES: &str = include_str!("../events/sqs_foreign_bodies.json");
 const TICK: &str = include_str!("../events/schedule_tick.json");
-const POST_EVENT: &str = include_str!("../events/http_post_event.json");
-const GET_HISTORY: &str = include_str!("../events/http_get_history.json");
+const REBUILDS: &str = include_str!("../events/schedule_rebuilds.json");
 
 /// Hands a payload over as Lambda's runtime does: bytes to type, and the answer back to JSON.
 async fn invoke(world: &World, payload: &str) -> Value {
@@ -69,6 +66,35 @@ async fn of_a_mixed_batch_exactly_the_messages_at_fault_come_again() {
     assert_eq!(world.rows_of("public.customers").await.len(), 1);
     world.sweep().await;
     world.assert_read_models_are_the_fold().await;
+}
+
+#[tokio::test]
+async fn recorded_messages_of_others_fail_each() {
+    let world = World::new().await;
+    let answer = invoke(&world, FOREIGN_BODIES).await;
+    let recorded: Value = serde_json::from_str(FOREIGN_BODIES).unwrap();
+    let recorded: Vec<&Value> = recorded["Records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["messageId"])
+        .collect();
+    assert!(recorded.len() > 3);
+    assert_eq!(failures(&answer), recorded);
+}
+
+#[tokio::test]
+async fn a_tick_of_the_schedule_of_rebuilds_makes_what_is_due() {
+    let (world, staff) = (World::new().await, Person::staff());
+    append_what_the_fixtures_name(&world).await;
+    world.project().await;
+    world
+        .post(&staff, "/projector/rebuild", json!({"module": "sale"}))
+        .await
+        .expect(202);
+    assert_eq!(invoke(&world, REBUILDS).await, Value::Null);
+    let status = world.get(&staff, "/projector/status").await.expect(200);
+    assert_eq!(status.body["rebuilds"][0]["status"], "done");
 }
 
 #[tokio::test]
@@ -234,47 +260,6 @@ async fn an_append_stands_whether_or_not_its_wake_up_can_be_sent() {
     append_what_the_fixtures_name(&world).await;
     world.sweep().await;
     world.assert_read_models_are_the_fold().await;
-}
-
-/// A request as API Gateway delivers it, through `lambda_http`'s own reading, to the routers that are deployed.
-async fn gateway(world: &World, fixture: &str, who: &Person) -> (u16, Value) {
-    let request = from_str(&fixture.replace("TOKEN", &who.token())).expect("a request");
-    let response = world.router.clone().oneshot(request).await.unwrap();
-    let status = response.status().as_u16();
-    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-    (status, serde_json::from_slice(&body).unwrap())
-}
-
-#[tokio::test]
-async fn a_recorded_request_with_a_base64_body_is_appended_once() {
-    let (world, staff) = (World::new().await, Person::staff());
-    let (status, event) = gateway(&world, POST_EVENT, &staff).await;
-    assert_eq!(status, 201, "{event}");
-    assert_eq!(
-        event["data"].to_string(),
-        r#"{"base_price":5999.00,"name":"0.5HP Submersible Pump","sku":"SUBM-05HP-DOM-SS-50LPM-20M"}"#
-    );
-    assert_eq!(
-        event["metadata"],
-        json!({"ip_address": "203.0.113.7", "user_agent": "curl/8.5.0"})
-    );
-    assert_eq!(event["idempotency_key"], "recorded-1");
-    let (status, again) = gateway(&world, POST_EVENT, &staff).await;
-    assert_eq!((status, &again["id"]), (200, &event["id"]));
-}
-
-#[tokio::test]
-async fn a_recorded_request_finds_its_path_and_query_again() {
-    let (world, staff) = (World::new().await, Person::staff());
-    for stock in 0..3 {
-        world
-            .append(&staff, "product.stock_updated", "A /ü", json!({"new_stock": stock}))
-            .await;
-    }
-    let (status, page) = gateway(&world, GET_HISTORY, &staff).await;
-    assert_eq!(status, 200, "{page}");
-    assert_eq!(page["items"].as_array().unwrap().len(), 2);
-    assert!(page["next_cursor"].is_string());
 }
 
 #[test]

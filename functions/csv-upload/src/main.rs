@@ -1,12 +1,10 @@
 //! The CSV upload on Lambda.
 
-use annals::App;
-use annals::config::Config;
-use lambda_http::{Error, run};
+use annals::{App, config::Config, http};
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), lambda_http::Error> {
     annals::telemetry::start();
     let app = App::new(Config::from_env()?).await?;
-    run(annals::http::finish(csv_upload::router(app))).await
+    http::serve(csv_upload::router(app)).await
 }

@@ -1,10 +1,10 @@
 //! post-event on Lambda.
 
-use annals::{App, config::Config};
+use annals::{App, config::Config, http};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     annals::telemetry::start();
     let app = App::new(Config::from_env()?).await?;
-    lambda_http::run(annals::http::finish(post_event::router(app))).await
+    http::serve(post_event::router(app)).await
 }

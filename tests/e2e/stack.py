@@ -1,0 +1,130 @@
+"""The deployed stack: built, deployed and given its routes."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+from aws import ACCOUNT, REGION, Aws, output_of
+from machine import ROOT, Failure, run
+from postgres import Postgres
+
+NAME = "annals"
+METHODS = {
+    "get": "GET",
+    "post": "POST",
+    "put": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+    "x-amazon-apigateway-any-method": "ANY",
+}
+
+
+class Stack:
+    """What `sam deploy` has made of template.yaml."""
+
+    def __init__(self, aws: Aws, folder: Path):
+        self.aws = aws
+        # Whoever works on the checks builds once and names the folder.
+        self.built = os.environ.get("ANNALS_E2E_BUILD")
+        self.build_folder = Path(self.built or folder / "build")
+        self.tools = {**os.environ, **aws.environment}
+        self.functions: dict[str, str] = {}
+        self.outputs: list[dict] = []
+        self.url = ""
+
+    def build(self) -> None:
+        """What `sam build` builds for AWS, for this machine's processor, so that it runs here too."""
+        if self.built:
+            return
+        run(
+            "sam", "build", "--beta-features",
+            "--parameter-overrides", f"Architecture={architecture()}",
+            "--build-dir", self.build_folder,
+            env={**self.tools, "AWS_ENDPOINT_URL": ""}, limit=3000,
+        )  # fmt: skip
+
+    def deploy(self, postgres: Postgres, jwt_secret: str) -> None:
+        """The README's deployment, with its questions answered."""
+        secret = json.dumps({"DATABASE_URL": postgres.api_url, "JWT_SECRET": jwt_secret})
+        arn = self.aws.secrets.create_secret(Name="annals", SecretString=secret)["ARN"]
+        run(
+            "sam", "deploy", "--template-file", self.build_folder / "template.yaml",
+            "--config-file", ROOT / "samconfig.toml", "--stack-name", NAME, "--no-confirm-changeset",
+            "--parameter-overrides", f"SecretArn={arn}", f"Architecture={architecture()}", "LogLevel=debug",
+            env=self.tools,
+        )  # fmt: skip
+        self.outputs = self.aws.cloudformation.describe_stacks(StackName=NAME)["Stacks"][0]["Outputs"]
+        pages = self.aws.cloudformation.get_paginator("list_stack_resources").paginate(StackName=NAME)
+        resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
+        unfinished = [r for r in resources if r["ResourceStatus"] != "CREATE_COMPLETE"]
+        if unfinished:
+            raise Failure(f"not created: {unfinished}")
+        self.functions = {
+            r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources if r["ResourceType"] == "AWS::Lambda::Function"
+        }
+        api = next(r["PhysicalResourceId"] for r in resources if r["ResourceType"] == "AWS::ApiGatewayV2::Api")
+        self.create_routes(api)
+        self.number_concurrency()
+        self.url = f"{self.aws.url}/_aws/execute-api/{api}/$default"
+
+    def create_routes(self, api: str) -> None:
+        """What AWS does with the API's OpenAPI body when the stack is made, and MiniStack 1.5 does not. The body is the one of the
+        transformed template."""
+        template = self.aws.cloudformation.get_template(StackName=NAME, TemplateStage="Processed")["TemplateBody"]
+        template = json.loads(template) if isinstance(template, str) else template
+        routes = routes_of(template["Resources"]["Api"]["Properties"]["Body"])
+        integrations = {}
+        for function in sorted(set(routes.values())):
+            arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.functions[function]}"
+            integrations[function] = self.aws.apigateway.create_integration(
+                ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0"
+            )["IntegrationId"]
+        for key, function in routes.items():
+            self.aws.apigateway.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{integrations[function]}")
+
+    def number_concurrency(self) -> None:
+        """MiniStack 1.5 keeps a parameter's text where AWS makes a number of it, and then stumbles over it at every poll."""
+        for mapping in self.aws.functions.list_event_source_mappings()["EventSourceMappings"]:
+            limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
+            self.aws.functions.update_event_source_mapping(
+                UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit}
+            )
+
+    def output(self, key: str) -> str:
+        """An output of the template."""
+        return output_of(self.outputs, key)
+
+
+def routes_of(body: dict) -> dict[str, str]:
+    """The routes of an OpenAPI body, and the logical name of the function behind each."""
+    routes = {}
+    for path, methods in body["paths"].items():
+        for method, operation in methods.items():
+            if method not in METHODS:
+                continue
+            integration = operation["x-amazon-apigateway-integration"]
+            if integration["payloadFormatVersion"] != "2.0":
+                raise Failure(f"{method} {path} is integrated with another payload format: {integration}")
+            function = integration["uri"]["Fn::Sub"].split("${")[-1].split(".Arn")[0]
+            routes[path if path == "$default" else f"{METHODS[method]} {path}"] = function
+    return routes
+
+
+def architecture() -> str:
+    """This machine's processor, as the template names it."""
+    return {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
+
+
+def zip_sizes(build_folder: Path) -> dict[str, int]:
+    """Size of each function's binary, zipped as `sam` does it."""
+    import io
+    import zipfile
+
+    sizes = {}
+    for bootstrap in sorted(build_folder.glob("*/bootstrap")):
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            file.write(bootstrap, "bootstrap")
+        sizes[bootstrap.parent.name] = archive.tell()
+    return sizes
