@@ -26,6 +26,7 @@ mod redact;
 mod refold;
 mod relift;
 mod secrets_manager;
+mod server;
 mod upload;
 mod world;
 
@@ -46,5 +47,6 @@ pub use read_models::ReadModels;
 pub use redact::redacted;
 pub use refold::Refolded;
 pub use secrets_manager::SecretsManager;
+pub use server::{Server, Standby};
 pub use upload::{Part, multipart};
 pub use world::{Log, World};
