@@ -3,6 +3,7 @@
 
 mod anywhere;
 mod clock;
+mod local;
 mod oracle;
 mod queue;
 mod server;
