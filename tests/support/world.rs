@@ -40,7 +40,8 @@ pub struct Log {
     pub catalog: i64,
 }
 
-pub(crate) fn url_at(port: u16, login: &str, database: &str) -> String {
+/// The address of a database on this port of the loopback interface, for a login whose password is the tests'.
+pub fn url_at(port: u16, login: &str, database: &str) -> String {
     format!("postgresql://{login}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
