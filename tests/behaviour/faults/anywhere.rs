@@ -93,7 +93,7 @@ impl Scene {
             Some(status) => assert!(status == 503 || (200..300).contains(&status), "{strike:?}: {status}"),
             None => {}
         }
-        if struck && !answered.is_some_and(|status| status < 300) {
+        if struck && answered.is_none_or(|status| status >= 300) {
             self.again(strike, about, work).await;
         }
         struck
