@@ -31,7 +31,11 @@ pub async fn run(environment: Environment) -> Result<(), Error> {
         return serve(url, listener, &secret, shutdown).await;
     }
     let cluster = Cluster::start(Options::persistent(environment.data_dir()?)).await?;
-    let served = serve(&cluster.url(), listener, &secret, shutdown).await;
+    let url = cluster.url();
+    let served = tokio::select! {
+        served = serve(&url, listener, &secret, shutdown) => served,
+        never = cluster.keep_running() => match never {},
+    };
     let stopped = cluster.stop().await;
     served.and(stopped)
 }

@@ -23,6 +23,7 @@ mod encryption;
 mod entities;
 mod event_types;
 mod evolution;
+mod faults;
 mod feed;
 mod frozen;
 mod gateway;

@@ -1,59 +1,16 @@
 //! PostgreSQL goes and comes back: requests meanwhile are answered 503, and the first one after it works, without a restart.
 
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::join_all;
-use local::cluster::{Cluster, DATABASE, FAST_BUT_UNSAFE, Options};
+use local::cluster::DATABASE;
 use serde_json::{Value, json};
-use tests::{Answer, Person, World, connect};
+use tests::{Answer, Person, Server, World};
 
 fn event(id: &str) -> Value {
     json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
-}
-
-/// A server of the test's own, which it may stop and start.
-struct Server {
-    cluster: Cluster,
-    programs: PathBuf,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let cluster = Cluster::start(Options::ephemeral().with_settings(FAST_BUT_UNSAFE))
-            .await
-            .unwrap();
-        annals::store::migrate(&cluster.url()).await.unwrap();
-        let superuser = connect(&cluster.superuser_url()).await;
-        let folder = "select setting from pg_config where name = 'BINDIR'";
-        let folder: String = superuser.query_one(folder, &[]).await.unwrap().get(0);
-        Self {
-            cluster,
-            programs: folder.into(),
-        }
-    }
-
-    /// Runs `pg_ctl` as the account that owns the cluster.
-    fn control(&self, arguments: &[&str]) {
-        let data = self.cluster.location().join("pgdata");
-        let owner = std::fs::metadata(&data).unwrap();
-        let mut command = Command::new(self.programs.join("pg_ctl"));
-        command
-            .args(arguments)
-            .args(["-w", "-s", "-t", "120", "-D"])
-            .arg(&data)
-            .current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if owner.uid() != std::fs::metadata("/proc/self").map_or(owner.uid(), |me| me.uid()) {
-            command.uid(owner.uid()).gid(owner.gid());
-        }
-        assert!(command.status().unwrap().success(), "{arguments:?}");
-    }
 }
 
 fn assert_unavailable(answer: &Answer) {
@@ -69,7 +26,7 @@ async fn health(world: &World) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_answered_503_while_postgres_is_gone_and_served_as_soon_as_it_is_back() {
-    let server = Server::start().await;
+    let server = Server::start(100).await;
     // Never through PgBouncer, which tries a server that was away again when its own time has come, not at the first request:
     // `faults::server` asks that of it.
     let world = World::directly_at(DATABASE.to_owned(), &server.cluster.url());

@@ -42,6 +42,11 @@ impl Frame {
         self.is_query("commit")
     }
 
+    /// Whether the client says something to be done.
+    pub(crate) fn is_statement(&self) -> bool {
+        matches!(self.tag(), b'Q' | b'P')
+    }
+
     pub(crate) fn is_append(&self) -> bool {
         self.tag() == b'P'
             && self

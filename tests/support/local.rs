@@ -89,7 +89,7 @@ impl Drop for Local {
 
 /// The program with a data folder and no other setting, for whatever command is to follow.
 pub fn annals_local(data_dir: &Path) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = Command::new(built("annals-local"));
     command
         .env("ANNALS_DATA_DIR", data_dir)
         .env("RUST_LOG", "error")
@@ -98,17 +98,21 @@ pub fn annals_local(data_dir: &Path) -> Command {
     command
 }
 
-/// The binary that this build made. A run of this package alone does not make it, so where it is missing, or older than what
-/// it is made of, it is made now.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join("annals-local");
+/// A binary that this build made. A run of the tests' package alone does not make it, so where it is missing, or older than
+/// what it is made of, it is made now.
+pub fn built(binary: &str) -> PathBuf {
+    let us = std::env::current_exe().unwrap();
+    // Tests stand in a folder of their own among the binaries.
+    let folder = us.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();
+    let path = folder.join(binary);
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let sources = ["shared", "functions", "local", "migrations"].map(|folder| newest(&workspace.join(folder)));
     let made = path.metadata().and_then(|of| of.modified()).ok();
     if made < sources.into_iter().max() {
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--package", "local", "--bin", "annals-local"]);
+        // Of the whole workspace, or its dependencies would be made with other features, for minutes.
+        build.args(["build", "--workspace", "--bin", binary]);
+        build.args((!cfg!(debug_assertions)).then_some("--release"));
         assert!(build.current_dir(workspace).status().unwrap().success());
     }
     path

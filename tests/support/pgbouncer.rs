@@ -138,7 +138,7 @@ fn program() -> PathBuf {
     found.expect("pgbouncer is installed (Debian: apt-get install pgbouncer; Homebrew: brew install pgbouncer)")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     listener.expect("a port").port()
 }

@@ -86,6 +86,7 @@ impl Shared {
 }
 
 async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
+    client.set_nodelay(true)?;
     let (client_in, mut client) = client.into_split();
     let mut requests = Frames::of_client(client_in);
     let mut last = log_in(&mut requests, &mut client, shared).await?;
@@ -126,6 +127,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
 
 async fn log_in(requests: &mut Frames, client: &mut OwnedWriteHalf, shared: &Shared) -> io::Result<usize> {
     let server = TcpStream::connect(("127.0.0.1", cluster().port())).await?;
+    server.set_nodelay(true)?;
     let (server_in, mut server) = server.into_split();
     let mut answers = Frames::of_server(server_in);
     loop {

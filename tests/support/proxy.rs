@@ -159,6 +159,9 @@ impl Shared {
 
 async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let server = TcpStream::connect(("127.0.0.1", port_before(cluster().port()))).await?;
+    // Frame by frame, which without this would wait for acknowledgements of each.
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
     let (client_in, mut client) = client.into_split();
     let (server_in, mut server) = server.into_split();
     let (mut requests, mut answers) = (Frames::of_client(client_in), Frames::of_server(server_in));

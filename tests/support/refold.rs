@@ -116,7 +116,8 @@ impl World {
                     (select coalesce(jsonb_agg(u), '[]')::text
                        from (select distinct on (u.from_version) u.* from annals.upcasters u
                               where u.event_type = e.event_type and (u.tenant_id is null or u.tenant_id = e.tenant_id)
-                              order by u.from_version, u.tenant_id nulls last) as u)
+                              order by u.from_version, u.tenant_id nulls last) as u),
+                    exists (select from annals.skipped_events s where s.tenant_id = e.tenant_id and s.event_id = e.id)
                from annals.events e
               cross join lateral (select t.* from annals.event_types t where t.event_type = e.event_type
                         and (t.tenant_id is null or t.tenant_id = e.tenant_id) order by t.tenant_id nulls last limit 1) as t
@@ -124,6 +125,7 @@ impl World {
         let mut entities: BTreeMap<Name, Refolded> = BTreeMap::new();
         for row in client.query(events, &[]).await.unwrap() {
             let (at, by): (String, String) = (row.get(3), row.get(4));
+            let is_skipped: bool = row.get(10);
             let entity = entities
                 .entry((row.get(0), row.get(1), row.get(2)))
                 .or_insert_with(|| Refolded {
@@ -131,6 +133,11 @@ impl World {
                     started_by: by,
                     ..Refolded::default()
                 });
+            // Left out by staff: it counts, and says nothing.
+            if is_skipped {
+                entity.version += 1;
+                continue;
+            }
             let data: Map<String, Value> = serde_json::from_str(row.get(5)).unwrap();
             let effect: Value = serde_json::from_str(row.get(6)).unwrap();
             let data = relift(data, row.get(7), row.get(8), &serde_json::from_str(row.get(9)).unwrap());

@@ -40,7 +40,8 @@ pub struct Log {
     pub catalog: i64,
 }
 
-fn url_at(port: u16, login: &str, database: &str) -> String {
+/// The address of a database on this port of the loopback interface, for a login whose password is the tests'.
+pub fn url_at(port: u16, login: &str, database: &str) -> String {
     format!("postgresql://{login}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
@@ -50,6 +51,8 @@ pub struct World {
     pub database: String,
     /// Where the functions find it.
     pub address: String,
+    /// Where tests look behind them.
+    pub superuser_url: String,
     /// What the routers share.
     pub app: App,
     /// All HTTP functions, merged as `local` merges them.
@@ -105,6 +108,7 @@ impl World {
         };
         let router = local::engine::router(app.clone());
         Self {
+            superuser_url: cluster().superuser_url_of(&database),
             database,
             address,
             app,
@@ -117,6 +121,12 @@ impl World {
     /// The same database behind another process's functions: a pool and memory of their own.
     pub fn elsewhere(&self) -> Self {
         Self::at(self.database.clone(), &cluster().url_of(&self.database))
+    }
+
+    /// The same world on a server of the test's own, whose superuser has this address.
+    pub fn seen_from(mut self, superuser_url: &str) -> Self {
+        superuser_url.clone_into(&mut self.superuser_url);
+        self
     }
 
     /// The same world with other keys to verify tokens by.
@@ -155,7 +165,7 @@ impl World {
 
     /// A connection as the cluster's superuser.
     pub async fn superuser(&self) -> Client {
-        connect(&cluster().superuser_url_of(&self.database)).await
+        connect(&self.superuser_url).await
     }
 
     /// A connection as the runtime's only login.

@@ -25,13 +25,19 @@ use account::Account;
 use binaries::Binaries;
 use server::{Listening, Server};
 use site::Site;
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
+use tokio::net::TcpStream;
 use watchdog::Watchdog;
 
 /// The migrating role: owns the database, may create roles, is no superuser.
 pub const OWNER: &str = "annals_owner";
 /// The database that [`Cluster::url`] names.
 pub const DATABASE: &str = "annals";
+/// How often [`Cluster::keep_running`] looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Sets the cluster up; tests may use it to make databases.
 const SUPERUSER: &str = "annals_superuser";
 
@@ -116,6 +122,30 @@ impl Cluster {
         };
         provision::owner_and_database(&cluster.superuser_url_of("postgres"), &cluster.passwords.owner).await?;
         Ok(cluster)
+    }
+
+    /// Starts the server again whenever it has died, for as long as this is awaited: nobody else does that for a private one.
+    /// The address stays, so that pools find it by themselves.
+    pub async fn keep_running(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            // A connection that says nothing leaves no line in the server's log.
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.listening.port))
+                .await
+                .is_ok()
+            {
+                continue;
+            }
+            match self.server.start_if_dead().await {
+                Ok(true) => tracing::warn!("postgresql had died; it runs again"),
+                Ok(false) => {}
+                // Processes that it left behind may hold its memory for a moment.
+                Err(error) => tracing::warn!(
+                    error = crate::error::one_line(&error),
+                    "postgresql has died and does not start; trying again"
+                ),
+            }
+        }
     }
 
     /// URL of the database `annals` for the migrating role, over TCP.

@@ -118,6 +118,15 @@ impl Server {
         }
     }
 
+    /// Starts a server that has died where it was, with the settings it had; whether there was anything to start.
+    pub(super) async fn start_if_dead(&self) -> Result<bool, Error> {
+        if self.running().await?.is_some() {
+            return Ok(false);
+        }
+        self.start().await.map_err(|error| self.with_log(error))?;
+        Ok(true)
+    }
+
     /// Waits out a server that is still coming up or going down.
     async fn running(&self) -> Result<Option<Listening>, Error> {
         for _ in 0..3000 {

@@ -1,0 +1,74 @@
+//! The clock of a function is off by an hour, either way. It makes events' ids (UUIDv7, which begin with the time) and judges
+//! tokens, and nothing else of the log: recorded times, versions and numbers are the database's.
+//!
+//! A token is judged with a leeway of thirty seconds, as clocks that are kept differ (`auth.rs`, `tokens.rs`). An hour is not
+//! forgiven: that would be an hour for a withdrawn token. Such a function answers 401, which no client takes for an acknowledgement.
+
+use annals::domain::{AggregateId, AggregateType, EventId, EventType, NewEvent};
+use annals::intake::{self, Framing};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use tests::{Ledger, Person, World};
+use uuid::{NoContext, Timestamp, Uuid};
+
+/// An id as a function makes it whose clock is off by so much.
+fn id_made_at(off: TimeDelta) -> EventId {
+    let at = Utc::now() + off;
+    let seconds = u64::try_from(at.timestamp()).unwrap();
+    EventId::from(Uuid::new_v7(Timestamp::from_unix(
+        NoContext,
+        seconds,
+        at.timestamp_subsec_nanos(),
+    )))
+}
+
+#[tokio::test]
+async fn ids_of_wrong_clocks_change_no_order_and_no_recorded_time() {
+    let (world, staff, ledger) = (World::new().await, Person::staff(), Ledger::default());
+    let began = Utc::now() - TimeDelta::minutes(5);
+    let hours = [0, 1, -1, 1, 0, -1, -1, 1];
+    for (place, hour) in hours.into_iter().enumerate() {
+        let mut event = NewEvent::plain(
+            EventType::try_from("customer.profile_updated".to_owned()).unwrap(),
+            AggregateType::try_from("customer".to_owned()).unwrap(),
+            AggregateId::try_from(format!("C-{}", place % 2)).unwrap(),
+            json!({"phone": place.to_string()}).as_object().unwrap().clone(),
+        );
+        event.id = id_made_at(TimeDelta::hours(hour));
+        let context = json!({});
+        intake::append(&world.app, &staff.caller(), &[event], &context, Framing::Single)
+            .await
+            .unwrap();
+    }
+    let listed = world.all_pages(&staff, "/events?order=asc&limit=3").await;
+    let phones: Vec<_> = listed
+        .iter()
+        .map(|event| event["data"]["phone"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        phones,
+        ["0", "1", "2", "3", "4", "5", "6", "7"],
+        "as they were recorded, whatever their ids say"
+    );
+    let ids: Vec<_> = listed.iter().map(|event| event["id"].as_str().unwrap()).collect();
+    assert!(!ids.is_sorted(), "the test's premise");
+    for event in &listed {
+        assert_eq!(
+            event["timestamp"], event["created_at"],
+            "it happened when it was recorded, by the database's clock"
+        );
+        let at: DateTime<Utc> = event["created_at"].as_str().unwrap().parse().unwrap();
+        assert!((began..began + TimeDelta::minutes(30)).contains(&at), "{at}");
+    }
+    let history = world
+        .all_pages(&staff, "/events/aggregate/customer/C-1/history?limit=2")
+        .await;
+    let phones: Vec<_> = history
+        .iter()
+        .map(|event| event["data"]["phone"].as_str().unwrap())
+        .collect();
+    assert_eq!(phones, ["1", "3", "5", "7"]);
+    let now = world.get(&staff, "/entities/customer/C-1").await.expect(200).body;
+    assert_eq!(now["state"]["phone"], "7");
+    world.assert_sound(&ledger).await;
+}

@@ -1,0 +1,101 @@
+//! Lambda's runtime interface, as far as a function's process needs it: the next invocation, and its answer. Every process asks
+//! the same place, and each is given one invocation at a time, so as many requests at once are as many processes at work.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// What a function may take, as it is told.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// A running stand-in; it ends with the program.
+pub struct Runtime {
+    address: String,
+    invocations: UnboundedSender<(String, Value)>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    next: tokio::sync::Mutex<UnboundedReceiver<(String, Value)>>,
+    asked: Mutex<HashMap<String, oneshot::Sender<Value>>>,
+}
+
+impl Runtime {
+    pub async fn start() -> Self {
+        let (invocations, next) = unbounded_channel();
+        let shared = Arc::new(Shared {
+            next: tokio::sync::Mutex::new(next),
+            asked: Mutex::default(),
+        });
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(hand_out))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(answered))
+            .with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self {
+            address,
+            invocations,
+            shared,
+        }
+    }
+
+    /// Where processes find it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Invokes the function; what some process answers, an error too.
+    pub async fn invoke(&self, payload: Value) -> Value {
+        let (id, (answer, answered)) = (Uuid::new_v4().to_string(), oneshot::channel());
+        self.shared
+            .asked
+            .lock()
+            .expect("no panic elsewhere")
+            .insert(id.clone(), answer);
+        self.invocations.send((id, payload)).expect("the stand-in runs");
+        answered.await.expect("the stand-in runs")
+    }
+}
+
+async fn hand_out(State(shared): State<Arc<Shared>>) -> Response {
+    let Some((id, payload)) = shared.next.lock().await.recv().await else {
+        return StatusCode::GONE.into_response();
+    };
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970") + DEADLINE;
+    let headers = [
+        ("lambda-runtime-aws-request-id", id),
+        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:us-east-1:123456789012:function:post-event".to_owned(),
+        ),
+    ];
+    (headers, Json(payload)).into_response()
+}
+
+/// A function's answer is JSON without saying so.
+async fn answered(State(shared): State<Arc<Shared>>, Path(id): Path<String>, answer: Bytes) -> StatusCode {
+    let Ok(answer) = serde_json::from_slice(&answer) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let asked = shared.asked.lock().expect("no panic elsewhere").remove(&id);
+    match asked.map(|waiting| waiting.send(answer)) {
+        Some(Ok(())) => StatusCode::ACCEPTED,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
