@@ -5,6 +5,7 @@ mod held;
 mod history;
 mod proof;
 mod shadow;
+mod sound;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -198,7 +199,7 @@ impl Store {
         }
         let shadow = async {
             self.write(As::Projector, OPEN_SHADOW, &[(&id, Type::INT4)]).await?;
-            Shadow::open(self.clone(), id, due.scope.clone(), keeper).await
+            Shadow::open(self.clone(), (id, purpose), due.scope.clone(), keeper).await
         };
         match shadow.await {
             Ok(shadow) => Ok(shadow),

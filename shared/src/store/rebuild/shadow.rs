@@ -1,10 +1,11 @@
 //! The read models that a rebuild makes beside the live ones: opened, written, dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
+use super::Purpose;
 use super::RebuildScope;
 use super::held::Held;
 use crate::domain::TenantId;
@@ -20,6 +21,8 @@ pub struct Shadow {
     pub(super) id: i32,
     pub(super) scope: RebuildScope,
     pub(super) entities: String,
+    /// Rows that an older transaction left were there when comparing began; none: it holds every stream.
+    pub(super) compared_since: Option<String>,
     /// Entities' own tables, by kind.
     states: HashMap<String, String>,
     /// Tables of child collections, and no others.
@@ -29,6 +32,8 @@ pub struct Shadow {
 
 const LIST_SHADOW_TABLES: &str = "-- list_shadow_tables
 select aggregate_type, collection, shadow from annals.shadow_tables($1)";
+const COMPARE_SINCE: &str = "-- compare_since
+select annals.compare_since($1)::text as since";
 const WRITE_SHADOW: &str = "-- write_shadow
 select annals.write_shadow($1::text::regclass, $2::text::regclass, $3, $4, $5, $6, $7, $8, $9, $10, $11::text[]::jsonb[])";
 const DELETE_FAMILIES: &str = "-- delete_families
@@ -37,12 +42,22 @@ const ANALYZE_SHADOW: &str = "-- analyze_shadow
 select annals.analyze_shadow($1)";
 
 impl Shadow {
-    pub(super) async fn open(store: Store, id: i32, scope: RebuildScope, keeper: Held) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        store: Store,
+        (id, purpose): (i32, Purpose),
+        scope: RebuildScope,
+        keeper: Held,
+    ) -> Result<Self, StoreError> {
+        let compared_since = match purpose {
+            Purpose::Rebuild => Some(begin_comparing(&store, id).await?),
+            Purpose::Verify => None,
+        };
         let mut shadow = Self {
             store,
             id,
             scope,
             entities: String::new(),
+            compared_since,
             states: HashMap::new(),
             children: StateTables::default(),
             _keeper: keeper,
@@ -80,19 +95,25 @@ impl Shadow {
     }
 
     /// Writes final states, all of them in `wave.states`, with the rows that follow from them. What stands there of these streams
-    /// already is replaced.
+    /// already is replaced. Of the sound ones, named by their places, only what follows is written.
     ///
     /// # Errors
     /// [`StoreError::Data`] where a table refuses a row: nothing is written then.
-    pub async fn write(&self, wave: &Wave) -> Result<(), StoreError> {
+    pub async fn write(&self, wave: &Wave, sound: &HashSet<usize>) -> Result<(), StoreError> {
+        let states: Vec<&StateRow> = wave
+            .states
+            .iter()
+            .enumerate()
+            .filter_map(|(place, row)| (!sound.contains(&place)).then_some(row))
+            .collect();
+        if states.is_empty() && wave.children.is_empty() {
+            return Ok(());
+        }
         let mut client = self.store.connection().await?;
         let written = async {
             let transaction = client.transaction().await?;
             transaction.batch_execute("set local role annals_projector").await?;
-            for rows in wave
-                .states
-                .chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type)
-            {
+            for rows in states.chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type) {
                 self.write_states(&transaction, rows).await?;
             }
             self.delete_families(&transaction, wave).await?;
@@ -102,7 +123,7 @@ impl Shadow {
         written.await.map_err(lost_is_unavailable)
     }
 
-    async fn write_states(&self, client: &Transaction<'_>, rows: &[StateRow]) -> Result<(), StoreError> {
+    async fn write_states(&self, client: &Transaction<'_>, rows: &[&StateRow]) -> Result<(), StoreError> {
         let (tenants, types, ids) = tenant_stream_columns(rows.iter().map(|row| &row.stream));
         let aggregate_type = types.first().copied().unwrap_or_default();
         let state_table = self.states.get(aggregate_type);
@@ -173,4 +194,12 @@ impl Shadow {
     pub async fn drop_tables(&self) {
         self.store.drop_shadow(self.id).await;
     }
+}
+
+async fn begin_comparing(store: &Store, id: i32) -> Result<String, StoreError> {
+    let rows = store.write(As::Projector, COMPARE_SINCE, &[(&id, Type::INT4)]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| StoreError::Unexpected("a rebuild without a row".to_owned()))?;
+    Ok(row.try_get("since")?)
 }
