@@ -20,76 +20,105 @@ $$;
 comment on function annals.compare_since(int) is
     'Notes that from now on a rebuild leaves out of its tables what it finds to be right in the live ones.';
 
-create function annals.module_column_names(table_name regclass, standard name[]) returns name[]
-language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(array_agg(a.attname order by a.attnum), '{}')
-      from pg_attribute a
-     where a.attrelid = table_name and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname <> all (standard)
-$$;
-comment on function annals.module_column_names(regclass, name[]) is 'The columns that annals.module_columns speaks of, in its order.';
-
-create function annals.live_entities(aggregate_type text, tenant_ids uuid[], aggregate_ids text[])
-returns table (place bigint, version int, started_by text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz, state text)
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+-- By a stretch of names, not name by name, and never row by row for each row: a look-up costs as much as all that is compared. A
+-- plan without nested loops seems so dear that compiling it would pay; it would not.
+create function annals.live_entities(aggregate_type text, tenant uuid, first_id text, last_id text)
+returns table (id text, version int, started_by text, deleted_at timestamptz, created_at timestamptz, updated_at timestamptz, state text)
+language plpgsql stable set search_path = pg_catalog, pg_temp set enable_nestloop = off set jit = off as $$
 declare
-    standard constant name[] := '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at}';
     state_table constant regclass := (select format('public.%I', t.table_name) from annals.state_tables t
                                        where t.aggregate_type = live_entities.aggregate_type and t.collection is null);
-    columns  record;
-    row_live text;
-    row_held text := '';
+    has_row     text := '';
 begin
     -- What a constraint has not been held against may stand there and be refused all the same: that is for the writing to find.
     if exists (select from pg_constraint c where c.conrelid in ('annals.entities'::regclass, state_table) and not c.convalidated) then
         return;
     end if;
     if state_table is not null then
-        columns := annals.module_columns(state_table, standard);
-        select string_agg(format('t.%I', c.name), ', ' order by c.place) into row_live
-          from unnest(standard || annals.module_column_names(state_table, standard)) with ordinality as c (name, place);
-        row_held := format(
-            'cross join lateral (select * from %1$s t where t.tenant_id = k.tenant_id and t.id = k.id offset 0) as t
-             cross join lateral jsonb_populate_record(null::%1$s, u.source - $4) as s
-             where row(%2$s)::record
-                   operator(pg_catalog.*=) row(u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at%3$s)::record',
-            state_table, row_live, columns.sources);
+        has_row := annals.row_of_state(state_table);
     end if;
     return query execute format(
-        'select k.place, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, u.source::text
-           from unnest($1, $2) with ordinality as k (tenant_id, id, place)
-          cross join lateral (
-                select e.tenant_id, e.aggregate_id as id, e.version, e.started_by, e.deleted_at, e.created_at, e.updated_at, e.state as source
-                  from annals.entities e
-                 where e.tenant_id = k.tenant_id and e.aggregate_type = $3 and e.aggregate_id = k.id offset 0) as u
-          %s', row_held)
-    using tenant_ids, aggregate_ids, aggregate_type, standard::text[] || annals.without_integers(state_table);
+        'select u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, u.source::text
+           from (select e.tenant_id, e.aggregate_id as id, e.version, e.started_by, e.deleted_at, e.created_at, e.updated_at, e.state as source
+                   from annals.entities e
+                  where e.aggregate_type = $1 and e.tenant_id = $2 and e.aggregate_id between $3 and $4) as u
+          %s', has_row)
+    using aggregate_type, tenant, first_id, last_id;
 end
 $$;
-comment on function annals.live_entities(text, uuid[], text[]) is
-    'Those of some entities of one kind whose row in their state table is, byte for byte, what their state says; place: which, from 1.';
+comment on function annals.live_entities(text, uuid, text, text) is
+    'Those entities of a kind, between two names, whose row in their state table is, byte for byte, what their state says.';
+
+-- As annals.write_states fills the row, but that columns which it reads by itself need not be taken out of the state first.
+create function annals.row_of_state(state_table regclass) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+    with standard as (
+        select '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at}'::name[] as names
+    ), module as (
+        select string_agg(format(', t.%I', a.attname), '' order by a.attnum) as live,
+               string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
+                   filter (where a.attname::text <> all (i.names)) as definition
+          from standard s
+         cross join (select annals.without_integers(state_table) as names) as i
+          join pg_attribute a on a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname <> all (s.names)
+         where a.attrelid = state_table
+    )
+    select format('join (select * from %s t where t.tenant_id = $2 and t.id between $3 and $4) as t on t.tenant_id = u.tenant_id and t.id = u.id
+                   %s
+                   where row(%s%s)::record operator(pg_catalog.*=) row(%s%s)::record',
+                  state_table, 'cross join lateral jsonb_to_record(u.source) as s (' || m.definition || ')',
+                  (select string_agg('t.' || n, ', ') from unnest(s.names) as n), m.live,
+                  (select string_agg('u.' || n, ', ') from unnest(s.names) as n), c.sources)
+      from standard s, module m, annals.module_columns(state_table, s.names) as c
+$$;
+comment on function annals.row_of_state(regclass) is
+    'The piece of annals.live_entities'' SQL that joins a state table''s row (t) where it says what the entity (u) does.';
 
 -- Exchanging. A live row of a sound stream has no counterpart in a rebuild's tables; one that belongs to no stream has none either.
 
-create function annals.recheck_states(live regclass, shadow regclass, tenant uuid, aggregate_type text, since xid8) returns void
+create function annals.recheck_states(live regclass, shadow regclass, tenant uuid, aggregate_type text, since xid8) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    e record;
+    odd record;
 begin
     execute format(
-        'select array_agg(e.tenant_id) as tenant_ids, array_agg(e.aggregate_id) as ids, array_agg(e.version) as versions,
-                array_agg(e.started_by) as started_bys, array_agg(e.deleted_at) as deleted_ats, array_agg(e.created_at) as created_ats,
-                array_agg(e.updated_at) as updated_ats, array_agg(e.state) as states
-           from annals.entities e
-           left join %s l on l.tenant_id = e.tenant_id and l.id = e.aggregate_id
-          where ($1 is null or e.tenant_id = $1) and e.aggregate_type = $2 and (l.version is null or age(l.xmin) <= age($3::xid))
-            and not exists (select from %s s where s.tenant_id = e.tenant_id and s.id = e.aggregate_id)', live, shadow)
-       into e using tenant, aggregate_type, since;
-    perform annals.write_states(shadow, e.tenant_ids, e.ids, e.versions, e.started_bys, e.deleted_ats, e.created_ats, e.updated_ats, e.states)
-      where e.ids is not null;
+        'select coalesce(bool_or(e.id is null), false) as has_orphans, array_agg(e.tenant_id) as tenant_ids, array_agg(e.id) as ids
+           from (select e.tenant_id, e.aggregate_id as id from annals.entities e
+                  where ($1 is null or e.tenant_id = $1) and e.aggregate_type = $2) as e
+           full join (select l.tenant_id, l.id, age(l.xmin) <= age($3::xid) as is_younger from %s l
+                       where $1 is null or l.tenant_id = $1) as l on l.tenant_id = e.tenant_id and l.id = e.id
+          where (e.id is null or l.id is null or l.is_younger)
+            and not exists (select from %s s where s.tenant_id = e.tenant_id and s.id = e.id)', live, shadow)
+       into odd using tenant, aggregate_type, since;
+    perform annals.write_states(shadow, array_agg(e.tenant_id), array_agg(e.aggregate_id), array_agg(e.version), array_agg(e.started_by),
+                                array_agg(e.deleted_at), array_agg(e.created_at), array_agg(e.updated_at), array_agg(e.state))
+       from unnest(odd.tenant_ids, odd.ids) as o (tenant_id, id)
+       join annals.entities e on e.tenant_id = o.tenant_id and e.aggregate_type = recheck_states.aggregate_type and e.aggregate_id = o.id
+     having count(*) > 0;
+    return odd.has_orphans;
 end
 $$;
 comment on function annals.recheck_states(regclass, regclass, uuid, text, xid8) is
-    'Adds to a rebuild''s table the rows of sound entities that somebody''s hand has deleted or written since they were compared.';
+    'Adds to a rebuild''s table the rows of sound entities that somebody''s hand has deleted or written since they were compared; whether there are rows of no entity.';
+
+create function annals.has_orphans(shadow regclass, tenant uuid, aggregate_type text) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    missing bigint;
+begin
+    execute format('select count(*) from %s s where not exists (
+                        select from annals.entities l
+                         where l.tenant_id = s.tenant_id and l.aggregate_type = s.aggregate_type and l.aggregate_id = s.aggregate_id)', shadow)
+       into missing;
+    return missing + (select count(*) from annals.entities l
+                       where (has_orphans.tenant is null or l.tenant_id = has_orphans.tenant)
+                         and (has_orphans.aggregate_type is null or l.aggregate_type = has_orphans.aggregate_type))
+           > (select count(*) from annals.heads h
+               where h.projected_version > 0 and (has_orphans.tenant is null or h.tenant_id = has_orphans.tenant)
+                 and (has_orphans.aggregate_type is null or h.aggregate_type = has_orphans.aggregate_type));
+end
+$$;
+comment on function annals.has_orphans(regclass, uuid, text) is
+    'Whether there are live entities of no stream, where every stream''s entity is live or in a rebuild''s table: then there are too many.';
 
 -- Rows that go, rows that differ, rows that are missing; the last ones in the end, where a module has a unique constraint. They
 -- are told from those that are there by their key as they are written: a look at a table that grew meanwhile would take longer
@@ -115,10 +144,12 @@ begin
     if not differs then
         return 0;
     end if;
-    execute format('delete from %s l where %s and not %s and not exists (select from %s s where %s)', live, scope, sound, shadow, c.same_key)
-      using tenant, aggregate_type;
-    get diagnostics rows = row_count;
-    changed := changed + rows;
+    if sound <> 'true' then
+        execute format('delete from %s l where %s and not %s and not exists (select from %s s where %s)', live, scope, sound, shadow, c.same_key)
+          using tenant, aggregate_type;
+        get diagnostics rows = row_count;
+        changed := changed + rows;
+    end if;
     execute format('update %s l set %s from %s s where %s and row(%s)::record operator(pg_catalog.*<>) row(%s)::record',
                    live, c.updates, shadow, c.same_key, c.live_row, c.shadow_row);
     get diagnostics rows = row_count;
@@ -131,7 +162,8 @@ $$;
 comment on function annals.exchange_rows(regclass, regclass, uuid, text, text) is
     'Makes a live table''s rows (l) of a scope equal to a rebuild''s, and leaves those alone that are sound by a condition; how many it changed.';
 
-create or replace function annals.exchange_read_models(id int) returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
+create or replace function annals.exchange_read_models(id int) returns bigint language plpgsql
+set search_path = pg_catalog, pg_temp set jit = off as $$
 declare
     of      record;
     pair    record;
@@ -152,14 +184,17 @@ begin
                   where s.tenant_id = p.tenant_id and s.aggregate_type = p.aggregate_type and s.aggregate_id = p.aggregate_id
                     and (l.version is null or row(%s)::record operator(pg_catalog.*<>) row(%s)::record)',
                 pair.shadow, c.same_key, c.live_row, c.shadow_row);
-            if of.compared_since is not null then
+            if of.compared_since is not null and not annals.has_orphans(pair.shadow::regclass, of.tenant_id, of.aggregate_type) then
+                sound := 'true';
+            elsif of.compared_since is not null then
                 sound := 'exists (select from annals.heads h where h.tenant_id = l.tenant_id and h.aggregate_type = l.aggregate_type
                                                                and h.aggregate_id = l.aggregate_id and h.projected_version > 0)';
             end if;
         elsif pair.collection is null and of.compared_since is not null then
-            perform annals.recheck_states(pair.live, pair.shadow::regclass, of.tenant_id, pair.aggregate_type, of.compared_since);
-            sound := format('exists (select from annals.entities e where e.tenant_id = l.tenant_id and e.aggregate_type = %L
-                                                                     and e.aggregate_id = l.id)', pair.aggregate_type);
+            sound := case when annals.recheck_states(pair.live, pair.shadow::regclass, of.tenant_id, pair.aggregate_type, of.compared_since)
+                          then format('exists (select from annals.entities e where e.tenant_id = l.tenant_id and e.aggregate_type = %L
+                                                                               and e.aggregate_id = l.id)', pair.aggregate_type)
+                          else 'true' end;
         end if;
         changed := changed + annals.exchange_rows(pair.live, pair.shadow::regclass, of.tenant_id, of.aggregate_type, sound);
     end loop;
@@ -173,6 +208,7 @@ $$;
 drop function annals.exchange_rows(regclass, regclass, uuid, text);
 
 grant execute on function
-    annals.compare_since(int), annals.module_column_names(regclass, name[]), annals.live_entities(text, uuid[], text[]),
-    annals.recheck_states(regclass, regclass, uuid, text, xid8), annals.exchange_rows(regclass, regclass, uuid, text, text)
+    annals.compare_since(int), annals.live_entities(text, uuid, text, text), annals.row_of_state(regclass),
+    annals.recheck_states(regclass, regclass, uuid, text, xid8), annals.has_orphans(regclass, uuid, text),
+    annals.exchange_rows(regclass, regclass, uuid, text, text)
 to annals_projector;

@@ -43,7 +43,7 @@ pub(super) struct Fault {
 struct Course {
     entity: Option<Entity>,
     started_by: String,
-    /// The entity at the version that read models should hold.
+    /// The entity at the version that read models should hold, where it goes on from there.
     projected: Option<Entity>,
     fault: Option<String>,
 }
@@ -148,15 +148,16 @@ impl Chunk {
     async fn write(&self, courses: Vec<Course>, folded: &mut Folded) -> Result<(), RebuildError> {
         let mut wave = Wave::default();
         for (stream, course) in self.streams.iter().zip(courses) {
-            match (course.fault, course.projected) {
-                (None, Some(entity)) => wave.states.push(StateRow {
-                    stream: stream.stream.clone(),
-                    started_by: course.started_by,
+            let stream_id = stream.stream.clone();
+            match course.finish(stream) {
+                Ok((entity, started_by)) => wave.states.push(StateRow {
+                    stream: stream_id,
+                    started_by,
                     entity,
                 }),
-                (fault, _) => folded.faults.push(Fault {
-                    stream: stream.stream.clone(),
-                    message: fault.unwrap_or_else(|| "its events end before its progress".to_owned()),
+                Err(message) => folded.faults.push(Fault {
+                    stream: stream_id,
+                    message,
                 }),
             }
         }
@@ -245,8 +246,16 @@ impl Course {
         let entity = self.entity.get_or_insert_with(|| Entity::before(event.created_at));
         if let Err(error) = catalog.fold(stream.stream.tenant_id, entity, &event.fact()) {
             self.fault = Some(error.to_string());
-        } else if event.version == stream.projected_version {
+        } else if event.version == stream.projected_version && event.version < last_wanted(stream) {
             self.projected = Some(entity.clone());
+        }
+    }
+
+    /// The entity as read models should hold it, and who started it.
+    fn finish(self, stream: &StreamToFold) -> Result<(Entity, String), String> {
+        match (self.fault, self.projected.or(self.entity)) {
+            (None, Some(entity)) if entity.version == stream.projected_version => Ok((entity, self.started_by)),
+            (fault, _) => Err(fault.unwrap_or_else(|| "its events end before its progress".to_owned())),
         }
     }
 }

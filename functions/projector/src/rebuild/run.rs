@@ -110,8 +110,11 @@ impl Run {
         self.progress
             .total
             .store(self.shadow.count_events().await?, Ordering::Relaxed);
-        self.pass(Pass::All).await?;
-        Ok(self.shadow.analyze().await?)
+        let shadow = Arc::clone(&self.shadow);
+        let (made, passed) = tokio::join!(shadow.make_tables(), self.pass(Pass::All));
+        passed?;
+        made?;
+        Ok(shadow.analyze().await?)
     }
 
     /// Folds what was projected further since it was folded, or has got another shape.

@@ -186,7 +186,7 @@ impl Shadow {
             else e.version is distinct from h.projected_version or {} end and ",
                 in_scope!()
             ),
-            self.entities,
+            self.entities(),
             self.is_younger(),
         );
         self.list(&sql, self.scope.columns(), after).await

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
@@ -20,18 +21,27 @@ pub struct Shadow {
     pub(super) store: Store,
     pub(super) id: i32,
     pub(super) scope: RebuildScope,
-    pub(super) entities: String,
     /// Rows that an older transaction left were there when comparing began; none: it holds every stream.
     pub(super) compared_since: Option<String>,
+    tables: Tables,
+    made: OnceCell<()>,
+    _keeper: Held,
+}
+
+/// Names of a rebuild's tables.
+#[derive(Debug, Default, PartialEq)]
+struct Tables {
+    entities: String,
     /// Entities' own tables, by kind.
     states: HashMap<String, String>,
     /// Tables of child collections, and no others.
     children: StateTables,
-    _keeper: Held,
 }
 
+const OPEN_SHADOW: &str = "-- open_shadow
+select annals.open_shadow($1)";
 const LIST_SHADOW_TABLES: &str = "-- list_shadow_tables
-select aggregate_type, collection, shadow from annals.shadow_tables($1)";
+select aggregate_type, collection, shadow from annals.shadow_tables($1) order by aggregate_type, collection";
 const COMPARE_SINCE: &str = "-- compare_since
 select annals.compare_since($1)::text as since";
 const WRITE_SHADOW: &str = "-- write_shadow
@@ -52,36 +62,32 @@ impl Shadow {
             Purpose::Rebuild => Some(begin_comparing(&store, id).await?),
             Purpose::Verify => None,
         };
-        let mut shadow = Self {
+        Ok(Self {
+            tables: list_tables(&store, id).await?,
             store,
             id,
             scope,
-            entities: String::new(),
             compared_since,
-            states: HashMap::new(),
-            children: StateTables::default(),
+            made: OnceCell::new(),
             _keeper: keeper,
-        };
-        let rows = shadow
-            .store
-            .read(As::Projector, LIST_SHADOW_TABLES, &[(&id, Type::INT4)])
-            .await?;
-        for row in &rows {
-            let (table, of): (String, Option<String>) = (row.try_get("shadow")?, row.try_get("aggregate_type")?);
-            match (of, row.try_get::<_, Option<String>>("collection")?) {
-                (None, _) => shadow.entities = table,
-                (Some(of), None) => drop(shadow.states.insert(of, table)),
-                (Some(of), Some(collection)) => {
-                    shadow
-                        .children
-                        .children
-                        .entry(of)
-                        .or_default()
-                        .push((collection, table));
-                }
+        })
+    }
+
+    /// Makes its tables. Folding need not wait for it: writing does, and makes them if nobody has.
+    ///
+    /// # Errors
+    /// The database's; that a module came meanwhile.
+    pub async fn make_tables(&self) -> Result<(), StoreError> {
+        let make = async || {
+            self.store
+                .write(As::Projector, OPEN_SHADOW, &[(&self.id, Type::INT4)])
+                .await?;
+            match list_tables(&self.store, self.id).await? == self.tables {
+                true => Ok(()),
+                false => Err(StoreError::Unexpected("a module came as the rebuild began".to_owned())),
             }
-        }
-        Ok(shadow)
+        };
+        self.made.get_or_try_init(make).await.map(|()| ())
     }
 
     /// The rebuild's id.
@@ -91,7 +97,7 @@ impl Shadow {
 
     /// The tables of child collections that it fills.
     pub fn child_tables(&self) -> &StateTables {
-        &self.children
+        &self.tables.children
     }
 
     /// Writes final states, all of them in `wave.states`, with the rows that follow from them. What stands there of these streams
@@ -109,6 +115,7 @@ impl Shadow {
         if states.is_empty() && wave.children.is_empty() {
             return Ok(());
         }
+        self.make_tables().await?;
         let mut client = self.store.connection().await?;
         let written = async {
             let transaction = client.transaction().await?;
@@ -117,7 +124,7 @@ impl Shadow {
                 self.write_states(&transaction, rows).await?;
             }
             self.delete_families(&transaction, wave).await?;
-            write_wave(&transaction, &self.children, wave).await?;
+            write_wave(&transaction, &self.tables.children, wave).await?;
             Ok(transaction.commit().await?)
         };
         written.await.map_err(lost_is_unavailable)
@@ -126,10 +133,10 @@ impl Shadow {
     async fn write_states(&self, client: &Transaction<'_>, rows: &[&StateRow]) -> Result<(), StoreError> {
         let (tenants, types, ids) = tenant_stream_columns(rows.iter().map(|row| &row.stream));
         let aggregate_type = types.first().copied().unwrap_or_default();
-        let state_table = self.states.get(aggregate_type);
+        let state_table = self.tables.states.get(aggregate_type);
         let columns = EntityColumns::of(rows.iter().map(|row| (row.started_by.as_str(), &row.entity)));
         let params: [Param<'_>; 11] = [
-            (&self.entities, Type::TEXT),
+            (&self.tables.entities, Type::TEXT),
             (&state_table, Type::TEXT),
             (&aggregate_type, Type::TEXT),
             (&tenants, Type::UUID_ARRAY),
@@ -146,7 +153,7 @@ impl Shadow {
     }
 
     async fn delete_families(&self, client: &Transaction<'_>, wave: &Wave) -> Result<(), StoreError> {
-        for (aggregate_type, collections) in &self.children.children {
+        for (aggregate_type, collections) in &self.tables.children.children {
             let of_type = wave
                 .states
                 .iter()
@@ -163,6 +170,11 @@ impl Shadow {
             }
         }
         Ok(())
+    }
+
+    /// Its entities' table.
+    pub(super) fn entities(&self) -> &str {
+        &self.tables.entities
     }
 
     /// Lets the planner know how much there is.
@@ -202,4 +214,23 @@ async fn begin_comparing(store: &Store, id: i32) -> Result<String, StoreError> {
         .first()
         .ok_or_else(|| StoreError::Unexpected("a rebuild without a row".to_owned()))?;
     Ok(row.try_get("since")?)
+}
+
+async fn list_tables(store: &Store, id: i32) -> Result<Tables, StoreError> {
+    let rows = store
+        .read(As::Projector, LIST_SHADOW_TABLES, &[(&id, Type::INT4)])
+        .await?;
+    let mut tables = Tables::default();
+    for row in &rows {
+        let (table, of): (String, Option<String>) = (row.try_get("shadow")?, row.try_get("aggregate_type")?);
+        match (of, row.try_get::<_, Option<String>>("collection")?) {
+            (None, _) => tables.entities = table,
+            (Some(of), None) => drop(tables.states.insert(of, table)),
+            (Some(of), Some(collection)) => {
+                let of_type = tables.children.children.entry(of).or_default();
+                of_type.push((collection, table));
+            }
+        }
+    }
+    Ok(tables)
 }
