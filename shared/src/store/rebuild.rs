@@ -6,6 +6,7 @@ mod history;
 mod proof;
 mod shadow;
 mod sound;
+mod tables;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

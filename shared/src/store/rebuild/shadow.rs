@@ -1,14 +1,14 @@
 //! The read models that a rebuild makes beside the live ones: opened, written, dropped.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::Purpose;
-use super::RebuildScope;
 use super::held::Held;
+use super::tables::Tables;
+use super::{Purpose, RebuildScope};
 use crate::domain::TenantId;
 use crate::store::append::tenant_stream_columns;
 use crate::store::projection::{EntityColumns, StateRow, Wave, write_wave};
@@ -28,20 +28,8 @@ pub struct Shadow {
     _keeper: Held,
 }
 
-/// Names of a rebuild's tables.
-#[derive(Debug, Default, PartialEq)]
-struct Tables {
-    entities: String,
-    /// Entities' own tables, by kind.
-    states: HashMap<String, String>,
-    /// Tables of child collections, and no others.
-    children: StateTables,
-}
-
 const OPEN_SHADOW: &str = "-- open_shadow
 select annals.open_shadow($1)";
-const LIST_SHADOW_TABLES: &str = "-- list_shadow_tables
-select aggregate_type, collection, shadow from annals.shadow_tables($1) order by aggregate_type, collection";
 const COMPARE_SINCE: &str = "-- compare_since
 select annals.compare_since($1)::text as since";
 const WRITE_SHADOW: &str = "-- write_shadow
@@ -63,7 +51,7 @@ impl Shadow {
             Purpose::Verify => None,
         };
         Ok(Self {
-            tables: list_tables(&store, id).await?,
+            tables: Tables::list(&store, id).await?,
             store,
             id,
             scope,
@@ -82,7 +70,7 @@ impl Shadow {
             self.store
                 .write(As::Projector, OPEN_SHADOW, &[(&self.id, Type::INT4)])
                 .await?;
-            match list_tables(&self.store, self.id).await? == self.tables {
+            match Tables::list(&self.store, self.id).await? == self.tables {
                 true => Ok(()),
                 false => Err(StoreError::Unexpected("a module came as the rebuild began".to_owned())),
             }
@@ -214,23 +202,4 @@ async fn begin_comparing(store: &Store, id: i32) -> Result<String, StoreError> {
         .first()
         .ok_or_else(|| StoreError::Unexpected("a rebuild without a row".to_owned()))?;
     Ok(row.try_get("since")?)
-}
-
-async fn list_tables(store: &Store, id: i32) -> Result<Tables, StoreError> {
-    let rows = store
-        .read(As::Projector, LIST_SHADOW_TABLES, &[(&id, Type::INT4)])
-        .await?;
-    let mut tables = Tables::default();
-    for row in &rows {
-        let (table, of): (String, Option<String>) = (row.try_get("shadow")?, row.try_get("aggregate_type")?);
-        match (of, row.try_get::<_, Option<String>>("collection")?) {
-            (None, _) => tables.entities = table,
-            (Some(of), None) => drop(tables.states.insert(of, table)),
-            (Some(of), Some(collection)) => {
-                let of_type = tables.children.children.entry(of).or_default();
-                of_type.push((collection, table));
-            }
-        }
-    }
-    Ok(tables)
 }
