@@ -5,6 +5,7 @@ mod killed;
 mod refusals;
 mod requests;
 mod reshaping;
+mod sound;
 
 use std::sync::Arc;
 

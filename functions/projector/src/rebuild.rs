@@ -1,4 +1,5 @@
-//! Rebuild: every state folded from nothing into tables of its own, and exchanged for the live ones in one transaction.
+//! Rebuild: every state folded from nothing, those that are not what stands in live read models written to tables of its own,
+//! and exchanged for the live ones in one transaction.
 //!
 //! While it runs, events are appended, projected and read as ever. It folds what heads say is projected, then again those
 //! streams that were projected further meanwhile, until few are left; these it folds behind the lock that keeps projectors

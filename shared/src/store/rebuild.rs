@@ -5,6 +5,8 @@ mod held;
 mod history;
 mod proof;
 mod shadow;
+mod sound;
+mod tables;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -94,8 +96,6 @@ const START_REBUILD: &str = "-- start_rebuild
 select annals.start_rebuild($1, $2, $3, $4, $5)";
 const LIST_LEFT_SHADOWS: &str = "-- list_left_shadows
 select id from annals.left_shadows($1) as id";
-const OPEN_SHADOW: &str = "-- open_shadow
-select annals.open_shadow($1)";
 const DROP_SHADOW: &str = "-- drop_shadow
 select annals.drop_shadow($1) from (select set_config('lock_timeout', '10s', true)) as s";
 
@@ -173,7 +173,7 @@ impl Store {
             .collect()
     }
 
-    /// Starts one: its lock is held, its tables are made, and those that nobody works on are gone.
+    /// Starts one: its lock is held, and tables that nobody works on are gone.
     ///
     /// # Errors
     /// A refusal where the module is unknown or another one of the same read models runs.
@@ -196,11 +196,7 @@ impl Store {
         {
             self.drop_shadow(left.try_get("id")?).await;
         }
-        let shadow = async {
-            self.write(As::Projector, OPEN_SHADOW, &[(&id, Type::INT4)]).await?;
-            Shadow::open(self.clone(), id, due.scope.clone(), keeper).await
-        };
-        match shadow.await {
+        match Shadow::open(self.clone(), (id, purpose), due.scope.clone(), keeper).await {
             Ok(shadow) => Ok(shadow),
             Err(error) => {
                 self.fail_rebuild(id, &error.to_string(), None).await;

@@ -65,7 +65,7 @@ impl WorkEvent {
 }
 
 /// Which tables hold the state of which aggregates.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct StateTables {
     pub(super) entities: HashMap<String, String>,
     pub(super) children: HashMap<String, Vec<(String, String)>>,

@@ -120,7 +120,7 @@ async fn nobody_but_the_projector_reaches_the_means() {
             "select annals.open_shadow(1)",
             "select annals.drop_shadow(1)",
             "select annals.start_rebuild(1, 'rebuild', null, null, 'system')",
-            "select annals.exchange_rows('public.orders', 'public.orders', null, null)",
+            "select annals.exchange_rows('public.orders', 'public.orders', null, null, 'false')",
             "insert into annals.rebuilds (id, status, requested_by) values (1, 'requested', 'system')",
             "update annals.shapes set rebuilt_shape = shape",
             "do $$ begin lock table annals.entities in exclusive mode; end $$",

@@ -1,6 +1,6 @@
 //! A worker's share: some streams' events, read in pages, folded from nothing, their final states written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use annals::domain::{Catalog, Entity, StreamId};
@@ -13,13 +13,15 @@ use crate::plan;
 /// Events that one read asks for at most.
 const EVENTS_AT_ONCE: i32 = 1_000;
 /// Streams of one chunk.
-const STREAMS_AT_ONCE: usize = 500;
+const STREAMS_AT_ONCE: usize = 1_000;
 
 /// Streams for one worker.
 pub(super) struct Chunk {
     pub(super) store: Store,
     pub(super) shadow: Arc<Shadow>,
     pub(super) streams: Vec<StreamToFold>,
+    /// Whether live read models that are right already need not be written.
+    pub(super) may_be_sound: bool,
 }
 
 /// What came of a chunk.
@@ -41,7 +43,7 @@ pub(super) struct Fault {
 struct Course {
     entity: Option<Entity>,
     started_by: String,
-    /// The entity at the version that read models should hold.
+    /// The entity at the version that read models should hold, where it goes on from there.
     projected: Option<Entity>,
     fault: Option<String>,
 }
@@ -146,15 +148,16 @@ impl Chunk {
     async fn write(&self, courses: Vec<Course>, folded: &mut Folded) -> Result<(), RebuildError> {
         let mut wave = Wave::default();
         for (stream, course) in self.streams.iter().zip(courses) {
-            match (course.fault, course.projected) {
-                (None, Some(entity)) => wave.states.push(StateRow {
-                    stream: stream.stream.clone(),
-                    started_by: course.started_by,
+            let stream_id = stream.stream.clone();
+            match course.finish(stream) {
+                Ok((entity, started_by)) => wave.states.push(StateRow {
+                    stream: stream_id,
+                    started_by,
                     entity,
                 }),
-                (fault, _) => folded.faults.push(Fault {
-                    stream: stream.stream.clone(),
-                    message: fault.unwrap_or_else(|| "its events end before its progress".to_owned()),
+                Err(message) => folded.faults.push(Fault {
+                    stream: stream_id,
+                    message,
                 }),
             }
         }
@@ -164,15 +167,24 @@ impl Chunk {
             .iter()
             .flat_map(|row| plan::child_rows(tables, row))
             .collect();
-        self.write_wave(wave, folded).await
+        let sound = match self.may_be_sound {
+            true => self.shadow.find_sound(&wave.states).await?,
+            false => HashSet::new(),
+        };
+        self.write_wave(wave, &sound, folded).await
     }
 
     /// Where a table refuses a row, in halves, until the stream at fault is alone.
-    async fn write_wave(&self, mut wave: Wave, folded: &mut Folded) -> Result<(), RebuildError> {
+    async fn write_wave(
+        &self,
+        mut wave: Wave,
+        sound: &HashSet<usize>,
+        folded: &mut Folded,
+    ) -> Result<(), RebuildError> {
         if wave.states.is_empty() {
             return Ok(());
         }
-        let error = match self.shadow.write(&wave).await {
+        let error = match self.shadow.write(&wave, sound).await {
             Ok(()) => {
                 folded.streams += i64::try_from(wave.states.len()).unwrap_or_default();
                 return Ok(());
@@ -197,8 +209,8 @@ impl Chunk {
         (wave.children, second.children) = std::mem::take(&mut wave.children)
             .into_iter()
             .partition(|row| belongs_to_first(&row.key.stream));
-        Box::pin(self.write_wave(wave, folded)).await?;
-        Box::pin(self.write_wave(second, folded)).await
+        Box::pin(self.write_wave(wave, &HashSet::new(), folded)).await?;
+        Box::pin(self.write_wave(second, &HashSet::new(), folded)).await
     }
 }
 
@@ -234,8 +246,16 @@ impl Course {
         let entity = self.entity.get_or_insert_with(|| Entity::before(event.created_at));
         if let Err(error) = catalog.fold(stream.stream.tenant_id, entity, &event.fact()) {
             self.fault = Some(error.to_string());
-        } else if event.version == stream.projected_version {
+        } else if event.version == stream.projected_version && event.version < last_wanted(stream) {
             self.projected = Some(entity.clone());
+        }
+    }
+
+    /// The entity as read models should hold it, and who started it.
+    fn finish(self, stream: &StreamToFold) -> Result<(Entity, String), String> {
+        match (self.fault, self.projected.or(self.entity)) {
+            (None, Some(entity)) if entity.version == stream.projected_version => Ok((entity, self.started_by)),
+            (fault, _) => Err(fault.unwrap_or_else(|| "its events end before its progress".to_owned())),
         }
     }
 }

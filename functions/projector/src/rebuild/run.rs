@@ -37,8 +37,9 @@ pub(super) struct Run {
 
 /// Which streams a pass goes through.
 #[derive(Clone, Copy)]
-enum Pass {
+enum Pass<'a> {
     All,
+    Of(&'a Shape),
     Outdated,
 }
 
@@ -109,8 +110,11 @@ impl Run {
         self.progress
             .total
             .store(self.shadow.count_events().await?, Ordering::Relaxed);
-        self.pass(Pass::All).await?;
-        Ok(self.shadow.analyze().await?)
+        let shadow = Arc::clone(&self.shadow);
+        let (made, passed) = tokio::join!(shadow.make_tables(), self.pass(Pass::All));
+        passed?;
+        made?;
+        Ok(shadow.analyze().await?)
     }
 
     /// Folds what was projected further since it was folded, or has got another shape.
@@ -121,6 +125,7 @@ impl Run {
             for changed in now.iter().filter(|shape| !before.contains(shape)) {
                 self.shadow.forget(changed).await?;
                 self.forget_findings(|stream| changed.is_of(stream));
+                self.pass(Pass::Of(changed)).await?;
             }
             if self.pass(Pass::Outdated).await? < FEW {
                 break;
@@ -144,24 +149,26 @@ impl Run {
             return Ok(false);
         }
         let mut working = JoinSet::new();
-        self.hand_out(&mut working, left).await?;
+        self.hand_out(&mut working, left, false).await?;
         self.wait_for(&mut working).await?;
         Ok(true)
     }
 
     /// Goes through streams in the order of their names; how many they were.
-    async fn pass(&mut self, pass: Pass) -> Result<usize, RebuildError> {
+    async fn pass(&mut self, pass: Pass<'_>) -> Result<usize, RebuildError> {
         let (mut after, mut count): (Option<StreamId>, usize) = (None, 0);
         let mut working = JoinSet::new();
         loop {
             let page = match pass {
                 Pass::All => self.shadow.list_streams(after.as_ref()).await?,
+                Pass::Of(shape) => self.shadow.list_streams_of(shape, after.as_ref()).await?,
                 Pass::Outdated => self.shadow.list_outdated(after.as_ref()).await?,
             };
             let Some(last) = page.last() else { break };
             after = Some(last.stream.clone());
             count += page.len();
-            self.hand_out(&mut working, page).await?;
+            self.hand_out(&mut working, page, !matches!(pass, Pass::Outdated))
+                .await?;
             self.note_progress().await?;
         }
         self.wait_for(&mut working).await?;
@@ -178,6 +185,7 @@ impl Run {
         &mut self,
         working: &mut JoinSet<Result<Folded, RebuildError>>,
         mut streams: Vec<StreamToFold>,
+        may_be_sound: bool,
     ) -> Result<(), RebuildError> {
         streams.retain(|stream| !self.faulty.contains(&stream.stream));
         if !self.wrong_snapshots.is_empty() {
@@ -192,6 +200,7 @@ impl Run {
                 store: self.store.clone(),
                 shadow: Arc::clone(&self.shadow),
                 streams,
+                may_be_sound,
             };
             working.spawn(chunk.fold());
         }

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+use uuid::Uuid;
 
+use super::exchange::Shape;
 use super::shadow::Shadow;
 use crate::domain::{Entity, StoredFact, StreamId, Timestamp};
 use crate::store::StoreError;
@@ -131,6 +133,7 @@ select p.tenant_id, p.aggregate_type, p.aggregate_id, p.version, p.created_at, p
 const COUNT_TO_FOLD: &str = "-- count_events_to_fold
 select coalesce(sum(h.projected_version), 0)::bigint as events from annals.heads h
  where ($1::uuid is null or h.tenant_id = $1) and ($2::text is null or h.aggregate_type = $2)";
+
 impl Shadow {
     /// How many events there are to fold, for whoever watches.
     ///
@@ -148,10 +151,27 @@ impl Shadow {
     /// # Errors
     /// The database's.
     pub async fn list_streams(&self, after: Option<&StreamId>) -> Result<Vec<StreamToFold>, StoreError> {
-        self.list(LIST_STREAMS, after).await
+        self.list(LIST_STREAMS, self.scope.columns(), after).await
     }
 
-    /// Those of them that the new read models do not hold as they are projected now.
+    /// Those of one shape.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_streams_of(
+        &self,
+        shape: &Shape,
+        after: Option<&StreamId>,
+    ) -> Result<Vec<StreamToFold>, StoreError> {
+        let tenant = self.scope.tenant_id.or(shape.tenant_id);
+        let of = (
+            tenant.map(|tenant| *tenant.as_uuid()),
+            Some(shape.aggregate_type.as_str()),
+        );
+        self.list(LIST_STREAMS, of, after).await
+    }
+
+    /// Those that the new read models do not hold as they are projected now, unless they are sound: compared, and not written since.
     ///
     /// # Errors
     /// The database's.
@@ -161,16 +181,31 @@ impl Shadow {
                 "-- list_outdated_streams",
                 stream_to_fold!(),
                 " left join {} s on s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
- where s.version is distinct from h.projected_version and ",
+  left join annals.entities e on e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
+ where case when s.version is not null then s.version <> h.projected_version
+            else e.version is distinct from h.projected_version or {} end and ",
                 in_scope!()
             ),
-            self.entities
+            self.entities(),
+            self.is_younger(),
         );
-        self.list(&sql, after).await
+        self.list(&sql, self.scope.columns(), after).await
     }
 
-    async fn list(&self, sql: &str, after: Option<&StreamId>) -> Result<Vec<StreamToFold>, StoreError> {
-        let (tenant, aggregate_type) = self.scope.columns();
+    /// Whether a live entity may have been written since comparing began, in SQL. Ages go round as xids do.
+    fn is_younger(&self) -> String {
+        let since = self.compared_since.as_ref();
+        since.map_or("true".to_owned(), |since| {
+            format!("age(e.xmin) <= age('{since}'::xid8::xid)")
+        })
+    }
+
+    async fn list(
+        &self,
+        sql: &str,
+        (tenant, aggregate_type): (Option<Uuid>, Option<&str>),
+        after: Option<&StreamId>,
+    ) -> Result<Vec<StreamToFold>, StoreError> {
         let after_tenant = after.map(|s| *s.tenant_id.as_uuid());
         let (after_type, after_id) = (
             after.map(|s| s.aggregate_type.as_str()),

@@ -1,12 +1,14 @@
 //! The read models that a rebuild makes beside the live ones: opened, written, dropped.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
+use tokio::sync::OnceCell;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::RebuildScope;
 use super::held::Held;
+use super::tables::Tables;
+use super::{Purpose, RebuildScope};
 use crate::domain::TenantId;
 use crate::store::append::tenant_stream_columns;
 use crate::store::projection::{EntityColumns, StateRow, Wave, write_wave};
@@ -19,16 +21,17 @@ pub struct Shadow {
     pub(super) store: Store,
     pub(super) id: i32,
     pub(super) scope: RebuildScope,
-    pub(super) entities: String,
-    /// Entities' own tables, by kind.
-    states: HashMap<String, String>,
-    /// Tables of child collections, and no others.
-    children: StateTables,
+    /// Rows that an older transaction left were there when comparing began; none: it holds every stream.
+    pub(super) compared_since: Option<String>,
+    tables: Tables,
+    made: OnceCell<()>,
     _keeper: Held,
 }
 
-const LIST_SHADOW_TABLES: &str = "-- list_shadow_tables
-select aggregate_type, collection, shadow from annals.shadow_tables($1)";
+const OPEN_SHADOW: &str = "-- open_shadow
+select annals.open_shadow($1)";
+const COMPARE_SINCE: &str = "-- compare_since
+select annals.compare_since($1)::text as since";
 const WRITE_SHADOW: &str = "-- write_shadow
 select annals.write_shadow($1::text::regclass, $2::text::regclass, $3, $4, $5, $6, $7, $8, $9, $10, $11::text[]::jsonb[])";
 const DELETE_FAMILIES: &str = "-- delete_families
@@ -37,36 +40,42 @@ const ANALYZE_SHADOW: &str = "-- analyze_shadow
 select annals.analyze_shadow($1)";
 
 impl Shadow {
-    pub(super) async fn open(store: Store, id: i32, scope: RebuildScope, keeper: Held) -> Result<Self, StoreError> {
-        let mut shadow = Self {
+    pub(super) async fn open(
+        store: Store,
+        (id, purpose): (i32, Purpose),
+        scope: RebuildScope,
+        keeper: Held,
+    ) -> Result<Self, StoreError> {
+        let compared_since = match purpose {
+            Purpose::Rebuild => Some(begin_comparing(&store, id).await?),
+            Purpose::Verify => None,
+        };
+        Ok(Self {
+            tables: Tables::list(&store, id).await?,
             store,
             id,
             scope,
-            entities: String::new(),
-            states: HashMap::new(),
-            children: StateTables::default(),
+            compared_since,
+            made: OnceCell::new(),
             _keeper: keeper,
-        };
-        let rows = shadow
-            .store
-            .read(As::Projector, LIST_SHADOW_TABLES, &[(&id, Type::INT4)])
-            .await?;
-        for row in &rows {
-            let (table, of): (String, Option<String>) = (row.try_get("shadow")?, row.try_get("aggregate_type")?);
-            match (of, row.try_get::<_, Option<String>>("collection")?) {
-                (None, _) => shadow.entities = table,
-                (Some(of), None) => drop(shadow.states.insert(of, table)),
-                (Some(of), Some(collection)) => {
-                    shadow
-                        .children
-                        .children
-                        .entry(of)
-                        .or_default()
-                        .push((collection, table));
-                }
+        })
+    }
+
+    /// Makes its tables. Folding need not wait for it: writing does, and makes them if nobody has.
+    ///
+    /// # Errors
+    /// The database's; that a module came meanwhile.
+    pub async fn make_tables(&self) -> Result<(), StoreError> {
+        let make = async || {
+            self.store
+                .write(As::Projector, OPEN_SHADOW, &[(&self.id, Type::INT4)])
+                .await?;
+            match Tables::list(&self.store, self.id).await? == self.tables {
+                true => Ok(()),
+                false => Err(StoreError::Unexpected("a module came as the rebuild began".to_owned())),
             }
-        }
-        Ok(shadow)
+        };
+        self.made.get_or_try_init(make).await.map(|()| ())
     }
 
     /// The rebuild's id.
@@ -76,39 +85,46 @@ impl Shadow {
 
     /// The tables of child collections that it fills.
     pub fn child_tables(&self) -> &StateTables {
-        &self.children
+        &self.tables.children
     }
 
     /// Writes final states, all of them in `wave.states`, with the rows that follow from them. What stands there of these streams
-    /// already is replaced.
+    /// already is replaced. Of the sound ones, named by their places, only what follows is written.
     ///
     /// # Errors
     /// [`StoreError::Data`] where a table refuses a row: nothing is written then.
-    pub async fn write(&self, wave: &Wave) -> Result<(), StoreError> {
+    pub async fn write(&self, wave: &Wave, sound: &HashSet<usize>) -> Result<(), StoreError> {
+        let states: Vec<&StateRow> = wave
+            .states
+            .iter()
+            .enumerate()
+            .filter_map(|(place, row)| (!sound.contains(&place)).then_some(row))
+            .collect();
+        if states.is_empty() && wave.children.is_empty() {
+            return Ok(());
+        }
+        self.make_tables().await?;
         let mut client = self.store.connection().await?;
         let written = async {
             let transaction = client.transaction().await?;
             transaction.batch_execute(AS_PROJECTOR).await?;
-            for rows in wave
-                .states
-                .chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type)
-            {
+            for rows in states.chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type) {
                 self.write_states(&transaction, rows).await?;
             }
             self.delete_families(&transaction, wave).await?;
-            write_wave(&transaction, &self.children, wave).await?;
+            write_wave(&transaction, &self.tables.children, wave).await?;
             Ok(transaction.commit().await?)
         };
         written.await.map_err(lost_is_unavailable)
     }
 
-    async fn write_states(&self, client: &Transaction<'_>, rows: &[StateRow]) -> Result<(), StoreError> {
+    async fn write_states(&self, client: &Transaction<'_>, rows: &[&StateRow]) -> Result<(), StoreError> {
         let (tenants, types, ids) = tenant_stream_columns(rows.iter().map(|row| &row.stream));
         let aggregate_type = types.first().copied().unwrap_or_default();
-        let state_table = self.states.get(aggregate_type);
+        let state_table = self.tables.states.get(aggregate_type);
         let columns = EntityColumns::of(rows.iter().map(|row| (row.started_by.as_str(), &row.entity)));
         let params: [Param<'_>; 11] = [
-            (&self.entities, Type::TEXT),
+            (&self.tables.entities, Type::TEXT),
             (&state_table, Type::TEXT),
             (&aggregate_type, Type::TEXT),
             (&tenants, Type::UUID_ARRAY),
@@ -125,7 +141,7 @@ impl Shadow {
     }
 
     async fn delete_families(&self, client: &Transaction<'_>, wave: &Wave) -> Result<(), StoreError> {
-        for (aggregate_type, collections) in &self.children.children {
+        for (aggregate_type, collections) in &self.tables.children.children {
             let of_type = wave
                 .states
                 .iter()
@@ -142,6 +158,11 @@ impl Shadow {
             }
         }
         Ok(())
+    }
+
+    /// Its entities' table.
+    pub(super) fn entities(&self) -> &str {
+        &self.tables.entities
     }
 
     /// Lets the planner know how much there is.
@@ -173,4 +194,12 @@ impl Shadow {
     pub async fn drop_tables(&self) {
         self.store.drop_shadow(self.id).await;
     }
+}
+
+async fn begin_comparing(store: &Store, id: i32) -> Result<String, StoreError> {
+    let rows = store.write(As::Projector, COMPARE_SINCE, &[(&id, Type::INT4)]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| StoreError::Unexpected("a rebuild without a row".to_owned()))?;
+    Ok(row.try_get("since")?)
 }
