@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use annals::config::Deployed;
 use annals::telemetry;
 use serde_json::Value;
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Registry};
 
 /// The name under which the test's functions are deployed.
 pub const FUNCTION: &str = "annals-Function-1A2B3C";
@@ -39,6 +40,7 @@ impl Captured {
     }
 
     fn of(level: &str, deployed: Option<Deployed>) -> Self {
+        want_everything();
         let printed = Printed::default();
         let output = printed.clone();
         let subscriber = telemetry::subscriber(move || output.clone(), EnvFilter::new(level), deployed);
@@ -74,6 +76,13 @@ impl Captured {
             annals::domain::json::parse(line.as_bytes()).unwrap_or_else(|fault| panic!("{}: {line}", fault.message))
         })
     }
+}
+
+/// Whether anybody wants an event is remembered where the event is, for all threads, when it first occurs; at that moment some
+/// other test may have begun to want it, unnoticed. So somebody always wants everything, and each event asks its own thread.
+fn want_everything() {
+    static EVERYTHING: OnceLock<Dispatch> = OnceLock::new();
+    EVERYTHING.get_or_init(|| Dispatch::new(Registry::default()));
 }
 
 fn deployed(trace_daemon: Option<SocketAddr>) -> Deployed {
