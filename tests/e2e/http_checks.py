@@ -6,7 +6,7 @@ from urllib.parse import quote
 from machine import Failure, until
 from site_under_test import Site, expect, expect_problem, fixture, same
 
-SALES = "sale_id,sale_date,amount,product\ne2e-1,2026-01-02,261.96,Bookcase\ne2e-2,2026-01-03,-5.00,Return\n"
+SALES = "sale_id,sale_date,amount,product\ne2e-1,2026-01-02,261.96,row-marker-of-a-file\ne2e-2,2026-01-03,-5.00,Return\n"
 FOUR_MIB = 4 * 1024 * 1024
 
 
@@ -17,6 +17,11 @@ def health_needs_no_token(site: Site) -> None:
 
 def every_feature_is_active(site: Site) -> None:
     same(set(site.get("/status")["features"].values()), {"active"})
+
+
+def the_deployment_has_migrated_and_migrating_again_changes_nothing(site: Site) -> None:
+    again = site.invoke("Migrate", fixture("migrate_by_hand.json"))
+    same((again["error"], again["payload"]["applied"], again["payload"]["ahead"]), (None, [], []))
 
 
 def whoever_has_no_token_is_refused(site: Site) -> None:
@@ -192,6 +197,7 @@ def events_that_are_no_request_are_refused_and_the_function_lives_on(site: Site)
 CHECKS = [
     health_needs_no_token,
     every_feature_is_active,
+    the_deployment_has_migrated_and_migrating_again_changes_nothing,
     whoever_has_no_token_is_refused,
     an_event_is_appended_read_back_and_projected,
     a_retry_with_the_same_key_appends_nothing,
