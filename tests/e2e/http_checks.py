@@ -5,9 +5,17 @@ from urllib.parse import quote
 
 from machine import Failure, until
 from site_under_test import Site, expect, expect_problem, fixture, same
+from stack import zip_sizes
 
 SALES = "sale_id,sale_date,amount,product\ne2e-1,2026-01-02,261.96,row-marker-of-a-file\ne2e-2,2026-01-03,-5.00,Return\n"
 FOUR_MIB = 4 * 1024 * 1024
+FIVE_MIB = 5 * 1024 * 1024
+
+
+def every_function_has_at_most_five_mebibytes_zipped(site: Site) -> None:
+    sizes = zip_sizes(site.stack.build_folder)
+    print("   " + ", ".join(f"{name} {size / 1024 / 1024:.2f} MiB" for name, size in sizes.items()))
+    same([name for name, size in sizes.items() if size > FIVE_MIB], [])
 
 
 def health_needs_no_token(site: Site) -> None:
@@ -195,6 +203,7 @@ def events_that_are_no_request_are_refused_and_the_function_lives_on(site: Site)
 
 
 CHECKS = [
+    every_function_has_at_most_five_mebibytes_zipped,
     health_needs_no_token,
     every_feature_is_active,
     the_deployment_has_migrated_and_migrating_again_changes_nothing,

@@ -1,8 +1,10 @@
 """The deployed stack: built, deployed and given its routes."""
 
+import io
 import json
 import os
 import platform
+import zipfile
 from pathlib import Path
 
 from aws import ACCOUNT, REGION, Aws, output_of
@@ -122,10 +124,7 @@ def architecture() -> str:
 
 
 def zip_sizes(build_folder: Path) -> dict[str, int]:
-    """Size of each function's binary, zipped as `sam` does it."""
-    import io
-    import zipfile
-
+    """How large each function is, zipped as `sam deploy` does it."""
     sizes = {}
     for bootstrap in sorted(build_folder.glob("*/bootstrap")):
         archive = io.BytesIO()
