@@ -5,9 +5,17 @@ from urllib.parse import quote
 
 from machine import Failure, until
 from site_under_test import Site, expect, expect_problem, fixture, same
+from stack import zip_sizes
 
-SALES = "sale_id,sale_date,amount,product\ne2e-1,2026-01-02,261.96,Bookcase\ne2e-2,2026-01-03,-5.00,Return\n"
+SALES = "sale_id,sale_date,amount,product\ne2e-1,2026-01-02,261.96,row-marker-of-a-file\ne2e-2,2026-01-03,-5.00,Return\n"
 FOUR_MIB = 4 * 1024 * 1024
+FIVE_MIB = 5 * 1024 * 1024
+
+
+def every_function_has_at_most_five_mebibytes_zipped(site: Site) -> None:
+    sizes = zip_sizes(site.stack.build_folder)
+    print("   " + ", ".join(f"{name} {size / 1024 / 1024:.2f} MiB" for name, size in sizes.items()))
+    same([name for name, size in sizes.items() if size > FIVE_MIB], [])
 
 
 def health_needs_no_token(site: Site) -> None:
@@ -17,6 +25,11 @@ def health_needs_no_token(site: Site) -> None:
 
 def every_feature_is_active(site: Site) -> None:
     same(set(site.get("/status")["features"].values()), {"active"})
+
+
+def the_deployment_has_migrated_and_migrating_again_changes_nothing(site: Site) -> None:
+    again = site.invoke("Migrate", fixture("migrate_by_hand.json"))
+    same((again["error"], again["payload"]["applied"], again["payload"]["ahead"]), (None, [], []))
 
 
 def whoever_has_no_token_is_refused(site: Site) -> None:
@@ -190,8 +203,10 @@ def events_that_are_no_request_are_refused_and_the_function_lives_on(site: Site)
 
 
 CHECKS = [
+    every_function_has_at_most_five_mebibytes_zipped,
     health_needs_no_token,
     every_feature_is_active,
+    the_deployment_has_migrated_and_migrating_again_changes_nothing,
     whoever_has_no_token_is_refused,
     an_event_is_appended_read_back_and_projected,
     a_retry_with_the_same_key_appends_nothing,

@@ -33,9 +33,8 @@ def prepare(site: Site, jwt_secret: str) -> None:
     """Everything from nothing to a deployed stack."""
     step("postgresql", site.postgres.start)
     step("sam build", site.stack.build)
-    step("migrate", site.postgres.migrate, site.stack.tools)
     step("emulator", site.aws.start)
-    step("sam deploy", site.stack.deploy, site.postgres, jwt_secret)
+    step("sam deploy, migrations included", site.stack.deploy, site.postgres, jwt_secret)
     step("tokens", site.learn_tokens, jwt_secret)
 
 

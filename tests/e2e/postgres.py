@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg2
 
-from machine import Failure, free_port, run
+from machine import Failure, free_port
 
 # Durability is not what is tested here, and initdb alone would take as long as the rest.
 SETTINGS = ("fsync=off", "max_connections=60", "log_min_messages=warning")
@@ -100,13 +100,12 @@ class Postgres:
         """Where this role logs in."""
         return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/annals?sslmode=disable"
 
-    def migrate(self, tools: dict[str, str]) -> None:
-        """Migrates, as the owner, and lets functions in."""
-        environment = {**tools, "DATABASE_URL": self.url("owner", self.owner_password)}
-        run("cargo", "run", "--quiet", "--locked", "--", "migrate", env=environment, limit=1200)
-        self.rows(f"alter role annals_api password '{self.api_password}'")
-
     @property
     def api_url(self) -> str:
-        """What the functions' secret holds."""
+        """Where functions log in, as the deployment lets them."""
         return self.url("annals_api", self.api_password)
+
+    @property
+    def owner_url(self) -> str:
+        """Where the migrating role logs in."""
+        return self.url("owner", self.owner_password)

@@ -161,7 +161,7 @@ def logs_are_json_and_hold_no_token_password_or_row(site: Site) -> None:
     for name in ("post-event", "audit-query", "csv-upload", "projector", "rebuilder"):
         if not any(name in line.split(":")[0] for line in lines):
             raise Failure(f"{name} has logged nothing")
-    secrets = [*site.tokens.values(), site.postgres.api_password, "poison-marker-in-a-row", "Bookcase"]
+    secrets = [*site.tokens.values(), site.postgres.api_password, "poison-marker-in-a-row", "row-marker-of-a-file"]
     for line in lines:
         for secret in secrets:
             if secret in line:

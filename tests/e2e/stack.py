@@ -1,8 +1,10 @@
 """The deployed stack: built, deployed and given its routes."""
 
+import io
 import json
 import os
 import platform
+import zipfile
 from pathlib import Path
 
 from aws import ACCOUNT, REGION, Aws, output_of
@@ -45,13 +47,14 @@ class Stack:
         )  # fmt: skip
 
     def deploy(self, postgres: Postgres, jwt_secret: str) -> None:
-        """The README's deployment, with its questions answered."""
-        secret = json.dumps({"DATABASE_URL": postgres.api_url, "JWT_SECRET": jwt_secret})
-        arn = self.aws.secrets.create_secret(Name="annals", SecretString=secret)["ARN"]
+        """The README's deployment, with its questions answered: it migrates the database by itself."""
+        secret = self.create_secret("annals", {"DATABASE_URL": postgres.api_url, "JWT_SECRET": jwt_secret})
+        migration_secret = self.create_secret("annals-migration", {"DATABASE_URL": postgres.owner_url})
         run(
             "sam", "deploy", "--template-file", self.build_folder / "template.yaml",
             "--config-file", ROOT / "samconfig.toml", "--stack-name", NAME, "--no-confirm-changeset",
-            "--parameter-overrides", f"SecretArn={arn}", f"Architecture={architecture()}", "LogLevel=debug",
+            "--parameter-overrides", f"SecretArn={secret}", f"MigrationSecretArn={migration_secret}",
+            f"Architecture={architecture()}", "LogLevel=debug",
             env=self.tools,
         )  # fmt: skip
         self.outputs = self.aws.cloudformation.describe_stacks(StackName=NAME)["Stacks"][0]["Outputs"]
@@ -67,6 +70,10 @@ class Stack:
         self.create_routes(api)
         self.number_concurrency()
         self.url = f"{self.aws.url}/_aws/execute-api/{api}/$default"
+
+    def create_secret(self, name: str, value: dict[str, str]) -> str:
+        """Keeps a secret, and returns its name on AWS."""
+        return self.aws.secrets.create_secret(Name=name, SecretString=json.dumps(value))["ARN"]
 
     def create_routes(self, api: str) -> None:
         """What AWS does with the API's OpenAPI body when the stack is made, and MiniStack 1.5 does not. The body is the one of the
@@ -117,10 +124,7 @@ def architecture() -> str:
 
 
 def zip_sizes(build_folder: Path) -> dict[str, int]:
-    """Size of each function's binary, zipped as `sam` does it."""
-    import io
-    import zipfile
-
+    """How large each function is, zipped as `sam deploy` does it."""
     sizes = {}
     for bootstrap in sorted(build_folder.glob("*/bootstrap")):
         archive = io.BytesIO()
