@@ -75,7 +75,8 @@ impl Shadow {
                 false => Err(StoreError::Unexpected("a module came as the rebuild began".to_owned())),
             }
         };
-        self.made.get_or_try_init(make).await.map(|()| ())
+        self.made.get_or_try_init(make).await?;
+        Ok(())
     }
 
     /// The rebuild's id.
