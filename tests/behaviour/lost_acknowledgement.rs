@@ -250,11 +250,14 @@ async fn settling_waits_for_the_append_that_is_still_under_way() {
             .append(&scene.staff, "customer.deleted", "C-1", json!({}))
             .await;
         scene.proxy.take_record();
+        scene.proxy.hold_cut();
         let mut blocker = scene.plain.superuser().await;
         let lock = blocker.transaction().await.unwrap();
         lock.execute("select from annals.heads for update", &[]).await.unwrap();
         let release = async {
-            // The original, and whoever asks what has become of it.
+            // The original first, and then whoever asks what has become of it.
+            await_count(&scene.plain.superuser().await, waiting, 1).await;
+            scene.proxy.cut();
             await_count(&scene.plain.superuser().await, waiting, 2).await;
             lock.commit().await.unwrap();
         };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::cluster::cluster;
 use crate::frames::{Frame, Frames};
@@ -68,6 +69,8 @@ pub struct Proxy {
 struct Shared {
     fault: Mutex<Option<Fault>>,
     hold: AtomicBool,
+    hold_cut: AtomicBool,
+    cut: Notify,
     record: Mutex<Vec<Passed>>,
     late: tokio::sync::Mutex<Option<Late>>,
 }
@@ -126,6 +129,16 @@ impl Proxy {
     /// one before that waits for ever.
     pub fn hold_answers_until_commit(&self) {
         self.shared.hold.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on, [`Fault::CutWhileRunning`] waits for [`Proxy::cut`].
+    pub fn hold_cut(&self) {
+        self.shared.hold_cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Cuts what waits for it.
+    pub fn cut(&self) {
+        self.shared.cut.notify_one();
     }
 
     /// What passed since the last call.
@@ -192,6 +205,9 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                 }
                 server.write_all(frame.bytes()).await?;
                 if fault == Some(Fault::CutWhileRunning) && frame.is_commit() {
+                    if shared.hold_cut.load(Ordering::SeqCst) {
+                        shared.cut.notified().await;
+                    }
                     tokio::spawn(finish(answers, server));
                     return Ok(());
                 }
@@ -212,7 +228,10 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
         match fault {
             Some(Fault::CutAfterCommit) if held.iter().any(Frame::is_idle) => return Ok(()),
             Some(Fault::CrashAfterCommit) if held.iter().any(Frame::is_idle) => {
-                return client.write_all(&crash()).await;
+                client.write_all(&crash()).await?;
+                // The connection's end is on its way as long as nobody uses it: who does has not listened.
+                requests.next().await?;
+                return Ok(());
             }
             _ => {}
         }

@@ -68,6 +68,7 @@ impl Store {
             let refused = match self.append_once(caller, events, context, Some(catalog_revision)).await {
                 Err(StoreError::ConnectionLost(error)) => {
                     was_lost = true;
+                    self.distrust_idle();
                     last = StoreError::Unavailable(Box::new(error));
                     None
                 }

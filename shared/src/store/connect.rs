@@ -121,6 +121,13 @@ impl Store {
             other => StoreError::Unavailable(Box::new(other)),
         })
     }
+
+    /// Lets go of every connection that nobody uses. What ended one, a crash of the server for instance, has ended others, and
+    /// their ends may still be on the way: the server's last words arrive before the end itself does, and until then the pool
+    /// would hand the same dead connection out again, to the very attempt that is to find out what has become of the first.
+    pub(super) fn distrust_idle(&self) {
+        self.pool.retain(|_, _| false);
+    }
 }
 
 /// Whether an error at connecting may go away by itself: the server is starting, stopping or full.

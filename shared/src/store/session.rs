@@ -68,7 +68,11 @@ impl Store {
     /// A read is repeated once where the connection turns out to be dead: a pooled connection may have died unnoticed while
     /// nobody used it, and reading twice does no harm.
     pub(super) async fn read(&self, who: As<'_>, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        in_postgres(sql, twice_if_lost(|| self.one_round_trip(who, Writes::No, sql, params))).await
+        in_postgres(
+            sql,
+            self.twice_if_lost(|| self.one_round_trip(who, Writes::No, sql, params)),
+        )
+        .await
     }
 
     /// Runs one writing statement in a transaction of its own, in one round trip.
@@ -105,6 +109,20 @@ impl Store {
         ended?;
         Ok(rows)
     }
+
+    /// Reads, and once more where the connection turned out to be dead.
+    pub(super) async fn twice_if_lost<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        match read().await {
+            Err(StoreError::ConnectionLost(_)) => {
+                self.distrust_idle();
+                read().await.map_err(lost_is_unavailable)
+            }
+            other => other,
+        }
+    }
 }
 
 /// Sets a transaction's claims where it runs for a caller; for transactions of several statements.
@@ -112,17 +130,6 @@ pub(super) async fn set_claims(client: &Transaction<'_>, caller: &Caller) -> Res
     let claims = caller.database_claims().to_string();
     client.query_typed(SET_CLAIMS, &[(&claims, Type::TEXT)]).await?;
     Ok(())
-}
-
-/// Reads, and once more where the connection turned out to be dead.
-pub(super) async fn twice_if_lost<T, F>(read: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    match read().await {
-        Err(StoreError::ConnectionLost(_)) => read().await.map_err(lost_is_unavailable),
-        other => other,
-    }
 }
 
 /// For what has been tried again already, or need not be settled.

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::moment::Moment;
 use super::ratio::Ratio;
-use super::session::{As, Param, twice_if_lost};
+use super::session::{As, Param};
 use super::usage::{SnapshotUse, Upcasting};
 use super::{Store, StoreError};
 use crate::domain::Caller;
@@ -114,7 +114,7 @@ impl Store {
     /// The database's.
     pub async fn statistics(&self, caller: &Caller) -> Result<Statistics, StoreError> {
         if caller.role().sees_tenant() {
-            twice_if_lost(|| self.tenant_statistics(caller)).await
+            self.twice_if_lost(|| self.tenant_statistics(caller)).await
         } else {
             self.own_statistics(caller).await
         }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::moment::Moment;
 use super::rebuild::{LIST_REBUILDS, status_from};
 use super::replays::ReplayStatus;
-use super::session::{As, Param, twice_if_lost};
+use super::session::{As, Param};
 use super::{RebuildStatus, Store, StoreError};
 use crate::domain::{Caller, Timestamp};
 
@@ -157,7 +157,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn projector_status(&self, caller: &Caller) -> Result<ProjectorStatus, StoreError> {
-        twice_if_lost(|| self.projector_status_now(caller)).await
+        self.twice_if_lost(|| self.projector_status_now(caller)).await
     }
 
     async fn projector_status_now(&self, caller: &Caller) -> Result<ProjectorStatus, StoreError> {
