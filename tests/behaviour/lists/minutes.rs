@@ -98,9 +98,10 @@ async fn check(world: &World, minutes: &[i32], stretches: &[i64], from: i32, to:
         wrong.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
     );
     let all = world.all_pages(&Person::staff(), "/events?limit=1000&order=asc").await;
+    // To the microsecond, as answers are: compared as text.
     let at = |minute: i32| {
         format!(
-            "2026-01-01T{:02}:{:02}:{:02}Z",
+            "2026-01-01T{:02}:{:02}:{:02}.000000Z",
             minute / 60,
             minute % 60,
             minute % 2 * 30
