@@ -115,6 +115,7 @@ async fn what_is_right_is_not_touched() {
         "select string_agg(concat_ws(' ', xmin, ctid, id), ',' order by tenant_id, id) from public.organizations";
     let rows: String = world.superuser().await.query_one(versions, &[]).await.unwrap().get(0);
 
+    world.outlive_open_transactions().await;
     let done = rebuild(&world, &everything()).await.unwrap();
     let heads = before["annals.heads"].len();
     assert_eq!((done.changed_rows, done.streams), (0, i64::try_from(heads).unwrap()));

@@ -37,6 +37,24 @@ impl World {
         }
     }
 
+    /// Waits until everything written so far is older than every transaction that is still open in the cluster, other tests' too: what is
+    /// younger, a rebuild folds once more.
+    pub async fn outlive_open_transactions(&self) {
+        let (client, started) = (self.superuser().await, Instant::now());
+        let last = client
+            .query_one("select pg_current_xact_id()::text", &[])
+            .await
+            .unwrap();
+        let settled = format!(
+            "select pg_snapshot_xmin(pg_current_snapshot()) > '{}'::xid8",
+            last.get::<_, String>(0)
+        );
+        while !client.query_one(&settled, &[]).await.unwrap().get::<_, bool>(0) {
+            assert!(started.elapsed() < PATIENCE, "a transaction stays open");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Everything that the projector writes about entities: state tables, child tables, states, progress.
     pub async fn read_models(&self) -> ReadModels {
         let client = self.superuser().await;

@@ -52,6 +52,7 @@ async fn staff_asks_and_the_projector_rebuilds_its_tenants_read_models() {
         "requested",
         "nobody waits for it to be projected"
     );
+    world.outlive_open_transactions().await;
     world.projector.rebuild_due().await.unwrap();
     let done = last(&world, &staff).await;
     assert_eq!(

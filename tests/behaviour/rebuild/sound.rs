@@ -44,6 +44,7 @@ async fn what_is_right_is_not_written_beside_it() {
     let damage = "update public.organizations set country = 'XX' where id = 'ORG-1';
         update annals.entities set state = jsonb_set(state, '{total_cents}', '12.0') where aggregate_type = 'order'";
     world.superuser().await.batch_execute(damage).await.unwrap();
+    world.outlive_open_transactions().await;
     let (holder, rebuilding) = rebuild_that_waits(&world).await;
     // Two tenants: two organizations by their rows, two orders by their states, and nothing else.
     for (table, rows) in [
