@@ -35,7 +35,7 @@ def prepare(site: Site, jwt_secret: str) -> None:
     step("sam build", site.stack.build)
     step("emulator", site.aws.start)
     step("sam deploy, migrations included", site.stack.deploy, site.postgres, jwt_secret)
-    step("tokens", site.learn_tokens, jwt_secret)
+    site.sign_tokens(jwt_secret)
 
 
 def drive(site: Site) -> None:

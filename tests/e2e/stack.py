@@ -12,6 +12,8 @@ from machine import ROOT, Failure, run
 from postgres import Postgres
 
 NAME = "annals"
+# On two busy processors, from nothing.
+BUILD_SECONDS = 3000
 METHODS = {
     "get": "GET",
     "post": "POST",
@@ -43,7 +45,7 @@ class Stack:
             "sam", "build", "--beta-features",
             "--parameter-overrides", f"Architecture={architecture()}",
             "--build-dir", self.build_folder,
-            env={**self.tools, "AWS_ENDPOINT_URL": ""}, limit=3000,
+            env={**self.tools, "AWS_ENDPOINT_URL": ""}, limit=BUILD_SECONDS,
         )  # fmt: skip
 
     def deploy(self, postgres: Postgres, jwt_secret: str) -> None:
