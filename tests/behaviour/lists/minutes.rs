@@ -100,7 +100,7 @@ async fn check(world: &World, minutes: &[i32], stretches: &[i64], from: i32, to:
     let all = world.all_pages(&Person::staff(), "/events?limit=1000&order=asc").await;
     let at = |minute: i32| {
         format!(
-            "2026-01-01T{:02}:{:02}:{:02}Z",
+            "2026-01-01T{:02}:{:02}:{:02}.000000Z",
             minute / 60,
             minute % 60,
             minute % 2 * 30
