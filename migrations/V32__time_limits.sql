@@ -6,5 +6,23 @@
 -- everybody and whose xid keeps every reader across streams from going on. The projector's transactions lift the first
 -- limit for themselves: a rebuild's take their time, and those that wait for it have to.
 
-alter role annals_api set statement_timeout = '10s';
-alter role annals_api set idle_in_transaction_session_timeout = '30s';
+-- The login is the cluster's: where another of its databases is migrated at the same moment, one of the two has to look again.
+do $$
+declare
+    setting text;
+begin
+    foreach setting in array array['statement_timeout = ''10s''', 'idle_in_transaction_session_timeout = ''30s'''] loop
+        for try in 1..100 loop
+            begin
+                execute 'alter role annals_api set ' || setting;
+                exit;
+            exception when internal_error or unique_violation then
+                -- "tuple concurrently updated", which has no code of its own.
+                if try = 100 then
+                    raise;
+                end if;
+            end;
+        end loop;
+    end loop;
+end
+$$;

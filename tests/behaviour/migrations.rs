@@ -80,6 +80,7 @@ async fn the_migrations_as_sql_leave_behind_what_a_run_of_them_does() {
     let run = annals::store::migrate(&cluster.url()).await.unwrap();
     assert_eq!(run.applied, Vec::<String>::new());
     assert_eq!(everything(&owner).await, script);
+    set_api_password(&cluster).await;
     let world = World::at("annals".to_owned(), &cluster.url());
     world
         .append(&Person::staff(), "customer.deleted", "C-1", json!({}))
