@@ -10,13 +10,14 @@ use serde_json::{Map, Value, json};
 use tests::{Person, Refolded, World};
 
 /// The modules, and whether generic CRUD works on them.
-const MODULES: [(&str, bool); 13] = [
+const MODULES: [(&str, bool); 14] = [
     ("organization", true),
     ("product", true),
     ("order", true),
     ("customer", true),
     ("dealer", true),
     ("sale", true),
+    ("expense", true),
     ("price", true),
     ("agent", false),
     ("commodity", true),
@@ -64,12 +65,14 @@ const NAMED_IN_SOURCES: [&str; 33] = [
 ];
 
 /// And those that the sources name in other words: an enum's SALE_CREATED, a best practice's price.changed.
-const NAMED_OTHERWISE: [&str; 9] = [
+const NAMED_OTHERWISE: [&str; 11] = [
     "sale.created",
     "sale.updated",
     "sale.deleted",
     "customer.created",
     "customer.updated",
+    "expense.created",
+    "expense.updated",
     "price.changed",
     "opportunity.created",
     "opportunity.updated",
