@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::{AuthConfigError, Verifier};
 use crate::config::Config;
+use crate::domain::schema;
 use crate::queue::Queue;
 use crate::store::{Access, ConnectError, Store};
 
@@ -32,8 +33,9 @@ pub enum StartError {
 impl App {
     /// The app of a deployed function.
     ///
-    /// The database is met here, while the queue's client is made, and before there is an event that would wait for it. Where it
-    /// is away, the first request says so: a function that did not start would say nothing to anybody.
+    /// What a first request would wait for is begun here, at once and side by side: the database is met, the queue's client made,
+    /// and where there is a queue, and so events to be checked, schemas are made ready. Where the database is away, the first
+    /// request says so: a function that did not start would say nothing to anybody.
     ///
     /// # Errors
     /// A configuration that cannot be used.
@@ -49,8 +51,19 @@ impl App {
             }
         }
         let store = Store::open(access, database.pool_size)?;
-        // In this order: the first packet is on its way before the client takes the processor.
-        let (_met, queue) = tokio::join!(store.ping(), Queue::from_url(config.wake_queue_url));
+        let meeting = tokio::spawn({
+            let store = store.clone();
+            async move { store.ping().await }
+        });
+        let checks = config
+            .wake_queue_url
+            .is_some()
+            .then(|| tokio::task::spawn_blocking(schema::prepare));
+        let queue = Queue::from_url(config.wake_queue_url).await;
+        let _met = meeting.await;
+        if let Some(checks) = checks {
+            let _ready = checks.await;
+        }
         Ok(Self {
             store,
             verifier: Arc::new(verifier),

@@ -1,25 +1,111 @@
 //! The AWS SDK's settings, made once per process: region, credentials, and one HTTP client for all services, because each of
-//! them would otherwise read and parse the system's certificates for itself, on a cold start.
+//! them would otherwise read and parse its authorities' certificates for itself, on a cold start.
+//!
+//! A deployed function believes the authorities that sign AWS' own services (`authorities/README.md`): reading the hundreds that
+//! its system believes takes longer than connecting to the database. The system's are used everywhere else, and where somebody
+//! names them (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use futures_util::FutureExt;
 use tokio::sync::OnceCell;
+
+/// Amazon Trust Services' roots.
+const AUTHORITIES: &[u8] = include_bytes!("../authorities/aws.pem");
 
 /// The settings. The first call reads the environment, and nothing else: credentials are fetched when they are needed.
 pub async fn settings() -> &'static SdkConfig {
     static SETTINGS: OnceCell<SdkConfig> = OnceCell::const_new();
     SETTINGS
         .get_or_init(|| {
-            let client = Builder::new()
-                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-                .build_https();
+            let own = uses_own_authorities(|name| std::env::var(name).ok());
+            let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+            let client = match own.then(own_authorities).flatten() {
+                Some(context) => builder.tls_context(context).build_https(),
+                None => builder.build_https(),
+            };
             aws_config::defaults(BehaviorVersion::latest())
                 .http_client(client)
                 .load()
                 .boxed()
         })
         .await
+}
+
+fn own_authorities() -> Option<TlsContext> {
+    let store = TrustStore::empty().with_pem_certificate(AUTHORITIES);
+    TlsContext::builder().with_trust_store(store).build().ok()
+}
+
+/// Whether every service that this process calls is signed by Amazon Trust Services: on Lambda, in the partition `aws`, whose
+/// regions have names of three parts; China, GovCloud and the sovereign clouds have authorities of their own.
+fn uses_own_authorities(variable: impl Fn(&str) -> Option<String>) -> bool {
+    const AREAS: [&str; 9] = ["af", "ap", "ca", "eu", "il", "me", "mx", "sa", "us"];
+    let region = variable("AWS_REGION").unwrap_or_default();
+    let parts: Vec<&str> = region.split('-').collect();
+    let ordinary = matches!(parts.as_slice(), [area, _, _] if AREAS.contains(area));
+    let deployed = variable("AWS_LAMBDA_RUNTIME_API").is_some();
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+        .iter()
+        .any(|name| variable(name).is_some());
+    deployed && ordinary && !named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decides(variables: &[(&str, &str)]) -> bool {
+        let value = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        uses_own_authorities(value)
+    }
+
+    const ON_LAMBDA: (&str, &str) = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+
+    #[test]
+    fn functions_in_ordinary_regions_believe_amazons_authorities_alone() {
+        for region in [
+            "eu-central-1",
+            "us-east-1",
+            "ap-southeast-7",
+            "mx-central-1",
+            "il-central-1",
+        ] {
+            assert!(decides(&[ON_LAMBDA, ("AWS_REGION", region)]), "{region}");
+        }
+    }
+
+    #[test]
+    fn everywhere_else_the_system_says_whom_to_believe() {
+        for region in [
+            "cn-north-1",
+            "us-gov-west-1",
+            "us-iso-east-1",
+            "eusc-de-east-1",
+            "eu-isoe-west-1",
+            "",
+        ] {
+            assert!(!decides(&[ON_LAMBDA, ("AWS_REGION", region)]), "{region}");
+        }
+        assert!(!decides(&[("AWS_REGION", "eu-central-1")]));
+        let named = ("SSL_CERT_FILE", "/somewhere/else.pem");
+        assert!(!decides(&[ON_LAMBDA, ("AWS_REGION", "eu-central-1"), named]));
+    }
+
+    #[test]
+    fn the_authorities_are_certificates() {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(AUTHORITIES) {
+            roots.add(certificate.expect("PEM")).expect("a certificate");
+        }
+        assert_eq!(roots.len(), 5);
+    }
 }

@@ -94,7 +94,7 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
         assert_eq!(
             statements(&record),
             [
-                "begin read only; set local role authenticated",
+                "begin isolation level repeatable read read only; set local role authenticated",
                 "-- set_claims",
                 name,
                 "commit"

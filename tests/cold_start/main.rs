@@ -1,9 +1,11 @@
 //! Cold starts (DESIGN §10): each function from spawn to its first answer, beside a hello-world function and a bare connect and
 //! query, in one run; and what a function weighs when it is zipped.
 //!
-//! `cargo run --release -p tests --bin cold-start [-- ROUNDS] [as-built]` builds the functions, starts a PostgreSQL of its own and plays Lambda
-//! to them: the Runtime API on the loopback interface, with the recorded events of `tests/events`. All take turns, round by
-//! round, because the machine is rarely quiet. Figures are information: a run above a limit ends like any other.
+//! `cargo run --release -p tests --bin cold-start [-- ROUNDS] [as-built]` builds the functions, starts a PostgreSQL of its own, with
+//! PgBouncer before it, and plays Lambda to them: the Runtime API on the loopback interface, with the recorded events of
+//! `tests/events`. All take turns, round by round, because the machine is rarely quiet. Functions are deployed behind a pooler,
+//! whose connections to PostgreSQL are warm; directly, each start waits for a new backend to read its catalogs, too. Figures are
+//! information: a run above a limit ends like any other.
 
 #![expect(
     clippy::expect_used,
@@ -20,9 +22,9 @@ use std::time::{Duration, Instant};
 
 use binaries::{Binaries, Build};
 use events::{FUNCTIONS, Queue};
-use local::cluster::{Cluster, Options};
+use local::cluster::{Cluster, DATABASE, Options};
 use runtime::{Lambda, Start};
-use tests::connect;
+use tests::{PgBouncer, SERVER_CONNECTIONS, connect, set_api_password, url_at};
 
 /// How often each is started, unless another number is given.
 const ROUNDS: usize = 31;
@@ -30,51 +32,76 @@ const ROUNDS: usize = 31;
 const LIMIT: f64 = 1.5;
 /// Bytes of a zipped function at most.
 const MAX_ZIP: usize = 5 * 1024 * 1024;
-/// Password of the runtime's login in the bench's own cluster.
-const PASSWORD: &str = "only-for-the-bench";
+
+/// A way to the database.
+struct Way {
+    name: &'static str,
+    url: String,
+    /// What the bare connect and query took.
+    bare: Vec<Duration>,
+    /// Each function's starts.
+    starts: Vec<Vec<Start>>,
+}
+
+impl Way {
+    fn by(name: &'static str, port: u16) -> Self {
+        Self {
+            name,
+            url: url_at(port, "annals_api", DATABASE),
+            bare: Vec::new(),
+            starts: vec![Vec::new(); FUNCTIONS.len()],
+        }
+    }
+}
 
 #[tokio::main]
 async fn main() {
     let asked = Asked::read();
-    let rounds = asked.rounds;
     let binaries = Binaries::of(asked.build);
     let cluster = Cluster::start(Options::ephemeral()).await.expect("a private cluster");
-    let url = prepare(&cluster).await;
-    let lambda = Lambda::start(&url).await;
+    annals::store::migrate(&cluster.url()).await.expect("migrations");
+    set_api_password(&cluster).await;
+    let pooler = PgBouncer::start_with(&hash_of_password(&cluster).await, cluster.port(), SERVER_CONNECTIONS);
+    let lambda = Lambda::start().await;
     let mut hello = Vec::new();
-    let mut bare = Vec::new();
-    let mut starts: Vec<Vec<Start>> = vec![Vec::new(); FUNCTIONS.len()];
-    for round in 0..rounds {
-        hello.push(
-            lambda
-                .invoke(&binaries.path("hello"), Queue::None, "{}".to_owned())
-                .await,
-        );
-        bare.push(connect_and_query(&url).await);
-        for (function, starts) in FUNCTIONS.iter().zip(&mut starts) {
-            starts.push(
-                lambda
-                    .invoke(&binaries.path(function.binary), function.queue, function.event(round))
-                    .await,
-            );
+    let mut ways = [
+        Way::by("directly", cluster.port()),
+        Way::by("through PgBouncer", pooler.port()),
+    ];
+    for round in 0..asked.rounds {
+        let program = binaries.path("hello");
+        hello.push(lambda.invoke(&program, "", Queue::None, "{}".to_owned()).await);
+        for (place, way) in ways.iter_mut().enumerate() {
+            way.bare.push(connect_and_query(&way.url).await);
+            for (function, starts) in FUNCTIONS.iter().zip(&mut way.starts) {
+                let event = function.event(round * 2 + place);
+                let program = binaries.path(function.binary);
+                starts.push(lambda.invoke(&program, &way.url, function.queue, event).await);
+            }
         }
     }
-    cluster.stop().await.expect("the cluster stops");
-    let floor = median(hello.iter().map(|start| start.answered)) + median(bare.into_iter());
-    println!("{rounds} rounds; medians in ms; from spawn\n");
-    println!(
-        "{:<34} {:>8} {:>8} {:>8} {:>10}",
-        "", "asks", "answers", "of floor", "zip"
-    );
-    show("hello-world", &hello, floor, None);
-    println!(
-        "{:<34} {:>8} {:>8.1}",
-        "and a bare connect and query: floor",
-        "",
-        milliseconds(floor)
-    );
-    for (function, starts) in FUNCTIONS.iter().zip(&starts) {
-        show(function.name, starts, floor, Some(binaries.zipped(function.binary)));
+    report(&hello, &ways, &binaries);
+}
+
+fn report(hello: &[Start], ways: &[Way; 2], binaries: &Binaries) {
+    let hello = median(hello.iter().map(|start| start.answered));
+    let floor = hello + median(ways[0].bare.iter().copied());
+    println!("{} rounds; medians in ms, from spawn\n", ways[0].bare.len());
+    println!("hello-world {:.1}", milliseconds(hello));
+    for way in ways {
+        let bare = median(way.bare.iter().copied());
+        println!("bare connect and query, {}: {:.1}", way.name, milliseconds(bare));
+    }
+    println!("floor: hello-world, and the query directly: {:.1}", milliseconds(floor));
+    for (place, way) in ways.iter().enumerate() {
+        println!(
+            "\n{:<34} {:>8} {:>8} {:>8} {:>10}",
+            way.name, "asks", "answers", "of floor", "zip"
+        );
+        for (function, starts) in FUNCTIONS.iter().zip(&way.starts) {
+            let zipped = (place == 0).then(|| binaries.zipped(function.binary));
+            show(function.name, starts, floor, zipped);
+        }
     }
     println!("\nlimits: {LIMIT} of the floor, {:.1} MB zipped", megabytes(MAX_ZIP));
 }
@@ -107,19 +134,11 @@ impl Asked {
     }
 }
 
-/// A migrated database, and its address for the functions' login.
-async fn prepare(cluster: &Cluster) -> String {
-    annals::store::migrate(&cluster.url()).await.expect("migrations");
-    let admin = connect(&cluster.url()).await;
-    admin
-        .batch_execute(&format!("alter role annals_api password '{PASSWORD}'"))
-        .await
-        .expect("a password");
-    let database = local::cluster::DATABASE;
-    format!(
-        "postgresql://annals_api:{PASSWORD}@127.0.0.1:{}/{database}?sslmode=disable",
-        cluster.port()
-    )
+/// What the server keeps of the functions' password.
+async fn hash_of_password(cluster: &Cluster) -> String {
+    let superuser = connect(&cluster.superuser_url()).await;
+    let hash = "select rolpassword from pg_authid where rolname = 'annals_api'";
+    superuser.query_one(hash, &[]).await.expect("a login").get(0)
 }
 
 async fn connect_and_query(url: &str) -> Duration {

@@ -43,13 +43,12 @@ type Shared = Arc<Mutex<Option<Round>>>;
 /// The stand-in for Lambda and SQS.
 pub struct Lambda {
     address: String,
-    database_url: String,
     round: Shared,
 }
 
 impl Lambda {
-    /// Listens. The functions will use this database.
-    pub async fn start(database_url: &str) -> Self {
+    /// Listens.
+    pub async fn start() -> Self {
         let round = Shared::default();
         let runtime = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
@@ -61,17 +60,13 @@ impl Lambda {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         tokio::spawn(async move { axum::serve(listener, runtime).await });
-        Self {
-            address,
-            database_url: database_url.to_owned(),
-            round,
-        }
+        Self { address, round }
     }
 
-    /// Starts a program for one event, and ends it.
-    pub async fn invoke(&self, program: &Path, queue: Queue, event: String) -> Start {
+    /// Starts a program for one event, with the database at this address, and ends it.
+    pub async fn invoke(&self, program: &Path, database_url: &str, queue: Queue, event: String) -> Start {
         let (done, answer) = oneshot::channel();
-        let mut command = self.command(program, queue);
+        let mut command = self.command(program, database_url, queue);
         *self.round.lock().expect("nobody panicked") = Some(Round {
             event,
             began: Instant::now(),
@@ -88,7 +83,7 @@ impl Lambda {
         start
     }
 
-    fn command(&self, program: &Path, queue: Queue) -> Command {
+    fn command(&self, program: &Path, database_url: &str, queue: Queue) -> Command {
         let address = format!("http://{}/queue", self.address);
         let mut command = Command::new(program);
         command
@@ -105,7 +100,7 @@ impl Lambda {
                 ("AWS_SECRET_ACCESS_KEY", "none"),
                 ("AWS_ENDPOINT_URL_SQS", &*address),
                 ("WAKE_QUEUE_URL", if queue == Queue::WakeUps { &*address } else { "" }),
-                ("DATABASE_URL", &*self.database_url),
+                ("DATABASE_URL", database_url),
                 ("JWT_SECRET", SECRET),
                 ("JWT_ISSUER", "tests"),
                 ("STACK_NAME", "annals"),

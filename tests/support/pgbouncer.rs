@@ -38,12 +38,18 @@ impl PgBouncer {
     /// One before the server at this port of the loopback interface: any database, login as `annals_api` alone, with the tests'
     /// password on both sides.
     pub fn start(server_port: u16, server_connections: usize) -> Self {
+        Self::start_with(PASSWORD, server_port, server_connections)
+    }
+
+    /// The same, knowing the login by this secret: its password, or the salted hash that the server keeps of it. A hash is what
+    /// poolers read from the server themselves, and spares them to make one at each login.
+    pub fn start_with(secret: &str, server_port: u16, server_connections: usize) -> Self {
         let port = free_port();
         let folder = std::env::temp_dir().join(format!("annals-pgbouncer-{}", Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).expect("a folder");
         let configuration = configuration(&folder, port, server_port, server_connections);
         std::fs::write(folder.join("pgbouncer.ini"), configuration).expect("a configuration");
-        std::fs::write(folder.join("users"), format!("\"annals_api\" \"{PASSWORD}\"\n")).expect("users");
+        std::fs::write(folder.join("users"), format!("\"annals_api\" \"{secret}\"\n")).expect("users");
         let mut keeper = Command::new("/bin/sh");
         keeper
             .args(["-c", SCRIPT, "annals-pgbouncer"])

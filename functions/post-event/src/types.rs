@@ -88,13 +88,13 @@ fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError>
         .ok();
     let effect = match body.effect {
         None => Some(known.map_or(Effect::None, |k| k.effect.clone())),
-        Some(json) => Effect::from_json(&json)
+        Some(json) => Effect::from_json(&json.to_string())
             .map_err(|e| fault(&mut faults, "effect", format!("is no effect: {e}")))
             .ok(),
     };
     let inverse = match body.inverse {
         None => known.and_then(|k| k.inverse.clone()),
-        Some(json) => Inverse::from_json(&json)
+        Some(json) => Inverse::from_json(&json.to_string())
             .map_err(|e| fault(&mut faults, "inverse", format!("is no inverse: {e}")))
             .ok(),
     };

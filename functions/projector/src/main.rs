@@ -11,8 +11,9 @@ async fn main() -> Result<(), Error> {
     telemetry::start();
     let database = DatabaseSettings::from_env()?;
     let access = Access::of(database.address, database.login).await?;
-    // Made when they are needed: projecting takes one.
     let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
+    // Projecting takes one connection, which is made before there is an event that would wait for it; rebuilding makes others.
+    let _met = store.ping().await;
     let projector = Projector::new(store, snapshot_every()?);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
         let ids = Ids {

@@ -1,15 +1,15 @@
-//! The catalog as a function holds it: every event type that a tenant may use, its schemas compiled when first needed.
+//! The catalog as a function holds it: every event type that a tenant may use, its schemas parsed and compiled when first needed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::actor::Role;
 use super::effect::{Effect, Inverse};
-use super::event::FieldFault;
 use super::fold::{Entity, Fact};
 use super::ids::{AggregateType, EventType, SchemaVersion, TenantId};
+use super::schema::EventSchema;
 use super::semver;
 use super::time::Timestamp;
 use super::upcast::Upcaster;
@@ -127,7 +127,7 @@ impl EventKind {
         let versions: Vec<Value> = self
             .versions
             .iter()
-            .map(|(version, data)| json!({"version": version, "schema": data.schema, "example": data.example}))
+            .map(|(version, data)| json!({"version": version, "schema": data.schema(), "example": data.example()}))
             .collect();
         let current = self.versions.get(self.current_version.as_str());
         json!({
@@ -135,8 +135,8 @@ impl EventKind {
             "aggregate_type": self.aggregate_type,
             "description": self.description,
             "version": self.current_version,
-            "schema": current.map(|data| &data.schema),
-            "example": current.map(|data| &data.example),
+            "schema": current.map(EventSchema::schema),
+            "example": current.map(EventSchema::example),
             "effect": self.effect,
             "posters": self.posters,
             "upcasters": self.upcasters.values().collect::<Vec<_>>(),
@@ -146,66 +146,6 @@ impl EventKind {
             "versions": versions,
         })
     }
-}
-
-/// One version of an event type's data.
-#[derive(Debug)]
-pub struct EventSchema {
-    /// The JSON Schema, draft 2020-12.
-    pub schema: Value,
-    /// Data that it accepts.
-    pub example: Value,
-    compiled: OnceLock<Result<jsonschema::Validator, String>>,
-}
-
-impl EventSchema {
-    /// A schema as the catalog stores it.
-    pub fn new(schema: Value, example: Value) -> Self {
-        Self {
-            schema,
-            example,
-            compiled: OnceLock::new(),
-        }
-    }
-
-    /// Checks data against the schema.
-    ///
-    /// # Errors
-    /// Each place that the schema refuses, at most [`MAX_FAULTS`]; or that the schema itself cannot be used.
-    pub fn check(&self, data: &Map<String, Value>) -> Result<(), Vec<FieldFault>> {
-        let compiled = self.compiled.get_or_init(|| compile(&self.schema));
-        let validator = compiled.as_ref().map_err(|e| {
-            vec![FieldFault::new(
-                "",
-                "unusable_schema",
-                format!("the catalog's schema cannot be used: {e}"),
-            )]
-        })?;
-        let data = Value::Object(data.clone());
-        if validator.is_valid(&data) {
-            return Ok(());
-        }
-        Err(validator
-            .iter_errors(&data)
-            .take(MAX_FAULTS)
-            .map(|e| FieldFault::new(e.instance_path().to_string(), "schema_violation", e.to_string()))
-            .collect())
-    }
-}
-
-/// A refusal names at most this many places.
-pub const MAX_FAULTS: usize = 50;
-
-/// Compiles a schema; formats are asserted, and references lead nowhere outside of it.
-///
-/// # Errors
-/// Why it is no usable JSON Schema.
-pub fn compile(schema: &Value) -> Result<jsonschema::Validator, String> {
-    jsonschema::options()
-        .with_draft(jsonschema::Draft::Draft202012)
-        .should_validate_formats(true)
-        .build(schema)
-        .map_err(|e| e.to_string())
 }
 
 /// All event types that were registered when `revision` was current.
@@ -299,35 +239,5 @@ impl Catalog {
         self.list(tenant_id)
             .iter()
             .any(|kind| kind.aggregate_type.as_str() == aggregate_type)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn schemas_assert_formats_and_name_places() {
-        let schema = EventSchema::new(
-            json!({"type": "object", "required": ["email"], "properties": {"email": {"type": "string", "format": "email"}}}),
-            json!({}),
-        );
-        let check = |data: Value| schema.check(data.as_object().expect("an object"));
-        assert!(check(json!({"email": "a@example.com"})).is_ok());
-        let faults = check(json!({"email": "nobody"})).expect_err("not an address");
-        assert_eq!(faults[0].pointer, "/email");
-        assert!(check(json!({})).is_err());
-    }
-
-    #[test]
-    fn schemas_compare_large_numbers_exactly() {
-        let read = |text: &str| crate::domain::json::parse(text.as_bytes()).expect("JSON");
-        let schema = EventSchema::new(
-            read(r#"{"properties": {"n": {"maximum": 12345678901234567890.5}}}"#),
-            json!({}),
-        );
-        let check = |text: &str| schema.check(read(text).as_object().expect("an object")).is_ok();
-        assert!(check(r#"{"n": 12345678901234567890}"#));
-        assert!(!check(r#"{"n": 12345678901234567899}"#));
     }
 }

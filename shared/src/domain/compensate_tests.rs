@@ -33,7 +33,7 @@ struct Outcome {
 
 /// Compensates the stream's event at `place` by an inverse with this effect, and folds that in.
 fn outcome(stream: Stream<'_>, place: usize, inverse: Value, effect: Value) -> Outcome {
-    let read = |json: &Value| Effect::from_json(json).expect("an effect");
+    let read = |json: &Value| Effect::from_json(&json.to_string()).expect("an effect");
     let object = |json: &Value| json.as_object().cloned().expect("an object");
     let version = |place: usize| i32::try_from(place).expect("few") + 1;
     let (mut before, mut now) = (None, None);
@@ -44,7 +44,10 @@ fn outcome(stream: Stream<'_>, place: usize, inverse: Value, effect: Value) -> O
         fold(&mut now, version(at), &read(effect), &object(data));
     }
     let (event_effect, event_data) = (read(&stream[place].0), object(&stream[place].1));
-    let (inverse, inverse_effect) = (Inverse::from_json(&inverse).expect("an inverse"), read(&effect));
+    let (inverse, inverse_effect) = (
+        Inverse::from_json(&inverse.to_string()).expect("an inverse"),
+        read(&effect),
+    );
     let mut now = now.expect("a stream");
     let data = Correction {
         event: Fact {

@@ -143,7 +143,7 @@ mod tests {
     fn fold(steps: &[(Value, Value)]) -> Entity {
         let mut entity = Entity::before(Timestamp::now());
         for (place, (effect, data)) in steps.iter().enumerate() {
-            let effect = Effect::from_json(effect).expect("a valid effect");
+            let effect = Effect::from_json(&effect.to_string()).expect("a valid effect");
             let data = data.as_object().expect("data is an object");
             let version = i32::try_from(place).expect("few steps") + 1;
             entity.apply(&Fact {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::session::As;
 use super::{Store, StoreError};
-use crate::domain::catalog::EventSchema;
+use crate::domain::schema::EventSchema;
 use crate::domain::{
     AggregateType, Caller, Catalog, Effect, EventKind, EventType, Inverse, Role, SchemaVersion, TenantId, Timestamp,
     Upcaster,
@@ -35,22 +35,21 @@ pub struct CatalogCache {
     projector: RwLock<Option<Arc<Catalog>>>,
 }
 
-/// In order, because a later row replaces an earlier one: a module may bring a version that a tenant has had of its own. `limit 1`
-/// tells the planner that there is one revision: a table without statistics, as this one stays, is thought to have thousands of
-/// rows, and what that seems to cost has PostgreSQL compile the statement, in twenty times the time that it takes.
-const READ_CATALOG: &str = "-- read_catalog
-select t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.description, t.effect::text, t.posters, t.created_at,
-       t.inverse::text, v.version, v.schema::text, v.example::text, r.revision,
-       (select jsonb_agg(jsonb_build_object('from_version', u.from_version, 'to_version', u.to_version, 'steps', u.steps)
-                         order by u.tenant_id nulls first)::text
-          from annals.upcasters u
-         where u.event_type = t.event_type and (u.tenant_id is null or u.tenant_id is not distinct from t.tenant_id)) as upcasters
+/// `limit 1` tells the planner that there is one revision: a table without statistics, as this one stays, is thought to have thousands
+/// of rows, and what that seems to cost has PostgreSQL compile the statement, in twenty times the time that it takes.
+const READ_TYPES: &str = "-- read_types
+select r.revision, t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.description, t.effect::text, t.posters,
+       t.created_at, t.inverse::text
   from (select revision from annals.catalog_revision limit 1) as r
-  left join (annals.event_types t
-             join annals.event_type_versions v
-               on v.event_type = t.event_type and (v.tenant_id is null or v.tenant_id is not distinct from t.tenant_id))
-    on true
- order by v.tenant_id nulls first";
+  left join annals.event_types t on true";
+
+/// A tenant's own come later, in place of what a module has brought under the same version.
+const READ_VERSIONS: &str = "-- read_versions
+select tenant_id, event_type, version, schema::text, example::text from annals.event_type_versions order by tenant_id nulls first";
+
+/// As above.
+const READ_UPCASTERS: &str = "-- read_upcasters
+select tenant_id, event_type, from_version, to_version, steps::text from annals.upcasters order by tenant_id nulls first";
 
 const REGISTER_EVENT_TYPE: &str = "-- register_event_type
 select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11)";
@@ -107,7 +106,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn fresh_catalog(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
-        let catalog = Arc::new(catalog_from(&self.read(As::Caller(caller), READ_CATALOG, &[]).await?)?);
+        let catalog = Arc::new(self.read_catalog(As::Caller(caller)).await?);
         let mut kept = self.catalogs.callers.write().await;
         if kept.len() >= TENANTS_KEPT {
             kept.clear();
@@ -165,9 +164,31 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn fresh_projector_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
-        let catalog = Arc::new(catalog_from(&self.read(As::Projector, READ_CATALOG, &[]).await?)?);
+        let catalog = Arc::new(self.read_catalog(As::Projector).await?);
         *self.catalogs.projector.write().await = Some(Arc::clone(&catalog));
         Ok(catalog)
+    }
+
+    /// Put together here: joined there, each type would meet each version, since the planner knows nothing of how many there are.
+    async fn read_catalog(&self, who: As<'_>) -> Result<Catalog, StoreError> {
+        let [types, versions, upcasters] = self
+            .read_together(who, [READ_TYPES, READ_VERSIONS, READ_UPCASTERS])
+            .await?;
+        let revision = types
+            .first()
+            .ok_or_else(|| StoreError::Unexpected("a catalog without a revision".to_owned()))?
+            .try_get("revision")?;
+        let mut kinds = Kinds::default();
+        for row in &types {
+            kinds.add(row)?;
+        }
+        for row in &versions {
+            kinds.add_version(row)?;
+        }
+        for row in &upcasters {
+            kinds.add_upcaster(row)?;
+        }
+        Ok(Catalog::new(revision, kinds.0.into_values().flatten().collect()))
     }
 
     /// Registers an event type, or a new version of one, for the caller's tenant.
@@ -209,59 +230,72 @@ impl Store {
     }
 }
 
-fn catalog_from(rows: &[Row]) -> Result<Catalog, StoreError> {
-    let mut revision = 0;
-    let mut kinds: BTreeMap<(Option<Uuid>, String), EventKind> = BTreeMap::new();
-    for row in rows {
-        revision = row.try_get("revision")?;
-        let Some(name) = row.try_get::<_, Option<String>>("event_type")? else {
-            continue;
-        };
-        let tenant: Option<Uuid> = row.try_get("tenant_id")?;
-        let kind = match kinds.entry((tenant, name)) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(kind_from(row)?),
-        };
-        let schema = EventSchema::new(parse(row.try_get("schema")?)?, parse(row.try_get("example")?)?);
-        kind.versions.insert(row.try_get("version")?, schema);
+/// Types that are put together, by name.
+#[derive(Default)]
+struct Kinds(HashMap<String, Vec<EventKind>>);
+
+impl Kinds {
+    /// A type; a catalog without any has one row, and nothing in it.
+    fn add(&mut self, row: &Row) -> Result<(), StoreError> {
+        if let Some(name) = row.try_get::<_, Option<String>>("event_type")? {
+            let kind = kind_from(row, &name)?;
+            self.0.entry(name).or_default().push(kind);
+        }
+        Ok(())
     }
-    Ok(Catalog::new(revision, kinds.into_values().collect()))
+
+    fn add_version(&mut self, row: &Row) -> Result<(), StoreError> {
+        for kind in self.of(row)? {
+            let schema = EventSchema::new(row.try_get("schema")?, row.try_get("example")?);
+            kind.versions.insert(row.try_get("version")?, schema);
+        }
+        Ok(())
+    }
+
+    fn add_upcaster(&mut self, row: &Row) -> Result<(), StoreError> {
+        for kind in self.of(row)? {
+            let steps = serde_json::from_str(row.try_get("steps")?).map_err(|_| unusable("upcaster"))?;
+            let upcaster = Upcaster {
+                from_version: row.try_get("from_version")?,
+                to_version: row.try_get("to_version")?,
+                steps,
+            };
+            kind.upcasters.insert(upcaster.from_version.clone(), upcaster);
+        }
+        Ok(())
+    }
+
+    /// Those that a row belongs to: what is built in holds for tenants' own types of that name, too.
+    fn of(&mut self, row: &Row) -> Result<impl Iterator<Item = &mut EventKind>, StoreError> {
+        let tenant = row.try_get::<_, Option<Uuid>>("tenant_id")?.map(TenantId::from);
+        let same_name = self.0.get_mut(row.try_get::<_, &str>("event_type")?);
+        let same_name = same_name.into_iter().flatten();
+        Ok(same_name.filter(move |kind| tenant.is_none() || kind.tenant_id == tenant))
+    }
 }
 
-fn kind_from(row: &Row) -> Result<EventKind, StoreError> {
-    let unexpected = |what: &str| StoreError::Unexpected(format!("the catalog holds an unusable {what}"));
-    let posters: Vec<String> = row.try_get("posters")?;
+fn kind_from(row: &Row, name: &str) -> Result<EventKind, StoreError> {
+    let posters: Vec<&str> = row.try_get("posters")?;
     Ok(EventKind {
         tenant_id: row.try_get::<_, Option<Uuid>>("tenant_id")?.map(TenantId::from),
-        event_type: EventType::try_from(row.try_get::<_, String>("event_type")?)
-            .map_err(|_| unexpected("event type"))?,
+        event_type: EventType::try_from(name.to_owned()).map_err(|_| unusable("event type"))?,
         aggregate_type: AggregateType::try_from(row.try_get::<_, String>("aggregate_type")?)
-            .map_err(|_| unexpected("aggregate type"))?,
+            .map_err(|_| unusable("aggregate type"))?,
         current_version: SchemaVersion::try_from(row.try_get::<_, String>("current_version")?)
-            .map_err(|_| unexpected("version"))?,
+            .map_err(|_| unusable("version"))?,
         description: row.try_get("description")?,
-        effect: Effect::from_json(&parse(row.try_get("effect")?)?).map_err(|_| unexpected("effect"))?,
-        posters: posters.iter().filter_map(|name| Role::from_name(name)).collect(),
+        effect: Effect::from_json(row.try_get("effect")?).map_err(|_| unusable("effect"))?,
+        posters: posters.into_iter().filter_map(Role::from_name).collect(),
         created_at: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("created_at")?),
         versions: BTreeMap::new(),
-        upcasters: upcasters_from(row.try_get("upcasters")?)?,
-        inverse: match row.try_get::<_, Option<&str>>("inverse")? {
+        upcasters: BTreeMap::new(),
+        inverse: match row.try_get("inverse")? {
             None => None,
-            Some(text) => Some(Inverse::from_json(&parse(text)?).map_err(|_| unexpected("inverse"))?),
+            Some(text) => Some(Inverse::from_json(text).map_err(|_| unusable("inverse"))?),
         },
     })
 }
 
-/// By the version that each lifts; a later one, the tenant's own, in place of an earlier one.
-fn upcasters_from(text: Option<&str>) -> Result<BTreeMap<String, Upcaster>, StoreError> {
-    let all: Vec<Upcaster> = serde_json::from_str(text.unwrap_or("[]"))
-        .map_err(|e| StoreError::Unexpected(format!("the catalog holds unusable upcasters: {e}")))?;
-    Ok(all
-        .into_iter()
-        .map(|upcaster| (upcaster.from_version.clone(), upcaster))
-        .collect())
-}
-
-fn parse(text: &str) -> Result<Value, StoreError> {
-    serde_json::from_str(text).map_err(|e| StoreError::Unexpected(format!("unreadable JSON in the catalog: {e}")))
+fn unusable(what: &str) -> StoreError {
+    StoreError::Unexpected(format!("the catalog holds an unusable {what}"))
 }

@@ -5,7 +5,7 @@
 //! anything is awaited, which is what puts the messages on the wire in order; since `commit` is then already under way, a
 //! request that is cancelled leaves no transaction open.
 
-use futures_util::future::join;
+use futures_util::future::{join, try_join_all};
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Transaction};
@@ -33,10 +33,12 @@ const SET_CLAIMS: &str = "-- set_claims\nselect set_config('request.jwt.claims',
 
 impl As<'_> {
     /// A request's statements end by the login's time limit (V32), the projector's by nobody's: it folds whole batches and
-    /// waits for rebuilds, and what it does is bounded by its function's time.
+    /// waits for rebuilds, and what it does is bounded by its function's time. What only reads sees one moment.
     pub(super) fn begin(self, writes: Writes) -> &'static str {
         match (self, writes) {
-            (Self::Caller(_), Writes::No) => "begin read only; set local role authenticated",
+            (Self::Caller(_), Writes::No) => {
+                "begin isolation level repeatable read read only; set local role authenticated"
+            }
             (Self::Caller(_), Writes::Yes) => "begin; set local role authenticated",
             (Self::Projector, Writes::No) => {
                 "begin isolation level repeatable read read only; set local role annals_projector; set local statement_timeout = 0"
@@ -68,46 +70,56 @@ impl Store {
     /// A read is repeated once where the connection turns out to be dead: a pooled connection may have died unnoticed while
     /// nobody used it, and reading twice does no harm.
     pub(super) async fn read(&self, who: As<'_>, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        in_postgres(
-            sql,
-            self.twice_if_lost(|| self.one_round_trip(who, Writes::No, sql, params)),
-        )
-        .await
+        let reading = self.twice_if_lost(|| self.one_round_trip(who, Writes::No, [(sql, params)]));
+        in_postgres(sql, reading).await.map(|[rows]| rows)
+    }
+
+    /// Runs reading statements that see the same moment, in one round trip; traced by the first.
+    pub(super) async fn read_together<const N: usize>(
+        &self,
+        who: As<'_>,
+        statements: [&'static str; N],
+    ) -> Result<[Vec<Row>; N], StoreError> {
+        let statements = statements.map(|sql| (sql, [].as_slice()));
+        let reading = self.twice_if_lost(|| self.one_round_trip(who, Writes::No, statements));
+        in_postgres(statements.first().map_or("", |(sql, _)| sql), reading).await
     }
 
     /// Runs one writing statement in a transaction of its own, in one round trip.
     pub(super) async fn write(&self, who: As<'_>, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        in_postgres(sql, self.one_round_trip(who, Writes::Yes, sql, params)).await
+        let writing = self.one_round_trip(who, Writes::Yes, [(sql, params)]);
+        in_postgres(sql, writing).await.map(|[rows]| rows)
     }
 
-    async fn one_round_trip(
+    async fn one_round_trip<const N: usize>(
         &self,
         who: As<'_>,
         writes: Writes,
-        sql: &str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
+        statements: [(&str, &[Param<'_>]); N],
+    ) -> Result<[Vec<Row>; N], StoreError> {
         let client = self.connection().await?;
         let claims = who.claims().map(|claims| claims.to_string());
-        let statements = async {
+        let set = async {
             match &claims {
-                None => client.query_typed(sql, params).await,
-                Some(claims) => {
-                    let set: [Param<'_>; 1] = [(claims, Type::TEXT)];
-                    let (set, rows) = join(client.query_typed(SET_CLAIMS, &set), client.query_typed(sql, params)).await;
-                    set.and(rows)
-                }
+                None => Ok(()),
+                Some(claims) => client
+                    .query_typed(SET_CLAIMS, &[(claims, Type::TEXT)])
+                    .await
+                    .map(|_| ()),
             }
         };
-        let ((begun, rows), ended) = join(
-            join(client.batch_execute(who.begin(writes)), statements),
+        let queries = try_join_all(statements.map(|(sql, params)| client.query_typed(sql, params)));
+        let (((begun, set), rows), ended) = join(
+            join(join(client.batch_execute(who.begin(writes)), set), queries),
             client.batch_execute("commit"),
         )
         .await;
         begun?;
+        set?;
         let rows = rows?;
         ended?;
-        Ok(rows)
+        rows.try_into()
+            .map_err(|_| StoreError::Unexpected("a statement without an answer".to_owned()))
     }
 
     /// Reads, and once more where the connection turned out to be dead.

@@ -1,8 +1,8 @@
 //! What a schema and its example must be like to be registered at run time.
 
-use annals::domain::catalog::{EventSchema, compile};
 use annals::domain::event::FieldFault;
 use annals::domain::json;
+use annals::domain::schema::Checker;
 use serde_json::Value;
 
 use super::fault;
@@ -31,13 +31,14 @@ pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault
             "must be written out: references are not followed".to_owned(),
         );
     }
-    if let Err(error) = compile(schema) {
-        return fault(faults, "schema", format!("is no JSON Schema: {error}"));
-    }
+    let checker = match Checker::compile(schema) {
+        Ok(checker) => checker,
+        Err(error) => return fault(faults, "schema", format!("is no JSON Schema: {error}")),
+    };
     let Ok(Value::Object(example)) = json::parse(example.to_string().as_bytes()) else {
         return;
     };
-    if let Err(refused) = EventSchema::new(schema.clone(), Value::Null).check(&example) {
+    if let Err(refused) = checker.check(&example) {
         faults.extend(refused.into_iter().map(|f| FieldFault {
             pointer: format!("/example{}", f.pointer),
             ..f
