@@ -62,10 +62,11 @@ where
     Registry::default().with(lines).with(figures).with(traces)
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line, the first line of each: PostgreSQL's further lines may quote rows.
 pub fn chain(error: &dyn std::error::Error) -> String {
+    let first_line = |error: &dyn std::error::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
     std::iter::successors(Some(error), |e| e.source())
-        .map(ToString::to_string)
+        .map(first_line)
         .collect::<Vec<_>>()
         .join(": ")
 }

@@ -164,17 +164,7 @@ impl Client {
         let found = self.ask("read entity", Method::GET, &path, &[], None).await;
         if found.status == 404 {
             let key = self.once();
-            let body = json!({"id": id, "name": "Ada", "email": "ada@example.com"});
-            let answer = self
-                .ask(
-                    "create entity",
-                    Method::POST,
-                    "/entities/customer",
-                    &[("Idempotency-Key", &key)],
-                    Some(body),
-                )
-                .await;
-            self.is_fine("create entity", &answer, &[200, 201, 409]);
+            self.create(&id, &key, &[200, 201, 409]).await;
             return;
         }
         if !self.is_fine("read entity", &found, &[200]) {
@@ -196,20 +186,25 @@ impl Client {
         }
     }
 
-    async fn create_and_delete(&mut self) {
-        let id = self.once();
+    /// Creates an entity; whether that was answered as it may be.
+    async fn create(&mut self, id: &str, key: &str, statuses: &[u16]) -> bool {
         let body = json!({"id": id, "name": "Ada", "email": "ada@example.com"});
-        let key = format!("{id}/create");
+        let headers = [("Idempotency-Key", key)];
         let answer = self
             .ask(
                 "create entity",
                 Method::POST,
                 "/entities/customer",
-                &[("Idempotency-Key", &key)],
+                &headers,
                 Some(body),
             )
             .await;
-        if self.is_fine("create entity", &answer, &[200, 201]) {
+        self.is_fine("create entity", &answer, statuses)
+    }
+
+    async fn create_and_delete(&mut self) {
+        let id = self.once();
+        if self.create(&id, &format!("{id}/create"), &[200, 201]).await {
             let (path, key) = (format!("/entities/customer/{id}"), format!("{id}/delete"));
             let answer = self
                 .ask(

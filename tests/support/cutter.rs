@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::cluster::cluster;
 use crate::frames::{Frame, Frames};
+use crate::listener::listen;
 use crate::pgbouncer::port_before;
 use crate::world::{World, url_at};
 
@@ -76,32 +77,28 @@ impl Cutter {
 
     /// A cutter before the server at this port.
     pub async fn before_server(server: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
         let shared = Arc::new(Shared {
             server: AtomicU16::new(server),
             armed: Mutex::default(),
             ended: watch::Sender::new(0),
             struck: watch::Sender::new(false),
         });
-        let cutter = Self {
-            port,
-            shared: Arc::clone(&shared),
-        };
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    let mut ended = shared.ended.subscribe();
-                    // Whoever ends it, both connections are closed with it.
-                    tokio::select! {
-                        _ended = serve(client, &shared) => {}
-                        _ended = ended.changed() => {}
-                    }
-                });
+        let served = Arc::clone(&shared);
+        let port = listen(move |client| {
+            let shared = Arc::clone(&served);
+            async move {
+                let mut ended = shared.ended.subscribe();
+                // Whoever ends it, both connections are closed with it.
+                tokio::select! {
+                    _ended = serve(client, &shared) => {}
+                    _ended = ended.changed() => {}
+                }
             }
         });
-        cutter
+        Self {
+            port: port.await,
+            shared,
+        }
     }
 
     /// Another process's functions over the world's database, whose requests pass here as the runtime's login.

@@ -14,6 +14,7 @@ mod cluster;
 mod cutter;
 mod frames;
 mod line;
+mod listener;
 mod local;
 mod oracle;
 mod people;

@@ -4,10 +4,11 @@
 use std::io;
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::cluster::cluster;
+use crate::listener::listen;
 
 /// Connections through here; they end with the test's runtime.
 pub struct Line {
@@ -18,17 +19,8 @@ pub struct Line {
 impl Line {
     /// A line to the tests' cluster.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
         let (cut, cuts) = watch::channel(0);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let cuts = cuts.clone();
-                tokio::spawn(async move {
-                    let _ended = carry(client, cuts).await;
-                });
-            }
-        });
+        let port = listen(move |client| carry(client, cuts.clone())).await;
         Self { port, cut }
     }
 

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::cluster::cluster;
 use crate::frames::Frames;
+use crate::listener::listen;
 use crate::world::World;
 
 /// A running pooler; it ends with the test's runtime.
@@ -39,22 +40,16 @@ struct Server {
 impl Pooler {
     /// A pooler before the tests' cluster.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
         let shared = Arc::<Shared>::default();
-        let pooler = Self {
-            port,
-            shared: Arc::clone(&shared),
-        };
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    let _ended = serve(client, &shared).await;
-                });
-            }
+        let served = Arc::clone(&shared);
+        let port = listen(move |client| {
+            let shared = Arc::clone(&served);
+            async move { serve(client, &shared).await }
         });
-        pooler
+        Self {
+            port: port.await,
+            shared,
+        }
     }
 
     /// A world like the given one, over the same database, whose requests pass this pooler as the runtime's login.

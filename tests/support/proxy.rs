@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::cluster::cluster;
 use crate::frames::{Frame, Frames};
+use crate::listener::listen;
 use crate::pgbouncer::port_before;
 use crate::world::World;
 
@@ -86,23 +87,17 @@ struct Late {
 impl Proxy {
     /// A proxy before the tests' cluster.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
         let shared = Arc::<Shared>::default();
-        let proxy = Self {
-            port,
-            shared: Arc::clone(&shared),
-        };
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    // However it ends, both connections are closed with it.
-                    let _ended = serve(client, &shared).await;
-                });
-            }
+        let served = Arc::clone(&shared);
+        let port = listen(move |client| {
+            let shared = Arc::clone(&served);
+            // However it ends, both connections are closed with it.
+            async move { serve(client, &shared).await }
         });
-        proxy
+        Self {
+            port: port.await,
+            shared,
+        }
     }
 
     /// A world like the given one, over the same database, whose requests pass this proxy as the runtime's login.

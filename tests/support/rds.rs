@@ -11,10 +11,11 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Certificate;
+use crate::listener::listen;
 
 /// Name of the secret key's owner.
 pub const ACCESS_KEY: &str = "tests-access-key";
@@ -33,22 +34,16 @@ pub struct RdsDoor {
 impl RdsDoor {
     /// A door that shows this certificate, before the server at this port.
     pub async fn before(server: u16, certificate: &Certificate) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let door = Self {
-            port,
-            tokens: Arc::default(),
-        };
-        let (acceptor, tokens) = (acceptor(certificate), Arc::clone(&door.tokens));
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (acceptor, tokens) = (acceptor.clone(), Arc::clone(&tokens));
-                tokio::spawn(async move {
-                    let _ended = admit(client, acceptor, server, &tokens).await;
-                });
-            }
+        let tokens = Arc::default();
+        let (acceptor, shown) = (acceptor(certificate), Arc::clone(&tokens));
+        let port = listen(move |client| {
+            let (acceptor, shown) = (acceptor.clone(), Arc::clone(&shown));
+            async move { admit(client, acceptor, server, &shown).await }
         });
-        door
+        Self {
+            port: port.await,
+            tokens,
+        }
     }
 
     /// Tokens that were shown so far.

@@ -138,10 +138,9 @@ fn reported(failure: Failure) -> RuntimeError {
     reason(&failure).into()
 }
 
-/// The causes, the first line of each: PostgreSQL's further lines may quote rows.
+/// What went wrong, in the words that are logged.
 fn reason(failure: &Failure) -> String {
-    let whole = chain(failure);
-    let reason = whole.lines().next().unwrap_or_default().to_owned();
+    let reason = chain(failure);
     tracing::error!(error = reason, "not migrated");
     reason
 }

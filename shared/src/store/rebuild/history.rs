@@ -301,20 +301,23 @@ fn past_event_from(row: &Row) -> Result<PastEvent, StoreError> {
 }
 
 fn snapshot_from(row: &Row) -> Result<StoredSnapshot, StoreError> {
-    let time = |column: &str| Ok::<_, StoreError>(Timestamp::from(row.try_get::<_, DateTime<Utc>>(column)?));
     Ok(StoredSnapshot {
         stream: stream_from(row)?,
         started_by: row.try_get("started_by")?,
-        entity: Entity {
-            version: row.try_get("version")?,
-            created_at: time("created_at")?,
-            updated_at: time("updated_at")?,
-            deleted_at: row
-                .try_get::<_, Option<DateTime<Utc>>>("deleted_at")?
-                .map(Timestamp::from),
-            state: parse_object(row.try_get("state")?)?,
-        },
+        entity: entity_from(row)?,
         is_intact: row.try_get("is_intact")?,
         shape: row.try_get::<_, i32>("shape")?.cmp(&0),
+    })
+}
+
+/// An entity from its columns.
+pub(super) fn entity_from(row: &Row) -> Result<Entity, StoreError> {
+    let deleted_at: Option<DateTime<Utc>> = row.try_get("deleted_at")?;
+    Ok(Entity {
+        version: row.try_get("version")?,
+        created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
+        updated_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("updated_at")?),
+        deleted_at: deleted_at.map(Timestamp::from),
+        state: parse_object(row.try_get("state")?)?,
     })
 }

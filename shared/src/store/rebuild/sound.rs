@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::history::entity_from;
 use super::shadow::Shadow;
-use crate::domain::{AggregateType, Entity, TenantId, Timestamp};
+use crate::domain::{AggregateType, TenantId};
 use crate::store::StoreError;
-use crate::store::entities::parse_object;
 use crate::store::projection::StateRow;
 use crate::store::session::{As, Param};
 
@@ -70,17 +69,4 @@ fn is_live(state: &StateRow, row: &Row) -> bool {
     row.try_get("started_by")
         .is_ok_and(|live: &str| live == state.started_by)
         && entity_from(row).is_ok_and(|live| live == state.entity)
-}
-
-fn entity_from(row: &Row) -> Result<Entity, StoreError> {
-    let time =
-        |column: &str| Ok::<_, StoreError>(row.try_get::<_, Option<DateTime<Utc>>>(column)?.map(Timestamp::from));
-    let missing = || StoreError::Unexpected("an entity without its times".to_owned());
-    Ok(Entity {
-        version: row.try_get("version")?,
-        created_at: time("created_at")?.ok_or_else(missing)?,
-        updated_at: time("updated_at")?.ok_or_else(missing)?,
-        deleted_at: time("deleted_at")?,
-        state: parse_object(row.try_get("state")?)?,
-    })
 }
