@@ -11,6 +11,7 @@ use annals::domain::{CheckpointName, Event, TenantId, Timestamp};
 use annals::queue::Queue;
 use annals::replay::{Batch, BatchSize, Replay, ReplayError, Report, lanes, replay_batches};
 use annals::store::Store;
+use aws_config::BehaviorVersion;
 use clap::Args;
 use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -92,7 +93,8 @@ async fn deliver(store: &Store, arguments: Arguments) -> Result<(), Error> {
             .await
         }
         Some(url) => {
-            let queue = &Queue::from_url(Some(url)).await;
+            let settings = aws_config::load_defaults(BehaviorVersion::latest()).await;
+            let queue = &Queue::by(&settings, url);
             replay_batches(store, &replay, |batch| async move {
                 let reached = progress.at(&batch);
                 send(queue, lanes(batch.events, workers)).await?;

@@ -59,7 +59,7 @@ impl App {
             .wake_queue_url
             .is_some()
             .then(|| tokio::task::spawn_blocking(schema::prepare));
-        let queue = Queue::from_url(config.wake_queue_url).await;
+        let queue = Queue::of_function(config.wake_queue_url);
         let _met = meeting.await;
         if let Some(checks) = checks {
             let _ready = checks.await;

@@ -1,37 +1,69 @@
-//! The AWS SDK's settings, made once per process: region, credentials, and one HTTP client for all services, because each of
-//! them would otherwise read and parse its authorities' certificates for itself, on a cold start.
+//! The AWS SDK's settings on Lambda, made once per process: region and credentials as Lambda gives them, in variables, and one HTTP
+//! client for all services, because each of them would otherwise read and parse its authorities' certificates for itself, on a
+//! cold start. The SDK's own loader (`aws-config`) looks in files and at services that no function has, which is time and a tenth of
+//! its size; a person's machine has them, and there `local` uses it.
 //!
 //! A deployed function believes the authorities that sign AWS' own services (`authorities/README.md`): reading the hundreds that
 //! its system believes takes longer than connecting to the database. The system's are used everywhere else, and where somebody
 //! names them (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use std::sync::OnceLock;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_sqs::config::{BehaviorVersion, Region};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use futures_util::FutureExt;
-use tokio::sync::OnceCell;
+use aws_types::SdkConfig;
 
 /// Amazon Trust Services' roots.
 const AUTHORITIES: &[u8] = include_bytes!("../authorities/aws.pem");
 
-/// The settings. The first call reads the environment, and nothing else: credentials are fetched when they are needed.
-pub async fn settings() -> &'static SdkConfig {
-    static SETTINGS: OnceCell<SdkConfig> = OnceCell::const_new();
-    SETTINGS
-        .get_or_init(|| {
-            let own = uses_own_authorities(|name| std::env::var(name).ok());
-            let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-            let client = match own.then(own_authorities).flatten() {
-                Some(context) => builder.tls_context(context).build_https(),
-                None => builder.build_https(),
-            };
-            aws_config::defaults(BehaviorVersion::latest())
-                .http_client(client)
-                .load()
-                .boxed()
-        })
-        .await
+/// The settings. The first call reads the environment.
+pub fn settings() -> &'static SdkConfig {
+    static SETTINGS: OnceLock<SdkConfig> = OnceLock::new();
+    SETTINGS.get_or_init(|| settings_from(variable))
+}
+
+/// Where a service is, if not at its own address: `AWS_ENDPOINT_URL_SQS` for `SQS`, or `AWS_ENDPOINT_URL`.
+pub fn endpoint(service: &str) -> Option<String> {
+    variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL"))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn settings_from(variable: impl Fn(&str) -> Option<String>) -> SdkConfig {
+    let is_true = |name| variable(name).map(|value| value.eq_ignore_ascii_case("true"));
+    let mut settings = SdkConfig::builder();
+    settings
+        .set_region(variable("AWS_REGION").map(Region::new))
+        .set_credentials_provider(credentials(&variable).map(SharedCredentialsProvider::new))
+        .set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
+        .set_use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));
+    let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    let client = match uses_own_authorities(variable).then(own_authorities).flatten() {
+        Some(context) => builder.tls_context(context).build_https(),
+        None => builder.build_https(),
+    };
+    settings
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(client)
+        .build()
+}
+
+/// The role's, which are the environment's as long as it lives.
+fn credentials(variable: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
+    let (id, secret) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
+    Some(Credentials::new(
+        id,
+        secret,
+        variable("AWS_SESSION_TOKEN"),
+        None,
+        "environment",
+    ))
 }
 
 fn own_authorities() -> Option<TlsContext> {

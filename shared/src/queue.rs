@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
+use aws_types::SdkConfig;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -129,13 +130,25 @@ enum Message {
 
 impl Queue {
     /// The queue of a deployed function: SQS where an address is configured.
-    pub async fn from_url(url: Option<String>) -> Self {
+    pub fn of_function(url: Option<String>) -> Self {
         match url {
             None => Self::Nowhere,
-            Some(url) => Self::Sqs {
-                client: aws_sdk_sqs::Client::new(aws::settings().await),
-                url,
-            },
+            Some(url) => {
+                let mut settings = aws_sdk_sqs::config::Builder::from(aws::settings());
+                settings.set_endpoint_url(aws::endpoint("SQS"));
+                Self::Sqs {
+                    client: aws_sdk_sqs::Client::from_conf(settings.build()),
+                    url,
+                }
+            }
+        }
+    }
+
+    /// The queue at this address, by these settings.
+    pub fn by(settings: &SdkConfig, url: String) -> Self {
+        Self::Sqs {
+            client: aws_sdk_sqs::Client::new(settings),
+            url,
         }
     }
 

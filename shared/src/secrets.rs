@@ -70,15 +70,16 @@ impl Values {
 
 impl Secrets {
     /// The secret of this ARN, of the account that the function runs in. Nothing is fetched yet.
-    pub async fn of(arn: String) -> Arc<Self> {
+    pub fn of(arn: String) -> Arc<Self> {
         // A function without a way to Secrets Manager should say so before Lambda gives up on it.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(2))
             .operation_timeout(Duration::from_secs(4))
             .build();
-        let config = Builder::from(aws::settings().await).timeout_config(timeouts).build();
-        Self::new(Client::from_conf(config), arn)
+        let mut settings = Builder::from(aws::settings());
+        settings.set_endpoint_url(aws::endpoint("SECRETS_MANAGER"));
+        Self::new(Client::from_conf(settings.timeout_config(timeouts).build()), arn)
     }
 
     /// The secret of this ARN, by this client.

@@ -1,8 +1,9 @@
 //! The migrations as a function: a deployment invokes it as a custom resource of CloudFormation, a person with any other input.
 //!
 //! Invariant: CloudFormation always hears how it went. It waits for an answer at the address that its request brings, an hour
-//! if need be, so whatever goes wrong here (no configuration, no database, a migration that fails, hangs or panics) becomes
-//! an answer. What must not be undone is not: a resource that is deleted leaves the database as it is.
+//! if need be, so whatever goes wrong here (no configuration, no database, a migration that fails or hangs) becomes an answer. (A
+//! deployed function that panics has ended; then the resource's `ServiceTimeout` is over in a quarter of an hour.) What must not be
+//! undone is not: a resource that is deleted leaves the database as it is.
 
 mod resource;
 

@@ -87,7 +87,7 @@ impl Access {
     pub async fn of(address: AddressSetting, login: LoginSetting) -> Result<Self, ConnectError> {
         let address = match address {
             AddressSetting::Url(url) => Address::Url(url),
-            AddressSetting::Secret(arn) => Address::Secret(Secrets::of(arn).await),
+            AddressSetting::Secret(arn) => Address::Secret(Secrets::of(arn)),
         };
         let login = match login {
             LoginSetting::Password => Login::Password,
