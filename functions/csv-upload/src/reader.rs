@@ -74,6 +74,13 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
         Ok(self.splitter.as_ref().map(Splitter::record))
     }
 
+    /// What separates fields; a comma as long as nothing was read.
+    pub(crate) fn delimiter(&self) -> char {
+        self.splitter
+            .as_ref()
+            .map_or(',', |splitter| char::from(splitter.delimiter()))
+    }
+
     /// Whether the text at hand completes a record.
     fn split(&mut self) -> Result<bool, FileFault> {
         let splitter = match &mut self.splitter {

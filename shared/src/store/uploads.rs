@@ -3,6 +3,8 @@
 //! Written as the projector, in the name of the caller whose token was verified; read as the caller. What is kept of refused rows
 //! is bounded per upload by its writer and in time by [`REPORT_DAYS`].
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::types::Type;
@@ -10,7 +12,7 @@ use uuid::Uuid;
 
 use super::session::{As, Param, lost_is_unavailable};
 use super::{Store, StoreError};
-use crate::domain::{Caller, Timestamp};
+use crate::domain::Caller;
 
 /// Days after which a report is deleted: it holds people's data that the log does not.
 const REPORT_DAYS: i32 = 30;
@@ -21,8 +23,9 @@ with upload as (
     insert into annals.uploads (
         id, tenant_id, started_by, dataset, status, dry_run, options, file_sha256, header, delimiter, ignored_columns,
         rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended,
-        started_at, finished_at)
-    values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, cardinality($20), $18, $19, clock_timestamp())
+        created_at, started_at, finished_at)
+    values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, cardinality($20), $18,
+        clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp())
 )
 insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
 select $1, $2, $3, r.number, r.line, array(select jsonb_array_elements_text(r.fields::jsonb)), r.errors::jsonb
@@ -99,8 +102,8 @@ pub struct FinishedUpload<'a> {
     pub ignored_columns: &'a [String],
     /// What became of its rows.
     pub figures: UploadFigures,
-    /// When its first row was read.
-    pub started_at: Timestamp,
+    /// How long it took. The instants are the database's: a function's clock may be off.
+    pub took: Duration,
 }
 
 /// A row that was refused, as it was sent.
@@ -151,7 +154,7 @@ impl Store {
         upload: &FinishedUpload<'_>,
         rejected: &[RejectedRow],
     ) -> Result<(), StoreError> {
-        let started_at = upload.started_at.as_datetime();
+        let took = i64::try_from(upload.took.as_micros()).unwrap_or(i64::MAX);
         let (status, options, delimiter) = (
             status_name(upload.status),
             upload.options.to_string(),
@@ -186,7 +189,7 @@ impl Store {
             (&figures.rows_updated, Type::INT8),
             (&figures.rows_rounded, Type::INT8),
             (&figures.events_appended, Type::INT8),
-            (&started_at, Type::TIMESTAMPTZ),
+            (&took, Type::INT8),
             (&rows, Type::INT8_ARRAY),
             (&lines, Type::INT8_ARRAY),
             (&fields, Type::TEXT_ARRAY),
