@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use annals::App;
 use annals::domain::Caller;
-use annals::http::{ApiError, Authenticated, Params, Path, Problem, RequestContext};
+use annals::http::{ApiError, Authenticated, Problem, RequestContext};
 use annals::intake::Framing;
 use annals::store::{FinishedUpload, StoreError, told};
 use axum::extract::{Request, State};
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::dataset::{CUSTOMERS, Dataset, EXPENSES, SALES};
+use crate::errors;
 use crate::form::Form;
 use crate::options::Options;
 use crate::reader::ReadError;
@@ -32,14 +33,9 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/data/upload-sales-csv", post(upload_sales))
         .route("/api/v1/data/upload-customers-csv", post(upload_customers))
         .route("/api/v1/data/upload-expenses-csv", post(upload_expenses))
-        .route("/api/v1/data/upload-template/{dataset}", get(download_template))
+        .route("/api/v1/data/upload-template/{dataset}", get(template::download))
+        .route("/api/v1/data/uploads/{id}/errors", get(errors::list))
         .with_state(app)
-}
-
-async fn download_template(_: Authenticated, Path(name): Path<String>, params: Params) -> Result<Response, ApiError> {
-    params.end()?;
-    let dataset = Dataset::named(&name).ok_or_else(|| ApiError::not_found("there is no such dataset"))?;
-    Ok(template::respond(dataset))
 }
 
 async fn upload_sales(

@@ -13,7 +13,7 @@ use crate::options::Mapping;
 use crate::records::Record;
 
 /// What the column of a report is called that says what is wrong; the second where the file's own column is called so.
-pub(crate) const MARKS: [&str; 2] = ["errors", "annals_errors"];
+const MARKS: [&str; 2] = ["errors", "annals_errors"];
 
 /// Where a file has which of our columns.
 #[derive(Debug)]
@@ -167,6 +167,16 @@ fn mark_of(header: &Record, mapping: &Mapping) -> Option<usize> {
     let last = (0..header.width()).rfind(|place| !header.field(*place).trim().is_empty())?;
     let name = header.field(last).trim();
     (MARKS.contains(&name) && !mapping.maps_to(name)).then_some(last)
+}
+
+/// What a report of a file with these columns calls its own.
+pub(crate) fn mark_beside<'a>(mut columns: impl Iterator<Item = &'a str>) -> &'static str {
+    let [mark, other] = MARKS;
+    if columns.any(|name| normal(name) == mark) {
+        other
+    } else {
+        mark
+    }
 }
 
 /// A header without what people write differently.

@@ -18,6 +18,8 @@ mod columns;
 mod dataset;
 mod date;
 mod decode;
+mod dictionary;
+mod errors;
 mod facts;
 mod fault;
 mod form;
