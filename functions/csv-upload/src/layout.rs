@@ -134,6 +134,11 @@ impl Layout {
         &self.headers[..self.mark.unwrap_or(self.headers.len())]
     }
 
+    /// Whether the file is a report of refused rows that comes back.
+    pub(crate) fn is_report(&self) -> bool {
+        self.mark.is_some()
+    }
+
     /// The field of a record at a place, as it was before it became part of a report.
     pub(crate) fn field<'a>(&self, record: &'a Record, place: usize) -> &'a str {
         match self.mark {

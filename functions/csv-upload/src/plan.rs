@@ -85,6 +85,8 @@ pub(crate) struct Frame {
     id_column: Column,
     /// Rows bring their entities' ids.
     named: bool,
+    /// The file is a report of refused rows that comes back.
+    returns: bool,
     fields: Vec<&'static str>,
 }
 
@@ -102,6 +104,7 @@ impl Frame {
             correlation_id: Text::try_from(upload_id.to_string())?,
             id_column: dataset.id,
             named: layout.has(dataset.id),
+            returns: layout.is_report(),
             fields: dataset.fields(layout),
         })
     }
@@ -139,6 +142,14 @@ impl Frame {
         if entity.deleted {
             let message = "the entity was deleted; a file does not bring it back";
             return Err(self.fault(id, "deleted", message));
+        }
+        // Occurrences are counted within a file, and a report is only a part of one: the row that was put right may be what it
+        // equals, sent again, or another just like it, which must not be lost as a duplicate.
+        if self.returns && !self.named {
+            let id = self.id_column.name();
+            let message =
+                format!("the same is recorded already; if this is another one, add a column {id} and give it an id");
+            return Err(RowFault::of_row("equals_known_row", message));
         }
         // A row without an id of its own is known by its content: if the entity has other content by now, then because
         // somebody has changed it since, and the file that it came from must not undo that.

@@ -193,6 +193,24 @@ fn rows_without_ids_never_undo_what_was_changed_since() {
 }
 
 #[test]
+fn rows_of_a_report_without_ids_that_equal_known_ones_are_for_a_person_to_decide() {
+    let known = known(
+        "row-1",
+        1,
+        json!({"sale_date": "2018-11-08", "amount_cents": 500, "currency": "USD"}),
+    );
+    let text = "sale_date,amount,errors\n2018-11-08,5,\n2018-11-08,5,\n";
+    let plan = plan(&file(text), &known);
+    let Verdict::Rejected(faults) = &plan.verdicts[0] else {
+        panic!("{:?}", plan.verdicts)
+    };
+    assert_eq!(
+        (faults[0].code, &plan.verdicts[1]),
+        ("equals_known_row", &Verdict::Accepted)
+    );
+}
+
+#[test]
 fn bad_rows_and_refused_ones_append_nothing() {
     let file = file("sale_id,sale_date,amount\nS-1,2018-11-08,x\nS-2,2018-11-08,5\nS-3,2018-11-08,5\n");
     let refused = HashMap::from([(1, RowFault::of_row("schema_violation", "no"))]);
