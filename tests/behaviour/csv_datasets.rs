@@ -124,6 +124,35 @@ async fn an_id_that_says_two_things_in_one_file_is_taken_once_and_named_otherwis
     }
 }
 
+/// What only the catalog's schema knows is wrong has its place all the same.
+#[tokio::test]
+async fn a_row_that_the_schema_refuses_is_named_with_its_column_and_the_others_go_in() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = |email: &str| format!("customer_id,name,Email\nC-1,Ada,ada@example.com\nC-2,Eda,{email}\n");
+    let answer = world
+        .upload_file(&staff, "customers", &[], file("nobody"))
+        .await
+        .expect(200);
+    assert_eq!(answer.body["errors"][0]["code"], "invalid_email", "{}", answer.text);
+    for _ in 0..2 {
+        let answer = world
+            .upload_file(&staff, "customers", &[], file("müller@example.com"))
+            .await
+            .expect(200);
+        assert_eq!(figures(&answer.body)[..4], [2, 0, 1, 1], "{}", answer.text);
+        let error = &answer.body["errors"][0];
+        assert_eq!(
+            (&error["row"], &error["column"], &error["code"]),
+            (&json!(2), &json!("Email"), &json!("schema_violation"))
+        );
+        // The second time as a change.
+        world
+            .upload_file(&staff, "customers", &[], file("eda@example.com"))
+            .await
+            .expect(200);
+    }
+}
+
 #[tokio::test]
 async fn every_template_is_refused_as_it_is_and_taken_once_its_example_is_somebodys_data() {
     let (world, staff) = (World::new().await, Person::staff());

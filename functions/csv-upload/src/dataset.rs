@@ -35,6 +35,9 @@ pub(crate) struct Requirement(pub(crate) &'static [&'static [Column]]);
 /// What stands in a template's example line, so that nobody's first sale is the example.
 pub(crate) const EXAMPLE: &str = "EXAMPLE - delete this line";
 
+/// What amounts become: minor units, whatever the currency.
+pub(crate) const AMOUNT_FIELD: &str = "amount_cents";
+
 /// Sales, one per line.
 pub(crate) static SALES: Dataset = Dataset {
     name: "sales",
@@ -152,16 +155,22 @@ impl Dataset {
         self.columns.iter().any(|column| column.kind() == Kind::Amount)
     }
 
+    /// The field of an entity that a column becomes.
+    pub(crate) fn field(&self, column: Column) -> &'static str {
+        match column.kind() {
+            Kind::Amount => AMOUNT_FIELD,
+            _ => column.name(),
+        }
+    }
+
     /// The fields of an entity that a file of this layout speaks of, filled or not.
     pub(crate) fn fields(&self, layout: &Layout) -> Vec<&'static str> {
         let mut fields: Vec<&'static str> = Vec::new();
         for column in self.columns.iter().filter(|column| **column != self.id) {
-            match column.kind() {
-                Kind::Amount => fields.push("amount_cents"),
-                // Always, like the amount: an amount is of some currency, whether the file or the upload says which.
-                Kind::Currency => fields.push(column.name()),
-                _ if layout.has(*column) => fields.push(column.name()),
-                _ => {}
+            // Always: an amount may be made of others, and is of some currency, whether the file or the upload says which.
+            let always = matches!(column.kind(), Kind::Amount | Kind::Currency);
+            if always || layout.has(*column) {
+                fields.push(self.field(*column));
             }
         }
         fields

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::columns::{Column, Kind};
 use crate::dataset::{Dataset, EXAMPLE};
-use crate::options::{FIELDS, Field};
 
 /// A dataset, described.
 #[derive(Serialize)]
@@ -113,5 +112,69 @@ fn written(kind: Kind) -> Written {
         Kind::Currency => of("currency", &["ISO 4217 code"], "USD"),
         Kind::Email => of("email", &["name@example.com"], "ada@example.com"),
         Kind::Text => of("text", &["anything"], "Ada"),
+    }
+}
+
+/// A field of an upload, for the data dictionary.
+#[derive(Debug, Serialize)]
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    /// What it says.
+    pub(crate) description: &'static str,
+    /// What counts where it is not given.
+    pub(crate) default: &'static str,
+}
+
+/// All fields.
+pub(crate) const FIELDS: [Field; 10] = [
+    field(
+        "mapping",
+        "JSON object: our column to the file's header, or to null where it is not to be read",
+        "columns are found by their names",
+    ),
+    field(
+        "date_format",
+        "strftime pattern of dates, such as %m/%d/%Y",
+        "YYYY-MM-DD",
+    ),
+    field(
+        "currency",
+        "ISO 4217 code of amounts whose row names none",
+        "USD; € and ₹ before or after an amount say EUR and INR",
+    ),
+    field("decimal", "the decimal mark: . or ,", "."),
+    field(
+        "delimiter",
+        "what separates fields: , or ; or | or tab",
+        "what the header has most of",
+    ),
+    field(
+        "encoding",
+        "the file's encoding, such as windows-1252",
+        "the byte order mark's, or else UTF-8 or Windows-1252, whichever it is",
+    ),
+    field(
+        "rounding",
+        "amounts finer than a minor unit: half_away rounds and counts them, reject refuses their rows",
+        "half_away",
+    ),
+    field(
+        "mode",
+        "partial appends the rows that are right, all_or_nothing appends nothing where one is wrong",
+        "partial",
+    ),
+    field("dry_run", "true says what would happen, and appends nothing", "false"),
+    field(
+        "max_errors",
+        "errors that the answer lists (5,000 at most), and refused rows that the report keeps (100,000 at most)",
+        "100 and 10,000",
+    ),
+];
+
+const fn field(name: &'static str, description: &'static str, default: &'static str) -> Field {
+    Field {
+        name,
+        description,
+        default,
     }
 }

@@ -15,8 +15,8 @@ use crate::formula::guarded;
 use crate::layout;
 use crate::report::RowError;
 
-/// Most bytes of a file: what a Lambda function may answer with, less what the frame takes.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a file at which it ends. With the row that goes beyond, it can still be sent again in one request.
+const MOST_BYTES: usize = 3 * 1024 * 1024;
 /// Rows that are read at a time for a file.
 const BATCH: i64 = 1_000;
 /// Spreadsheets take a file without it for Windows-1252.

@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::amount::Amount;
 use crate::columns::{Column, Kind};
-use crate::dataset::Dataset;
+use crate::dataset::{AMOUNT_FIELD, Dataset};
 use crate::money::{self, Stated};
 use crate::number::{self, NumberFault};
 use crate::options::Values;
@@ -106,7 +106,7 @@ impl Reading {
         }
         let money = money::read(row, values, &self.stated);
         if let Some(money) = self.keep(money) {
-            self.data.insert("amount_cents".to_owned(), Value::from(money.units));
+            self.data.insert(AMOUNT_FIELD.to_owned(), Value::from(money.units));
             self.data
                 .insert("currency".to_owned(), Value::String(money.currency.code().to_owned()));
             self.rounded = money.rounded;

@@ -5,7 +5,6 @@ use annals::domain::{json, money};
 use annals::http::ApiError;
 use encoding_rs::Encoding;
 use iso_currency::Currency;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::columns::Column;
@@ -22,70 +21,6 @@ const MOST_ERRORS_LISTED: usize = 5_000;
 const ROWS_KEPT: usize = 10_000;
 /// Rows at most: a file of nothing but bad rows must not fill the database.
 const MOST_ROWS_KEPT: usize = 100_000;
-
-/// A field of an upload, for the data dictionary.
-#[derive(Debug, Serialize)]
-pub(crate) struct Field {
-    pub(crate) name: &'static str,
-    /// What it says.
-    pub(crate) description: &'static str,
-    /// What counts where it is not given.
-    pub(crate) default: &'static str,
-}
-
-/// All fields.
-pub(crate) const FIELDS: [Field; 10] = [
-    field(
-        "mapping",
-        "JSON object: our column to the file's header, or to null where it is not to be read",
-        "columns are found by their names",
-    ),
-    field(
-        "date_format",
-        "strftime pattern of dates, such as %m/%d/%Y",
-        "YYYY-MM-DD",
-    ),
-    field(
-        "currency",
-        "ISO 4217 code of amounts whose row names none",
-        "USD; € and ₹ before or after an amount say EUR and INR",
-    ),
-    field("decimal", "the decimal mark: . or ,", "."),
-    field(
-        "delimiter",
-        "what separates fields: , or ; or | or tab",
-        "what the header has most of",
-    ),
-    field(
-        "encoding",
-        "the file's encoding, such as windows-1252",
-        "the byte order mark's, or else UTF-8 or Windows-1252, whichever it is",
-    ),
-    field(
-        "rounding",
-        "amounts finer than a minor unit: half_away rounds and counts them, reject refuses their rows",
-        "half_away",
-    ),
-    field(
-        "mode",
-        "partial appends the rows that are right, all_or_nothing appends nothing where one is wrong",
-        "partial",
-    ),
-    field("dry_run", "true says what would happen, and appends nothing", "false"),
-    field(
-        "max_errors",
-        "errors that the answer lists (5,000 at most), and refused rows that the report keeps (100,000 at most)",
-        "100 and 10,000",
-    ),
-];
-
-const fn field(name: &'static str, description: &'static str, default: &'static str) -> Field {
-    Field {
-        name,
-        description,
-        default,
-    }
-}
 
 /// How a file is to be read and what is to be done with it.
 #[derive(Debug, Default)]
@@ -299,6 +234,7 @@ fn encoding(label: &str) -> Result<&'static Encoding, String> {
 mod tests {
     use super::*;
     use crate::dataset::SALES;
+    use crate::dictionary::FIELDS;
 
     fn parse(fields: &[(&str, &str)]) -> Result<Options, Vec<String>> {
         let fields = fields

@@ -164,7 +164,7 @@ impl Frame {
         // One of the two is wrong, or the column is no id. To take both, one after the other, would lose what the first says, and
         // the same file again would change the entity there and back.
         if row.repeats {
-            let message = "an earlier row of the file has the same id and says something else";
+            let message = "an earlier row of the file has the same id and says something else; is the column an id of single rows?";
             return Err(self.fault(id, "repeated_id", message));
         }
         self.update(id, entity, changes).map(Some)

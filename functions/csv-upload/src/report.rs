@@ -7,8 +7,10 @@ use crate::layout::Layout;
 use crate::plan::ChunkRow;
 use crate::row::RowFault;
 
-/// Bytes of the rows' fields at which no more are kept, however few they are: a row may have a megabyte.
+/// Bytes at which no more rows are kept, however few they are: a row may have a megabyte.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that a field counts for beside its text: rows of ten thousand empty ones take memory, too.
+const FIELD_BYTES: usize = 32;
 
 /// Refused rows.
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ impl Report {
             return;
         }
         let fields = fields();
-        self.bytes += fields.iter().map(String::len).sum::<usize>();
+        self.bytes += fields.iter().map(|field| field.len() + FIELD_BYTES).sum::<usize>();
         self.rows.push(RejectedRow {
             row: number(row.row),
             line: number(row.line),

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::answer::Tally;
 use crate::chunk::Chunk;
+use crate::columns::Column;
 use crate::dataset::Dataset;
 use crate::facts;
 use crate::fault::FileFault;
@@ -360,11 +361,25 @@ impl Upload<'_> {
             let fault = schema
                 .and_then(|schema| schema.check(&event.data).err())
                 .and_then(|faults| faults.into_iter().next());
-            if let Some(FieldFault { detail, .. }) = fault {
-                refused.insert(*row, RowFault::of_row("schema_violation", detail));
+            if let Some(fault) = fault {
+                refused.insert(*row, self.schema_violation(fault));
             }
         }
         Ok(refused)
+    }
+
+    /// `/email` of what is created, `/changes/email/new` of what is changed.
+    fn schema_violation(&self, fault: FieldFault) -> RowFault {
+        let names = |column: &&Column| {
+            fault
+                .pointer
+                .split('/')
+                .any(|part| part == self.dataset.field(**column))
+        };
+        RowFault {
+            column: self.dataset.columns.iter().find(names).copied(),
+            ..RowFault::of_row("schema_violation", fault.detail)
+        }
     }
 }
 
