@@ -124,6 +124,32 @@ async fn an_id_that_says_two_things_in_one_file_is_taken_once_and_named_otherwis
     }
 }
 
+/// Neither is a column of this file, and both are what it says.
+#[tokio::test]
+async fn an_amount_that_others_make_and_a_currency_that_the_upload_names_are_updated_too() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = |quantity: i64| format!("sale_id,sale_date,unit_price,quantity\nS-1,2026-01-02,2.50,{quantity}\n");
+    world.upload_sales(&staff, &[], file(3)).await.expect(200);
+    world.upload_sales(&staff, &[], file(-1)).await.expect(200);
+    world
+        .upload_sales(&staff, &[("currency", "EUR")], file(-1))
+        .await
+        .expect(200);
+    let history = world
+        .get(&staff, "/events/aggregate/sale/S-1/history")
+        .await
+        .expect(200);
+    let changes: Vec<&Value> = history.items()[1..]
+        .iter()
+        .map(|event| &event["data"]["changes"])
+        .collect();
+    let expected = [
+        json!({"quantity": {"old": 3, "new": -1}, "amount_cents": {"old": 750, "new": -250}}),
+        json!({"currency": {"old": "USD", "new": "EUR"}}),
+    ];
+    assert_eq!(changes, expected.iter().collect::<Vec<_>>());
+}
+
 /// What only the catalog's schema knows is wrong has its place all the same.
 #[tokio::test]
 async fn a_row_that_the_schema_refuses_is_named_with_its_column_and_the_others_go_in() {

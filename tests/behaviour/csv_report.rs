@@ -177,6 +177,18 @@ async fn what_is_kept_is_bounded_and_what_is_beyond_is_counted() {
     assert!(report.text.len() > 3_000_000, "{}", report.text.len());
 }
 
+/// Rows of thousands of empty fields are small in the file and large in memory.
+#[tokio::test]
+async fn wide_rows_are_kept_as_far_as_they_fit() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let blank = ",".repeat(9_000);
+    let file = format!("{HEADER}{blank}\n{}", format!("1,never,5,p,{blank}\n").repeat(300));
+    let answer = upload(&world, &staff, &[], &file).await;
+    assert_eq!(answer["rows_rejected"], 300);
+    let kept = answer["rows_reported"].as_i64().unwrap();
+    assert!((40..80).contains(&kept), "{kept}");
+}
+
 #[tokio::test]
 async fn dry_runs_and_failed_uploads_have_their_report_and_every_upload_its_record() {
     let (world, staff) = (World::new().await, Person::staff());
