@@ -15,6 +15,8 @@ mod bad_fields;
 mod bad_json;
 mod cold_reads;
 mod compensate;
+mod csv_datasets;
+mod csv_report;
 mod csv_sales;
 mod cursors;
 mod deployed_routes;

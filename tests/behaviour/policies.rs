@@ -21,7 +21,7 @@ pub(crate) enum Shows {
     Events,
     /// Heads: of the tenant, or of streams that one started or sees an event of.
     Heads,
-    /// States: of the tenant, or of streams that one started.
+    /// States and uploads: of the tenant, or those that one started.
     States,
     /// Only staff and services: the tenant's.
     TenantOnly,
@@ -38,7 +38,7 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
     match (schema, name) {
         ("annals", "events") | ("public", "event_stream") => Shows::Events,
         ("annals", "heads") => Shows::Heads,
-        ("annals", "entities" | "snapshots") => Shows::States,
+        ("annals", "entities" | "snapshots" | "uploads" | "rejected_rows") => Shows::States,
         (
             "annals",
             "parked_streams" | "skipped_events" | "event_counts" | "event_rates" | "event_minutes" | "usage_counts"

@@ -41,9 +41,22 @@ pub fn multipart(parts: &[Part<'_>]) -> Vec<u8> {
 impl World {
     /// `POST` of a sales file as a form, fields first.
     pub async fn upload_sales(&self, person: &Person, fields: &[(&str, &str)], file: impl AsRef<[u8]>) -> Answer {
+        self.upload_file(person, "sales", fields, file).await
+    }
+
+    /// `POST` of a file of any dataset as a form, fields first.
+    pub async fn upload_file(
+        &self,
+        person: &Person,
+        dataset: &str,
+        fields: &[(&str, &str)],
+        file: impl AsRef<[u8]>,
+    ) -> Answer {
         let mut parts: Vec<Part<'_>> = fields.iter().map(|(name, value)| Part::Field(name, value)).collect();
         parts.push(Part::File(file.as_ref()));
-        self.upload_form(person, multipart(&parts)).await
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        let path = format!("/api/v1/data/upload-{dataset}-csv");
+        self.upload_to(person, &path, &kind, multipart(&parts)).await
     }
 
     /// `POST` of a multipart body to the sales upload.
@@ -54,7 +67,12 @@ impl World {
 
     /// `POST` of any body to the sales upload.
     pub async fn upload_bytes(&self, person: &Person, query: &str, content_type: &str, body: Vec<u8>) -> Answer {
-        let request = Request::post(format!("/api/v1/data/upload-sales-csv{query}"))
+        let path = format!("/api/v1/data/upload-sales-csv{query}");
+        self.upload_to(person, &path, content_type, body).await
+    }
+
+    async fn upload_to(&self, person: &Person, path: &str, content_type: &str, body: Vec<u8>) -> Answer {
+        let request = Request::post(path)
             .header(header::AUTHORIZATION, format!("Bearer {}", person.token()))
             .header(header::CONTENT_TYPE, content_type)
             .body(Body::from(body));

@@ -1,14 +1,12 @@
-//! Datasets: what a file can be, and what its rows become.
+//! Datasets: what a file can be, and what its rows become. A dataset is a table of columns; whoever reads rows goes by it.
 
 use std::fmt;
 
 use annals::domain::TenantId;
 use annals::domain::{Catalog, Role};
 
-use crate::columns::{Column, Layout};
-use crate::options::Values;
-use crate::row::{Facts, Row, RowFault};
-use crate::sales;
+use crate::columns::{Column, Kind};
+use crate::layout::Layout;
 
 /// A kind of file.
 pub(crate) struct Dataset {
@@ -28,10 +26,6 @@ pub(crate) struct Dataset {
     pub(crate) required: &'static [Requirement],
     /// The template's columns, each with its example.
     pub(crate) template: &'static [(Column, &'static str)],
-    /// Reads a row.
-    pub(crate) read: fn(&Row<'_>, &Values) -> Result<Facts, Vec<RowFault>>,
-    /// The fields of an entity that a file of this layout speaks of, filled or not.
-    pub(crate) fields: fn(&Layout) -> Vec<&'static str>,
 }
 
 /// Sets of columns one of which must be there.
@@ -40,6 +34,9 @@ pub(crate) struct Requirement(pub(crate) &'static [&'static [Column]]);
 
 /// What stands in a template's example line, so that nobody's first sale is the example.
 pub(crate) const EXAMPLE: &str = "EXAMPLE - delete this line";
+
+/// What amounts become: minor units, whatever the currency.
+pub(crate) const AMOUNT_FIELD: &str = "amount_cents";
 
 /// Sales, one per line.
 pub(crate) static SALES: Dataset = Dataset {
@@ -75,14 +72,108 @@ pub(crate) static SALES: Dataset = Dataset {
         (Column::Currency, "USD"),
         (Column::Notes, EXAMPLE),
     ],
-    read: sales::read,
-    fields: sales::fields,
+};
+
+/// Customers, one per line.
+pub(crate) static CUSTOMERS: Dataset = Dataset {
+    name: "customers",
+    aggregate_type: "customer",
+    created: "customer.created",
+    updated: "customer.updated",
+    id: Column::CustomerId,
+    columns: &[
+        Column::CustomerId,
+        Column::Name,
+        Column::Email,
+        Column::Phone,
+        Column::Segment,
+        Column::Country,
+        Column::CreatedDate,
+    ],
+    required: &[Requirement(&[&[Column::CustomerId]]), Requirement(&[&[Column::Name]])],
+    template: &[
+        (Column::CustomerId, "CUST-0042"),
+        (Column::Name, EXAMPLE),
+        (Column::Email, "ada@example.com"),
+        (Column::Phone, "1-270-555-0142"),
+        (Column::Segment, "Consumer"),
+        (Column::Country, "United Kingdom"),
+        (Column::CreatedDate, "2026-01-31"),
+    ],
+};
+
+/// Expenses, one per line.
+pub(crate) static EXPENSES: Dataset = Dataset {
+    name: "expenses",
+    aggregate_type: "expense",
+    created: "expense.created",
+    updated: "expense.updated",
+    id: Column::ExpenseId,
+    columns: &[
+        Column::ExpenseId,
+        Column::ExpenseDate,
+        Column::Amount,
+        Column::Currency,
+        Column::Category,
+        Column::Vendor,
+        Column::Description,
+    ],
+    required: &[
+        Requirement(&[&[Column::ExpenseId]]),
+        Requirement(&[&[Column::ExpenseDate]]),
+        Requirement(&[&[Column::Amount]]),
+    ],
+    template: &[
+        (Column::ExpenseId, "E-0001"),
+        (Column::ExpenseDate, "2026-01-31"),
+        (Column::Amount, "49.00"),
+        (Column::Currency, "USD"),
+        (Column::Category, "Software"),
+        (Column::Vendor, "Example Hosting"),
+        (Column::Description, EXAMPLE),
+    ],
 };
 
 impl Dataset {
+    /// All of them.
+    pub(crate) const ALL: [&'static Self; 3] = [&SALES, &CUSTOMERS, &EXPENSES];
+
     /// The dataset of that name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        [&SALES].into_iter().find(|dataset| dataset.name == name)
+        Self::ALL.into_iter().find(|dataset| dataset.name == name)
+    }
+
+    /// Whether every row must fill a column: no other can stand in for it.
+    pub(crate) fn requires(&self, column: Column) -> bool {
+        self.required
+            .iter()
+            .any(|required| matches!(required.0, [[only]] if *only == column))
+    }
+
+    /// Whether rows are amounts of money.
+    pub(crate) fn has_money(&self) -> bool {
+        self.columns.iter().any(|column| column.kind() == Kind::Amount)
+    }
+
+    /// The field of an entity that a column becomes.
+    pub(crate) fn field(&self, column: Column) -> &'static str {
+        match column.kind() {
+            Kind::Amount => AMOUNT_FIELD,
+            _ => column.name(),
+        }
+    }
+
+    /// The fields of an entity that a file of this layout speaks of, filled or not.
+    pub(crate) fn fields(&self, layout: &Layout) -> Vec<&'static str> {
+        let mut fields: Vec<&'static str> = Vec::new();
+        for column in self.columns.iter().filter(|column| **column != self.id) {
+            // Always: an amount may be made of others, and is of some currency, whether the file or the upload says which.
+            let always = matches!(column.kind(), Kind::Amount | Kind::Currency);
+            if always || layout.has(*column) {
+                fields.push(self.field(*column));
+            }
+        }
+        fields
     }
 
     /// The first of its event types that a caller of this role may not post.

@@ -1,10 +1,11 @@
-//! Identities of rows that bring none: their content, and which of the equal rows of the file this one is.
+//! Identities of rows: the id that they bring, or else their content, and which of the equal rows of the file this one is.
 //!
 //! The same file again gives the same identities, whatever its columns' order or the way its amounts are written, so that it
 //! appends nothing; two equal sales of one file stay two.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use annals::domain::AggregateId;
 use annals::domain::ids::TextFault;
@@ -17,6 +18,20 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Occurrences {
     once: HashSet<u64>,
     repeated: HashMap<u64, u32>,
+}
+
+/// Which ids a pass over a file has met: as large as [`Occurrences`], and only where rows bring ids. (An id that shared 64 bits of
+/// its hash with another would be taken for it, and its row refused if it changes something: nothing would be lost silently.)
+#[derive(Default)]
+pub(crate) struct Met(HashSet<u64>);
+
+impl Met {
+    /// Whether an earlier row had this id.
+    pub(crate) fn meets_again(&mut self, id: &AggregateId) -> bool {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        !self.0.insert(hasher.finish())
+    }
 }
 
 impl Occurrences {
@@ -32,11 +47,8 @@ impl Occurrences {
             // Writing to a string cannot fail.
             let _ = write!(id, "{byte:02x}");
         }
-        let _ = write!(
-            id,
-            "-{}",
-            self.count(digest.iter().take(8).fold(0, |key, byte| (key << 8) | u64::from(*byte)))
-        );
+        let key = digest.iter().take(8).fold(0, |key, byte| (key << 8) | u64::from(*byte));
+        let _ = write!(id, "-{}", self.count(key));
         AggregateId::try_from(id)
     }
 

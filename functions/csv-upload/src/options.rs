@@ -5,7 +5,7 @@ use annals::domain::{json, money};
 use annals::http::ApiError;
 use encoding_rs::Encoding;
 use iso_currency::Currency;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::columns::Column;
 use crate::dataset::Dataset;
@@ -14,9 +14,13 @@ use crate::number::DecimalMark;
 use crate::reader::Format;
 
 /// Entries of an answer's `errors` unless the upload says otherwise.
-const DEFAULT_MAX_ERRORS: usize = 100;
+const ERRORS_LISTED: usize = 100;
 /// Entries at most: an answer has to fit into what a function may answer with.
-const MOST_ERRORS: usize = 5_000;
+const MOST_ERRORS_LISTED: usize = 5_000;
+/// Refused rows that the report keeps unless the upload says otherwise.
+const ROWS_KEPT: usize = 10_000;
+/// Rows at most: a file of nothing but bad rows must not fill the database.
+const MOST_ROWS_KEPT: usize = 100_000;
 
 /// How a file is to be read and what is to be done with it.
 #[derive(Debug, Default)]
@@ -26,7 +30,10 @@ pub(crate) struct Options {
     pub(crate) values: Values,
     pub(crate) mode: Mode,
     pub(crate) dry_run: bool,
-    pub(crate) max_errors: usize,
+    /// None: not said.
+    max_errors: Option<usize>,
+    /// The fields as they were sent.
+    pub(crate) sent: Map<String, Value>,
 }
 
 /// How cells become values.
@@ -72,6 +79,13 @@ impl Mapping {
             .map(|(_, header)| header.as_deref())
     }
 
+    /// Whether some column is mapped to this header.
+    pub(crate) fn maps_to(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .any(|(_, header)| header.as_deref().is_some_and(|header| header.trim() == name))
+    }
+
     /// Whether nothing is mapped.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -105,13 +119,14 @@ impl Options {
         charset: Option<&str>,
         dataset: &Dataset,
     ) -> Result<Self, ApiError> {
-        let mut options = Self {
-            max_errors: DEFAULT_MAX_ERRORS,
-            ..Self::default()
-        };
+        let mut options = Self::default();
         let mut faults = Vec::new();
         for (place, (name, value)) in fields.iter().enumerate() {
             let fault = |code, detail: String| FieldFault::new(format!("/{name}"), code, detail);
+            if value.contains('\0') {
+                faults.push(fault("nul_character", "holds the character U+0000".to_owned()));
+                continue;
+            }
             if fields[..place].iter().any(|(earlier, _)| earlier == name) {
                 faults.push(fault("repeated_field", "may be given once".to_owned()));
                 continue;
@@ -129,10 +144,24 @@ impl Options {
             }
         }
         if faults.is_empty() {
+            options.sent = fields
+                .into_iter()
+                .map(|(name, value)| (name, Value::String(value)))
+                .collect();
             Ok(options)
         } else {
             Err(ApiError::malformed(faults))
         }
+    }
+
+    /// How many errors the answer lists.
+    pub(crate) fn errors_listed(&self) -> usize {
+        self.max_errors.unwrap_or(ERRORS_LISTED).min(MOST_ERRORS_LISTED)
+    }
+
+    /// How many refused rows the report keeps.
+    pub(crate) fn rows_kept(&self) -> usize {
+        self.max_errors.unwrap_or(ROWS_KEPT).min(MOST_ROWS_KEPT)
     }
 
     /// Sets a field; answers with whether there is one of that name.
@@ -174,8 +203,7 @@ impl Options {
             }
             "dry_run" => self.dry_run = one_of(value, &[("true", true), ("false", false)])?,
             "max_errors" => {
-                let number: usize = value.parse().map_err(|_| "must be a whole number".to_owned())?;
-                self.max_errors = number.min(MOST_ERRORS);
+                self.max_errors = Some(value.parse().map_err(|_| "must be a whole number".to_owned())?);
             }
             _ => return Ok(false),
         }
@@ -206,6 +234,7 @@ fn encoding(label: &str) -> Result<&'static Encoding, String> {
 mod tests {
     use super::*;
     use crate::dataset::SALES;
+    use crate::dictionary::FIELDS;
 
     fn parse(fields: &[(&str, &str)]) -> Result<Options, Vec<String>> {
         let fields = fields
@@ -244,7 +273,18 @@ mod tests {
             (options.values.rounding, options.mode, options.dry_run),
             (Rounding::Reject, Mode::AllOrNothing, true)
         );
-        assert_eq!(options.max_errors, MOST_ERRORS);
+        assert_eq!(
+            (options.errors_listed(), options.rows_kept()),
+            (MOST_ERRORS_LISTED, MOST_ROWS_KEPT)
+        );
+        assert_eq!(options.sent.get("currency"), Some(&Value::from("EUR")));
+    }
+
+    #[test]
+    fn every_field_is_described() {
+        let known = |name: &str| !matches!(Options::default().set(name, "", &SALES), Ok(false));
+        assert!(FIELDS.iter().all(|field| known(field.name)));
+        assert!(!known("colour"));
     }
 
     #[test]
@@ -295,6 +335,7 @@ mod tests {
             ("max_errors", "-1"),
             ("dry_run", "yes"),
             ("dry_run", ""),
+            ("mapping", "\0"),
         ] {
             assert!(parse(&[(name, value)]).is_err(), "{name}={value}");
         }

@@ -11,9 +11,11 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::columns::{Column, Layout};
+use crate::columns::Column;
 use crate::dataset::Dataset;
-use crate::row::{Facts, RowFault};
+use crate::facts::Facts;
+use crate::layout::Layout;
+use crate::row::RowFault;
 
 /// What is known of an entity.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +40,8 @@ pub(crate) struct ChunkRow {
     pub(crate) line: u64,
     /// What it says, or what is wrong with it.
     pub(crate) read: Result<(AggregateId, Facts), Vec<RowFault>>,
+    /// Whether an earlier row of the file brought the same id.
+    pub(crate) repeats: bool,
 }
 
 /// What becomes of a row.
@@ -65,6 +69,12 @@ pub(crate) struct Plan {
     pub(crate) changed: Entities,
 }
 
+/// An event, and its entity as it leaves it.
+struct Step {
+    event: NewEvent,
+    entity: Known,
+}
+
 /// What all events of an upload have in common.
 pub(crate) struct Frame {
     aggregate_type: AggregateType,
@@ -75,6 +85,8 @@ pub(crate) struct Frame {
     id_column: Column,
     /// Rows bring their entities' ids.
     named: bool,
+    /// The file is a report of refused rows that comes back.
+    returns: bool,
     fields: Vec<&'static str>,
 }
 
@@ -92,7 +104,8 @@ impl Frame {
             correlation_id: Text::try_from(upload_id.to_string())?,
             id_column: dataset.id,
             named: layout.has(dataset.id),
-            fields: (dataset.fields)(layout),
+            returns: layout.is_report(),
+            fields: dataset.fields(layout),
         })
     }
 
@@ -103,31 +116,40 @@ impl Frame {
             let verdict = match (&row.read, refused.get(&place)) {
                 (Err(faults), _) => Verdict::Rejected(faults.clone()),
                 (Ok(_), Some(fault)) => Verdict::Rejected(vec![fault.clone()]),
-                (Ok((id, facts)), None) => self.plan_row(place, id, facts, known, &mut plan),
+                (Ok((id, facts)), None) => match self.step(row, id, facts, known, &plan.changed) {
+                    Ok(Some(step)) => plan.add(place, step),
+                    Ok(None) => Verdict::Duplicate,
+                    Err(fault) => Verdict::Rejected(vec![fault]),
+                },
             };
             plan.verdicts.push(verdict);
         }
         plan
     }
 
-    fn plan_row(&self, place: usize, id: &AggregateId, facts: &Facts, known: &Entities, plan: &mut Plan) -> Verdict {
-        let entity = plan.changed.get(id.as_str()).or_else(|| known.get(id.as_str()));
-        let Some(entity) = entity else {
-            let mut event = self.event(&self.created, id, facts.data.clone(), 0);
-            event.timestamp = facts
-                .day
-                .map(|day| Timestamp::from(day.and_time(NaiveTime::MIN).and_utc()));
-            let created = Known {
-                version: 1,
-                deleted: false,
-                state: facts.data.clone(),
-            };
-            plan.add(place, event, created);
-            return Verdict::Accepted;
+    /// What a row does; none: nothing, because all that it says is known.
+    fn step(
+        &self,
+        row: &ChunkRow,
+        id: &AggregateId,
+        facts: &Facts,
+        known: &Entities,
+        changed: &Entities,
+    ) -> Result<Option<Step>, RowFault> {
+        let Some(entity) = changed.get(id.as_str()).or_else(|| known.get(id.as_str())) else {
+            return Ok(Some(self.create(id, facts)));
         };
         if entity.deleted {
             let message = "the entity was deleted; a file does not bring it back";
-            return Verdict::Rejected(vec![self.fault(id, "deleted", message)]);
+            return Err(self.fault(id, "deleted", message));
+        }
+        // Occurrences are counted within a file, and a report is only a part of one: the row that was put right may be what it
+        // equals, sent again, or another just like it, which must not be lost as a duplicate.
+        if self.returns && !self.named {
+            let id = self.id_column.name();
+            let message =
+                format!("the same is recorded already; if this is another one, add a column {id} and give it an id");
+            return Err(RowFault::of_row("equals_known_row", message));
         }
         // A row without an id of its own is known by its content: if the entity has other content by now, then because
         // somebody has changed it since, and the file that it came from must not undo that.
@@ -137,31 +159,47 @@ impl Frame {
             Map::new()
         };
         if changes.is_empty() {
-            return Verdict::Duplicate;
+            return Ok(None);
         }
+        // One of the two is wrong, or the column is no id. To take both, one after the other, would lose what the first says, and
+        // the same file again would change the entity there and back.
+        if row.repeats {
+            let message = "an earlier row of the file has the same id and says something else; is the column an id of single rows?";
+            return Err(self.fault(id, "repeated_id", message));
+        }
+        self.update(id, entity, changes).map(Some)
+    }
+
+    fn create(&self, id: &AggregateId, facts: &Facts) -> Step {
+        let mut event = self.event(&self.created, id, facts.data.clone(), 0);
+        event.timestamp = facts
+            .day
+            .map(|day| Timestamp::from(day.and_time(NaiveTime::MIN).and_utc()));
+        let entity = Known {
+            version: 1,
+            deleted: false,
+            state: facts.data.clone(),
+        };
+        Step { event, entity }
+    }
+
+    fn update(&self, id: &AggregateId, entity: &Known, changes: Map<String, Value>) -> Result<Step, RowFault> {
         let mut state = entity.state.clone();
         for (field, change) in &changes {
             state.insert(field.clone(), change["new"].clone());
         }
-        let (version, data) = (
-            entity.version,
-            Map::from_iter([("changes".to_owned(), Value::Object(changes))]),
-        );
+        let data = Map::from_iter([("changes".to_owned(), Value::Object(changes))]);
         if serde_json::to_vec(&data).is_ok_and(|text| text.len() > MAX_DATA_BYTES) {
             let message = format!("what the row changes has over {MAX_DATA_BYTES} bytes");
-            return Verdict::Rejected(vec![RowFault::of_row("row_too_large", message)]);
+            return Err(RowFault::of_row("row_too_large", message));
         }
-        let event = self.event(&self.updated, id, data, version);
-        plan.add(
-            place,
-            event,
-            Known {
-                version: version + 1,
-                deleted: false,
-                state,
-            },
-        );
-        Verdict::Updated
+        let event = self.event(&self.updated, id, data, entity.version);
+        let entity = Known {
+            version: entity.version + 1,
+            deleted: false,
+            state,
+        };
+        Ok(Step { event, entity })
     }
 
     /// Fields that the file says otherwise than the state. A cell that was emptied says null; columns that the file does not
@@ -199,10 +237,17 @@ impl Frame {
 }
 
 impl Plan {
-    fn add(&mut self, place: usize, event: NewEvent, entity: Known) {
-        self.changed.insert(event.aggregate_id.as_str().to_owned(), entity);
-        self.events.push(event);
+    fn add(&mut self, place: usize, step: Step) -> Verdict {
+        let verdict = if step.entity.version == 1 {
+            Verdict::Accepted
+        } else {
+            Verdict::Updated
+        };
+        let id = step.event.aggregate_id.as_str().to_owned();
+        self.changed.insert(id, step.entity);
+        self.events.push(step.event);
         self.rows.push(place);
+        verdict
     }
 }
 

@@ -1,5 +1,7 @@
 use super::*;
 use crate::dataset::SALES;
+use crate::facts;
+use crate::identity::Met;
 use crate::options::Options;
 use crate::records::Splitter;
 use crate::row::Row;
@@ -20,11 +22,12 @@ fn file(text: &str) -> File {
             .is_ok_and(|(_, complete)| complete)
     );
     let layout = Layout::find(&SALES, &options.mapping, splitter.record()).expect("a layout");
-    let mut chunk = Vec::new();
+    let (mut chunk, mut ids) = (Vec::new(), Met::default());
     for (row, line) in (1..).zip(lines) {
         assert!(splitter.split(line.as_bytes()).is_ok_and(|(_, complete)| complete));
         let record = splitter.record();
-        let read = (SALES.read)(
+        let read = facts::read(
+            &SALES,
             &Row {
                 record,
                 layout: &layout,
@@ -38,10 +41,12 @@ fn file(text: &str) -> File {
                 .unwrap_or_else(|| AggregateId::try_from(format!("row-{row}")).expect("an id"));
             (id, facts)
         });
+        let repeats = read.as_ref().is_ok_and(|(id, _)| ids.meets_again(id));
         chunk.push(ChunkRow {
             row,
             line: record.line(),
             read,
+            repeats,
         });
     }
     File {
@@ -137,21 +142,31 @@ fn numbers_are_compared_by_value_and_null_is_absent() {
 }
 
 #[test]
-fn the_same_id_twice_is_taken_in_the_files_order() {
-    let text = "sale_id,sale_date,amount\nS-1,2018-11-08,5\nS-1,2018-11-08,5\nS-1,2018-11-08,6\nS-1,2018-11-08,5\n";
-    let plan = plan(&file(text), &Entities::new());
-    assert_eq!(
-        plan.verdicts,
-        [
-            Verdict::Accepted,
-            Verdict::Duplicate,
-            Verdict::Updated,
-            Verdict::Updated
-        ]
+fn of_an_id_that_says_several_things_the_first_counts_and_the_same_file_again_changes_nothing() {
+    let text = "sale_id,sale_date,amount\nS-1,2018-11-08,5\nS-1,2018-11-08,5.00\nS-1,2018-11-08,6\nS-1,2018-11-08,5\n";
+    let file = file(text);
+    let codes = |plan: &Plan| -> Vec<&'static str> {
+        let code = |verdict: &Verdict| match verdict {
+            Verdict::Accepted => "accepted",
+            Verdict::Updated => "updated",
+            Verdict::Duplicate => "duplicate",
+            Verdict::Rejected(faults) => faults[0].code,
+        };
+        plan.verdicts.iter().map(code).collect()
+    };
+    let first = plan(&file, &Entities::new());
+    assert_eq!(codes(&first), ["accepted", "duplicate", "repeated_id", "duplicate"]);
+    assert_eq!((first.rows, first.changed["S-1"].version), (vec![0], 1));
+    let again = plan(&file, &first.changed);
+    assert_eq!(codes(&again), ["duplicate", "duplicate", "repeated_id", "duplicate"]);
+    let known = known(
+        "S-1",
+        3,
+        json!({"sale_date": "2018-11-08", "amount_cents": 700, "currency": "USD"}),
     );
-    let expected: Vec<Option<i32>> = plan.events.iter().map(|event| event.expected_version).collect();
-    assert_eq!((expected, plan.rows), (vec![Some(0), Some(1), Some(2)], vec![0, 2, 3]));
-    assert_eq!(plan.changed["S-1"].version, 3);
+    let update = plan(&file, &known);
+    assert_eq!(codes(&update), ["updated", "duplicate", "repeated_id", "duplicate"]);
+    assert_eq!(update.events[0].expected_version, Some(3));
 }
 
 #[test]
@@ -175,6 +190,24 @@ fn rows_without_ids_never_undo_what_was_changed_since() {
     );
     let plan = plan(&file("sale_date,amount\n2018-11-08,5\n2018-11-08,5\n"), &corrected);
     assert_eq!(plan.verdicts, [Verdict::Duplicate, Verdict::Accepted]);
+}
+
+#[test]
+fn rows_of_a_report_without_ids_that_equal_known_ones_are_for_a_person_to_decide() {
+    let known = known(
+        "row-1",
+        1,
+        json!({"sale_date": "2018-11-08", "amount_cents": 500, "currency": "USD"}),
+    );
+    let text = "sale_date,amount,errors\n2018-11-08,5,\n2018-11-08,5,\n";
+    let plan = plan(&file(text), &known);
+    let Verdict::Rejected(faults) = &plan.verdicts[0] else {
+        panic!("{:?}", plan.verdicts)
+    };
+    assert_eq!(
+        (faults[0].code, &plan.verdicts[1]),
+        ("equals_known_row", &Verdict::Accepted)
+    );
 }
 
 #[test]

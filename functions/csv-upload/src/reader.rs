@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 
 use crate::decode::Decoder;
 use crate::fault::FileFault;
-use crate::records::{MAX_RECORD_BYTES, Record, Splitter};
+use crate::records::{MAX_FIELDS, MAX_RECORD_BYTES, Record, Splitter};
 
 /// Bytes that are decoded at a time, however large the source's chunks are.
 const SLICE: usize = 32 * 1024;
@@ -72,6 +72,13 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
             break;
         }
         Ok(self.splitter.as_ref().map(Splitter::record))
+    }
+
+    /// What separates fields; a comma as long as nothing was read.
+    pub(crate) fn delimiter(&self) -> char {
+        self.splitter
+            .as_ref()
+            .map_or(',', |splitter| char::from(splitter.delimiter()))
     }
 
     /// Whether the text at hand completes a record.
@@ -159,6 +166,9 @@ fn delimiter_of(text: &str, ended: bool) -> Result<Option<u8>, FileFault> {
             }
         }
         begun = true;
+    }
+    if counts.iter().any(|count| *count >= MAX_FIELDS) {
+        return Err(FileFault::new("too_many_columns", format!("the header has over {MAX_FIELDS} columns")).at(1));
     }
     if text.len() > MAX_RECORD_BYTES {
         let message =

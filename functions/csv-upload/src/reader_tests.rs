@@ -116,6 +116,108 @@ fn records_have_limits() {
     assert_eq!(read(forgotten.as_bytes()), Err(("record_too_long", Some(2))));
 }
 
+/// What the public csv-spectrum suite tries, in rows of our own.
+#[test]
+fn the_cases_of_csv_spectrum_are_read_as_it_expects() {
+    type Case<'a> = (&'a str, &'a [&'a [&'a str]]);
+    let cases: [Case<'_>; 9] = [
+        (
+            "who,where\nAda,\"London, UK\"",
+            &[&["who", "where"], &["Ada", "London, UK"]],
+        ),
+        (
+            "x,y,z\n7,\"\",\"\"\n8,9,10",
+            &[&["x", "y", "z"], &["7", "", ""], &["8", "9", "10"]],
+        ),
+        (
+            "x,y\n7,\"so \"\"they\"\" say\"\n8,9\n",
+            &[&["x", "y"], &["7", "so \"they\" say"], &["8", "9"]],
+        ),
+        (
+            "n,doc\n1,\"{\"\"kind\"\": \"\"Line\"\", \"\"at\"\": [1.5, 2.5]}\"\n",
+            &[&["n", "doc"], &["1", "{\"kind\": \"Line\", \"at\": [1.5, 2.5]}"]],
+        ),
+        (
+            "x,y\n\"two \nlines\",6\n7,8\n",
+            &[&["x", "y"], &["two \nlines", "6"], &["7", "8"]],
+        ),
+        (
+            "x,y\n7,\"oh \n\"\"no\"\" \nno\"\n8,9\n",
+            &[&["x", "y"], &["7", "oh \n\"no\" \nno"], &["8", "9"]],
+        ),
+        ("x,y\n1,2\n", &[&["x", "y"], &["1", "2"]]),
+        ("x,y\n1,2\n3,ʤ", &[&["x", "y"], &["1", "2"], &["3", "ʤ"]]),
+        ("where\n\"51.5° N, 0.1° W\"\n", &[&["where"], &["51.5° N, 0.1° W"]]),
+    ];
+    for (text, expected) in cases {
+        for end in ["\n", "\r\n"] {
+            let found = read(text.replace('\n', end).as_bytes()).expect("records");
+            let found: Vec<Vec<String>> = found.into_iter().map(|(_, fields)| fields).collect();
+            let expected: Vec<Vec<String>> = expected
+                .iter()
+                .map(|fields| fields.iter().map(|field| field.replace('\n', end)).collect())
+                .collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+}
+
+/// A gigabyte that is made as it is asked for: what was asked for is what would have been held or read in vain.
+#[test]
+fn a_gigabyte_without_a_line_end_is_refused_after_its_first_megabytes() {
+    const PIECE: usize = 64 * 1024;
+    for (start, piece, code, line) in [
+        ("", "x", "record_too_long", 1),
+        ("", "\"x", "record_too_long", 1),
+        ("", "a,", "too_many_columns", 1),
+        ("a,b\n", "x", "record_too_long", 2),
+        ("a,b\n\"", "1,2\n", "record_too_long", 2),
+        ("a,b\n", "é", "record_too_long", 2),
+        ("a,b\n", ";", "record_too_long", 2),
+        ("a,b\n", ",", "too_many_columns", 2),
+    ] {
+        let mut pieces = 0;
+        let body = Bytes::from(piece.repeat(PIECE / piece.len()));
+        let endless = std::iter::repeat_with(|| {
+            pieces += 1;
+            Ok(body.clone())
+        });
+        let source =
+            stream::iter(std::iter::once(Ok(Bytes::from(start))).chain(endless.take(1024 * 1024 * 1024 / PIECE)));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let fault = runtime.block_on(async {
+            let mut reader = Reader::new(source, Format::default());
+            loop {
+                match reader.next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("a gigabyte was read"),
+                    Err(ReadError::File(fault)) => {
+                        // What was decoded and not yet split, and the record itself.
+                        assert!(
+                            reader.text.capacity() <= 4 * MAX_RECORD_BYTES,
+                            "{}",
+                            reader.text.capacity()
+                        );
+                        return fault;
+                    }
+                    Err(ReadError::Source(error)) => panic!("{error}"),
+                }
+            }
+        });
+        assert_eq!(
+            (fault.code, fault.line),
+            (code, Some(line)),
+            "{start:?} {piece:?}: {fault}"
+        );
+        assert!(
+            pieces * PIECE <= 3 * MAX_RECORD_BYTES,
+            "{start:?} {piece:?}: {pieces} pieces"
+        );
+    }
+}
+
 /// Pieces that CSV files are made of, whole and broken.
 fn file() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![

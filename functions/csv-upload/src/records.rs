@@ -97,6 +97,7 @@ impl Lines {
 
 /// Splits text into records.
 pub(crate) struct Splitter {
+    delimiter: u8,
     core: csv_core::Reader,
     record: Record,
     written: usize,
@@ -119,6 +120,7 @@ impl Splitter {
             line: 0,
         };
         Self {
+            delimiter,
             core,
             record,
             written: 0,
@@ -126,6 +128,11 @@ impl Splitter {
             begun: false,
             lines: Lines::default(),
         }
+    }
+
+    /// What separates fields.
+    pub(crate) fn delimiter(&self) -> u8 {
+        self.delimiter
     }
 
     /// The record that was completed last.

@@ -1,13 +1,12 @@
 //! A row: a record seen through the file's layout.
 
-use annals::domain::AggregateId;
-use chrono::NaiveDate;
-use serde_json::{Map, Value};
-
-use crate::columns::{Column, Layout};
+use crate::columns::Column;
 use crate::dataset::EXAMPLE;
+use crate::layout::Layout;
 use crate::records::Record;
 
+/// Code of a row that has more or fewer fields than the header.
+const RAGGED: &str = "ragged_row";
 /// Characters of an offending value that an answer repeats.
 const SHOWN: usize = 80;
 
@@ -23,19 +22,6 @@ pub(crate) struct Row<'a> {
 pub(crate) struct Cell<'a> {
     pub(crate) column: Column,
     pub(crate) text: &'a str,
-}
-
-/// What a row says.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Facts {
-    /// The entity's id, where the file has a column for it.
-    pub(crate) id: Option<AggregateId>,
-    /// The data of the event that creates the entity.
-    pub(crate) data: Map<String, Value>,
-    /// The day that it happened on.
-    pub(crate) day: Option<NaiveDate>,
-    /// Whether an amount was finer than a minor unit.
-    pub(crate) rounded: bool,
 }
 
 /// What is wrong with a row.
@@ -92,7 +78,7 @@ impl Cell<'_> {
 impl<'a> Row<'a> {
     /// A cell, if the file has the column and the row fills it.
     pub(crate) fn cell(&self, column: Column) -> Option<Cell<'a>> {
-        let text = self.record.field(self.layout.place(column)?).trim();
+        let text = self.layout.field(self.record, self.layout.place_of(column)?).trim();
         (!text.is_empty()).then_some(Cell { column, text })
     }
 
@@ -114,13 +100,20 @@ impl<'a> Row<'a> {
     /// # Errors
     /// More or fewer fields than the header, none filled, or the template's example.
     pub(crate) fn check(&self) -> Result<(), RowFault> {
-        if self.record.fields().all(|field| field.trim().is_empty()) {
+        let mut originals = self.layout.originals(self.record);
+        if originals.all(|field| field.trim().is_empty()) {
             return Err(RowFault::of_row("empty_row", "all cells of the row are empty"));
         }
         let (found, expected) = (self.record.width(), self.layout.width());
         if found != expected {
             let message = format!("the row has {found} fields, the header {expected}");
-            return Err(RowFault::of_row("ragged_row", message));
+            return Err(RowFault::of_row(RAGGED, message));
+        }
+        // The report has filled such a row up to the header's width: its fields may stand in other columns than their own.
+        if self.layout.remark(self.record).contains(RAGGED) {
+            let message =
+                "the row had more or fewer fields than the header: put each into its column, and clear the remark";
+            return Err(RowFault::of_row(RAGGED, message));
         }
         if self.record.fields().any(|field| field.trim() == EXAMPLE) {
             return Err(RowFault::of_row(

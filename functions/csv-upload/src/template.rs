@@ -1,12 +1,32 @@
-//! Templates: a header and one example line, which is marked as such and refused as data.
+//! Templates: a header and one example line, which is marked as such and refused as data; or the dataset's data dictionary.
 
+use annals::http::{ApiError, Authenticated, Params, Path};
+use axum::Json;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::dataset::Dataset;
+use crate::dictionary::Dictionary;
+
+/// `GET /data/upload-template/{dataset}`
+pub(crate) async fn download(
+    _: Authenticated,
+    Path(name): Path<String>,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let wants_json = params.read("format", "must be csv or json", |value| {
+        ["csv", "json"].contains(&value).then(|| value == "json")
+    })?;
+    params.end()?;
+    let dataset = Dataset::named(&name).ok_or_else(|| ApiError::not_found("there is no such dataset"))?;
+    if wants_json == Some(true) {
+        return Ok(Json(Dictionary::of(dataset)).into_response());
+    }
+    Ok(file(dataset))
+}
 
 /// A dataset's template, to be saved as a file.
-pub(crate) fn respond(dataset: &Dataset) -> Response {
+fn file(dataset: &Dataset) -> Response {
     let disposition = format!("attachment; filename=\"{}-template.csv\"", dataset.name);
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
@@ -25,19 +45,23 @@ fn text(dataset: &Dataset) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{EXAMPLE, SALES};
+    use crate::dataset::EXAMPLE;
 
     #[test]
     fn templates_have_a_header_and_a_marked_example() {
-        let text = text(&SALES);
-        let lines: Vec<&str> = text.split("\r\n").collect();
-        assert_eq!(
-            lines[0],
-            "sale_date,amount,sale_id,customer_id,product,quantity,category,currency,notes"
-        );
-        assert_eq!(lines[1].split(',').next_back(), Some(EXAMPLE));
-        assert_eq!(lines[0].split(',').count(), lines[1].split(',').count());
-        assert_eq!(lines[2..], [""]);
-        assert!(!text.contains('"'));
+        let headers = [
+            "sale_date,amount,sale_id,customer_id,product,quantity,category,currency,notes",
+            "customer_id,name,email,phone,segment,country,created_date",
+            "expense_id,expense_date,amount,currency,category,vendor,description",
+        ];
+        for (dataset, header) in Dataset::ALL.into_iter().zip(headers) {
+            let text = text(dataset);
+            let lines: Vec<&str> = text.split("\r\n").collect();
+            assert_eq!(lines[0], header);
+            assert!(lines[1].split(',').any(|cell| cell == EXAMPLE));
+            assert_eq!(lines[0].split(',').count(), lines[1].split(',').count());
+            assert_eq!(lines[2..], [""]);
+            assert!(!text.contains('"'));
+        }
     }
 }

@@ -14,28 +14,28 @@ use annals::App;
 use annals::domain::event::FieldFault;
 use annals::domain::{AggregateId, Caller, NewEvent};
 use annals::intake::{self, Framing, IntakeError};
-use annals::queue::STREAMS_PER_MESSAGE;
-use annals::store::{StoreError, StoredEntity};
+use annals::store::{StoreError, StoredEntity, UploadStatus};
 use annals::telemetry::metrics;
 use bytes::Bytes;
 use futures_util::Stream;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::answer::{Answer, Status, Tally};
-use crate::columns::Layout;
+use crate::answer::Tally;
+use crate::chunk::Chunk;
+use crate::columns::Column;
 use crate::dataset::Dataset;
+use crate::facts;
 use crate::fault::FileFault;
-use crate::identity::Occurrences;
+use crate::identity::{Met, Occurrences};
+use crate::layout::Layout;
 use crate::options::{Mode, Options};
-use crate::plan::{ChunkRow, Entities, Frame, Known, Plan};
+use crate::plan::{ChunkRow, Entities, Frame, Known, Plan, Verdict};
 use crate::reader::{ReadError, Reader};
-use crate::row::{Facts, Row, RowFault};
+use crate::records::Record;
+use crate::report::Report;
+use crate::row::{Row, RowFault};
 
-/// Rows of a chunk: its streams fit into one wake-up.
-const CHUNK_ROWS: usize = STREAMS_PER_MESSAGE;
-/// Bytes of a chunk's records at which it is closed, however few they are.
-const CHUNK_BYTES: usize = 1024 * 1024;
 /// How often a chunk that others get ahead of is planned again.
 const TRIES: usize = 20;
 
@@ -79,13 +79,28 @@ pub(crate) struct Upload<'a> {
 /// What a pass over the file carries along.
 struct Pass {
     layout: Layout,
+    delimiter: char,
     frame: Frame,
     tally: Tally,
+    report: Report,
     occurrences: Occurrences,
+    ids: Met,
     /// Entities as events that are not in the log (yet) leave them.
     pending: Entities,
     /// Events that wait for the end of the file.
     held: Vec<NewEvent>,
+}
+
+/// What an upload came to.
+pub(crate) struct Outcome {
+    pub(crate) status: UploadStatus,
+    pub(crate) tally: Tally,
+    pub(crate) report: Report,
+    /// The file's own header, and what separates its fields.
+    pub(crate) header: Vec<String>,
+    pub(crate) delimiter: char,
+    /// Headers of columns that are not read.
+    pub(crate) ignored_columns: Vec<String>,
 }
 
 /// What became of a chunk's events.
@@ -119,25 +134,30 @@ impl Upload<'_> {
     ///
     /// # Errors
     /// An unreadable file, or a store that fails. Then chunks may have been appended; sending the file again goes on.
-    pub(crate) async fn run<S>(&self, open: impl Fn() -> S) -> Result<Answer, UploadError>
+    pub(crate) async fn run<S>(&self, open: impl Fn() -> S) -> Result<Outcome, UploadError>
     where
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
     {
         for _ in 0..TRIES {
             let mut pass = self.pass(open()).await?;
-            let mut status = Status::Completed;
+            let mut status = UploadStatus::Completed;
             if self.options.mode == Mode::AllOrNothing && pass.tally.rejected() > 0 {
                 pass.tally = pass.tally.refused();
-                status = Status::Failed;
+                status = UploadStatus::Failed;
             } else if !self.append_held(&mut pass).await? {
                 continue;
             }
             if !self.options.dry_run {
                 metrics::uploaded(pass.tally.rows());
             }
-            return Ok(pass
-                .tally
-                .answer(self.id, self.dataset.name, status, self.options.dry_run, &pass.layout));
+            return Ok(Outcome {
+                status,
+                tally: pass.tally,
+                report: pass.report,
+                header: pass.layout.headers().to_vec(),
+                delimiter: pass.delimiter,
+                ignored_columns: pass.layout.ignored(),
+            });
         }
         Err(UploadError::Overtaken)
     }
@@ -168,70 +188,75 @@ impl Upload<'_> {
             .map_err(|_| UploadError::Unexpected("a dataset with unusable names"))?;
         let mut pass = Pass {
             layout,
+            delimiter: reader.delimiter(),
             frame,
             tally: Tally::default(),
+            report: Report::default(),
             occurrences: Occurrences::default(),
+            ids: Met::default(),
             pending: Entities::new(),
             held: Vec::new(),
         };
-        let mut chunk: Vec<ChunkRow> = Vec::with_capacity(CHUNK_ROWS);
-        let (mut number, mut bytes) = (0, 0);
+        let mut chunk = Chunk::default();
+        let mut number = 0;
         while let Some(record) = reader.next().await? {
             number += 1;
-            bytes += record.size();
-            let row = Row {
-                record,
-                layout: &pass.layout,
-            };
-            let read = self.read_row(row, &mut pass.occurrences);
-            chunk.push(ChunkRow {
-                row: number,
-                line: record.line(),
-                read,
-            });
-            if chunk.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES {
+            chunk.push(self.read_row(number, record, &mut pass), record, &pass.layout);
+            if chunk.is_full() {
                 self.settle(&chunk, &mut pass).await?;
                 chunk.clear();
-                bytes = 0;
             }
         }
         self.settle(&chunk, &mut pass).await?;
         Ok(pass)
     }
 
-    fn read_row(&self, row: Row<'_>, occurrences: &mut Occurrences) -> Result<(AggregateId, Facts), Vec<RowFault>> {
-        row.check().map_err(|fault| vec![fault])?;
-        let mut facts = (self.dataset.read)(&row, &self.options.values)?;
-        let id = match facts.id.take() {
-            Some(id) => id,
-            None => occurrences
-                .identify(&facts.data)
-                .map_err(|fault| vec![RowFault::of_row("invalid_id", format!("the row's identity {fault}"))])?,
+    fn read_row(&self, number: u64, record: &Record, pass: &mut Pass) -> ChunkRow {
+        let row = Row {
+            record,
+            layout: &pass.layout,
         };
-        Ok((id, facts))
+        let read = row
+            .check()
+            .map_err(|fault| vec![fault])
+            .and_then(|()| facts::read(self.dataset, &row, &self.options.values));
+        let read = read.and_then(|mut facts| match facts.id.take() {
+            Some(id) => Ok((id, facts)),
+            None => pass
+                .occurrences
+                .identify(&facts.data)
+                .map(|id| (id, facts))
+                .map_err(|fault| vec![RowFault::of_row("invalid_id", format!("the row's identity {fault}"))]),
+        });
+        let repeats = pass.layout.has(self.dataset.id) && read.as_ref().is_ok_and(|(id, _)| pass.ids.meets_again(id));
+        ChunkRow {
+            row: number,
+            line: record.line(),
+            read,
+            repeats,
+        }
     }
 
     /// Brings a chunk to its end: every row appended, known or refused.
-    async fn settle(&self, chunk: &[ChunkRow], pass: &mut Pass) -> Result<(), UploadError> {
+    async fn settle(&self, chunk: &Chunk, pass: &mut Pass) -> Result<(), UploadError> {
         let mut refused = HashMap::new();
         let mut overtaken: Option<AggregateId> = None;
         for _ in 0..TRIES {
-            let known = self.look_up(chunk, &pass.pending).await?;
+            let known = self.look_up(chunk.rows(), &pass.pending).await?;
             if let Some(id) = overtaken.take().filter(|id| !known.contains_key(id.as_str())) {
                 // Somebody was ahead and is not to be seen: the stream is another's.
                 let message = "this id belongs to an entity of somebody else";
                 let rows = chunk
+                    .rows()
                     .iter()
                     .enumerate()
                     .filter(|(_, row)| row.read.as_ref().is_ok_and(|(other, _)| *other == id));
                 refused.extend(rows.map(|(place, _)| (place, pass.frame.fault(&id, "id_taken", message))));
             }
-            let mut plan = pass.frame.plan(chunk, &known, &refused);
+            let mut plan = pass.frame.plan(chunk.rows(), &known, &refused);
             match self.commit(&mut plan, pass).await? {
                 Commit::Done => {
-                    for (row, verdict) in chunk.iter().zip(&plan.verdicts) {
-                        pass.tally.count(row, verdict, &pass.layout, self.options.max_errors);
-                    }
+                    self.count(chunk, &plan.verdicts, pass);
                     return Ok(());
                 }
                 Commit::Refused(rows) => refused.extend(rows),
@@ -239,6 +264,16 @@ impl Upload<'_> {
             }
         }
         Err(UploadError::Overtaken)
+    }
+
+    fn count(&self, chunk: &Chunk, verdicts: &[Verdict], pass: &mut Pass) {
+        for (place, (row, verdict)) in chunk.rows().iter().zip(verdicts).enumerate() {
+            pass.tally.count(row, verdict);
+            if let Verdict::Rejected(faults) = verdict {
+                let most = self.options.rows_kept();
+                pass.report.add(row, faults, &pass.layout, || chunk.fields(place), most);
+            }
+        }
     }
 
     /// What is known of the chunk's entities.
@@ -326,11 +361,25 @@ impl Upload<'_> {
             let fault = schema
                 .and_then(|schema| schema.check(&event.data).err())
                 .and_then(|faults| faults.into_iter().next());
-            if let Some(FieldFault { detail, .. }) = fault {
-                refused.insert(*row, RowFault::of_row("schema_violation", detail));
+            if let Some(fault) = fault {
+                refused.insert(*row, self.schema_violation(fault));
             }
         }
         Ok(refused)
+    }
+
+    /// `/email` of what is created, `/changes/email/new` of what is changed.
+    fn schema_violation(&self, fault: FieldFault) -> RowFault {
+        let names = |column: &&Column| {
+            fault
+                .pointer
+                .split('/')
+                .any(|part| part == self.dataset.field(**column))
+        };
+        RowFault {
+            column: self.dataset.columns.iter().find(names).copied(),
+            ..RowFault::of_row("schema_violation", fault.detail)
+        }
     }
 }
 

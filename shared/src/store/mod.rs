@@ -33,6 +33,7 @@ mod statistics;
 mod status;
 mod tls;
 mod told;
+mod uploads;
 mod usage;
 mod work;
 
@@ -64,5 +65,6 @@ pub use standing::Standing;
 pub use statistics::{Statistics, StorageRate, TenantFigures, Window};
 pub use status::{Health, OldestTransaction, ParkedStream, ProjectorStatus, Rates};
 pub use told::told;
+pub use uploads::{FinishedUpload, RejectedCell, RejectedRow, ReportFrame, UploadFigures, UploadStatus};
 pub use usage::{SnapshotUse, Upcasting, Usage};
 pub use work::{StateTables, StreamWork, WorkEvent};

@@ -5,7 +5,7 @@ use tests::{Person, World};
 use super::count_events;
 
 /// Name, file, status, code.
-const FILES: [(&str, &[u8], u16, &str); 11] = [
+const FILES: [(&str, &[u8], u16, &str); 14] = [
     ("empty", b"", 400, "empty_file"),
     ("only white space", b"\n\n", 400, "empty_file"),
     ("missing columns", b"sale_id,amount\n1,2\n", 400, "missing_columns"),
@@ -36,6 +36,19 @@ const FILES: [(&str, &[u8], u16, &str); 11] = [
         400,
         "not_csv",
     ),
+    (
+        "a workbook",
+        b"PK\x03\x04\x14\x00\x06\x00[Content_Types].xml",
+        400,
+        "not_csv",
+    ),
+    (
+        "a header twice in other letters",
+        b"sale_id,sale_date,Amount,AMOUNT \n1,2026-01-02,3,4\n",
+        400,
+        "duplicate_header",
+    ),
+    ("a million semicolons", &[b';'; 1_000_000], 400, "too_many_columns"),
     ("half of UTF-16", b"\xFF\xFEs\x00a", 400, "wrong_encoding"),
 ];
 
@@ -53,6 +66,51 @@ async fn files_that_are_no_sales_are_refused_whole() {
         );
     }
     assert_eq!(count_events(&world).await, 0);
+}
+
+/// Whatever is wrong comes after rows that would have been appended, in chunks of their own.
+#[tokio::test]
+async fn files_that_break_off_leave_nothing_behind() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let rows: String = (1..=1_500).map(|n| format!("{n},2026-01-02,1\n")).collect();
+    let ends: [(&[u8], &str, usize); 4] = [
+        (b"1501,2026-01-02,\"1\n1502,2026-01-02,1\n", "unclosed_quote", 1_502),
+        (b"1501,2026-01-02,\xFF\xFE\n", "wrong_encoding", 1_502),
+        (b"1501,2026-01-02,1\0\n", "nul_character", 1_502),
+        (&[b','; 20_000], "too_many_columns", 1_502),
+    ];
+    for mode in ["partial", "all_or_nothing"] {
+        for (end, code, line) in ends {
+            let file = [b"sale_id,sale_date,amount\n", rows.as_bytes(), end].concat();
+            let fields = [("mode", mode), ("encoding", "utf-8")];
+            let answer = world.upload_sales(&staff, &fields, &file).await;
+            assert_eq!(answer.problem(400), code, "{}", answer.text);
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert!(detail.starts_with(&format!("line {line}: ")), "{detail}");
+        }
+    }
+    assert_eq!(count_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn lines_that_end_in_every_way_are_counted_as_they_stand() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_id,sale_date,amount\r1,2026-01-02,1\r\n2,2026-01-02,x\n\n3,2026-01-02,\"1\r\n\"\r4,2026-01-02,=1+1\n\r5,2026-01-02,٣";
+    let answer = world.upload_sales(&staff, &[], file).await.expect(200);
+    let errors = answer.body["errors"].as_array().unwrap();
+    let places: Vec<_> = errors
+        .iter()
+        .map(|e| (e["row"].as_i64(), e["line"].as_i64(), e["value"].as_str()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (Some(2), Some(3), Some("x")),
+            (Some(4), Some(7), Some("=1+1")),
+            (Some(5), Some(9), Some("٣"))
+        ]
+    );
+    assert_eq!(answer.body["rows_accepted"], 2);
 }
 
 #[tokio::test]
@@ -101,6 +159,14 @@ async fn bodies_that_are_no_upload_are_refused() {
         .upload_bytes(&staff, "", "multipart/form-data; boundary=b", cut)
         .await;
     assert_eq!(answer.problem(400), "malformed_multipart");
+    let unbounded = world
+        .upload_bytes(&staff, "", "multipart/form-data", file.clone())
+        .await;
+    assert_eq!(unbounded.problem(400), "malformed_multipart");
+    for content_type in ["text/plain", "application/vnd.ms-excel", "application/zip", ""] {
+        let answer = world.upload_bytes(&staff, "", content_type, file.clone()).await;
+        assert_eq!(answer.problem(415), "unsupported_media_type", "{content_type}");
+    }
     let no_file = b"--b\r\nContent-Disposition: form-data; name=\"mode\"\r\n\r\npartial\r\n--b--\r\n".to_vec();
     let answer = world
         .upload_bytes(&staff, "", "multipart/form-data; boundary=b", no_file)

@@ -125,8 +125,12 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.heads.projected_version update".to_owned(),
         "annals.noted_events update".to_owned(),
         "annals.rebuild_ids usage".to_owned(),
+        "annals.rejected_rows delete".to_owned(),
+        "annals.rejected_rows insert".to_owned(),
         "annals.shapes.rebuilt_shape update".to_owned(),
         "annals.skipped_events insert".to_owned(),
+        "annals.uploads insert".to_owned(),
+        "annals.uploads update".to_owned(),
         "annals.usage_counts insert".to_owned(),
         "annals.usage_counts update".to_owned(),
     ]);

@@ -87,6 +87,7 @@ impl Scene {
                 .await
                 .expect(201);
         }
+        self.upload(people).await;
         self.cross(people).await;
         self.park_and_skip(people).await;
         let usage = annals::store::Usage {
@@ -112,6 +113,22 @@ impl Scene {
             .batch_execute(copy)
             .await
             .expect("snapshots");
+    }
+
+    /// An upload of everybody's, with a row that was refused.
+    async fn upload(&self, people: &People) {
+        let superuser = self.world.superuser().await;
+        for starter in people.all() {
+            let insert = "with upload as (
+                     insert into annals.uploads (id, tenant_id, started_by, dataset, status, dry_run, options, rows_total, rows_rejected, started_at)
+                     values (gen_random_uuid(), $1, $2, 'sales', 'running', false, '{}', 1, 1, now()) returning *)
+                 insert into annals.rejected_rows (upload_id, \"row\", line, tenant_id, started_by, fields, errors)
+                 select id, 1, 2, tenant_id, started_by, '{}', '[{}]' from upload";
+            superuser
+                .execute(insert, &[&starter.tenant, &starter.actor()])
+                .await
+                .expect("an upload");
+        }
     }
 
     /// Streams in which one person has written after another: what is seen is decided event by event.

@@ -1,16 +1,21 @@
 use serde_json::json;
 
 use super::*;
-use crate::dataset::{EXAMPLE, SALES};
+use crate::dataset::{CUSTOMERS, EXAMPLE, EXPENSES, SALES};
+use crate::layout::Layout;
 use crate::options::Options;
 use crate::records::Splitter;
 
 fn read_with(fields: &[(&str, &str)], header: &str, record: &str) -> Result<Facts, Vec<RowFault>> {
+    read_of(&SALES, fields, header, record)
+}
+
+fn read_of(dataset: &Dataset, fields: &[(&str, &str)], header: &str, record: &str) -> Result<Facts, Vec<RowFault>> {
     let fields = fields
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let options = Options::parse(fields, None, &SALES).expect("options");
+    let options = Options::parse(fields, None, dataset).expect("options");
     let split = |text: &str| {
         let mut splitter = Splitter::new(b',');
         assert!(
@@ -20,14 +25,14 @@ fn read_with(fields: &[(&str, &str)], header: &str, record: &str) -> Result<Fact
         );
         splitter
     };
-    let layout = Layout::find(&SALES, &options.mapping, split(header).record()).expect("a layout");
+    let layout = Layout::find(dataset, &options.mapping, split(header).record()).expect("a layout");
     let record = split(record);
     let row = Row {
         record: record.record(),
         layout: &layout,
     };
     row.check().map_err(|fault| vec![fault])?;
-    read(&row, &options.values)
+    read(dataset, &row, &options.values)
 }
 
 fn data(fields: &[(&str, &str)], header: &str, record: &str) -> Value {
@@ -178,4 +183,46 @@ fn rows_that_are_none_are_refused_as_a_whole() {
     );
     let large = format!("2018-11-08,1,{}", "x".repeat(MAX_DATA_BYTES));
     assert_eq!(faults(&[], header, &large), [(None, "row_too_large")]);
+}
+
+#[test]
+fn customers_have_no_money_and_a_day_only_where_one_is_given() {
+    let header = "customer_id,name,email,phone,segment,country,created_date";
+    let read = |record: &str| read_of(&CUSTOMERS, &[], header, record);
+    let full = read("C-1,Ada,ada@example.com,+44 20 7946 0000,Consumer,UK,2026-01-31").expect("a customer");
+    assert_eq!(full.id.map(|id| id.as_str().to_owned()).as_deref(), Some("C-1"));
+    assert_eq!(full.day.map(|day| day.to_string()).as_deref(), Some("2026-01-31"));
+    let expected = json!({"name": "Ada", "email": "ada@example.com", "phone": "+44 20 7946 0000", "segment": "Consumer",
+        "country": "UK", "created_date": "2026-01-31"});
+    assert_eq!(Value::Object(full.data), expected);
+    let bare = read("C-1,Ada,,,,,").expect("a customer");
+    assert_eq!((Value::Object(bare.data), bare.day), (json!({"name": "Ada"}), None));
+    let faults = read(",,nobody,,,,31/1/2026").expect_err("nothing");
+    let found: Vec<_> = faults.iter().map(|f| (f.column, f.code)).collect();
+    let expected = [
+        (Some(Column::CustomerId), "required"),
+        (Some(Column::Name), "required"),
+        (Some(Column::Email), "invalid_email"),
+        (Some(Column::CreatedDate), "invalid_date"),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn expenses_are_money_on_a_day() {
+    let header = "expense_id,expense_date,amount,currency,category,vendor,description";
+    let read = |record: &str| read_of(&EXPENSES, &[("currency", "EUR")], header, record);
+    let credit = read("E-1,2026-01-31,(4.90),,Software,Hosting,credit").expect("an expense");
+    let expected = json!({"expense_date": "2026-01-31", "amount_cents": -490, "currency": "EUR", "category": "Software",
+        "vendor": "Hosting", "description": "credit"});
+    assert_eq!(Value::Object(credit.data), expected);
+    assert_eq!(credit.day.map(|day| day.to_string()).as_deref(), Some("2026-01-31"));
+    let found = read("E-1,,,XYZ,,,").expect_err("nothing");
+    let found: Vec<_> = found.iter().map(|f| (f.column, f.code)).collect();
+    let expected = [
+        (Some(Column::ExpenseDate), "required"),
+        (Some(Column::Currency), "unknown_currency"),
+        (Some(Column::Amount), "required"),
+    ];
+    assert_eq!(found, expected);
 }

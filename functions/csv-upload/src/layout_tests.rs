@@ -25,7 +25,7 @@ fn code(mapping: &str, header: &str) -> &'static str {
 #[test]
 fn headers_match_whatever_their_case_and_spaces() {
     let layout = find("", " Sale Date ,AMOUNT,customer  id,Region").expect("a layout");
-    let places: HashMap<&str, Option<usize>> = SALES.columns.iter().map(|c| (c.name(), layout.place(*c))).collect();
+    let places: HashMap<&str, Option<usize>> = SALES.columns.iter().map(|c| (c.name(), layout.place_of(*c))).collect();
     assert_eq!(
         (places["sale_date"], places["amount"], places["customer_id"]),
         (Some(0), Some(1), Some(2))
@@ -45,10 +45,10 @@ fn mappings_go_before_names() {
         "Order Date,Sales,Amount,Notes,Category",
     )
     .expect("a layout");
-    assert_eq!(layout.place(Column::Amount), Some(1));
-    assert_eq!(layout.place(Column::SaleDate), Some(0));
+    assert_eq!(layout.place_of(Column::Amount), Some(1));
+    assert_eq!(layout.place_of(Column::SaleDate), Some(0));
     assert_eq!(
-        (layout.place(Column::Product), layout.place(Column::Notes)),
+        (layout.place_of(Column::Product), layout.place_of(Column::Notes)),
         (Some(3), None)
     );
     assert!(!layout.has(Column::Category));
@@ -74,4 +74,44 @@ fn files_of_other_kinds_are_told_what_they_lack() {
         fault.message
     );
     assert_eq!(fault.line, Some(1));
+}
+
+/// The fields of a record of a file with this header, as they were before they became part of a report.
+fn originals(header: &str, record: &str) -> Vec<String> {
+    let layout = find("", header).expect("a layout");
+    let mut splitter = Splitter::new(b',');
+    let text = format!("{record}\n");
+    assert!(splitter.split(text.as_bytes()).is_ok_and(|(_, complete)| complete));
+    layout.originals(splitter.record()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_report_that_comes_back_is_known_by_its_last_column() {
+    let header = "sale_date,amount,product,errors";
+    let layout = find("", header).expect("a layout");
+    assert_eq!(layout.headers(), ["sale_date", "amount", "product"]);
+    assert_eq!((layout.width(), layout.ignored().len()), (4, 0));
+    assert_eq!(originals(header, "a,b,'=c,\"d: e\""), ["a", "b", "=c"]);
+    assert_eq!(
+        originals("sale_date,amount,product,errors,,", "a,b,c,d,,"),
+        ["a", "b", "c"]
+    );
+    assert_eq!(
+        originals("sale_date,amount,product,errors,,", "a,b,c,d,,f"),
+        ["a", "b", "c", "", "f"]
+    );
+    assert_eq!(originals("sale_date,amount,product,errors", "a,b"), ["a", "b"]);
+    let guarded = find("", "sale_date,amount,'=product,annals_errors").expect("a layout");
+    assert_eq!(guarded.ignored(), ["=product"]);
+}
+
+#[test]
+fn other_files_are_no_reports() {
+    assert_eq!(
+        originals("sale_date,amount,errors,product", "a,b,c,'=d"),
+        ["a", "b", "c", "'=d"]
+    );
+    let mapped = find(r#"{"notes": "errors"}"#, "sale_date,amount,errors").expect("a layout");
+    assert_eq!(mapped.place_of(Column::Notes), Some(2));
+    assert_eq!(mapped.headers().len(), 3);
 }

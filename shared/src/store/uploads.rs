@@ -1,0 +1,263 @@
+//! Uploads: what became of a file, and the rows of it that were refused.
+//!
+//! Written as the projector, in the name of the caller whose token was verified; read as the caller. What is kept of refused rows
+//! is bounded per upload by its writer and in time by [`REPORT_DAYS`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::session::{As, Param, lost_is_unavailable};
+use super::{Store, StoreError};
+use crate::domain::Caller;
+
+/// Days after which a report is deleted: it holds people's data that the log does not.
+const REPORT_DAYS: i32 = 30;
+
+/// The row and its report in one statement, hence both or neither.
+const RECORD_UPLOAD: &str = "-- record_upload
+with upload as (
+    insert into annals.uploads (
+        id, tenant_id, started_by, dataset, status, dry_run, options, file_sha256, header, delimiter, ignored_columns,
+        rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended,
+        created_at, started_at, finished_at)
+    values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, cardinality($20), $18,
+        clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp())
+)
+insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
+select $1, $2, $3, r.number, r.line, array(select jsonb_array_elements_text(r.fields::jsonb)), r.errors::jsonb
+  from unnest($20, $21, $22, $23) as r (number, line, fields, errors)";
+
+const DELETE_OLD_REPORTS: &str = "-- delete_old_reports
+with old as (
+    select u.id from annals.uploads u
+     where u.rows_reported > 0 and u.finished_at < clock_timestamp() - make_interval(days => $1)
+     order by u.finished_at limit 10 for update skip locked
+), deleted as (
+    delete from annals.rejected_rows r using old where r.upload_id = old.id
+)
+update annals.uploads u set rows_reported = 0 from old where u.id = old.id";
+
+const FIND_REPORT: &str = "-- find_report
+select u.header, u.delimiter, u.dataset from annals.uploads u where u.id = $1";
+
+const LIST_REJECTED_ROWS: &str = "-- list_rejected_rows
+select r.\"row\", r.line, r.fields, r.errors::text
+  from annals.rejected_rows r
+ where r.upload_id = $1 and r.\"row\" >= $2
+ order by r.\"row\" limit $3";
+
+/// How far an upload has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UploadStatus {
+    /// To its end; rows may have been rejected.
+    Completed,
+    /// Nothing was appended, because some row was rejected and the upload is all or nothing.
+    Failed,
+}
+
+/// Counts of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct UploadFigures {
+    /// Rows that have been dealt with: accepted, rejected, duplicate and updated ones.
+    pub rows_total: i64,
+    /// New entities.
+    pub rows_accepted: i64,
+    /// Refused.
+    pub rows_rejected: i64,
+    /// Nothing new.
+    pub rows_duplicate: i64,
+    /// Changes to known entities.
+    pub rows_updated: i64,
+    /// Those with an amount that was finer than a minor unit.
+    pub rows_rounded: i64,
+    /// Events that were appended.
+    pub events_appended: i64,
+}
+
+/// An upload that has come to its end.
+#[derive(Debug)]
+pub struct FinishedUpload<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// What its rows are.
+    pub dataset: &'a str,
+    /// How it ended.
+    pub status: UploadStatus,
+    /// Whether it only says what would happen.
+    pub dry_run: bool,
+    /// Its fields as they were sent.
+    pub options: &'a Value,
+    /// SHA-256 of the file.
+    pub file_sha256: &'a [u8; 32],
+    /// The file's own header.
+    pub header: &'a [String],
+    /// What separates its fields.
+    pub delimiter: char,
+    /// Headers of columns that are not read.
+    pub ignored_columns: &'a [String],
+    /// What became of its rows.
+    pub figures: UploadFigures,
+    /// How long it took. The instants are the database's: a function's clock may be off.
+    pub took: Duration,
+}
+
+/// A row that was refused, as it was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RejectedRow {
+    /// Number of the record, from 1.
+    pub row: i64,
+    /// Physical line that it begins on.
+    pub line: i64,
+    /// Its fields.
+    pub fields: Vec<String>,
+    /// What is wrong with it: one thing at least.
+    pub errors: Vec<RejectedCell>,
+}
+
+/// One thing that is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedCell {
+    /// The file's name of the column; none: the row as a whole.
+    pub column: Option<String>,
+    /// Stable code.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// The offending cell, or its beginning.
+    pub value: Option<String>,
+}
+
+/// What all rows of a report have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportFrame {
+    /// What the file's rows are.
+    pub dataset: String,
+    /// The file's own header; none until it is read.
+    pub header: Option<Vec<String>>,
+    /// What separates its fields; none until the header is read.
+    pub delimiter: Option<char>,
+}
+
+impl Store {
+    /// Records an upload of the caller's that has come to its end, with the refused rows that are kept, in the file's order.
+    ///
+    /// # Errors
+    /// The database's; then nothing is recorded.
+    pub async fn record_upload(
+        &self,
+        caller: &Caller,
+        upload: &FinishedUpload<'_>,
+        rejected: &[RejectedRow],
+    ) -> Result<(), StoreError> {
+        let took = i64::try_from(upload.took.as_micros()).unwrap_or(i64::MAX);
+        let (status, options, delimiter) = (
+            status_name(upload.status),
+            upload.options.to_string(),
+            upload.delimiter.to_string(),
+        );
+        let (rows, lines): (Vec<i64>, Vec<i64>) = rejected.iter().map(|r| (r.row, r.line)).unzip();
+        let fields: Vec<String> = rejected
+            .iter()
+            .map(|r| json_text(&r.fields))
+            .collect::<Result<_, _>>()?;
+        let errors: Vec<String> = rejected
+            .iter()
+            .map(|r| json_text(&r.errors))
+            .collect::<Result<_, _>>()?;
+        let figures = upload.figures;
+        let params: [Param<'_>; 23] = [
+            (&upload.id, Type::UUID),
+            (caller.tenant_uuid(), Type::UUID),
+            (&caller.actor().as_str(), Type::TEXT),
+            (&upload.dataset, Type::TEXT),
+            (&status, Type::TEXT),
+            (&upload.dry_run, Type::BOOL),
+            (&options, Type::TEXT),
+            (&upload.file_sha256.as_slice(), Type::BYTEA),
+            (&upload.header, Type::TEXT_ARRAY),
+            (&delimiter, Type::TEXT),
+            (&upload.ignored_columns, Type::TEXT_ARRAY),
+            (&figures.rows_total, Type::INT8),
+            (&figures.rows_accepted, Type::INT8),
+            (&figures.rows_rejected, Type::INT8),
+            (&figures.rows_duplicate, Type::INT8),
+            (&figures.rows_updated, Type::INT8),
+            (&figures.rows_rounded, Type::INT8),
+            (&figures.events_appended, Type::INT8),
+            (&took, Type::INT8),
+            (&rows, Type::INT8_ARRAY),
+            (&lines, Type::INT8_ARRAY),
+            (&fields, Type::TEXT_ARRAY),
+            (&errors, Type::TEXT_ARRAY),
+        ];
+        let recorded = self.write(As::Projector, RECORD_UPLOAD, &params).await;
+        recorded.map(|_| ()).map_err(lost_is_unavailable)
+    }
+
+    /// Deletes some of the reports that are older than they are kept.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delete_old_reports(&self) -> Result<(), StoreError> {
+        let params: [Param<'_>; 1] = [(&REPORT_DAYS, Type::INT4)];
+        let deleted = self.write(As::Projector, DELETE_OLD_REPORTS, &params).await;
+        deleted.map(|_| ()).map_err(lost_is_unavailable)
+    }
+
+    /// What the rows of an upload's report have in common; none where the caller may not see it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_report(&self, caller: &Caller, id: Uuid) -> Result<Option<ReportFrame>, StoreError> {
+        let rows = self.read(As::Caller(caller), FIND_REPORT, &[(&id, Type::UUID)]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let delimiter: Option<String> = row.try_get("delimiter")?;
+        Ok(Some(ReportFrame {
+            dataset: row.try_get("dataset")?,
+            header: row.try_get("header")?,
+            delimiter: delimiter.and_then(|text| text.chars().next()),
+        }))
+    }
+
+    /// Refused rows of an upload from a number on, in the file's order, as many as are to be had of `limit`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_rejected_rows(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        from: i64,
+        limit: i64,
+    ) -> Result<Vec<RejectedRow>, StoreError> {
+        let params: [Param<'_>; 3] = [(&id, Type::UUID), (&from, Type::INT8), (&limit, Type::INT8)];
+        let rows = self.read(As::Caller(caller), LIST_REJECTED_ROWS, &params).await?;
+        rows.iter()
+            .map(|row| {
+                let errors = serde_json::from_str(row.try_get("errors")?);
+                Ok(RejectedRow {
+                    row: row.try_get("row")?,
+                    line: row.try_get("line")?,
+                    fields: row.try_get("fields")?,
+                    errors: errors.map_err(|e| StoreError::Unexpected(format!("errors of a rejected row: {e}")))?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn status_name(status: UploadStatus) -> &'static str {
+    match status {
+        UploadStatus::Completed => "completed",
+        UploadStatus::Failed => "failed",
+    }
+}
+
+fn json_text(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Unexpected(e.to_string()))
+}

@@ -1,0 +1,293 @@
+//! The report of an upload: every refused row, in pages to read or as a file to put right and send again.
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use serde_json::{Value, json};
+use tests::{Answer, Person, World};
+
+const HEADER: &str = "sale_id,sale_date,amount,product,notes";
+
+async fn upload(world: &World, staff: &Person, fields: &[(&str, &str)], file: &str) -> Value {
+    world.upload_sales(staff, fields, file).await.expect(200).body
+}
+
+fn path_of(upload: &Value) -> String {
+    format!("/data/uploads/{}/errors", upload["upload_id"].as_str().unwrap())
+}
+
+async fn count(world: &World, table: &str) -> i64 {
+    let sql = format!("select count(*) from annals.{table}");
+    world.owner().await.query_one(&sql, &[]).await.unwrap().get(0)
+}
+
+/// A file of rows of which every one has a bad amount, and every second a bad date, too.
+fn bad_rows(rows: i64) -> String {
+    let row = |n: i64| format!("\n{n},{},x,p,", if n % 2 == 0 { "never" } else { "2026-01-02" });
+    format!("{HEADER}{}", (1..=rows).map(row).collect::<String>())
+}
+
+#[tokio::test]
+async fn pages_of_any_size_say_what_the_answer_says() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let answer = upload(&world, &staff, &[], &bad_rows(7)).await;
+    let errors = answer["errors"].as_array().unwrap();
+    assert_eq!((errors.len(), &answer["rows_reported"]), (10, &json!(7)));
+    let expected = json!({"row": 2, "line": 3, "column": "sale_date", "code": "invalid_date", "value": "never",
+        "message": errors[1]["message"]});
+    assert_eq!(errors[1], expected);
+    for limit in [1, 2, 3, 10, 1_000] {
+        let pages = world
+            .all_pages(&staff, &format!("{}?limit={limit}", path_of(&answer)))
+            .await;
+        assert_eq!(&pages, errors, "limit={limit}");
+    }
+    let colleague = Person::staff();
+    assert_eq!(world.all_pages(&colleague, &path_of(&answer)).await.len(), 10);
+}
+
+#[tokio::test]
+async fn a_file_of_refused_rows_put_right_goes_in_as_it_was_meant() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let mapping = r#"{"sale_id":"No","sale_date":"Day","amount":"=Paid","product":"What"}"#;
+    let fields = [("mapping", mapping), ("date_format", "%d.%m.%Y")];
+    let file = "No;Day;=Paid;What;Region\r\n\
+                1;31.01.2026;5;fine;West\r\n\
+                2;31.01.2026;five;=HYPERLINK(\"x\");-1+1\r\n\
+                3;31.02.2026;-12.50;\"+a, 'b'\r\nc\";'=1\r\n";
+    let answer = upload(&world, &staff, &fields, file).await;
+    assert_eq!(
+        (&answer["rows_accepted"], &answer["rows_rejected"]),
+        (&json!(1), &json!(2)),
+        "{answer}"
+    );
+    let report = world
+        .get(&staff, &format!("{}?format=csv", path_of(&answer)))
+        .await
+        .expect(200);
+    assert_eq!(report.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert_eq!(
+        report.header("content-disposition"),
+        Some("attachment; filename=\"sales-errors.csv\"")
+    );
+    assert_eq!(report.header("link"), None);
+    let expected = "\u{FEFF}No;Day;'=Paid;What;Region;errors\r\n\
+        2;31.01.2026;five;\"'=HYPERLINK(\"\"x\"\")\";'-1+1;\"'=Paid: amount is no number that can be read; say decimal= where a comma is the decimal mark (invalid_amount)\"\r\n\
+        3;31.02.2026;-12.50;\"'+a, 'b'\r\nc\";''=1;Day: sale_date is no date of the form %d.%m.%Y (invalid_date)\r\n";
+    assert_eq!(report.text, expected);
+
+    let unfixed = upload(&world, &staff, &fields, &report.text).await;
+    assert_eq!(
+        (&unfixed["rows_accepted"], &unfixed["rows_rejected"]),
+        (&json!(0), &json!(2)),
+        "{unfixed}"
+    );
+    assert_eq!(unfixed["ignored_columns"], json!(["Region"]));
+    let second = world
+        .get(&staff, &format!("{}?format=csv", path_of(&unfixed)))
+        .await
+        .expect(200);
+    assert_eq!(second.text, report.text, "a report of a report is the same");
+
+    let fixed = report
+        .text
+        .replace(";five;", ";5.00;")
+        .replace("31.02.2026", "28.02.2026");
+    let answer = upload(&world, &staff, &fields, &fixed).await;
+    assert_eq!(
+        (&answer["rows_accepted"], &answer["rows_rejected"]),
+        (&json!(2), &json!(0)),
+        "{answer}"
+    );
+    for (id, state) in [
+        (
+            "2",
+            json!({"amount_cents": 500, "currency": "USD", "sale_date": "2026-01-31", "product": "=HYPERLINK(\"x\")"}),
+        ),
+        (
+            "3",
+            json!({"amount_cents": -1250, "currency": "USD", "sale_date": "2026-02-28", "product": "+a, 'b'\r\nc"}),
+        ),
+    ] {
+        let sale = world.get(&staff, &format!("/entities/sale/{id}")).await.expect(200);
+        assert_eq!(sale.body["state"], state);
+    }
+    // And what the shop's own file says of them is the same, so it changes nothing.
+    let whole = file.replace("five", "5.00").replace("31.02.2026", "28.02.2026");
+    assert_eq!(upload(&world, &staff, &fields, &whole).await["rows_duplicate"], 3);
+}
+
+#[tokio::test]
+async fn a_file_comes_by_accept_too_and_long_ones_go_on_behind_a_link() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let answer = upload(&world, &staff, &[("max_errors", "2000")], &bad_rows(1_203)).await;
+    let ask = async |query: &str| -> Answer {
+        let request = Request::get(format!("/api/v1{}{query}", path_of(&answer)))
+            .header(header::AUTHORIZATION, format!("Bearer {}", staff.token()))
+            .header(header::ACCEPT, "application/xml;q=0.5, text/csv")
+            .body(Body::empty());
+        world.send(request.unwrap()).await.expect(200)
+    };
+    let whole = ask("").await;
+    assert_eq!((whole.text.lines().count(), whole.header("link")), (1_204, None));
+    let (mut query, mut rows) = ("?limit=500".to_owned(), Vec::new());
+    for expected in [500, 500, 203] {
+        let part = ask(&query).await;
+        let lines: Vec<String> = part.text.lines().skip(1).map(str::to_owned).collect();
+        assert_eq!(lines.len(), expected);
+        rows.extend(lines);
+        if let Some(link) = part.header("link") {
+            query = link.strip_prefix('<').unwrap().split_once('>').unwrap().0.to_owned();
+        }
+    }
+    assert_eq!(rows, whole.text.lines().skip(1).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_kept_is_bounded_and_what_is_beyond_is_counted() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (most, kept, listed) in [("0", 0, 0), ("3", 3, 3), ("100000000", 40, 60)] {
+        let answer = upload(&world, &staff, &[("max_errors", most)], &bad_rows(40)).await;
+        assert_eq!(
+            (&answer["rows_rejected"], &answer["rows_reported"]),
+            (&json!(40), &json!(kept))
+        );
+        assert_eq!(answer["errors"].as_array().unwrap().len(), listed);
+        assert_eq!(answer["errors_truncated"], most != "100000000", "{answer}");
+        let report = world
+            .get(&staff, &format!("{}?format=csv", path_of(&answer)))
+            .await
+            .expect(200);
+        assert_eq!(report.text.lines().count(), kept + 1);
+    }
+    let many = upload(&world, &staff, &[], &bad_rows(10_050)).await;
+    assert_eq!(
+        (&many["rows_rejected"], &many["rows_reported"]),
+        (&json!(10_050), &json!(10_000))
+    );
+    assert_eq!(many["errors"].as_array().unwrap().len(), 100);
+    // Rows of a megabyte: their bytes are what is bounded.
+    let wide = "x".repeat(1_000_000);
+    let file = format!("{HEADER}\n1,2026-01-02,x,p,{wide}\n2,2026-01-02,x,p,{wide}\n3,never,5,p,{wide}\n");
+    let answer = upload(&world, &staff, &[], &file).await;
+    assert_eq!(answer["rows_reported"], 3);
+    let report = world
+        .get(&staff, &format!("{}?format=csv", path_of(&answer)))
+        .await
+        .expect(200);
+    assert!(report.text.len() > 3_000_000, "{}", report.text.len());
+}
+
+/// Rows of thousands of empty fields are small in the file and large in memory.
+#[tokio::test]
+async fn wide_rows_are_kept_as_far_as_they_fit() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let blank = ",".repeat(9_000);
+    let file = format!("{HEADER}{blank}\n{}", format!("1,never,5,p,{blank}\n").repeat(300));
+    let answer = upload(&world, &staff, &[], &file).await;
+    assert_eq!(answer["rows_rejected"], 300);
+    let kept = answer["rows_reported"].as_i64().unwrap();
+    assert!((40..80).contains(&kept), "{kept}");
+}
+
+#[tokio::test]
+async fn dry_runs_and_failed_uploads_have_their_report_and_every_upload_its_record() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = format!("{HEADER}\n1,2026-01-02,5,p,\n2,2026-01-02,x,p,\n");
+    for (fields, status, rejected) in [
+        ([("dry_run", "true"), ("currency", "EUR")], "completed", 1),
+        ([("mode", "all_or_nothing"), ("currency", "EUR")], "failed", 2),
+    ] {
+        let answer = upload(&world, &staff, &fields, &file).await;
+        assert_eq!(
+            (&answer["status"], &answer["rows_rejected"]),
+            (&json!(status), &json!(rejected))
+        );
+        let errors = world.all_pages(&staff, &path_of(&answer)).await;
+        assert_eq!(
+            (errors.len(), &errors[0]["row"], &errors[0]["line"]),
+            (1, &json!(2), &json!(3))
+        );
+        let sql = "select to_jsonb(u) - 'created_at' - 'started_at' - 'finished_at' from annals.uploads u
+                    where id::text = $1 and file_sha256 = sha256($2) and started_at <= finished_at";
+        let owner = world.owner().await;
+        let id = answer["upload_id"].as_str().unwrap();
+        let row = owner
+            .query_one(sql, &[&id, &file.as_bytes()])
+            .await
+            .expect("its record");
+        let mut record: Value = row.get(0);
+        record.as_object_mut().unwrap().remove("file_sha256");
+        let expected = json!({
+            "id": id, "tenant_id": staff.tenant, "started_by": staff.actor(), "dataset": "sales", "status": status,
+            "dry_run": fields[0].0 == "dry_run", "options": {fields[0].0: fields[0].1, "currency": "EUR"},
+            "header": HEADER.split(',').collect::<Vec<_>>(), "delimiter": ",", "ignored_columns": [], "position": 0, "failure": null,
+            "rows_total": 2, "rows_accepted": 2 - rejected, "rows_rejected": rejected, "rows_duplicate": 0, "rows_updated": 0,
+            "rows_rounded": 0, "rows_reported": 1, "events_appended": 0,
+        });
+        assert_eq!(record, expected);
+    }
+    assert_eq!(count(&world, "events").await, 0);
+}
+
+#[tokio::test]
+async fn reports_are_deleted_when_they_are_old_and_their_uploads_stay() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let old = upload(&world, &staff, &[], &bad_rows(3)).await;
+    let young = upload(&world, &staff, &[], &bad_rows(2)).await;
+    let age = "update annals.uploads set finished_at = now() - interval '31 days' where id::text = $1";
+    let id = old["upload_id"].as_str().unwrap();
+    world.superuser().await.execute(age, &[&id]).await.unwrap();
+    upload(&world, &staff, &[], &format!("{HEADER}\n1,2026-01-02,5,p,\n")).await;
+    assert_eq!(
+        count(&world, "rejected_rows").await,
+        5,
+        "an upload without a report looks for none"
+    );
+    upload(&world, &staff, &[], &bad_rows(1)).await;
+    assert_eq!(
+        (count(&world, "rejected_rows").await, count(&world, "uploads").await),
+        (3, 4)
+    );
+    assert_eq!(world.all_pages(&staff, &path_of(&old)).await.len(), 0);
+    assert_eq!(world.all_pages(&staff, &path_of(&young)).await.len(), 3);
+}
+
+#[tokio::test]
+async fn reports_of_others_and_of_nothing_are_not_found_and_misspelt_questions_refused() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let answer = upload(&world, &staff, &[], &bad_rows(3)).await;
+    let path = path_of(&answer);
+    for stranger in [
+        Person::user(),
+        Person::agent("buyer"),
+        Person::staff().in_tenant(uuid::Uuid::new_v4()),
+    ] {
+        for query in ["", "?format=csv"] {
+            let answer = world.get(&stranger, &format!("{path}{query}")).await;
+            assert_eq!(answer.problem(404), "not_found", "{stranger:?}");
+        }
+    }
+    for path in [
+        "/data/uploads/00000000-0000-7000-8000-000000000000/errors",
+        "/data/uploads/1/errors",
+    ] {
+        assert_eq!(world.get(&staff, path).await.problem(404), "not_found");
+    }
+    let page = world.get(&staff, &format!("{path}?limit=1")).await.expect(200);
+    let cursor = page.body["next_cursor"].as_str().unwrap();
+    for query in [
+        "format=xml".to_owned(),
+        "limit=0".to_owned(),
+        "limit=0&format=csv".to_owned(),
+        "cursor=AAAA".to_owned(),
+        format!("cursor={cursor}&format=csv"),
+        "colour=red".to_owned(),
+    ] {
+        let answer = world.get(&staff, &format!("{path}?{query}")).await;
+        assert!(
+            ["invalid_parameter", "invalid_cursor"].contains(&answer.problem(400)),
+            "{query}: {}",
+            answer.text
+        );
+    }
+}
