@@ -8,6 +8,7 @@
 //! has said so, in the log.
 
 mod invocation;
+mod kpis;
 mod plan;
 mod rebuild;
 mod sweep;

@@ -132,6 +132,7 @@ impl Projector {
         match run.rebuild().await {
             Ok(changed_rows) => {
                 run.shadow.drop_tables().await;
+                self.settle_kpis().await.map_err(RebuildError::Store)?;
                 Ok(run.rebuilt(changed_rows))
             }
             Err(error) => {

@@ -1,5 +1,6 @@
 //! The sweep: along the log, from where it last stopped to where the log is settled, it makes sure that every stream is
-//! projected or parked. What wake-ups have done already costs it one look.
+//! projected or parked. What wake-ups have done already costs it one look. In the end it brings figures up to date, which a bulk load
+//! would otherwise wait for with each of its batches.
 
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ impl Projector {
             self.project(&pending).await?;
             if window.from == window.to {
                 self.note_minutes(swept.position).await?;
+                self.settle_kpis().await?;
+                self.announce_kpis().await?;
                 return Ok(swept);
             }
             self.store.finish_window(window).await?;

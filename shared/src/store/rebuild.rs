@@ -3,6 +3,7 @@
 mod exchange;
 mod held;
 mod history;
+mod kpis;
 mod proof;
 mod shadow;
 mod sound;

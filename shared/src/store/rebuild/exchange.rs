@@ -44,6 +44,8 @@ pub struct Exchange<'a> {
     pub events: i64,
     /// Streams folded.
     pub streams: i64,
+    /// Rows of key figures that have been mended before.
+    pub mended: i64,
 }
 
 /// No lock is waited for without limit, neither this one nor those that the exchange meets behind it: projectors that come
@@ -137,7 +139,7 @@ impl Shadow {
             held.query(DELETE_SNAPSHOTS, &[(&wrong, Type::TEXT)]).await?;
         }
         let rows = held.query(EXCHANGE, &[(&self.id, Type::INT4)]).await?;
-        let changed: i64 = rows.first().map_or(Ok(0), |row| row.try_get("changed"))?;
+        let changed = of.mended + rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>("changed"))?;
         let figures: [Param<'_>; 4] = [
             (&self.id, Type::INT4),
             (&changed, Type::INT8),

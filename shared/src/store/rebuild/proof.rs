@@ -101,7 +101,8 @@ impl Shadow {
         Ok(Locked(held))
     }
 
-    /// Each difference between the live read models and the new ones, and between heads and the log, in the lock's snapshot.
+    /// Each difference between the live read models and the new ones, between heads and the log, and between key figures and what the
+    /// new read models come to, in the lock's snapshot.
     ///
     /// # Errors
     /// The database's.
@@ -131,7 +132,8 @@ impl Shadow {
             each(difference_from(row, row.try_get("table_name")?)?);
             Ok(())
         })
-        .await
+        .await?;
+        self.compare_kpis(&held, each).await
     }
 
     /// Ends a proof.
@@ -159,7 +161,7 @@ impl Locked {
 }
 
 /// Row by row, since there may be as many as there are rows in the read models.
-async fn stream_differences(
+pub(super) async fn stream_differences(
     held: &Held,
     sql: &str,
     params: &[Param<'_>],
@@ -175,7 +177,7 @@ async fn stream_differences(
     Ok(())
 }
 
-fn difference_from(row: &Row, table: String) -> Result<Difference, StoreError> {
+pub(super) fn difference_from(row: &Row, table: String) -> Result<Difference, StoreError> {
     let key: &str = row.try_get("key")?;
     Ok(Difference {
         table,
