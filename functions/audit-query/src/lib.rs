@@ -2,6 +2,7 @@
 //!
 //! What a caller may see is decided by the database's policies; a handler asks as the caller and hands on what comes.
 
+mod analytics;
 mod audit;
 mod catalog;
 mod entities;
@@ -31,6 +32,8 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/audit/user/{id}", get(audit::user))
         .route("/api/v1/audit/recent", get(audit::recent))
         .route("/api/v1/audit/count/{id}", get(audit::count))
+        .route("/api/v1/analytics/kpis", get(analytics::kpis))
+        .route("/api/v1/analytics/top", get(analytics::top))
         .route("/api/v1/entities/{aggregate_type}", get(entities::list))
         .route("/api/v1/entities/{aggregate_type}/{aggregate_id}", get(entities::find))
         .route("/api/v1/entities/{aggregate_type}/{aggregate_id}/diff", get(past::diff))

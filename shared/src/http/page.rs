@@ -1,5 +1,7 @@
 //! Pages: items, and the cursor to the next ones. A page that would grow beyond 4 MiB is cut, with a cursor like any other.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -16,6 +18,8 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 pub struct Page {
     items: Vec<Box<RawValue>>,
     next_cursor: Option<String>,
+    #[serde(flatten)]
+    beside: BTreeMap<&'static str, Box<RawValue>>,
 }
 
 impl Page {
@@ -44,7 +48,18 @@ impl Page {
         Ok(Self {
             next_cursor: last.map(cursor),
             items,
+            beside: BTreeMap::new(),
         })
+    }
+
+    /// The same with a member of its own beside the items, which is about all pages.
+    ///
+    /// # Errors
+    /// What cannot be serialised.
+    pub fn with(mut self, name: &'static str, what: &impl Serialize) -> Result<Self, ApiError> {
+        let raw = to_raw_value(what).map_err(|e| ApiError::Internal(Box::new(e)))?;
+        self.beside.insert(name, raw);
+        Ok(self)
     }
 
     /// A page of what is left of read rows after some were filtered out: the cursor goes on after the last row read.

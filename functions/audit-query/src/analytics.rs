@@ -1,0 +1,118 @@
+//! `GET /analytics/…`: key figures of business days. They are the whole tenant's, so they are for those who see it.
+
+use annals::App;
+use annals::domain::Caller;
+use annals::http::{ApiError, Authenticated, Cursor, Page, Params};
+use annals::store::{By, Days, Granularity};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chrono::{Datelike, Days as Count, NaiveDate, Utc};
+use serde_json::json;
+
+/// Days that one hears of who does not say which.
+const LAST: u64 = 30;
+
+/// `GET /analytics/kpis?from=&to=&granularity=&limit=&cursor=`: days of business time, `from` inclusive, `to` exclusive; the last thirty
+/// by default.
+pub async fn kpis(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let days = days_of(&mut params)?;
+    let granularity = params.read("granularity", "must be day, week or month", |value| match value {
+        "day" => Some(Granularity::Day),
+        "week" => Some(Granularity::Week),
+        "month" => Some(Granularity::Month),
+        _ => None,
+    })?;
+    let granularity = granularity.unwrap_or(Granularity::Day);
+    let cursor = Cursor::of("kpis", &(days, granularity, caller.tenant_id()));
+    let after = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
+    let after = after.as_deref().map(last_line).transpose()?;
+    let limit = params.limit()?;
+    params.end()?;
+    may_see(&caller)?;
+    let found = app
+        .store
+        .list_kpis(&caller, days, granularity, after, limit.plus_one())
+        .await?;
+    let page = Page::cut(&found.items, limit, |line| {
+        let period = line.period.map(|day| day.to_string()).unwrap_or_default();
+        cursor.encode(&format!("{period} {}", line.currency))
+    })?;
+    Ok(page.with("totals", &found.totals)?.into_response())
+}
+
+/// `GET /analytics/top?by=product|customer&currency=&from=&to=&limit=`: by net amount, in one currency, since amounts of several have no
+/// order.
+pub async fn top(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let by = params.read("by", "must be product or customer", |value| match value {
+        "product" => Some(By::Product),
+        "customer" => Some(By::Customer),
+        _ => None,
+    })?;
+    let by = by.ok_or_else(|| missing("by", "product or customer"))?;
+    let currency = params.read("currency", "must be three capital letters", |value| {
+        let is_code = value.len() == 3 && value.bytes().all(|b| b.is_ascii_uppercase());
+        is_code.then(|| value.to_owned())
+    })?;
+    let currency = currency.ok_or_else(|| missing("currency", "the currency whose amounts are compared"))?;
+    let (days, limit) = (days_of(&mut params)?, params.limit()?);
+    params.end()?;
+    may_see(&caller)?;
+    let limit = i64::try_from(limit.items()).unwrap_or(i64::MAX);
+    let items = app.store.list_top(&caller, by, &currency, days, limit).await?;
+    Ok(Json(json!({"items": items})).into_response())
+}
+
+fn may_see(caller: &Caller) -> Result<(), ApiError> {
+    match caller.role().sees_tenant() {
+        true => Ok(()),
+        false => Err(ApiError::forbidden("staff_only", "this is for staff and services")),
+    }
+}
+
+fn missing(name: &str, what: &str) -> ApiError {
+    ApiError::bad_request("invalid_parameter", format!("{name} is required: {what}"))
+}
+
+fn days_of(params: &mut Params) -> Result<Days, ApiError> {
+    let (from, to) = (day(params, "from")?, day(params, "to")?);
+    let tomorrow = || Utc::now().date_naive() + Count::new(1);
+    let to = to.unwrap_or_else(tomorrow);
+    let from = from.or_else(|| to.checked_sub_days(Count::new(LAST))).unwrap_or(to);
+    match from < to {
+        true => Ok(Days { from, to }),
+        false => Err(ApiError::bad_request("invalid_parameter", "from must be before to")),
+    }
+}
+
+fn day(params: &mut Params, name: &str) -> Result<Option<NaiveDate>, ApiError> {
+    params.read(
+        name,
+        "must be a date, YYYY-MM-DD, from the year 0001 to 9999",
+        |value| {
+            let is_shaped = value.len() == 10 && value.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+            let parsed: Option<NaiveDate> = value.parse().ok().filter(|_| is_shaped);
+            parsed.filter(|day| day.year() >= 1)
+        },
+    )
+}
+
+fn last_line(key: &str) -> Result<(NaiveDate, String), ApiError> {
+    let parsed = key
+        .split_once(' ')
+        .and_then(|(period, currency)| Some((period.parse().ok()?, currency.to_owned())));
+    parsed.ok_or_else(|| {
+        ApiError::bad_request(
+            "invalid_cursor",
+            "the cursor does not belong to this list with this filter",
+        )
+    })
+}
