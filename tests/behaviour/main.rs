@@ -8,6 +8,7 @@
 
 mod actors;
 mod alarms;
+mod analytics;
 mod append_only;
 mod architecture;
 mod audit;

@@ -126,8 +126,10 @@ async fn every_type_that_the_sources_name_is_in_the_catalog() {
             assert_eq!(types.contains(&format!("{module}.{verb}")), crud, "{module}.{verb}");
         }
     }
-    let known =
-        |name: &String| kind_of(name) == "projection" || MODULES.iter().any(|(module, _)| *module == kind_of(name));
+    let known = |name: &String| {
+        ["projection", "kpi", "sync"].contains(&kind_of(name))
+            || MODULES.iter().any(|(module, _)| *module == kind_of(name))
+    };
     assert!(
         types.iter().all(known),
         "a module without a place in this test: {types:?}"

@@ -42,12 +42,13 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         (
             "annals",
             "parked_streams" | "skipped_events" | "event_counts" | "event_rates" | "event_minutes" | "usage_counts"
-            | "rebuilds",
-        ) => Shows::TenantOnly,
+            | "rebuilds" | "kpi_days" | "kpi_names" | "kpi_returns",
+        )
+        | ("public", "kpi_days") => Shows::TenantOnly,
         ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") => Shows::Catalog,
         // Of checkpoints the sweep's row, which is the only one here; replays' are looked at in replay/checkpoints.rs.
         ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
-        ("annals", "state_row" | "child_row" | "schema_history") => Shows::Nothing,
+        ("annals", "state_row" | "child_row" | "schema_history" | "kpi_changes" | "kpi_lock") => Shows::Nothing,
         ("public", table) if state_tables.contains(table) => Shows::States,
         _ => panic!("nobody has decided who sees {schema}.{name}"),
     }

@@ -13,6 +13,7 @@ mod captured;
 mod cluster;
 mod cutter;
 mod frames;
+mod kpis;
 mod line;
 mod listener;
 mod local;

@@ -90,7 +90,7 @@ select format('%s events are counted of %s', c.counted, l.there)
 impl World {
     /// Lets the schedule do its work, and nobody else, and panics unless everything is as clients were told: each acknowledged
     /// event is there once and as it was acknowledged, nothing refused is, nothing is doubled, every stream is projected to its
-    /// end, none is parked, state tables are the fold from zero, a consumer of the whole log reads each event once.
+    /// end, none is parked, state tables are the fold from zero, key figures what the events come to, a consumer of the whole log reads each event once.
     pub async fn assert_sound(&self, ledger: &Ledger) {
         self.sweep().await;
         let log = self.superuser().await;
@@ -102,6 +102,7 @@ impl World {
         assert!(complaints.is_empty(), "{}", complaints.join("\n"));
         self.assert_acknowledged(ledger).await;
         self.assert_read_models_are_the_fold().await;
+        self.assert_kpis_are_the_events().await;
         self.assert_verified().await;
         self.assert_consumed_once().await;
     }

@@ -98,7 +98,8 @@ impl World {
         let tables: String = client.query_one(tables, &[]).await.unwrap().get(0);
         client
             .batch_execute(&format!(
-                "truncate {tables}, annals.entities, annals.parked_streams, annals.event_counts;
+                "truncate {tables}, annals.entities, annals.parked_streams, annals.event_counts, annals.kpi_changes, annals.kpi_days,
+                          annals.kpi_names, annals.kpi_returns;
                  update annals.heads set projected_version = 0;
                  update annals.checkpoints set position = 0, event_count = 0 where name = 'sweep'"
             ))

@@ -93,7 +93,8 @@ async fn the_api_login_and_anon_can_do_nothing_by_themselves() {
                 let code = super::refusal(&session, &format!("{verb} {relation}")).await;
                 // A view that cannot be deleted from says so before it asks for rights.
                 let refused = code == "42501"
-                    || (relation.ends_with("event_stream") && ["42809", "55000"].contains(&code.as_str()));
+                    || (["event_stream", "kpi_days"].contains(&relation.as_str())
+                        && ["42809", "55000"].contains(&code.as_str()));
                 assert!(refused, "{verb} {relation}: {code}");
             }
         }
@@ -122,6 +123,9 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
     let mut expected = BTreeSet::from([
         "annals.event_minutes insert".to_owned(),
         "annals.event_minutes update".to_owned(),
+        "annals.kpi_changes insert".to_owned(),
+        "annals.kpi_changes delete".to_owned(),
+        "annals.kpi_lock update".to_owned(),
         "annals.heads.projected_version update".to_owned(),
         "annals.noted_events update".to_owned(),
         "annals.rebuild_ids usage".to_owned(),
@@ -141,6 +145,9 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.checkpoints",
         "annals.event_counts",
         "annals.event_rates",
+        "annals.kpi_days",
+        "annals.kpi_names",
+        "annals.kpi_returns",
         "annals.rebuilds",
         "annals.snapshots",
     ]

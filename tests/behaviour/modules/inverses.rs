@@ -8,18 +8,22 @@ use tests::{Person, World};
 use super::{catalog, event, kind_of};
 
 /// Types whose effect no other type takes back.
-const WITHOUT: [&str; 13] = [
+const WITHOUT: [&str; 17] = [
     "agent.decision_rejected",
     "customer.profile_updated",
     "dealer.application_submitted",
     "dealer.approved",
     "dealer.pricing_updated",
+    "kpi.calculated",
     "order.fulfilled",
     "order.payment_received",
     "payment.failed",
     "payment.refunded",
     "projection.retried",
     "projection.skipped",
+    "sync.completed",
+    "sync.failed",
+    "sync.started",
     "trade.cancelled",
     "trade.settled",
 ];

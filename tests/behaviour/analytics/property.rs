@@ -1,0 +1,206 @@
+//! Whatever happens to sales and expenses, figures are what the events come to.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde_json::{Value, json};
+use tests::{Person, World};
+
+const IDS: usize = 6;
+
+#[derive(Debug, Clone)]
+enum Operation {
+    /// A batch of changes, appended together: (kind, id, what).
+    Append(Vec<(bool, usize, Change)>),
+    /// An earlier batch once more.
+    Retry(prop::sample::Index),
+    /// A file of sales.
+    Upload(Vec<(u8, i32, u8)>),
+    /// Wake-ups are delivered to two projectors at once, one of which is killed after so many milliseconds.
+    Project(Option<u8>),
+    Sweep,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Create { day: u8, cents: i32, euro: bool, who: u8 },
+    Day(u8),
+    Cents(Option<i32>),
+    Currency(bool),
+    Who(Option<u8>),
+    Delete,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        5 => (0..40u8, -50..100i32, any::<bool>(), 0..3u8).prop_map(|(day, cents, euro, who)| Change::Create { day, cents, euro, who }),
+        2 => (0..40u8).prop_map(Change::Day),
+        1 => prop::option::weighted(0.9, -50..100i32).prop_map(Change::Cents),
+        1 => any::<bool>().prop_map(Change::Currency),
+        2 => prop::option::weighted(0.8, 0..3u8).prop_map(Change::Who),
+        2 => Just(Change::Delete),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        6 => prop::collection::vec((prop::bool::weighted(0.7), 0..IDS, change()), 1..6).prop_map(Operation::Append),
+        1 => any::<prop::sample::Index>().prop_map(Operation::Retry),
+        1 => prop::collection::vec((0..40u8, -50..100i32, 0..3u8), 1..5).prop_map(Operation::Upload),
+        4 => prop::option::weighted(0.4, 0..6u8).prop_map(Operation::Project),
+        2 => Just(Operation::Sweep),
+    ]
+}
+
+fn day(offset: u8) -> String {
+    (chrono::NaiveDate::from_ymd_opt(2026, 1, 20).unwrap() + chrono::Days::new(offset.into())).to_string()
+}
+
+fn event(is_sale: bool, id: usize, change: &Change, round: &str) -> Value {
+    let kind = if is_sale { "sale" } else { "expense" };
+    let (date, who_is) = if is_sale {
+        ("sale_date", "customer_id")
+    } else {
+        ("expense_date", "category")
+    };
+    let currency = |euro: bool| if euro { "EUR" } else { "USD" };
+    let changed = |field: &str, new: Value| ("updated", json!({"changes": {field: {"old": null, "new": new}}}));
+    let (verb, data) = match change {
+        Change::Create {
+            day: on,
+            cents,
+            euro,
+            who,
+        } => {
+            let mut data = json!({"amount_cents": cents, "currency": currency(*euro), who_is: format!("W{who}")});
+            data[date] = json!(day(*on));
+            if is_sale {
+                data["product"] = json!(format!("P{}", cents.rem_euclid(3)));
+            }
+            ("created", data)
+        }
+        Change::Day(on) => changed(date, json!(day(*on))),
+        Change::Cents(cents) => changed("amount_cents", json!(cents.unwrap_or_default())),
+        Change::Currency(euro) => changed("currency", json!(currency(*euro))),
+        Change::Who(who) => changed(who_is, who.map_or(Value::Null, |who| json!(format!("W{who}")))),
+        Change::Delete => ("deleted", json!({})),
+    };
+    json!({"event_type": format!("{kind}.{verb}"), "aggregate_type": kind, "aggregate_id": format!("{round}{id}"), "data": data})
+}
+
+async fn run(world: &World, round: &str, operations: Vec<Operation>) {
+    let staff = Person::staff();
+    let mut batches: Vec<Value> = Vec::new();
+    for (place, operation) in operations.into_iter().enumerate() {
+        match operation {
+            Operation::Append(changes) => {
+                let events: Vec<Value> = changes
+                    .iter()
+                    .enumerate()
+                    .map(|(member, (is_sale, id, change))| {
+                        let mut event = event(*is_sale, *id, change, round);
+                        event["idempotency_key"] = json!(format!("{round}{place}-{member}"));
+                        event
+                    })
+                    .collect();
+                world
+                    .post(&staff, "/events", json!({"events": events}))
+                    .await
+                    .expect(201);
+                batches.push(json!({"events": events}));
+            }
+            Operation::Retry(which) if !batches.is_empty() => {
+                world
+                    .post(&staff, "/events", which.get(&batches).clone())
+                    .await
+                    .expect(200);
+            }
+            Operation::Upload(rows) => {
+                let rows = rows.iter().enumerate().map(|(row, (on, cents, who))| {
+                    format!(
+                        "{round}U{row},{},{}.{:02},W{who}\n",
+                        day(*on),
+                        cents / 100,
+                        cents.abs() % 100
+                    )
+                });
+                let file = format!("sale_id,sale_date,amount,customer_id\n{}", rows.collect::<String>());
+                world.upload_sales(&staff, &[], file.as_bytes()).await.expect(200);
+            }
+            Operation::Project(kill) => {
+                let bodies = world.take_wake_ups().await;
+                let other = world.elsewhere();
+                let deliver = other.deliver(bodies.clone());
+                match kill {
+                    None => drop(tokio::join!(world.deliver(bodies), deliver)),
+                    Some(after) => drop(tokio::time::timeout(Duration::from_millis(after.into()), deliver).await),
+                }
+            }
+            Operation::Sweep => drop(world.projector.sweep().await.unwrap()),
+            Operation::Retry(_) => {}
+        }
+    }
+    world.sweep().await;
+    world.assert_kpis_are_the_events().await;
+}
+
+/// Customers of weeks, months and any stretch are no sums of days'.
+async fn assert_customers(world: &World) {
+    for (from, to) in [
+        ("2026-01-01", "2027-01-01"),
+        ("2026-01-23", "2026-02-05"),
+        ("2026-02-03", "2026-02-04"),
+    ] {
+        for granularity in ["week", "month"] {
+            let found = world
+                .kpis(&format!("from={from}&to={to}&granularity={granularity}"))
+                .await;
+            for line in found["items"].as_array().unwrap() {
+                let (period, currency) = (line["period"].as_str().unwrap(), line["currency"].as_str().unwrap());
+                let first: chrono::NaiveDate = period.parse().unwrap();
+                let end = match granularity {
+                    "week" => first + chrono::Days::new(7),
+                    _ => first + chrono::Months::new(1),
+                };
+                let (first, end) = (period.max(from), end.to_string().min(to.to_owned()));
+                let expected = world.count_customers(currency, first, &end).await;
+                assert_eq!(line["active_customers"], expected, "{granularity} {line}");
+            }
+            for line in found["totals"].as_array().unwrap() {
+                let expected = world
+                    .count_customers(line["currency"].as_str().unwrap(), from, to)
+                    .await;
+                assert_eq!(line["active_customers"], expected, "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn random_histories_come_to_the_figures_that_their_events_come_to() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let world = runtime.block_on(World::new());
+    let config = Config {
+        cases: 32,
+        failure_persistence: None,
+        max_shrink_iters: 100,
+        ..Config::default()
+    };
+    let rounds = std::cell::Cell::new(0);
+    let outcome = TestRunner::new(config).run(&prop::collection::vec(operation(), 1..25), |operations| {
+        rounds.set(rounds.get() + 1);
+        runtime.block_on(run(&world, &format!("R{}-", rounds.get()), operations));
+        Ok::<(), TestCaseError>(())
+    });
+    outcome.unwrap();
+    runtime.block_on(assert_customers(&world));
+    runtime.block_on(async {
+        let found = crate::verify::verify(&world).await;
+        assert_eq!(found, []);
+    });
+}

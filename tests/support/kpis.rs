@@ -1,0 +1,108 @@
+//! Key figures once more, by SQL from the events and from nothing that is derived from them.
+
+use serde_json::Value;
+
+use crate::world::World;
+
+/// Sales and expenses as their events leave them: fields of the last `created`, and of `updated` since; gone where the last of
+/// `created` and `deleted` is the latter.
+const STANDING: &str = "
+create temp view counted as
+with history as (
+    select e.*, max(e.aggregate_version) filter (where e.event_type like '%.created') over stream as born,
+           max(e.aggregate_version) filter (where e.event_type like '%.deleted') over stream as died
+      from annals.events e where e.event_type in ('sale.created', 'sale.updated', 'sale.deleted', 'expense.created', 'expense.updated', 'expense.deleted')
+       and not exists (select from annals.skipped_events s where s.tenant_id = e.tenant_id and s.event_id = e.id)
+    window stream as (partition by e.tenant_id, e.aggregate_type, e.aggregate_id)
+), fields as (
+    select distinct on (h.tenant_id, h.aggregate_type, h.aggregate_id, f.key) h.tenant_id, h.aggregate_type, h.aggregate_id, f.key, f.value
+      from history h
+     cross join lateral (
+           select d.key, d.value from jsonb_each(h.data) d where h.event_type like '%.created' and h.aggregate_version = h.born
+            union all
+           select c.key, c.value -> 'new' from jsonb_each(h.data -> 'changes') c
+            where h.event_type like '%.updated' and h.aggregate_version > coalesce(h.born, 0) and c.value ? 'new') as f
+     where coalesce(h.died, 0) <= coalesce(h.born, 0)
+     order by h.tenant_id, h.aggregate_type, h.aggregate_id, f.key, h.aggregate_version desc
+), states as (
+    select tenant_id, aggregate_type as kind, jsonb_object_agg(key, value) as state from fields group by tenant_id, aggregate_type, aggregate_id
+)
+select tenant_id, kind, (state ->> 'amount_cents')::numeric as amount, state ->> 'currency' as currency,
+       coalesce(state ->> 'sale_date', state ->> 'expense_date')::date as day, state ->> 'customer_id' as customer,
+       state ->> 'product' as product, state ->> 'category' as category
+  from states
+ where state ->> 'amount_cents' is not null and state ->> 'currency' is not null
+   and coalesce(state ->> 'sale_date', state ->> 'expense_date') is not null";
+
+/// Days, with distinct customers, by counting; beside the view that people read.
+const DAYS: &str = "
+with expected as (
+    select c.tenant_id, c.day, c.currency, coalesce(sum(c.amount) filter (where c.kind = 'sale' and c.amount > 0), 0) as revenue_cents,
+           coalesce(-sum(c.amount) filter (where c.kind = 'sale' and c.amount < 0), 0) as refunds_cents,
+           coalesce(sum(c.amount) filter (where c.kind = 'sale'), 0) as net_cents, count(*) filter (where c.kind = 'sale') as sales_count,
+           round(avg(c.amount) filter (where c.kind = 'sale')) as average_sale_cents,
+           coalesce(sum(c.amount) filter (where c.kind = 'expense'), 0) as expenses_cents, count(*) filter (where c.kind = 'expense') as expenses_count,
+           coalesce(sum(c.amount) filter (where c.kind = 'sale'), 0) - coalesce(sum(c.amount) filter (where c.kind = 'expense'), 0) as profit_cents,
+           count(distinct c.customer) filter (where c.kind = 'sale' and not exists (
+               select from counted o where o.kind = 'sale' and o.tenant_id = c.tenant_id and o.currency = c.currency and o.customer = c.customer
+                  and o.day < c.day)) as new_customers,
+           count(distinct c.customer) filter (where c.kind = 'sale') as active_customers
+      from counted c group by 1, 2, 3)
+select 'found ' || to_jsonb(x)::text as line from (select * from public.kpi_days except select * from expected) x
+ union all
+select 'missing ' || to_jsonb(x)::text from (select * from expected except select * from public.kpi_days) x";
+
+const NAMES: &str = "
+with named as (
+    select c.*, k.kind as by, k.name from counted c
+     cross join lateral (values ('product', c.product), ('customer', c.customer), ('category', case c.kind when 'expense' then coalesce(c.category, '') end)) as k (kind, name)
+     where k.name is not null and (c.kind = 'expense') = (k.kind = 'category')
+), expected as (
+    select n.tenant_id, n.by, s.span, n.currency, n.name, s.period, coalesce(sum(n.amount) filter (where n.amount > 0), 0) as positive,
+           coalesce(-sum(n.amount) filter (where n.amount < 0), 0) as negative, count(*)::numeric as entries
+      from named n
+     cross join lateral (values ('day', n.day), ('month', date_trunc('month', n.day::timestamp)::date)) as s (span, period)
+     group by 1, 2, 3, 4, 5, 6
+), there as (
+    select tenant_id, kind, span, currency, name, period, positive_cents, negative_cents, entries from annals.kpi_names where entries <> 0)
+select 'found ' || to_jsonb(x)::text as line from (select * from there except select * from expected) x
+ union all
+select 'missing ' || to_jsonb(x)::text from (select * from expected except select * from there) x";
+
+const NOTED: &str = "select 'noted and not settled: ' || count(*) as line from annals.kpi_changes having count(*) > 0";
+
+impl World {
+    /// Panics unless everything that is noted is settled and figures are what the events come to. No name may be longer than an index
+    /// takes.
+    pub async fn assert_kpis_are_the_events(&self) {
+        let client = self.superuser().await;
+        client.batch_execute(STANDING).await.expect("a view");
+        for sql in [NOTED, DAYS, NAMES] {
+            let rows = client.query(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+            let wrong: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        }
+    }
+
+    /// Customers with a sale in a currency on days of `[from, to)`, as the events have it.
+    pub async fn count_customers(&self, currency: &str, from: &str, to: &str) -> i64 {
+        let client = self.superuser().await;
+        client.batch_execute(STANDING).await.expect("a view");
+        let sql = "select count(distinct customer) from counted
+                    where kind = 'sale' and currency = $1 and day >= $2::text::date and day < $3::text::date";
+        client
+            .query_one(sql, &[&currency, &from, &to])
+            .await
+            .expect("a count")
+            .get(0)
+    }
+
+    /// `GET /analytics/kpis` by staff.
+    pub async fn kpis(&self, query: &str) -> Value {
+        let staff = crate::people::Person::staff();
+        self.get(&staff, &format!("/analytics/kpis?{query}"))
+            .await
+            .expect(200)
+            .body
+    }
+}
