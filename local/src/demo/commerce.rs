@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 const ORDERS: u8 = 60;
 const SALES: u32 = 150;
+/// Months of rent and wages.
+const MONTHS: i64 = 7;
 const CARRIERS: &[&str] = &["Blue Dart", "Delhivery", "DTDC"];
 
 pub(super) fn story() -> Vec<Batch> {
@@ -17,6 +19,10 @@ pub(super) fn story() -> Vec<Batch> {
     batches.push(Batch::of(
         Actor::Service("pos"),
         (0..SALES).filter_map(|number| sale(number, &products, &mut die)),
+    ));
+    batches.push(Batch::of(
+        Actor::Service("books"),
+        (0..MONTHS).flat_map(|month| expenses(month, &mut die)),
     ));
     batches.push(afterwards());
     batches
@@ -160,6 +166,26 @@ fn sale(number: u32, products: &[Product], die: &mut Die) -> Option<Draft> {
 
 fn sale_id(number: u32) -> String {
     format!("SALE-{:06}", 1 + number)
+}
+
+/// What a month costs. In the third one, the landlord gives some of the rent back: an expense of a negative amount.
+fn expenses(month: i64, die: &mut Die) -> Vec<Draft> {
+    let day = 6 + month * 30;
+    let rent = if month == 2 { -1_500_000 } else { 8_500_000 };
+    [
+        ("Rent", "Saurashtra Estates", rent),
+        ("Wages", "Payroll", 21_000_000 + die.time(0, 400_000)),
+        ("Electricity", "Torrent Power", 900_000 + die.time(0, 300_000)),
+    ]
+    .into_iter()
+    .map(|(category, vendor, amount)| {
+        let id = format!("EXP-{month:02}-{}", category.to_lowercase());
+        let fields = json!({
+            "expense_date": date(day), "amount_cents": amount, "currency": "INR", "category": category, "vendor": vendor,
+        });
+        Draft::new("expense.created", &id, day, 300, fields).because("booked at the end of the month")
+    })
+    .collect()
 }
 
 /// Two slips of the till, put right by the office.

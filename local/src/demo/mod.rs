@@ -146,6 +146,7 @@ mod tests {
             "commodity",
             "customer",
             "dealer",
+            "expense",
             "opportunity",
             "order",
             "organization",
