@@ -4,22 +4,31 @@
 //! revision is next, and whether there is anything new to say, is read from the log, so that a rebuild, which mends figures, announces
 //! nothing that was announced, and a sweep that was killed between the append and its note finds nothing new.
 
+use std::time::{Duration, Instant};
+
 use annals::domain::{Actor, Caller, EventType, NewEvent, Role, StreamId, TenantId};
 use annals::store::{DueKpi, StoreError};
 use serde_json::{Map, Value, json};
 
 use crate::Projector;
 
+/// How long a sweep settles; what a bulk load leaves goes to the next ones.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// The service that announces.
 const SERVICE: &str = "annals";
 /// The version that these data follow, whatever later ones a tenant has registered.
 const VERSION: &str = "1.0";
 
 impl Projector {
-    /// Settles all that is noted.
-    pub(crate) async fn settle_kpis(&self) -> Result<(), StoreError> {
-        while self.store.settle_kpis().await? {}
-        Ok(())
+    /// Settles what is noted, for as long as a sweep has; whether that was all.
+    pub(crate) async fn settle_kpis(&self) -> Result<bool, StoreError> {
+        let began = Instant::now();
+        while self.store.settle_kpis().await? {
+            if began.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Announces days that are over and have not been announced as they are; some of each tenant's.

@@ -46,8 +46,10 @@ impl Projector {
             self.project(&pending).await?;
             if window.from == window.to {
                 self.note_minutes(swept.position).await?;
-                self.settle_kpis().await?;
-                self.announce_kpis().await?;
+                // Half of a bulk load's figures are no news.
+                if self.settle_kpis().await? {
+                    self.announce_kpis().await?;
+                }
                 return Ok(swept);
             }
             self.store.finish_window(window).await?;
