@@ -9,10 +9,12 @@
 
 mod answer;
 mod authority;
+mod bucket;
 mod captured;
 mod cluster;
 mod cutter;
 mod frames;
+mod import;
 mod kpis;
 mod line;
 mod listener;
@@ -34,9 +36,11 @@ mod world;
 
 pub use answer::Answer;
 pub use authority::{Authority, Certificate, SecuredServer};
+pub use bucket::{BUCKET, Bucket, Trouble};
 pub use captured::{Captured, FUNCTION};
 pub use cluster::{cluster, connect, set_api_password};
 pub use cutter::{Cutter, Strike, Victim, When};
+pub use import::Asked;
 pub use line::Line;
 pub use local::{DataDir, Local, annals_local, built};
 pub use oracle::{Ledger, ONCE};
@@ -51,4 +55,4 @@ pub use refold::Refolded;
 pub use secrets_manager::SecretsManager;
 pub use server::{Server, Standby};
 pub use upload::{Part, multipart};
-pub use world::{Log, World, url_at};
+pub use world::{Files, Log, World, url_at};

@@ -2,6 +2,7 @@
 //! is never closed looks like.
 
 use csv_core::ReadRecordResult;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::FileFault;
 
@@ -56,6 +57,30 @@ impl Record {
             .unwrap_or(0)
     }
 
+    /// The first record of a file, of these fields.
+    pub(crate) fn of(fields: &[String]) -> Self {
+        let mut record = Self {
+            width: fields.len(),
+            line: 1,
+            ..Self::default()
+        };
+        for field in fields {
+            record.bytes.extend_from_slice(field.as_bytes());
+            record.ends.push(record.bytes.len());
+        }
+        record
+    }
+
+    /// The same, in as much memory as it takes.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            bytes: self.bytes[..self.size()].to_vec(),
+            ends: self.ends[..self.width].to_vec(),
+            width: self.width,
+            line: self.line,
+        }
+    }
+
     /// Its fields in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
         (0..self.width()).map(|place| self.field(place))
@@ -63,8 +88,9 @@ impl Record {
 }
 
 /// Counts physical lines, which end with CR LF, LF or CR; the two characters of a CR LF need not come together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lines {
+    #[serde(rename = "line")]
     number: u64,
     after_return: bool,
 }
@@ -109,6 +135,11 @@ pub(crate) struct Splitter {
 impl Splitter {
     /// A splitter for fields that this ASCII character separates.
     pub(crate) fn new(delimiter: u8) -> Self {
+        Self::after(delimiter, Lines::default())
+    }
+
+    /// The same, for what follows these lines.
+    pub(crate) fn after(delimiter: u8, lines: Lines) -> Self {
         let mut core = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
         // csv-core drops a byte order mark from the first bytes it sees, if all three come at once; marks are gone already,
         // and an empty line, which it skips, is enough of a beginning.
@@ -126,7 +157,7 @@ impl Splitter {
             written: 0,
             fields: 0,
             begun: false,
-            lines: Lines::default(),
+            lines,
         }
     }
 
