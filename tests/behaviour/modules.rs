@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tests::{Person, Refolded, World};
 
 /// The modules, and whether generic CRUD works on them.
-const MODULES: [(&str, bool); 14] = [
+const MODULES: [(&str, bool); 15] = [
     ("organization", true),
     ("product", true),
     ("order", true),
@@ -25,6 +25,7 @@ const MODULES: [(&str, bool); 14] = [
     ("payment", true),
     ("opportunity", true),
     ("user", true),
+    ("import", false),
 ];
 
 /// Event types that the sources name and that belong to these modules.

@@ -2,7 +2,7 @@
 //! are not ASCII.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{DecoderResult, Encoding, UTF_8, WINDOWS_1252};
+use encoding_rs::{DecoderResult, Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use crate::fault::FileFault;
 
@@ -26,6 +26,7 @@ pub(crate) struct Decoder {
     declared: Option<&'static Encoding>,
     stage: Stage,
     held: Vec<u8>,
+    mark: u64,
 }
 
 enum Stage {
@@ -43,6 +44,58 @@ impl Decoder {
             declared,
             stage: Stage::Head,
             held: Vec::new(),
+            mark: 0,
+        }
+    }
+
+    /// A decoder for what follows a place between two characters, in a file whose encoding is known.
+    pub(crate) fn known(encoding: &'static Encoding) -> Self {
+        let mut decoder = Self::new(Some(encoding));
+        decoder.decide(encoding);
+        decoder
+    }
+
+    /// The encoding; none as long as all was ASCII, which reads the same in all that are still possible.
+    pub(crate) fn encoding(&self) -> Option<&'static Encoding> {
+        match &self.stage {
+            Stage::Decided(decoder) => Some(decoder.encoding()),
+            Stage::Head | Stage::Undecided(_) => None,
+        }
+    }
+
+    /// Length of the byte order mark, in bytes.
+    pub(crate) fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// Where these bytes, which begin at `offset` of the file, are best cut so that the rest of them can be decoded by itself: behind
+    /// their last line end. All of them where there is none.
+    pub(crate) fn cut(&self, bytes: &[u8], offset: u64) -> usize {
+        let cut = match self.encoding().map(unit) {
+            Some(Unit::Stateful) => None,
+            Some(Unit::Two(line_ends)) => {
+                let odd = usize::from(offset % 2 == 1).min(bytes.len());
+                let mut units = bytes[odd..].chunks_exact(2);
+                let last = units.rposition(|unit| line_ends.contains(&[unit[0], unit[1]]));
+                last.map(|place| odd + 2 * (place + 1))
+            }
+            Some(Unit::One) | None => bytes
+                .iter()
+                .rposition(|b| matches!(b, b'\n' | b'\r'))
+                .map(|place| place + 1),
+        };
+        cut.unwrap_or(bytes.len())
+    }
+
+    /// Whether what follows these bytes, which were just pushed and end at `offset` of the file, can be decoded by itself.
+    pub(crate) fn is_between(&self, pushed: &[u8], offset: u64) -> bool {
+        match self.encoding().map(unit) {
+            Some(Unit::Stateful) => false,
+            Some(Unit::Two(line_ends)) => {
+                let last = pushed.last_chunk::<2>();
+                offset % 2 == 0 && last.is_some_and(|unit| line_ends.contains(unit))
+            }
+            Some(Unit::One) | None => self.held.is_empty() && matches!(pushed.last(), Some(b'\n' | b'\r')),
         }
     }
 
@@ -104,6 +157,7 @@ impl Decoder {
                 .at(1))
             }
             (Some((marked, length)), _) => {
+                self.mark = u64::try_from(length).unwrap_or_default();
                 self.decide(marked);
                 Ok(length)
             }
@@ -120,6 +174,25 @@ impl Decoder {
 
     fn decide(&mut self, encoding: &'static Encoding) {
         self.stage = Stage::Decided(Box::new(encoding.new_decoder_without_bom_handling()));
+    }
+}
+
+/// How line ends stand in a file.
+enum Unit {
+    /// As one byte, which is part of no other character: true of all that the web's encodings have left of multi-byte ones.
+    One,
+    /// As one of these pairs, at even places.
+    Two([[u8; 2]; 2]),
+    /// After escapes that change what follows them.
+    Stateful,
+}
+
+fn unit(encoding: &'static Encoding) -> Unit {
+    match encoding {
+        e if e == UTF_16LE => Unit::Two([[b'\n', 0], [b'\r', 0]]),
+        e if e == UTF_16BE => Unit::Two([[0, b'\n'], [0, b'\r']]),
+        e if e == ISO_2022_JP => Unit::Stateful,
+        _ => Unit::One,
     }
 }
 

@@ -3,13 +3,16 @@
 //! Memory is bounded by a slice of the source's chunk, the sample on which the encoding is judged, and one record. The source
 //! can be a request's body or an object's in a store: whatever yields chunks.
 
-use bytes::{Buf, Bytes};
-use encoding_rs::Encoding;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use encoding_rs::{Encoding, UTF_8};
 use futures_util::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
 
 use crate::decode::Decoder;
 use crate::fault::FileFault;
-use crate::records::{MAX_FIELDS, MAX_RECORD_BYTES, Record, Splitter};
+use crate::records::{Lines, MAX_FIELDS, MAX_RECORD_BYTES, Record, Splitter};
 
 /// Bytes that are decoded at a time, however large the source's chunks are.
 const SLICE: usize = 32 * 1024;
@@ -34,6 +37,17 @@ pub(crate) struct Format {
     pub(crate) delimiter: Option<u8>,
 }
 
+/// Where a record ends, and what it takes to read on from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Byte of the file that decoding begins with.
+    pub(crate) offset: u64,
+    /// Bytes of what is decoded from there to the record's end.
+    skip: usize,
+    #[serde(flatten)]
+    lines: Lines,
+}
+
 /// Reads a file record by record.
 pub(crate) struct Reader<S> {
     source: S,
@@ -44,6 +58,15 @@ pub(crate) struct Reader<S> {
     taken: usize,
     /// None until the delimiter is known.
     splitter: Option<Splitter>,
+    delimiter: Option<u8>,
+    /// Byte of the file that the rest of the chunk begins with.
+    offset: u64,
+    /// Where in the text decoding might have begun, and with which byte of the file; only the first may lie before the text.
+    starts: VecDeque<(isize, u64)>,
+    /// Whether it might with the rest of the chunk.
+    is_between: bool,
+    /// Bytes of the text to come that were read before.
+    skip: usize,
 }
 
 impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
@@ -57,7 +80,41 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
             text: String::new(),
             taken: 0,
             splitter: format.delimiter.map(Splitter::new),
+            delimiter: format.delimiter,
+            offset: 0,
+            starts: VecDeque::new(),
+            is_between: true,
+            skip: 0,
         }
+    }
+
+    /// A reader that goes on at a place; the source begins with the place's offset.
+    pub(crate) fn at(source: S, encoding: &'static Encoding, delimiter: u8, place: Place) -> Self {
+        Self {
+            decoder: Decoder::known(encoding),
+            splitter: Some(Splitter::after(delimiter, place.lines)),
+            delimiter: Some(delimiter),
+            offset: place.offset,
+            skip: place.skip,
+            ..Self::new(source, Format::default())
+        }
+    }
+
+    /// Where the record that was read last ends.
+    pub(crate) fn place(&self) -> Place {
+        let taken = isize::try_from(self.taken).unwrap_or_default();
+        let start = self.starts.iter().rev().find(|(start, _)| *start <= taken);
+        let (start, offset) = start.copied().unwrap_or_default();
+        Place {
+            offset: offset.max(self.decoder.mark()),
+            skip: usize::try_from(taken - start).unwrap_or_default(),
+            lines: self.splitter.as_ref().map(Splitter::lines).unwrap_or_default(),
+        }
+    }
+
+    /// How the file is written, as far as it was read.
+    pub(crate) fn found(&self) -> (&'static Encoding, Option<u8>) {
+        (self.decoder.encoding().unwrap_or(UTF_8), self.delimiter)
     }
 
     /// The next record, header included; none at the end.
@@ -86,7 +143,10 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
         let splitter = match &mut self.splitter {
             Some(splitter) => splitter,
             None => match delimiter_of(&self.text, self.ended)? {
-                Some(delimiter) => self.splitter.insert(Splitter::new(delimiter)),
+                Some(delimiter) => {
+                    self.delimiter = Some(delimiter);
+                    self.splitter.insert(Splitter::new(delimiter))
+                }
                 None => return Ok(false),
             },
         };
@@ -100,8 +160,7 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
         if self.ended {
             return Ok(false);
         }
-        self.text.drain(..self.taken);
-        self.taken = 0;
+        self.drop_taken();
         let before = self.text.len();
         while self.chunk.is_empty() {
             match self.source.next().await {
@@ -112,13 +171,18 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
                 }
             }
         }
+        if self.is_between {
+            self.starts
+                .push_back((isize::try_from(before).unwrap_or_default(), self.offset));
+        }
         let slice = &self.chunk[..self.chunk.len().min(SLICE)];
+        let slice = self.chunk.split_to(self.decoder.cut(slice, self.offset));
+        self.offset += u64::try_from(slice.len()).unwrap_or_default();
         let decoded = match self.ended {
             true => self.decoder.finish(&mut self.text),
-            false => self.decoder.push(slice, &mut self.text),
+            false => self.decoder.push(&slice, &mut self.text),
         };
-        let length = slice.len();
-        self.chunk.advance(length);
+        self.is_between = self.decoder.is_between(&slice, self.offset);
         // What was decoded before a fault may hold an earlier one.
         self.refuse_nul(before)?;
         decoded.map_err(|fault| {
@@ -128,7 +192,27 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
                 fault
             }
         })?;
+        self.pass_over();
         Ok(true)
+    }
+
+    /// Lets go of the text that records were made of.
+    fn drop_taken(&mut self) {
+        self.text.drain(..self.taken);
+        let taken = isize::try_from(self.taken).unwrap_or_default();
+        self.taken = 0;
+        self.starts.iter_mut().for_each(|(start, _)| *start -= taken);
+        while self.starts.get(1).is_some_and(|(start, _)| *start <= 0) {
+            self.starts.pop_front();
+        }
+    }
+
+    /// Passes over text that was read before.
+    fn pass_over(&mut self) {
+        if self.skip > 0 {
+            self.taken = self.text.floor_char_boundary(self.skip);
+            self.skip -= self.taken;
+        }
     }
 
     /// No column of any dataset can hold U+0000, and where it occurs the file is usually not what it seems.

@@ -250,3 +250,112 @@ proptest! {
         prop_assert_eq!(fields, table);
     }
 }
+
+/// Reads a file to its end, and notes where each record ends.
+fn places(
+    bytes: &[u8],
+    declared: Option<&'static Encoding>,
+    chunk: usize,
+) -> (Vec<(Read, Place)>, &'static Encoding, u8) {
+    let format = Format {
+        encoding: declared,
+        delimiter: None,
+    };
+    let chunks: Vec<_> = bytes.chunks(chunk).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut reader = Reader::new(stream::iter(chunks), format);
+        let mut found = Vec::new();
+        while let Some(record) = reader.next().await.expect("records") {
+            let read = (record.line(), record.fields().map(str::to_owned).collect());
+            found.push((read, reader.place()));
+        }
+        let (encoding, delimiter) = reader.found();
+        (found, encoding, delimiter.expect("a delimiter"))
+    })
+}
+
+/// What is read from a place on.
+fn rest(bytes: &[u8], encoding: &'static Encoding, delimiter: u8, place: Place, chunk: usize) -> Vec<(Read, Place)> {
+    let from = usize::try_from(place.offset).expect("an offset");
+    let chunks: Vec<_> = bytes[from..]
+        .chunks(chunk)
+        .map(|c| Ok(Bytes::copy_from_slice(c)))
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut reader = Reader::at(stream::iter(chunks), encoding, delimiter, place);
+        let mut found = Vec::new();
+        while let Some(record) = reader.next().await.expect("records") {
+            let read = (record.line(), record.fields().map(str::to_owned).collect());
+            found.push((read, reader.place()));
+        }
+        found
+    })
+}
+
+fn encoded(text: &str, encoding: &'static Encoding, mark: bool) -> Vec<u8> {
+    let mark = if mark { "\u{FEFF}" } else { "" };
+    let text = format!("{mark}{text}");
+    match encoding {
+        e if e == encoding_rs::UTF_16LE => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        e if e == encoding_rs::UTF_16BE => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        other => other.encode(&text).0.into_owned(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// From wherever a record ends, what follows is read as if all had been read: in every encoding, whatever the chunks.
+    #[test]
+    fn reading_goes_on_from_the_end_of_any_record(
+        records in proptest::collection::vec(("[a-zé\n ]{0,6}", "[a-z\u{3042}\u{0A}\"]{0,9}"), 1..24),
+        end in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")],
+        which in 0..7_usize,
+        chunk in 1..70_usize,
+        other_chunk in 1..70_usize,
+    ) {
+        let (encoding, mark, declared) = [
+            (UTF_8, false, true),
+            (UTF_8, true, false),
+            (encoding_rs::UTF_16LE, true, false),
+            (encoding_rs::UTF_16BE, true, false),
+            (encoding_rs::SHIFT_JIS, false, true),
+            (encoding_rs::GB18030, false, true),
+            (encoding_rs::ISO_2022_JP, false, true),
+        ][which];
+        let mut text = format!("a;b{end}");
+        for (left, right) in &records {
+            text += &format!("\"{}\";\"{}\"{end}", left.replace('\n', end), right.replace('"', "\"\""));
+        }
+        let bytes = encoded(&text, encoding, mark);
+        let (all, found, delimiter) = places(&bytes, declared.then_some(encoding), chunk);
+        prop_assert_eq!(found, encoding);
+        prop_assert_eq!(all.len(), records.len() + 1);
+        for (done, (_, place)) in all.iter().enumerate() {
+            let rest = rest(&bytes, found, delimiter, *place, other_chunk);
+            let read: Vec<_> = rest.iter().map(|(read, _)| read).collect();
+            let expected: Vec<_> = all[done + 1..].iter().map(|(read, _)| read).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
+}
+
+#[test]
+fn places_of_a_long_file_lie_near_its_records() {
+    let text = "id,text\n".to_owned() + &"1,\"some text\nof two lines\"\n".repeat(20_000);
+    let (all, encoding, delimiter) = places(text.as_bytes(), None, 100_000);
+    assert_eq!(encoding, UTF_8);
+    for (done, (_, place)) in all.iter().enumerate().step_by(997) {
+        assert!(place.skip <= SLICE, "{place:?}");
+        assert_eq!(
+            rest(text.as_bytes(), encoding, delimiter, *place, 4_096).len(),
+            all.len() - done - 1
+        );
+    }
+}

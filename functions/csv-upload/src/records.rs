@@ -2,6 +2,7 @@
 //! is never closed looks like.
 
 use csv_core::ReadRecordResult;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::FileFault;
 
@@ -63,8 +64,9 @@ impl Record {
 }
 
 /// Counts physical lines, which end with CR LF, LF or CR; the two characters of a CR LF need not come together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lines {
+    #[serde(rename = "line")]
     number: u64,
     after_return: bool,
 }
@@ -109,6 +111,11 @@ pub(crate) struct Splitter {
 impl Splitter {
     /// A splitter for fields that this ASCII character separates.
     pub(crate) fn new(delimiter: u8) -> Self {
+        Self::after(delimiter, Lines::default())
+    }
+
+    /// The same, for what follows these lines.
+    pub(crate) fn after(delimiter: u8, lines: Lines) -> Self {
         let mut core = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
         // csv-core drops a byte order mark from the first bytes it sees, if all three come at once; marks are gone already,
         // and an empty line, which it skips, is enough of a beginning.
@@ -126,7 +133,7 @@ impl Splitter {
             written: 0,
             fields: 0,
             begun: false,
-            lines: Lines::default(),
+            lines,
         }
     }
 

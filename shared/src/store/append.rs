@@ -1,11 +1,15 @@
 //! Appending events: one round trip, and an answer that is true even when the connection breaks.
 
+mod columns;
+
+use futures_util::future::{join, join_all, join4};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Json, Type};
 use uuid::Uuid;
 
-use super::session::{Param, lost_is_unavailable, set_claims};
+pub(super) use self::columns::Columns;
+use super::session::{AS_PROJECTOR, Param, lost_is_unavailable, set_claims};
 use super::{Store, StoreError};
 use crate::domain::{AggregateId, AggregateType, Caller, EventId, NewEvent, StreamId, Timestamp};
 use crate::telemetry::xray::in_postgres;
@@ -18,7 +22,7 @@ select annals.append_event(case when set_config('request.jwt.claims', $1, true) 
        $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
 /// Many events, by columns. The claims are set before the function runs because its first argument needs them to be.
-const APPEND_EVENTS: &str = "-- append_events
+pub(super) const APPEND_EVENTS: &str = "-- append_events
 select a.member, a.id, a.event_number, a.aggregate_version, a.created_at, a.schema_version, a.replayed
   from annals.append_events(case when set_config('request.jwt.claims', $1, true) is not null then $2 end,
        $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) as a
@@ -165,51 +169,9 @@ impl Store {
         context: &Value,
         revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
-        fn column<'a, T>(events: &'a [NewEvent], of: impl Fn(&'a NewEvent) -> T) -> Vec<T> {
-            events.iter().map(of).collect()
-        }
-        let params: [Param<'_>; 19] = [
-            (&claims, Type::TEXT),
-            (&column(events, |e| *e.id.as_uuid()), Type::UUID_ARRAY),
-            (&column(events, |e| e.event_type.as_str()), Type::TEXT_ARRAY),
-            (&column(events, |e| e.aggregate_type.as_str()), Type::TEXT_ARRAY),
-            (&column(events, |e| e.aggregate_id.as_str()), Type::TEXT_ARRAY),
-            (
-                &column(events, |e| e.version.as_ref().map(|v| v.as_str())),
-                Type::TEXT_ARRAY,
-            ),
-            (&column(events, |e| Json(&e.data)), Type::JSONB_ARRAY),
-            (&column(events, |e| Json(&e.metadata)), Type::JSONB_ARRAY),
-            (&Json(context), Type::JSONB),
-            (
-                &column(events, |e| e.created_by.as_ref().map(|a| a.as_str())),
-                Type::TEXT_ARRAY,
-            ),
-            (&column(events, |e| e.user_id), Type::UUID_ARRAY),
-            (
-                &column(events, |e| e.source.as_ref().map(|s| s.as_str())),
-                Type::TEXT_ARRAY,
-            ),
-            (
-                &column(events, |e| e.timestamp.map(|t| t.as_datetime())),
-                Type::TIMESTAMPTZ_ARRAY,
-            ),
-            (
-                &column(events, |e| e.correlation_id.as_ref().map(|c| c.as_str())),
-                Type::TEXT_ARRAY,
-            ),
-            (&column(events, |e| e.causation_id), Type::UUID_ARRAY),
-            (
-                &column(events, |e| e.command_id.as_ref().map(|c| c.as_str())),
-                Type::TEXT_ARRAY,
-            ),
-            (
-                &column(events, |e| e.idempotency_key.as_ref().map(|k| k.as_str())),
-                Type::TEXT_ARRAY,
-            ),
-            (&column(events, |e| e.expected_version), Type::INT4_ARRAY),
-            (&revision, Type::INT8),
-        ];
+        let columns = Columns::of(events);
+        let (claims, context) = (&claims, Json(context));
+        let params = columns.params(claims, &context, &revision);
         let rows = in_postgres(APPEND_EVENTS, self.append_pipelined(APPEND_EVENTS, &params)).await?;
         rows.iter().map(appended_from).collect()
     }
@@ -229,6 +191,47 @@ impl Store {
         let rows = rows?;
         ended?;
         Ok(rows)
+    }
+
+    /// Appends events as the caller, and has the projector say some more in the same transaction, all in one flight. Each of those
+    /// statements refuses for itself what must not be. Events may be none.
+    ///
+    /// Nothing is settled here: where the connection was lost, what the statements wrote tells what has become of it.
+    pub(super) async fn append_also(
+        &self,
+        caller: &Caller,
+        events: &[NewEvent],
+        context: &Value,
+        catalog_revision: i64,
+        also: &[(&'static str, &[Param<'_>])],
+    ) -> Result<(), StoreError> {
+        let client = self.connection().await?;
+        let claims = caller.database_claims().to_string();
+        let columns = Columns::of(events);
+        let (claims, context, revision) = (claims.as_str(), Json(context), Some(catalog_revision));
+        let params = columns.params(&claims, &context, &revision);
+        let append = async {
+            match events {
+                [] => Ok(()),
+                _ => client.query_typed(APPEND_EVENTS, &params).await.map(|_| ()),
+            }
+        };
+        let also = also.iter().map(|(sql, params)| client.query_typed(sql, params));
+        // In this order on the wire, because in this order they are polled.
+        let (begun, appended, switched, (said, ended)) = join4(
+            client.batch_execute("begin; set local role authenticated"),
+            append,
+            client.batch_execute(AS_PROJECTOR),
+            join(join_all(also), client.batch_execute("commit")),
+        )
+        .await;
+        begun?;
+        appended?;
+        switched?;
+        for rows in said {
+            rows?;
+        }
+        Ok(ended?)
     }
 
     /// Finds out what became of an append whose connection was lost: waits until no transaction can still be writing the

@@ -48,7 +48,7 @@ const FIND_ENTITY: &str = concat!(
   order by e.aggregate_version"
 );
 
-const FIND_ENTITIES: &str = concat!(
+pub(super) const FIND_ENTITIES: &str = concat!(
     "-- find_entities\nselect ",
     entity_columns!(),
     " from (select distinct unnest($3) as aggregate_id) as k
@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// Folds each entity's tail into its projected state.
-    async fn fold_rows(&self, caller: &Caller, rows: &[Row]) -> Result<Vec<StoredEntity>, StoreError> {
+    pub(super) async fn fold_rows(&self, caller: &Caller, rows: &[Row]) -> Result<Vec<StoredEntity>, StoreError> {
         let Some(row) = rows.first() else {
             return Ok(Vec::new());
         };

@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod feed;
 mod history;
+mod imports;
 mod kpis;
 mod login;
 mod migrate;
@@ -49,6 +50,10 @@ pub use error::{Refusal, StoreError};
 pub use events::{EventFilter, Order, Reading};
 pub use feed::{Feed, Selection};
 pub use history::{HistoryEvent, HistoryQuery};
+pub use imports::{
+    HELD_SECONDS, HeldImport, ImportEnd, Inspection, LaneProgress, NewImport, ReportedRow, SettledRows, TAKEN_OVER,
+    Taking, WholeImport,
+};
 pub use kpis::{By, Days, DueKpi, Granularity, KpiLine, KpiPage, TopLine};
 pub use login::{ApiLogin, let_api_in};
 pub use migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};

@@ -29,7 +29,7 @@ pub(super) enum As<'a> {
 /// Makes a transaction the projector's, without the login's time limit.
 pub(super) const AS_PROJECTOR: &str = "set local role annals_projector; set local statement_timeout = 0";
 
-const SET_CLAIMS: &str = "-- set_claims\nselect set_config('request.jwt.claims', $1, true)";
+pub(super) const SET_CLAIMS: &str = "-- set_claims\nselect set_config('request.jwt.claims', $1, true)";
 
 impl As<'_> {
     /// A request's statements end by the login's time limit (V32), the projector's by nobody's: it folds whole batches and

@@ -1,0 +1,99 @@
+//! An import that appends all or nothing, or only says what it would append: one transaction, from the first row to the last.
+//!
+//! What the file's earlier rows became is read back within it, so that nothing of the file is kept in memory. While it is open,
+//! readers across streams (the sweep, replays) wait with what was appended after its beginning, which is why such imports are
+//! bounded.
+
+use deadpool::managed::Object;
+use serde_json::Value;
+use tokio_postgres::types::{Json, Type};
+
+use super::lanes::{REPORT_ROWS, Report, SETTLE_ROWS, SettledRows};
+use super::{HeldImport, StoreError};
+use crate::domain::{Caller, NewEvent};
+use crate::store::Store;
+use crate::store::append::{APPEND_EVENTS, Columns};
+use crate::store::connect::Connection;
+use crate::store::entities::{FIND_ENTITIES, StoredEntity};
+use crate::store::session::{AS_PROJECTOR, Param, SET_CLAIMS};
+
+/// The open transaction. Dropped, it is rolled back, because its connection goes with it.
+pub struct WholeImport {
+    store: Store,
+    client: Connection,
+    caller: Caller,
+}
+
+impl Store {
+    /// Opens the transaction of an import as a whole.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn begin_whole(&self, import: &HeldImport) -> Result<WholeImport, StoreError> {
+        // Taken out of the pool: what is dropped there comes back with whatever transaction is open on it.
+        let client = Object::take(self.connection().await?);
+        client.batch_execute("begin; set local role authenticated").await?;
+        let claims = import.caller.database_claims().to_string();
+        client.query_typed(SET_CLAIMS, &[(&claims, Type::TEXT)]).await?;
+        Ok(WholeImport {
+            store: self.clone(),
+            client,
+            caller: import.caller.clone(),
+        })
+    }
+}
+
+impl WholeImport {
+    /// Those of the entities that exist and that the caller may see, with what this transaction has appended.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_entities(
+        &self,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+    ) -> Result<Vec<StoredEntity>, StoreError> {
+        let (sees_tenant, actor) = (self.caller.role().sees_tenant(), self.caller.actor().as_str());
+        let params: [Param<'_>; 5] = [
+            (self.caller.tenant_uuid(), Type::UUID),
+            (&aggregate_type, Type::TEXT),
+            (&aggregate_ids, Type::TEXT_ARRAY),
+            (&sees_tenant, Type::BOOL),
+            (&actor, Type::TEXT),
+        ];
+        let rows = self.client.query_typed(FIND_ENTITIES, &params).await?;
+        self.store.fold_rows(&self.caller, &rows).await
+    }
+
+    /// Appends events. What refuses them leaves the transaction as it was before.
+    ///
+    /// # Errors
+    /// The append's.
+    pub async fn append(&self, events: &[NewEvent], context: &Value, catalog_revision: i64) -> Result<(), StoreError> {
+        let claims = self.caller.database_claims().to_string();
+        let columns = Columns::of(events);
+        let (claims, context, revision) = (claims.as_str(), Json(context), Some(catalog_revision));
+        let params = columns.params(&claims, &context, &revision);
+        self.client.batch_execute("savepoint rows").await?;
+        if let Err(error) = self.client.query_typed(APPEND_EVENTS, &params).await {
+            self.client.batch_execute("rollback to savepoint rows").await?;
+            return Err(error.into());
+        }
+        Ok(self.client.batch_execute("release savepoint rows").await?)
+    }
+
+    /// Commits, with all rows noted as settled.
+    ///
+    /// # Errors
+    /// The database's, or that somebody else works on the import; then nothing was appended, unless the connection was lost:
+    /// then the lane tells.
+    pub async fn commit(self, import: &HeldImport, rows: &SettledRows<'_>) -> Result<(), StoreError> {
+        self.client.batch_execute(AS_PROJECTOR).await?;
+        self.client.query_typed(SETTLE_ROWS, &rows.params(import)).await?;
+        if !rows.reported.is_empty() {
+            let report = Report::of(rows.reported);
+            self.client.query_typed(REPORT_ROWS, &report.params(&import.id)).await?;
+        }
+        Ok(self.client.batch_execute("commit").await?)
+    }
+}
