@@ -5,6 +5,7 @@
 //! | `lock` | locked while a server runs on this folder; its text is that server's process id |
 //! | `jwt-secret`, `superuser-password`, `owner-password` | see [`crate::secrets`] |
 //! | `postgres/` | the cluster, unless its account could not reach it here |
+//! | `uploads/` | large files that were sent and are not imported yet |
 //! | `cluster-location` | in that case, where the cluster is instead |
 
 use crate::Error;

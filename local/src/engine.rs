@@ -8,14 +8,17 @@ use annals::App;
 use annals::auth::Verifier;
 use annals::config::{AuthConfig, DatabaseConfig, snapshot_every};
 use annals::queue::{self, Queue, WakeUp};
+use annals::storage::{Folder, Storage};
 use annals::store::{self, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
+use csv_upload::Importer;
 use projector::Projector;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
+use crate::bucket;
 use crate::error::{Error, one_line};
 use crate::secrets::JwtSecret;
 use crate::shutdown::Shutdown;
@@ -52,8 +55,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Merges the functions' routers, and starts the projector behind its queue and its schedule.
-    pub fn start(database_url: &str, secret: &JwtSecret, shutdown: &Shutdown) -> Result<Self, Error> {
+    /// Merges the functions' routers, and starts the projector behind its queue and its schedule, and the importer behind its
+    /// folder.
+    pub fn start(database_url: &str, secret: &JwtSecret, folder: Folder, shutdown: &Shutdown) -> Result<Self, Error> {
         let store = Store::new(&DatabaseConfig {
             url: database_url.to_owned(),
             pool_size: POOL_SIZE,
@@ -71,6 +75,7 @@ impl Engine {
             store: store.clone(),
             verifier: Arc::new(verifier),
             queue: Queue::Channel(sender),
+            storage: Storage::Folder(folder.clone()),
         };
         let every = snapshot_every().map_err(|source| Error::Start(Box::new(source)))?;
         let projector = Projector::new(store, every);
@@ -84,8 +89,12 @@ impl Engine {
         ));
         background.spawn(tick(projector.clone(), shutdown.clone()));
         background.spawn(rebuild(projector, asked_for, shutdown.clone()));
+        let importer = Importer::new(app.store.clone(), app.queue.clone(), app.storage.clone());
+        let (came, coming) = mpsc::unbounded_channel();
+        background.spawn(bucket::import(importer, coming, shutdown.clone()));
         Ok(Self {
-            router: router(app),
+            // The bucket is none of the functions: what is sent there is larger than they take.
+            router: router(app).merge(bucket::router(folder, came)),
             background,
         })
     }

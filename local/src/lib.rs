@@ -7,6 +7,7 @@
 //! Architecture invariant: this crate holds no SQL but what sets up a cluster (roles, passwords, a database), the work that
 //! Supabase or RDS does before the first migration.
 
+pub mod bucket;
 pub mod cli;
 pub mod cluster;
 pub mod data_dir;

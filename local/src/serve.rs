@@ -10,8 +10,10 @@ use crate::secrets::JwtSecret;
 use crate::shutdown::Shutdown;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
 use crate::{Error, data_dir, output};
+use annals::storage::Folder;
 use chrono::TimeDelta;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -28,12 +30,13 @@ pub async fn run(environment: Environment) -> Result<(), Error> {
     };
     let secret = environment.jwt_secret()?;
     if let Some(url) = environment.database_url.as_deref() {
-        return serve(url, listener, &secret, shutdown).await;
+        return serve(url, listener, &secret, &environment.data_dir()?, shutdown).await;
     }
-    let cluster = Cluster::start(Options::persistent(environment.data_dir()?)).await?;
+    let data_dir = environment.data_dir()?;
+    let cluster = Cluster::start(Options::persistent(data_dir.clone())).await?;
     let url = cluster.url();
     let served = tokio::select! {
-        served = serve(&url, listener, &secret, shutdown) => served,
+        served = serve(&url, listener, &secret, &data_dir, shutdown) => served,
         never = cluster.keep_running() => match never {},
     };
     let stopped = cluster.stop().await;
@@ -44,13 +47,15 @@ async fn serve(
     database_url: &str,
     listener: TcpListener,
     secret: &JwtSecret,
+    data_dir: &Path,
     mut shutdown: Shutdown,
 ) -> Result<(), Error> {
     engine::migrate(database_url).await?;
     if shutdown.is_asked() {
         return Ok(());
     }
-    let Engine { router, mut background } = Engine::start(database_url, secret, &shutdown)?;
+    let folder = folder(data_dir, &listener, secret)?;
+    let Engine { router, mut background } = Engine::start(database_url, secret, folder, &shutdown)?;
     announce(&listener, secret)?;
     let mut signal = shutdown.clone();
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -87,13 +92,26 @@ async fn bind(port: u16) -> Result<TcpListener, Error> {
     })
 }
 
-/// The lines that DESIGN §8 promises.
-fn announce(listener: &TcpListener, secret: &JwtSecret) -> Result<(), Error> {
-    let address = listener.local_addr().map_err(|source| Error::Io {
+fn own_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|source| Error::Io {
         doing: "read our own address".to_owned(),
         source,
-    })?;
-    output::line(&format!("listening on http://{address}"))?;
+    })
+}
+
+/// Where large files lie, behind our own address.
+fn folder(data_dir: &Path, listener: &TcpListener, secret: &JwtSecret) -> Result<Folder, Error> {
+    let base = format!("http://{}", own_address(listener)?);
+    Ok(Folder::new(
+        data_dir.join("uploads"),
+        base,
+        secret.as_str().as_bytes().to_vec(),
+    ))
+}
+
+/// The lines that DESIGN §8 promises.
+fn announce(listener: &TcpListener, secret: &JwtSecret) -> Result<(), Error> {
+    output::line(&format!("listening on http://{}", own_address(listener)?))?;
     for (name, role) in [
         ("staff", Role::Staff),
         ("user", Role::User),

@@ -6,6 +6,7 @@ use crate::auth::{AuthConfigError, Verifier};
 use crate::config::Config;
 use crate::domain::schema;
 use crate::queue::Queue;
+use crate::storage::{S3, Storage, StorageError};
 use crate::store::{Access, ConnectError, Store};
 
 /// The parts that handlers work with.
@@ -17,6 +18,8 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Where the projector is woken.
     pub queue: Queue,
+    /// Where large files lie.
+    pub storage: Storage,
 }
 
 /// A function that cannot start.
@@ -28,6 +31,9 @@ pub enum StartError {
     /// The keys are unusable.
     #[error("the token keys are not usable")]
     Auth(#[from] AuthConfigError),
+    /// There is a bucket, and no way to it.
+    #[error("the bucket of large files is not usable")]
+    Storage(#[from] StorageError),
 }
 
 impl App {
@@ -64,10 +70,15 @@ impl App {
         if let Some(checks) = checks {
             let _ready = checks.await;
         }
+        let storage = match config.upload_bucket {
+            Some(bucket) => Storage::S3(S3::of_function(bucket).await?),
+            None => Storage::Nowhere,
+        };
         Ok(Self {
             store,
             verifier: Arc::new(verifier),
             queue,
+            storage,
         })
     }
 }

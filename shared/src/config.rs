@@ -16,6 +16,8 @@ pub struct Config {
     pub shared_secret_is_kept: bool,
     /// `WAKE_QUEUE_URL`: the SQS queue between writing and projecting.
     pub wake_queue_url: Option<String>,
+    /// `UPLOAD_BUCKET`: the bucket that large files are sent to.
+    pub upload_bucket: Option<String>,
 }
 
 /// A database whose address is known.
@@ -97,7 +99,8 @@ impl Config {
             database: DatabaseSettings::from_env()?,
             auth,
             shared_secret_is_kept: kept,
-            wake_queue_url: variable("WAKE_QUEUE_URL"),
+            wake_queue_url: wake_queue_url(),
+            upload_bucket: upload_bucket().ok(),
         })
     }
 }
@@ -197,6 +200,19 @@ pub fn secret_arn() -> Option<String> {
 pub fn api_login() -> Result<Option<(AddressSetting, LoginSetting)>, ConfigError> {
     let login = login_setting("API_DATABASE_AUTH")?;
     Ok(variable("API_SECRET_ARN").map(|arn| (AddressSetting::Secret(arn), login)))
+}
+
+/// `WAKE_QUEUE_URL`: the SQS queue between writing and projecting.
+pub fn wake_queue_url() -> Option<String> {
+    variable("WAKE_QUEUE_URL")
+}
+
+/// `UPLOAD_BUCKET`: the bucket that large files are sent to.
+///
+/// # Errors
+/// It is not set.
+pub fn upload_bucket() -> Result<String, ConfigError> {
+    variable("UPLOAD_BUCKET").ok_or(ConfigError::Missing("UPLOAD_BUCKET"))
 }
 
 fn login_setting(name: &'static str) -> Result<LoginSetting, ConfigError> {

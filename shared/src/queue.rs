@@ -24,8 +24,9 @@ use attributes::{attributes_of, system_attributes_of};
 
 pub use attributes::carried_by;
 
-/// Streams that one message names at most: with ids of full length a message stays below SQS' 256 KiB.
-pub const STREAMS_PER_MESSAGE: usize = 400;
+/// Streams that one message names at most: what a batch of messages names has to be projected within a projector's time. Names
+/// of full length do not fit that often, and come in more messages.
+pub const STREAMS_PER_MESSAGE: usize = 2_000;
 
 /// Most bytes of the messages that are sent at once, and so of one message.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
@@ -155,7 +156,7 @@ impl Queue {
     /// Tells the projector. A failure is logged and is nobody's error: the append stands, and the sweep will come by.
     pub async fn wake(&self, streams: impl IntoIterator<Item = StreamId>) {
         let distinct: Vec<StreamId> = streams.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        for chunk in distinct.chunks(STREAMS_PER_MESSAGE) {
+        for chunk in messages_of(&distinct) {
             match encode(chunk) {
                 Ok(body) => self.send(body).await,
                 Err(error) => tracing::error!(%error, "wake-up not encoded"),
@@ -233,6 +234,24 @@ impl Queue {
             Self::Nowhere => {}
         }
     }
+}
+
+/// Cuts streams into what a message can name.
+fn messages_of(streams: &[StreamId]) -> Vec<&[StreamId]> {
+    // What stands around a stream's names, the tenant among it, and both names with every character escaped.
+    let length = |stream: &StreamId| 64 + stream.aggregate_type.as_str().len() + 2 * stream.aggregate_id.as_str().len();
+    let (mut messages, mut start, mut bytes) = (Vec::new(), 0, 64);
+    for (place, stream) in streams.iter().enumerate() {
+        let length = length(stream);
+        if place - start == STREAMS_PER_MESSAGE || bytes + length > MAX_MESSAGE_BYTES {
+            messages.push(&streams[start..place]);
+            (start, bytes) = (place, 64);
+        }
+        bytes += length;
+    }
+    messages.push(&streams[start..]);
+    messages.retain(|message| !message.is_empty());
+    messages
 }
 
 /// Cuts messages into what can be sent at once.
@@ -369,11 +388,28 @@ mod tests {
     }
 
     #[test]
-    fn a_full_message_fits_into_sqs() {
-        let name = |place: usize| (Uuid::max(), "a".repeat(50), format!("{place:0>128}"));
-        let streams: Vec<_> = (0..STREAMS_PER_MESSAGE)
-            .map(|place| stream_from(name(place)).expect("a stream"))
-            .collect();
-        assert!(encode(&streams).expect("JSON").len() < 256 * 1024);
+    fn full_messages_fit_into_sqs_and_are_few() {
+        let named = |count: usize, name: fn(usize) -> String| -> Vec<StreamId> {
+            let stream = |place| stream_from((Uuid::max(), "a".repeat(50), name(place))).expect("a stream");
+            (0..count).map(stream).collect()
+        };
+        let sizes = |streams: &[StreamId]| -> Vec<usize> {
+            let messages = messages_of(streams);
+            assert_eq!(messages.concat(), streams);
+            messages
+                .iter()
+                .map(|message| encode(message).expect("JSON").len())
+                .collect()
+        };
+        let short = sizes(&named(STREAMS_PER_MESSAGE + 1, |place| format!("S-{place}")));
+        assert_eq!(short.len(), 2);
+        for name in [
+            |place| format!("{place:0>6}{}", "\u{1f600}".repeat(122)),
+            |place| format!("{place:0>6}{}", "\"".repeat(122)),
+        ] {
+            let long = sizes(&named(1_000, name));
+            assert!(long.iter().all(|size| *size <= MAX_MESSAGE_BYTES), "{long:?}");
+            assert!(long.len() <= 6, "{long:?}");
+        }
     }
 }

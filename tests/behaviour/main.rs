@@ -34,6 +34,7 @@ mod histories;
 mod hostile_connection;
 mod iam;
 mod idempotency;
+mod imports;
 mod killed_projector;
 mod lists;
 mod lost_acknowledgement;

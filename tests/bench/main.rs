@@ -1,6 +1,6 @@
 //! The bench: how fast Annals is, beside how fast it could be, in one run (DESIGN §10).
 //!
-//! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild | large [EVENTS]]` starts a PostgreSQL of its own with durable
+//! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild | large [EVENTS] | csv [ROWS]]` starts a PostgreSQL of its own with durable
 //! settings, measures, prints one table and stops; it leaves nothing behind. The default of 3 seconds per phase takes about four
 //! minutes; `large` fills ten million events first, which takes some minutes more and 10 GB of disk.
 //!
@@ -16,6 +16,7 @@
 
 mod api;
 mod ceiling;
+mod csv;
 mod large;
 mod measure;
 mod refold;
@@ -50,10 +51,15 @@ enum Part {
     Rebuild,
     /// Reads of a log of so many events.
     Large(i64),
+    /// A file of so many rows.
+    Csv(i64),
 }
 
 #[tokio::main]
 async fn main() {
+    if csv::is_importer().await {
+        return;
+    }
     let part = Part::asked();
     let site = Site::start().await;
     println!("{}", site.describe().await);
@@ -64,6 +70,7 @@ async fn main() {
             lines.extend(refold::measure_all(&site).await);
         }
         Part::Rebuild => lines.extend(refold::measure_all(&site).await),
+        Part::Csv(rows) => lines.extend(csv::measure(&site, rows).await),
         Part::Large(events) => lines.extend(large::measure(&site, events, PHASE).await),
     }
     report::print(&lines);
@@ -79,13 +86,15 @@ impl Part {
         let part = match words.as_slice() {
             [] => Some(Self::All(PHASE)),
             ["rebuild"] => Some(Self::Rebuild),
+            ["csv"] => Some(Self::Csv(csv::ROWS)),
+            ["csv", rows] => number(rows, 10_000, 100_000_000).map(Self::Csv),
             ["large"] => Some(Self::Large(large::LARGE)),
             ["large", events] => number(events, 100_000, 100_000_000).map(Self::Large),
             ["--seconds", seconds] => number(seconds, 1, 600).map(|n| Self::All(Duration::from_secs(n.unsigned_abs()))),
             _ => None,
         };
         part.unwrap_or_else(|| {
-            println!("usage: bench [--seconds 1..600 | rebuild | large [EVENTS]]   seconds per phase; each phase runs {ROUNDS} times");
+            println!("usage: bench [--seconds 1..600 | rebuild | large [EVENTS] | csv [ROWS]]   seconds per phase; each phase runs {ROUNDS} times");
             std::process::exit(2)
         })
     }

@@ -58,6 +58,17 @@ impl Local {
         assert_eq!(answer.status(), expected, "{}", answer.text().await.unwrap());
     }
 
+    /// The same; the answer's body.
+    pub async fn asked(&self, http: &Http, path: &str, body: &Value, expected: u16) -> Value {
+        let request = http
+            .post(format!("{}/api/v1{path}", self.address))
+            .bearer_auth(&self.token)
+            .json(body);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), expected);
+        answer.json().await.unwrap()
+    }
+
     /// `GET` as staff; the answer's body.
     pub async fn get(&self, http: &Http, path: &str) -> Value {
         let request = http

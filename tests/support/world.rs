@@ -1,5 +1,6 @@
 //! A world: one database, the functions in front of it, and the means to look behind them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals::App;
@@ -7,6 +8,7 @@ use annals::auth::Verifier;
 use annals::config::{AuthConfig, SNAPSHOT_EVERY};
 use annals::queue::Queue;
 use annals::secrets::Secrets;
+use annals::storage::{Folder, Storage};
 use annals::store::{Access, Address, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
@@ -18,6 +20,7 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_postgres::Client;
 use tower::ServiceExt;
+use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::cluster::{HOSTILE, PASSWORD, cluster, connect, database, hostile_login};
@@ -45,6 +48,26 @@ pub fn url_at(port: u16, login: &str, database: &str) -> String {
     format!("postgresql://{login}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
+/// Files of large uploads, which go when nobody looks at them any more.
+pub struct Files(pub PathBuf);
+
+impl Files {
+    fn none_yet() -> Self {
+        Self(std::env::temp_dir().join(format!("annals-uploads-{}", Uuid::new_v4())))
+    }
+
+    fn storage(&self) -> Storage {
+        let secret = SECRET.as_bytes().to_vec();
+        Storage::Folder(Folder::new(self.0.clone(), "http://local".to_owned(), secret))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _removed = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Everything that a test plays with.
 pub struct World {
     /// Name of the database.
@@ -60,6 +83,8 @@ pub struct World {
     /// The projector; it does nothing by itself.
     pub projector: Projector,
     wake_ups: Mutex<UnboundedReceiver<String>>,
+    /// Where large uploads' files are.
+    pub files: Arc<Files>,
 }
 
 impl World {
@@ -101,10 +126,12 @@ impl World {
             ..AuthConfig::default()
         };
         let (sender, receiver) = unbounded_channel();
+        let files = Arc::new(Files::none_yet());
         let app = App {
             store: store.clone(),
             verifier: Arc::new(Verifier::new(&auth).expect("a verifier")),
             queue: Queue::Channel(sender),
+            storage: files.storage(),
         };
         let router = local::engine::router(app.clone());
         Self {
@@ -115,6 +142,7 @@ impl World {
             router,
             projector: Projector::new(store, Some(SNAPSHOT_EVERY)),
             wake_ups: Mutex::new(receiver),
+            files,
         }
     }
 
@@ -126,6 +154,14 @@ impl World {
     /// The same world on a server of the test's own, whose superuser has this address.
     pub fn seen_from(mut self, superuser_url: &str) -> Self {
         superuser_url.clone_into(&mut self.superuser_url);
+        self
+    }
+
+    /// The same functions with the large files of another world's.
+    pub fn with_files_of(mut self, other: &Self) -> Self {
+        self.files = Arc::clone(&other.files);
+        self.app.storage = other.app.storage.clone();
+        self.router = local::engine::router(self.app.clone());
         self
     }
 

@@ -2,14 +2,12 @@
 //! are refused. By then the reader's record is another one, and most rows are never refused, so fields are kept end to end in one
 //! buffer and cost no allocation of their own.
 
-use annals::queue::STREAMS_PER_MESSAGE;
-
 use crate::layout::Layout;
 use crate::plan::ChunkRow;
 use crate::records::Record;
 
-/// Rows of a chunk: its streams fit into one wake-up.
-const MOST_ROWS: usize = STREAMS_PER_MESSAGE;
+/// Rows of a chunk.
+const MOST_ROWS: usize = 400;
 /// Bytes of a chunk's records at which it is closed, however few they are.
 const MOST_BYTES: usize = 1024 * 1024;
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use annals::domain::TenantId;
-use annals::domain::{Catalog, Role};
+use annals::domain::event::FieldFault;
+use annals::domain::{Catalog, Role, TenantId};
 
 use crate::columns::{Column, Kind};
 use crate::layout::Layout;
+use crate::row::RowFault;
 
 /// A kind of file.
 pub(crate) struct Dataset {
@@ -174,6 +175,15 @@ impl Dataset {
             }
         }
         fields
+    }
+
+    /// What a schema's fault means for a row: `/email` of what is created, `/changes/email/new` of what is changed.
+    pub(crate) fn schema_violation(&self, fault: FieldFault) -> RowFault {
+        let names = |column: &&Column| fault.pointer.split('/').any(|part| part == self.field(**column));
+        RowFault {
+            column: self.columns.iter().find(names).copied(),
+            ..RowFault::of_row("schema_violation", fault.detail)
+        }
     }
 
     /// The first of its event types that a caller of this role may not post.

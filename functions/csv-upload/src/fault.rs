@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 /// Why a file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct FileFault {
+pub struct FileFault {
     /// Stable code, e.g. `unclosed_quote`.
     pub(crate) code: &'static str,
     /// For people.
@@ -25,6 +25,14 @@ impl FileFault {
         }
     }
 
+    /// What is wrong, with its place.
+    pub(crate) fn detail(&self) -> String {
+        match self.line {
+            Some(line) => format!("line {line}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// The same, at a physical line.
     pub(crate) fn at(self, line: u64) -> Self {
         Self {
@@ -36,10 +44,6 @@ impl FileFault {
 
 impl From<FileFault> for ApiError {
     fn from(fault: FileFault) -> Self {
-        let detail = match fault.line {
-            Some(line) => format!("line {line}: {}", fault.message),
-            None => fault.message,
-        };
-        Problem::new(StatusCode::BAD_REQUEST, fault.code, detail).into()
+        Problem::new(StatusCode::BAD_REQUEST, fault.code, fault.detail()).into()
     }
 }

@@ -22,6 +22,7 @@ use crate::answer::Answer;
 use crate::dataset::{CUSTOMERS, Dataset, EXPENSES, SALES};
 use crate::errors;
 use crate::form::Form;
+use crate::large;
 use crate::options::Options;
 use crate::reader::ReadError;
 use crate::template;
@@ -34,6 +35,8 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/data/upload-customers-csv", post(upload_customers))
         .route("/api/v1/data/upload-expenses-csv", post(upload_expenses))
         .route("/api/v1/data/upload-template/{dataset}", get(template::download))
+        .route("/api/v1/data/uploads", post(large::request))
+        .route("/api/v1/data/uploads/{id}", get(large::show))
         .route("/api/v1/data/uploads/{id}/errors", get(errors::list))
         .with_state(app)
 }
@@ -137,7 +140,7 @@ fn answer<'a>(upload: &Upload<'_>, outcome: &'a Outcome) -> Answer<'a> {
 }
 
 /// By the catalog, and before any work: rows may all be known or refused, and then no append would say it.
-async fn check_permission(app: &App, caller: &Caller, dataset: &Dataset) -> Result<(), ApiError> {
+pub(crate) async fn check_permission(app: &App, caller: &Caller, dataset: &Dataset) -> Result<(), ApiError> {
     let (tenant_id, role) = (caller.tenant_id(), caller.role());
     let remembered = app.store.catalog(caller).await?;
     if dataset.forbidden(&remembered, tenant_id, role).is_none() {

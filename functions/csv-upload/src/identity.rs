@@ -12,8 +12,44 @@ use annals::domain::ids::TextFault;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+/// What a row says, as a hash. (Two contents that share 64 bits of it would only be numbered as if they were equal.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content([u8; 32]);
+
+impl Content {
+    /// The content of an event's data.
+    pub(crate) fn of(data: &Map<String, Value>) -> Self {
+        // Members are sorted, so equal content is equal text.
+        Self(Sha256::digest(serde_json::to_vec(data).unwrap_or_default()).into())
+    }
+
+    /// The content of text.
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+
+    /// Stands for it where occurrences are counted.
+    pub(crate) fn key(&self) -> u64 {
+        self.0.iter().take(8).fold(0, |key, byte| (key << 8) | u64::from(*byte))
+    }
+
+    /// The identity of the row that is this content's so-and-so-many-th of the file.
+    ///
+    /// # Errors
+    /// None in practice; ids are fallible by type.
+    pub(crate) fn id(&self, times: u32) -> Result<AggregateId, TextFault> {
+        let mut id = String::from("csv-");
+        for byte in &self.0[..16] {
+            // Writing to a string cannot fail.
+            let _ = write!(id, "{byte:02x}");
+        }
+        let _ = write!(id, "-{times}");
+        AggregateId::try_from(id)
+    }
+}
+
 /// Which contents a pass over a file has met, in nine bytes each: the one thing that grows with the file, and only where rows
-/// bring no ids. (Two contents that share 64 bits of their hashes would only be numbered as if they were equal.)
+/// bring no ids. Files that may be larger than a request are counted in the database instead.
 #[derive(Default)]
 pub(crate) struct Occurrences {
     once: HashSet<u64>,
@@ -27,7 +63,7 @@ pub(crate) struct Met(HashSet<u64>);
 
 impl Met {
     /// Whether an earlier row had this id.
-    pub(crate) fn meets_again(&mut self, id: &AggregateId) -> bool {
+    pub(crate) fn meets_again(&mut self, id: &str) -> bool {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         !self.0.insert(hasher.finish())
@@ -40,19 +76,12 @@ impl Occurrences {
     /// # Errors
     /// None in practice; ids are fallible by type.
     pub(crate) fn identify(&mut self, data: &Map<String, Value>) -> Result<AggregateId, TextFault> {
-        // Members are sorted, so equal content is equal text.
-        let digest = Sha256::digest(serde_json::to_vec(data).unwrap_or_default());
-        let mut id = String::from("csv-");
-        for byte in &digest[..16] {
-            // Writing to a string cannot fail.
-            let _ = write!(id, "{byte:02x}");
-        }
-        let key = digest.iter().take(8).fold(0, |key, byte| (key << 8) | u64::from(*byte));
-        let _ = write!(id, "-{}", self.count(key));
-        AggregateId::try_from(id)
+        let content = Content::of(data);
+        content.id(self.count(content.key()))
     }
 
-    fn count(&mut self, key: u64) -> u32 {
+    /// How often this content has been met, now included.
+    pub(crate) fn count(&mut self, key: u64) -> u32 {
         if self.once.insert(key) {
             return 1;
         }

@@ -26,6 +26,8 @@ mod form;
 mod formula;
 mod handler;
 mod identity;
+pub mod import;
+mod large;
 mod layout;
 mod money;
 mod number;
@@ -39,3 +41,4 @@ mod template;
 mod upload;
 
 pub use handler::router;
+pub use import::Importer;

@@ -48,6 +48,14 @@ pub(crate) struct Place {
     lines: Lines,
 }
 
+impl Place {
+    /// Bytes of the file up to there; nearly so where a character has other lengths in the file and in memory.
+    pub(crate) fn position(&self) -> i64 {
+        let skip = u64::try_from(self.skip).unwrap_or_default();
+        i64::try_from(self.offset + skip).unwrap_or(i64::MAX)
+    }
+}
+
 /// Reads a file record by record.
 pub(crate) struct Reader<S> {
     source: S,

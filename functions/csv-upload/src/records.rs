@@ -57,6 +57,30 @@ impl Record {
             .unwrap_or(0)
     }
 
+    /// The first record of a file, of these fields.
+    pub(crate) fn of(fields: &[String]) -> Self {
+        let mut record = Self {
+            width: fields.len(),
+            line: 1,
+            ..Self::default()
+        };
+        for field in fields {
+            record.bytes.extend_from_slice(field.as_bytes());
+            record.ends.push(record.bytes.len());
+        }
+        record
+    }
+
+    /// The same, in as much memory as it takes.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            bytes: self.bytes[..self.size()].to_vec(),
+            ends: self.ends[..self.width].to_vec(),
+            width: self.width,
+            line: self.line,
+        }
+    }
+
     /// Its fields in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
         (0..self.width()).map(|place| self.field(place))

@@ -76,7 +76,8 @@ impl Report {
     }
 }
 
-fn cell(fault: &RowFault, layout: &Layout) -> RejectedCell {
+/// What is wrong with a row, in the words of its file.
+pub(crate) fn cell(fault: &RowFault, layout: &Layout) -> RejectedCell {
     RejectedCell {
         column: fault.column.map(|column| layout.header(column).to_owned()),
         code: fault.code.to_owned(),

@@ -11,7 +11,6 @@
 use std::collections::{HashMap, HashSet};
 
 use annals::App;
-use annals::domain::event::FieldFault;
 use annals::domain::{AggregateId, Caller, NewEvent};
 use annals::intake::{self, Framing, IntakeError};
 use annals::store::{StoreError, StoredEntity, UploadStatus};
@@ -23,7 +22,6 @@ use uuid::Uuid;
 
 use crate::answer::Tally;
 use crate::chunk::Chunk;
-use crate::columns::Column;
 use crate::dataset::Dataset;
 use crate::facts;
 use crate::fault::FileFault;
@@ -228,7 +226,7 @@ impl Upload<'_> {
                 .map(|id| (id, facts))
                 .map_err(|fault| vec![RowFault::of_row("invalid_id", format!("the row's identity {fault}"))]),
         });
-        let repeats = pass.layout.has(self.dataset.id) && read.as_ref().is_ok_and(|(id, _)| pass.ids.meets_again(id));
+        let repeats = pass.layout.has(self.dataset.id) && read.as_ref().is_ok_and(|(id, _)| pass.ids.meets_again(id.as_str()));
         ChunkRow {
             row: number,
             line: record.line(),
@@ -362,24 +360,10 @@ impl Upload<'_> {
                 .and_then(|schema| schema.check(&event.data).err())
                 .and_then(|faults| faults.into_iter().next());
             if let Some(fault) = fault {
-                refused.insert(*row, self.schema_violation(fault));
+                refused.insert(*row, self.dataset.schema_violation(fault));
             }
         }
         Ok(refused)
-    }
-
-    /// `/email` of what is created, `/changes/email/new` of what is changed.
-    fn schema_violation(&self, fault: FieldFault) -> RowFault {
-        let names = |column: &&Column| {
-            fault
-                .pointer
-                .split('/')
-                .any(|part| part == self.dataset.field(**column))
-        };
-        RowFault {
-            column: self.dataset.columns.iter().find(names).copied(),
-            ..RowFault::of_row("schema_violation", fault.detail)
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! the lane was left. So a kill loses nothing and repeats nothing, and two workers that both believe to hold an import cannot
 //! both get on.
 
+mod answer;
 mod lanes;
 mod whole;
 
@@ -12,7 +13,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
-pub use self::lanes::{LaneProgress, ReportedRow, SettledRows};
+pub use self::answer::UploadRecord;
+pub use self::lanes::{LaneProgress, SettledRows};
 pub use self::whole::WholeImport;
 use super::session::{As, Param, lost_is_unavailable};
 use super::{Refusal, Store, StoreError};
@@ -133,6 +135,11 @@ update annals.imports i
    and (i.held_until is null or i.held_until < clock_timestamp())
 returning i.claims, i.context, i.attempts, i.object_tag, i.reader, i.place, u.dataset, u.options, u.status, u.header, u.file_sha256";
 
+const READ_HELD_IMPORT: &str = "-- read_held_import
+select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.place, u.dataset, u.options, u.status, u.header, u.file_sha256
+  from annals.imports i join annals.uploads u on u.id = i.upload_id
+ where i.upload_id = $1 and i.holder = $2";
+
 const FIND_IMPORT: &str = "-- find_import
 select u.status in ('completed', 'failed') as has_ended
   from annals.imports i join annals.uploads u on u.id = i.upload_id
@@ -154,7 +161,7 @@ select u.id, i.expires_at + make_interval(hours => $2) < clock_timestamp() and u
 
 const START_IMPORT: &str = "-- start_import
 with begun as (
-    update annals.imports i set object_tag = $3, size_bytes = $4
+    update annals.imports i set object_tag = $3, size_bytes = $4, attempts = 1
       from annals.uploads u
      where i.upload_id = $1 and i.holder = $2 and u.id = i.upload_id and u.status = 'waiting'
     returning 1
@@ -242,6 +249,18 @@ impl Store {
             Some(row) if row.try_get("has_ended")? => Ok(Taking::Ended),
             Some(_) => Ok(Taking::Busy),
         }
+    }
+
+    /// An import that this process holds, as it is now.
+    ///
+    /// # Errors
+    /// The database's, or that somebody else works on it.
+    pub async fn held_import(&self, import: &HeldImport) -> Result<HeldImport, StoreError> {
+        let params: [Param<'_>; 2] = [(&import.id, Type::UUID), (&import.holder, Type::UUID)];
+        let rows = self.read(As::Projector, READ_HELD_IMPORT, &params).await?;
+        let mut held = held_from(rows.first().ok_or_else(taken_over)?, import.id, import.holder)?;
+        held.lanes = self.import_lanes(import.id).await?;
+        Ok(held)
     }
 
     /// Says that the import is still worked on.

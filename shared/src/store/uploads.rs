@@ -258,6 +258,6 @@ fn status_name(status: UploadStatus) -> &'static str {
     }
 }
 
-fn json_text(value: &impl Serialize) -> Result<String, StoreError> {
+pub(super) fn json_text(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|e| StoreError::Unexpected(e.to_string()))
 }

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::{HeldImport, taken_over};
 use crate::domain::NewEvent;
 use crate::store::session::{As, Param, lost_is_unavailable};
-use crate::store::{Store, StoreError};
+use crate::store::uploads::json_text;
+use crate::store::{RejectedRow, Store, StoreError};
 
 /// What became of rows, by kinds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,19 +32,6 @@ pub struct LaneProgress {
     pub appended: i64,
 }
 
-/// A refused row that is kept.
-#[derive(Debug)]
-pub struct ReportedRow {
-    /// Number of the record, from 1.
-    pub row: i64,
-    /// Physical line that it begins on.
-    pub line: i64,
-    /// Its fields, a JSON array.
-    pub fields: String,
-    /// What is wrong with it, a JSON array.
-    pub errors: String,
-}
-
 /// Rows of one lane that are settled together.
 #[derive(Debug)]
 pub struct SettledRows<'a> {
@@ -54,7 +42,7 @@ pub struct SettledRows<'a> {
     /// What they became, each at a version of its stream.
     pub events: &'a [NewEvent],
     /// Those that were refused and are kept.
-    pub reported: &'a [ReportedRow],
+    pub reported: &'a [RejectedRow],
     /// How often contents have been met, these rows included.
     pub contents: &'a [(i64, i32)],
 }
@@ -62,6 +50,15 @@ pub struct SettledRows<'a> {
 const LIST_LANES: &str = "-- list_import_lanes
 select lane, settled_row, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended
   from annals.import_lanes where upload_id = $1 order by lane";
+
+/// By the whole key, entity by entity: an upload's correlation id leads to all of its events.
+const FIND_APPENDED_BY: &str = "-- find_appended_by_import
+select k.aggregate_id
+  from unnest($4) as k (aggregate_id)
+ where exists (
+       select from annals.events e
+        where e.tenant_id = $2 and e.aggregate_type = $3 and e.aggregate_id = k.aggregate_id and e.correlation_id || '' = $1
+       offset 0)";
 
 const FIND_TIMES: &str = "-- find_content_times
 select content, times from annals.import_contents where upload_id = $1 and content = any ($2)";
@@ -91,8 +88,8 @@ select u.id, u.tenant_id, u.started_by, r.number, r.line, array(select jsonb_arr
 /// The upload's own counts follow the lanes', some seconds behind.
 const MOVE_PLACE: &str = "-- move_import_place
 with moved as (
-    update annals.imports set place = $3, attempts = 0
-     where upload_id = $1 and holder = $2 and (place ->> 'row')::bigint <= $4
+    update annals.imports set place = case when (place ->> 'row')::bigint <= $4 then $3 else place end, attempts = 0
+     where upload_id = $1 and holder = $2
     returning 1
 ), figures as (
     select sum(rows_accepted)::bigint as accepted, sum(rows_rejected)::bigint as rejected, sum(rows_duplicate)::bigint as duplicate,
@@ -101,7 +98,7 @@ with moved as (
       from annals.import_lanes where upload_id = $1
 )
 update annals.uploads u
-   set position = $5, rows_total = f.accepted + f.rejected + f.duplicate + f.updated, rows_accepted = f.accepted,
+   set position = greatest(u.position, $5), rows_total = f.accepted + f.rejected + f.duplicate + f.updated, rows_accepted = f.accepted,
        rows_rejected = f.rejected, rows_duplicate = f.duplicate, rows_updated = f.updated, rows_rounded = f.rounded,
        rows_reported = f.reported, events_appended = f.appended
   from figures f
@@ -162,6 +159,29 @@ impl Store {
             .collect()
     }
 
+    /// Those of these entities that the import has appended to.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn appended_by(
+        &self,
+        import: &HeldImport,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+    ) -> Result<Vec<String>, StoreError> {
+        if aggregate_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params: [Param<'_>; 4] = [
+            (&import.id.to_string(), Type::TEXT),
+            (import.caller.tenant_uuid(), Type::UUID),
+            (&aggregate_type, Type::TEXT),
+            (&aggregate_ids, Type::TEXT_ARRAY),
+        ];
+        let rows = self.read(As::Projector, FIND_APPENDED_BY, &params).await?;
+        rows.iter().map(|row| Ok(row.try_get("aggregate_id")?)).collect()
+    }
+
     /// Appends what rows became and notes that they are settled: both or neither.
     ///
     /// # Errors
@@ -180,7 +200,7 @@ impl Store {
             (&contents, Type::INT8_ARRAY),
             (&times, Type::INT4_ARRAY),
         ];
-        let report = Report::of(rows.reported);
+        let report = Report::of(rows.reported)?;
         let report_params = report.params(&import.id);
         let mut also = vec![(SETTLE_ROWS, &settle[..])];
         if !contents.is_empty() {
@@ -239,24 +259,24 @@ impl SettledRows<'_> {
 }
 
 /// Refused rows by columns.
-pub(super) struct Report<'a> {
+pub(super) struct Report {
     rows: Vec<i64>,
     lines: Vec<i64>,
-    fields: Vec<&'a str>,
-    errors: Vec<&'a str>,
+    fields: Vec<String>,
+    errors: Vec<String>,
 }
 
-impl<'a> Report<'a> {
-    pub(super) fn of(reported: &'a [ReportedRow]) -> Self {
-        Self {
+impl Report {
+    pub(super) fn of(reported: &[RejectedRow]) -> Result<Self, StoreError> {
+        Ok(Self {
             rows: reported.iter().map(|r| r.row).collect(),
             lines: reported.iter().map(|r| r.line).collect(),
-            fields: reported.iter().map(|r| r.fields.as_str()).collect(),
-            errors: reported.iter().map(|r| r.errors.as_str()).collect(),
-        }
+            fields: reported.iter().map(|r| json_text(&r.fields)).collect::<Result<_, _>>()?,
+            errors: reported.iter().map(|r| json_text(&r.errors)).collect::<Result<_, _>>()?,
+        })
     }
 
-    pub(super) fn params<'b>(&'b self, upload_id: &'b Uuid) -> [Param<'b>; 5] {
+    pub(super) fn params<'a>(&'a self, upload_id: &'a Uuid) -> [Param<'a>; 5] {
         [
             (upload_id, Type::UUID),
             (&self.rows, Type::INT8_ARRAY),

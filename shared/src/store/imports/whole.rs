@@ -91,7 +91,7 @@ impl WholeImport {
         self.client.batch_execute(AS_PROJECTOR).await?;
         self.client.query_typed(SETTLE_ROWS, &rows.params(import)).await?;
         if !rows.reported.is_empty() {
-            let report = Report::of(rows.reported);
+            let report = Report::of(rows.reported)?;
             self.client.query_typed(REPORT_ROWS, &report.params(&import.id)).await?;
         }
         Ok(self.client.batch_execute("commit").await?)

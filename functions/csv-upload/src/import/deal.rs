@@ -1,0 +1,158 @@
+//! The second reading: rows are dealt to lanes by the hash of their entities' ids, so that the rows of one entity keep their
+//! order, while lanes append side by side.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use annals::storage::Object;
+use annals::store::LaneProgress;
+use encoding_rs::Encoding;
+use serde_json::json;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::lane::{Lane, Mark, Parcel};
+use super::settle::{Job, ReadRow};
+use super::{ImportError, Importer, has_time};
+use crate::reader::{Place, Reader};
+
+/// Rows of a chunk.
+const CHUNK_ROWS: usize = 500;
+/// Bytes of a chunk's records at which it is closed, however few they are: what lanes hold is this, some times over.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Rows between two places that are noted. What a lane has settled is known anyway: this is what is read again.
+const MARK_ROWS: i64 = 20_000;
+
+/// How far dealing came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dealt {
+    /// To the end of the file.
+    All,
+    /// As far as the invocation's time allowed.
+    Some,
+}
+
+/// Rows for one lane.
+struct Dealing {
+    parcels: Sender<Parcel>,
+    rows: Vec<ReadRow>,
+    bytes: usize,
+    settled_row: i64,
+}
+
+impl Importer {
+    /// Deals what is left of the file; how far it came, and where lanes are.
+    pub(super) async fn deal(
+        &self,
+        job: &Arc<Job>,
+        object: &Object,
+        deadline: Option<Instant>,
+    ) -> Result<(Dealt, Vec<LaneProgress>), ImportError> {
+        let (encoding, delimiter, place, row) = goes_on_at(job)?;
+        let source = self.storage.read(job.import.id, object, place.offset);
+        let mut reader = Reader::at(source, encoding, delimiter, place);
+        let mut lanes = JoinSet::new();
+        let mut dealings: Vec<Dealing> = Vec::new();
+        for progress in &job.import.lanes {
+            let (parcels, receiver) = channel(1);
+            lanes.spawn(Lane::new(Arc::clone(job), *progress).run(receiver));
+            dealings.push(Dealing {
+                parcels,
+                rows: Vec::new(),
+                bytes: 0,
+                settled_row: progress.settled_row,
+            });
+        }
+        let dealt = deal_rows(job, &mut reader, &mut dealings, row, deadline).await;
+        drop(dealings);
+        // Lanes that were told to stop finish what they have. What went wrong in one of them goes before what that did to dealing.
+        let mut ends = Vec::new();
+        while let Some(ended) = lanes.join_next().await {
+            ends.push(ended.map_err(|e| ImportError::Unexpected(e.to_string()))??);
+        }
+        Ok((dealt?, ends))
+    }
+}
+
+async fn deal_rows<S>(
+    job: &Arc<Job>,
+    reader: &mut Reader<S>,
+    dealings: &mut [Dealing],
+    mut row: i64,
+    deadline: Option<Instant>,
+) -> Result<Dealt, ImportError>
+where
+    S: futures_util::Stream<Item = std::io::Result<bytes::Bytes>> + Unpin,
+{
+    let lanes = u64::try_from(dealings.len()).unwrap_or(1).max(1);
+    while let Some(record) = reader.next().await? {
+        row += 1;
+        let read = ReadRow::of(job, row, record);
+        let lane = usize::try_from(read.key() % lanes).unwrap_or_default();
+        let dealing = &mut dealings[lane];
+        // A lane may be ahead of the place that was noted.
+        if row > dealing.settled_row {
+            dealing.bytes += read.record.size();
+            dealing.rows.push(read);
+            if dealing.rows.len() == CHUNK_ROWS || dealing.bytes >= CHUNK_BYTES {
+                dealing.close().await?;
+                if !has_time(deadline) {
+                    mark(reader.place(), dealings, row).await?;
+                    return Ok(Dealt::Some);
+                }
+            }
+        }
+        if row % MARK_ROWS == 0 {
+            mark(reader.place(), dealings, row).await?;
+        }
+    }
+    mark(reader.place(), dealings, row).await?;
+    Ok(Dealt::All)
+}
+
+impl Dealing {
+    async fn close(&mut self) -> Result<(), ImportError> {
+        if !self.rows.is_empty() {
+            let rows = std::mem::replace(&mut self.rows, Vec::with_capacity(CHUNK_ROWS));
+            self.bytes = 0;
+            self.send(Parcel::Rows(rows)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, parcel: Parcel) -> Result<(), ImportError> {
+        let sent = self.parcels.send(parcel).await;
+        sent.map_err(|_| ImportError::Unexpected("a lane has ended".to_owned()))
+    }
+}
+
+/// Deals all that is held back, and lets every lane come by the place that has been read to.
+async fn mark(place: Place, dealings: &mut [Dealing], row: i64) -> Result<(), ImportError> {
+    let mut noted = json!(place);
+    noted["row"] = json!(row);
+    let mark = Arc::new(Mark {
+        place: noted,
+        row,
+        position: place.position(),
+        left: AtomicUsize::new(dealings.len()),
+    });
+    for dealing in dealings {
+        dealing.close().await?;
+        dealing.send(Parcel::Mark(Arc::clone(&mark))).await?;
+    }
+    Ok(())
+}
+
+/// Where the import goes on, and how its file is written.
+pub(super) fn goes_on_at(job: &Job) -> Result<(&'static Encoding, u8, Place, i64), ImportError> {
+    let unexpected = || ImportError::Unexpected("an import without a place".to_owned());
+    let (reader, place) = (job.import.reader.as_ref(), job.import.place.as_ref());
+    let (reader, place) = reader.zip(place).ok_or_else(unexpected)?;
+    let encoding = reader["encoding"].as_str().ok_or_else(unexpected)?;
+    let encoding = Encoding::for_label(encoding.as_bytes()).ok_or_else(unexpected)?;
+    let delimiter = reader["delimiter"].as_u64().and_then(|d| u8::try_from(d).ok());
+    let row = place["row"].as_i64().ok_or_else(unexpected)?;
+    let place = serde_json::from_value(place.clone()).map_err(|e| ImportError::Unexpected(e.to_string()))?;
+    Ok((encoding, delimiter.ok_or_else(unexpected)?, place, row))
+}

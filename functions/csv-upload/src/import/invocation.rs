@@ -1,0 +1,93 @@
+//! What an importer is invoked with: events of the bucket, or a tick of the schedule.
+//!
+//! An event of the bucket is a hint that a file has come, no more: it may come twice, late, or never, and may tell of objects that
+//! are nobody's upload. The tick looks for whatever is due, so that no event is needed.
+
+use annals::storage::Uploaded;
+use annals::store::told;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::run::Outcome;
+use super::{DUE_AT_ONCE, ImportError, Importer, has_time};
+
+/// An invocation.
+#[derive(Debug)]
+pub enum Invocation {
+    /// The schedule's.
+    Tick,
+    /// The bucket's, unless it is something else's.
+    Event(Value),
+}
+
+/// By hand, because numbers do not survive serde's untagged enums where they are read exactly.
+impl<'de> Deserialize<'de> for Invocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Ok(match value.get("imports") {
+            Some(_) => Self::Tick,
+            None => Self::Event(value),
+        })
+    }
+}
+
+impl Importer {
+    /// Handles an invocation that ends by the deadline.
+    ///
+    /// # Errors
+    /// What kept an import from getting on; it will go on with the next tick.
+    pub async fn handle(&self, invocation: Invocation, deadline: Option<Instant>) -> Result<(), ImportError> {
+        let event = match invocation {
+            Invocation::Tick => return self.import_due(deadline).await,
+            Invocation::Event(event) => event,
+        };
+        let told = self.storage.told_by(event);
+        if told.is_empty() {
+            tracing::warn!("an invocation that is neither the schedule's nor the bucket's");
+        }
+        for uploaded in told {
+            match uploaded {
+                Uploaded::File(id) => self.import_file(id, deadline).await?,
+                Uploaded::Foreign => tracing::warn!("an object that is no upload's; it stays where it is"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Imports a file that is said to have come.
+    ///
+    /// # Errors
+    /// What kept it from getting on.
+    pub async fn import_file(&self, id: Uuid, deadline: Option<Instant>) -> Result<(), ImportError> {
+        match self.import(id, deadline).await? {
+            Outcome::Unknown => {
+                tracing::warn!(upload.id = %id, "an object of an upload that nobody asked for; it stays where it is")
+            }
+            Outcome::Waits => tracing::warn!(upload.id = %id, "the file that came is gone"),
+            outcome => tracing::info!(upload.id = %id, ?outcome, "import left"),
+        }
+        Ok(())
+    }
+
+    /// Goes on with whatever is due, one after the other. What does not get on does not keep the others from it.
+    ///
+    /// # Errors
+    /// The database's, where not even the list could be read.
+    pub async fn import_due(&self, deadline: Option<Instant>) -> Result<(), ImportError> {
+        for (id, is_over) in self.store.due_imports(DUE_AT_ONCE).await? {
+            if !has_time(deadline) {
+                break;
+            }
+            let done = match is_over {
+                true => self.give_up(id).await,
+                false => self.import(id, deadline).await.map(|_| ()),
+            };
+            if let Err(error) = done {
+                tracing::warn!(error = told(&error), upload.id = %id, "import does not get on");
+            }
+        }
+        Ok(self.store.tidy_imports().await?)
+    }
+}

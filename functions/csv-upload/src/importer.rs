@@ -1,0 +1,42 @@
+//! The importer of large files on Lambda.
+
+use std::time::{Duration, SystemTime};
+
+use annals::config::{DatabaseSettings, upload_bucket, wake_queue_url};
+use annals::queue::Queue;
+use annals::storage::{S3, Storage};
+use annals::store::{Access, Store, told};
+use annals::telemetry::{self, Ids};
+use csv_upload::import::{CONNECTIONS, Importer, Invocation};
+use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
+use tokio::time::Instant;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let database = DatabaseSettings::from_env()?;
+    let access = Access::of(database.address, database.login).await?;
+    // Made when they are needed.
+    let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
+    let storage = Storage::S3(S3::of_function(upload_bucket()?).await?);
+    let importer = Importer::new(store, Queue::from_url(wake_queue_url()).await, storage);
+    run(service_fn(async |event: LambdaEvent<Invocation>| {
+        let deadline = deadline_of(&event.context);
+        let ids = Ids {
+            request: event.context.request_id,
+            trace: event.context.xray_trace_id,
+            ..Ids::default()
+        };
+        let done = telemetry::within(ids, importer.handle(event.payload, deadline)).await;
+        // Lambda keeps the error with the failed event, and prints it.
+        done.map_err(|error| Error::from(told(&error)))
+    }))
+    .await
+}
+
+/// When Lambda ends the invocation, by the clock that only rises.
+fn deadline_of(context: &Context) -> Option<Instant> {
+    let deadline = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(context.deadline))?;
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now().checked_add(left)
+}

@@ -1,0 +1,132 @@
+//! Large uploads: an address to send a file to, and how far its import is.
+
+use annals::App;
+use annals::domain::Caller;
+use annals::domain::event::FieldFault;
+use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
+use annals::storage::{ADDRESS_SECONDS, StorageError};
+use annals::store::{NewImport, UploadRecord};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::dataset::Dataset;
+use crate::handler::check_permission;
+use crate::import::notes;
+use crate::options::Options;
+
+/// `POST /data/uploads`: where the file is to be sent.
+pub(crate) async fn request(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    RequestContext(context): RequestContext,
+    params: Params,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let (dataset, fields) = read_fields(body)?;
+    let options = Options::parse(fields, None, dataset)?;
+    check_permission(&app, &caller, dataset).await?;
+    let id = Uuid::now_v7();
+    let address = app.storage.address(id).await.map_err(unavailable)?;
+    let new = NewImport {
+        id,
+        dataset: dataset.name,
+        options: &fields
+            .into_iter()
+            .map(|(name, value)| (name, Value::String(value)))
+            .collect(),
+        dry_run: options.dry_run,
+        seconds: i32::try_from(ADDRESS_SECONDS).unwrap_or(i32::MAX),
+    };
+    record(&app, &caller, &context, &new).await?;
+    let headers: Map<String, Value> = address
+        .headers
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    let location = [(header::LOCATION, format!("/api/v1/data/uploads/{id}"))];
+    let answer = json!({
+        "upload_id": id, "method": "PUT", "url": address.url, "headers": headers, "expires_in": ADDRESS_SECONDS,
+    });
+    Ok((StatusCode::CREATED, location, Json(answer)).into_response())
+}
+
+async fn record(app: &App, caller: &Caller, context: &Value, new: &NewImport<'_>) -> Result<(), ApiError> {
+    let data = Map::from_iter([
+        ("dataset".to_owned(), json!(new.dataset)),
+        ("options".to_owned(), new.options.clone()),
+    ]);
+    let event = notes::event(new.id, "requested", Some(0), data)?;
+    let revision = notes::judged(&app.store, caller, &event).await?;
+    app.store.request_import(caller, &event, context, revision, new).await?;
+    app.queue.wake([event.stream(caller.tenant_id())]).await;
+    Ok(())
+}
+
+/// `GET /data/uploads/{id}`: how far it is.
+pub(crate) async fn show(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.end()?;
+    let missing = || ApiError::not_found("there is no such upload");
+    let id = Uuid::try_parse(&id).map_err(|_| missing())?;
+    let upload = app.store.find_upload(&caller, id).await?.ok_or_else(missing)?;
+    let limit = i64::try_from(most_errors(&upload)).unwrap_or(i64::MAX);
+    let (errors, told) = app.store.upload_errors(&caller, id, limit).await?;
+    let mut answer = json!(upload);
+    answer["errors"] = Value::Array(errors);
+    answer["errors_truncated"] = json!(told < upload.rows_rejected);
+    let status = match upload.has_ended() {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    Ok((status, Json(answer)).into_response())
+}
+
+/// How many errors the upload wants to hear of.
+fn most_errors(upload: &UploadRecord) -> usize {
+    let fields = upload.options.as_object().into_iter().flatten();
+    let asked = fields
+        .filter(|(name, _)| *name == "max_errors")
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect();
+    let options = Dataset::named(&upload.dataset).and_then(|dataset| Options::parse(asked, None, dataset).ok());
+    options.map_or(0, |options| options.errors_listed())
+}
+
+/// The dataset, and the fields of an upload as a form has them: what JSON has a better word for is taken as well.
+fn read_fields(body: Value) -> Result<(&'static Dataset, Vec<(String, String)>), ApiError> {
+    let Value::Object(mut members) = body else {
+        return Err(ApiError::bad_request("malformed_request", "the body is no JSON object"));
+    };
+    let fault = |code, detail: &str| ApiError::malformed(vec![FieldFault::new("/dataset", code, detail)]);
+    let dataset = match members.remove("dataset") {
+        Some(Value::String(name)) => Dataset::named(&name),
+        Some(_) => None,
+        None => return Err(fault("required", "is required")),
+    };
+    let dataset = dataset.ok_or_else(|| fault("invalid_value", "is no dataset that can be uploaded"))?;
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let fields = members.into_iter().filter(|(_, value)| !value.is_null());
+    Ok((dataset, fields.map(|(name, value)| (name, text(value))).collect()))
+}
+
+fn unavailable(error: StorageError) -> ApiError {
+    match error {
+        StorageError::Nowhere => {
+            let detail = "this deployment has no place for large files";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "large_uploads_unavailable", detail).into()
+        }
+        other => ApiError::Internal(Box::new(other)),
+    }
+}

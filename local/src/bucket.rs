@@ -1,0 +1,83 @@
+//! What a deployment has a bucket and a function of its own for: files are sent here, and imported beside everything else.
+
+use std::time::Duration;
+
+use annals::http::{ApiError, Problem};
+use annals::storage::{Folder, WriteError};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::put;
+use csv_upload::Importer;
+use serde::Deserialize;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use uuid::Uuid;
+
+use crate::error::one_line;
+use crate::shutdown::Shutdown;
+
+/// The place of the importer's schedule.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+struct Bucket {
+    folder: Folder,
+    came: UnboundedSender<Uuid>,
+}
+
+/// What an address of the folder's brings along.
+#[derive(Deserialize)]
+struct Permission {
+    #[serde(default)]
+    token: String,
+}
+
+/// Takes files in, and says which have come: the place of the bucket and of its events.
+pub fn router(folder: Folder, came: UnboundedSender<Uuid>) -> Router {
+    Router::new()
+        .route("/uploads/{id}", put(take))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Bucket { folder, came })
+}
+
+async fn take(
+    State(bucket): State<Bucket>,
+    Path(id): Path<Uuid>,
+    Query(permission): Query<Permission>,
+    body: Body,
+) -> Result<StatusCode, Response> {
+    let written = bucket
+        .folder
+        .write(id, &permission.token, body.into_data_stream())
+        .await;
+    written.map_err(|error| refused(error).into_response())?;
+    // Where nobody listens any more, the next start's look finds it.
+    let _ = bucket.came.send(id);
+    Ok(StatusCode::OK)
+}
+
+fn refused(error: WriteError) -> ApiError {
+    let (status, code) = match &error {
+        WriteError::Token => (StatusCode::FORBIDDEN, "address_expired"),
+        WriteError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "file_too_large"),
+        WriteError::BrokeOff => (StatusCode::BAD_REQUEST, "file_broke_off"),
+        WriteError::Disk(_) => return ApiError::Internal(Box::new(error)),
+    };
+    Problem::new(status, code, error.to_string()).into()
+}
+
+/// The importer's place: imports what has come, and looks now and then for what is due.
+pub async fn import(importer: Importer, mut came: UnboundedReceiver<Uuid>, mut shutdown: Shutdown) {
+    loop {
+        let done = tokio::select! {
+            Some(id) = came.recv() => importer.import_file(id, None).await,
+            () = tokio::time::sleep(LOOK_EVERY) => importer.import_due(None).await,
+            () = shutdown.asked() => return,
+        };
+        if let Err(error) = done {
+            tracing::warn!(error = one_line(&error), "import left; it goes on with the next look");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Large files: every row becomes an event once, whatever ends whoever imports them, and everybody can see how far it is.
+
+use csv_upload::import::Outcome;
+use serde_json::{Value, json};
+use tests::{Asked, Person, World};
+
+mod ends;
+mod files;
+mod killed;
+mod whole;
+
+const FIGURES: [&str; 7] = [
+    "rows_total",
+    "rows_accepted",
+    "rows_rejected",
+    "rows_duplicate",
+    "rows_updated",
+    "rows_rounded",
+    "events_appended",
+];
+
+/// What became of rows: total, accepted, rejected, duplicate, updated, rounded; and events.
+fn figures(body: &Value) -> [i64; 7] {
+    FIGURES.map(|name| body[name].as_i64().unwrap_or_else(|| panic!("no {name} in {body}")))
+}
+
+fn sales() -> Value {
+    json!({"dataset": "sales"})
+}
+
+/// A file of so many sales with ids, each of a hundred finer than a cent, each of a thousand without a date.
+fn file(rows: usize) -> String {
+    let mut file = "sale_id,sale_date,amount,product\n".to_owned();
+    for row in 1..=rows {
+        let date = if row % 1_000 == 999 { "" } else { "2026-01-31" };
+        let fraction = if row % 100 == 0 { "5" } else { "" };
+        file += &format!("S-{row},{date},{}.25{fraction},\"Table, round\"\n", row % 700);
+    }
+    file
+}
+
+async fn scalar(world: &World, sql: &str) -> i64 {
+    world.superuser().await.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+async fn sales_events(world: &World) -> i64 {
+    scalar(
+        world,
+        "select count(*) from annals.events where aggregate_type = 'sale'",
+    )
+    .await
+}
+
+/// What the import's own stream says, in order.
+async fn story(world: &World, asked: &Asked) -> Vec<String> {
+    let sql = "select event_type from annals.events where aggregate_type = 'import' and aggregate_id = $1 order by aggregate_version";
+    let rows = world
+        .superuser()
+        .await
+        .query(sql, &[&asked.id.to_string()])
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn a_large_file_is_asked_for_sent_imported_and_told_of() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world
+        .ask_for_upload(&staff, json!({"dataset": "sales", "currency": "EUR", "max_errors": 2}))
+        .await;
+    let waiting = world.upload(&staff, &asked).await.expect(202).body;
+    assert_eq!(
+        (&waiting["status"], &waiting["rows_total"]),
+        (&json!("waiting"), &json!(0))
+    );
+    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Waits);
+
+    world.put_file(&asked, file(5_000)).await;
+    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    let done = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(figures(&done), [5_000, 4_995, 5, 0, 0, 50, 4_995]);
+    assert_eq!(done["status"], "completed");
+    assert_eq!(done["rows_found"], 5_000);
+    assert!(done["rows_per_second"].as_i64().unwrap() > 0, "{done}");
+    assert_eq!(done["estimated_end"], Value::Null);
+    let places: Vec<_> = done["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (&e["row"], &e["line"], &e["code"]))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (&json!(999), &json!(1_000), &json!("required")),
+            (&json!(1_999), &json!(2_000), &json!("required"))
+        ]
+    );
+    assert_eq!(done["errors_truncated"], true);
+    assert_eq!(
+        story(&world, &asked).await,
+        ["import.requested", "import.started", "import.completed"]
+    );
+
+    world.project().await;
+    let state = world
+        .get(&staff, &format!("/entities/import/{}", asked.id))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(
+        (&state["state"]["status"], &state["state"]["rows_accepted"]),
+        (&json!("completed"), &json!(4_995))
+    );
+    let sql = "select count(*) from public.sales where currency = 'EUR'";
+    assert_eq!(scalar(&world, sql).await, 4_995);
+    world.assert_read_models_are_the_fold().await;
+}
+
+#[tokio::test]
+async fn the_same_file_again_appends_nothing_and_a_changed_one_what_has_changed() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let first = world.import(&staff, sales(), file(3_000)).await.body;
+    assert_eq!(figures(&first), [3_000, 2_997, 3, 0, 0, 30, 2_997]);
+    let again = world.import(&staff, sales(), file(3_000)).await.body;
+    assert_eq!(figures(&again), [3_000, 0, 3, 2_997, 0, 30, 0]);
+    assert_eq!(first["file_sha256"], again["file_sha256"]);
+    let changed = file(3_500).replace("S-7,2026-01-31", "S-7,2026-02-28");
+    let third = world.import(&staff, sales(), changed).await.body;
+    assert_eq!(figures(&third), [3_500, 500, 3, 2_996, 1, 35, 501]);
+    assert_ne!(first["file_sha256"], third["file_sha256"]);
+}
+
+/// What a small upload makes of a file a large one makes of it, too.
+#[tokio::test]
+async fn large_and_small_uploads_say_the_same() {
+    let (large, small, staff) = (World::new().await, World::new().await, Person::staff());
+    let file = format!("{}broken,2026-01-31\nS-1,2026-01-31,1.00,Table\n", file(2_500));
+    let one = large.import(&staff, sales(), &file).await.body;
+    let other = small.upload_sales(&staff, &[], &file).await.expect(200).body;
+    assert_eq!(figures(&one), figures(&other));
+    assert_eq!(one["errors"], other["errors"]);
+    let sql = "select md5(string_agg(aggregate_id || aggregate_version || event_type || data::text || case when aggregate_version = 1 then \"timestamp\"::text else '' end, ' ' order by aggregate_id, aggregate_version))
+                 from annals.events where aggregate_type = 'sale'";
+    let digest = async |world: &World| -> String { world.superuser().await.query_one(sql, &[]).await.unwrap().get(0) };
+    assert_eq!(digest(&large).await, digest(&small).await);
+}
+
+/// Rows of one entity keep the file's order, however many lanes work.
+#[tokio::test]
+async fn the_last_row_of_an_entity_is_its_state() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let mut file = "sale_id,sale_date,amount\n".to_owned();
+    for round in 1..=60 {
+        for id in 1..=50 {
+            file += &format!("S-{id},2026-01-31,{round}.{id:02}\n");
+        }
+    }
+    let done = world.import(&staff, sales(), &file).await.body;
+    assert_eq!(figures(&done), [3_000, 50, 0, 0, 2_950, 0, 3_000]);
+    world.project().await;
+    let sql = "select count(*) from public.sales where amount_cents = 6000 + substr(id, 3)::int and version = 60";
+    assert_eq!(scalar(&world, sql).await, 50);
+}
+
+#[tokio::test]
+async fn rows_without_ids_are_told_apart_by_their_number() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let rows = |rows: usize| {
+        let rows = (0..rows).map(|row| format!("2026-01-31,{}.00,Table\n", row % 7));
+        "sale_date,amount,product\n".to_owned() + &rows.collect::<String>()
+    };
+    let first = world.import(&staff, sales(), rows(6_000)).await.body;
+    assert_eq!(figures(&first), [6_000, 6_000, 0, 0, 0, 0, 6_000]);
+    let again = world.import(&staff, sales(), rows(6_007)).await.body;
+    assert_eq!(figures(&again), [6_007, 7, 0, 6_000, 0, 0, 7]);
+    assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
+}
+
+/// Wake-ups name many streams each: a million rows are hundreds of messages.
+#[tokio::test]
+async fn wake_ups_are_few() {
+    let (world, staff) = (World::new().await, Person::staff());
+    world.import(&staff, sales(), file(12_000)).await;
+    let wake_ups = world.take_wake_ups().await;
+    assert!(wake_ups.len() <= 12, "{}", wake_ups.len());
+    assert!(world.deliver(wake_ups).await.is_empty());
+    assert_eq!(scalar(&world, "select count(*) from public.sales").await, 11_988);
+}
+
+#[tokio::test]
+async fn an_import_goes_on_where_its_time_was_over() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.put_file(&asked, file(12_000)).await;
+    let (mut times, mut last) = (0, 0);
+    loop {
+        let outcome = world.import_a_little(&asked).await.unwrap();
+        times += 1;
+        let so_far = world.upload(&staff, &asked).await.body;
+        let total = so_far["rows_total"].as_i64().unwrap();
+        assert_eq!(total, figures(&so_far)[1..5].iter().sum::<i64>());
+        if outcome == Outcome::Ended {
+            break;
+        }
+        assert_eq!((outcome, &so_far["status"]), (Outcome::GoesOn, &json!("running")));
+        assert!(total > last && so_far["rows_per_second"].as_i64().is_some(), "{so_far}");
+        assert!(
+            so_far["estimated_end"].as_str() >= so_far["started_at"].as_str(),
+            "{so_far}"
+        );
+        last = total;
+    }
+    assert!(times > 3, "{times}");
+    let done = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(figures(&done), [12_000, 11_988, 12, 0, 0, 120, 11_988]);
+    assert_eq!(
+        story(&world, &asked).await,
+        ["import.requested", "import.started", "import.completed"]
+    );
+}

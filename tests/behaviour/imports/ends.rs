@@ -1,0 +1,214 @@
+//! Imports that come to nothing, and who may ask and see.
+
+use csv_upload::import::{Invocation, Outcome};
+use serde_json::{Value, json};
+use tests::{Asked, Person, World};
+use uuid::Uuid;
+
+use super::{figures, file, sales, sales_events, scalar, story};
+
+async fn failure(world: &World, staff: &Person, asked: &Asked) -> Value {
+    let upload = world.upload(staff, asked).await.expect(200).body;
+    assert_eq!(upload["status"], "failed");
+    assert_eq!(story(world, asked).await.last().unwrap(), "import.failed");
+    upload["failure"]["code"].clone()
+}
+
+async fn tick(world: &World) {
+    let tick: Invocation = serde_json::from_value(json!({"imports": {}})).unwrap();
+    world.importer().handle(tick, None).await.unwrap();
+}
+
+/// Nothing is appended of a file that cannot be read to its end.
+#[tokio::test]
+async fn files_that_are_none_are_refused_as_a_whole() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (content, code) in [
+        (Vec::new(), "empty_file"),
+        (b"PK\x03\x04 and so on".to_vec(), "not_csv"),
+        (b"sale_id,sale_date,amount\n".to_vec(), "no_rows"),
+        (b"colour,shape\n1,2\n".to_vec(), "no_header"),
+        (
+            format!("{}S-9,2026-01-31,\"1.00\n", file(4_000)).into_bytes(),
+            "unclosed_quote",
+        ),
+    ] {
+        let asked = world.ask_for_upload(&staff, sales()).await;
+        world.put_file(&asked, content).await;
+        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        assert_eq!(failure(&world, &staff, &asked).await, code);
+    }
+    assert_eq!(sales_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_over_or_deleted_during_the_work_fails_its_import() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for is_deleted in [false, true] {
+        let asked = world.ask_for_upload(&staff, sales()).await;
+        world.put_file(&asked, file(6_000)).await;
+        assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+        match is_deleted {
+            true => std::fs::remove_file(world.files.0.join(asked.id.to_string())).unwrap(),
+            false => world.put_file(&asked, file(6_001)).await,
+        }
+        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        assert_eq!(failure(&world, &staff, &asked).await, "file_changed");
+        // What was appended is said, and sending the file once more appends what is missing.
+        let so_far = figures(&world.upload(&staff, &asked).await.body);
+        assert_eq!(so_far[0], so_far[1..5].iter().sum::<i64>());
+    }
+    let last = world.import(&staff, sales(), file(6_000)).await.body;
+    assert_eq!(sales_events(&world).await, 5_994);
+    assert!(figures(&last)[3] > 0);
+}
+
+#[tokio::test]
+async fn a_file_over_the_limit_is_not_read() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.put_file(&asked, "x").await;
+    let path = world.files.0.join(asked.id.to_string());
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    // Holes only: no disk is filled.
+    file.set_len(annals::storage::MAX_FILE_BYTES + 1).unwrap();
+    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(failure(&world, &staff, &asked).await, "file_too_large");
+}
+
+#[tokio::test]
+async fn late_doubled_lost_and_foreign_events_do_no_harm() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.put_file(&asked, file(1_500)).await;
+    // Nobody was told of the file, and all the same it is found.
+    tick(&world).await;
+    let done = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(figures(&done), [1_500, 1_499, 1, 0, 0, 15, 1_499]);
+    // The object is gone, and so is what the import needed.
+    assert!(!world.files.0.join(asked.id.to_string()).exists());
+    assert_eq!(
+        scalar(&world, "select count(*) from annals.imports where lanes is not null").await,
+        0
+    );
+    for _ in 0..2 {
+        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    }
+    world.put_file(&asked, file(1_600)).await;
+    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(world.upload(&staff, &asked).await.expect(200).body, done);
+    assert_eq!(
+        world.importer().import(Uuid::now_v7(), None).await.unwrap(),
+        Outcome::Unknown
+    );
+    for event in [
+        json!({}),
+        json!([]),
+        json!({"Records": 5}),
+        json!({"Event": "s3:TestEvent"}),
+    ] {
+        let event: Invocation = serde_json::from_value(event).unwrap();
+        world.importer().handle(event, None).await.unwrap();
+    }
+    assert_eq!(story(&world, &asked).await.len(), 3);
+}
+
+#[tokio::test]
+async fn two_importers_at_once_import_once() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.put_file(&asked, file(2_000)).await;
+    let (one, other) = (world.importer(), world.importer());
+    let (one, other) = tokio::join!(one.import(asked.id, None), other.import(asked.id, None));
+    let mut outcomes = [one.unwrap(), other.unwrap()];
+    outcomes.sort_by_key(|outcome| *outcome == Outcome::Busy);
+    assert_eq!(outcomes, [Outcome::Ended, Outcome::Busy]);
+    assert_eq!(sales_events(&world).await, 1_998);
+}
+
+#[tokio::test]
+async fn a_file_that_never_comes_is_not_waited_for_for_ever() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    tick(&world).await;
+    assert_eq!(world.upload(&staff, &asked).await.expect(202).body["status"], "waiting");
+    let sql = "update annals.imports set expires_at = clock_timestamp() - interval '7 hours'";
+    world.superuser().await.execute(sql, &[]).await.unwrap();
+    tick(&world).await;
+    assert_eq!(failure(&world, &staff, &asked).await, "file_missing");
+}
+
+/// What fails again and again without getting any further is given up, in the open.
+#[tokio::test]
+async fn an_import_that_does_not_get_on_is_given_up() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.put_file(&asked, file(100)).await;
+    let owner = world.owner().await;
+    let broken =
+        "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+                  create trigger no before update on annals.import_lanes for each row execute function public.no()";
+    owner.batch_execute(broken).await.unwrap();
+    for _ in 0..30 {
+        assert!(world.importer().import(asked.id, None).await.is_err());
+    }
+    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(failure(&world, &staff, &asked).await, "import_stuck");
+    assert_eq!(sales_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn uploads_are_their_owners_and_their_tenants() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.upload(&Person::staff(), &asked).await.expect(202);
+    for stranger in [
+        Person::user(),
+        Person::agent("pricing"),
+        Person::staff().in_tenant(Uuid::new_v4()),
+    ] {
+        assert_eq!(world.upload(&stranger, &asked).await.problem(404), "not_found");
+    }
+    for other in ["/data/uploads/none", &format!("/data/uploads/{}", Uuid::new_v4())] {
+        assert_eq!(world.get(&staff, other).await.problem(404), "not_found");
+    }
+    let refused = world.post(&Person::agent("pricing"), "/data/uploads", sales()).await;
+    assert_eq!(refused.problem(403), "event_type_forbidden");
+    assert_eq!(scalar(&world, "select count(*) from annals.uploads").await, 1);
+}
+
+#[tokio::test]
+async fn fields_are_read_when_an_upload_is_asked_for() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for body in [
+        json!([]),
+        json!({}),
+        json!({"dataset": 5}),
+        json!({"dataset": "cats"}),
+        json!({"dataset": "sales", "colour": "red"}),
+        json!({"dataset": "sales", "mode": "some"}),
+        json!({"dataset": "sales", "mapping": {"price": "x"}}),
+    ] {
+        world.post(&staff, "/data/uploads", body.clone()).await.expect(400);
+    }
+    let fields = json!({"dataset": "sales", "mapping": {"amount": "Sales"}, "dry_run": true, "max_errors": 7, "delimiter": null});
+    let asked = world.ask_for_upload(&staff, fields).await;
+    world.put_file(&asked, "sale_date;Sales\n2026-01-31;1.00\n").await;
+    world.importer().import(asked.id, None).await.unwrap();
+    assert_eq!(
+        figures(&world.upload(&staff, &asked).await.expect(200).body),
+        [1, 1, 0, 0, 0, 0, 0]
+    );
+}
+
+/// Events are appended in the name of whoever asked, as that person, with what the server knew of the request.
+#[tokio::test]
+async fn events_name_whoever_asked() {
+    let (world, service) = (World::new().await, Person::service("till"));
+    world.import(&service, sales(), file(10)).await;
+    let sql = "select count(*) from annals.events where created_by = 'service:till' and source = 'csv' and correlation_id is not null";
+    assert_eq!(scalar(&world, sql).await, 13);
+    let sql = "select claims::text || context::text from annals.imports";
+    let kept: String = world.superuser().await.query_one(sql, &[]).await.unwrap().get(0);
+    assert!(!kept.contains("eyJ"), "no token is kept: {kept}");
+}

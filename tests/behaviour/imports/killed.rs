@@ -1,0 +1,213 @@
+//! Importers that are killed at any statement, and those that believe to be alone.
+
+use csv_upload::import::{ImportError, Outcome};
+use serde_json::json;
+use tests::{Asked, Cutter, Person, Strike, Victim, When, World};
+
+use super::{figures, sales, sales_events, scalar, story};
+
+/// More statements than an import of the file says.
+const ENOUGH: usize = 1_000;
+/// Rows wide enough that few make a chunk: several chunks in every lane.
+const ROWS: usize = 18;
+
+fn wide_file(turn: &str, ids: bool) -> String {
+    let mut file = if ids {
+        "sale_id,sale_date,amount,notes\n"
+    } else {
+        "sale_date,amount,notes\n"
+    }
+    .to_owned();
+    for row in 0..ROWS {
+        // Rows without ids come in pairs that are equal.
+        let (id, row) = if ids {
+            (format!("{turn}-{row},"), row)
+        } else {
+            (String::new(), row / 2)
+        };
+        let date = if row == 4 { "never" } else { "2026-01-31" };
+        file += &format!("{id}{date},{row}.00,{turn} {row} {}\n", "wide ".repeat(20_000));
+    }
+    file
+}
+
+async fn until_it_ends(world: &World, asked: &Asked) {
+    for _ in 0..2_000 {
+        world.forget_holder(asked).await;
+        match world.importer().import(asked.id, None).await {
+            Ok(Outcome::Ended) => return,
+            // What a killed one held may take the server a moment to notice.
+            Ok(Outcome::Busy) | Err(_) => tokio::task::yield_now().await,
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+    panic!("it never ends");
+}
+
+/// One import struck at one statement, and gone on with; whether it was struck.
+async fn strike(
+    world: &World,
+    process: &World,
+    cutter: &Cutter,
+    strike: Strike,
+    fields: serde_json::Value,
+    ids: bool,
+) -> bool {
+    let staff = Person::staff();
+    let turn = format!("{:?}{:?}{}", strike.victim, strike.when, strike.statement);
+    let asked = world.ask_for_upload(&staff, fields).await;
+    world.put_file(&asked, wide_file(&turn, ids)).await;
+    let before = sales_events(world).await;
+    cutter.arm(strike);
+    let done = match strike.victim {
+        Victim::Connection => process.importer().import(asked.id, None).await.ok(),
+        Victim::Process => tokio::select! {
+            biased;
+            () = cutter.struck() => None,
+            done = async { process.importer().import(asked.id, None).await } => done.ok(),
+        },
+    };
+    let struck = cutter.has_struck();
+    cutter.disarm();
+    if done != Some(Outcome::Ended) {
+        until_it_ends(world, &asked).await;
+    }
+    let total = i64::try_from(ROWS).unwrap();
+    let bad = if ids { 1 } else { 2 };
+    let upload = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(
+        figures(&upload),
+        [total, total - bad, bad, 0, 0, 0, total - bad],
+        "{strike:?}"
+    );
+    assert_eq!(
+        upload["errors"].as_array().unwrap().len(),
+        usize::try_from(bad).unwrap(),
+        "{strike:?}"
+    );
+    assert_eq!(sales_events(world).await - before, total - bad, "{strike:?}");
+    let told = ["import.requested", "import.started", "import.completed"];
+    assert_eq!(story(world, &asked).await, told, "{strike:?}");
+    struck
+}
+
+async fn strike_everywhere(victim: Victim, when: When, fields: serde_json::Value, ids: bool) {
+    let (world, cutter) = (World::new().await, Cutter::start().await);
+    let process = cutter.before(&world).with_files_of(&world);
+    let mut most = 0;
+    for statement in 1..ENOUGH {
+        let at = Strike {
+            victim,
+            when,
+            statement,
+        };
+        if !strike(&world, &process, &cutter, at, fields.clone(), ids).await {
+            break;
+        }
+        most = statement;
+    }
+    assert!(most > 30, "{most}");
+    assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
+    world.sweep().await;
+    world.assert_read_models_are_the_fold().await;
+}
+
+#[tokio::test]
+async fn killed_after_any_statement_an_import_loses_and_repeats_nothing() {
+    strike_everywhere(Victim::Process, When::After, sales(), true).await;
+}
+
+#[tokio::test]
+async fn killed_where_rows_have_no_ids_it_still_counts_equal_rows() {
+    strike_everywhere(Victim::Process, When::After, sales(), false).await;
+}
+
+#[tokio::test]
+async fn connections_may_end_before_any_statement() {
+    strike_everywhere(Victim::Connection, When::Before, sales(), true).await;
+}
+
+#[tokio::test]
+async fn connections_may_end_after_any_statement() {
+    strike_everywhere(Victim::Connection, When::After, sales(), false).await;
+}
+
+#[tokio::test]
+async fn killed_anywhere_all_is_still_all_or_nothing() {
+    let (world, cutter) = (World::new().await, Cutter::start().await);
+    let process = cutter.before(&world).with_files_of(&world);
+    let staff = Person::staff();
+    for statement in 1..ENOUGH {
+        let asked = world
+            .ask_for_upload(&staff, json!({"dataset": "sales", "mode": "all_or_nothing"}))
+            .await;
+        world
+            .put_file(
+                &asked,
+                wide_file(&format!("T{statement}"), true).replace("never", "2026-01-01"),
+            )
+            .await;
+        let before = sales_events(&world).await;
+        cutter.arm(Strike {
+            victim: Victim::Process,
+            when: When::After,
+            statement,
+        });
+        let done = tokio::select! {
+            biased;
+            () = cutter.struck() => None,
+            done = async { process.importer().import(asked.id, None).await } => done.ok(),
+        };
+        let struck = cutter.has_struck();
+        cutter.disarm();
+        let total = i64::try_from(ROWS).unwrap();
+        let so_far = sales_events(&world).await - before;
+        assert!(so_far == 0 || so_far == total, "{statement}: {so_far}");
+        if done.is_none() {
+            until_it_ends(&world, &asked).await;
+        }
+        let upload = world.upload(&staff, &asked).await.expect(200).body;
+        assert_eq!(figures(&upload), [total, total, 0, 0, 0, 0, total], "{statement}");
+        assert_eq!(sales_events(&world).await - before, total);
+        if !struck {
+            assert!(statement > 20, "{statement}");
+            return;
+        }
+    }
+    panic!("it says statements for ever");
+}
+
+/// Who is held for dead and is not gets no further once another has taken over.
+#[tokio::test]
+async fn of_two_that_believe_to_hold_an_import_one_gets_on() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.put_file(&asked, super::file(8_000)).await;
+    let (one, other) = (world.importer(), world.importer());
+    let slow = async {
+        loop {
+            // Whoever works is taken for dead all the time.
+            world.forget_holder(&asked).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let both = async { tokio::join!(one.import(asked.id, None), other.import(asked.id, None)) };
+    let (first, second) = tokio::select! {
+        both = both => both,
+        never = slow => never,
+    };
+    let lost = |outcome: &Result<Outcome, ImportError>| match outcome {
+        Ok(Outcome::Ended | Outcome::Busy) => false,
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => error.to_string().contains("taken"),
+    };
+    assert!(!lost(&first) || !lost(&second), "{first:?} {second:?}");
+    until_it_ends(&world, &asked).await;
+    let upload = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(figures(&upload), [8_000, 7_992, 8, 0, 0, 80, 7_992]);
+    assert_eq!(sales_events(&world).await, 7_992);
+    assert_eq!(
+        story(&world, &asked).await,
+        ["import.requested", "import.started", "import.completed"]
+    );
+}

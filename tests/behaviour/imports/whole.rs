@@ -1,0 +1,116 @@
+//! All or nothing, and dry runs.
+
+use csv_upload::import::Outcome;
+use serde_json::{Value, json};
+use tests::{Person, World};
+
+use super::{figures, file, sales_events, scalar, story};
+
+fn whole() -> Value {
+    json!({"dataset": "sales", "mode": "all_or_nothing"})
+}
+
+#[tokio::test]
+async fn a_row_that_is_refused_refuses_all() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, whole()).await;
+    world.put_file(&asked, file(3_000)).await;
+    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    let upload = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(
+        (&upload["status"], &upload["failure"]),
+        (&json!("failed"), &Value::Null)
+    );
+    assert_eq!(figures(&upload), [3_000, 0, 3_000, 0, 0, 0, 0]);
+    assert_eq!(upload["errors"].as_array().unwrap().len(), 3);
+    assert_eq!(sales_events(&world).await, 0);
+    assert_eq!(
+        scalar(
+            &world,
+            "select count(*) from annals.heads where aggregate_type = 'sale'"
+        )
+        .await,
+        0
+    );
+    assert_eq!(
+        story(&world, &asked).await,
+        ["import.requested", "import.started", "import.failed"]
+    );
+}
+
+#[tokio::test]
+async fn without_one_all_are_appended_and_rows_see_those_before_them() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = format!("{}S-1,2026-01-31,9.00,Chair\nS-1,2026-01-31,9.00,Chair\n", file(900));
+    let done = world.import(&staff, whole(), &file).await.body;
+    assert_eq!(
+        (figures(&done), &done["status"]),
+        ([902, 900, 0, 1, 1, 9, 901], &json!("completed"))
+    );
+    let again = world.import(&staff, whole(), file.replace("9.00", "8.00")).await.body;
+    assert_eq!(figures(&again), [902, 0, 0, 900, 2, 9, 2]);
+    world.project().await;
+    world.assert_read_models_are_the_fold().await;
+}
+
+#[tokio::test]
+async fn rows_without_ids_are_told_apart_there_too() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_date,amount\n".to_owned() + &"2026-01-31,5.00\n".repeat(1_200);
+    assert_eq!(
+        figures(&world.import(&staff, whole(), &file).await.body),
+        [1_200, 1_200, 0, 0, 0, 0, 1_200]
+    );
+    assert_eq!(
+        figures(&world.import(&staff, whole(), &file).await.body),
+        [1_200, 0, 0, 1_200, 0, 0, 0]
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_become_of_rows_and_does_nothing() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let done = world
+        .import(&staff, json!({"dataset": "sales", "dry_run": true}), file(2_000))
+        .await
+        .body;
+    assert_eq!(figures(&done), [2_000, 1_998, 2, 0, 0, 20, 0]);
+    assert_eq!((&done["dry_run"], &done["status"]), (&json!(true), &json!("completed")));
+    assert_eq!(sales_events(&world).await, 0);
+    let meant = world
+        .import(&staff, json!({"dataset": "sales"}), file(2_000))
+        .await
+        .body;
+    assert_eq!(figures(&meant), [2_000, 1_998, 2, 0, 0, 20, 1_998]);
+}
+
+#[tokio::test]
+async fn without_time_to_end_it_begins_anew() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, whole()).await;
+    world.put_file(&asked, file(900)).await;
+    assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+    assert_eq!(sales_events(&world).await, 0);
+    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(sales_events(&world).await, 900);
+}
+
+/// Somebody posts between two looks at the same entity.
+#[tokio::test]
+async fn ids_of_somebody_elses_entities_are_refused() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let elsewhere = Person::service("till");
+    world
+        .append(
+            &elsewhere,
+            "sale.created",
+            "S-5",
+            json!({"sale_date": "2026-01-01", "amount_cents": 1, "currency": "USD"}),
+        )
+        .await;
+    let done = world
+        .import(&staff, whole(), "sale_id,sale_date,amount\nS-5,2026-01-01,0.02\n")
+        .await
+        .body;
+    assert_eq!(figures(&done), [1, 0, 0, 0, 1, 0, 1]);
+}

@@ -1,0 +1,228 @@
+//! A large sales file to committed events, beside COPY of the very same events into the very same tables (DESIGN §10).
+//!
+//! The importer is a process of its own, this program once more, so that what it holds in memory is its own and nothing else's: the
+//! most it ever held is what `/proc` calls `VmHWM`. Its time is that of all it does: both readings of the file, looking up,
+//! checking against the catalog's schemas, appending. What the projector has to do with the events is another line's.
+
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::Stdio;
+use std::time::Instant;
+
+use annals::config::DatabaseConfig;
+use annals::queue::Queue;
+use annals::storage::{Folder, Storage};
+use annals::store::Store;
+use csv_upload::Importer;
+use csv_upload::import::CONNECTIONS;
+use futures_util::{SinkExt, TryStreamExt};
+use serde_json::json;
+use tests::{Asked, Person, World, connect};
+use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::measure::{Figure, Phase};
+use crate::report::Line;
+use crate::site::Site;
+
+/// Rows of the file, unless another number is asked for.
+pub const ROWS: i64 = 1_000_000;
+/// What this program is called with to be the importer: the database, the folder, the upload.
+const IMPORTER: &str = "csv-importer";
+/// Every column of the log, so that what is copied is what was appended.
+const COLUMNS: &str = "select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute \
+     where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
+
+/// What a file's rows have for an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    /// Each its own.
+    OfTheirOwn,
+    /// None: their content is what they are known by.
+    None,
+}
+
+/// Whether this process is the importer; then it has done its work.
+pub async fn is_importer() -> bool {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name, url, folder, upload] = arguments.as_slice() else {
+        return false;
+    };
+    if name != IMPORTER {
+        return false;
+    }
+    let store = Store::new(&DatabaseConfig {
+        url: url.clone(),
+        pool_size: CONNECTIONS,
+    });
+    let folder = Folder::new(PathBuf::from(folder), String::new(), Vec::new());
+    let storage = Storage::Folder(folder);
+    let importer = Importer::new(store.expect("an address"), Queue::Nowhere, storage);
+    let started = Instant::now();
+    let upload: Uuid = upload.parse().expect("an upload");
+    let outcome = importer.import(upload, None).await.expect("an import");
+    println!("{outcome:?} {} {}", started.elapsed().as_secs_f64(), most_resident());
+    true
+}
+
+/// The most memory that this process ever held, in KiB.
+fn most_resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap_or_default()
+}
+
+/// Measures files with and without ids.
+pub async fn measure(site: &Site, rows: i64) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (ids, name, works) in [
+        (
+            Ids::OfTheirOwn,
+            "csv_named",
+            [
+                "CSV, rows with ids, to committed events (COPY of the events)",
+                "the same (COPY of events and heads)",
+                "the same file again: every row known",
+            ],
+        ),
+        (
+            Ids::None,
+            "csv_unnamed",
+            [
+                "CSV, rows without ids, to committed events (COPY of the events)",
+                "the same (COPY of events and heads)",
+                "the same file again: every row known",
+            ],
+        ),
+    ] {
+        let url = site.fresh_database(name).await;
+        let world = World::at(name.to_owned(), &url);
+        let folder = std::env::temp_dir().join(format!("annals-bench-{}", Uuid::new_v4()));
+        fs::create_dir_all(&folder).expect("a folder");
+        println!("{rows} rows, {ids:?}");
+        let first = import(site, &world, &url, &folder, (rows, ids)).await;
+        let again = import(site, &world, &url, &folder, (rows, ids)).await;
+        let copied = site.fresh_database(&format!("{name}_copied")).await;
+        let events = copy(
+            site,
+            &url,
+            &copied,
+            &folder,
+            "annals.events",
+            "event_type = 'sale.created'",
+        )
+        .await;
+        let heads = copy(site, &url, &copied, &folder, "annals.heads", "aggregate_type = 'sale'").await;
+        let both = Figure {
+            rate: 1.0 / (1.0 / events.rate + 1.0 / heads.rate),
+            server_us: events.server_us.zip(heads.server_us).map(|(a, b)| a + b),
+            client_us: events.client_us.zip(heads.client_us).map(|(a, b)| a + b),
+        };
+        fs::remove_dir_all(&folder).expect("the folder goes");
+        lines.push(Line::compared(works[0], events, first, Some(50)));
+        lines.push(Line::compared(works[1], both, first, None));
+        lines.push(Line::alone(works[2], again));
+    }
+    lines
+}
+
+async fn import(site: &Site, world: &World, url: &str, folder: &Path, (rows, ids): (i64, Ids)) -> Figure {
+    let asked: Asked = world
+        .ask_for_upload(&Person::staff(), json!({"dataset": "sales"}))
+        .await;
+    write_file(&folder.join(asked.id.to_string()), rows, ids).expect("a file");
+    let phase = Phase::start(site.postmaster);
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args([IMPORTER, url])
+        .arg(folder)
+        .arg(asked.id.to_string())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .expect("the importer");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [outcome, seconds, resident] = words.as_slice() else {
+        panic!("the importer says {text:?}")
+    };
+    let seconds: f64 = seconds.parse().expect("seconds");
+    let resident: f64 = resident.parse().expect("kilobytes");
+    println!(
+        "  {outcome} in {seconds:.1} s, at most {:.1} MiB resident (at most 64 are allowed)",
+        resident / 1024.0
+    );
+    let count = usize::try_from(rows).expect("rows");
+    phase.end_with_rate(count, rows as f64 / seconds)
+}
+
+/// Sales as a shop's system would export them.
+fn write_file(path: &Path, rows: i64, ids: Ids) -> std::io::Result<()> {
+    let mut file = BufWriter::new(fs::File::create(path)?);
+    let id = |row: i64| match ids {
+        Ids::OfTheirOwn => format!("S-{row:08},"),
+        Ids::None => String::new(),
+    };
+    let column = if ids == Ids::None { "" } else { "sale_id," };
+    writeln!(
+        file,
+        "{column}sale_date,amount,customer_id,product,quantity,unit_price,category,currency"
+    )?;
+    for row in 0..rows {
+        let (year, month, day) = (2015 + row % 10, row % 12 + 1, row % 28 + 1);
+        let (units, cents) = (row * 37 % 90_000, row * 13 % 100);
+        writeln!(
+            file,
+            "{}{year}-{month:02}-{day:02},{units}.{cents:02},CUST-{:05},\"Bush Somerset Collection Bookcase, no {}\",{},{}.5,Furniture,USD",
+            id(row),
+            row % 50_000,
+            row % 1_000,
+            row % 9 + 1,
+            row % 700,
+        )?;
+    }
+    file.flush()
+}
+
+/// Copies rows of a table, by a file, into the same table of another database, with all its indexes and constraints.
+async fn copy(site: &Site, from: &str, to: &str, folder: &Path, table: &str, which: &str) -> Figure {
+    let source = connect(from).await;
+    let columns: String = source.query_one(COLUMNS, &[&table]).await.expect("columns").get(0);
+    let path = folder.join("rows");
+    let mut file = tokio::io::BufWriter::new(tokio::fs::File::create(&path).await.expect("a file"));
+    let order = if table == "annals.events" {
+        "event_number"
+    } else {
+        "aggregate_id"
+    };
+    let sql = format!("copy (select {columns} from {table} where {which} order by {order}) to stdout");
+    let mut out = pin!(source.copy_out(&sql).await.expect("rows"));
+    while let Some(bytes) = out.try_next().await.expect("rows") {
+        tokio::io::AsyncWriteExt::write_all(&mut file, &bytes)
+            .await
+            .expect("the disk takes them");
+    }
+    tokio::io::AsyncWriteExt::flush(&mut file)
+        .await
+        .expect("the disk takes them");
+    let target = connect(to).await;
+    let phase = Phase::start(site.postmaster);
+    let sql = format!("copy {table} ({columns}) from stdin");
+    let mut sink = pin!(target.copy_in(&sql).await.expect("COPY"));
+    let mut file = tokio::fs::File::open(&path).await.expect("the file");
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        let read = tokio::io::AsyncReadExt::read(&mut file, &mut piece)
+            .await
+            .expect("rows");
+        if read == 0 {
+            break;
+        }
+        let bytes = bytes::Bytes::copy_from_slice(&piece[..read]);
+        sink.send(bytes).await.expect("COPY takes rows");
+    }
+    let copied = sink.finish().await.expect("COPY ends");
+    phase.end(copied as usize)
+}
