@@ -11,16 +11,16 @@ use serde_json::Value;
 
 /// Which function writes a metric of ours.
 const WRITTEN_BY: [(&str, &[&str]); 13] = [
-    ("EventsAppended", &["PostEvent", "CsvUpload"]),
+    ("EventsAppended", &["PostEvent", "CsvUpload", "Importer"]),
     ("Conflicts", &["PostEvent", "AuditQuery", "CsvUpload"]),
     ("ProjectionLagSeconds", &["Projector"]),
     ("ProjectionLagEvents", &["Projector"]),
     ("ParkedStreams", &["Projector"]),
     ("StreamsSwept", &["Projector"]),
-    ("RowsAccepted", &["CsvUpload"]),
-    ("RowsRejected", &["CsvUpload"]),
-    ("RowsDuplicate", &["CsvUpload"]),
-    ("RowsUpdated", &["CsvUpload"]),
+    ("RowsAccepted", &["CsvUpload", "Importer"]),
+    ("RowsRejected", &["CsvUpload", "Importer"]),
+    ("RowsDuplicate", &["CsvUpload", "Importer"]),
+    ("RowsUpdated", &["CsvUpload", "Importer"]),
     ("RebuildsDone", &["Rebuilder"]),
     ("RebuildsFailed", &["Rebuilder"]),
     ("RebuildChangedRows", &["Rebuilder"]),

@@ -211,7 +211,8 @@ fn only_the_http_layer_and_the_http_functions_know_http() {
         "functions/post-event/",
         "functions/audit-query/",
         "functions/csv-upload/",
-        // A laptop's one port, in API Gateway's place.
+        // A laptop's one port, in API Gateway's and the bucket's place.
+        "local/src/bucket.rs",
         "local/src/engine.rs",
         "local/src/serve.rs",
     ];
@@ -253,7 +254,30 @@ fn only_the_queue_and_the_projector_know_sqs() {
 #[test]
 fn only_the_secrets_know_where_they_are_kept() {
     assert_eq!(places(&["aws_sdk_secretsmanager"], &["shared/src/secrets.rs"]), NONE);
-    assert_eq!(places(&["aws_sigv4"], &["shared/src/rds.rs"]), NONE);
+    assert_eq!(
+        places(&["aws_sigv4"], &["shared/src/rds.rs", "shared/src/storage/s3.rs"]),
+        NONE
+    );
+}
+
+#[test]
+fn only_the_storage_knows_s3() {
+    let words = [
+        "aws_sdk_s3",
+        "aws_lambda_events::event::s3",
+        "S3Event",
+        "S3Entity",
+        "ETAG",
+        "IF_MATCH",
+    ];
+    // If-Match is also what clients of entities say.
+    let known = [
+        "shared/src/storage/s3.rs",
+        "shared/src/http/",
+        "functions/post-event/",
+        "functions/audit-query/",
+    ];
+    assert_eq!(places(&words, &known), NONE);
 }
 
 #[test]

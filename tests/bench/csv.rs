@@ -146,7 +146,7 @@ async fn import(site: &Site, world: &World, url: &str, folder: &Path, (rows, ids
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let words: Vec<&str> = text.split_whitespace().collect();
     let [outcome, seconds, resident] = words.as_slice() else {
-        panic!("the importer says {text:?}")
+        panic!("the importer ends with {}: {text:?}", output.status)
     };
     let seconds: f64 = seconds.parse().expect("seconds");
     let resident: f64 = resident.parse().expect("kilobytes");

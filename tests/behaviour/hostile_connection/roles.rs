@@ -127,6 +127,10 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.kpi_changes delete".to_owned(),
         "annals.kpi_lock update".to_owned(),
         "annals.heads.projected_version update".to_owned(),
+        "annals.import_lanes insert".to_owned(),
+        "annals.import_lanes update".to_owned(),
+        "annals.imports insert".to_owned(),
+        "annals.imports update".to_owned(),
         "annals.noted_events update".to_owned(),
         "annals.rebuild_ids usage".to_owned(),
         "annals.rejected_rows delete".to_owned(),
@@ -148,6 +152,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.kpi_days",
         "annals.kpi_names",
         "annals.kpi_returns",
+        "annals.import_contents",
         "annals.rebuilds",
         "annals.snapshots",
     ]

@@ -9,7 +9,7 @@ use super::{figures, sales, sales_events, scalar, story};
 /// More statements than an import of the file says.
 const ENOUGH: usize = 1_000;
 /// Rows wide enough that few make a chunk: several chunks in every lane.
-const ROWS: usize = 18;
+const ROWS: usize = 20;
 
 fn wide_file(turn: &str, ids: bool) -> String {
     let mut file = if ids {
@@ -26,7 +26,7 @@ fn wide_file(turn: &str, ids: bool) -> String {
             (String::new(), row / 2)
         };
         let date = if row == 4 { "never" } else { "2026-01-31" };
-        file += &format!("{id}{date},{row}.00,{turn} {row} {}\n", "wide ".repeat(20_000));
+        file += &format!("{id}{date},{row}.00,{turn} {row} {}\n", "wide ".repeat(5_000));
     }
     file
 }

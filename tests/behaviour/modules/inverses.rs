@@ -8,12 +8,16 @@ use tests::{Person, World};
 use super::{catalog, event, kind_of};
 
 /// Types whose effect no other type takes back.
-const WITHOUT: [&str; 17] = [
+const WITHOUT: [&str; 21] = [
     "agent.decision_rejected",
     "customer.profile_updated",
     "dealer.application_submitted",
     "dealer.approved",
     "dealer.pricing_updated",
+    "import.completed",
+    "import.failed",
+    "import.requested",
+    "import.started",
     "kpi.calculated",
     "order.fulfilled",
     "order.payment_received",

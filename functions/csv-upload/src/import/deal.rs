@@ -20,7 +20,7 @@ use crate::reader::{Place, Reader};
 /// Rows of a chunk.
 const CHUNK_ROWS: usize = 500;
 /// Bytes of a chunk's records at which it is closed, however few they are: what lanes hold is this, some times over.
-const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Rows between two places that are noted. What a lane has settled is known anyway: this is what is read again.
 const MARK_ROWS: i64 = 20_000;
 
