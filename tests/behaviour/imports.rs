@@ -147,21 +147,32 @@ async fn large_and_small_uploads_say_the_same() {
     assert_eq!(digest(&large).await, digest(&small).await);
 }
 
-/// Rows of one entity keep the file's order, however many lanes work.
+/// Rows of one entity keep the file's order, however many lanes work: the first is taken, what says otherwise is refused.
 #[tokio::test]
-async fn the_last_row_of_an_entity_is_its_state() {
+async fn the_first_row_of_an_entity_counts_and_later_ones_that_differ_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());
-    let mut file = "sale_id,sale_date,amount\n".to_owned();
-    for round in 1..=60 {
-        for id in 1..=50 {
-            file += &format!("S-{id},2026-01-31,{round}.{id:02}\n");
+    let file = |first: usize| {
+        let mut file = "sale_id,sale_date,amount\n".to_owned();
+        for round in 0..60 {
+            for id in 1..=50 {
+                // Every third round says what the first did.
+                let amount = if round % 3 == 0 { first } else { first + round };
+                file += &format!("S-{id},2026-01-31,{amount}.{id:02}\n");
+            }
         }
-    }
-    let done = world.import(&staff, sales(), &file).await.body;
-    assert_eq!(figures(&done), [3_000, 50, 0, 0, 2_950, 0, 3_000]);
+        file
+    };
+    let done = world.import(&staff, sales(), file(100)).await.body;
+    assert_eq!(figures(&done), [3_000, 50, 2_000, 950, 0, 0, 50]);
+    assert_eq!(done["errors"][0]["code"], "repeated_id");
+    let again = world.import(&staff, sales(), file(100)).await.body;
+    assert_eq!(figures(&again), [3_000, 0, 2_000, 1_000, 0, 0, 0]);
+    let changed = world.import(&staff, sales(), file(200)).await.body;
+    assert_eq!(figures(&changed), [3_000, 0, 2_000, 950, 50, 0, 50]);
     world.project().await;
-    let sql = "select count(*) from public.sales where amount_cents = 6000 + substr(id, 3)::int and version = 60";
+    let sql = "select count(*) from public.sales where amount_cents = 20000 + substr(id, 3)::int and version = 2";
     assert_eq!(scalar(&world, sql).await, 50);
+    assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
 }
 
 #[tokio::test]

@@ -35,10 +35,7 @@ pub(crate) async fn request(
     let new = NewImport {
         id,
         dataset: dataset.name,
-        options: &fields
-            .into_iter()
-            .map(|(name, value)| (name, Value::String(value)))
-            .collect(),
+        options: &Value::Object(options.sent.clone()),
         dry_run: options.dry_run,
         seconds: i32::try_from(ADDRESS_SECONDS).unwrap_or(i32::MAX),
     };

@@ -226,7 +226,8 @@ impl Upload<'_> {
                 .map(|id| (id, facts))
                 .map_err(|fault| vec![RowFault::of_row("invalid_id", format!("the row's identity {fault}"))]),
         });
-        let repeats = pass.layout.has(self.dataset.id) && read.as_ref().is_ok_and(|(id, _)| pass.ids.meets_again(id.as_str()));
+        let repeats =
+            pass.layout.has(self.dataset.id) && read.as_ref().is_ok_and(|(id, _)| pass.ids.meets_again(id.as_str()));
         ChunkRow {
             row: number,
             line: record.line(),

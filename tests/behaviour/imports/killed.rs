@@ -20,10 +20,11 @@ fn wide_file(turn: &str, ids: bool) -> String {
     .to_owned();
     for row in 0..ROWS {
         // Rows without ids come in pairs that are equal.
-        let (id, row) = if ids {
-            (format!("{turn}-{row},"), row)
-        } else {
-            (String::new(), row / 2)
+        let (id, row) = match ids {
+            // The last one brings the first one's id.
+            true if row == ROWS - 1 => (format!("{turn}-0,"), row),
+            true => (format!("{turn}-{row},"), row),
+            false => (String::new(), row / 2),
         };
         let date = if row == 4 { "never" } else { "2026-01-31" };
         file += &format!("{id}{date},{row}.00,{turn} {row} {}\n", "wide ".repeat(5_000));
@@ -73,7 +74,7 @@ async fn strike(
         until_it_ends(world, &asked).await;
     }
     let total = i64::try_from(ROWS).unwrap();
-    let bad = if ids { 1 } else { 2 };
+    let bad = 2;
     let upload = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(
         figures(&upload),
@@ -144,7 +145,9 @@ async fn killed_anywhere_all_is_still_all_or_nothing() {
         world
             .put_file(
                 &asked,
-                wide_file(&format!("T{statement}"), true).replace("never", "2026-01-01"),
+                wide_file(&format!("T{statement}"), true)
+                    .replace("never", "2026-01-01")
+                    .replace("-0,2026-01-31,19", "-last,2026-01-31,19"),
             )
             .await;
         let before = sales_events(&world).await;

@@ -41,14 +41,24 @@ async fn a_row_that_is_refused_refuses_all() {
 #[tokio::test]
 async fn without_one_all_are_appended_and_rows_see_those_before_them() {
     let (world, staff) = (World::new().await, Person::staff());
-    let file = format!("{}S-1,2026-01-31,9.00,Chair\nS-1,2026-01-31,9.00,Chair\n", file(900));
-    let done = world.import(&staff, whole(), &file).await.body;
+    let file = file(900);
+    let twice = format!("{file}S-1,2026-01-31,1.25,\"Table, round\"\n");
+    let done = world.import(&staff, whole(), &twice).await.body;
     assert_eq!(
         (figures(&done), &done["status"]),
-        ([902, 900, 0, 1, 1, 9, 901], &json!("completed"))
+        ([901, 900, 0, 1, 0, 9, 900], &json!("completed"))
     );
-    let again = world.import(&staff, whole(), file.replace("9.00", "8.00")).await.body;
-    assert_eq!(figures(&again), [902, 0, 0, 900, 2, 9, 2]);
+    let again = world
+        .import(&staff, whole(), twice.replace(",1.25,", ",8.00,"))
+        .await
+        .body;
+    assert_eq!(figures(&again), [901, 0, 0, 899, 2, 9, 2]);
+    let differs = format!("{file}S-1,2026-01-31,9.00,Chair\n");
+    let refused = world.import(&staff, whole(), differs).await.body;
+    assert_eq!(
+        (&refused["status"], &refused["errors"][0]["code"]),
+        (&json!("failed"), &json!("repeated_id"))
+    );
     world.project().await;
     world.assert_read_models_are_the_fold().await;
 }

@@ -136,7 +136,11 @@ impl Lane {
             let all: Vec<i64> = keys.keys().copied().collect();
             let noted = job.store.content_times(import, &all).await?;
             let mut met: HashSet<String> = noted.iter().map(|(key, _)| keys[key].to_owned()).collect();
-            let others: Vec<&str> = found.keys().map(String::as_str).filter(|id| !met.contains(*id)).collect();
+            let others: Vec<&str> = found
+                .keys()
+                .map(String::as_str)
+                .filter(|id| !met.contains(*id))
+                .collect();
             met.extend(job.store.appended_by(import, kind, &others).await?);
             chunk.contents = all.into_iter().map(|key| (key, 1)).collect();
             chunk.mark_repeats(&met);

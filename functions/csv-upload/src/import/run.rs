@@ -248,7 +248,11 @@ fn job(
     dataset: &'static Dataset,
     options: Options,
 ) -> Result<Job, ImportError> {
-    let header = import.reader.as_ref().map(|reader| reader["header"].clone()).unwrap_or_default();
+    let header = import
+        .reader
+        .as_ref()
+        .map(|reader| reader["header"].clone())
+        .unwrap_or_default();
     let header: Vec<String> = serde_json::from_value(header).map_err(|e| ImportError::Unexpected(e.to_string()))?;
     let header = Record::of(&header);
     let layout = Layout::find(dataset, &options.mapping, &header)?;

@@ -159,7 +159,8 @@ impl Chunk {
                 if let Err(faults) = schema.check(&event.data) {
                     let fault = faults.into_iter().next();
                     let fault = fault.map(|fault| job.dataset.schema_violation(fault));
-                    let fault = fault.unwrap_or_else(|| RowFault::of_row("schema_violation", "a schema refuses the row"));
+                    let fault =
+                        fault.unwrap_or_else(|| RowFault::of_row("schema_violation", "a schema refuses the row"));
                     self.refused.insert(*row, fault);
                 }
             }
@@ -180,12 +181,7 @@ impl Chunk {
     }
 
     /// Figures with this chunk, and those of its refused rows that are to be kept.
-    pub(super) fn outcome(
-        &self,
-        job: &Job,
-        from: &LaneProgress,
-        plan: &Plan,
-    ) -> (LaneProgress, Vec<RejectedRow>) {
+    pub(super) fn outcome(&self, job: &Job, from: &LaneProgress, plan: &Plan) -> (LaneProgress, Vec<RejectedRow>) {
         let mut to = *from;
         let mut reported = Vec::new();
         to.settled_row = self.last;

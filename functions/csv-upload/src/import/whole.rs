@@ -181,7 +181,6 @@ impl Whole<'_> {
             self.streams
                 .extend(plan.events.iter().map(|event| event.stream(tenant)));
         }
-        Ok(())
     }
 
     /// How often contents were met before these rows.

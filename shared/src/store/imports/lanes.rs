@@ -271,8 +271,14 @@ impl Report {
         Ok(Self {
             rows: reported.iter().map(|r| r.row).collect(),
             lines: reported.iter().map(|r| r.line).collect(),
-            fields: reported.iter().map(|r| json_text(&r.fields)).collect::<Result<_, _>>()?,
-            errors: reported.iter().map(|r| json_text(&r.errors)).collect::<Result<_, _>>()?,
+            fields: reported
+                .iter()
+                .map(|r| json_text(&r.fields))
+                .collect::<Result<_, _>>()?,
+            errors: reported
+                .iter()
+                .map(|r| json_text(&r.errors))
+                .collect::<Result<_, _>>()?,
         })
     }
 
