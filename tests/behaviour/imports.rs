@@ -97,7 +97,15 @@ async fn a_large_file_is_asked_for_sent_imported_and_told_of() {
             (&json!(1_999), &json!(2_000), &json!("required"))
         ]
     );
-    assert_eq!(done["errors_truncated"], true);
+    assert_eq!(
+        (&done["errors_truncated"], &done["rows_reported"]),
+        (&json!(true), &json!(2))
+    );
+    let report = world
+        .get(&staff, &format!("/data/uploads/{}/errors", asked.id))
+        .await
+        .expect(200);
+    assert_eq!(report.items().len(), 2);
     assert_eq!(
         story(&world, &asked).await,
         ["import.requested", "import.started", "import.completed"]

@@ -104,6 +104,8 @@ pub struct ImportEnd<'a> {
     pub status: &'static str,
     /// Why the file as a whole was refused: code and detail.
     pub failure: Option<&'a Value>,
+    /// Refused rows that are kept at most.
+    pub rows_kept: i64,
 }
 
 /// What became of an attempt to take an import.
@@ -360,11 +362,12 @@ impl Store {
         end: &ImportEnd<'_>,
     ) -> Result<(), StoreError> {
         let failure = end.failure.map(Json);
-        let params: [Param<'_>; 4] = [
+        let params: [Param<'_>; 5] = [
             (&import.id, Type::UUID),
             (&import.holder, Type::UUID),
             (&end.status, Type::TEXT),
             (&failure, Type::JSONB),
+            (&end.rows_kept, Type::INT8),
         ];
         let also = [(lanes::FINISH, &params[..])];
         let events = std::slice::from_ref(event);

@@ -92,17 +92,17 @@ async fn strike(
     struck
 }
 
-async fn strike_everywhere(victim: Victim, when: When, fields: serde_json::Value, ids: bool) {
+async fn strike_everywhere(victim: Victim, when: When, step: usize, ids: bool) {
     let (world, cutter) = (World::new().await, Cutter::start().await);
     let process = cutter.before(&world).with_files_of(&world);
     let mut most = 0;
-    for statement in 1..ENOUGH {
+    for statement in (1..ENOUGH).step_by(step) {
         let at = Strike {
             victim,
             when,
             statement,
         };
-        if !strike(&world, &process, &cutter, at, fields.clone(), ids).await {
+        if !strike(&world, &process, &cutter, at, sales(), ids).await {
             break;
         }
         most = statement;
@@ -115,22 +115,22 @@ async fn strike_everywhere(victim: Victim, when: When, fields: serde_json::Value
 
 #[tokio::test]
 async fn killed_after_any_statement_an_import_loses_and_repeats_nothing() {
-    strike_everywhere(Victim::Process, When::After, sales(), true).await;
+    strike_everywhere(Victim::Process, When::After, 1, true).await;
 }
 
 #[tokio::test]
 async fn killed_where_rows_have_no_ids_it_still_counts_equal_rows() {
-    strike_everywhere(Victim::Process, When::After, sales(), false).await;
+    strike_everywhere(Victim::Process, When::After, 1, false).await;
 }
 
 #[tokio::test]
 async fn connections_may_end_before_any_statement() {
-    strike_everywhere(Victim::Connection, When::Before, sales(), true).await;
+    strike_everywhere(Victim::Connection, When::Before, 3, true).await;
 }
 
 #[tokio::test]
 async fn connections_may_end_after_any_statement() {
-    strike_everywhere(Victim::Connection, When::After, sales(), false).await;
+    strike_everywhere(Victim::Connection, When::After, 3, false).await;
 }
 
 #[tokio::test]

@@ -178,8 +178,17 @@ impl Importer {
         if is_refused {
             data.insert("code".to_owned(), json!("rows_rejected"));
         }
-        self.end(&job.import, action, data, &ImportEnd { status, failure: None })
-            .await?;
+        self.end(
+            &job.import,
+            action,
+            data,
+            &ImportEnd {
+                status,
+                failure: None,
+                rows_kept: i64::try_from(job.options.rows_kept()).unwrap_or(i64::MAX),
+            },
+        )
+        .await?;
         if !job.options.dry_run {
             metrics::uploaded(metrics::Rows {
                 accepted: sum.accepted.unsigned_abs(),
@@ -202,6 +211,8 @@ impl Importer {
         let end = ImportEnd {
             status: "failed",
             failure: Some(&failure),
+            // Whatever lanes have kept: perhaps not even the upload's fields can be read.
+            rows_kept: i64::MAX,
         };
         self.end(&import, "failed", data, &end).await
     }

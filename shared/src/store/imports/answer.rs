@@ -35,6 +35,8 @@ pub struct UploadRecord {
     pub rows_rounded: i64,
     /// Events that were appended.
     pub events_appended: i64,
+    /// Refused rows that the report holds.
+    pub rows_reported: i64,
     /// Headers of columns that are not read; null until the header was.
     pub ignored_columns: Option<Vec<String>>,
     /// Why the file as a whole was refused: code and detail.
@@ -60,7 +62,7 @@ pub struct UploadRecord {
 
 const FIND_UPLOAD: &str = "-- find_upload
 select u.dataset, u.status, u.dry_run, u.rows_total, u.rows_accepted, u.rows_rejected, u.rows_duplicate, u.rows_updated, u.rows_rounded,
-       u.events_appended, u.ignored_columns, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.created_at,
+       u.events_appended, u.rows_reported, u.ignored_columns, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.created_at,
        u.started_at, u.finished_at
   from annals.uploads u where u.id = $1";
 
@@ -109,6 +111,7 @@ impl Store {
             rows_updated: row.try_get("rows_updated")?,
             rows_rounded: row.try_get("rows_rounded")?,
             events_appended: row.try_get("events_appended")?,
+            rows_reported: row.try_get("rows_reported")?,
             ignored_columns: row.try_get("ignored_columns")?,
             failure: row
                 .try_get::<_, Option<Json<Value>>>("failure")?

@@ -117,11 +117,16 @@ with figures as (
        set status = $3, finished_at = clock_timestamp(), failure = $4,
            position = case when $3 = 'completed' then coalesce(i.size_bytes, u.position) else u.position end,
            rows_total = f.accepted + f.rejected + f.duplicate + f.updated, rows_accepted = f.accepted, rows_rejected = f.rejected,
-           rows_duplicate = f.duplicate, rows_updated = f.updated, rows_rounded = f.rounded, rows_reported = f.reported,
+           rows_duplicate = f.duplicate, rows_updated = f.updated, rows_rounded = f.rounded, rows_reported = least(f.reported, $5),
            events_appended = f.appended
       from annals.imports i, figures f
      where u.id = $1 and i.upload_id = u.id and i.holder = $2 and u.status in ('waiting', 'running')
     returning 1
+), trimmed as (
+    -- Each lane has kept as many as the upload may.
+    delete from annals.rejected_rows r
+     where r.upload_id = $1 and exists (select from ended)
+       and r.\"row\" > (select k.\"row\" from annals.rejected_rows k where k.upload_id = $1 order by k.\"row\" offset greatest($5 - 1, 0) limit 1)
 ), released as (
     update annals.imports set holder = null, held_until = null where upload_id = $1 and exists (select from ended)
 )
