@@ -101,7 +101,7 @@ impl Storage {
     }
 
     /// The objects that an event, as the function is invoked with it, tells of. None where it is no event of objects.
-    pub fn told_by(&self, event: Value) -> Vec<Uploaded> {
+    pub fn told_by(&self, event: &Value) -> Vec<Uploaded> {
         match self {
             Self::S3(bucket) => bucket.told_by(event),
             Self::Folder(_) | Self::Nowhere => Vec::new(),

@@ -262,14 +262,7 @@ fn only_the_secrets_know_where_they_are_kept() {
 
 #[test]
 fn only_the_storage_knows_s3() {
-    let words = [
-        "aws_sdk_s3",
-        "aws_lambda_events::event::s3",
-        "S3Event",
-        "S3Entity",
-        "ETAG",
-        "IF_MATCH",
-    ];
+    let words = ["aws_sdk_s3", "ETAG", "IF_MATCH", "RANGE"];
     // If-Match is also what clients of entities say.
     let known = [
         "shared/src/storage/s3.rs",

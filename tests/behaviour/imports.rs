@@ -4,6 +4,7 @@ use csv_upload::import::Outcome;
 use serde_json::{Value, json};
 use tests::{Asked, Person, World};
 
+mod bucket;
 mod ends;
 mod files;
 mod killed;

@@ -9,6 +9,7 @@
 
 mod answer;
 mod authority;
+mod bucket;
 mod captured;
 mod cluster;
 mod cutter;
@@ -35,6 +36,7 @@ mod world;
 
 pub use answer::Answer;
 pub use authority::{Authority, Certificate, SecuredServer};
+pub use bucket::{BUCKET, Bucket, Trouble};
 pub use captured::{Captured, FUNCTION};
 pub use cluster::{cluster, connect, set_api_password};
 pub use cutter::{Cutter, Strike, Victim, When};

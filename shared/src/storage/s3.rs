@@ -6,11 +6,11 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_lambda_events::event::s3::{S3Entity, S3Event};
 use aws_sigv4::http_request::{
-    PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings, UriPathNormalizationMode,
-    sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
+    UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
@@ -78,20 +78,26 @@ impl S3 {
         }
     }
 
-    /// The objects that an event of a bucket tells of. None where it is none.
-    pub(super) fn told_by(&self, event: Value) -> Vec<Uploaded> {
-        let Ok(event) = serde_json::from_value::<S3Event>(event) else {
-            return Vec::new();
-        };
-        event.records.iter().map(|record| self.uploaded(&record.s3)).collect()
+    /// The objects that an event of a bucket tells of. None where it is none. Of all that an event says, only this is read: an
+    /// event that says more, or less, than it does today is one all the same.
+    pub(super) fn told_by(&self, event: &Value) -> Vec<Uploaded> {
+        let records = event["Records"].as_array().into_iter().flatten();
+        records
+            .map(|record| {
+                self.uploaded(
+                    record["s3"]["bucket"]["name"].as_str(),
+                    record["s3"]["object"]["key"].as_str(),
+                )
+            })
+            .collect()
     }
 
-    fn uploaded(&self, entity: &S3Entity) -> Uploaded {
+    fn uploaded(&self, bucket: Option<&str>, key: Option<&str>) -> Uploaded {
         // Events have names encoded as forms do.
-        let key = entity.object.key.as_deref().unwrap_or_default().replace('+', " ");
+        let key = key.unwrap_or_default().replace('+', " ");
         let key = percent_decode_str(&key).decode_utf8_lossy();
         let id = key.strip_prefix(PREFIX).and_then(|id| Uuid::try_parse(id).ok());
-        let is_ours = entity.bucket.name.as_deref() == Some(&self.bucket);
+        let is_ours = bucket == Some(&self.bucket);
         match id.filter(|id| is_ours && key == format!("{PREFIX}{id}")) {
             Some(id) => Uploaded::File(id),
             None => Uploaded::Foreign,
@@ -188,44 +194,53 @@ impl S3 {
         url: &str,
         lives: Option<Duration>,
     ) -> Result<Vec<(String, String)>, StorageError> {
-        let unusable = |e: &dyn std::error::Error| StorageError::Unusable(e.to_string());
-        let credentials = self.credentials.provide_credentials().await.map_err(|e| unusable(&e))?;
-        let mut settings = SigningSettings::default();
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        settings.payload_checksum_kind = aws_sigv4::http_request::PayloadChecksumKind::XAmzSha256;
-        if lives.is_some() {
-            settings.payload_checksum_kind = aws_sigv4::http_request::PayloadChecksumKind::NoHeader;
-            settings.signature_location = SignatureLocation::QueryParams;
-            settings.expires_in = lives;
-        }
-        let identity = credentials.into();
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name("s3")
-            .time(SystemTime::now())
-            .settings(settings)
-            .build()
-            .map_err(|e| unusable(&e))?
-            .into();
-        let request = SignableRequest::new(method, url, std::iter::empty(), SignableBody::UnsignedPayload);
-        let (instructions, _signature) = sign(request.map_err(|e| unusable(&e))?, &params)
-            .map_err(|e| unusable(&e))?
-            .into_parts();
-        let (headers, query) = instructions.into_parts();
-        let headers = headers
-            .into_iter()
-            .map(|header| (header.name().to_owned(), header.value().to_owned()))
-            .filter(|(name, _)| !name.eq_ignore_ascii_case(HOST.as_str()));
-        let query = query
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.into_owned()));
-        Ok(match lives {
-            None => headers.collect(),
-            Some(_) => query.collect(),
-        })
+        let credentials = self.credentials.provide_credentials().await;
+        let credentials = credentials.map_err(|e| StorageError::Unusable(e.to_string()))?;
+        sign_request(credentials, &self.region, (method, url), lives, SystemTime::now())
+            .map_err(|e| StorageError::Unusable(e.to_string()))
     }
+}
+
+fn sign_request(
+    credentials: Credentials,
+    region: &str,
+    (method, url): (&str, &str),
+    lives: Option<Duration>,
+    now: SystemTime,
+) -> Result<Vec<(String, String)>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = match lives {
+        None => PayloadChecksumKind::XAmzSha256,
+        Some(_) => PayloadChecksumKind::NoHeader,
+    };
+    if lives.is_some() {
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = lives;
+    }
+    let identity = credentials.into();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("s3")
+        .time(now)
+        .settings(settings)
+        .build()?
+        .into();
+    let request = SignableRequest::new(method, url, std::iter::empty(), SignableBody::UnsignedPayload)?;
+    let (headers, query) = sign(request, &params)?.into_parts().0.into_parts();
+    let query = query
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into_owned()));
+    let headers = headers
+        .into_iter()
+        .map(|header| (header.name().to_owned(), header.value().to_owned()))
+        .filter(|(name, _)| !name.eq_ignore_ascii_case(HOST.as_str()));
+    Ok(match lives {
+        None => headers.collect(),
+        Some(_) => query.collect(),
+    })
 }
 
 /// An object that is being read, part by part.
@@ -289,5 +304,77 @@ impl Reading {
             404 | 412 | 416 => Err(StorageError::Changed),
             status => Err(StorageError::Unusable(format!("asked for a part, it says {status}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The example of S3's own documentation.
+    #[test]
+    fn an_address_is_signed_as_s3_wants_it() {
+        let credentials = Credentials::new(
+            "AKIAIOSFODNN7EXAMPLE",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            None,
+            None,
+            "test",
+        );
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+        let request = ("GET", "https://examplebucket.s3.amazonaws.com/test.txt");
+        let lives = Some(Duration::from_secs(86_400));
+        let query = sign_request(credentials, "us-east-1", request, lives, now).expect("a signature");
+        let signature = query.iter().find(|(name, _)| name == "X-Amz-Signature");
+        assert_eq!(
+            signature.expect("a signature").1,
+            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c031957d157751f604d404"
+        );
+    }
+
+    fn bucket() -> S3 {
+        let credentials = Credentials::new("a", "b", None, None, "test");
+        let credentials = SharedCredentialsProvider::new(credentials);
+        S3::new("ours".to_owned(), "eu-central-1".to_owned(), credentials, None)
+    }
+
+    #[test]
+    fn events_tell_of_uploads_and_of_what_is_none() {
+        let id = Uuid::from_u128(7);
+        let told = |name: &str, key: &str| bucket().told_by(&bucket_event(name, key));
+        assert_eq!(told("ours", &format!("uploads/{id}")), [Uploaded::File(id)]);
+        for (bucket, key) in [
+            ("theirs", format!("uploads/{id}")),
+            ("ours", id.to_string()),
+            ("ours", format!("uploads/{id}.csv")),
+            ("ours", format!("uploads/{}", id.simple())),
+            ("ours", "uploads/my+sales%20of%20%C3%BCber.csv".to_owned()),
+            ("ours", "uploads/%FF".to_owned()),
+            ("ours", String::new()),
+        ] {
+            assert_eq!(told(bucket, &key), [Uploaded::Foreign], "{bucket} {key}");
+        }
+        for none in [
+            json!({}),
+            json!([]),
+            json!({"Records": 5}),
+            json!({"Event": "s3:TestEvent"}),
+        ] {
+            assert_eq!(bucket().told_by(&none), []);
+        }
+    }
+
+    /// As AWS documents it.
+    fn bucket_event(bucket: &str, key: &str) -> Value {
+        json!({"Records": [{
+            "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "eu-central-1", "eventTime": "2026-01-31T12:00:00.000Z",
+            "eventName": "ObjectCreated:Put", "userIdentity": {"principalId": "AWS:AROA"},
+            "requestParameters": {"sourceIPAddress": "127.0.0.1"}, "responseElements": {"x-amz-request-id": "C3D1"},
+            "s3": {"s3SchemaVersion": "1.0", "configurationId": "c", "bucket": {"name": bucket, "ownerIdentity": {"principalId": "A"},
+                   "arn": format!("arn:aws:s3:::{bucket}")},
+                   "object": {"key": key, "size": 1024, "eTag": "d41d8cd98f00b204e9800998ecf8427e", "sequencer": "0055AED6DCD90281E5"}}
+        }]})
     }
 }

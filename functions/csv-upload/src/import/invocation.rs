@@ -43,7 +43,7 @@ impl Importer {
             Invocation::Tick => return self.import_due(deadline).await,
             Invocation::Event(event) => event,
         };
-        let told = self.storage.told_by(event);
+        let told = self.storage.told_by(&event);
         if told.is_empty() {
             tracing::warn!("an invocation that is neither the schedule's nor the bucket's");
         }

@@ -60,8 +60,13 @@ select k.aggregate_id
         where e.tenant_id = $2 and e.aggregate_type = $3 and e.aggregate_id = k.aggregate_id and e.correlation_id || '' = $1
        offset 0)";
 
+/// `offset 0` keeps each look-up one by the whole key: without statistics, which a table that grows so fast has none of, the
+/// planner takes an upload's contents for a few.
 const FIND_TIMES: &str = "-- find_content_times
-select content, times from annals.import_contents where upload_id = $1 and content = any ($2)";
+select c.content, c.times
+  from unnest($2) as k (content)
+ cross join lateral (
+       select * from annals.import_contents i where i.upload_id = $1 and i.content = k.content offset 0) as c";
 
 pub(super) const SETTLE_ROWS: &str = "-- settle_import_rows
 with moved as (

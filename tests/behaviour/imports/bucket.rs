@@ -1,0 +1,113 @@
+//! The same by a bucket: signed addresses, its events, parts that break off, objects that change.
+
+use csv_upload::import::{Invocation, Outcome};
+use serde_json::{Value, json};
+use tests::{Asked, BUCKET, Bucket, Person, Trouble, World};
+use uuid::Uuid;
+
+use super::{figures, file, sales, sales_events};
+
+async fn world(bucket: &Bucket) -> World {
+    let mut world = World::new().await;
+    world.app.storage = bucket.start().await;
+    world.router = local::engine::router(world.app.clone());
+    world
+}
+
+async fn send(asked: &Asked, content: impl Into<reqwest::Body>) {
+    let answer = reqwest::Client::new()
+        .put(&asked.url)
+        .body(content)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+fn event(bucket: &str, key: &str) -> Invocation {
+    let record = json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "awsRegion": "eu-central-1",
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1024, "eTag": "0", "sequencer": "00"}}});
+    serde_json::from_value(json!({"Records": [record]})).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_comes_by_its_address_and_the_buckets_event_and_goes_when_it_is_imported() {
+    let bucket = Bucket::default();
+    let (world, staff) = (world(&bucket).await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    assert!(
+        asked.url.contains("X-Amz-Expires=3600") && asked.url.contains("X-Amz-Security-Token="),
+        "{}",
+        asked.url
+    );
+    send(&asked, file(3_000)).await;
+    let key = format!("uploads/{}", asked.id);
+    assert_eq!(bucket.keys(), [key.clone()]);
+    bucket.trouble(&[
+        Trouble::Busy,
+        Trouble::BreaksOff,
+        Trouble::BreaksOff,
+        Trouble::Busy,
+        Trouble::BreaksOff,
+    ]);
+    world.importer().handle(event(BUCKET, &key), None).await.unwrap();
+    let done = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(figures(&done), [3_000, 2_997, 3, 0, 0, 30, 2_997]);
+    assert_eq!(bucket.keys(), Vec::<String>::new());
+    // Late and doubled.
+    world.importer().handle(event(BUCKET, &key), None).await.unwrap();
+    assert_eq!(world.upload(&staff, &asked).await.expect(200).body, done);
+}
+
+#[tokio::test]
+async fn what_is_nobodys_upload_stays_where_it_is() {
+    let bucket = Bucket::default();
+    let (world, staff) = (world(&bucket).await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    send(&asked, file(10)).await;
+    let key = format!("uploads/{}", asked.id);
+    for (bucket, key) in [
+        ("another", key.clone()),
+        (BUCKET, "uploads/sales.csv".to_owned()),
+        (BUCKET, format!("uploads/{}", Uuid::now_v7())),
+    ] {
+        world.importer().handle(event(bucket, &key), None).await.unwrap();
+    }
+    assert_eq!(bucket.keys(), [key]);
+    assert_eq!(sales_events(&world).await, 0);
+}
+
+#[tokio::test]
+async fn an_object_that_is_written_over_during_the_work_fails_the_import() {
+    let bucket = Bucket::default();
+    let (world, staff) = (world(&bucket).await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    send(&asked, file(6_000)).await;
+    assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+    send(&asked, file(6_001)).await;
+    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    let upload = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(
+        (&upload["status"], &upload["failure"]["code"]),
+        (&json!("failed"), &json!("file_changed"))
+    );
+}
+
+/// A store that is away keeps an import waiting and harms nothing.
+#[tokio::test]
+async fn a_bucket_that_does_not_answer_is_asked_again_later() {
+    let bucket = Bucket::default();
+    let (world, staff) = (world(&bucket).await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    send(&asked, file(2_000)).await;
+    bucket.trouble(&[Trouble::Busy; 5]);
+    let key = format!("uploads/{}", asked.id);
+    assert!(world.importer().handle(event(BUCKET, &key), None).await.is_err());
+    let so_far: Value = world.upload(&staff, &asked).await.expect(202).body;
+    assert_eq!(
+        (&so_far["status"], &so_far["rows_total"]),
+        (&json!("running"), &json!(0))
+    );
+    world.importer().import_due(None).await.unwrap();
+    assert_eq!(figures(&world.upload(&staff, &asked).await.expect(200).body)[0], 2_000);
+}
