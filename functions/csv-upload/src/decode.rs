@@ -93,7 +93,7 @@ impl Decoder {
             Some(Unit::Stateful) => false,
             Some(Unit::Two(line_ends)) => {
                 let last = pushed.last_chunk::<2>();
-                offset % 2 == 0 && last.is_some_and(|unit| line_ends.contains(unit))
+                offset.is_multiple_of(2) && last.is_some_and(|unit| line_ends.contains(unit))
             }
             Some(Unit::One) | None => self.held.is_empty() && matches!(pushed.last(), Some(b'\n' | b'\r')),
         }

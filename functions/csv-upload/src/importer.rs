@@ -8,6 +8,7 @@ use annals::storage::{S3, Storage};
 use annals::store::{Access, Store, told};
 use annals::telemetry::{self, Ids};
 use csv_upload::import::{CONNECTIONS, Importer, Invocation};
+use futures_util::FutureExt;
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ async fn main() -> Result<(), Error> {
             trace: event.context.xray_trace_id,
             ..Ids::default()
         };
-        let done = telemetry::within(ids, importer.handle(event.payload, deadline)).await;
+        let done = telemetry::within(ids, importer.handle(event.payload, deadline).boxed()).await;
         // Lambda keeps the error with the failed event, and prints it.
         done.map_err(|error| Error::from(told(&error)))
     }))

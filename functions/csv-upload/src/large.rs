@@ -18,6 +18,9 @@ use crate::handler::check_permission;
 use crate::import::notes;
 use crate::options::Options;
 
+/// Fields of an upload as a form has them.
+type Fields = Vec<(String, String)>;
+
 /// `POST /data/uploads`: where the file is to be sent.
 pub(crate) async fn request(
     State(app): State<App>,
@@ -99,7 +102,7 @@ fn most_errors(upload: &UploadRecord) -> usize {
 }
 
 /// The dataset, and the fields of an upload as a form has them: what JSON has a better word for is taken as well.
-fn read_fields(body: Value) -> Result<(&'static Dataset, Vec<(String, String)>), ApiError> {
+fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
     let Value::Object(mut members) = body else {
         return Err(ApiError::bad_request("malformed_request", "the body is no JSON object"));
     };

@@ -41,7 +41,7 @@ fn file(text: &str) -> File {
                 .unwrap_or_else(|| AggregateId::try_from(format!("row-{row}")).expect("an id"));
             (id, facts)
         });
-        let repeats = read.as_ref().is_ok_and(|(id, _)| ids.meets_again(id));
+        let repeats = read.as_ref().is_ok_and(|(id, _)| ids.meets_again(id.as_str()));
         chunk.push(ChunkRow {
             row,
             line: record.line(),

@@ -42,7 +42,7 @@ async fn a_file_comes_by_its_address_and_the_buckets_event_and_goes_when_it_is_i
     );
     send(&asked, file(3_000)).await;
     let key = format!("uploads/{}", asked.id);
-    assert_eq!(bucket.keys(), [key.clone()]);
+    assert_eq!(bucket.keys(), vec![key.clone()]);
     bucket.trouble(&[
         Trouble::Busy,
         Trouble::BreaksOff,

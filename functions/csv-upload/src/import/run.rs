@@ -7,6 +7,7 @@ use annals::domain::NewEvent;
 use annals::storage::{MAX_FILE_BYTES, Object, StorageError};
 use annals::store::{HELD_SECONDS, HeldImport, ImportEnd, LaneProgress, StoreError, TAKEN_OVER, Taking, told};
 use annals::telemetry::metrics;
+use futures_util::FutureExt;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -54,7 +55,7 @@ impl Importer {
             Taking::Unknown => return Ok(Outcome::Unknown),
         };
         let worked = tokio::select! {
-            worked = self.work(&import, object, deadline) => worked,
+            worked = self.work(&import, object, deadline).boxed() => worked,
             lost = self.keep(&import) => Err(lost.into()),
         };
         match worked {
