@@ -71,7 +71,7 @@ impl App {
             let _ready = checks.await;
         }
         let storage = match config.upload_bucket {
-            Some(bucket) => Storage::S3(S3::of_function(bucket).await?),
+            Some(bucket) => Storage::S3(S3::of_function(bucket)?),
             None => Storage::Nowhere,
         };
         Ok(Self {

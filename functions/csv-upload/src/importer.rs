@@ -19,8 +19,8 @@ async fn main() -> Result<(), Error> {
     let access = Access::of(database.address, database.login).await?;
     // Made when they are needed.
     let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
-    let storage = Storage::S3(S3::of_function(upload_bucket()?).await?);
-    let importer = Importer::new(store, Queue::from_url(wake_queue_url()).await, storage);
+    let storage = Storage::S3(S3::of_function(upload_bucket()?)?);
+    let importer = Importer::new(store, Queue::of_function(wake_queue_url()), storage);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
         let deadline = deadline_of(&event.context);
         let ids = Ids {

@@ -4,6 +4,7 @@
 //! its hundred are needed, and it is as large as all of a function.
 
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use super::{ADDRESS_SECONDS, Address, Object, StorageError, Uploaded};
 use crate::aws;
+use crate::store::told;
 
 /// Bytes that one request asks for: few enough to be asked for again, many enough that asking costs nothing.
 const PART: u64 = 16 * 1024 * 1024;
@@ -40,7 +42,8 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// A bucket.
 #[derive(Clone)]
 pub struct S3 {
-    client: Client,
+    /// Made when something is sent: who only signs need not read the system's certificates.
+    client: Arc<OnceLock<Client>>,
     credentials: SharedCredentialsProvider,
     region: String,
     /// Where the bucket's objects are, without a slash at the end.
@@ -53,12 +56,12 @@ impl S3 {
     ///
     /// # Errors
     /// A process that runs as nobody or nowhere.
-    pub async fn of_function(bucket: String) -> Result<Self, StorageError> {
-        let settings = aws::settings().await;
+    pub fn of_function(bucket: String) -> Result<Self, StorageError> {
+        let settings = aws::settings();
         let unknown = |what: &str| StorageError::Unusable(format!("{what} is not known"));
         let credentials = settings.credentials_provider().ok_or_else(|| unknown("the role"))?;
         let region = settings.region().ok_or_else(|| unknown("the region"))?.to_string();
-        Ok(Self::new(bucket, region, credentials, settings.endpoint_url()))
+        Ok(Self::new(bucket, region, credentials, aws::endpoint("S3").as_deref()))
     }
 
     /// A bucket at an endpoint of its own, or at AWS' for the region.
@@ -68,9 +71,8 @@ impl S3 {
             None if region.starts_with("cn-") => format!("https://{bucket}.s3.{region}.amazonaws.com.cn"),
             None => format!("https://{bucket}.s3.{region}.amazonaws.com"),
         };
-        let client = Client::builder().connect_timeout(SILENCE).read_timeout(SILENCE).build();
         Self {
-            client: client.unwrap_or_default(),
+            client: Arc::default(),
             credentials,
             region,
             base,
@@ -102,6 +104,13 @@ impl S3 {
             Some(id) => Uploaded::File(id),
             None => Uploaded::Foreign,
         }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| {
+            let client = Client::builder().connect_timeout(SILENCE).read_timeout(SILENCE).build();
+            client.unwrap_or_default()
+        })
     }
 
     fn url(&self, id: Uuid) -> String {
@@ -173,15 +182,14 @@ impl S3 {
         let mut last = None;
         for attempt in 0..TRIES {
             tokio::time::sleep(PAUSE * attempt).await;
-            let mut request = self.client.request(method.clone(), self.url(id));
+            let mut request = self.client().request(method.clone(), self.url(id));
             for (name, value) in self.sign(method.as_str(), &self.url(id), None).await? {
                 request = request.header(name, value);
             }
             match with(request).send().await {
                 Ok(answer) if answer.status().is_server_error() => last = Some(answer.status().to_string()),
                 Ok(answer) => return Ok(answer),
-                // Without its address, which is nobody's business.
-                Err(error) => last = Some(error.without_url().to_string()),
+                Err(error) => last = Some(reason(error)),
             }
         }
         Err(StorageError::Unusable(last.unwrap_or_default()))
@@ -199,6 +207,11 @@ impl S3 {
         sign_request(credentials, &self.region, (method, url), lives, SystemTime::now())
             .map_err(|e| StorageError::Unusable(e.to_string()))
     }
+}
+
+/// Why a request failed, without its address, which is nobody's business.
+fn reason(error: reqwest::Error) -> String {
+    told(&error.without_url())
 }
 
 fn sign_request(
@@ -274,7 +287,7 @@ impl Reading {
                     Ok(None) => self.part = None,
                     Err(error) => {
                         self.part = None;
-                        last = error.without_url().to_string();
+                        last = reason(error);
                         break;
                     }
                 }
