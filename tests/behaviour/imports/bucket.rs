@@ -43,13 +43,7 @@ async fn a_file_comes_by_its_address_and_the_buckets_event_and_goes_when_it_is_i
     send(&asked, file(3_000)).await;
     let key = format!("uploads/{}", asked.id);
     assert_eq!(bucket.keys(), vec![key.clone()]);
-    bucket.trouble(&[
-        Trouble::Busy,
-        Trouble::BreaksOff,
-        Trouble::BreaksOff,
-        Trouble::Busy,
-        Trouble::BreaksOff,
-    ]);
+    bucket.trouble(&[Trouble::Busy, Trouble::BreaksOff, Trouble::BreaksOff, Trouble::Busy]);
     world.importer().handle(event(BUCKET, &key), None).await.unwrap();
     let done = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(figures(&done), [3_000, 2_997, 3, 0, 0, 30, 2_997]);
