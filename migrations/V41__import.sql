@@ -37,7 +37,7 @@ comment on column public.imports.detail is 'Why it failed, for people.';
 select annals.register_state_table('public.imports', 'import');
 
 select annals.declare_event_type(
-    'import.requested', '{"set": {"status": {"const": "waiting"}, "dataset": "/dataset"}}', array['staff', 'service', 'agent', 'user'],
+    'import.requested', '{"set": {"status": {"const": "waiting"}, "dataset": "/dataset"}}', array['staff', 'service'],
     'Somebody asked for an address to send a large file to.',
     '{"type": "object",
       "required": ["dataset"],
@@ -45,7 +45,7 @@ select annals.declare_event_type(
     '{"dataset": "sales", "options": {"date_format": "%d.%m.%Y"}}');
 
 select annals.declare_event_type(
-    'import.started', '{"set": {"status": {"const": "running"}, "size_bytes": "/size_bytes"}}', array['staff', 'service', 'agent', 'user'],
+    'import.started', '{"set": {"status": {"const": "running"}, "size_bytes": "/size_bytes"}}', array['staff', 'service'],
     'The file arrived and is being read.',
     '{"type": "object",
       "required": ["size_bytes"],
@@ -57,7 +57,7 @@ select annals.declare_event_type(
                                   "rows_accepted": "/rows_accepted", "rows_rejected": "/rows_rejected",
                                   "rows_duplicate": "/rows_duplicate", "rows_updated": "/rows_updated",
                                   "rows_rounded": "/rows_rounded", "events_appended": "/events_appended"}}',
-    array['staff', 'service', 'agent', 'user'],
+    array['staff', 'service'],
     'Every row of the file was dealt with.',
     '{"type": "object",
       "required": ["rows_total", "rows_accepted", "rows_rejected", "rows_duplicate", "rows_updated", "events_appended"],
@@ -74,7 +74,7 @@ select annals.declare_event_type(
                                "rows_accepted": "/rows_accepted", "rows_rejected": "/rows_rejected",
                                "rows_duplicate": "/rows_duplicate", "rows_updated": "/rows_updated",
                                "events_appended": "/events_appended"}}',
-    array['staff', 'service', 'agent', 'user'],
+    array['staff', 'service'],
     'The import ended before the end of its file, or without appending what was all or nothing.',
     '{"type": "object",
       "required": ["code"],

@@ -1,5 +1,6 @@
 //! Importers that are killed at any statement, and those that believe to be alone.
 
+use annals::store::{LaneProgress, SettledRows, StoreError, TAKEN_OVER, Taking};
 use csv_upload::import::{ImportError, Outcome};
 use serde_json::json;
 use tests::{Asked, Cutter, Person, Strike, Victim, When, World};
@@ -213,4 +214,46 @@ async fn of_two_that_believe_to_hold_an_import_one_gets_on() {
         story(&world, &asked).await,
         ["import.requested", "import.started", "import.completed"]
     );
+}
+
+/// Whoever was taken for dead and is not can settle nothing any more, and nobody settles rows twice.
+#[tokio::test]
+async fn a_lane_moves_for_its_holder_only_and_from_where_it_was_left() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.put_file(&asked, super::file(6_000)).await;
+    world.import_a_little(&asked).await.unwrap();
+    let store = &world.app.store;
+    let take = async || match store.take_import(asked.id).await.unwrap() {
+        Taking::Held(held) => held,
+        other => panic!("{other:?}"),
+    };
+    let dead = take().await;
+    assert!(matches!(store.take_import(asked.id).await.unwrap(), Taking::Busy));
+    world.forget_holder(&asked).await;
+    let living = take().await;
+    let lane = living.lanes[0];
+    let settled = |from: i64| SettledRows {
+        from: LaneProgress {
+            settled_row: from,
+            ..lane
+        },
+        to: LaneProgress {
+            settled_row: lane.settled_row + 1,
+            duplicate: lane.duplicate + 1,
+            ..lane
+        },
+        events: &[],
+        reported: &[],
+        contents: &[],
+    };
+    let refused = |settled: Result<(), StoreError>| match settled {
+        Err(StoreError::Refused(refusal)) => assert_eq!(refusal.code, TAKEN_OVER),
+        other => panic!("{other:?}"),
+    };
+    refused(store.settle_rows(&dead, 0, &settled(lane.settled_row)).await);
+    refused(store.settle_rows(&living, 0, &settled(lane.settled_row - 1)).await);
+    store.settle_rows(&living, 0, &settled(lane.settled_row)).await.unwrap();
+    refused(store.settle_rows(&living, 0, &settled(lane.settled_row)).await);
+    refused(store.keep_import(asked.id, dead.holder).await);
 }
