@@ -14,6 +14,7 @@ use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
 use aws_types::SdkConfig;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::aws;
@@ -36,6 +37,9 @@ const MESSAGES_AT_ONCE: usize = 10;
 const TRIES: u32 = 8;
 /// Pause before that; it grows with every try.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a wake-up may take, tries and all. Who waits for it is a caller whose events are appended, and what it would have
+/// hastened, the sweep does within a minute.
+const WAKE_UP: Duration = Duration::from_secs(2);
 
 /// Where messages go.
 #[derive(Clone)]
@@ -158,7 +162,11 @@ impl Queue {
         let distinct: Vec<StreamId> = streams.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         for chunk in messages_of(&distinct) {
             match encode(chunk) {
-                Ok(body) => self.send(body).await,
+                // A queue that does not take one takes no other.
+                Ok(body) => match self.send(body).await {
+                    Sent::Yes => {}
+                    Sent::No => break,
+                },
                 Err(error) => tracing::error!(%error, "wake-up not encoded"),
             }
         }
@@ -176,7 +184,9 @@ impl Queue {
 
     async fn ask_for(&self, message: &Message) {
         match serde_json::to_string(message) {
-            Ok(body) => self.send(body).await,
+            Ok(body) => {
+                self.send(body).await;
+            }
             Err(error) => tracing::error!(%error, "wake-up not encoded"),
         }
     }
@@ -211,7 +221,7 @@ impl Queue {
         }
     }
 
-    async fn send(&self, body: String) {
+    async fn send(&self, body: String) -> Sent {
         match self {
             Self::Sqs { client, url } => {
                 let carried = telemetry::carried();
@@ -221,19 +231,32 @@ impl Queue {
                     .message_body(body)
                     .set_message_attributes(Some(attributes_of(&carried)))
                     .set_message_system_attributes(Some(system_attributes_of(&carried)));
-                if let Err(error) = in_sqs(request.send()).await {
-                    let error = DisplayErrorContext(error);
-                    tracing::warn!(%error, "wake-up not sent; the sweep will find the streams");
+                match timeout(WAKE_UP, in_sqs(request.send())).await {
+                    Ok(Ok(_)) => return Sent::Yes,
+                    Ok(Err(error)) => {
+                        let error = DisplayErrorContext(error);
+                        tracing::warn!(%error, "wake-up not sent; the sweep will find the streams");
+                    }
+                    Err(_) => tracing::warn!("wake-up not sent in time; the sweep will find the streams"),
                 }
+                Sent::No
             }
             Self::Channel(sender) => {
                 if sender.send(body).is_err() {
                     tracing::warn!("wake-up not sent: nobody listens; the sweep will find the streams");
+                    return Sent::No;
                 }
+                Sent::Yes
             }
-            Self::Nowhere => {}
+            Self::Nowhere => Sent::No,
         }
     }
+}
+
+/// Whether a queue took a message.
+enum Sent {
+    Yes,
+    No,
 }
 
 /// Cuts streams into what a message can name.
