@@ -343,7 +343,7 @@ mod tests {
         let signature = query.iter().find(|(name, _)| name == "X-Amz-Signature");
         assert_eq!(
             signature.expect("a signature").1,
-            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c031957d157751f604d404"
+            "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
         );
     }
 
