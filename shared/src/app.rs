@@ -39,9 +39,9 @@ pub enum StartError {
 impl App {
     /// The app of a deployed function.
     ///
-    /// What a first request would wait for is begun here, at once and side by side: the database is met, the queue's client made,
-    /// and where there is a queue, and so events to be checked, schemas are made ready. Where the database is away, the first
-    /// request says so: a function that did not start would say nothing to anybody.
+    /// What a first request would wait for is done here: the database is met, and where there is a queue, and so events to be
+    /// checked, the types that are built in are read while another processor makes schemas ready. Where the database is away,
+    /// the first request says so: a function that did not start would say nothing to anybody.
     ///
     /// # Errors
     /// A configuration that cannot be used.
@@ -57,19 +57,17 @@ impl App {
             }
         }
         let store = Store::open(access, database.pool_size)?;
-        let meeting = tokio::spawn({
-            let store = store.clone();
-            async move { store.ping().await }
-        });
-        let checks = config
-            .wake_queue_url
-            .is_some()
-            .then(|| tokio::task::spawn_blocking(schema::prepare));
-        let queue = Queue::of_function(config.wake_queue_url);
-        let _met = meeting.await;
-        if let Some(checks) = checks {
-            let _ready = checks.await;
+        match config.wake_queue_url {
+            Some(_) => {
+                let checks = tokio::task::spawn_blocking(schema::prepare);
+                let _learnt = store.learn_built_in().await;
+                let _ready = checks.await;
+            }
+            None => {
+                let _met = store.ping().await;
+            }
         }
+        let queue = Queue::of_function(config.wake_queue_url);
         let storage = match config.upload_bucket {
             Some(bucket) => Storage::S3(S3::of_function(bucket)?),
             None => Storage::Nowhere,

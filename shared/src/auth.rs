@@ -15,15 +15,13 @@ use uuid::Uuid;
 
 use crate::config::AuthConfig;
 use crate::domain::{Caller, Role, TenantId};
-use crate::secrets::{SecretError, Secrets, Values};
+use crate::secrets::{Doubt, SecretError, Secrets, Values};
 
 /// A key set is fetched again for an unknown key, at most this often: a flood of made-up key ids must not become a flood of
 /// requests to the key server.
 const REFETCH_AFTER: Duration = Duration::from_secs(60);
-/// A key set is used this long before it is fetched anew, so that a withdrawn key is forgotten.
+/// Keys are used this long before they are fetched anew, so that a withdrawn one is forgotten.
 const KEYS_LIVE: Duration = Duration::from_secs(600);
-/// A signature that the shared secret did not make leads to where it is kept this often at most: anybody can make such a one.
-const RENEW_PAUSE: Duration = Duration::from_secs(300);
 /// Algorithms that a key may be pinned to.
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 /// Clocks may differ by this many seconds.
@@ -168,13 +166,13 @@ impl Verifier {
             SharedSecret::Fixed(key) => return self.decode(token, key),
             SharedSecret::Kept(secrets) => secrets,
         };
-        let values = secrets.values().await?;
+        let values = secrets.values_within(KEYS_LIVE).await?;
         let refused = match self.decode(token, &kept(&values)?) {
             Err(refused) => refused,
             claims => return claims,
         };
         // It may have been rotated. That it cannot be looked at again makes no bad token good.
-        match secrets.instead_of(&values, RENEW_PAUSE).await {
+        match secrets.instead_of(&values, Doubt::Signature).await {
             Ok(Some(newer)) => self.decode(token, &kept(&newer)?),
             _ => Err(refused),
         }

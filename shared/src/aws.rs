@@ -5,7 +5,7 @@
 //!
 //! A deployed function believes the authorities that sign AWS' own services (`authorities/README.md`): reading the hundreds that
 //! its system believes takes longer than connecting to the database. The system's are used everywhere else, and where somebody
-//! names them (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
+//! names them (`SSL_CERT_FILE`, `SSL_CERT_DIR`) or another place to call (`AWS_ENDPOINT_URL`).
 
 use std::sync::OnceLock;
 
@@ -73,17 +73,22 @@ fn own_authorities() -> Option<TlsContext> {
 }
 
 /// Whether every service that this process calls is signed by Amazon Trust Services: on Lambda, in the partition `aws`, whose
-/// regions have names of three parts; China, GovCloud and the sovereign clouds have authorities of their own.
+/// regions have names of three parts; China, GovCloud and the sovereign clouds have authorities of their own, and so may whatever
+/// stands in for a service.
 fn uses_own_authorities(variable: impl Fn(&str) -> Option<String>) -> bool {
     const AREAS: [&str; 9] = ["af", "ap", "ca", "eu", "il", "me", "mx", "sa", "us"];
     let region = variable("AWS_REGION").unwrap_or_default();
     let parts: Vec<&str> = region.split('-').collect();
     let ordinary = matches!(parts.as_slice(), [area, _, _] if AREAS.contains(area));
     let deployed = variable("AWS_LAMBDA_RUNTIME_API").is_some();
-    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
-        .iter()
-        .any(|name| variable(name).is_some());
-    deployed && ordinary && !named
+    let elsewhere = [
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_SQS",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    ];
+    deployed && ordinary && elsewhere.iter().all(|name| variable(name).is_none())
 }
 
 #[cfg(test)]
@@ -126,8 +131,15 @@ mod tests {
             assert!(!decides(&[ON_LAMBDA, ("AWS_REGION", region)]), "{region}");
         }
         assert!(!decides(&[("AWS_REGION", "eu-central-1")]));
-        let named = ("SSL_CERT_FILE", "/somewhere/else.pem");
-        assert!(!decides(&[ON_LAMBDA, ("AWS_REGION", "eu-central-1"), named]));
+        for named in [
+            ("SSL_CERT_FILE", "/somewhere/else.pem"),
+            ("AWS_ENDPOINT_URL_SQS", "https://127.0.0.1:1"),
+        ] {
+            assert!(
+                !decides(&[ON_LAMBDA, ("AWS_REGION", "eu-central-1"), named]),
+                "{named:?}"
+            );
+        }
     }
 
     #[test]

@@ -263,7 +263,7 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E
         from: replay.from,
         to: replay.to,
     };
-    let catalog = store.fresh_projector_catalog().await?;
+    let catalog = store.fresh_projector_outline().await?;
     resolve(&catalog, &selection).map_err(ReplayError::UnknownType)?;
     let start = match &replay.checkpoint {
         Some(name) => store.claim_checkpoint(name, &selection).await?,
@@ -275,7 +275,7 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E
     }
     // Again, and only now: a type that was registered before the end was taken may have events before the end, and once the
     // checkpoint has passed them nobody would come back.
-    let catalog = store.fresh_projector_catalog().await?;
+    let catalog = store.fresh_projector_outline().await?;
     let resolved = resolve(&catalog, &selection).map_err(ReplayError::UnknownType)?;
     let feed = feed.of(resolved);
     Ok(Opened { feed, catalog })

@@ -1,9 +1,9 @@
 //! What must not stand in a function's configuration: the database's address and the tokens' shared secret, kept in one secret
 //! of AWS Secrets Manager as a JSON object.
 //!
-//! Invariant: it is fetched once per process, and again only when somebody was refused what it says. Whoever asks meanwhile
-//! waits for that one answer; and an answer that changes nothing is not asked for again at once, so that a wrong password
-//! costs a call now and then, however many requests meet it.
+//! Invariant: it is fetched once per process, and again when somebody was refused what it says, or wants to know that it is still
+//! said. Whoever asks meanwhile waits for that one answer; and an answer that changes nothing is not asked for again at once, so
+//! that a wrong password costs a call now and then, however many requests meet it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,8 +32,29 @@ pub struct Secrets {
 #[derive(Default)]
 struct Known {
     values: Option<Arc<Values>>,
-    /// When it was last asked for and nothing new came of it.
-    asked_in_vain: Option<Instant>,
+    /// When Secrets Manager last answered, or failed to.
+    asked: Option<Instant>,
+    /// When each doubt last led to nothing new.
+    in_vain: HashMap<Doubt, Instant>,
+}
+
+/// Why somebody believes that the secret has been rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// The database refused the login.
+    Login,
+    /// A token's signature was not made by it.
+    Signature,
+}
+
+impl Doubt {
+    /// After an answer that changed nothing, the same doubt leads to no other for so long. Anybody can make a bad signature.
+    fn pause(self) -> Duration {
+        match self {
+            Self::Login => Duration::from_secs(15),
+            Self::Signature => Duration::from_secs(300),
+        }
+    }
 }
 
 /// What the secret held at one time. It has no `Debug`: it holds passwords.
@@ -96,52 +117,80 @@ impl Secrets {
         let mut known = self.known.lock().await;
         match &known.values {
             Some(values) => Ok(Arc::clone(values)),
-            None if known.in_vain_within(RETRY_AFTER) => Err(SecretError::NotFetchedLately),
+            None if known.asked_within(RETRY_AFTER) => Err(SecretError::NotFetchedLately),
             None => self.fetch(&mut known).await,
         }
     }
 
-    /// What it holds instead of these values, which were refused; none, if that is still the same, or was asked for in vain within
-    /// `pause`.
+    /// What it held at most so long ago, so that a value which was withdrawn is forgotten; where Secrets Manager does not answer, what
+    /// is known stands for as long again.
+    ///
+    /// # Errors
+    /// [`SecretError`], where nothing is known.
+    pub async fn values_within(&self, age: Duration) -> Result<Arc<Values>, SecretError> {
+        let mut known = self.known.lock().await;
+        let Some(stand) = known.values.clone() else {
+            drop(known);
+            return self.values().await;
+        };
+        if known.asked_within(age) {
+            return Ok(stand);
+        }
+        self.fetch(&mut known).await.or_else(|error| {
+            tracing::warn!(%error, "secret not fetched; the last one stands");
+            Ok(stand)
+        })
+    }
+
+    /// What it holds instead of these values, which were refused; none, if that is still the same, or was so a moment ago.
     ///
     /// # Errors
     /// [`SecretError`].
-    pub async fn instead_of(&self, refused: &Arc<Values>, pause: Duration) -> Result<Option<Arc<Values>>, SecretError> {
+    pub async fn instead_of(&self, refused: &Arc<Values>, doubt: Doubt) -> Result<Option<Arc<Values>>, SecretError> {
         let mut known = self.known.lock().await;
         if let Some(values) = known.values.as_ref().filter(|values| !Arc::ptr_eq(values, refused)) {
             return Ok(Some(Arc::clone(values)));
         }
-        if known.in_vain_within(pause) {
+        let last = known.in_vain.get(&doubt);
+        if last.is_some_and(|at| at.elapsed() < doubt.pause()) {
             return Ok(None);
         }
+        // Until it has borne fruit, and even if nobody waits for it any more.
+        known.in_vain.insert(doubt, Instant::now());
         let fetched = self.fetch(&mut known).await?;
         Ok((!Arc::ptr_eq(&fetched, refused)).then_some(fetched))
     }
 
     async fn fetch(&self, known: &mut Known) -> Result<Arc<Values>, SecretError> {
-        // Until it has borne fruit, and even if nobody waits for it any more.
-        known.asked_in_vain = Some(Instant::now());
-        // Boxed: the SDK's futures are so deep that whatever holds one by value becomes too much for the compiler.
-        let answer = self.client.get_secret_value().secret_id(&self.arn).send().boxed().await;
-        let answer = answer.map_err(|error| SecretError::NotFetched(DisplayErrorContext(error).to_string()))?;
-        let text = answer.secret_string().ok_or(SecretError::Malformed)?;
-        let fetched = Values(serde_json::from_str(text).map_err(|_| SecretError::Malformed)?);
+        let answer = self.ask().await;
+        // Now, and not before: a call that fails may have taken longer than others are to wait for the next.
+        known.asked = Some(Instant::now());
+        let fetched = answer?;
         match &known.values {
             // The same allocation for the same values: that is how anybody knows that nothing has changed.
             Some(values) if **values == fetched => Ok(Arc::clone(values)),
             _ => {
-                tracing::info!(secret.version = answer.version_id(), "secret fetched");
                 let fetched = Arc::new(fetched);
                 known.values = Some(Arc::clone(&fetched));
-                known.asked_in_vain = None;
+                known.in_vain.clear();
                 Ok(fetched)
             }
         }
     }
+
+    async fn ask(&self) -> Result<Values, SecretError> {
+        // Boxed: the SDK's futures are so deep that whatever holds one by value becomes too much for the compiler.
+        let answer = self.client.get_secret_value().secret_id(&self.arn).send().boxed().await;
+        let answer = answer.map_err(|error| SecretError::NotFetched(DisplayErrorContext(error).to_string()))?;
+        let text = answer.secret_string().ok_or(SecretError::Malformed)?;
+        let values = serde_json::from_str(text).map_err(|_| SecretError::Malformed)?;
+        tracing::info!(secret.version = answer.version_id(), "secret fetched");
+        Ok(Values(values))
+    }
 }
 
 impl Known {
-    fn in_vain_within(&self, pause: Duration) -> bool {
-        self.asked_in_vain.is_some_and(|at| at.elapsed() < pause)
+    fn asked_within(&self, pause: Duration) -> bool {
+        self.asked.is_some_and(|at| at.elapsed() < pause)
     }
 }

@@ -1,7 +1,9 @@
-//! What the template lets functions read: each its own secret, by name, and no password in anybody's configuration.
+//! What the template lets functions read: each its own secret, by name, and no password in anybody's configuration. And how long it
+//! lets those run that mind their time.
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 fn template() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -30,7 +32,14 @@ fn the_migrating_roles_secret_is_given_to_the_function_that_migrates_and_to_nobo
         .sum();
     assert_eq!((own, given(&resources)), (3, 3));
     assert!(resource("Migrate").contains("Role: !GetAtt MigrateRole.Arn"));
-    for function in ["PostEvent", "AuditQuery", "CsvUpload", "Projector", "Rebuilder"] {
+    for function in [
+        "PostEvent",
+        "AuditQuery",
+        "CsvUpload",
+        "Importer",
+        "Projector",
+        "Rebuilder",
+    ] {
         assert!(!resource(function).contains("MigrateRole"), "{function}");
     }
 }
@@ -48,5 +57,26 @@ fn the_functions_may_read_one_secret_and_none_is_written_into_their_configuratio
     assert!(
         policy.contains("dbuser:${DatabaseResourceId}/annals_api"),
         "a token for one login of one database"
+    );
+}
+
+#[test]
+fn functions_that_mind_their_time_are_given_it() {
+    let timeout = |function: &str| {
+        let resource = resource(function);
+        let (_, rest) = resource.split_once("\n      Timeout: ").unwrap();
+        let seconds = rest.lines().next().unwrap().parse().unwrap();
+        Duration::from_secs(seconds)
+    };
+    assert_eq!(timeout("Importer"), csv_upload::import::TIME);
+    assert!(timeout("Migrate") > migrate::TIME, "what is left is for the answer");
+    let (_, rest) = template()
+        .split_once("\n      ServiceTimeout: ")
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    let waits: u64 = rest.lines().next().unwrap().parse().unwrap();
+    assert!(
+        Duration::from_secs(waits) > timeout("Migrate"),
+        "CloudFormation hears the answer, and waits not much longer"
     );
 }

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use annals::config::AuthConfig;
+use annals::secrets::Doubt;
 use annals::store::{Access, Address};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -166,4 +168,46 @@ async fn the_secret_of_tokens_is_looked_at_again_when_it_made_no_signature_and_n
     let away = SecretsManager::with(&json!({})).await;
     let world = World::new().await.with_kept_secret(&auth, Arc::clone(&away.secrets()));
     assert_eq!(world.get(&staff, "/events").await.problem(503), "unavailable");
+}
+
+/// A secret that leaked is taken back, and nobody sends a token that would show it.
+#[tokio::test]
+async fn what_was_withdrawn_is_forgotten_in_time_and_an_outage_forgets_nothing() {
+    const LONG: Duration = Duration::from_secs(3600);
+    let manager = SecretsManager::with(&json!({"JWT_SECRET": "leaked"})).await;
+    let secrets = manager.secrets();
+    let said = async |age| {
+        let values = secrets.values_within(age).await.unwrap();
+        values.get("JWT_SECRET").unwrap().to_owned()
+    };
+    assert_eq!(said(LONG).await, "leaked");
+    manager.put(&json!({"JWT_SECRET": "another"}).to_string());
+    assert_eq!((said(LONG).await.as_str(), manager.asked()), ("leaked", 1));
+    assert_eq!((said(Duration::ZERO).await.as_str(), manager.asked()), ("another", 2));
+    assert_eq!((said(LONG).await.as_str(), manager.asked()), ("another", 2));
+    manager.deny();
+    assert_eq!(said(Duration::ZERO).await, "another");
+    let asked = manager.asked();
+    assert_eq!(
+        (said(LONG).await.as_str(), manager.asked()),
+        ("another", asked),
+        "an attempt counts"
+    );
+}
+
+/// Anybody can make a bad signature; that must not keep a function from its database's new password.
+#[tokio::test]
+async fn one_doubt_does_not_silence_the_other() {
+    let manager = SecretsManager::with(&json!({"JWT_SECRET": "one"})).await;
+    let secrets = manager.secrets();
+    let known = secrets.values().await.unwrap();
+    for (doubt, asked) in [
+        (Doubt::Signature, 2),
+        (Doubt::Signature, 2),
+        (Doubt::Login, 3),
+        (Doubt::Login, 3),
+    ] {
+        assert!(secrets.instead_of(&known, doubt).await.unwrap().is_none());
+        assert_eq!(manager.asked(), asked, "{doubt:?}");
+    }
 }

@@ -196,3 +196,30 @@ async fn everything_works_through_a_pooler_that_changes_the_server_connection_wi
         .expect(200);
     assert_eq!(history.items().len(), 6);
 }
+
+#[tokio::test]
+async fn a_wake_up_is_one_look_for_work_unless_there_may_be_more() {
+    let (proxy, staff) = (Proxy::start().await, Person::staff());
+    let world = warm_world(&proxy, &staff).await;
+    let looks = |record: &[Passed]| {
+        statements(record)
+            .into_iter()
+            .filter(|sql| *sql == "-- read_work")
+            .count()
+    };
+    world.append(&staff, "customer.deleted", "C-1", json!({})).await;
+    proxy.take_record();
+    world.project().await;
+    assert_eq!(looks(&proxy.take_record()), 1);
+    // More of a stream than one transaction takes on.
+    let events: Vec<Value> = (0..250).map(|_| event("C-long")).collect();
+    world
+        .post(&staff, "/events", json!({"events": events}))
+        .await
+        .expect(201);
+    proxy.take_record();
+    world.project().await;
+    assert_eq!(looks(&proxy.take_record()), 3, "100, 100 and 50");
+    let left = world.all_pages(&staff, "/events/unprocessed").await;
+    assert!(left.is_empty(), "{left:?}");
+}

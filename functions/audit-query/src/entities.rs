@@ -72,12 +72,12 @@ pub async fn list(
 async fn refuse_unknown(app: &App, caller: &Caller, aggregate_type: &str) -> Result<(), ApiError> {
     let known = app
         .store
-        .catalog(caller)
+        .outline(caller)
         .await?
         .knows_aggregate(caller.tenant_id(), aggregate_type)
         || app
             .store
-            .fresh_catalog(caller)
+            .fresh_outline(caller)
             .await?
             .knows_aggregate(caller.tenant_id(), aggregate_type);
     if known {

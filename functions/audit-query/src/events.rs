@@ -87,7 +87,7 @@ async fn resolve_types(app: &App, caller: &Caller, names: &[String]) -> Result<O
     let mut types: Vec<String> = Vec::new();
     // Patterns are resolved against a fresh catalog: a type registered a moment ago by another function must not be left out.
     let catalog = if names.iter().any(|name| name.ends_with(".*")) {
-        Some(app.store.fresh_catalog(caller).await?)
+        Some(app.store.fresh_outline(caller).await?)
     } else {
         None
     };

@@ -1,15 +1,13 @@
 //! The importer of large files on Lambda.
 
-use std::time::{Duration, SystemTime};
-
 use annals::config::{DatabaseSettings, upload_bucket, wake_queue_url};
 use annals::queue::Queue;
 use annals::storage::{S3, Storage};
 use annals::store::{Access, Store, told};
 use annals::telemetry::{self, Ids};
-use csv_upload::import::{CONNECTIONS, Importer, Invocation};
+use csv_upload::import::{CONNECTIONS, Importer, Invocation, TIME};
 use futures_util::FutureExt;
-use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tokio::time::Instant;
 
 #[tokio::main]
@@ -22,7 +20,7 @@ async fn main() -> Result<(), Error> {
     let storage = Storage::S3(S3::of_function(upload_bucket()?)?);
     let importer = Importer::new(store, Queue::of_function(wake_queue_url()), storage);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
-        let deadline = deadline_of(&event.context);
+        let deadline = Some(Instant::now() + TIME);
         let ids = Ids {
             request: event.context.request_id,
             trace: event.context.xray_trace_id,
@@ -33,11 +31,4 @@ async fn main() -> Result<(), Error> {
         done.map_err(|error| Error::from(told(&error)))
     }))
     .await
-}
-
-/// When Lambda ends the invocation, by the clock that only rises.
-fn deadline_of(context: &Context) -> Option<Instant> {
-    let deadline = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(context.deadline))?;
-    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
-    Instant::now().checked_add(left)
 }

@@ -1,13 +1,13 @@
 //! The migrations as a function: a deployment invokes it as a custom resource of CloudFormation, a person with any other input.
 //!
 //! Invariant: CloudFormation always hears how it went. It waits for an answer at the address that its request brings, an hour
-//! if need be, so whatever goes wrong here (no configuration, no database, a migration that fails or hangs) becomes an answer. (A
-//! deployed function that panics has ended; then the resource's `ServiceTimeout` is over in a quarter of an hour.) What must not be
-//! undone is not: a resource that is deleted leaves the database as it is.
+//! if need be, so whatever goes wrong here (no configuration, no database, a migration that fails or hangs) becomes an answer. A
+//! process that was killed or panicked gives none; then the resource's `ServiceTimeout` is over in a quarter of an hour. What must
+//! not be undone is not: a resource that is deleted leaves the database as it is.
 
 mod resource;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use annals::config::{self, ConfigError, DatabaseSettings};
 use annals::store::{Access, Ahead, ApiLogin, ConnectError, MigrateError, let_api_in, migrate_by};
@@ -17,8 +17,9 @@ use resource::Request;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Kept back from an invocation's time, to say that the rest was not enough.
-const TO_ANSWER: Duration = Duration::from_secs(15);
+/// How long an invocation may take: the `Timeout` of template.yaml, less the time to say that it was not enough. Lambda names the
+/// moment, too, but that would believe the function's clock.
+pub const TIME: Duration = Duration::from_secs(900 - 15);
 
 /// What a run did.
 #[derive(Debug, Serialize)]
@@ -48,30 +49,27 @@ pub enum Failure {
     /// It took too long. Migrations that came to their end stay applied, and the next run goes on from there.
     #[error("not done in time; what was applied stays, and another run goes on")]
     Late,
-    /// A fault of ours.
-    #[error("the run broke off")]
-    Panicked,
     /// CloudFormation could not be told. Lambda tries the whole again, which does no harm.
     #[error("the deployment was not told")]
     NotTold(#[source] reqwest::Error),
 }
 
-/// Answers an invocation, which ends at `deadline`, with the work.
+/// Answers an invocation with the work, for which there is so much time.
 ///
 /// # Errors
 /// A person's run that failed, or a deployment that could not be told.
 pub async fn handle(
     input: Value,
-    deadline: SystemTime,
-    work: impl Future<Output = Result<Done, Failure>> + Send + 'static,
+    time: Duration,
+    work: impl Future<Output = Result<Done, Failure>>,
 ) -> Result<Value, RuntimeError> {
     let Some(request) = Request::of(&input) else {
-        return in_time(deadline, work).await.map(|done| json!(done)).map_err(reported);
+        return in_time(time, work).await.map(|done| json!(done)).map_err(reported);
     };
     let outcome = if request.deletes() {
         Ok(None)
     } else {
-        in_time(deadline, work).await.map(Some)
+        in_time(time, work).await.map(Some)
     };
     let answer = request.answer(&outcome.map_err(|failure| reason(&failure)));
     request
@@ -118,21 +116,10 @@ pub async fn run(owner: &Access, api: Option<&Access>) -> Result<Done, Failure> 
     })
 }
 
-/// In a task of its own, so that a panic ends it and not the answer.
-async fn in_time(
-    deadline: SystemTime,
-    work: impl Future<Output = Result<Done, Failure>> + Send + 'static,
-) -> Result<Done, Failure> {
-    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
-    let mut task = tokio::spawn(work);
-    match tokio::time::timeout(left.saturating_sub(TO_ANSWER), &mut task).await {
-        Ok(done) => done.unwrap_or(Err(Failure::Panicked)),
-        Err(_) => {
-            // Its connection goes with it, and PostgreSQL undoes the migration that was under way.
-            task.abort();
-            Err(Failure::Late)
-        }
-    }
+/// Broken off where it takes too long: its connection goes with it, and PostgreSQL undoes the migration that was under way.
+async fn in_time(time: Duration, work: impl Future<Output = Result<Done, Failure>>) -> Result<Done, Failure> {
+    let done = tokio::time::timeout(time, work).await;
+    done.unwrap_or(Err(Failure::Late))
 }
 
 fn reported(failure: Failure) -> RuntimeError {

@@ -82,7 +82,9 @@ impl Projector {
         Ok(())
     }
 
-    /// Projects until the chunk has nothing left; answers with streams that were freed.
+    /// Projects until the chunk has nothing left; answers with streams that were freed. Events that come meanwhile have wake-ups of
+    /// their own, and whoever answers those either waits for this transaction or is in its way; so it need not be looked whether
+    /// there are any.
     async fn project_chunk(&self, chunk: &[StreamId]) -> Result<Vec<StreamId>, StoreError> {
         let mut freed = Vec::new();
         let mut contended = 0;
@@ -91,14 +93,21 @@ impl Projector {
             if work.is_empty() {
                 return Ok(freed);
             }
+            let found = work.len();
             let work = decisions_first(work);
+            let is_all = work.len() == found && work.iter().all(is_whole);
             let batch = Batch {
                 revision,
-                catalog: self.store.projector_catalog(revision).await?,
+                catalog: self.store.projector_outline(revision).await?,
                 tables: self.state_tables(revision).await?,
             };
             match self.project_work(&batch, &work).await {
-                Ok(more) => freed.extend(more),
+                Ok(more) => {
+                    freed.extend(more);
+                    if is_all {
+                        return Ok(freed);
+                    }
+                }
                 Err(StoreError::Contention(_) | StoreError::Outdated) if contended < TRIES => contended += 1,
                 Err(error) => return Err(error),
             }
@@ -184,6 +193,11 @@ impl Projector {
         });
         Ok(tables)
     }
+}
+
+/// Whether these are all events that the stream had left.
+fn is_whole(work: &StreamWork) -> bool {
+    i64::try_from(work.events.len()).is_ok_and(|events| events < EVENTS_PER_STREAM)
 }
 
 /// Decisions about parked streams alone, where there are any: work that was read before a decision is carried out does not know

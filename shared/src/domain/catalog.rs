@@ -33,8 +33,8 @@ pub struct EventKind {
     pub posters: Vec<Role>,
     /// When it was registered.
     pub created_at: Timestamp,
-    /// Schema and example of each version.
-    pub versions: BTreeMap<String, EventSchema>,
+    /// Schema and example of each version; empty in an outline.
+    pub versions: BTreeMap<String, Arc<EventSchema>>,
     /// What lifts data of old versions, by the version that it lifts.
     pub upcasters: BTreeMap<String, Upcaster>,
     /// How its events are compensated; none: they cannot be.
@@ -122,6 +122,18 @@ impl EventKind {
         Ok(way)
     }
 
+    /// Takes over what another has and this one lacks.
+    fn inherit(&mut self, from: &Self) {
+        for (version, schema) in &from.versions {
+            let own = self.versions.entry(version.clone());
+            own.or_insert_with(|| Arc::clone(schema));
+        }
+        for (version, upcaster) in &from.upcasters {
+            let own = self.upcasters.entry(version.clone());
+            own.or_insert_with(|| upcaster.clone());
+        }
+    }
+
     /// The type as the API answers with it.
     pub fn to_json(&self) -> Value {
         let versions: Vec<Value> = self
@@ -135,8 +147,8 @@ impl EventKind {
             "aggregate_type": self.aggregate_type,
             "description": self.description,
             "version": self.current_version,
-            "schema": current.map(EventSchema::schema),
-            "example": current.map(EventSchema::example),
+            "schema": current.map(|current| current.schema()),
+            "example": current.map(|current| current.example()),
             "effect": self.effect,
             "posters": self.posters,
             "upcasters": self.upcasters.values().collect::<Vec<_>>(),
@@ -152,20 +164,46 @@ impl EventKind {
 #[derive(Debug, Default)]
 pub struct Catalog {
     revision: i64,
+    is_outline: bool,
     kinds: HashMap<String, Vec<Arc<EventKind>>>,
 }
 
 impl Catalog {
     /// A catalog of these types.
-    pub fn new(revision: i64, all: Vec<EventKind>) -> Self {
-        let mut kinds: HashMap<String, Vec<Arc<EventKind>>> = HashMap::new();
-        for kind in all {
-            kinds
-                .entry(kind.event_type.as_str().to_owned())
-                .or_default()
-                .push(Arc::new(kind));
+    pub fn new(revision: i64, all: impl IntoIterator<Item = EventKind>) -> Self {
+        let (built_in, own): (Vec<_>, Vec<_>) = all.into_iter().partition(|kind| kind.tenant_id.is_none());
+        let nothing = Self {
+            revision,
+            ..Self::default()
+        };
+        nothing.with(built_in).with(own)
+    }
+
+    /// A catalog of these types, which were read without their schemas.
+    pub fn outline(revision: i64, all: impl IntoIterator<Item = EventKind>) -> Self {
+        Self {
+            is_outline: true,
+            ..Self::new(revision, all)
         }
-        Self { revision, kinds }
+    }
+
+    /// The same with more types. Those of a name that is built in go on from what that has: a module may bring versions of a type
+    /// after a tenant has made it its own.
+    pub fn with(&self, more: impl IntoIterator<Item = EventKind>) -> Self {
+        let mut kinds = self.kinds.clone();
+        for mut kind in more {
+            let same_name = kinds.entry(kind.event_type.as_str().to_owned()).or_default();
+            if let Some(built_in) = same_name.iter().find(|known| known.tenant_id.is_none()) {
+                kind.inherit(built_in);
+            }
+            same_name.push(Arc::new(kind));
+        }
+        Self { kinds, ..*self }
+    }
+
+    /// Whether schemas and examples were left out.
+    pub fn is_outline(&self) -> bool {
+        self.is_outline
     }
 
     /// The database's count of catalog changes when this was read.

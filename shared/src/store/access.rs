@@ -14,14 +14,12 @@ use super::connect::ConnectError;
 use super::tls;
 use crate::config::{self, AddressSetting, LoginSetting};
 use crate::rds::Signer;
-use crate::secrets::{Secrets, Values};
+use crate::secrets::{Doubt, Secrets, Values};
 
 /// How long a connection may take to be made.
 pub(super) const WAIT: Duration = Duration::from_secs(5);
 /// Unacknowledged for so long, what was sent counts as lost: the other end is gone without a word, as after a failover.
 const SILENCE: Duration = Duration::from_secs(5);
-/// A login that is refused leads to the secret this often at most.
-const RENEW_PAUSE: Duration = Duration::from_secs(15);
 /// The login that serves requests.
 const API_ROLE: &str = "annals_api";
 
@@ -166,7 +164,7 @@ impl Access {
         let (Address::Secret(secrets), Some(values)) = (&self.address, &refused.values) else {
             return Ok(None);
         };
-        let newer = secrets.instead_of(values, RENEW_PAUSE).await?;
+        let newer = secrets.instead_of(values, Doubt::Login).await?;
         newer.map(|values| self.kept(values)).transpose()
     }
 

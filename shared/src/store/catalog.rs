@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::session::As;
+use super::session::{As, Param};
 use super::{Store, StoreError};
 use crate::domain::schema::EventSchema;
 use crate::domain::{
@@ -33,6 +33,26 @@ pub(super) fn catalog_unsteady() -> StoreError {
 pub struct CatalogCache {
     callers: RwLock<HashMap<TenantId, Arc<Catalog>>>,
     projector: RwLock<Option<Arc<Catalog>>>,
+    /// What is built in, with schemas, and so the same for every tenant.
+    built_in: RwLock<Option<Arc<Catalog>>>,
+}
+
+/// Whose types a statement reads: the parameter of those below.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    All,
+    BuiltIn,
+    Own,
+}
+
+impl Part {
+    fn is_built_in(self) -> Option<bool> {
+        match self {
+            Self::All => None,
+            Self::BuiltIn => Some(true),
+            Self::Own => Some(false),
+        }
+    }
 }
 
 /// `limit 1` tells the planner that there is one revision: a table without statistics, as this one stays, is thought to have thousands
@@ -41,15 +61,16 @@ const READ_TYPES: &str = "-- read_types
 select r.revision, t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.description, t.effect::text, t.posters,
        t.created_at, t.inverse::text
   from (select revision from annals.catalog_revision limit 1) as r
-  left join annals.event_types t on true";
-
-/// A tenant's own come later, in place of what a module has brought under the same version.
-const READ_VERSIONS: &str = "-- read_versions
-select tenant_id, event_type, version, schema::text, example::text from annals.event_type_versions order by tenant_id nulls first";
+  left join annals.event_types t on $1::boolean is null or (t.tenant_id is null) = $1";
 
 /// As above.
 const READ_UPCASTERS: &str = "-- read_upcasters
-select tenant_id, event_type, from_version, to_version, steps::text from annals.upcasters order by tenant_id nulls first";
+select tenant_id, event_type, from_version, to_version, steps::text
+  from annals.upcasters where $1::boolean is null or (tenant_id is null) = $1";
+
+const READ_VERSIONS: &str = "-- read_versions
+select tenant_id, event_type, version, schema::text, example::text
+  from annals.event_type_versions where $1::boolean is null or (tenant_id is null) = $1";
 
 const REGISTER_EVENT_TYPE: &str = "-- register_event_type
 select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11)";
@@ -94,10 +115,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn catalog(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
-        if let Some(catalog) = self.catalogs.callers.read().await.get(&caller.tenant_id()) {
-            return Ok(Arc::clone(catalog));
-        }
-        self.fresh_catalog(caller).await
+        self.catalog_since(caller, 0).await
     }
 
     /// The catalog as the caller's tenant knows it, read now: for requests that name a type which memory lacks, or after the
@@ -106,13 +124,19 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn fresh_catalog(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
-        let catalog = Arc::new(self.read_catalog(As::Caller(caller)).await?);
-        let mut kept = self.catalogs.callers.write().await;
-        if kept.len() >= TENANTS_KEPT {
-            kept.clear();
-        }
-        kept.insert(caller.tenant_id(), Arc::clone(&catalog));
-        Ok(catalog)
+        let catalog = match self.catalogs.built_in.read().await.clone() {
+            Some(built_in) => self.read_own(caller, built_in).await?,
+            None => None,
+        };
+        let catalog = match catalog {
+            Some(catalog) => catalog,
+            None => {
+                let (catalog, built_in) = self.read_catalog(As::Caller(caller), Part::All).await?.split();
+                *self.catalogs.built_in.write().await = Some(Arc::new(built_in));
+                catalog
+            }
+        };
+        Ok(self.keep(caller, catalog).await)
     }
 
     /// The catalog as the caller's tenant knows it, at this revision or a later one.
@@ -120,75 +144,121 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn catalog_since(&self, caller: &Caller, at_least: i64) -> Result<Arc<Catalog>, StoreError> {
-        let known = self.catalog(caller).await?;
-        if known.revision() >= at_least {
-            return Ok(known);
+        match self.kept(caller, at_least).await.filter(|kept| !kept.is_outline()) {
+            Some(kept) => Ok(kept),
+            None => self.fresh_catalog(caller).await,
         }
-        self.fresh_catalog(caller).await
     }
 
-    /// The catalog of just this revision, which rows were read at: state that was folded by one catalog and goes on by another
+    /// The catalog without schemas and examples, which are most of it: enough to name types, to lift events and to fold them.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn outline(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
+        self.outline_since(caller, 0).await
+    }
+
+    /// The same, read now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn fresh_outline(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
+        let outline = self.read_outline(As::Caller(caller)).await?;
+        Ok(self.keep(caller, outline).await)
+    }
+
+    /// The catalog, or its outline, at this revision or a later one.
+    pub(super) async fn outline_since(&self, caller: &Caller, at_least: i64) -> Result<Arc<Catalog>, StoreError> {
+        match self.kept(caller, at_least).await {
+            Some(kept) => Ok(kept),
+            None => self.fresh_outline(caller).await,
+        }
+    }
+
+    /// The outline of just this revision, which rows were read at: state that was folded by one catalog and goes on by another
     /// would be neither's.
     ///
     /// # Errors
     /// [`StoreError::Outdated`] where the catalog has changed since: read the rows again.
-    pub(super) async fn catalog_at(&self, caller: &Caller, revision: i64) -> Result<Arc<Catalog>, StoreError> {
-        let catalog = self.catalog_since(caller, revision).await?;
-        if catalog.revision() == revision {
-            Ok(catalog)
+    pub(super) async fn outline_at(&self, caller: &Caller, revision: i64) -> Result<Arc<Catalog>, StoreError> {
+        let outline = self.outline_since(caller, revision).await?;
+        if outline.revision() == revision {
+            Ok(outline)
         } else {
             Err(StoreError::Outdated)
         }
     }
 
-    /// The catalog of all tenants, for the projector, at this revision or a later one.
+    /// The outline of all tenants' catalogs, for the projector, at this revision or a later one.
     ///
     /// # Errors
     /// The database's.
-    pub async fn projector_catalog(&self, at_least: i64) -> Result<Arc<Catalog>, StoreError> {
-        if let Some(catalog) = self
-            .catalogs
-            .projector
-            .read()
-            .await
-            .as_ref()
-            .filter(|c| c.revision() >= at_least)
-        {
-            return Ok(Arc::clone(catalog));
+    pub async fn projector_outline(&self, at_least: i64) -> Result<Arc<Catalog>, StoreError> {
+        let kept = self.catalogs.projector.read().await.clone();
+        match kept.filter(|kept| kept.revision() >= at_least) {
+            Some(kept) => Ok(kept),
+            None => self.fresh_projector_outline().await,
         }
-        self.fresh_projector_catalog().await
     }
 
-    /// The catalog of all tenants, read now: for a reader of the log, which must know every type that it may meet.
+    /// The outline of all tenants' catalogs, read now: for a reader of the log, which must know every type that it may meet.
     ///
     /// # Errors
     /// The database's.
-    pub async fn fresh_projector_catalog(&self) -> Result<Arc<Catalog>, StoreError> {
-        let catalog = Arc::new(self.read_catalog(As::Projector).await?);
-        *self.catalogs.projector.write().await = Some(Arc::clone(&catalog));
-        Ok(catalog)
+    pub async fn fresh_projector_outline(&self) -> Result<Arc<Catalog>, StoreError> {
+        let outline = Arc::new(self.read_outline(As::Projector).await?);
+        *self.catalogs.projector.write().await = Some(Arc::clone(&outline));
+        Ok(outline)
+    }
+
+    /// Reads what is built in before anybody asks: all that a first request then waits for is what its tenant has added.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn learn_built_in(&self) -> Result<(), StoreError> {
+        let built_in = self.read_catalog(As::Projector, Part::BuiltIn).await?;
+        *self.catalogs.built_in.write().await = Some(Arc::new(built_in.into_catalog()));
+        Ok(())
+    }
+
+    async fn kept(&self, caller: &Caller, at_least: i64) -> Option<Arc<Catalog>> {
+        let kept = self.catalogs.callers.read().await.get(&caller.tenant_id()).cloned();
+        kept.filter(|kept| kept.revision() >= at_least)
+    }
+
+    async fn keep(&self, caller: &Caller, catalog: Catalog) -> Arc<Catalog> {
+        let catalog = Arc::new(catalog);
+        let mut kept = self.catalogs.callers.write().await;
+        if kept.len() >= TENANTS_KEPT {
+            kept.clear();
+        }
+        kept.insert(caller.tenant_id(), Arc::clone(&catalog));
+        catalog
+    }
+
+    /// What the caller's tenant has added to what is built in; none, if that is not of the same revision.
+    async fn read_own(&self, caller: &Caller, built_in: Arc<Catalog>) -> Result<Option<Catalog>, StoreError> {
+        let own = self.read_catalog(As::Caller(caller), Part::Own).await?;
+        Ok((own.revision == built_in.revision()).then(|| own.beside(&built_in)))
     }
 
     /// Put together here: joined there, each type would meet each version, since the planner knows nothing of how many there are.
-    async fn read_catalog(&self, who: As<'_>) -> Result<Catalog, StoreError> {
-        let [types, versions, upcasters] = self
-            .read_together(who, [READ_TYPES, READ_VERSIONS, READ_UPCASTERS])
-            .await?;
-        let revision = types
-            .first()
-            .ok_or_else(|| StoreError::Unexpected("a catalog without a revision".to_owned()))?
-            .try_get("revision")?;
-        let mut kinds = Kinds::default();
-        for row in &types {
-            kinds.add(row)?;
-        }
+    async fn read_catalog(&self, who: As<'_>, part: Part) -> Result<Kinds, StoreError> {
+        let part: [Param<'_>; 1] = [(&part.is_built_in(), Type::BOOL)];
+        let statements = [READ_TYPES, READ_UPCASTERS, READ_VERSIONS].map(|sql| (sql, &part[..]));
+        let [types, upcasters, versions] = self.read_together(who, statements).await?;
+        let mut kinds = Kinds::of(&types, &upcasters)?;
         for row in &versions {
             kinds.add_version(row)?;
         }
-        for row in &upcasters {
-            kinds.add_upcaster(row)?;
-        }
-        Ok(Catalog::new(revision, kinds.0.into_values().flatten().collect()))
+        Ok(kinds)
+    }
+
+    async fn read_outline(&self, who: As<'_>) -> Result<Catalog, StoreError> {
+        let all: [Param<'_>; 1] = [(&Part::All.is_built_in(), Type::BOOL)];
+        let statements = [READ_TYPES, READ_UPCASTERS].map(|sql| (sql, &all[..]));
+        let [types, upcasters] = self.read_together(who, statements).await?;
+        Kinds::of(&types, &upcasters).map(Kinds::into_outline)
     }
 
     /// Registers an event type, or a new version of one, for the caller's tenant.
@@ -230,47 +300,77 @@ impl Store {
     }
 }
 
-/// Types that are put together, by name.
-#[derive(Default)]
-struct Kinds(HashMap<String, Vec<EventKind>>);
+/// Types that are put together, by whose they are and their names.
+struct Kinds {
+    revision: i64,
+    found: HashMap<(Option<Uuid>, String), EventKind>,
+}
 
 impl Kinds {
-    /// A type; a catalog without any has one row, and nothing in it.
-    fn add(&mut self, row: &Row) -> Result<(), StoreError> {
-        if let Some(name) = row.try_get::<_, Option<String>>("event_type")? {
-            let kind = kind_from(row, &name)?;
-            self.0.entry(name).or_default().push(kind);
+    /// The types; a catalog without any has one row, and nothing in it but the revision.
+    fn of(types: &[Row], upcasters: &[Row]) -> Result<Self, StoreError> {
+        let first = types.first();
+        let first = first.ok_or_else(|| StoreError::Unexpected("a catalog without a revision".to_owned()))?;
+        let mut kinds = Self {
+            revision: first.try_get("revision")?,
+            found: HashMap::with_capacity(types.len()),
+        };
+        for row in types {
+            if let Some(name) = row.try_get::<_, Option<String>>("event_type")? {
+                let kind = kind_from(row, &name)?;
+                kinds.found.insert((row.try_get("tenant_id")?, name), kind);
+            }
         }
-        Ok(())
+        for row in upcasters {
+            kinds.add_upcaster(row)?;
+        }
+        Ok(kinds)
     }
 
     fn add_version(&mut self, row: &Row) -> Result<(), StoreError> {
-        for kind in self.of(row)? {
-            let schema = EventSchema::new(row.try_get("schema")?, row.try_get("example")?);
-            kind.versions.insert(row.try_get("version")?, schema);
+        let schema = EventSchema::new(row.try_get("schema")?, row.try_get("example")?);
+        let version = row.try_get("version")?;
+        if let Some(kind) = self.of_row(row)? {
+            kind.versions.insert(version, Arc::new(schema));
         }
         Ok(())
     }
 
     fn add_upcaster(&mut self, row: &Row) -> Result<(), StoreError> {
-        for kind in self.of(row)? {
-            let steps = serde_json::from_str(row.try_get("steps")?).map_err(|_| unusable("upcaster"))?;
-            let upcaster = Upcaster {
-                from_version: row.try_get("from_version")?,
-                to_version: row.try_get("to_version")?,
-                steps,
-            };
+        let steps = serde_json::from_str(row.try_get("steps")?).map_err(|_| unusable("upcaster"))?;
+        let upcaster = Upcaster {
+            from_version: row.try_get("from_version")?,
+            to_version: row.try_get("to_version")?,
+            steps,
+        };
+        if let Some(kind) = self.of_row(row)? {
             kind.upcasters.insert(upcaster.from_version.clone(), upcaster);
         }
         Ok(())
     }
 
-    /// Those that a row belongs to: what is built in holds for tenants' own types of that name, too.
-    fn of(&mut self, row: &Row) -> Result<impl Iterator<Item = &mut EventKind>, StoreError> {
-        let tenant = row.try_get::<_, Option<Uuid>>("tenant_id")?.map(TenantId::from);
-        let same_name = self.0.get_mut(row.try_get::<_, &str>("event_type")?);
-        let same_name = same_name.into_iter().flatten();
-        Ok(same_name.filter(move |kind| tenant.is_none() || kind.tenant_id == tenant))
+    fn of_row(&mut self, row: &Row) -> Result<Option<&mut EventKind>, StoreError> {
+        let key = (row.try_get("tenant_id")?, row.try_get("event_type")?);
+        Ok(self.found.get_mut(&key))
+    }
+
+    fn into_catalog(self) -> Catalog {
+        Catalog::new(self.revision, self.found.into_values())
+    }
+
+    fn into_outline(self) -> Catalog {
+        Catalog::outline(self.revision, self.found.into_values())
+    }
+
+    /// The catalog, and what of it is built in.
+    fn split(self) -> (Catalog, Catalog) {
+        let (built_in, own): (Vec<_>, Vec<_>) = self.found.into_values().partition(|kind| kind.tenant_id.is_none());
+        let built_in = Catalog::new(self.revision, built_in);
+        (built_in.with(own), built_in)
+    }
+
+    fn beside(self, built_in: &Catalog) -> Catalog {
+        built_in.with(self.found.into_values())
     }
 }
 

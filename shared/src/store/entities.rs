@@ -171,7 +171,7 @@ impl Store {
         let Some(row) = rows.first() else {
             return Ok(Vec::new());
         };
-        let catalog = self.catalog_at(caller, row.try_get("revision")?).await?;
+        let catalog = self.outline_at(caller, row.try_get("revision")?).await?;
         let mut found: Vec<StoredEntity> = Vec::new();
         for row in rows {
             let aggregate_id: String = row.try_get("aggregate_id")?;

@@ -328,7 +328,7 @@ impl Store {
         let (Reading::Current, Some(row)) = (reading, rows.first()) else {
             return Ok(events);
         };
-        let catalog = self.catalog_since(caller, row.try_get("catalog_revision")?).await?;
+        let catalog = self.outline_since(caller, row.try_get("catalog_revision")?).await?;
         let usage = lift(&catalog, events.iter_mut());
         self.tally(caller.tenant_id(), usage).await;
         Ok(events)

@@ -92,7 +92,7 @@ impl Store {
             return Ok(Vec::new());
         };
         let revision: i64 = row.try_get("catalog_revision")?;
-        let catalog = self.catalog_at(caller, revision).await?;
+        let catalog = self.outline_at(caller, revision).await?;
         let whole = caller.role().sees_tenant() || row.try_get::<_, &str>("started_by")? == caller.actor().as_str();
         let mut state = match (whole, query.after_version) {
             (false, _) => None,

@@ -169,7 +169,7 @@ impl Store {
             aggregate_type,
             aggregate_id,
             upto: row.try_get("upto")?,
-            catalog: self.catalog_at(caller, revision).await?,
+            catalog: self.outline_at(caller, revision).await?,
             revision,
             entity: base_entity(row)?,
             events_read: 0,

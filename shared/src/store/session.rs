@@ -78,9 +78,8 @@ impl Store {
     pub(super) async fn read_together<const N: usize>(
         &self,
         who: As<'_>,
-        statements: [&'static str; N],
+        statements: [(&'static str, &[Param<'_>]); N],
     ) -> Result<[Vec<Row>; N], StoreError> {
-        let statements = statements.map(|sql| (sql, [].as_slice()));
         let reading = self.twice_if_lost(|| self.one_round_trip(who, Writes::No, statements));
         in_postgres(statements.first().map_or("", |(sql, _)| sql), reading).await
     }

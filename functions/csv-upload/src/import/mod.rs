@@ -35,6 +35,9 @@ pub use self::run::Outcome;
 pub const LANES: i32 = 4;
 /// Connections that an importer wants: its lanes', and one to say that it still works.
 pub const CONNECTIONS: usize = 5;
+/// How long an invocation may take: the `Timeout` of template.yaml. Lambda names the moment, too, but that would believe the
+/// function's clock.
+pub const TIME: Duration = Duration::from_secs(900);
 /// What is left of an invocation's time when it begins nothing new: a chunk may wait for others' locks.
 const RESERVE: Duration = Duration::from_secs(30);
 /// Imports that one look for what is due goes on with, at most, one after the other.

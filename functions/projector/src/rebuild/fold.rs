@@ -82,7 +82,7 @@ impl Chunk {
             }
             let asked: Vec<Piece<'_>> = pieces.iter().map(|(_, piece)| *piece).collect();
             let (revision, events) = self.shadow.read_histories(&asked).await?;
-            let catalog = self.store.projector_catalog(revision).await?;
+            let catalog = self.store.projector_outline(revision).await?;
             if events.is_empty() {
                 courses[pieces[0].0].fault = Some(courses[pieces[0].0].gap());
             }
