@@ -47,7 +47,7 @@ impl App {
     /// A configuration that cannot be used.
     pub async fn new(config: Config) -> Result<Self, StartError> {
         let database = config.database;
-        let access = Access::of(database.address, database.login).await?;
+        let access = Access::of(database.address, database.login)?;
         let mut verifier = Verifier::new(&config.auth)?;
         if let Some(secrets) = access.secrets() {
             // Begun here, where Lambda gives a starting function a whole processor; what comes of it, the first request hears.

@@ -49,7 +49,7 @@ impl Signer {
     ///
     /// # Errors
     /// A process that runs as nobody or nowhere.
-    pub async fn of_function() -> Result<Self, TokenError> {
+    pub fn of_function() -> Result<Self, TokenError> {
         let settings = aws::settings();
         let credentials = settings.credentials_provider().ok_or(TokenError::Unknown("the role"))?;
         let region = settings.region().ok_or(TokenError::Unknown("the region"))?;

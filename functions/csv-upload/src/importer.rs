@@ -14,7 +14,7 @@ use tokio::time::Instant;
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let database = DatabaseSettings::from_env()?;
-    let access = Access::of(database.address, database.login).await?;
+    let access = Access::of(database.address, database.login)?;
     // Made when they are needed.
     let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
     let storage = Storage::S3(S3::of_function(upload_bucket()?)?);

@@ -85,10 +85,10 @@ pub async fn handle(
 /// [`Failure`].
 pub async fn as_configured() -> Result<Done, Failure> {
     let database = DatabaseSettings::from_env()?;
-    let owner = Access::of(database.address, database.login).await?;
+    let owner = Access::of(database.address, database.login)?;
     let api = match config::api_login()? {
         None => None,
-        Some((address, login)) => Some(Access::of(address, login).await?),
+        Some((address, login)) => Some(Access::of(address, login)?),
     };
     run(&owner, api.as_ref()).await
 }

@@ -10,7 +10,7 @@ use projector::{CONNECTIONS, Invocation, Projector};
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let database = DatabaseSettings::from_env()?;
-    let access = Access::of(database.address, database.login).await?;
+    let access = Access::of(database.address, database.login)?;
     let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
     // Projecting takes one connection, which is made before there is an event that would wait for it; rebuilding makes others.
     let _met = store.ping().await;

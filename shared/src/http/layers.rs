@@ -1,4 +1,4 @@
-//! What surrounds every request: an id, a log line, a guard against panics, and problems for unknown routes and methods.
+//! What surrounds every request: an id, a log line, and problems for unknown routes and methods.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -31,6 +31,7 @@ pub fn finish(routes: Router) -> Router {
                 "this resource does not take that method",
             ))
         })
+        // Where a panic unwinds: on the laptop. A deployed function's process ends with it, and the gateway answers.
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             ApiError::Internal("a handler panicked".into()).into_response()
         }))

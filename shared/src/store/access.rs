@@ -82,14 +82,14 @@ impl Access {
     ///
     /// # Errors
     /// IAM authentication in a process that runs as nobody.
-    pub async fn of(address: AddressSetting, login: LoginSetting) -> Result<Self, ConnectError> {
+    pub fn of(address: AddressSetting, login: LoginSetting) -> Result<Self, ConnectError> {
         let address = match address {
             AddressSetting::Url(url) => Address::Url(url),
             AddressSetting::Secret(arn) => Address::Secret(Secrets::of(arn)),
         };
         let login = match login {
             LoginSetting::Password => Login::Password,
-            LoginSetting::Iam => Login::Iam(Signer::of_function().await?),
+            LoginSetting::Iam => Login::Iam(Signer::of_function()?),
         };
         let usual = Self::to("");
         Ok(Self {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::RwLock;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -71,43 +70,6 @@ select tenant_id, event_type, from_version, to_version, steps::text
 const READ_VERSIONS: &str = "-- read_versions
 select tenant_id, event_type, version, schema::text, example::text
   from annals.event_type_versions where $1::boolean is null or (tenant_id is null) = $1";
-
-const REGISTER_EVENT_TYPE: &str = "-- register_event_type
-select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11)";
-
-/// A type, or a new version of one, that staff registers at run time.
-#[derive(Debug)]
-pub struct Registration {
-    /// The type.
-    pub event_type: EventType,
-    /// Whose streams hold it.
-    pub aggregate_type: AggregateType,
-    /// One sentence for people.
-    pub description: String,
-    /// What it does to state.
-    pub effect: Effect,
-    /// Roles that may post it.
-    pub posters: Vec<Role>,
-    /// How its events are compensated.
-    pub inverse: Option<Inverse>,
-    /// Its data.
-    pub version: NewVersion,
-    /// Version that was the current one when the new one was judged; none: the type was unknown.
-    pub based_on: Option<SchemaVersion>,
-}
-
-/// A version of an event type's data.
-#[derive(Debug)]
-pub struct NewVersion {
-    /// The version, which becomes the current one.
-    pub version: SchemaVersion,
-    /// The JSON Schema.
-    pub schema: Value,
-    /// Data that it accepts.
-    pub example: Value,
-    /// What lifts data of older versions to it.
-    pub upcasters: Vec<Upcaster>,
-}
 
 impl Store {
     /// The catalog as the caller's tenant knows it, from memory where possible.
@@ -259,44 +221,6 @@ impl Store {
         let statements = [READ_TYPES, READ_UPCASTERS].map(|sql| (sql, &all[..]));
         let [types, upcasters] = self.read_together(who, statements).await?;
         Kinds::of(&types, &upcasters).map(Kinds::into_outline)
-    }
-
-    /// Registers an event type, or a new version of one, for the caller's tenant.
-    ///
-    /// # Errors
-    /// A refusal where the caller is not staff, the version exists or is no newer one, the type belongs to other aggregates, or
-    /// upcasters do not lead to it from every version.
-    pub async fn register_event_type(&self, caller: &Caller, new: &Registration) -> Result<(), StoreError> {
-        let effect = serde_json::json!(new.effect).to_string();
-        let posters: Vec<&str> = new.posters.iter().map(|role| role.as_str()).collect();
-        let schema = new.version.schema.to_string();
-        let example = new.version.example.to_string();
-        let inverse = new
-            .inverse
-            .as_ref()
-            .map(|inverse| serde_json::json!(inverse).to_string());
-        let upcasters = serde_json::json!(new.version.upcasters).to_string();
-        let based_on = new.based_on.as_ref().map(SchemaVersion::as_str);
-        self.write(
-            As::Caller(caller),
-            REGISTER_EVENT_TYPE,
-            &[
-                (&new.event_type.as_str(), Type::TEXT),
-                (&new.aggregate_type.as_str(), Type::TEXT),
-                (&new.version.version.as_str(), Type::TEXT),
-                (&new.description, Type::TEXT),
-                (&effect, Type::TEXT),
-                (&posters, Type::TEXT_ARRAY),
-                (&schema, Type::TEXT),
-                (&example, Type::TEXT),
-                (&inverse, Type::TEXT),
-                (&upcasters, Type::TEXT),
-                (&based_on, Type::TEXT),
-            ],
-        )
-        .await
-        .map_err(super::session::lost_is_unavailable)?;
-        self.fresh_catalog(caller).await.map(|_| ())
     }
 }
 

@@ -27,6 +27,7 @@ mod progress;
 mod projection;
 mod ratio;
 mod rebuild;
+mod registration;
 mod replays;
 mod session;
 mod snapshots;
@@ -42,7 +43,6 @@ mod work;
 pub use access::{Access, Address, Login};
 pub use append::Appended;
 pub use backlog::Backlog;
-pub use catalog::{NewVersion, Registration};
 pub use checkpoints::{CheckpointMove, Run};
 pub use connect::{ConnectError, Store};
 pub use entities::StoredEntity;
@@ -66,6 +66,7 @@ pub use rebuild::{
     Difference, DueRebuild, Exchange, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
     StoredSnapshot, StreamToFold,
 };
+pub use registration::{NewVersion, Registration};
 pub use replays::ReplayStatus;
 pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use standing::Standing;

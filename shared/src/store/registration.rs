@@ -1,0 +1,82 @@
+//! Event types, and new versions of them, that staff registers at run time.
+
+use serde_json::{Value, json};
+use tokio_postgres::types::Type;
+
+use super::session::{As, lost_is_unavailable};
+use super::{Store, StoreError};
+use crate::domain::{AggregateType, Caller, Effect, EventType, Inverse, Role, SchemaVersion, Upcaster};
+
+const REGISTER_EVENT_TYPE: &str = "-- register_event_type
+select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11)";
+
+/// A type, or a new version of one, that staff registers at run time.
+#[derive(Debug)]
+pub struct Registration {
+    /// The type.
+    pub event_type: EventType,
+    /// Whose streams hold it.
+    pub aggregate_type: AggregateType,
+    /// One sentence for people.
+    pub description: String,
+    /// What it does to state.
+    pub effect: Effect,
+    /// Roles that may post it.
+    pub posters: Vec<Role>,
+    /// How its events are compensated.
+    pub inverse: Option<Inverse>,
+    /// Its data.
+    pub version: NewVersion,
+    /// Version that was the current one when the new one was judged; none: the type was unknown.
+    pub based_on: Option<SchemaVersion>,
+}
+
+/// A version of an event type's data.
+#[derive(Debug)]
+pub struct NewVersion {
+    /// The version, which becomes the current one.
+    pub version: SchemaVersion,
+    /// The JSON Schema.
+    pub schema: Value,
+    /// Data that it accepts.
+    pub example: Value,
+    /// What lifts data of older versions to it.
+    pub upcasters: Vec<Upcaster>,
+}
+
+impl Store {
+    /// Registers an event type, or a new version of one, for the caller's tenant.
+    ///
+    /// # Errors
+    /// A refusal where the caller is not staff, the version exists or is no newer one, the type belongs to other aggregates, or
+    /// upcasters do not lead to it from every version.
+    pub async fn register_event_type(&self, caller: &Caller, new: &Registration) -> Result<(), StoreError> {
+        let effect = json!(new.effect).to_string();
+        let posters: Vec<&str> = new.posters.iter().map(|role| role.as_str()).collect();
+        let schema = new.version.schema.to_string();
+        let example = new.version.example.to_string();
+        let inverse = new.inverse.as_ref().map(|inverse| json!(inverse).to_string());
+        let upcasters = json!(new.version.upcasters).to_string();
+        let based_on = new.based_on.as_ref().map(SchemaVersion::as_str);
+        self.write(
+            As::Caller(caller),
+            REGISTER_EVENT_TYPE,
+            &[
+                (&new.event_type.as_str(), Type::TEXT),
+                (&new.aggregate_type.as_str(), Type::TEXT),
+                (&new.version.version.as_str(), Type::TEXT),
+                (&new.description, Type::TEXT),
+                (&effect, Type::TEXT),
+                (&posters, Type::TEXT_ARRAY),
+                (&schema, Type::TEXT),
+                (&example, Type::TEXT),
+                (&inverse, Type::TEXT),
+                (&upcasters, Type::TEXT),
+                (&based_on, Type::TEXT),
+            ],
+        )
+        .await
+        .map_err(lost_is_unavailable)?;
+        self.fresh_catalog(caller).await.map(|_| ())
+    }
+}
