@@ -5,6 +5,7 @@ mod anywhere;
 mod clock;
 mod local;
 mod oracle;
+mod processes;
 mod queue;
 mod server;
 

@@ -1,15 +1,8 @@
 //! What each function is asked first: something that takes it to the database.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
-use tests::Person;
+use serde_json::json;
+use tests::{Person, recorded};
 use uuid::Uuid;
-
-const POST_EVENT: &str = include_str!("../events/http_post_event.json");
-const GET_HISTORY: &str = include_str!("../events/http_get_history.json");
-const WAKE_UP: &str = include_str!("../events/sqs_wake_up.json");
-const TICK: &str = include_str!("../events/schedule_tick.json");
 
 /// What a function is given to send with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +61,7 @@ pub const FUNCTIONS: [Function; 6] = [
         name: "projector: the sweep",
         binary: "projector",
         queue: Queue::None,
-        event: |_| TICK.to_owned(),
+        event: |_| recorded::tick().to_string(),
     },
     Function {
         name: "rebuilder: nothing due",
@@ -78,41 +71,30 @@ pub const FUNCTIONS: [Function; 6] = [
     },
 ];
 
-/// The aggregate of the recorded event, which the other functions are asked for.
+/// What is appended to, which the other functions are asked for.
 const AGGREGATE: &str = "123e4567-e89b-12d3-a456-426614174000";
 
 fn history() -> String {
-    GET_HISTORY
-        .replace("TOKEN", &Person::staff().token())
-        .replace("A%20%2F%C3%BC", AGGREGATE)
-        .replace("A /ü", AGGREGATE)
+    recorded::get_history(&Person::staff(), AGGREGATE).to_string()
 }
 
 /// A stream that has work left.
 fn wake_up() -> String {
-    let mut event: Value = serde_json::from_str(WAKE_UP).expect("a recorded event");
     let streams = json!({"streams": [[Uuid::nil(), "product", AGGREGATE]]});
-    event["Records"][0]["body"] = json!(streams.to_string());
-    event.to_string()
+    recorded::wake_up(&streams.to_string()).to_string()
 }
 
 /// A new event each time: a retry would be answered without an append.
 fn append(round: usize) -> String {
-    POST_EVENT
-        .replace("TOKEN", &Person::staff().token())
-        .replace("recorded-1", &format!("round-{round}"))
+    let event = json!({
+        "event_type": "product.created", "aggregate_type": "product", "aggregate_id": AGGREGATE,
+        "data": {"sku": "SUBM-05HP", "name": "0.5HP Submersible Pump", "base_price": 5999},
+        "idempotency_key": format!("round-{round}"),
+    });
+    recorded::post(&Person::staff(), "/events", "application/json", &event.to_string()).to_string()
 }
 
-/// The recorded request with a file for a body.
 fn upload(round: usize) -> String {
-    let mut event: Value = serde_json::from_str(&append(round)).expect("a recorded event");
     let file = format!("sale_id,sale_date,amount\nA-{round},2026-01-01,10.00\nB-{round},2026-01-02,20.00\n");
-    event["routeKey"] = json!("POST /api/v1/data/upload-sales-csv");
-    for path in ["/rawPath", "/requestContext/http/path"] {
-        *event.pointer_mut(path).expect("a path") = json!("/api/v1/data/upload-sales-csv");
-    }
-    event["headers"]["content-type"] = json!("text/csv");
-    event["headers"]["content-length"] = json!(file.len().to_string());
-    event["body"] = json!(STANDARD.encode(file));
-    event.to_string()
+    recorded::post(&Person::staff(), "/data/upload-sales-csv", "text/csv", &file).to_string()
 }

@@ -11,19 +11,16 @@
     reason = "a tool: what fails ends it with its place, and what it finds it prints"
 )]
 
-mod runtime;
-
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use local::cluster::DATABASE;
-use runtime::Runtime;
 use serde_json::{Value, json};
-use tests::{Answer, Ledger, ONCE, Person, PgBouncer, SECRET, SERVER_CONNECTIONS, Server, World, built, url_at};
-use tokio::process::{Child, Command};
+use tests::{Answer, Ledger, ONCE, Person, PgBouncer, Runtime, SERVER_CONNECTIONS, Server, World, recorded, url_at};
+use tokio::process::Child;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -45,7 +42,7 @@ async fn main() -> ExitCode {
     let pooler = PgBouncer::start(server.cluster.port(), SERVER_CONNECTIONS);
     let runtime = Arc::new(Runtime::start().await);
     let url = url_at(pooler.port(), "annals_api", DATABASE);
-    let crowd: Vec<Child> = (0..processes).map(|_| function(&runtime, &url)).collect();
+    let crowd: Vec<Child> = (0..processes).map(|_| runtime.process("post-event", &url)).collect();
 
     let (world, ledger, over) = (
         server.world(),
@@ -83,27 +80,6 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A process of the function, as Lambda starts it.
-fn function(runtime: &Runtime, url: &str) -> Child {
-    let mut command = Command::new(built("post-event"));
-    command
-        .env("AWS_LAMBDA_RUNTIME_API", runtime.address())
-        .env("AWS_LAMBDA_FUNCTION_NAME", "post-event")
-        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
-        .env("DATABASE_URL", url)
-        .env("JWT_SECRET", SECRET)
-        .env("JWT_ISSUER", "tests")
-        .env("LOG_LEVEL", "error")
-        // One core or less, as Lambda gives.
-        .env("TOKIO_WORKER_THREADS", "1")
-        .env_remove("DATABASE_POOL_SIZE")
-        .env_remove("WAKE_QUEUE_URL")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command.spawn().expect("a process")
-}
-
 /// Appends, one event after the other; what each took, and how many were not answered 2xx.
 async fn ask(runtime: Arc<Runtime>, ledger: Arc<Ledger>) -> (Vec<Duration>, usize) {
     let (staff, mut times, mut failed) = (Person::staff(), Vec::new(), 0);
@@ -117,7 +93,16 @@ async fn ask(runtime: Arc<Runtime>, ledger: Arc<Ledger>) -> (Vec<Duration>, usiz
         let event = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": stream,
                            "data": {"phone": "1"}, "correlation_id": once, "idempotency_key": once});
         let began = Instant::now();
-        let answer = tokio::time::timeout(PATIENCE, runtime.invoke(post(&staff, &event))).await;
+        let answer = tokio::time::timeout(
+            PATIENCE,
+            runtime.invoke(recorded::post(
+                &staff,
+                "/events",
+                "application/json",
+                &event.to_string(),
+            )),
+        )
+        .await;
         times.push(began.elapsed());
         let answer = answer.expect("an answer in time");
         match answer["statusCode"].as_u64() {
@@ -129,17 +114,6 @@ async fn ask(runtime: Arc<Runtime>, ledger: Arc<Ledger>) -> (Vec<Duration>, usiz
         }
     }
     (times, failed)
-}
-
-/// The request as API Gateway hands it over.
-fn post(staff: &Person, event: &Value) -> Value {
-    let mut request: Value = serde_json::from_str(include_str!("../events/http_post_event.json")).expect("a request");
-    let headers = request["headers"].as_object_mut().expect("headers");
-    headers.remove("idempotency-key");
-    headers.insert("authorization".to_owned(), json!(format!("Bearer {}", staff.token())));
-    request["body"] = json!(event.to_string());
-    request["isBase64Encoded"] = json!(false);
-    request
 }
 
 fn read(answer: &Value) -> Answer {

@@ -1,7 +1,8 @@
-//! Lambda's runtime interface, as far as a function's process needs it: the next invocation, and its answer. Every process asks
-//! the same place, and each is given one invocation at a time, so as many requests at once are as many processes at work.
+//! Functions as processes, and Lambda's runtime interface as far as they need it: the next invocation, and its answer. Every
+//! process asks the same place, and each is given one invocation at a time, so as many requests at once are as many processes at work.
 
 use std::collections::HashMap;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,9 +14,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use uuid::Uuid;
+
+use crate::local::built;
+use crate::people::SECRET;
 
 /// What a function may take, as it is told.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -33,6 +38,7 @@ struct Shared {
 }
 
 impl Runtime {
+    /// Listens.
     pub async fn start() -> Self {
         let (invocations, next) = unbounded_channel();
         let shared = Arc::new(Shared {
@@ -54,9 +60,27 @@ impl Runtime {
         }
     }
 
-    /// Where processes find it.
-    pub fn address(&self) -> &str {
-        &self.address
+    /// A process of this binary, as Lambda starts it, with the database at this address. It is killed with what is returned.
+    pub fn process(&self, binary: &str, database_url: &str) -> Child {
+        let mut command = Command::new(built(binary));
+        command
+            .env("AWS_LAMBDA_RUNTIME_API", &self.address)
+            .env("AWS_LAMBDA_FUNCTION_NAME", binary)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+            .env("DATABASE_URL", database_url)
+            .env("JWT_SECRET", SECRET)
+            .env("JWT_ISSUER", "tests")
+            .env("LOG_LEVEL", "error")
+            // One core or less, as Lambda gives.
+            .env("TOKIO_WORKER_THREADS", "1")
+            .env_remove("DATABASE_POOL_SIZE")
+            .env_remove("WAKE_QUEUE_URL")
+            .stdin(Stdio::null())
+            // Its lines are about deaths that were meant.
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        command.spawn().expect("a process")
     }
 
     /// Invokes the function; what some process answers, an error too.

@@ -1,0 +1,54 @@
+//! The recorded events of `tests/events`, filled: what API Gateway, SQS and the schedule hand to a function's process.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::people::Person;
+
+const POST: &str = include_str!("../events/http_post_event.json");
+const GET_HISTORY: &str = include_str!("../events/http_get_history.json");
+const WAKE_UP: &str = include_str!("../events/sqs_wake_up.json");
+const TICK: &str = include_str!("../events/schedule_tick.json");
+
+/// An event of this file, which is ours.
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).expect("a recorded event")
+}
+
+/// A POST to this path below `/api/v1`, as the recorded one but for its idempotency key.
+pub fn post(staff: &Person, path: &str, content_type: &str, body: &str) -> Value {
+    let (mut event, path) = (read(POST), format!("/api/v1{path}"));
+    event["routeKey"] = json!(format!("POST {path}"));
+    event["rawPath"] = json!(path);
+    event["requestContext"]["http"]["path"] = json!(path);
+    let headers = event["headers"].as_object_mut().expect("headers");
+    headers.remove("idempotency-key");
+    headers.insert("authorization".to_owned(), json!(format!("Bearer {}", staff.token())));
+    headers.insert("content-type".to_owned(), json!(content_type));
+    headers.insert("content-length".to_owned(), json!(body.len().to_string()));
+    event["body"] = json!(STANDARD.encode(body));
+    event
+}
+
+/// A GET of the history of the aggregate that the recorded event is about.
+pub fn get_history(staff: &Person, aggregate_id: &str) -> Value {
+    let text = GET_HISTORY.replace("TOKEN", &staff.token());
+    read(
+        &text
+            .replace("A%20%2F%C3%BC", aggregate_id)
+            .replace("A /ü", aggregate_id),
+    )
+}
+
+/// A message of the queue with this body.
+pub fn wake_up(body: &str) -> Value {
+    let mut event = read(WAKE_UP);
+    event["Records"][0]["body"] = json!(body);
+    event
+}
+
+/// The schedule's.
+pub fn tick() -> Value {
+    read(TICK)
+}
