@@ -95,6 +95,10 @@ class Aws:
         return self.client("logs")
 
     @cached_property
+    def s3(self):
+        return self.client("s3")
+
+    @cached_property
     def secrets(self):
         return self.client("secretsmanager")
 

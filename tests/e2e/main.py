@@ -11,6 +11,7 @@ from pathlib import Path
 
 import http_checks
 import queue_checks
+import upload_checks
 from aws import Aws
 from machine import Failure
 from postgres import Postgres
@@ -19,7 +20,7 @@ from stack import Stack
 
 # The whole run: a first build takes most of it. The gate must not hang on an emulator.
 LIMIT_SECONDS = 3600
-CHECKS = [*http_checks.CHECKS, *queue_checks.CHECKS]
+CHECKS = [*http_checks.CHECKS, *upload_checks.CHECKS, *queue_checks.CHECKS]
 
 
 def step(name: str, work, *arguments) -> None:
