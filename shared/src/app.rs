@@ -40,8 +40,8 @@ impl App {
     /// The app of a deployed function.
     ///
     /// What a first request would wait for is done here: the database is met, and where there is a queue, and so events to be
-    /// checked, the types that are built in are read while another processor makes schemas ready. Where the database is away,
-    /// the first request says so: a function that did not start would say nothing to anybody.
+    /// checked, the types that are built in are read, while other processors make schemas ready and meet the queue. Whoever is
+    /// away is missed by the first request: a function that did not start would say nothing to anybody.
     ///
     /// # Errors
     /// A configuration that cannot be used.
@@ -57,17 +57,19 @@ impl App {
             }
         }
         let store = Store::open(access, database.pool_size)?;
-        match config.wake_queue_url {
-            Some(_) => {
-                let checks = tokio::task::spawn_blocking(schema::prepare);
-                let _learnt = store.learn_built_in().await;
-                let _ready = checks.await;
-            }
-            None => {
-                let _met = store.ping().await;
-            }
-        }
+        let appends = config.wake_queue_url.is_some();
         let queue = Queue::of_function(config.wake_queue_url);
+        if appends {
+            let checks = tokio::task::spawn_blocking(schema::prepare);
+            let meeting = tokio::spawn({
+                let queue = queue.clone();
+                async move { queue.meet().await }
+            });
+            let _learnt = store.learn_built_in().await;
+            let _ready = (checks.await, meeting.await);
+        } else {
+            let _met = store.ping().await;
+        }
         let storage = match config.upload_bucket {
             Some(bucket) => Storage::S3(S3::of_function(bucket)?),
             None => Storage::Nowhere,

@@ -33,6 +33,7 @@ mod relift;
 mod runtime;
 mod secrets_manager;
 mod server;
+mod sqs;
 mod upload;
 mod world;
 
@@ -57,5 +58,6 @@ pub use refold::Refolded;
 pub use runtime::Runtime;
 pub use secrets_manager::SecretsManager;
 pub use server::{Server, Standby};
+pub use sqs::sqs_at;
 pub use upload::{Part, multipart};
 pub use world::{Files, Log, World, url_at};

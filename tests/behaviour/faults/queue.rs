@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
 use annals::queue::{Queue, STREAMS_PER_MESSAGE};
-use aws_credential_types::Credentials;
-use aws_sdk_sqs::config::{BehaviorVersion, Region};
 use axum::Router;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use tests::{Ledger, Person, World};
+use tests::{Ledger, Person, World, sqs_at};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -43,19 +41,6 @@ async fn a_queue_that_takes_nothing_costs_no_append_and_the_schedule_projects() 
     world.assert_sound(&ledger).await;
 }
 
-/// SQS as a deployed function knows it, at this address of the loopback interface.
-fn sqs_at(port: u16) -> Queue {
-    let config = aws_sdk_sqs::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(Credentials::new("none", "none", None, None, "tests"))
-        .endpoint_url(format!("http://127.0.0.1:{port}"));
-    Queue::Sqs {
-        client: aws_sdk_sqs::Client::from_conf(config.build()),
-        url: "https://sqs.eu-central-1.amazonaws.com/123456789012/wake".to_owned(),
-    }
-}
-
 /// A queue that accepts connections and never says a word; one that is not there; and one that is out of order.
 #[tokio::test]
 async fn a_queue_that_is_silent_away_or_out_of_order_holds_no_answer_up() {
@@ -70,6 +55,13 @@ async fn a_queue_that_is_silent_away_or_out_of_order_holds_no_answer_up() {
         let (mut world, staff, ledger) = (World::new().await, Person::staff(), Ledger::default());
         world.app.queue = sqs_at(port);
         world.router = local::engine::router(world.app.clone());
+        let began = Instant::now();
+        world.app.queue.meet().await;
+        assert!(
+            began.elapsed() < PATIENCE,
+            "a start waits no longer: {:?}",
+            began.elapsed()
+        );
         let events: Vec<Value> = (0..20).map(|n| phone(&format!("C-{n}"))).collect();
         let began = Instant::now();
         let answer = world.post(&staff, "/events", json!({"events": events})).await;

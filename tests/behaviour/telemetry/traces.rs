@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals::App;
-use annals::queue::Queue;
 use annals::telemetry::{Ids, within};
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use axum::extract::State;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tests::{Captured, Person, World};
+use tests::{Captured, Person, World, sqs_at};
 use tokio::net::TcpListener;
 
 use super::{TRACE, correlated};
@@ -127,18 +125,10 @@ async fn take(State(requests): State<Requests>, request: String) -> Json<Value> 
 async fn with_sqs(mut world: World) -> (World, Requests) {
     let requests = Requests::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let port = listener.local_addr().unwrap().port();
     let router = Router::new().fallback(take).with_state(Arc::clone(&requests));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let config = aws_sdk_sqs::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(Credentials::new("none", "none", None, None, "tests"))
-        .endpoint_url(endpoint);
-    let queue = Queue::Sqs {
-        client: aws_sdk_sqs::Client::from_conf(config.build()),
-        url: "https://sqs.eu-central-1.amazonaws.com/123456789012/wake".to_owned(),
-    };
+    let queue = sqs_at(port);
     world.router = local::engine::router(App {
         queue,
         ..world.app.clone()
