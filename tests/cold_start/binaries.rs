@@ -38,6 +38,8 @@ impl Binaries {
                 "csv-upload",
                 "-p",
                 "projector",
+                "-p",
+                "migrate",
             ]);
             cargo(&["-p", "tests", "--bin", "hello"]);
         }

@@ -13,6 +13,15 @@ pub enum Queue {
     None,
 }
 
+/// Whom a function logs in as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// `annals_api`.
+    Api,
+    /// The migrating role, past every pooler.
+    Owner,
+}
+
 /// A function, and its first event.
 pub struct Function {
     /// As it is shown.
@@ -21,6 +30,8 @@ pub struct Function {
     pub binary: &'static str,
     /// Whether the template gives it the wake-up queue.
     pub queue: Queue,
+    /// Who it logs in as.
+    pub login: Login,
     event: fn(usize) -> String,
 }
 
@@ -32,42 +43,62 @@ impl Function {
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 6] = [
+pub const FUNCTIONS: [Function; 8] = [
     Function {
         name: "post-event: an append",
         binary: "post-event",
         queue: Queue::WakeUps,
+        login: Login::Api,
         event: append,
     },
     Function {
         name: "audit-query: a history",
         binary: "audit-query",
         queue: Queue::None,
+        login: Login::Api,
         event: |_| history(),
     },
     Function {
         name: "csv-upload: a file of two rows",
         binary: "csv-upload",
         queue: Queue::WakeUps,
+        login: Login::Api,
         event: upload,
     },
     Function {
         name: "projector: a wake-up",
         binary: "projector",
         queue: Queue::None,
+        login: Login::Api,
         event: |_| wake_up(),
     },
     Function {
         name: "projector: the sweep",
         binary: "projector",
         queue: Queue::None,
+        login: Login::Api,
         event: |_| recorded::tick().to_string(),
     },
     Function {
         name: "rebuilder: nothing due",
         binary: "projector",
         queue: Queue::None,
+        login: Login::Api,
         event: |_| json!({"rebuilds": {}}).to_string(),
+    },
+    Function {
+        name: "importer: nothing due",
+        binary: "importer",
+        queue: Queue::WakeUps,
+        login: Login::Api,
+        event: |_| json!({"imports": {}}).to_string(),
+    },
+    Function {
+        name: "migrate: nothing to do",
+        binary: "migrate",
+        queue: Queue::None,
+        login: Login::Owner,
+        event: |_| "{}".to_owned(),
     },
 ];
 

@@ -21,7 +21,7 @@ mod runtime;
 use std::time::{Duration, Instant};
 
 use binaries::{Binaries, Build};
-use events::{FUNCTIONS, Queue};
+use events::{FUNCTIONS, Login, Queue};
 use local::cluster::{Cluster, DATABASE, Options};
 use runtime::{Lambda, Start};
 use tests::{PgBouncer, SERVER_CONNECTIONS, connect, set_api_password, url_at};
@@ -37,6 +37,8 @@ const MAX_ZIP: usize = 5 * 1024 * 1024;
 struct Way {
     name: &'static str,
     url: String,
+    /// The migrating role's, which goes past poolers.
+    owner_url: Option<String>,
     /// What the bare connect and query took.
     bare: Vec<Duration>,
     /// Each function's starts.
@@ -44,10 +46,11 @@ struct Way {
 }
 
 impl Way {
-    fn by(name: &'static str, port: u16) -> Self {
+    fn by(name: &'static str, port: u16, owner_url: Option<String>) -> Self {
         Self {
             name,
             url: url_at(port, "annals_api", DATABASE),
+            owner_url,
             bare: Vec::new(),
             starts: vec![Vec::new(); FUNCTIONS.len()],
         }
@@ -65,8 +68,8 @@ async fn main() {
     let lambda = Lambda::start().await;
     let mut hello = Vec::new();
     let mut ways = [
-        Way::by("directly", cluster.port()),
-        Way::by("through PgBouncer", pooler.port()),
+        Way::by("directly", cluster.port(), Some(cluster.url())),
+        Way::by("through PgBouncer", pooler.port(), None),
     ];
     for round in 0..asked.rounds {
         let program = binaries.path("hello");
@@ -74,9 +77,15 @@ async fn main() {
         for (place, way) in ways.iter_mut().enumerate() {
             way.bare.push(connect_and_query(&way.url).await);
             for (function, starts) in FUNCTIONS.iter().zip(&mut way.starts) {
-                let event = function.event(round * 2 + place);
-                let program = binaries.path(function.binary);
-                starts.push(lambda.invoke(&program, &way.url, function.queue, event).await);
+                let url = match function.login {
+                    Login::Api => Some(&way.url),
+                    Login::Owner => way.owner_url.as_ref(),
+                };
+                if let Some(url) = url {
+                    let event = function.event(round * 2 + place);
+                    let program = binaries.path(function.binary);
+                    starts.push(lambda.invoke(&program, url, function.queue, event).await);
+                }
             }
         }
     }
@@ -100,7 +109,9 @@ fn report(hello: &[Start], ways: &[Way; 2], binaries: &Binaries) {
         );
         for (function, starts) in FUNCTIONS.iter().zip(&way.starts) {
             let zipped = (place == 0).then(|| binaries.zipped(function.binary));
-            show(function.name, starts, floor, zipped);
+            if !starts.is_empty() {
+                show(function.name, starts, floor, zipped);
+            }
         }
     }
     println!("\nlimits: {LIMIT} of the floor, {:.1} MB zipped", megabytes(MAX_ZIP));

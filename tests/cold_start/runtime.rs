@@ -104,6 +104,7 @@ impl Lambda {
                 ("JWT_SECRET", SECRET),
                 ("JWT_ISSUER", "tests"),
                 ("STACK_NAME", "annals"),
+                ("UPLOAD_BUCKET", "annals-uploads"),
             ])
             .stdout(Stdio::null())
             .stdin(Stdio::null());
