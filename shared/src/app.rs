@@ -1,13 +1,19 @@
 //! What a function's requests share: made once per process, cheap to clone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::auth::{AuthConfigError, Verifier};
+use tokio::time::timeout;
+
+use crate::auth::{AuthConfigError, KEYS_LIVE, Verifier};
 use crate::config::Config;
 use crate::domain::schema;
 use crate::queue::Queue;
 use crate::storage::{S3, Storage, StorageError};
 use crate::store::{Access, ConnectError, Store};
+
+/// How long a function that starts waits for the catalog.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// The parts that handlers work with.
 #[derive(Clone)]
@@ -53,7 +59,7 @@ impl App {
             // Begun here, where Lambda gives a starting function a whole processor; what comes of it, the first request hears.
             let _known = secrets.values().await;
             if config.shared_secret_is_kept {
-                verifier = verifier.with_kept_secret(Arc::clone(secrets));
+                verifier = verifier.with_kept_secret(Arc::clone(secrets), KEYS_LIVE);
             }
         }
         let store = Store::open(access, database.pool_size)?;
@@ -65,7 +71,8 @@ impl App {
                 let queue = queue.clone();
                 async move { queue.meet().await }
             });
-            let _learnt = store.learn_built_in().await;
+            // A migration may hold the catalog, and then the first request says so.
+            let _learnt = timeout(FIRST_LOOK, store.learn_built_in()).await;
             let _ready = (checks.await, meeting.await);
         } else {
             let _met = store.ping().await;

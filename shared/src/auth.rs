@@ -21,7 +21,7 @@ use crate::secrets::{Doubt, SecretError, Secrets, Values};
 /// requests to the key server.
 const REFETCH_AFTER: Duration = Duration::from_secs(60);
 /// Keys are used this long before they are fetched anew, so that a withdrawn one is forgotten.
-const KEYS_LIVE: Duration = Duration::from_secs(600);
+pub const KEYS_LIVE: Duration = Duration::from_secs(600);
 /// Algorithms that a key may be pinned to.
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
 /// Clocks may differ by this many seconds.
@@ -65,8 +65,8 @@ pub struct Verifier {
 /// The secret of HS256 tokens.
 enum SharedSecret {
     Fixed(PinnedKey),
-    /// Under `JWT_SECRET`.
-    Kept(Arc<Secrets>),
+    /// Under `JWT_SECRET`, and believed for so long.
+    Kept(Arc<Secrets>, Duration),
 }
 
 /// A key with the one algorithm that it accepts.
@@ -136,9 +136,10 @@ impl Verifier {
         })
     }
 
-    /// The same, with the shared secret kept elsewhere, unless it is known already.
-    pub fn with_kept_secret(mut self, secrets: Arc<Secrets>) -> Self {
-        self.secret = self.secret.or(Some(SharedSecret::Kept(secrets)));
+    /// The same, with the shared secret kept elsewhere, unless it is known already. It is looked at again when it is older than
+    /// `lives`.
+    pub fn with_kept_secret(mut self, secrets: Arc<Secrets>, lives: Duration) -> Self {
+        self.secret = self.secret.or(Some(SharedSecret::Kept(secrets, lives)));
         self
     }
 
@@ -162,11 +163,11 @@ impl Verifier {
     }
 
     async fn decode_by(&self, secret: &SharedSecret, token: &str) -> Result<Claims, AuthError> {
-        let secrets = match secret {
+        let (secrets, lives) = match secret {
             SharedSecret::Fixed(key) => return self.decode(token, key),
-            SharedSecret::Kept(secrets) => secrets,
+            SharedSecret::Kept(secrets, lives) => (secrets, *lives),
         };
-        let values = secrets.values_within(KEYS_LIVE).await?;
+        let values = secrets.values_within(lives).await?;
         let refused = match self.decode(token, &kept(&values)?) {
             Err(refused) => refused,
             claims => return claims,

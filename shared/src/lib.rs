@@ -17,6 +17,7 @@ pub mod queue;
 pub mod rds;
 pub mod replay;
 pub mod secrets;
+mod since;
 pub mod storage;
 pub mod store;
 pub mod telemetry;

@@ -165,8 +165,12 @@ impl Queue {
         if let Self::Sqs { client, url } = self {
             let name = client.get_queue_attributes().queue_url(url);
             let asked = name.attribute_names(QueueAttributeName::QueueArn).send();
-            if !matches!(timeout(FIRST_ANSWER, asked).await, Ok(Ok(_))) {
-                tracing::warn!("the queue does not answer; the sweep finds what it is not told of");
+            match timeout(FIRST_ANSWER, asked).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %DisplayErrorContext(error), "the queue does not give its name")
+                }
+                Err(_) => tracing::warn!("the queue does not answer at once"),
             }
         }
     }

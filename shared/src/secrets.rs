@@ -15,9 +15,9 @@ use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::aws;
+use crate::since::Since;
 
 /// After a failure nobody asks again for so long: requests that come meanwhile fail with it, instead of one after the other.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -33,9 +33,9 @@ pub struct Secrets {
 struct Known {
     values: Option<Arc<Values>>,
     /// When Secrets Manager last answered, or failed to.
-    asked: Option<Instant>,
+    asked: Option<Since>,
     /// When each doubt last led to nothing new.
-    in_vain: HashMap<Doubt, Instant>,
+    in_vain: HashMap<Doubt, Since>,
 }
 
 /// Why somebody believes that the secret has been rotated.
@@ -156,7 +156,7 @@ impl Secrets {
             return Ok(None);
         }
         // Until it has borne fruit, and even if nobody waits for it any more.
-        known.in_vain.insert(doubt, Instant::now());
+        known.in_vain.insert(doubt, Since::now());
         let fetched = self.fetch(&mut known).await?;
         Ok((!Arc::ptr_eq(&fetched, refused)).then_some(fetched))
     }
@@ -164,7 +164,7 @@ impl Secrets {
     async fn fetch(&self, known: &mut Known) -> Result<Arc<Values>, SecretError> {
         let answer = self.ask().await;
         // Now, and not before: a call that fails may have taken longer than others are to wait for the next.
-        known.asked = Some(Instant::now());
+        known.asked = Some(Since::now());
         let fetched = answer?;
         match &known.values {
             // The same allocation for the same values: that is how anybody knows that nothing has changed.

@@ -1,8 +1,13 @@
 //! What every cold start waits for: the catalog. PostgreSQL compiles statements that it believes to be dear, which takes longer
 //! than to run this one twenty times, and tables without statistics make it believe much.
 
+use std::time::Duration;
+
+use annals::App;
+use annals::config::{AddressSetting, AuthConfig, Config, DatabaseSettings, LoginSetting};
 use serde_json::{Value, json};
-use tests::{Passed, Person, Proxy, World};
+use tests::{Passed, Person, Proxy, SECRET, World};
+use tokio::time::timeout;
 
 const SOURCE: &str = include_str!("../../shared/src/store/catalog.rs");
 
@@ -102,4 +107,34 @@ async fn what_is_built_in_is_read_again_when_it_has_changed() {
             "schema_violation"
         );
     }
+}
+
+/// As long as a migration that changes it may take; then requests say so, and not a function that never starts.
+#[tokio::test]
+async fn a_function_starts_while_the_catalog_is_locked() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let world = World::new().await;
+    let owner = world.owner().await;
+    owner
+        .batch_execute("begin; lock table annals.event_types in access exclusive mode")
+        .await
+        .unwrap();
+    let config = Config {
+        database: DatabaseSettings {
+            address: AddressSetting::Url(world.url_as("annals_api")),
+            login: LoginSetting::Password,
+            pool_size: 1,
+        },
+        auth: AuthConfig {
+            secret: Some(SECRET.to_owned()),
+            audience: "authenticated".to_owned(),
+            ..AuthConfig::default()
+        },
+        shared_secret_is_kept: false,
+        wake_queue_url: Some("http://127.0.0.1:1/queue".to_owned()),
+        upload_bucket: None,
+    };
+    let app = timeout(PATIENCE, App::new(config)).await.expect("it starts").unwrap();
+    owner.batch_execute("commit").await.unwrap();
+    app.store.fresh_catalog(&Person::staff().caller()).await.unwrap();
 }

@@ -292,3 +292,24 @@ fn the_template_names_the_newest_migration() {
         "template.yaml should say {newest}"
     );
 }
+
+/// What waits for a lock when its time is over must not go on waiting, and block whoever comes after it.
+#[tokio::test]
+async fn a_run_that_was_too_late_leaves_nothing_waiting() {
+    let cluster = cluster().await;
+    let holder = connect(&cluster.superuser_url()).await;
+    // The migrations' own: it is waited for first.
+    holder
+        .batch_execute(&format!("select pg_advisory_lock({})", 0x616e_6e61_6c73_i64))
+        .await
+        .unwrap();
+    let waiting =
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'annals'";
+    let count = async || holder.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0);
+    let late = migrate::handle(json!({}), Duration::from_secs(3), migrating(&cluster)).await;
+    assert!(late.unwrap_err().to_string().starts_with("not done in time"));
+    while count().await > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cluster.stop().await.unwrap();
+}

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tests::{Person, SECRET, SecretsManager, World, sign};
 use tokio_postgres::Client;
 
+const LONG: Duration = Duration::from_secs(3600);
+
 fn event(id: &str) -> Value {
     json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
 }
@@ -142,7 +144,7 @@ async fn the_secret_of_tokens_is_looked_at_again_when_it_made_no_signature_and_n
         issuer: Some("tests".to_owned()),
         ..AuthConfig::default()
     };
-    let world = World::new().await.with_kept_secret(&auth, manager.secrets());
+    let world = World::new().await.with_kept_secret(&auth, manager.secrets(), LONG);
     let staff = Person::staff();
     world.get(&staff, "/events").await.expect(200);
     world.get(&staff, "/events").await.expect(200);
@@ -166,14 +168,15 @@ async fn the_secret_of_tokens_is_looked_at_again_when_it_made_no_signature_and_n
     assert_eq!(manager.asked(), 3, "anybody can make a bad token");
 
     let away = SecretsManager::with(&json!({})).await;
-    let world = World::new().await.with_kept_secret(&auth, Arc::clone(&away.secrets()));
+    let world = World::new()
+        .await
+        .with_kept_secret(&auth, Arc::clone(&away.secrets()), LONG);
     assert_eq!(world.get(&staff, "/events").await.problem(503), "unavailable");
 }
 
 /// A secret that leaked is taken back, and nobody sends a token that would show it.
 #[tokio::test]
 async fn what_was_withdrawn_is_forgotten_in_time_and_an_outage_forgets_nothing() {
-    const LONG: Duration = Duration::from_secs(3600);
     let manager = SecretsManager::with(&json!({"JWT_SECRET": "leaked"})).await;
     let secrets = manager.secrets();
     let said = async |age| {
@@ -210,4 +213,21 @@ async fn one_doubt_does_not_silence_the_other() {
         assert!(secrets.instead_of(&known, doubt).await.unwrap().is_none());
         assert_eq!(manager.asked(), asked, "{doubt:?}");
     }
+}
+
+#[tokio::test]
+async fn tokens_of_a_withdrawn_secret_are_refused_though_nobody_has_sent_another() {
+    let manager = SecretsManager::with(&json!({"JWT_SECRET": SECRET})).await;
+    let auth = AuthConfig {
+        audience: "authenticated".to_owned(),
+        issuer: Some("tests".to_owned()),
+        ..AuthConfig::default()
+    };
+    let world = World::new()
+        .await
+        .with_kept_secret(&auth, manager.secrets(), Duration::ZERO);
+    let staff = Person::staff();
+    world.get(&staff, "/events").await.expect(200);
+    manager.put(&json!({"JWT_SECRET": "another secret, of sufficient length, for the tests"}).to_string());
+    world.get(&staff, "/events").await.expect(401);
 }

@@ -223,3 +223,15 @@ async fn a_wake_up_is_one_look_for_work_unless_there_may_be_more() {
     let left = world.all_pages(&staff, "/events/unprocessed").await;
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// In one process reads and appends share what they know of the catalog.
+#[tokio::test]
+async fn a_read_of_the_types_names_forgets_no_schemas() {
+    let (proxy, staff) = (Proxy::start().await, Person::staff());
+    let world = warm_world(&proxy, &staff).await;
+    world.get(&staff, "/events?event_type=customer.*").await.expect(200);
+    proxy.take_record();
+    world.append(&staff, "customer.deleted", "C-2", json!({})).await;
+    let begin_append_commit = 3;
+    assert_eq!(statements(&proxy.take_record()).len(), begin_append_commit);
+}

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use annals::domain::{AggregateId, AggregateType, Entity, StreamId, TenantId};
 use annals::queue;
-use annals::store::{EntityWrite, ProjectionWrite, StoreError};
+use annals::store::{EntityWrite, ProjectionWrite, StoreError, Work};
 use futures_util::future::join_all;
 use projector::Projector;
 use proptest::prelude::*;
@@ -93,6 +93,39 @@ async fn one_wake_up_brings_all_that_a_stream_has_left_however_much() {
     assert_eq!((&rows[0]["version"], &rows[0]["stock"]), (&json!(450), &json!(449)));
 }
 
+/// A read of what is to be done is cut by its bytes, too, long before any stream has a hundred events in it.
+#[tokio::test]
+async fn a_sweep_leaves_nothing_behind_however_large_events_are() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let memo = json!({"event_type": "memo.written", "aggregate_type": "memo", "description": "A memo.", "version": "1.0",
+        "schema": {"type": "object"}, "example": {}, "effect": "merge", "posters": ["staff"]});
+    world.post(&staff, "/events/types", memo).await.expect(201);
+    // Nothing that PostgreSQL could compress.
+    let text = || -> String { (0..1_600).map(|_| Uuid::new_v4().simple().to_string()).collect() };
+    for stream in ["M-1", "M-2", "M-3"] {
+        let event = |_| json!({"event_type": "memo.written", "aggregate_type": "memo", "aggregate_id": stream, "data": {"text": text()}});
+        let events: Vec<Value> = (0..70).map(event).collect();
+        world
+            .post(&staff, "/events", json!({"events": events}))
+            .await
+            .expect(201);
+    }
+    drop(world.take_wake_ups().await);
+    world.sweep().await;
+    let left = "select count(*) from annals.heads where projected_version < version";
+    assert_eq!(
+        world
+            .superuser()
+            .await
+            .query_one(left, &[])
+            .await
+            .unwrap()
+            .get::<_, i64>(0),
+        0
+    );
+    world.assert_read_models_are_the_fold().await;
+}
+
 /// Several projectors get the same streams at the same time, while more is appended to them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn projectors_that_meet_on_the_same_streams_do_not_disturb_each_other() {
@@ -157,7 +190,11 @@ async fn a_projector_that_another_one_got_ahead_of_is_turned_away() {
         ] {
             world.append(&staff, event_type, "C", data).await;
         }
-        let (revision, work) = world.app.store.read_work(&late, 100).await.unwrap();
+        let Work {
+            revision,
+            streams: work,
+            ..
+        } = world.app.store.read_work(&late, 100).await.unwrap();
         let mut entity = Entity::before(work[0].events[0].created_at);
         entity.version = stale_version;
         let write = ProjectionWrite {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals::App;
 use annals::auth::Verifier;
@@ -173,8 +174,10 @@ impl World {
     }
 
     /// The same world with these functions' shared secret kept in a secret.
-    pub fn with_kept_secret(mut self, auth: &AuthConfig, secrets: Arc<Secrets>) -> Self {
-        let verifier = Verifier::new(auth).expect("a verifier").with_kept_secret(secrets);
+    pub fn with_kept_secret(mut self, auth: &AuthConfig, secrets: Arc<Secrets>, lives: Duration) -> Self {
+        let verifier = Verifier::new(auth)
+            .expect("a verifier")
+            .with_kept_secret(secrets, lives);
         self.app.verifier = Arc::new(verifier);
         self.router = local::engine::router(self.app.clone());
         self

@@ -55,6 +55,15 @@ struct Batch {
     tables: Arc<StateTables>,
 }
 
+/// How work went into read models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Went {
+    /// In one transaction.
+    AtOnce,
+    /// As far as it could: some of it may be parked, or another projector's by now.
+    InParts,
+}
+
 impl Projector {
     /// A projector of this log. It takes a snapshot of a stream every so many events; none: never.
     pub fn new(store: Store, snapshot_every: Option<NonZeroI32>) -> Self {
@@ -83,28 +92,28 @@ impl Projector {
     }
 
     /// Projects until the chunk has nothing left; answers with streams that were freed. Events that come meanwhile have wake-ups of
-    /// their own, and whoever answers those either waits for this transaction or is in its way; so it need not be looked whether
-    /// there are any.
+    /// their own, and whoever answers those either waits for this transaction or is in its way: where all that there was went in
+    /// at once, it need not be looked whether there is more.
     async fn project_chunk(&self, chunk: &[StreamId]) -> Result<Vec<StreamId>, StoreError> {
         let mut freed = Vec::new();
         let mut contended = 0;
         loop {
-            let (revision, work) = self.store.read_work(chunk, EVENTS_PER_STREAM).await?;
-            if work.is_empty() {
+            let work = self.store.read_work(chunk, EVENTS_PER_STREAM).await?;
+            if work.streams.is_empty() {
                 return Ok(freed);
             }
-            let found = work.len();
-            let work = decisions_first(work);
-            let is_all = work.len() == found && work.iter().all(is_whole);
+            let (revision, found, is_cut) = (work.revision, work.streams.len(), work.is_cut);
+            let work = decisions_first(work.streams);
+            let is_all = !is_cut && work.len() == found;
             let batch = Batch {
                 revision,
                 catalog: self.store.projector_outline(revision).await?,
                 tables: self.state_tables(revision).await?,
             };
             match self.project_work(&batch, &work).await {
-                Ok(more) => {
+                Ok((more, went)) => {
                     freed.extend(more);
-                    if is_all {
+                    if is_all && went == Went::AtOnce {
                         return Ok(freed);
                     }
                 }
@@ -116,20 +125,21 @@ impl Projector {
 
     /// Projects this work in one transaction, or, where that fails because of some event, in halves, so that all but the stream
     /// at fault go on.
-    async fn project_work(&self, batch: &Batch, work: &[StreamWork]) -> Result<Vec<StreamId>, StoreError> {
-        match self.write(batch, work).await {
-            Ok((freed, _)) => Ok(freed),
-            Err(error) if error.poison().is_none() => Err(error),
+    async fn project_work(&self, batch: &Batch, work: &[StreamWork]) -> Result<(Vec<StreamId>, Went), StoreError> {
+        let freed = match self.write(batch, work).await {
+            Ok((freed, _)) => return Ok((freed, Went::AtOnce)),
+            Err(error) if error.poison().is_none() => return Err(error),
             Err(_) => match work {
-                [stream] => self.project_step_by_step(batch, stream).await,
+                [stream] => self.project_step_by_step(batch, stream).await?,
                 several => {
                     let (first, second) = several.split_at(several.len() / 2);
-                    let mut freed = Box::pin(self.project_work(batch, first)).await?;
-                    freed.extend(Box::pin(self.project_work(batch, second)).await?);
-                    Ok(freed)
+                    let (mut freed, _) = Box::pin(self.project_work(batch, first)).await?;
+                    freed.extend(Box::pin(self.project_work(batch, second)).await?.0);
+                    freed
                 }
             },
-        }
+        };
+        Ok((freed, Went::InParts))
     }
 
     /// Projects a stream event by event up to the one that cannot be applied, and parks it there.
@@ -193,11 +203,6 @@ impl Projector {
         });
         Ok(tables)
     }
-}
-
-/// Whether these are all events that the stream had left.
-fn is_whole(work: &StreamWork) -> bool {
-    i64::try_from(work.events.len()).is_ok_and(|events| events < EVENTS_PER_STREAM)
 }
 
 /// Decisions about parked streams alone, where there are any: work that was read before a decision is carried out does not know

@@ -189,8 +189,16 @@ impl Store {
     }
 
     async fn keep(&self, caller: &Caller, catalog: Catalog) -> Arc<Catalog> {
-        let catalog = Arc::new(catalog);
         let mut kept = self.catalogs.callers.write().await;
+        // An outline is no reason to forget schemas that are as new.
+        if let Some(known) = kept.get(&caller.tenant_id())
+            && catalog.is_outline()
+            && !known.is_outline()
+            && known.revision() >= catalog.revision()
+        {
+            return Arc::clone(known);
+        }
+        let catalog = Arc::new(catalog);
         if kept.len() >= TENANTS_KEPT {
             kept.clear();
         }

@@ -6,7 +6,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{self, BuildError, Metrics, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
@@ -20,6 +20,7 @@ use super::catalog::CatalogCache;
 use crate::config::DatabaseConfig;
 use crate::rds::TokenError;
 use crate::secrets::SecretError;
+use crate::since::Since;
 
 /// A connection that is tried and does not answer in this time is given up. Making another takes less than waiting for more.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -74,11 +75,8 @@ pub(super) struct Connections(Access);
 /// A connection, and when it was last used.
 pub(super) struct Connection {
     client: Client,
-    used: Moment,
+    used: Since,
 }
-
-/// By both clocks: whether the one that only rises goes on while an environment is frozen, nobody promises.
-struct Moment(Instant, SystemTime);
 
 impl Store {
     /// A store at a known address. Nothing is connected yet, so that a function starts while its database is away.
@@ -141,7 +139,7 @@ impl managed::Manager for Connections {
 
     async fn create(&self) -> Result<Connection, ConnectError> {
         let (client, _driver) = self.0.open_as_api().boxed().await?;
-        let used = Moment::now();
+        let used = Since::now();
         Ok(Connection { client, used })
     }
 
@@ -153,7 +151,7 @@ impl managed::Manager for Connections {
             tracing::info!("a connection that was idle does not answer any more");
             return Err(RecycleError::message("does not answer"));
         }
-        connection.used = Moment::now();
+        connection.used = Since::now();
         Ok(())
     }
 }
@@ -175,15 +173,5 @@ impl Deref for Connection {
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut Client {
         &mut self.client
-    }
-}
-
-impl Moment {
-    fn now() -> Self {
-        Self(Instant::now(), SystemTime::now())
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
     }
 }

@@ -1,6 +1,7 @@
 //! Migrations: the folder `migrations/`, compiled in, applied in order, each in its own transaction.
 
 use refinery::Runner;
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use super::access::Access;
@@ -69,12 +70,23 @@ pub async fn migrate(url: &str) -> Result<MigrationReport, MigrateError> {
 /// [`MigrateError`]; migrations before the failing one stay applied.
 pub async fn migrate_by(access: &Access, ahead: Ahead) -> Result<MigrationReport, MigrateError> {
     let (mut client, driver) = access.open().await?;
+    let mut driver = EndedWithUs(driver);
     let report = run(&mut client, ahead).await?;
     drop(client);
-    if let Ok(ended) = driver.await {
+    if let Ok(ended) = (&mut driver.0).await {
         ended?;
     }
     Ok(report)
+}
+
+/// The task that drives a connection. By itself it would wait for the answer to a migration that nobody waits for any more, and
+/// keep the locks that this holds and asks for.
+struct EndedWithUs(JoinHandle<Result<(), tokio_postgres::Error>>);
+
+impl Drop for EndedWithUs {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn run(client: &mut Client, ahead: Ahead) -> Result<MigrationReport, MigrateError> {

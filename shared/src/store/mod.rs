@@ -75,4 +75,4 @@ pub use status::{Health, OldestTransaction, ParkedStream, ProjectorStatus, Rates
 pub use told::told;
 pub use uploads::{FinishedUpload, RejectedCell, RejectedRow, ReportFrame, UploadFigures, UploadStatus};
 pub use usage::{SnapshotUse, Upcasting, Usage};
-pub use work::{StateTables, StreamWork, WorkEvent};
+pub use work::{StateTables, StreamWork, Work, WorkEvent};

@@ -14,7 +14,18 @@ use super::session::{As, Param};
 use super::{Store, StoreError};
 use crate::domain::{AggregateId, AggregateType, Entity, StoredFact, StreamId, TenantId, Timestamp};
 
-/// What a stream has left to project, in one snapshot.
+/// What streams have left to project, in one snapshot.
+#[derive(Debug)]
+pub struct Work {
+    /// The catalog's revision.
+    pub revision: i64,
+    /// Those that have something left, but for parked ones.
+    pub streams: Vec<StreamWork>,
+    /// Whether more may be left than this: of a stream, or streams.
+    pub is_cut: bool,
+}
+
+/// What one of them has left.
 #[derive(Debug)]
 pub struct StreamWork {
     /// The stream.
@@ -124,12 +135,11 @@ const READ_STATE_TABLES: &str = "-- read_state_tables
 select aggregate_type, collection, format('public.%I', table_name) as table_name from annals.state_tables order by table_name";
 
 impl Store {
-    /// What these streams have left, at most `per_stream` events each, and the catalog's revision in the same snapshot.
-    /// Streams without work and parked ones are left out.
+    /// What these streams have left, at most `per_stream` events each.
     ///
     /// # Errors
     /// The database's.
-    pub async fn read_work(&self, streams: &[StreamId], per_stream: i64) -> Result<(i64, Vec<StreamWork>), StoreError> {
+    pub async fn read_work(&self, streams: &[StreamId], per_stream: i64) -> Result<Work, StoreError> {
         let (tenants, types, ids) = tenant_stream_columns(streams);
         let params: [Param<'_>; 5] = [
             (&tenants, Type::UUID_ARRAY),
@@ -140,9 +150,10 @@ impl Store {
         ];
         let rows = self.read(As::Projector, READ_WORK, &params).await?;
         let mut work: Vec<StreamWork> = Vec::new();
-        let mut revision = 0;
+        let (mut revision, mut bytes) = (0, 0);
         for row in &rows {
             revision = row.try_get("revision")?;
+            bytes = row.try_get("running_bytes")?;
             let stream = stream_from(row)?;
             if work.last().is_none_or(|last| last.stream != stream) {
                 let (started_by, projected_version) = (row.try_get("started_by")?, row.try_get("projected_version")?);
@@ -158,7 +169,12 @@ impl Store {
                 last.events.push(work_event_from(row)?);
             }
         }
-        Ok((revision, work))
+        let is_full = |stream: &StreamWork| i64::try_from(stream.events.len()).is_ok_and(|events| events >= per_stream);
+        Ok(Work {
+            revision,
+            is_cut: bytes >= WORK_BYTES || work.iter().any(is_full),
+            streams: work,
+        })
     }
 
     /// The tables of all modules.

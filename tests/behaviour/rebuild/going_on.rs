@@ -279,7 +279,8 @@ async fn a_projector_that_read_before_the_exchange_does_not_bring_back_what_was_
             other => panic!("{other:?}"),
         })
         .collect();
-    let (revision, mut work) = world.app.store.read_work(&stream, 10).await.unwrap();
+    let work = world.app.store.read_work(&stream, 10).await.unwrap();
+    let (revision, mut work) = (work.revision, work.streams);
     let work = work.remove(0);
     let mut entity = work.base.clone().unwrap();
     assert_eq!(Value::Object(entity.state.clone()), json!({"name": "wrong"}));
