@@ -28,8 +28,12 @@ impl Layout {
     /// and whether with spaces or underscores.
     ///
     /// # Errors
-    /// No header, two alike, or not the columns that the dataset requires.
+    /// No header, one that cannot be taken apart, two alike, or not the columns that the dataset requires.
     pub(crate) fn find(dataset: &Dataset, mapping: &Mapping, header: &Record) -> Result<Self, FileFault> {
+        if header.stray_quote().is_some() {
+            let message = "something follows a quote that ends a name: a quote within a name is written twice";
+            return Err(FileFault::new("stray_quote", message).at(header.line()));
+        }
         let mut layout = Self {
             headers: header.fields().map(|name| name.trim().to_owned()).collect(),
             places: [None; Column::COUNT],
