@@ -219,7 +219,7 @@ async fn dry_runs_and_failed_uploads_have_their_report_and_every_upload_its_reco
         record.as_object_mut().unwrap().remove("file_sha256");
         let expected = json!({
             "id": id, "tenant_id": staff.tenant, "started_by": staff.actor(), "dataset": "sales", "status": status,
-            "dry_run": fields[0].0 == "dry_run", "options": {fields[0].0: fields[0].1, "currency": "EUR"},
+            "dry_run": fields[0].0 == "dry_run", "errors_found": 1, "options": {fields[0].0: fields[0].1, "currency": "EUR"},
             "header": HEADER.split(',').collect::<Vec<_>>(), "delimiter": ",", "ignored_columns": [], "position": 0, "failure": null,
             "rows_total": 2, "rows_accepted": 2 - rejected, "rows_rejected": rejected, "rows_duplicate": 0, "rows_updated": 0,
             "rows_rounded": 0, "rows_reported": 1, "events_appended": 0,

@@ -10,7 +10,7 @@ use annals::store::{FinishedUpload, StoreError, told};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
@@ -31,9 +31,9 @@ use crate::upload::{Outcome, Upload, UploadError};
 /// The routes of this function.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/api/v1/data/upload-sales-csv", post(upload_sales))
-        .route("/api/v1/data/upload-customers-csv", post(upload_customers))
-        .route("/api/v1/data/upload-expenses-csv", post(upload_expenses))
+        .route("/api/v1/data/upload-sales-csv", upload_of(&SALES))
+        .route("/api/v1/data/upload-customers-csv", upload_of(&CUSTOMERS))
+        .route("/api/v1/data/upload-expenses-csv", upload_of(&EXPENSES))
         .route("/api/v1/data/upload-template/{dataset}", get(template::download))
         .route("/api/v1/data/uploads", post(large::request))
         .route("/api/v1/data/uploads/{id}", get(large::show))
@@ -41,31 +41,8 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn upload_sales(
-    app: State<App>,
-    caller: Authenticated,
-    context: RequestContext,
-    request: Request,
-) -> Result<Response, ApiError> {
-    upload(&SALES, app, caller, context, request).await
-}
-
-async fn upload_customers(
-    app: State<App>,
-    caller: Authenticated,
-    context: RequestContext,
-    request: Request,
-) -> Result<Response, ApiError> {
-    upload(&CUSTOMERS, app, caller, context, request).await
-}
-
-async fn upload_expenses(
-    app: State<App>,
-    caller: Authenticated,
-    context: RequestContext,
-    request: Request,
-) -> Result<Response, ApiError> {
-    upload(&EXPENSES, app, caller, context, request).await
+fn upload_of(dataset: &'static Dataset) -> MethodRouter<App> {
+    post(move |app, caller, context, request| upload(dataset, app, caller, context, request))
 }
 
 async fn upload(
@@ -112,6 +89,7 @@ async fn record(upload: &Upload<'_>, outcome: &Outcome, file: &[u8], took: Durat
         delimiter: outcome.delimiter,
         ignored_columns: &outcome.ignored_columns,
         figures: outcome.tally.figures(),
+        errors_found: i64::try_from(outcome.report.count()).unwrap_or(i64::MAX),
         took,
     };
     let store = &upload.app.store;

@@ -8,9 +8,10 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use annals::domain::AggregateId;
-use annals::domain::ids::TextFault;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+
+use crate::row::RowFault;
 
 /// What a row says, as a hash. (Two contents that share 64 bits of it would only be numbered as if they were equal.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +38,14 @@ impl Content {
     ///
     /// # Errors
     /// None in practice; ids are fallible by type.
-    pub(crate) fn id(&self, times: u32) -> Result<AggregateId, TextFault> {
+    pub(crate) fn id(&self, times: u32) -> Result<AggregateId, RowFault> {
         let mut id = String::from("csv-");
         for byte in &self.0[..16] {
             // Writing to a string cannot fail.
             let _ = write!(id, "{byte:02x}");
         }
         let _ = write!(id, "-{times}");
-        AggregateId::try_from(id)
+        AggregateId::try_from(id).map_err(|fault| RowFault::of_row("invalid_id", format!("the row's identity {fault}")))
     }
 }
 
@@ -75,7 +76,7 @@ impl Occurrences {
     ///
     /// # Errors
     /// None in practice; ids are fallible by type.
-    pub(crate) fn identify(&mut self, data: &Map<String, Value>) -> Result<AggregateId, TextFault> {
+    pub(crate) fn identify(&mut self, data: &Map<String, Value>) -> Result<AggregateId, RowFault> {
         let content = Content::of(data);
         content.id(self.count(content.key()))
     }

@@ -1,0 +1,85 @@
+//! Imports beside each other, and beside everything else: few at once, and none that keeps more than its part.
+
+use annals::store::{AT_ONCE, Taking};
+use csv_upload::import::Outcome;
+use futures_util::future::join_all;
+use serde_json::json;
+use tests::{Asked, Person, World};
+
+use super::{figures, file, sales, scalar};
+
+/// Takers that all look at the same moment.
+#[tokio::test]
+async fn no_more_are_worked_on_at_once_than_may_be() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let mut all: Vec<Asked> = Vec::new();
+    for _ in 0..10 {
+        let asked = world.ask_for_upload(&staff, sales()).await;
+        world.put_file(&asked, file(20)).await;
+        all.push(asked);
+    }
+    for _ in 0..5 {
+        let takers = join_all(all.iter().map(|asked| world.app.store.take_import(asked.id))).await;
+        let held: Vec<_> = takers
+            .into_iter()
+            .filter_map(|taken| match taken.unwrap() {
+                Taking::Held(import) => Some(import),
+                Taking::Busy => None,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(held.len(), usize::try_from(AT_ONCE).unwrap());
+        let others = all
+            .iter()
+            .filter(|asked| held.iter().all(|import| import.id != asked.id));
+        for asked in others {
+            assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Busy);
+        }
+        for import in held {
+            world.app.store.release_import(import.id, import.holder).await.unwrap();
+        }
+    }
+    // Those that were killed count no longer than anybody waits for them.
+    for asked in &all[..4] {
+        assert!(matches!(
+            world.app.store.take_import(asked.id).await.unwrap(),
+            Taking::Held(_)
+        ));
+    }
+    assert_eq!(world.importer().import(all[4].id, None).await.unwrap(), Outcome::Busy);
+    world.forget_holder(&all[0]).await;
+    assert_eq!(world.importer().import(all[4].id, None).await.unwrap(), Outcome::Ended);
+}
+
+/// What a lane keeps of refused rows is bounded by bytes, the empty fields of wide rows included.
+#[tokio::test]
+async fn refused_rows_are_kept_as_far_as_they_fit() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let blank = ",".repeat(9_000);
+    let rows: String = (0..300).map(|row| format!("S-{row},never,5,{blank}\n")).collect();
+    let file = format!("sale_id,sale_date,amount,notes{blank}\n{rows}");
+    for mode in ["partial", "all_or_nothing"] {
+        let fields = json!({"dataset": "sales", "mode": mode});
+        let asked = world.ask_for_upload(&staff, fields).await;
+        world.put_file(&asked, &file).await;
+        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        let upload = world.upload(&staff, &asked).await.expect(200).body;
+        assert_eq!(figures(&upload), [300, 0, 300, 0, 0, 0, 0]);
+        let kept = upload["rows_reported"].as_i64().unwrap();
+        assert!((40..80).contains(&kept), "{mode}: {kept}");
+        // All of them come out, however wide: by errors in pages, and as files that end by their bytes.
+        let path = format!("/data/uploads/{}/errors", asked.id);
+        let pages = world.all_pages(&staff, &path).await;
+        assert_eq!(i64::try_from(pages.len()).unwrap(), kept);
+        let csv = world.get(&staff, &format!("{path}?format=csv")).await.expect(200);
+        assert_eq!(i64::try_from(csv.text.lines().count()).unwrap(), kept + 1, "{mode}");
+    }
+    assert_eq!(
+        scalar(
+            &world,
+            "select count(*) from annals.import_lanes where reported_bytes > 5000000 and lane > 0"
+        )
+        .await,
+        0
+    );
+}
