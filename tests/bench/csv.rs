@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::Stdio;
 use std::time::Instant;
 
 use annals::config::DatabaseConfig;
@@ -139,14 +138,14 @@ async fn import(site: &Site, world: &World, url: &str, folder: &Path, (rows, ids
         .args([IMPORTER, url])
         .arg(folder)
         .arg(asked.id.to_string())
-        .stderr(Stdio::inherit())
         .output()
         .await
         .expect("the importer");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let words: Vec<&str> = text.split_whitespace().collect();
     let [outcome, seconds, resident] = words.as_slice() else {
-        panic!("the importer ends with {}: {text:?}", output.status)
+        let said = String::from_utf8_lossy(&output.stderr);
+        panic!("the importer ends with {}: {text:?}\n{said}", output.status)
     };
     let seconds: f64 = seconds.parse().expect("seconds");
     let resident: f64 = resident.parse().expect("kilobytes");

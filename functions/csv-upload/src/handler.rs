@@ -10,7 +10,7 @@ use annals::store::{FinishedUpload, StoreError, told};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
@@ -31,18 +31,23 @@ use crate::upload::{Outcome, Upload, UploadError};
 /// The routes of this function.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/api/v1/data/upload-sales-csv", upload_of(&SALES))
-        .route("/api/v1/data/upload-customers-csv", upload_of(&CUSTOMERS))
-        .route("/api/v1/data/upload-expenses-csv", upload_of(&EXPENSES))
+        .route(
+            "/api/v1/data/upload-sales-csv",
+            post(|a, b, c, d| upload(&SALES, a, b, c, d)),
+        )
+        .route(
+            "/api/v1/data/upload-customers-csv",
+            post(|a, b, c, d| upload(&CUSTOMERS, a, b, c, d)),
+        )
+        .route(
+            "/api/v1/data/upload-expenses-csv",
+            post(|a, b, c, d| upload(&EXPENSES, a, b, c, d)),
+        )
         .route("/api/v1/data/upload-template/{dataset}", get(template::download))
         .route("/api/v1/data/uploads", post(large::request))
         .route("/api/v1/data/uploads/{id}", get(large::show))
         .route("/api/v1/data/uploads/{id}/errors", get(errors::list))
         .with_state(app)
-}
-
-fn upload_of(dataset: &'static Dataset) -> MethodRouter<App> {
-    post(move |app, caller, context, request| upload(dataset, app, caller, context, request))
 }
 
 async fn upload(

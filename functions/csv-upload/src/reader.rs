@@ -148,7 +148,12 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
     /// An empty file, or no such header.
     pub(crate) async fn header(&mut self, dataset: &Dataset, mapping: &Mapping) -> Result<Layout, ReadError> {
         let header = self.next().await?.ok_or_else(FileFault::empty_file)?;
-        Ok(Layout::find(dataset, mapping, header)?)
+        let layout = Layout::find(dataset, mapping, header);
+        match self.decoder.conflict() {
+            // A report of ours has a mark of its own, whatever the file had been that it is sent again with the fields of.
+            Some(conflict) if !layout.as_ref().is_ok_and(Layout::is_report) => Err(conflict.clone().into()),
+            _ => Ok(layout?),
+        }
     }
 
     /// The record that was read last; an empty one before the first.

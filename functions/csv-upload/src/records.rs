@@ -1,6 +1,8 @@
 //! Text to records: csv-core does the splitting; this knows on which physical line each record begins, and what a quote that
 //! is never closed looks like.
 
+use std::borrow::Cow;
+
 use csv_core::ReadRecordResult;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,7 @@ pub(crate) const MAX_RECORD_BYTES: usize = 1024 * 1024;
 pub(crate) const MAX_FIELDS: usize = 10_000;
 
 /// A record with its place in the file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Record {
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -77,6 +79,21 @@ impl Record {
         };
         for field in fields {
             record.bytes.extend_from_slice(field.as_bytes());
+            record.ends.push(record.bytes.len());
+        }
+        record
+    }
+
+    /// The same with other fields.
+    pub(crate) fn map<'a>(&'a self, field: impl Fn(usize, &'a str) -> Cow<'a, str>) -> Self {
+        let mut record = Self {
+            width: self.width,
+            line: self.line,
+            stray_quote: self.stray_quote,
+            ..Self::default()
+        };
+        for (place, text) in self.fields().enumerate() {
+            record.bytes.extend_from_slice(field(place, text).as_bytes());
             record.ends.push(record.bytes.len());
         }
         record

@@ -12,7 +12,7 @@ const STRAY_QUOTE: &str = "stray_quote";
 /// Characters of an offending value that an answer repeats.
 const SHOWN: usize = 80;
 
-/// A record with the file's layout.
+/// A bare record with the file's layout.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) record: &'a Record,
@@ -80,7 +80,7 @@ impl Cell<'_> {
 impl<'a> Row<'a> {
     /// A cell, if the file has the column and the row fills it.
     pub(crate) fn cell(&self, column: Column) -> Option<Cell<'a>> {
-        let text = self.layout.field(self.record, self.layout.place_of(column)?).trim();
+        let text = self.record.field(self.layout.place_of(column)?).trim();
         (!text.is_empty()).then_some(Cell { column, text })
     }
 

@@ -189,7 +189,8 @@ impl Upload<'_> {
         let mut number = 0;
         while let Some(record) = reader.next().await? {
             number += 1;
-            chunk.push(self.read_row(number, record, &mut pass), record, &pass.layout);
+            let record = pass.layout.bare(record);
+            chunk.push(self.read_row(number, &record, &mut pass), &record, &pass.layout);
             if chunk.is_full() {
                 self.settle(&chunk, &mut pass).await?;
                 chunk.clear();

@@ -24,10 +24,12 @@ async fn send(asked: &Asked, content: impl Into<reqwest::Body>) {
     assert_eq!(answer.status(), 200);
 }
 
+/// The event as AWS sends it, of this object.
 fn event(bucket: &str, key: &str) -> Invocation {
-    let record = json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "awsRegion": "eu-central-1",
-        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1024, "eTag": "0", "sequencer": "00"}}});
-    serde_json::from_value(json!({"Records": [record]})).unwrap()
+    let event = include_str!("../../events/s3_file_came.json");
+    let event = event.replace(BUCKET, bucket);
+    let event = event.replace("uploads/0198c0de-0000-7000-8000-000000000000", key);
+    serde_json::from_str(&event).unwrap()
 }
 
 #[tokio::test]

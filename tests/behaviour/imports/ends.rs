@@ -15,7 +15,7 @@ async fn failure(world: &World, staff: &Person, asked: &Asked) -> Value {
 }
 
 async fn tick(world: &World) {
-    let tick: Invocation = serde_json::from_value(json!({"imports": {}})).unwrap();
+    let tick: Invocation = serde_json::from_str(include_str!("../../events/schedule_imports.json")).unwrap();
     world.importer().handle(tick, None).await.unwrap();
 }
 
@@ -162,7 +162,12 @@ async fn what_the_caller_may_no_longer_do_ends_the_import() {
     let (world, staff) = (World::new().await, Person::staff());
     let posters = async |posters: &str, event_types: &[&str]| {
         let sql = "update annals.event_types set posters = $1::text::text[] where event_type = any ($2)";
-        world.superuser().await.execute(sql, &[&posters, &event_types]).await.unwrap();
+        world
+            .superuser()
+            .await
+            .execute(sql, &[&posters, &event_types])
+            .await
+            .unwrap();
     };
     for (lost, last) in [
         (&["sale.created"][..], "import.failed"),
@@ -283,6 +288,18 @@ async fn fields_are_read_when_an_upload_is_asked_for() {
         figures(&world.upload(&staff, &asked).await.expect(200).body),
         [1, 1, 0, 0, 0, 0, 0]
     );
+}
+
+/// A deployment without a bucket says so, as something that may change.
+#[tokio::test]
+async fn without_a_place_for_files_nobody_is_given_an_address() {
+    let (mut world, staff) = (World::new().await, Person::staff());
+    world.app.storage = annals::storage::Storage::Nowhere;
+    world.router = local::engine::router(world.app.clone());
+    let answer = world.post(&staff, "/data/uploads", sales()).await;
+    assert_eq!(answer.problem(503), "large_uploads_unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(scalar(&world, "select count(*) from annals.uploads").await, 0);
 }
 
 /// Events are appended in the name of whoever asked, as that person, with what the server knew of the request.

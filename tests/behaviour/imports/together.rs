@@ -83,3 +83,22 @@ async fn refused_rows_are_kept_as_far_as_they_fit() {
         0
     );
 }
+
+/// However few the rows, whoever looks sees them move.
+#[tokio::test]
+async fn figures_of_large_rows_follow_by_bytes() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let rows: String = (0..600)
+        .map(|row| format!("S-{row},2026-01-31,1.00,{}\n", "wide ".repeat(13_000)))
+        .collect();
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world
+        .put_file(&asked, format!("sale_id,sale_date,amount,notes\n{rows}"))
+        .await;
+    let broken = "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+                  create trigger no before update on annals.import_lanes for each row when (new.settled_row > 580) execute function public.no()";
+    world.owner().await.batch_execute(broken).await.unwrap();
+    assert!(world.importer().import(asked.id, None).await.is_err());
+    let upload = world.upload(&staff, &asked).await.expect(202).body;
+    assert!((400..580).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
+}

@@ -79,6 +79,18 @@ impl Importer {
         Ok(())
     }
 
+    /// Deletes those of these files whose imports have ended, or were never asked for.
+    ///
+    /// # Errors
+    /// The database's, and that of the store of files.
+    pub async fn delete_ended(&self, files: &[Uuid]) -> Result<(), ImportError> {
+        let open = self.store.open_imports(files).await?;
+        for id in files.iter().filter(|id| !open.contains(id)) {
+            self.storage.delete(*id).await?;
+        }
+        Ok(())
+    }
+
     /// Goes on with whatever is due, one after the other. What does not get on does not keep the others from it.
     ///
     /// # Errors

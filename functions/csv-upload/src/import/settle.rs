@@ -70,6 +70,7 @@ pub(super) struct Chunk {
 impl ReadRow {
     /// Reads a record as a row.
     pub(super) fn of(job: &Job, number: i64, record: &Record) -> Self {
+        let record = &*job.layout.bare(record);
         let row = Row {
             record,
             layout: &job.layout,
