@@ -370,3 +370,29 @@ async fn small_uploads_that_hold_their_rows_have_a_number_of_them() {
         (&json!("completed"), &json!(20_000))
     );
 }
+
+/// The rows between two quotes that belong to others are in the report as one, for somebody to take apart.
+#[tokio::test]
+async fn a_quote_that_swallows_rows_is_told_of() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_id,sale_date,amount,product\n1,2026-01-02,10,\"Desk\n2,2026-01-02,20,Lamp\n3,2026-01-02,30,\"Chair\"\n4,2026-01-02,40,Bed\n";
+    let answer = upload(&world, &staff, &[], file).await;
+    assert_eq!(
+        (&answer["rows_accepted"], &answer["rows_rejected"]),
+        (&json!(1), &json!(1))
+    );
+    let error = &answer["errors"][0];
+    assert_eq!((&error["code"], &error["line"]), (&json!("stray_quote"), &json!(2)));
+    assert!(error["message"].as_str().unwrap().contains("line 4"), "{error}");
+    let report = world
+        .get(&staff, &format!("{}?format=csv", path_of(&answer)))
+        .await
+        .expect(200);
+    let again = upload(&world, &staff, &[], &report.text).await;
+    assert_eq!(
+        (&again["rows_rejected"], &again["errors"][0]["code"]),
+        (&json!(1), &json!("stray_quote"))
+    );
+    let right = "sale_id,sale_date,amount,product,errors\n1,2026-01-02,10,Desk,\n2,2026-01-02,20,Lamp,\n3,2026-01-02,30,Chair,\n";
+    assert_eq!(upload(&world, &staff, &[], right).await["rows_accepted"], 3);
+}

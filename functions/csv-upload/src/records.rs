@@ -356,3 +356,15 @@ impl Splitter {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_fields_take_memory() {
+        let record = Record::of(&vec![String::new(); 9_000]);
+        assert_eq!((record.size(), record.memory()), (0, 72_000));
+        assert_eq!(record.copy().memory(), 72_000);
+    }
+}

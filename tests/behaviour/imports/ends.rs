@@ -246,6 +246,18 @@ async fn an_import_that_does_not_get_on_is_given_up() {
     assert_eq!(sales_events(&world).await, 0);
 }
 
+/// Reports go when they are old, wherever uploads are large and nobody sends small ones.
+#[tokio::test]
+async fn a_look_deletes_old_reports() {
+    let (world, staff) = (World::new().await, Person::staff());
+    world.import(&staff, sales(), file(1_000)).await;
+    assert_eq!(scalar(&world, "select count(*) from annals.rejected_rows").await, 1);
+    let sql = "update annals.uploads set finished_at = now() - interval '31 days'";
+    world.superuser().await.execute(sql, &[]).await.unwrap();
+    tick(&world).await;
+    assert_eq!(scalar(&world, "select count(*) from annals.rejected_rows").await, 0);
+}
+
 #[tokio::test]
 async fn uploads_are_their_owners_and_their_tenants() {
     let (world, staff) = (World::new().await, Person::staff());

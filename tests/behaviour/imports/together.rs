@@ -102,3 +102,56 @@ async fn figures_of_large_rows_follow_by_bytes() {
     let upload = world.upload(&staff, &asked).await.expect(202).body;
     assert!((400..580).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
 }
+
+/// Chunks of wide rows are as large as others: what a row of empty fields takes is what it has places for.
+#[tokio::test]
+async fn chunks_of_wide_rows_have_few() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let blank = ",".repeat(9_000);
+    let rows: String = (0..200).map(|row| format!("S-{row},2026-01-31,5,{blank}\n")).collect();
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world
+        .put_file(&asked, format!("sale_id,sale_date,amount,notes{blank}\n{rows}"))
+        .await;
+    assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+    let upload = world.upload(&staff, &asked).await.expect(202).body;
+    assert!((1..5).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
+}
+
+/// Of two that tidy up at once, the one that finds nothing more to delete does not take the other's work for done.
+#[tokio::test]
+async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let done = world.import(&staff, sales(), file(10)).await.body;
+    let id = done["upload_id"].as_str().unwrap();
+    let (superuser, mut other) = (world.superuser().await, world.superuser().await);
+    let left = format!(
+        "update annals.imports set lanes = 4 where upload_id = '{id}';
+         insert into annals.import_contents select '{id}', n, 1 from generate_series(1, 10001) as n"
+    );
+    superuser.batch_execute(&left).await.unwrap();
+    let deleting = other.transaction().await.unwrap();
+    let deleted = deleting
+        .execute("delete from annals.import_contents where content <= 10000", &[])
+        .await
+        .unwrap();
+    assert_eq!(deleted, 10_000);
+    let tidied = async { world.app.store.tidy_imports(None).await.unwrap() };
+    let committed = async {
+        let waits = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+        while !superuser.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {
+            tokio::task::yield_now().await;
+        }
+        deleting.commit().await.unwrap();
+    };
+    tokio::join!(tidied, committed);
+    let sql =
+        "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.lanes is null";
+    assert_eq!(scalar(&world, sql).await, 0);
+    world.app.store.tidy_imports(None).await.unwrap();
+    assert_eq!(
+        scalar(&world, "select count(*) from annals.imports where lanes is not null").await,
+        0
+    );
+    assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
+}
