@@ -51,7 +51,7 @@ async fn local_ends_in_the_middle_of_an_import_and_begins_by_tidying_up() {
         .asked(&http, "/data/uploads", &json!({"dataset": "sales"}), 201)
         .await;
     let (url, id) = (asked["url"].as_str().unwrap(), asked["upload_id"].as_str().unwrap());
-    let sent = http.put(url).body(file(300_000)).send().await.unwrap();
+    let sent = http.put(url).body(file(100_000)).send().await.unwrap();
     assert_eq!(sent.status(), 200);
     let path = format!("/data/uploads/{id}");
     while local.get(&http, &path).await["rows_total"] == 0 {
