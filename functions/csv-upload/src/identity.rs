@@ -49,8 +49,9 @@ impl Content {
     }
 }
 
-/// Which contents a pass over a file has met, in nine bytes each: the one thing that grows with the file, and only where rows
-/// bring no ids. Files that may be larger than a request are counted in the database instead.
+/// Which contents a pass over a file has met, in some ten to twenty bytes each: the one thing that grows with the file, and only
+/// where rows bring no ids. Passes that hold a file to its end have a bound of rows, a million at most; what lanes import beyond that is
+/// counted in the database instead.
 #[derive(Default)]
 pub(crate) struct Occurrences {
     once: HashSet<u64>,
