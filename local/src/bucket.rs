@@ -72,7 +72,7 @@ fn refused(error: WriteError) -> ApiError {
 /// next start, like one that is killed. `left` are the files of former runs.
 pub async fn import(importer: Importer, left: Vec<Uuid>, came: UnboundedReceiver<Uuid>, mut shutdown: Shutdown) {
     tokio::select! {
-        () = work(importer, left, came) => {}
+        () = Box::pin(work(importer, left, came)) => {}
         () = shutdown.asked() => {}
     }
 }
@@ -84,8 +84,8 @@ async fn work(importer: Importer, left: Vec<Uuid>, mut came: UnboundedReceiver<U
     }
     loop {
         let done = tokio::select! {
-            Some(id) = came.recv() => importer.import_file(id, None).await,
-            () = tokio::time::sleep(LOOK_EVERY) => importer.import_due(None).await,
+            Some(id) = came.recv() => Box::pin(importer.import_file(id, None)).await,
+            () = tokio::time::sleep(LOOK_EVERY) => Box::pin(importer.import_due(None)).await,
         };
         if let Err(error) = done {
             tracing::warn!(error = one_line(&error), "import left; it goes on with the next look");
