@@ -68,13 +68,24 @@ fn refused(error: WriteError) -> ApiError {
     Problem::new(status, code, error.to_string()).into()
 }
 
-/// The importer's place: imports what has come, and looks now and then for what is due.
-pub async fn import(importer: Importer, mut came: UnboundedReceiver<Uuid>, mut shutdown: Shutdown) {
+/// The importer's place: imports what has come, and looks now and then for what is due. Told to end, it leaves what it is at to the
+/// next start, like one that is killed. `left` are the files of former runs.
+pub async fn import(importer: Importer, left: Vec<Uuid>, came: UnboundedReceiver<Uuid>, mut shutdown: Shutdown) {
+    tokio::select! {
+        () = Box::pin(work(importer, left, came)) => {}
+        () = shutdown.asked() => {}
+    }
+}
+
+async fn work(importer: Importer, left: Vec<Uuid>, mut came: UnboundedReceiver<Uuid>) {
+    // No import will ever ask for some of them: a bucket's own rule deletes those after a week.
+    if let Err(error) = importer.delete_ended(&left).await {
+        tracing::warn!(error = one_line(&error), "files that are nobody's stay where they are");
+    }
     loop {
         let done = tokio::select! {
-            Some(id) = came.recv() => importer.import_file(id, None).await,
-            () = tokio::time::sleep(LOOK_EVERY) => importer.import_due(None).await,
-            () = shutdown.asked() => return,
+            Some(id) = came.recv() => Box::pin(importer.import_file(id, None)).await,
+            () = tokio::time::sleep(LOOK_EVERY) => Box::pin(importer.import_due(None)).await,
         };
         if let Err(error) = done {
             tracing::warn!(error = one_line(&error), "import left; it goes on with the next look");

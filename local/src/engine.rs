@@ -91,7 +91,11 @@ impl Engine {
         background.spawn(rebuild(projector, asked_for, shutdown.clone()));
         let importer = Importer::new(app.store.clone(), app.queue.clone(), app.storage.clone());
         let (came, coming) = mpsc::unbounded_channel();
-        background.spawn(bucket::import(importer, coming, shutdown.clone()));
+        let left = folder.clear().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the folder of large files cannot be read");
+            Vec::new()
+        });
+        background.spawn(bucket::import(importer, left, coming, shutdown.clone()));
         Ok(Self {
             // The bucket is none of the functions: what is sent there is larger than they take.
             router: router(app).merge(bucket::router(folder, came)),

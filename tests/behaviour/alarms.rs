@@ -10,7 +10,7 @@ use annals::telemetry::metrics::METRICS;
 use serde_json::Value;
 
 /// Which function writes a metric of ours.
-const WRITTEN_BY: [(&str, &[&str]); 13] = [
+const WRITTEN_BY: [(&str, &[&str]); 15] = [
     ("EventsAppended", &["PostEvent", "CsvUpload", "Importer"]),
     ("Conflicts", &["PostEvent", "AuditQuery", "CsvUpload"]),
     ("ProjectionLagSeconds", &["Projector"]),
@@ -21,6 +21,8 @@ const WRITTEN_BY: [(&str, &[&str]); 13] = [
     ("RowsRejected", &["CsvUpload", "Importer"]),
     ("RowsDuplicate", &["CsvUpload", "Importer"]),
     ("RowsUpdated", &["CsvUpload", "Importer"]),
+    ("ImportsFailed", &["Importer"]),
+    ("ImportsStuck", &["Importer"]),
     ("RebuildsDone", &["Rebuilder"]),
     ("RebuildsFailed", &["Rebuilder"]),
     ("RebuildChangedRows", &["Rebuilder"]),
@@ -199,6 +201,7 @@ fn every_queue_has_its_alarm() {
 fn projection_and_the_api_have_theirs() {
     assert!(has_alarm("Annals", "ProjectionLagSeconds", "Projector"));
     assert!(has_alarm("Annals", "ParkedStreams", "Projector"));
+    assert!(has_alarm("Annals", "ImportsStuck", "Importer"));
     assert!(has_alarm("AWS/ApiGateway", "5xx", "Api"));
 }
 
@@ -231,7 +234,7 @@ fn every_alarm_tells_somebody_and_says_what_silence_means() {
         assert_eq!(property(&lines, "OKActions"), Some("[!Ref AlarmTopic]"), "{name}");
         let silence = match metric.name.as_str() {
             "ProjectionLagSeconds" => "breaching",
-            "ParkedStreams" => "ignore",
+            "ParkedStreams" | "ImportsStuck" => "ignore",
             _ => "notBreaching",
         };
         assert_eq!(property(&lines, "TreatMissingData"), Some(silence), "{name}");

@@ -219,7 +219,7 @@ async fn dry_runs_and_failed_uploads_have_their_report_and_every_upload_its_reco
         record.as_object_mut().unwrap().remove("file_sha256");
         let expected = json!({
             "id": id, "tenant_id": staff.tenant, "started_by": staff.actor(), "dataset": "sales", "status": status,
-            "dry_run": fields[0].0 == "dry_run", "options": {fields[0].0: fields[0].1, "currency": "EUR"},
+            "dry_run": fields[0].0 == "dry_run", "errors_found": 1, "options": {fields[0].0: fields[0].1, "currency": "EUR"},
             "header": HEADER.split(',').collect::<Vec<_>>(), "delimiter": ",", "ignored_columns": [], "position": 0, "failure": null,
             "rows_total": 2, "rows_accepted": 2 - rejected, "rows_rejected": rejected, "rows_duplicate": 0, "rows_updated": 0,
             "rows_rounded": 0, "rows_reported": 1, "events_appended": 0,
@@ -290,4 +290,109 @@ async fn reports_of_others_and_of_nothing_are_not_found_and_misspelt_questions_r
             answer.text
         );
     }
+}
+
+/// What an upload was answered with is what asking for it later says, too.
+#[tokio::test]
+async fn asked_later_an_upload_says_what_it_was_answered_with() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let two_faults = format!("{HEADER}\n1,never,x,p,\n2,2026-01-02,5,p,\n3,2026-01-02,x,p,\n");
+    for fields in [
+        &[("max_errors", "100")][..],
+        &[("max_errors", "1")],
+        &[("max_errors", "2")],
+        &[("max_errors", "3")],
+        &[("max_errors", "0")],
+        &[("mode", "all_or_nothing")],
+        &[("mode", "all_or_nothing"), ("max_errors", "2")],
+        &[("dry_run", "true")],
+        &[("dry_run", "true"), ("mode", "all_or_nothing")],
+    ] {
+        let answer = upload(&world, &staff, fields, &two_faults).await;
+        let id = answer["upload_id"].as_str().unwrap();
+        let later = world.get(&staff, &format!("/data/uploads/{id}")).await.expect(200).body;
+        let mut body: serde_json::Map<String, Value> = json!({"dataset": "sales"}).as_object().unwrap().clone();
+        body.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+        let large = world.import(&staff, Value::Object(body), &two_faults).await.body;
+        for (name, said) in answer.as_object().unwrap() {
+            assert_eq!(&later[name], said, "{name} with {fields:?}: {later}");
+            // What the small one has appended the large one knows already.
+            if ["errors", "errors_truncated", "rows_reported", "status", "rows_total"].contains(&name.as_str()) {
+                assert_eq!(&large[name], said, "{name} of a large one with {fields:?}: {large}");
+            }
+        }
+    }
+}
+
+/// A report is UTF-8 and says so, whatever the file was that it is about.
+#[tokio::test]
+async fn a_report_is_taken_back_with_the_fields_of_its_upload() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let fields = [("encoding", "windows-1252")];
+    let file = [HEADER.as_bytes(), b"\n1,never,5,Caf\xE9,\n"].concat();
+    let mut parts: Vec<tests::Part<'_>> = fields.iter().map(|(n, v)| tests::Part::Field(n, v)).collect();
+    parts.push(tests::Part::File(&file));
+    let answer = world
+        .upload_form(&staff, tests::multipart(&parts))
+        .await
+        .expect(200)
+        .body;
+    let report = world
+        .get(&staff, &format!("{}?format=csv", path_of(&answer)))
+        .await
+        .expect(200);
+    assert!(
+        report.text.starts_with('\u{FEFF}') && report.text.contains("Café"),
+        "{}",
+        report.text
+    );
+    let again = upload(&world, &staff, &fields, &report.text.replace("never", "2026-01-02")).await;
+    assert_eq!(again["rows_accepted"], 1, "{again}");
+    let other = format!("\u{FEFF}{HEADER}\n1,2026-01-02,5,p,\n");
+    let refused = world.upload_sales(&staff, &fields, other).await;
+    assert_eq!(refused.problem(400), "wrong_encoding");
+}
+
+/// Held until the end of the file they would be too much: as many as a statement appends in time are taken.
+#[tokio::test]
+async fn small_uploads_that_hold_their_rows_have_a_number_of_them() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let rows = |rows: usize| "sale_date,amount\n".to_owned() + &"2026-01-02,5\n".repeat(rows);
+    let full = rows((4 * 1024 * 1024 - 2_000) / 13);
+    for fields in [("mode", "all_or_nothing"), ("dry_run", "true")] {
+        let refused = world.upload_sales(&staff, &[fields], &full).await;
+        assert_eq!(refused.problem(400), "too_many_rows");
+        assert!(refused.text.contains("/data/uploads"), "{}", refused.text);
+    }
+    let most = upload(&world, &staff, &[("mode", "all_or_nothing")], &rows(20_000)).await;
+    assert_eq!(
+        (&most["status"], &most["events_appended"]),
+        (&json!("completed"), &json!(20_000))
+    );
+}
+
+/// The rows between two quotes that belong to others are in the report as one, for somebody to take apart.
+#[tokio::test]
+async fn a_quote_that_swallows_rows_is_told_of() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_id,sale_date,amount,product\n1,2026-01-02,10,\"Desk\n2,2026-01-02,20,Lamp\n3,2026-01-02,30,\"Chair\"\n4,2026-01-02,40,Bed\n";
+    let answer = upload(&world, &staff, &[], file).await;
+    assert_eq!(
+        (&answer["rows_accepted"], &answer["rows_rejected"]),
+        (&json!(1), &json!(1))
+    );
+    let error = &answer["errors"][0];
+    assert_eq!((&error["code"], &error["line"]), (&json!("stray_quote"), &json!(2)));
+    assert!(error["message"].as_str().unwrap().contains("line 4"), "{error}");
+    let report = world
+        .get(&staff, &format!("{}?format=csv", path_of(&answer)))
+        .await
+        .expect(200);
+    let again = upload(&world, &staff, &[], &report.text).await;
+    assert_eq!(
+        (&again["rows_rejected"], &again["errors"][0]["code"]),
+        (&json!(1), &json!("stray_quote"))
+    );
+    let right = "sale_id,sale_date,amount,product,errors\n1,2026-01-02,10,Desk,\n2,2026-01-02,20,Lamp,\n3,2026-01-02,30,Chair,\n";
+    assert_eq!(upload(&world, &staff, &[], right).await["rows_accepted"], 3);
 }

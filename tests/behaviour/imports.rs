@@ -8,6 +8,8 @@ mod bucket;
 mod ends;
 mod files;
 mod killed;
+mod taken;
+mod together;
 mod whole;
 
 const FIGURES: [&str; 7] = [

@@ -8,13 +8,12 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::Stdio;
 use std::time::Instant;
 
 use annals::config::DatabaseConfig;
 use annals::queue::Queue;
 use annals::storage::{Folder, Storage};
-use annals::store::Store;
+use annals::store::{Store, told};
 use csv_upload::Importer;
 use csv_upload::import::CONNECTIONS;
 use futures_util::{SinkExt, TryStreamExt};
@@ -31,6 +30,8 @@ use crate::site::Site;
 pub const ROWS: i64 = 1_000_000;
 /// What this program is called with to be the importer: the database, the folder, the upload.
 const IMPORTER: &str = "csv-importer";
+/// How often the importer goes on after what it was left for.
+const ATTEMPTS: usize = 10;
 /// Every column of the log, so that what is copied is what was appended.
 const COLUMNS: &str = "select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute \
      where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
@@ -62,7 +63,16 @@ pub async fn is_importer() -> bool {
     let importer = Importer::new(store.expect("an address"), Queue::Nowhere, storage);
     let started = Instant::now();
     let upload: Uuid = upload.parse().expect("an upload");
-    let outcome = importer.import(upload, None).await.expect("an import");
+    // What keeps it from getting on is told; it goes on like the schedule's next look, and its time runs.
+    let mut attempts = 0;
+    let outcome = loop {
+        attempts += 1;
+        match importer.import(upload, None).await {
+            Ok(outcome) => break outcome,
+            Err(error) if attempts < ATTEMPTS => println!("  left: {}", told(&error)),
+            Err(error) => panic!("no import after {attempts} attempts: {}", told(&error)),
+        }
+    };
     println!("{outcome:?} {} {}", started.elapsed().as_secs_f64(), most_resident());
     true
 }
@@ -139,14 +149,18 @@ async fn import(site: &Site, world: &World, url: &str, folder: &Path, (rows, ids
         .args([IMPORTER, url])
         .arg(folder)
         .arg(asked.id.to_string())
-        .stderr(Stdio::inherit())
         .output()
         .await
         .expect("the importer");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let words: Vec<&str> = text.split_whitespace().collect();
+    let (left, last) = text.trim_end().rsplit_once('\n').unwrap_or(("", &text));
+    if !left.is_empty() {
+        println!("{left}");
+    }
+    let words: Vec<&str> = last.split_whitespace().collect();
     let [outcome, seconds, resident] = words.as_slice() else {
-        panic!("the importer ends with {}: {text:?}", output.status)
+        let said = String::from_utf8_lossy(&output.stderr);
+        panic!("the importer ends with {}: {text:?}\n{said}", output.status)
     };
     let seconds: f64 = seconds.parse().expect("seconds");
     let resident: f64 = resident.parse().expect("kilobytes");

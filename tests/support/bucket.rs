@@ -1,6 +1,7 @@
 //! A bucket on loopback that keeps what it is sent, and fails on demand: as much of S3 as Annals says to it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use annals::storage::{S3, Storage};
@@ -25,6 +26,7 @@ pub const BUCKET: &str = "uploads-of-tests";
 pub struct Bucket {
     objects: Arc<Mutex<HashMap<String, Bytes>>>,
     troubles: Arc<Mutex<Vec<Trouble>>>,
+    hides: Arc<AtomicBool>,
 }
 
 /// What goes wrong with the next request for a part.
@@ -64,6 +66,11 @@ impl Bucket {
             .extend(troubles.iter().rev());
     }
 
+    /// Lets the next look for an object find none.
+    pub fn hide_once(&self) {
+        self.hides.store(true, Ordering::SeqCst);
+    }
+
     /// Names of its objects.
     pub fn keys(&self) -> Vec<String> {
         self.objects
@@ -99,6 +106,9 @@ async fn answer(
     let Some(object) = bucket.objects.lock().expect("no panic elsewhere").get(&key).cloned() else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    if method == Method::HEAD && bucket.hides.swap(false, Ordering::SeqCst) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let tag = format!(
         "\"{}-{}\"",
         object.len(),

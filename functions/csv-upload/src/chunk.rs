@@ -47,7 +47,12 @@ impl Chunk {
 
     /// Whether it is to be settled before more is added.
     pub(crate) fn is_full(&self) -> bool {
-        self.rows.len() >= MOST_ROWS || self.text.len() >= MOST_BYTES
+        self.rows.len() >= MOST_ROWS || self.memory() >= MOST_BYTES
+    }
+
+    /// Bytes that its records take: rows of ten thousand empty fields take some, too.
+    fn memory(&self) -> usize {
+        self.text.len() + self.field_ends.len() * size_of::<usize>()
     }
 
     /// Makes it empty, for the next rows.

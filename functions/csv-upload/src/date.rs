@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use chrono::format::{Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
 use chrono::{Datelike, NaiveDate};
 
 /// How dates are written.
@@ -11,7 +12,14 @@ pub(crate) enum DateFormat {
     #[default]
     Iso,
     /// By a strftime pattern.
-    Pattern(String),
+    Pattern(Pattern),
+}
+
+/// A strftime pattern that tells a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    text: String,
+    items: Vec<Item<'static>>,
 }
 
 /// Why a text is no date.
@@ -24,24 +32,30 @@ pub(crate) struct DateFault {
 impl DateFormat {
     /// The format of a strftime pattern; none where it cannot tell one day from all others.
     pub(crate) fn from_pattern(pattern: &str) -> Option<Self> {
+        let items = StrftimeItems::new(pattern).parse_to_owned().ok()?;
+        let read = Pattern {
+            text: pattern.to_owned(),
+            items,
+        };
         let days = [(2017, 3, 28), (1998, 12, 5)];
         let tells = |(year, month, day)| {
             let date = NaiveDate::from_ymd_opt(year, month, day)?;
             let mut text = String::new();
             write!(text, "{}", date.and_hms_opt(0, 0, 0)?.format(pattern)).ok()?;
-            (NaiveDate::parse_from_str(&text, pattern).ok()? == date).then_some(())
+            (read.parse(&text)? == date).then_some(())
         };
         days.into_iter()
             .all(|day| tells(day).is_some())
-            .then(|| Self::Pattern(pattern.to_owned()))
+            .then_some(Self::Pattern(read))
     }
 
     /// Reads a date.
     pub(crate) fn parse(&self, text: &str) -> Result<NaiveDate, DateFault> {
         let date = match self {
             Self::Iso => parse_iso(text)?,
-            Self::Pattern(pattern) => NaiveDate::parse_from_str(text, pattern)
-                .map_err(|_| invalid(format!("is no date of the form {pattern}")))?,
+            Self::Pattern(pattern) => pattern
+                .parse(text)
+                .ok_or_else(|| invalid(format!("is no date of the form {}", pattern.text)))?,
         };
         // Years of four digits are what a date in JSON can say.
         if (1000..=9999).contains(&date.year()) {
@@ -49,6 +63,43 @@ impl DateFormat {
         } else {
             Err(invalid("is not between the years 1000 and 9999"))
         }
+    }
+}
+
+impl Pattern {
+    /// Reads a date. Numbers may lack their leading zeros where something stands between them: `11/8/2018`. Where they touch, only
+    /// their widths tell them apart, so `2018111` is no date of `%Y%m%d`; and `8` is no year of a century.
+    fn parse(&self, text: &str) -> Option<NaiveDate> {
+        let (mut parsed, mut rest) = (Parsed::new(), text);
+        for (place, item) in self.items.iter().enumerate() {
+            let after = parse_and_remainder(&mut parsed, rest, std::iter::once(item)).ok()?;
+            let is_fixed = matches!(item, Item::Numeric(Numeric::YearMod100, _)) || self.touches_number(place);
+            if is_fixed && width(item).is_some_and(|width| rest.trim_start().len() - after.len() != width) {
+                return None;
+            }
+            rest = after;
+        }
+        rest.is_empty().then(|| parsed.to_naive_date().ok())?
+    }
+
+    /// Whether a number stands right before or behind this item.
+    fn touches_number(&self, place: usize) -> bool {
+        let is_number = |item: Option<&Item<'_>>| matches!(item, Some(Item::Numeric(..)));
+        is_number(self.items.get(place + 1))
+            || is_number(place.checked_sub(1).and_then(|before| self.items.get(before)))
+    }
+}
+
+/// How many digits a number has where it is written out; none where that differs.
+fn width(item: &Item<'_>) -> Option<usize> {
+    match item {
+        Item::Numeric(Numeric::Year | Numeric::IsoYear, _) => Some(4),
+        Item::Numeric(Numeric::Ordinal, _) => Some(3),
+        Item::Numeric(Numeric::Quarter | Numeric::NumDaysFromSun | Numeric::WeekdayFromMon, _) => Some(1),
+        Item::Numeric(Numeric::Nanosecond, _) => Some(9),
+        Item::Numeric(Numeric::Timestamp, _) => None,
+        Item::Numeric(..) => Some(2),
+        _ => None,
     }
 }
 
@@ -147,6 +198,34 @@ mod tests {
             Ok("2018-11-08")
         );
         assert!(DateFormat::from_pattern("%b %e, %Y").is_some());
+    }
+
+    #[test]
+    fn numbers_that_touch_are_told_apart_by_their_widths_alone() {
+        for (pattern, right, wrong) in [
+            (
+                "%Y%m%d",
+                "20181108",
+                &["2018111", "201811", "2018118", "20181 8", "2018110", "020181108"][..],
+            ),
+            ("%d%m%y", "081118", &["11118", "81118", " 81118", "08111", "0811018"]),
+            ("%d%m%Y", "08112018", &["8112018", "0811201", "0811018"]),
+            ("%Y%j", "2018312", &["201831", "20183 12"]),
+            ("%d.%m.%y", "8.11.18", &["8.11.8", "8.11. 8", "08.11.2018"]),
+            ("%Y%m%d %H:%M", "20181108 9:30", &["2018118 9:30", "2018111 09:30"]),
+        ] {
+            let format = DateFormat::from_pattern(pattern).expect(pattern);
+            assert_eq!(
+                format.parse(right).map(|d| d.to_string()).as_deref(),
+                Ok("2018-11-08"),
+                "{pattern}"
+            );
+            for text in wrong {
+                let code = format.parse(text).map_err(|fault| fault.code);
+                assert_eq!(code, Err("invalid_date"), "{pattern} {text:?}");
+            }
+        }
+        assert_eq!(DateFormat::from_pattern("%-d%-m%Y"), None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(crate) struct Decoder {
     stage: Stage,
     held: Vec<u8>,
     mark: u64,
+    conflict: Option<FileFault>,
 }
 
 enum Stage {
@@ -45,6 +46,7 @@ impl Decoder {
             stage: Stage::Head,
             held: Vec::new(),
             mark: 0,
+            conflict: None,
         }
     }
 
@@ -61,6 +63,11 @@ impl Decoder {
             Stage::Decided(decoder) => Some(decoder.encoding()),
             Stage::Head | Stage::Undecided(_) => None,
         }
+    }
+
+    /// That the file says another encoding of itself than was declared; it is read by what it says.
+    pub(crate) fn conflict(&self) -> Option<&FileFault> {
+        self.conflict.as_ref()
     }
 
     /// Length of the byte order mark, in bytes.
@@ -149,14 +156,12 @@ impl Decoder {
             return Err(FileFault::new("not_csv", hint));
         }
         match (Encoding::for_bom(head), self.declared) {
-            (Some((marked, _)), Some(declared)) if marked != declared => {
-                let (marked, declared) = (marked.name(), declared.name());
-                Err(wrong_encoding(format!(
-                    "the file's byte order mark says {marked}, the request says {declared}"
-                ))
-                .at(1))
-            }
             (Some((marked, length)), _) => {
+                if let Some(declared) = self.declared.filter(|declared| *declared != marked) {
+                    let (marked, declared) = (marked.name(), declared.name());
+                    let message = format!("the file's byte order mark says {marked}, the request says {declared}");
+                    self.conflict = Some(wrong_encoding(message).at(1));
+                }
                 self.mark = u64::try_from(length).unwrap_or_default();
                 self.decide(marked);
                 Ok(length)
@@ -299,10 +304,9 @@ mod tests {
 
     #[test]
     fn declarations_that_the_bytes_contradict_are_refused() {
-        assert_eq!(
-            decode_all(b"\xEF\xBB\xBFa", Some(WINDOWS_1252)).map_err(|f| f.code),
-            Err("wrong_encoding")
-        );
+        let mut marked = Decoder::new(Some(WINDOWS_1252));
+        assert_eq!(marked.push(b"\xEF\xBB\xBFa,b,c,d", &mut String::new()), Ok(()));
+        assert_eq!(marked.conflict().map(|f| f.code), Some("wrong_encoding"));
         assert_eq!(
             decode_all(b"abcdefgh\xFC", Some(UTF_8)).map_err(|f| f.code),
             Err("wrong_encoding")

@@ -17,8 +17,8 @@ use crate::report::RowError;
 
 /// Bytes of a file at which it ends. With the row that goes beyond, it can still be sent again in one request.
 const MOST_BYTES: usize = 3 * 1024 * 1024;
-/// Rows that are read at a time for a file.
-const BATCH: i64 = 1_000;
+/// Bytes of rows that are read at a time for a file.
+const BATCH_BYTES: i64 = 1024 * 1024;
 /// Spreadsheets take a file without it for Windows-1252.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -76,10 +76,7 @@ async fn page(app: &App, caller: &Caller, id: Uuid, mut params: Params) -> Resul
     let limit = params.limit()?;
     params.end()?;
     // A row has one error at least; of the first one all may have been read.
-    let rows = app
-        .store
-        .list_rejected_rows(caller, id, row, limit.plus_one() + 1)
-        .await?;
+    let rows = app.store.list_row_errors(caller, id, row, limit.plus_one() + 1).await?;
     let items: Vec<Item<'_>> = rows
         .iter()
         .flat_map(items_of)
@@ -126,7 +123,7 @@ async fn file(
     let (mut last, mut left) = (after.unwrap_or(0), limit.unwrap_or(usize::MAX));
     let mut next = None;
     'rows: loop {
-        let rows = app.store.list_rejected_rows(caller, id, last + 1, BATCH).await?;
+        let rows = app.store.list_rejected_rows(caller, id, last + 1, BATCH_BYTES).await?;
         for row in &rows {
             if left == 0 || written.is_full() {
                 next = Some(cursor.encode(&last.to_string()));

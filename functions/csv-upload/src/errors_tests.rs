@@ -47,6 +47,7 @@ fn read(file: &[u8]) -> (Vec<String>, Vec<Read>) {
         let layout = Layout::find(&SALES, &options.mapping, header).expect("a layout");
         let mut rows = Vec::new();
         while let Some(record) = reader.next().await.expect("a file") {
+            let record = &*layout.bare(record);
             let row = Row {
                 record,
                 layout: &layout,

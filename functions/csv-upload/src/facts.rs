@@ -32,8 +32,9 @@ pub(crate) struct Facts {
 /// Reads a row of a dataset.
 ///
 /// # Errors
-/// Everything that is wrong with the row.
+/// That it is none, or everything that is wrong with it.
 pub(crate) fn read(dataset: &Dataset, row: &Row<'_>, values: &Values) -> Result<Facts, Vec<RowFault>> {
+    row.check().map_err(|fault| vec![fault])?;
     let mut reading = Reading::default();
     if row.layout.has(dataset.id) {
         let id = row.required(dataset.id).and_then(|cell| read_id(&cell));

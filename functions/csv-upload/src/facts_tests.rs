@@ -31,7 +31,6 @@ fn read_of(dataset: &Dataset, fields: &[(&str, &str)], header: &str, record: &st
         record: record.record(),
         layout: &layout,
     };
-    row.check().map_err(|fault| vec![fault])?;
     read(dataset, &row, &options.values)
 }
 
@@ -176,6 +175,7 @@ fn rows_that_are_none_are_refused_as_a_whole() {
     let header = "sale_date,amount,notes";
     assert_eq!(faults(&[], header, "2018-11-08,1"), [(None, "ragged_row")]);
     assert_eq!(faults(&[], header, "2018-11-08,1,x,y"), [(None, "ragged_row")]);
+    assert_eq!(faults(&[], header, "2018-11-08,\"1\"5,x"), [(None, "stray_quote")]);
     assert_eq!(faults(&[], header, ", ,"), [(None, "empty_row")]);
     assert_eq!(
         faults(&[], header, &format!("2018-11-08,1,{EXAMPLE}")),

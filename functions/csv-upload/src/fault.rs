@@ -25,6 +25,16 @@ impl FileFault {
         }
     }
 
+    /// Nothing at all.
+    pub(crate) fn empty_file() -> Self {
+        Self::new("empty_file", "the file is empty")
+    }
+
+    /// Nothing below the header.
+    pub(crate) fn no_rows() -> Self {
+        Self::new("no_rows", "the file has a header and no rows")
+    }
+
     /// What is wrong, with its place.
     pub(crate) fn detail(&self) -> String {
         match self.line {

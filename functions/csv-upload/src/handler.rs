@@ -31,41 +31,23 @@ use crate::upload::{Outcome, Upload, UploadError};
 /// The routes of this function.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/api/v1/data/upload-sales-csv", post(upload_sales))
-        .route("/api/v1/data/upload-customers-csv", post(upload_customers))
-        .route("/api/v1/data/upload-expenses-csv", post(upload_expenses))
+        .route(
+            "/api/v1/data/upload-sales-csv",
+            post(|a, b, c, d| upload(&SALES, a, b, c, d)),
+        )
+        .route(
+            "/api/v1/data/upload-customers-csv",
+            post(|a, b, c, d| upload(&CUSTOMERS, a, b, c, d)),
+        )
+        .route(
+            "/api/v1/data/upload-expenses-csv",
+            post(|a, b, c, d| upload(&EXPENSES, a, b, c, d)),
+        )
         .route("/api/v1/data/upload-template/{dataset}", get(template::download))
         .route("/api/v1/data/uploads", post(large::request))
         .route("/api/v1/data/uploads/{id}", get(large::show))
         .route("/api/v1/data/uploads/{id}/errors", get(errors::list))
         .with_state(app)
-}
-
-async fn upload_sales(
-    app: State<App>,
-    caller: Authenticated,
-    context: RequestContext,
-    request: Request,
-) -> Result<Response, ApiError> {
-    upload(&SALES, app, caller, context, request).await
-}
-
-async fn upload_customers(
-    app: State<App>,
-    caller: Authenticated,
-    context: RequestContext,
-    request: Request,
-) -> Result<Response, ApiError> {
-    upload(&CUSTOMERS, app, caller, context, request).await
-}
-
-async fn upload_expenses(
-    app: State<App>,
-    caller: Authenticated,
-    context: RequestContext,
-    request: Request,
-) -> Result<Response, ApiError> {
-    upload(&EXPENSES, app, caller, context, request).await
 }
 
 async fn upload(
@@ -112,6 +94,7 @@ async fn record(upload: &Upload<'_>, outcome: &Outcome, file: &[u8], took: Durat
         delimiter: outcome.delimiter,
         ignored_columns: &outcome.ignored_columns,
         figures: outcome.tally.figures(),
+        errors_found: i64::try_from(outcome.report.count()).unwrap_or(i64::MAX),
         took,
     };
     let store = &upload.app.store;

@@ -8,9 +8,10 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use annals::domain::AggregateId;
-use annals::domain::ids::TextFault;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+
+use crate::row::RowFault;
 
 /// What a row says, as a hash. (Two contents that share 64 bits of it would only be numbered as if they were equal.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,19 +38,20 @@ impl Content {
     ///
     /// # Errors
     /// None in practice; ids are fallible by type.
-    pub(crate) fn id(&self, times: u32) -> Result<AggregateId, TextFault> {
+    pub(crate) fn id(&self, times: u32) -> Result<AggregateId, RowFault> {
         let mut id = String::from("csv-");
         for byte in &self.0[..16] {
             // Writing to a string cannot fail.
             let _ = write!(id, "{byte:02x}");
         }
         let _ = write!(id, "-{times}");
-        AggregateId::try_from(id)
+        AggregateId::try_from(id).map_err(|fault| RowFault::of_row("invalid_id", format!("the row's identity {fault}")))
     }
 }
 
-/// Which contents a pass over a file has met, in nine bytes each: the one thing that grows with the file, and only where rows
-/// bring no ids. Files that may be larger than a request are counted in the database instead.
+/// Which contents a pass over a file has met, in some ten to twenty bytes each: the one thing that grows with the file, and only
+/// where rows bring no ids. Passes that hold a file to its end have a bound of rows, a million at most; what lanes import beyond that is
+/// counted in the database instead.
 #[derive(Default)]
 pub(crate) struct Occurrences {
     once: HashSet<u64>,
@@ -75,7 +77,7 @@ impl Occurrences {
     ///
     /// # Errors
     /// None in practice; ids are fallible by type.
-    pub(crate) fn identify(&mut self, data: &Map<String, Value>) -> Result<AggregateId, TextFault> {
+    pub(crate) fn identify(&mut self, data: &Map<String, Value>) -> Result<AggregateId, RowFault> {
         let content = Content::of(data);
         content.id(self.count(content.key()))
     }

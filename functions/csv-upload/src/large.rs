@@ -59,6 +59,7 @@ async fn record(app: &App, caller: &Caller, context: &Value, new: &NewImport<'_>
     let data = Map::from_iter([
         ("dataset".to_owned(), json!(new.dataset)),
         ("options".to_owned(), new.options.clone()),
+        ("dry_run".to_owned(), json!(new.dry_run)),
     ]);
     let event = notes::event(new.id, "requested", Some(0), data)?;
     let revision = notes::judged(&app.store, caller, &event).await?;
@@ -78,12 +79,11 @@ pub(crate) async fn show(
     let missing = || ApiError::not_found("there is no such upload");
     let id = Uuid::try_parse(&id).map_err(|_| missing())?;
     let upload = app.store.find_upload(&caller, id).await?.ok_or_else(missing)?;
-    let limit = i64::try_from(most_errors(&upload)).unwrap_or(i64::MAX);
-    let (errors, told) = app.store.upload_errors(&caller, id, limit).await?;
+    let errors = app.store.upload_errors(&caller, id, most_errors(&upload)).await?;
     let mut answer = json!(upload);
+    answer["errors_truncated"] = json!(i64::try_from(errors.len()).is_ok_and(|listed| listed < upload.errors_found));
     answer["errors"] = Value::Array(errors);
-    answer["errors_truncated"] = json!(told < upload.rows_rejected);
-    let status = match upload.has_ended() {
+    let status = match upload.status.has_ended() {
         true => StatusCode::OK,
         false => StatusCode::ACCEPTED,
     };
@@ -92,12 +92,7 @@ pub(crate) async fn show(
 
 /// How many errors the upload wants to hear of.
 fn most_errors(upload: &UploadRecord) -> usize {
-    let fields = upload.options.as_object().into_iter().flatten();
-    let asked = fields
-        .filter(|(name, _)| *name == "max_errors")
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect();
-    let options = Dataset::named(&upload.dataset).and_then(|dataset| Options::parse(asked, None, dataset).ok());
+    let options = Dataset::named(&upload.dataset).and_then(|dataset| Options::recorded(&upload.options, dataset));
     options.map_or(0, |options| options.errors_listed())
 }
 

@@ -3,6 +3,7 @@
 //! A file whose last column is called `errors` is taken for a report of ours that comes back: that column is not read, and cells
 //! lose the quote that kept spreadsheets from running them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::columns::Column;
@@ -14,6 +15,9 @@ use crate::records::Record;
 
 /// What the column of a report is called that says what is wrong; the second where the file's own column is called so.
 const MARKS: [&str; 2] = ["errors", "annals_errors"];
+
+/// Most bytes of a column's name: each fault of each row repeats it.
+const MAX_HEADER_BYTES: usize = 1_000;
 
 /// Where a file has which of our columns.
 #[derive(Debug)]
@@ -28,8 +32,17 @@ impl Layout {
     /// and whether with spaces or underscores.
     ///
     /// # Errors
-    /// No header, two alike, or not the columns that the dataset requires.
+    /// No header, one that cannot be taken apart, two alike, or not the columns that the dataset requires.
     pub(crate) fn find(dataset: &Dataset, mapping: &Mapping, header: &Record) -> Result<Self, FileFault> {
+        if let Some(long) = header.fields().find(|name| name.len() > MAX_HEADER_BYTES) {
+            let shown: String = long.chars().take(40).collect();
+            let message = format!("the header's name {shown:?}… has over {MAX_HEADER_BYTES} bytes");
+            return Err(FileFault::new("header_too_long", message).at(header.line()));
+        }
+        if header.stray_quote().is_some() {
+            let message = "something follows a quote that ends a name: a quote within a name is written twice";
+            return Err(FileFault::new("stray_quote", message).at(header.line()));
+        }
         let mut layout = Self {
             headers: header.fields().map(|name| name.trim().to_owned()).collect(),
             places: [None; Column::COUNT],
@@ -37,7 +50,7 @@ impl Layout {
         };
         if layout.mark.is_some() {
             for header in &mut layout.headers {
-                *header = formula::bare(header).to_owned();
+                *header = formula::bare(header).into_owned();
             }
         }
         let names: Vec<String> = layout.headers.iter().map(|name| normal(name)).collect();
@@ -139,15 +152,18 @@ impl Layout {
         self.mark.is_some()
     }
 
-    /// The field of a record at a place, as it was before it became part of a report.
-    pub(crate) fn field<'a>(&self, record: &'a Record, place: usize) -> &'a str {
+    /// A record as it was before it became part of a report; in other files as it is.
+    pub(crate) fn bare<'a>(&self, record: &'a Record) -> Cow<'a, Record> {
         match self.mark {
-            Some(_) => formula::bare(record.field(place)),
-            None => record.field(place),
+            None => Cow::Borrowed(record),
+            Some(mark) => Cow::Owned(record.map(|place, text| match place == mark {
+                true => text.into(),
+                false => formula::bare(text),
+            })),
         }
     }
 
-    /// The fields of a record as they were before they became part of a report.
+    /// The fields of a bare record, without those that a report has added.
     pub(crate) fn originals<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = &'a str> {
         let own = |place: &usize| self.mark != Some(*place);
         // Spreadsheets fill rows up to the widest.
@@ -158,7 +174,7 @@ impl Layout {
         };
         (0..end.min(record.width()))
             .filter(own)
-            .map(|place| self.field(record, place))
+            .map(|place| record.field(place))
     }
 
     /// What a report that comes back says of a record; empty in other files.

@@ -82,7 +82,8 @@ fn originals(header: &str, record: &str) -> Vec<String> {
     let mut splitter = Splitter::new(b',');
     let text = format!("{record}\n");
     assert!(splitter.split(text.as_bytes()).is_ok_and(|(_, complete)| complete));
-    layout.originals(splitter.record()).map(str::to_owned).collect()
+    let record = layout.bare(splitter.record());
+    layout.originals(&record).map(str::to_owned).collect()
 }
 
 #[test]
@@ -103,6 +104,15 @@ fn a_report_that_comes_back_is_known_by_its_last_column() {
     assert_eq!(originals("sale_date,amount,product,errors", "a,b"), ["a", "b"]);
     let guarded = find("", "sale_date,amount,'=product,annals_errors").expect("a layout");
     assert_eq!(guarded.ignored(), ["=product"]);
+}
+
+#[test]
+fn names_of_columns_have_a_length() {
+    let header = |length: usize| format!("sale_date,amount,{}", "x".repeat(length));
+    assert_eq!(code("", &header(MAX_HEADER_BYTES)), "fine");
+    assert_eq!(code("", &header(MAX_HEADER_BYTES + 1)), "header_too_long");
+    let fault = find("", &header(900_000)).expect_err("too long");
+    assert!(fault.message.len() < 200, "{}", fault.message);
 }
 
 #[test]

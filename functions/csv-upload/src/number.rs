@@ -96,7 +96,8 @@ pub(crate) fn multiply(a: Decimal, b: Decimal) -> Option<Decimal> {
         .map(|product| product.normalize())
 }
 
-/// The digits of a whole part whose groups, if any, are of three, or as in India: three, then twos.
+/// The digits of a whole part whose groups, if any, are of three, or as in India: three, then twos. Nobody groups what begins with
+/// a zero: `0,125` is an eighth whose decimal mark was not declared.
 fn ungroup(text: &str, mark: DecimalMark) -> Option<String> {
     let Some(separator) = text.chars().find(|c| !c.is_ascii_digit()) else {
         return Some(text.to_owned());
@@ -112,7 +113,7 @@ fn ungroup(text: &str, mark: DecimalMark) -> Option<String> {
         .all(|group| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit()));
     let of = |size: usize| middle.iter().all(|group| group.len() == size);
     let regular = (first.len() <= 3 && of(3)) || (first.len() <= 2 && of(2));
-    (digits && last.len() == 3 && regular).then(|| groups.concat())
+    (digits && last.len() == 3 && regular && !first.starts_with('0')).then(|| groups.concat())
 }
 
 #[cfg(test)]
@@ -187,10 +188,16 @@ mod tests {
             "1 2",
             "1_000",
             "1234,567",
+            "0,125",
+            "-0,500",
+            "00,125",
+            "0 125",
+            "0,125.5",
+            "012,345",
         ] {
             assert_eq!(point(text), Err(NumberFault::Form), "{text}");
         }
-        for text in ["1,234.50", "12.50", "1.2345"] {
+        for text in ["1,234.50", "12.50", "1.2345", "0.125", "-0.500", "0.125,5"] {
             assert_eq!(comma(text), Err(NumberFault::Form), "{text}");
         }
     }

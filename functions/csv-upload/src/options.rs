@@ -154,6 +154,23 @@ impl Options {
         }
     }
 
+    /// The fields of an upload as they were recorded when they had been read; none where they cannot be read any more.
+    pub(crate) fn recorded(fields: &Value, dataset: &Dataset) -> Option<Self> {
+        let fields = fields.as_object().into_iter().flatten();
+        let fields = fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+        Self::parse(fields.collect(), None, dataset).ok()
+    }
+
+    /// Whether nothing is appended before the end of the file, if at all.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.dry_run || self.mode == Mode::AllOrNothing
+    }
+
+    /// Whether so many rejected rows refuse all the others, too. A dry run says the same.
+    pub(crate) fn is_refused(&self, rejected: u64) -> bool {
+        self.mode == Mode::AllOrNothing && rejected > 0
+    }
+
     /// How many errors the answer lists.
     pub(crate) fn errors_listed(&self) -> usize {
         self.max_errors.unwrap_or(ERRORS_LISTED).min(MOST_ERRORS_LISTED)

@@ -1,17 +1,17 @@
 //! From rows to events: what each row of a chunk means, given what is known of its entity. Pure, so that a chunk that was
 //! overtaken by somebody else's append is simply planned again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use annals::domain::event::MAX_DATA_BYTES;
 use annals::domain::ids::{Text, TextFault};
-use annals::domain::{AggregateId, AggregateType, EventType, NewEvent, Timestamp};
+use annals::domain::{AggregateId, AggregateType, Catalog, EventType, NewEvent, TenantId, Timestamp};
+use annals::store::{Refusal, StoreError, StoredEntity};
 use chrono::NaiveTime;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::columns::Column;
 use crate::dataset::Dataset;
 use crate::facts::Facts;
 use crate::layout::Layout;
@@ -30,6 +30,12 @@ pub(crate) struct Known {
 
 /// Entities by their id.
 pub(crate) type Entities = HashMap<String, Known>;
+
+/// What is known against rows that read well, by their places in the chunk.
+pub(crate) type Refused = HashMap<usize, RowFault>;
+
+/// How often a chunk that others get ahead of is planned again with nothing learned by it.
+pub(crate) const TRIES: usize = 20;
 
 /// A row of a chunk, read.
 #[derive(Debug)]
@@ -82,7 +88,7 @@ pub(crate) struct Frame {
     updated: EventType,
     source: Text<100>,
     correlation_id: Text<128>,
-    id_column: Column,
+    dataset: &'static Dataset,
     /// Rows bring their entities' ids.
     named: bool,
     /// The file is a report of refused rows that comes back.
@@ -95,22 +101,67 @@ impl Frame {
     ///
     /// # Errors
     /// None in practice: the dataset's names are fallible by type.
-    pub(crate) fn new(dataset: &Dataset, layout: &Layout, upload_id: Uuid) -> Result<Self, TextFault> {
+    pub(crate) fn new(dataset: &'static Dataset, layout: &Layout, upload_id: Uuid) -> Result<Self, TextFault> {
         Ok(Self {
             aggregate_type: AggregateType::try_from(dataset.aggregate_type.to_owned())?,
             created: EventType::try_from(dataset.created.to_owned())?,
             updated: EventType::try_from(dataset.updated.to_owned())?,
             source: Text::try_from("csv".to_owned())?,
             correlation_id: Text::try_from(upload_id.to_string())?,
-            id_column: dataset.id,
+            dataset,
             named: layout.has(dataset.id),
             returns: layout.is_report(),
             fields: dataset.fields(layout),
         })
     }
 
+    /// Plans a chunk so that the catalog's schemas take its events: a tenant may ask for more than we do. What they refuse is added
+    /// to `refused`, and planned again, because a row may then be its entity's first.
+    ///
+    /// # Errors
+    /// A catalog without the dataset's types.
+    pub(crate) fn plan_checked(
+        &self,
+        chunk: &[ChunkRow],
+        known: &Entities,
+        refused: &mut Refused,
+        (catalog, tenant_id): (&Catalog, TenantId),
+    ) -> Result<Plan, StoreError> {
+        loop {
+            let plan = self.plan(chunk, known, refused);
+            let before = refused.len();
+            for (event, row) in plan.events.iter().zip(&plan.rows) {
+                let kind = catalog.find(tenant_id, event.event_type.as_str());
+                let schema = kind.and_then(|kind| kind.current());
+                let schema = schema.ok_or_else(|| StoreError::Unexpected(format!("no type {}", event.event_type)))?;
+                if let Some(fault) = schema
+                    .check(&event.data)
+                    .err()
+                    .and_then(|faults| faults.into_iter().next())
+                {
+                    refused.insert(*row, self.dataset.schema_violation(fault));
+                }
+            }
+            if refused.len() == before {
+                return Ok(plan);
+            }
+        }
+    }
+
+    /// Refuses the rows of these entities, which are there and somebody else's.
+    pub(crate) fn refuse_taken(&self, chunk: &[ChunkRow], taken: &HashSet<String>, refused: &mut Refused) {
+        let message = "this id belongs to an entity of somebody else";
+        for (place, row) in chunk.iter().enumerate() {
+            if let Ok((id, _)) = &row.read
+                && taken.contains(id.as_str())
+            {
+                refused.insert(place, self.fault(id, "id_taken", message));
+            }
+        }
+    }
+
     /// Plans a chunk. `refused` holds what is known against rows that read well.
-    pub(crate) fn plan(&self, chunk: &[ChunkRow], known: &Entities, refused: &HashMap<usize, RowFault>) -> Plan {
+    pub(crate) fn plan(&self, chunk: &[ChunkRow], known: &Entities, refused: &Refused) -> Plan {
         let mut plan = Plan::default();
         for (place, row) in chunk.iter().enumerate() {
             let verdict = match (&row.read, refused.get(&place)) {
@@ -146,7 +197,7 @@ impl Frame {
         // Occurrences are counted within a file, and a report is only a part of one: the row that was put right may be what it
         // equals, sent again, or another just like it, which must not be lost as a duplicate.
         if self.returns && !self.named {
-            let id = self.id_column.name();
+            let id = self.dataset.id.name();
             let message =
                 format!("the same is recorded already; if this is another one, add a column {id} and give it an id");
             return Err(RowFault::of_row("equals_known_row", message));
@@ -228,9 +279,9 @@ impl Frame {
     }
 
     /// What is wrong with a row for its entity's sake.
-    pub(crate) fn fault(&self, id: &AggregateId, code: &'static str, message: &str) -> RowFault {
+    fn fault(&self, id: &AggregateId, code: &'static str, message: &str) -> RowFault {
         match self.named {
-            true => RowFault::of_value(self.id_column, code, message, id.as_str()),
+            true => RowFault::of_value(self.dataset.id, code, message, id.as_str()),
             false => RowFault::of_row(code, message),
         }
     }
@@ -249,6 +300,32 @@ impl Plan {
         self.rows.push(place);
         verdict
     }
+}
+
+/// What is known of entities that were found.
+pub(crate) fn known(found: Vec<StoredEntity>) -> Entities {
+    let known = |found: StoredEntity| {
+        let entity = found.entity;
+        let known = Known {
+            version: entity.version,
+            deleted: entity.deleted_at.is_some(),
+            state: entity.state,
+        };
+        (found.aggregate_id, known)
+    };
+    found.into_iter().map(known).collect()
+}
+
+/// The ids of a chunk's entities, each once.
+pub(crate) fn ids(chunk: &[ChunkRow]) -> Vec<&str> {
+    let ids = chunk.iter().filter_map(|row| row.read.as_ref().ok());
+    let ids: HashSet<&str> = ids.map(|(id, _)| id.as_str()).collect();
+    ids.into_iter().collect()
+}
+
+/// Whether an append was refused because somebody was ahead at some entity: to be seen, or not.
+pub(crate) fn is_overtaken(refusal: &Refusal) -> bool {
+    matches!(refusal.code.as_str(), "version_conflict" | "stream_of_another")
 }
 
 /// Equal, numbers by their value: the log may write `2.50` where the file's number became `2.5`.

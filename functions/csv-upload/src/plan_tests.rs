@@ -55,7 +55,7 @@ fn file(text: &str) -> File {
     }
 }
 
-fn known(id: &str, version: i32, state: Value) -> Entities {
+fn entity(id: &str, version: i32, state: Value) -> Entities {
     let state = state.as_object().cloned().expect("an object");
     Entities::from([(
         id.to_owned(),
@@ -99,7 +99,7 @@ fn new_rows_are_created_with_their_frame() {
 #[test]
 fn known_rows_are_duplicates_or_updates_of_what_the_file_speaks_of() {
     let state = json!({"sale_date": "2018-11-08", "amount_cents": 500, "currency": "USD", "quantity": "x", "product": "Lamp", "more": 1});
-    let known = known("S-1", 7, state);
+    let known = entity("S-1", 7, state);
     let same = plan(
         &file("sale_id,sale_date,amount,product\nS-1,2018-11-08,5.00,Lamp\n"),
         &known,
@@ -123,7 +123,7 @@ fn known_rows_are_duplicates_or_updates_of_what_the_file_speaks_of() {
 fn numbers_are_compared_by_value_and_null_is_absent() {
     let state =
         json!({"sale_date": "2018-11-08", "amount_cents": 500, "currency": "USD", "quantity": 100, "notes": null});
-    let mut known = known("S-1", 1, state);
+    let mut known = entity("S-1", 1, state);
     let text = "sale_id,sale_date,amount,quantity,notes\nS-1,2018-11-08,5,100.0,\n";
     assert_eq!(plan(&file(text), &known).verdicts, [Verdict::Duplicate]);
     for (number, verdict) in [
@@ -159,7 +159,7 @@ fn of_an_id_that_says_several_things_the_first_counts_and_the_same_file_again_ch
     assert_eq!((first.rows, first.changed["S-1"].version), (vec![0], 1));
     let again = plan(&file, &first.changed);
     assert_eq!(codes(&again), ["duplicate", "duplicate", "repeated_id", "duplicate"]);
-    let known = known(
+    let known = entity(
         "S-1",
         3,
         json!({"sale_date": "2018-11-08", "amount_cents": 700, "currency": "USD"}),
@@ -171,7 +171,7 @@ fn of_an_id_that_says_several_things_the_first_counts_and_the_same_file_again_ch
 
 #[test]
 fn deleted_entities_stay_deleted() {
-    let mut known = known("S-1", 2, json!({"amount_cents": 500}));
+    let mut known = entity("S-1", 2, json!({"amount_cents": 500}));
     known.get_mut("S-1").expect("known").deleted = true;
     let plan = plan(&file("sale_id,sale_date,amount\nS-1,2018-11-08,5\n"), &known);
     assert!(plan.events.is_empty());
@@ -183,7 +183,7 @@ fn deleted_entities_stay_deleted() {
 
 #[test]
 fn rows_without_ids_never_undo_what_was_changed_since() {
-    let corrected = known(
+    let corrected = entity(
         "row-1",
         2,
         json!({"sale_date": "2018-11-08", "amount_cents": 999, "currency": "USD"}),
@@ -194,7 +194,7 @@ fn rows_without_ids_never_undo_what_was_changed_since() {
 
 #[test]
 fn rows_of_a_report_without_ids_that_equal_known_ones_are_for_a_person_to_decide() {
-    let known = known(
+    let known = entity(
         "row-1",
         1,
         json!({"sale_date": "2018-11-08", "amount_cents": 500, "currency": "USD"}),

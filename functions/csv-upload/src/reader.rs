@@ -10,8 +10,11 @@ use encoding_rs::{Encoding, UTF_8};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Dataset;
 use crate::decode::Decoder;
 use crate::fault::FileFault;
+use crate::layout::Layout;
+use crate::options::Mapping;
 use crate::records::{Lines, MAX_FIELDS, MAX_RECORD_BYTES, Record, Splitter};
 
 /// Bytes that are decoded at a time, however large the source's chunks are.
@@ -137,6 +140,28 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
             break;
         }
         Ok(self.splitter.as_ref().map(Splitter::record))
+    }
+
+    /// The first record as the header of a dataset's file.
+    ///
+    /// # Errors
+    /// An empty file, or no such header.
+    pub(crate) async fn header(&mut self, dataset: &Dataset, mapping: &Mapping) -> Result<Layout, ReadError> {
+        let header = self.next().await?.ok_or_else(FileFault::empty_file)?;
+        let layout = Layout::find(dataset, mapping, header);
+        match self.decoder.conflict() {
+            // A report of ours has a mark of its own, whatever the file had been that it is sent again with the fields of.
+            Some(conflict) if !layout.as_ref().is_ok_and(Layout::is_report) => Err(conflict.clone().into()),
+            _ => Ok(layout?),
+        }
+    }
+
+    /// The record that was read last; an empty one before the first.
+    pub(crate) fn record(&self) -> Record {
+        self.splitter
+            .as_ref()
+            .map(|splitter| splitter.record().copy())
+            .unwrap_or_default()
     }
 
     /// What separates fields; a comma as long as nothing was read.

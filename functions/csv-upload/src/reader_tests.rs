@@ -61,6 +61,42 @@ fn quotes_protect_delimiters_line_ends_and_themselves() {
     assert_eq!(read(text), expected);
 }
 
+/// Lines of the quotes that something follows, of each record after the header.
+fn stray_quotes(bytes: &[u8], chunk: usize) -> Vec<Option<u64>> {
+    let chunks: Vec<_> = bytes.chunks(chunk).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut reader = Reader::new(stream::iter(chunks), Format::default());
+        let mut found = Vec::new();
+        while let Some(record) = reader.next().await.expect("records") {
+            found.push(record.stray_quote());
+        }
+        found.split_off(1)
+    })
+}
+
+#[test]
+fn a_quote_that_ends_a_field_is_followed_by_nothing_of_it() {
+    for (text, expected) in [
+        ("1,\"Desk\n2,Lamp\n3,\"Chair\"\n4,Bed\n", &[Some(4), None][..]),
+        ("1,\"a\"b\n2,\"a\" ,x\n3,\"a\"\"\"b", &[Some(2), Some(3), Some(4)]),
+        (
+            "1,\"a\"\"b\"\n2,a\"b\"c\n3,\"\"\n\"\",\"\"\r\n\"a\rb\"\r\"\"\"\"\"\"",
+            &[None; 6],
+        ),
+        ("\n\n\"a\nb\"c\n\"d\"", &[Some(5), None]),
+    ] {
+        for delimiter in [",", ";"] {
+            let text = format!("a,b\n{text}").replace(',', delimiter);
+            for chunk in [1, 2, 3, 1_000] {
+                assert_eq!(stray_quotes(text.as_bytes(), chunk), expected, "{text:?} {chunk}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_delimiter_is_the_headers() {
     for delimiter in [",", ";", "\t", "|"] {
@@ -239,6 +275,9 @@ proptest! {
         let whole = read(&bytes);
         prop_assert_eq!(&whole, &read_chunks(chunks, Format::default()));
         prop_assert_eq!(&whole, &read_chunks(single, Format::default()));
+        if whole.is_ok_and(|records| !records.is_empty()) {
+            prop_assert_eq!(stray_quotes(&bytes, 1), stray_quotes(&bytes, bytes.len()));
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Text to records: csv-core does the splitting; this knows on which physical line each record begins, and what a quote that
 //! is never closed looks like.
 
+use std::borrow::Cow;
+
 use csv_core::ReadRecordResult;
 use serde::{Deserialize, Serialize};
 
@@ -12,18 +14,24 @@ pub(crate) const MAX_RECORD_BYTES: usize = 1024 * 1024;
 pub(crate) const MAX_FIELDS: usize = 10_000;
 
 /// A record with its place in the file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Record {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     width: usize,
     line: u64,
+    stray_quote: Option<u64>,
 }
 
 impl Record {
     /// Physical line that it begins on, from 1.
     pub(crate) fn line(&self) -> u64 {
         self.line
+    }
+
+    /// Physical line of a quote that closes a field and is followed by more of it; none where all is well.
+    pub(crate) fn stray_quote(&self) -> Option<u64> {
+        self.stray_quote
     }
 
     /// How many fields it has.
@@ -34,6 +42,11 @@ impl Record {
     /// How many bytes its fields have.
     pub(crate) fn size(&self) -> usize {
         self.end(self.width)
+    }
+
+    /// How many bytes of memory it takes: rows of ten thousand empty fields take some, too.
+    pub(crate) fn memory(&self) -> usize {
+        self.size() + self.width * size_of::<usize>()
     }
 
     /// A field; empty where the record has none of that number.
@@ -71,6 +84,21 @@ impl Record {
         record
     }
 
+    /// The same with other fields.
+    pub(crate) fn map<'a>(&'a self, field: impl Fn(usize, &'a str) -> Cow<'a, str>) -> Self {
+        let mut record = Self {
+            width: self.width,
+            line: self.line,
+            stray_quote: self.stray_quote,
+            ..Self::default()
+        };
+        for (place, text) in self.fields().enumerate() {
+            record.bytes.extend_from_slice(field(place, text).as_bytes());
+            record.ends.push(record.bytes.len());
+        }
+        record
+    }
+
     /// The same, in as much memory as it takes.
     pub(crate) fn copy(&self) -> Self {
         Self {
@@ -78,6 +106,7 @@ impl Record {
             ends: self.ends[..self.width].to_vec(),
             width: self.width,
             line: self.line,
+            stray_quote: self.stray_quote,
         }
     }
 
@@ -121,10 +150,55 @@ impl Lines {
     }
 }
 
+/// Follows a record's quotes beside csv-core, which takes whatever comes after a closing quote for more of the field: a quote that
+/// was opened by mistake on one line and closed by the next one's would swallow all rows in between without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Quotes {
+    /// A field begins.
+    #[default]
+    Start,
+    /// Within a field that does not begin with a quote; quotes mean themselves.
+    Plain,
+    /// Within quotes.
+    Quoted,
+    /// Behind a quote within quotes: it closes the field, or another one follows.
+    Closed,
+}
+
+impl Quotes {
+    /// Goes on through some more of the record; answers with the place behind a closing quote that something else follows.
+    fn follow(&mut self, text: &[u8], delimiter: u8) -> Option<usize> {
+        let mut at = 0;
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+            let quote = match self {
+                Self::Closed => Some(0),
+                Self::Start | Self::Plain | Self::Quoted => rest.iter().position(|c| *c == b'"'),
+            };
+            let begins = |place: usize| match place.checked_sub(1) {
+                Some(before) => rest[before] == delimiter,
+                None => *self == Self::Start,
+            };
+            *self = match (*self, quote) {
+                (Self::Closed, _) if rest[0] == b'"' => Self::Quoted,
+                (Self::Closed, _) if rest[0] == delimiter || matches!(rest[0], b'\r' | b'\n') => Self::Start,
+                (Self::Closed, _) => return Some(at),
+                (Self::Quoted, Some(_)) => Self::Closed,
+                (Self::Quoted, None) => Self::Quoted,
+                (_, Some(place)) if begins(place) => Self::Quoted,
+                (_, None) if begins(rest.len()) => Self::Start,
+                (_, _) => Self::Plain,
+            };
+            at += quote.map_or(rest.len(), |place| place + 1);
+        }
+        None
+    }
+}
+
 /// Splits text into records.
 pub(crate) struct Splitter {
     delimiter: u8,
     core: csv_core::Reader,
+    quotes: Quotes,
     record: Record,
     written: usize,
     fields: usize,
@@ -149,10 +223,12 @@ impl Splitter {
             ends: vec![0; 64],
             width: 0,
             line: 0,
+            stray_quote: None,
         };
         Self {
             delimiter,
             core,
+            quotes: Quotes::Start,
             record,
             written: 0,
             fields: 0,
@@ -195,7 +271,7 @@ impl Splitter {
                 return Ok((taken, false));
             }
             let (result, read) = self.read(rest);
-            self.lines = self.lines.after(&rest[..read]);
+            self.follow(&rest[..read]);
             taken += read;
             match result {
                 ReadRecordResult::Record => return Ok((taken, true)),
@@ -228,7 +304,19 @@ impl Splitter {
         self.begun = true;
         self.written = 0;
         self.fields = 0;
+        self.quotes = Quotes::Start;
         self.record.line = self.lines.number();
+        self.record.stray_quote = None;
+    }
+
+    /// Counts the lines of what was read, and looks after its quotes.
+    fn follow(&mut self, read: &[u8]) {
+        if self.record.stray_quote.is_none()
+            && let Some(place) = self.quotes.follow(read, self.delimiter)
+        {
+            self.record.stray_quote = Some(self.lines.after(&read[..place]).number());
+        }
+        self.lines = self.lines.after(read);
     }
 
     fn read(&mut self, text: &[u8]) -> (ReadRecordResult, usize) {
@@ -266,5 +354,17 @@ impl Splitter {
         }
         self.record.ends.resize((self.record.ends.len() * 2).min(MAX_FIELDS), 0);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_fields_take_memory() {
+        let record = Record::of(&vec![String::new(); 9_000]);
+        assert_eq!((record.size(), record.memory()), (0, 72_000));
+        assert_eq!(record.copy().memory(), 72_000);
     }
 }

@@ -8,7 +8,7 @@ use crate::plan::ChunkRow;
 use crate::row::RowFault;
 
 /// Bytes at which no more rows are kept, however few they are: a row may have a megabyte.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes that a field counts for beside its text: rows of ten thousand empty ones take memory, too.
 const FIELD_BYTES: usize = 32;
 
@@ -43,14 +43,9 @@ impl Report {
         if self.rows.len() >= most_rows || self.bytes >= MOST_BYTES {
             return;
         }
-        let fields = fields();
-        self.bytes += fields.iter().map(|field| field.len() + FIELD_BYTES).sum::<usize>();
-        self.rows.push(RejectedRow {
-            row: number(row.row),
-            line: number(row.line),
-            fields,
-            errors: faults.iter().map(|fault| cell(fault, layout)).collect(),
-        });
+        let rejected = rejected_row(row, fields(), faults, layout);
+        self.bytes += memory(&rejected);
+        self.rows.push(rejected);
     }
 
     /// The rows that are kept.
@@ -76,8 +71,28 @@ impl Report {
     }
 }
 
+/// A refused row, as a report has it.
+pub(crate) fn rejected_row(row: &ChunkRow, fields: Vec<String>, faults: &[RowFault], layout: &Layout) -> RejectedRow {
+    RejectedRow {
+        row: number(row.row),
+        line: number(row.line),
+        fields,
+        errors: faults.iter().map(|fault| cell(fault, layout)).collect(),
+    }
+}
+
+/// Bytes that a refused row takes, what is said of it included.
+pub(crate) fn memory(row: &RejectedRow) -> usize {
+    let fields = row.fields.iter().map(|field| field.len() + FIELD_BYTES);
+    let errors = row.errors.iter().map(|cell| {
+        let texts = [&cell.column, &cell.value].map(|text| text.as_ref().map_or(0, String::len));
+        cell.message.len() + texts.iter().sum::<usize>() + 4 * FIELD_BYTES
+    });
+    fields.chain(errors).sum()
+}
+
 /// What is wrong with a row, in the words of its file.
-pub(crate) fn cell(fault: &RowFault, layout: &Layout) -> RejectedCell {
+fn cell(fault: &RowFault, layout: &Layout) -> RejectedCell {
     RejectedCell {
         column: fault.column.map(|column| layout.header(column).to_owned()),
         code: fault.code.to_owned(),

@@ -7,10 +7,12 @@ use crate::records::Record;
 
 /// Code of a row that has more or fewer fields than the header.
 const RAGGED: &str = "ragged_row";
+/// Code of a row in which something follows a closing quote.
+const STRAY_QUOTE: &str = "stray_quote";
 /// Characters of an offending value that an answer repeats.
 const SHOWN: usize = 80;
 
-/// A record with the file's layout.
+/// A bare record with the file's layout.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) record: &'a Record,
@@ -78,7 +80,7 @@ impl Cell<'_> {
 impl<'a> Row<'a> {
     /// A cell, if the file has the column and the row fills it.
     pub(crate) fn cell(&self, column: Column) -> Option<Cell<'a>> {
-        let text = self.layout.field(self.record, self.layout.place_of(column)?).trim();
+        let text = self.record.field(self.layout.place_of(column)?).trim();
         (!text.is_empty()).then_some(Cell { column, text })
     }
 
@@ -98,22 +100,31 @@ impl<'a> Row<'a> {
     /// That this is a row of the file at all.
     ///
     /// # Errors
-    /// More or fewer fields than the header, none filled, or the template's example.
+    /// A stray quote, more or fewer fields than the header, none filled, or the template's example.
     pub(crate) fn check(&self) -> Result<(), RowFault> {
         let mut originals = self.layout.originals(self.record);
         if originals.all(|field| field.trim().is_empty()) {
             return Err(RowFault::of_row("empty_row", "all cells of the row are empty"));
+        }
+        if let Some(line) = self.record.stray_quote() {
+            let message = format!(
+                "a quote on line {line} ends a field and something follows it: a quote within a field is written twice, and one \
+                 that is opened on one line and closed on another takes the rows in between for text"
+            );
+            return Err(RowFault::of_row(STRAY_QUOTE, message));
         }
         let (found, expected) = (self.record.width(), self.layout.width());
         if found != expected {
             let message = format!("the row has {found} fields, the header {expected}");
             return Err(RowFault::of_row(RAGGED, message));
         }
-        // The report has filled such a row up to the header's width: its fields may stand in other columns than their own.
-        if self.layout.remark(self.record).contains(RAGGED) {
-            let message =
-                "the row had more or fewer fields than the header: put each into its column, and clear the remark";
-            return Err(RowFault::of_row(RAGGED, message));
+        // The report has made rows of the header's width out of these: their fields may stand in other columns than their own.
+        for code in [RAGGED, STRAY_QUOTE] {
+            if self.layout.remark(self.record).contains(code) {
+                let message = "the row could not be taken apart into the header's columns: put each field into its column, \
+                               and clear the remark";
+                return Err(RowFault::of_row(code, message));
+            }
         }
         if self.record.fields().any(|field| field.trim() == EXAMPLE) {
             return Err(RowFault::of_row(

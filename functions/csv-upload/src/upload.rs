@@ -8,12 +8,10 @@
 //! All-or-nothing uploads and dry runs go through the same code; they keep in mind what their events would have changed, as
 //! the log does not show it. The events of the former are appended at the end in one transaction.
 
-use std::collections::{HashMap, HashSet};
-
 use annals::App;
-use annals::domain::{AggregateId, Caller, NewEvent};
+use annals::domain::{Caller, NewEvent};
 use annals::intake::{self, Framing, IntakeError};
-use annals::store::{StoreError, StoredEntity, UploadStatus};
+use annals::store::{StoreError, UploadStatus};
 use annals::telemetry::metrics;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -27,15 +25,15 @@ use crate::facts;
 use crate::fault::FileFault;
 use crate::identity::{Met, Occurrences};
 use crate::layout::Layout;
-use crate::options::{Mode, Options};
-use crate::plan::{ChunkRow, Entities, Frame, Known, Plan, Verdict};
+use crate::options::Options;
+use crate::plan::{self, ChunkRow, Entities, Frame, Plan, Refused, TRIES, Verdict};
 use crate::reader::{ReadError, Reader};
 use crate::records::Record;
 use crate::report::Report;
-use crate::row::{Row, RowFault};
+use crate::row::Row;
 
-/// How often a chunk that others get ahead of is planned again.
-const TRIES: usize = 20;
+/// Most rows of an upload that holds its events until the end of the file, which are kept in memory and appended by one statement.
+const MOST_HELD_ROWS: u64 = 20_000;
 
 /// Why an upload did not come to an answer.
 #[derive(Debug, thiserror::Error)]
@@ -104,27 +102,35 @@ pub(crate) struct Outcome {
 /// What became of a chunk's events.
 enum Commit {
     Done,
-    /// The catalog's schemas refuse some: the places of their rows.
-    Refused(HashMap<usize, RowFault>),
-    /// Somebody got ahead at this entity.
-    Overtaken(Option<AggregateId>),
+    /// Somebody got ahead at some entity, or the catalog has moved on.
+    Overtaken,
 }
 
 impl Upload<'_> {
     /// Reads a file to its end without doing anything, so that one that breaks off in the middle leaves nothing behind.
     ///
     /// # Errors
-    /// Whatever makes it unreadable; no header of the dataset; no rows.
+    /// Whatever makes it unreadable; no header of the dataset; no rows, or too many.
     pub(crate) async fn inspect<S>(&self, source: S) -> Result<(), ReadError>
     where
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
     {
         let mut reader = Reader::new(source, self.options.format);
-        self.read_header(&mut reader).await?;
-        if reader.next().await?.is_none() {
-            return Err(FileFault::new("no_rows", "the file has a header and no rows").into());
+        reader.header(self.dataset, &self.options.mapping).await?;
+        let mut rows = 0;
+        while reader.next().await?.is_some() {
+            rows += 1;
         }
-        while reader.next().await?.is_some() {}
+        if rows == 0 {
+            return Err(FileFault::no_rows().into());
+        }
+        if self.options.is_whole() && rows > MOST_HELD_ROWS {
+            let message = format!(
+                "the file has {rows} rows; with mode=all_or_nothing or dry_run=true this way takes at most {MOST_HELD_ROWS}: \
+                 POST /data/uploads takes more"
+            );
+            return Err(FileFault::new("too_many_rows", message).into());
+        }
         Ok(())
     }
 
@@ -139,7 +145,7 @@ impl Upload<'_> {
         for _ in 0..TRIES {
             let mut pass = self.pass(open()).await?;
             let mut status = UploadStatus::Completed;
-            if self.options.mode == Mode::AllOrNothing && pass.tally.rejected() > 0 {
+            if self.options.is_refused(pass.tally.rejected()) {
                 pass.tally = pass.tally.refused();
                 status = UploadStatus::Failed;
             } else if !self.append_held(&mut pass).await? {
@@ -160,28 +166,12 @@ impl Upload<'_> {
         Err(UploadError::Overtaken)
     }
 
-    /// Whether nothing is appended before the end of the file, if at all.
-    fn holds(&self) -> bool {
-        self.options.dry_run || self.options.mode == Mode::AllOrNothing
-    }
-
-    async fn read_header<S>(&self, reader: &mut Reader<S>) -> Result<Layout, ReadError>
-    where
-        S: Stream<Item = std::io::Result<Bytes>> + Unpin,
-    {
-        let header = reader
-            .next()
-            .await?
-            .ok_or_else(|| FileFault::new("empty_file", "the file is empty"))?;
-        Ok(Layout::find(self.dataset, &self.options.mapping, header)?)
-    }
-
     async fn pass<S>(&self, source: S) -> Result<Pass, UploadError>
     where
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
     {
         let mut reader = Reader::new(source, self.options.format);
-        let layout = self.read_header(&mut reader).await?;
+        let layout = reader.header(self.dataset, &self.options.mapping).await?;
         let frame = Frame::new(self.dataset, &layout, self.id)
             .map_err(|_| UploadError::Unexpected("a dataset with unusable names"))?;
         let mut pass = Pass {
@@ -199,7 +189,8 @@ impl Upload<'_> {
         let mut number = 0;
         while let Some(record) = reader.next().await? {
             number += 1;
-            chunk.push(self.read_row(number, record, &mut pass), record, &pass.layout);
+            let record = pass.layout.bare(record);
+            chunk.push(self.read_row(number, &record, &mut pass), &record, &pass.layout);
             if chunk.is_full() {
                 self.settle(&chunk, &mut pass).await?;
                 chunk.clear();
@@ -214,17 +205,13 @@ impl Upload<'_> {
             record,
             layout: &pass.layout,
         };
-        let read = row
-            .check()
-            .map_err(|fault| vec![fault])
-            .and_then(|()| facts::read(self.dataset, &row, &self.options.values));
+        let read = facts::read(self.dataset, &row, &self.options.values);
         let read = read.and_then(|mut facts| match facts.id.take() {
             Some(id) => Ok((id, facts)),
-            None => pass
-                .occurrences
-                .identify(&facts.data)
-                .map(|id| (id, facts))
-                .map_err(|fault| vec![RowFault::of_row("invalid_id", format!("the row's identity {fault}"))]),
+            None => match pass.occurrences.identify(&facts.data) {
+                Ok(id) => Ok((id, facts)),
+                Err(fault) => Err(vec![fault]),
+            },
         });
         let repeats =
             pass.layout.has(self.dataset.id) && read.as_ref().is_ok_and(|(id, _)| pass.ids.meets_again(id.as_str()));
@@ -238,31 +225,40 @@ impl Upload<'_> {
 
     /// Brings a chunk to its end: every row appended, known or refused.
     async fn settle(&self, chunk: &Chunk, pass: &mut Pass) -> Result<(), UploadError> {
-        let mut refused = HashMap::new();
-        let mut overtaken: Option<AggregateId> = None;
-        for _ in 0..TRIES {
-            let known = self.look_up(chunk.rows(), &pass.pending).await?;
-            if let Some(id) = overtaken.take().filter(|id| !known.contains_key(id.as_str())) {
-                // Somebody was ahead and is not to be seen: the stream is another's.
-                let message = "this id belongs to an entity of somebody else";
-                let rows = chunk
-                    .rows()
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, row)| row.read.as_ref().is_ok_and(|(other, _)| *other == id));
-                refused.extend(rows.map(|(place, _)| (place, pass.frame.fault(&id, "id_taken", message))));
-            }
-            let mut plan = pass.frame.plan(chunk.rows(), &known, &refused);
+        let (rows, mut refused) = (chunk.rows(), Refused::new());
+        if self.options.is_whole() {
+            // No append tells in time.
+            self.refuse_taken(rows, pass, &mut refused).await?;
+        }
+        let mut catalog = self.app.store.catalog(self.caller).await?;
+        let mut tries = 0;
+        while tries < TRIES {
+            let known = self.look_up(rows, &pass.pending).await?;
+            let judge = (&*catalog, self.caller.tenant_id());
+            let mut plan = pass.frame.plan_checked(rows, &known, &mut refused, judge)?;
             match self.commit(&mut plan, pass).await? {
                 Commit::Done => {
                     self.count(chunk, &plan.verdicts, pass);
                     return Ok(());
                 }
-                Commit::Refused(rows) => refused.extend(rows),
-                Commit::Overtaken(id) => overtaken = id,
+                Commit::Overtaken => {
+                    let before = refused.len();
+                    self.refuse_taken(rows, pass, &mut refused).await?;
+                    catalog = self.app.store.fresh_catalog(self.caller).await?;
+                    // What was learned keeps others from getting ahead by the same again.
+                    tries += usize::from(refused.len() == before);
+                }
             }
         }
         Err(UploadError::Overtaken)
+    }
+
+    /// Refuses rows whose entities are there and somebody else's.
+    async fn refuse_taken(&self, rows: &[ChunkRow], pass: &Pass, refused: &mut Refused) -> Result<(), StoreError> {
+        let (store, ids) = (&self.app.store, plan::ids(rows));
+        let taken = store.find_taken(self.caller, self.dataset.aggregate_type, &ids).await?;
+        pass.frame.refuse_taken(rows, &taken, refused);
+        Ok(())
     }
 
     fn count(&self, chunk: &Chunk, verdicts: &[Verdict], pass: &mut Pass) {
@@ -277,12 +273,8 @@ impl Upload<'_> {
 
     /// What is known of the chunk's entities.
     async fn look_up(&self, chunk: &[ChunkRow], pending: &Entities) -> Result<Entities, StoreError> {
-        let ids: HashSet<&str> = chunk
-            .iter()
-            .filter_map(|row| row.read.as_ref().ok())
-            .map(|(id, _)| id.as_str())
-            .collect();
-        let (here, asked): (Vec<&str>, Vec<&str>) = ids.into_iter().partition(|id| pending.contains_key(*id));
+        let ids = plan::ids(chunk).into_iter();
+        let (here, asked): (Vec<&str>, Vec<&str>) = ids.partition(|id| pending.contains_key(*id));
         let mut known: Entities = here
             .into_iter()
             .filter_map(|id| Some((id.to_owned(), pending.get(id)?.clone())))
@@ -293,7 +285,7 @@ impl Upload<'_> {
                 .store
                 .find_entities(self.caller, self.dataset.aggregate_type, &asked)
                 .await?;
-            known.extend(found.into_iter().map(known_from));
+            known.extend(plan::known(found));
         }
         Ok(known)
     }
@@ -302,80 +294,37 @@ impl Upload<'_> {
         if plan.events.is_empty() {
             return Ok(Commit::Done);
         }
-        if self.holds() {
-            let refused = self.refused_by_schema(plan).await?;
-            if !refused.is_empty() {
-                return Ok(Commit::Refused(refused));
-            }
+        if self.options.is_whole() {
             pass.pending.extend(std::mem::take(&mut plan.changed));
             if !self.options.dry_run {
                 pass.held.append(&mut plan.events);
             }
             return Ok(Commit::Done);
         }
-        match intake::append(self.app, self.caller, &plan.events, self.context, Framing::Batch).await {
-            Ok(appended) => {
-                pass.tally.add_appended(appended.len());
+        match self.append(&plan.events).await? {
+            Some(events) => {
+                pass.tally.add_appended(events);
                 Ok(Commit::Done)
             }
-            Err(IntakeError::Checked { code, faults }) => {
-                let refused = self.refused_by_schema(plan).await?;
-                if refused.is_empty() {
-                    Err(IntakeError::Checked { code, faults }.into())
-                } else {
-                    Ok(Commit::Refused(refused))
-                }
-            }
-            Err(IntakeError::Store(StoreError::Refused(refusal)))
-                if matches!(refusal.code.as_str(), "version_conflict" | "stream_of_another") =>
-            {
-                let event = refusal.member.and_then(|member| plan.events.get(member));
-                Ok(Commit::Overtaken(event.map(|event| event.aggregate_id.clone())))
-            }
-            Err(error) => Err(error.into()),
+            None => Ok(Commit::Overtaken),
         }
     }
 
     /// Appends what was held, in one transaction; answers with whether nobody got ahead.
     async fn append_held(&self, pass: &mut Pass) -> Result<bool, UploadError> {
-        match intake::append(self.app, self.caller, &pass.held, self.context, Framing::Batch).await {
-            Ok(appended) => {
-                pass.tally.add_appended(appended.len());
-                Ok(true)
-            }
-            Err(IntakeError::Store(StoreError::Refused(refusal))) if refusal.code == "version_conflict" => Ok(false),
-            // The catalog has changed since the rows were checked against it.
-            Err(IntakeError::Checked { .. }) => Ok(false),
+        let appended = self.append(&pass.held).await?;
+        pass.tally.add_appended(appended.unwrap_or_default());
+        Ok(appended.is_some())
+    }
+
+    /// Appends events in one transaction; how many. None where somebody got ahead, or the catalog has changed since rows were
+    /// checked against it: then they are to be planned again.
+    async fn append(&self, events: &[NewEvent]) -> Result<Option<usize>, UploadError> {
+        match intake::append(self.app, self.caller, events, self.context, Framing::Batch).await {
+            Ok(appended) => Ok(Some(appended.len())),
+            Err(IntakeError::Checked { .. }) => Ok(None),
+            Err(IntakeError::Store(StoreError::Refused(refusal))) if plan::is_overtaken(&refusal) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
-
-    /// Rows whose events a schema refuses: a tenant may ask for more than we do.
-    async fn refused_by_schema(&self, plan: &Plan) -> Result<HashMap<usize, RowFault>, StoreError> {
-        let catalog = self.app.store.catalog(self.caller).await?;
-        let mut refused = HashMap::new();
-        for (event, row) in plan.events.iter().zip(&plan.rows) {
-            let kind = catalog.find(self.caller.tenant_id(), event.event_type.as_str());
-            let schema = kind.and_then(|kind| kind.versions.get(kind.current_version.as_str()));
-            let fault = schema
-                .and_then(|schema| schema.check(&event.data).err())
-                .and_then(|faults| faults.into_iter().next());
-            if let Some(fault) = fault {
-                refused.insert(*row, self.dataset.schema_violation(fault));
-            }
-        }
-        Ok(refused)
-    }
-}
-
-fn known_from(found: StoredEntity) -> (String, Known) {
-    let entity = found.entity;
-    (
-        found.aggregate_id,
-        Known {
-            version: entity.version,
-            deleted: entity.deleted_at.is_some(),
-            state: entity.state,
-        },
-    )
 }

@@ -81,6 +81,11 @@ pub enum FoldError {
 }
 
 impl EventKind {
+    /// Schema and example of the current version.
+    pub fn current(&self) -> Option<&EventSchema> {
+        self.versions.get(self.current_version.as_str()).map(Arc::as_ref)
+    }
+
     /// Lifts data to the current version. The answer tells what was applied, `1.0_to_2.0`; none where data already are what the
     /// current version says.
     ///
@@ -141,14 +146,14 @@ impl EventKind {
             .iter()
             .map(|(version, data)| json!({"version": version, "schema": data.schema(), "example": data.example()}))
             .collect();
-        let current = self.versions.get(self.current_version.as_str());
+        let current = self.current();
         json!({
             "event_type": self.event_type,
             "aggregate_type": self.aggregate_type,
             "description": self.description,
             "version": self.current_version,
-            "schema": current.map(|current| current.schema()),
-            "example": current.map(|current| current.example()),
+            "schema": current.map(EventSchema::schema),
+            "example": current.map(EventSchema::example),
             "effect": self.effect,
             "posters": self.posters,
             "upcasters": self.upcasters.values().collect::<Vec<_>>(),

@@ -165,9 +165,7 @@ impl IntoResponse for ApiError {
                     "unavailable",
                     "the database is not available; try again",
                 );
-                let mut response = respond(&problem);
-                response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-                response
+                respond(&problem)
             }
             Self::Internal(error) => {
                 tracing::error!(error = told(error.as_ref()), "internal error");
@@ -196,6 +194,9 @@ fn respond(problem: &Problem) -> Response {
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),
     );
+    if problem.status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
     if problem.status == StatusCode::UNAUTHORIZED {
         response
             .headers_mut()

@@ -9,7 +9,7 @@ use tokio_postgres::types::{FromSql, Json, Type};
 use uuid::Uuid;
 
 pub(super) use self::columns::Columns;
-use super::session::{AS_PROJECTOR, Param, lost_is_unavailable, set_claims};
+use super::session::{AS_PROJECTOR, As, Param, Writes, lost_is_unavailable, set_claims};
 use super::{Store, StoreError};
 use crate::domain::{AggregateId, AggregateType, Caller, EventId, NewEvent, StreamId, Timestamp};
 use crate::telemetry::xray::in_postgres;
@@ -103,11 +103,10 @@ impl Store {
         context: &Value,
         catalog_revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
-        let claims = caller.database_claims().to_string();
         let mut appended = match events {
             [] => return Ok(Vec::new()),
-            [event] => self.append_event(&claims, event, context, catalog_revision).await?,
-            many => self.append_events(&claims, many, context, catalog_revision).await?,
+            [event] => self.append_event(caller, event, context, catalog_revision).await?,
+            many => self.append_events(caller, many, context, catalog_revision).await?,
         };
         if appended.len() != events.len() {
             return Err(StoreError::Unexpected(format!(
@@ -125,11 +124,12 @@ impl Store {
 
     async fn append_event(
         &self,
-        claims: &str,
+        caller: &Caller,
         event: &NewEvent,
         context: &Value,
         revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
+        let claims = caller.database_claims().to_string();
         let happened_at = event.timestamp.map(|t| t.as_datetime());
         let created_by = event.created_by.as_ref().map(|actor| actor.as_str());
         let version = event.version.as_ref().map(|v| v.as_str());
@@ -158,31 +158,32 @@ impl Store {
             (&event.expected_version, Type::INT4),
             (&revision, Type::INT8),
         ];
-        let rows = in_postgres(APPEND_EVENT, self.append_pipelined(APPEND_EVENT, &params)).await?;
+        let rows = in_postgres(APPEND_EVENT, self.append_pipelined(caller, APPEND_EVENT, &params)).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     async fn append_events(
         &self,
-        claims: &str,
+        caller: &Caller,
         events: &[NewEvent],
         context: &Value,
         revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
         let columns = Columns::of(events);
-        let (claims, context) = (&claims, Json(context));
+        let claims = caller.database_claims().to_string();
+        let (claims, context) = (&claims.as_str(), Json(context));
         let params = columns.params(claims, &context, &revision);
-        let rows = in_postgres(APPEND_EVENTS, self.append_pipelined(APPEND_EVENTS, &params)).await?;
+        let rows = in_postgres(APPEND_EVENTS, self.append_pipelined(caller, APPEND_EVENTS, &params)).await?;
         rows.iter().map(appended_from).collect()
     }
 
     /// `begin` with the role, the statement that sets the claims and appends, `commit`: one flight there, one back.
-    async fn append_pipelined(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+    async fn append_pipelined(&self, caller: &Caller, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
         use futures_util::future::join3;
 
         let client = self.connection().await?;
         let (begun, rows, ended) = join3(
-            client.batch_execute("begin; set local role authenticated"),
+            client.batch_execute(As::Caller(caller).begin(Writes::Yes)),
             client.query_typed(sql, params),
             client.batch_execute("commit"),
         )
@@ -219,7 +220,7 @@ impl Store {
         let also = also.iter().map(|(sql, params)| client.query_typed(sql, params));
         // In this order on the wire, because in this order they are polled.
         let (begun, appended, switched, (said, ended)) = join4(
-            client.batch_execute("begin; set local role authenticated"),
+            client.batch_execute(As::Caller(caller).begin(Writes::Yes)),
             append,
             client.batch_execute(AS_PROJECTOR),
             join(join_all(also), client.batch_execute("commit")),

@@ -1,5 +1,7 @@
 //! Entities: the projected state plus whatever the projector has not reached yet, so that a reader sees its own writes.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
@@ -68,6 +70,14 @@ const LIST_ENTITIES_PAGE: &str = concat!(
     " order by h.aggregate_id, e.aggregate_version"
 );
 
+/// As the projector, because nobody else sees them.
+const FIND_TAKEN: &str = "-- find_taken_entities
+select h.aggregate_id
+  from (select distinct unnest($3) as aggregate_id) as k
+ cross join lateral (
+       select * from annals.heads h
+        where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id and h.started_by <> $4 offset 0) as h";
+
 /// An entity with the progress of its projection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEntity {
@@ -103,6 +113,30 @@ impl Store {
             (&actor, Type::TEXT),
         ];
         Ok(self.read_entities(caller, FIND_ENTITY, &params).await?.pop())
+    }
+
+    /// Those of the entities that exist and that the caller may not append to, because somebody else has started them. Whoever asks
+    /// learns no more than an append would tell.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_taken(
+        &self,
+        caller: &Caller,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+    ) -> Result<HashSet<String>, StoreError> {
+        if caller.role().sees_tenant() || aggregate_ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let params: [Param<'_>; 4] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&aggregate_type, Type::TEXT),
+            (&aggregate_ids, Type::TEXT_ARRAY),
+            (&caller.actor().as_str(), Type::TEXT),
+        ];
+        let rows = self.read(As::Projector, FIND_TAKEN, &params).await?;
+        rows.iter().map(|row| Ok(row.try_get("aggregate_id")?)).collect()
     }
 
     /// Those of the entities that exist and that the caller may see, by id.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod lanes;
+mod look;
 mod whole;
 
 use serde_json::Value;
@@ -15,15 +16,16 @@ use uuid::Uuid;
 
 pub use self::answer::UploadRecord;
 pub use self::lanes::{LaneProgress, SettledRows};
+pub use self::look::DueImport;
 pub use self::whole::WholeImport;
 use super::session::{As, Param, lost_is_unavailable};
-use super::{Refusal, Store, StoreError};
+use super::{Refusal, Store, StoreError, UploadStatus};
 use crate::domain::{Caller, NewEvent, Role, TenantId};
 
 /// Seconds after which a worker that has not been heard of counts as dead.
 pub const HELD_SECONDS: i32 = 90;
-/// Hours that an import is looked for after its address has expired: a transfer that began in time may take that long.
-const GRACE_HOURS: i32 = 6;
+/// Imports that are worked on at once, of all tenants: each takes connections of its own, and the rest of the API wants some, too.
+pub const AT_ONCE: i32 = 4;
 
 /// What is refused to who holds an import no more.
 pub const TAKEN_OVER: &str = "import_taken_over";
@@ -58,6 +60,8 @@ pub struct HeldImport {
     pub caller: Caller,
     /// What the server knew of the request.
     pub context: Value,
+    /// Whether it is only to say what would happen.
+    pub dry_run: bool,
     /// Whether it has begun.
     pub is_running: bool,
     /// Attempts since it last got further, this one counted.
@@ -66,8 +70,6 @@ pub struct HeldImport {
     pub object_tag: Option<String>,
     /// How the file is written, once that is known.
     pub reader: Option<Value>,
-    /// The file's header, likewise.
-    pub header: Option<Vec<String>>,
     /// Where it goes on, likewise.
     pub place: Option<Value>,
     /// SHA-256 of the file, likewise.
@@ -100,8 +102,8 @@ pub struct Inspection<'a> {
 /// How an import ends.
 #[derive(Debug)]
 pub struct ImportEnd<'a> {
-    /// `completed` or `failed`.
-    pub status: &'static str,
+    /// To its end, or not.
+    pub status: UploadStatus,
     /// Why the file as a whole was refused: code and detail.
     pub failure: Option<&'a Value>,
     /// Refused rows that are kept at most.
@@ -113,7 +115,7 @@ pub struct ImportEnd<'a> {
 pub enum Taking {
     /// It is held now.
     Held(Box<HeldImport>),
-    /// Somebody else holds it.
+    /// Somebody else holds it, or as many others are held as may be.
     Busy,
     /// It has come to its end.
     Ended,
@@ -130,15 +132,10 @@ insert into annals.imports (upload_id, expires_at, claims, context)
 values ($1, clock_timestamp() + make_interval(secs => $7), $8, $9)";
 
 const TAKE_IMPORT: &str = "-- take_import
-update annals.imports i
-   set holder = $2, held_until = clock_timestamp() + make_interval(secs => $3), attempts = i.attempts + 1
-  from annals.uploads u
- where i.upload_id = $1 and u.id = i.upload_id and u.status in ('waiting', 'running')
-   and (i.held_until is null or i.held_until < clock_timestamp())
-returning i.claims, i.context, i.attempts, i.object_tag, i.reader, i.place, u.dataset, u.options, u.status, u.header, u.file_sha256";
+select annals.take_import($1, $2, $3, $4) as taken";
 
 const READ_HELD_IMPORT: &str = "-- read_held_import
-select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.place, u.dataset, u.options, u.status, u.header, u.file_sha256
+select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.place, u.dataset, u.dry_run, u.options, u.status, u.file_sha256
   from annals.imports i join annals.uploads u on u.id = i.upload_id
  where i.upload_id = $1 and i.holder = $2";
 
@@ -153,13 +150,6 @@ returning 1";
 
 const RELEASE_IMPORT: &str = "-- release_import
 update annals.imports set holder = null, held_until = null where upload_id = $1 and holder = $2";
-
-/// Those that were killed or left off, and those whose file may have come without anybody having been told.
-const LIST_DUE_IMPORTS: &str = "-- list_due_imports
-select u.id, i.expires_at + make_interval(hours => $2) < clock_timestamp() and u.status = 'waiting' as is_over
-  from annals.uploads u join annals.imports i on i.upload_id = u.id
- where u.status in ('waiting', 'running') and (i.held_until is null or i.held_until < clock_timestamp())
- order by u.status, i.attempts, u.created_at limit $1";
 
 const START_IMPORT: &str = "-- start_import
 with begun as (
@@ -186,18 +176,6 @@ with noted as (
 insert into annals.import_lanes (upload_id, lane)
 select $1, lane from generate_series(0, $6 - 1) as lane where exists (select from noted)
 returning lane";
-
-const DELETE_CONTENTS: &str = "-- delete_import_contents
-delete from annals.import_contents c
- where c.ctid = any (array(select o.ctid from annals.import_contents o where o.upload_id = $1 limit 10000))
-returning 1";
-
-const LIST_TO_TIDY: &str = "-- list_imports_to_tidy
-select i.upload_id from annals.imports i join annals.uploads u on u.id = i.upload_id
- where i.lanes is not null and u.status in ('completed', 'failed') limit 10";
-
-const NOTE_TIDY: &str = "-- note_import_tidy
-update annals.imports set lanes = null where upload_id = $1";
 
 impl Store {
     /// Records that the caller wants to upload a large file, with the event that says so.
@@ -231,19 +209,23 @@ impl Store {
             .map_err(lost_is_unavailable)
     }
 
-    /// Takes an import that nobody works on.
+    /// Takes an import that nobody works on, unless [`AT_ONCE`] others are worked on.
     ///
     /// # Errors
     /// The database's.
     pub async fn take_import(&self, id: Uuid) -> Result<Taking, StoreError> {
         let holder = Uuid::new_v4();
         let seconds = f64::from(HELD_SECONDS);
-        let params: [Param<'_>; 3] = [(&id, Type::UUID), (&holder, Type::UUID), (&seconds, Type::FLOAT8)];
+        let params: [Param<'_>; 4] = [
+            (&id, Type::UUID),
+            (&holder, Type::UUID),
+            (&seconds, Type::FLOAT8),
+            (&AT_ONCE, Type::INT4),
+        ];
         let taken = self.write(As::Projector, TAKE_IMPORT, &params).await;
-        if let Some(row) = taken.map_err(lost_is_unavailable)?.first() {
-            let mut held = held_from(row, id, holder)?;
-            held.lanes = self.import_lanes(id).await?;
-            return Ok(Taking::Held(Box::new(held)));
+        let taken = taken.map_err(lost_is_unavailable)?;
+        if taken.first().map_or(Ok(false), |row| row.try_get("taken"))? {
+            return Ok(Taking::Held(Box::new(self.read_held(id, holder).await?)));
         }
         let found = self.read(As::Projector, FIND_IMPORT, &[(&id, Type::UUID)]).await?;
         match found.first() {
@@ -258,10 +240,14 @@ impl Store {
     /// # Errors
     /// The database's, or that somebody else works on it.
     pub async fn held_import(&self, import: &HeldImport) -> Result<HeldImport, StoreError> {
-        let params: [Param<'_>; 2] = [(&import.id, Type::UUID), (&import.holder, Type::UUID)];
+        self.read_held(import.id, import.holder).await
+    }
+
+    async fn read_held(&self, id: Uuid, holder: Uuid) -> Result<HeldImport, StoreError> {
+        let params: [Param<'_>; 2] = [(&id, Type::UUID), (&holder, Type::UUID)];
         let rows = self.read(As::Projector, READ_HELD_IMPORT, &params).await?;
-        let mut held = held_from(rows.first().ok_or_else(taken_over)?, import.id, import.holder)?;
-        held.lanes = self.import_lanes(import.id).await?;
+        let mut held = held_from(rows.first().ok_or_else(taken_over)?, id, holder)?;
+        held.lanes = self.import_lanes(id).await?;
         Ok(held)
     }
 
@@ -287,18 +273,6 @@ impl Store {
         let params: [Param<'_>; 2] = [(&id, Type::UUID), (&holder, Type::UUID)];
         let released = self.write(As::Projector, RELEASE_IMPORT, &params).await;
         released.map(|_| ()).map_err(lost_is_unavailable)
-    }
-
-    /// Imports that nobody works on and that have not come to their end; and of each whether its file has not come in time.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn due_imports(&self, limit: i64) -> Result<Vec<(Uuid, bool)>, StoreError> {
-        let params: [Param<'_>; 2] = [(&limit, Type::INT8), (&GRACE_HOURS, Type::INT4)];
-        let rows = self.read(As::Projector, LIST_DUE_IMPORTS, &params).await?;
-        rows.iter()
-            .map(|row| Ok((row.try_get("id")?, row.try_get("is_over")?)))
-            .collect()
     }
 
     /// Begins an import whose file has arrived, with the event that says so.
@@ -350,44 +324,31 @@ impl Store {
         Ok(())
     }
 
-    /// Ends an import, with the event that says so.
+    /// Ends an import, with the event that says so; without one where there is none that the catalog takes.
     ///
     /// # Errors
     /// The append's, or that somebody else works on it.
     pub async fn finish_import(
         &self,
         import: &HeldImport,
-        event: &NewEvent,
-        catalog_revision: i64,
+        event: Option<(&NewEvent, i64)>,
         end: &ImportEnd<'_>,
     ) -> Result<(), StoreError> {
         let failure = end.failure.map(Json);
         let params: [Param<'_>; 5] = [
             (&import.id, Type::UUID),
             (&import.holder, Type::UUID),
-            (&end.status, Type::TEXT),
+            (&end.status.as_str(), Type::TEXT),
             (&failure, Type::JSONB),
             (&end.rows_kept, Type::INT8),
         ];
         let also = [(lanes::FINISH, &params[..])];
-        let events = std::slice::from_ref(event);
-        self.append_also(&import.caller, events, &import.context, catalog_revision, &also)
+        let (events, revision) = event.map_or((&[][..], 0), |(event, revision)| {
+            (std::slice::from_ref(event), revision)
+        });
+        self.append_also(&import.caller, events, &import.context, revision, &also)
             .await
             .map_err(lost_is_unavailable)
-    }
-
-    /// Deletes what imports needed only while they ran.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn tidy_imports(&self) -> Result<(), StoreError> {
-        for row in self.read(As::Projector, LIST_TO_TIDY, &[]).await? {
-            let id: Uuid = row.try_get("upload_id")?;
-            let params: [Param<'_>; 1] = [(&id, Type::UUID)];
-            while !self.write(As::Projector, DELETE_CONTENTS, &params).await?.is_empty() {}
-            self.write(As::Projector, NOTE_TIDY, &params).await?;
-        }
-        Ok(())
     }
 }
 
@@ -405,11 +366,11 @@ fn held_from(row: &Row, id: Uuid, holder: Uuid) -> Result<HeldImport, StoreError
         options,
         caller: caller_from(&claims).ok_or_else(|| StoreError::Unexpected("claims that name no caller".to_owned()))?,
         context,
-        is_running: row.try_get::<_, &str>("status")? == "running",
+        dry_run: row.try_get("dry_run")?,
+        is_running: UploadStatus::from_name(row.try_get("status")?)? == UploadStatus::Running,
         attempts: row.try_get("attempts")?,
         object_tag: row.try_get("object_tag")?,
         reader: json("reader")?,
-        header: row.try_get("header")?,
         place: json("place")?,
         file_sha256: row.try_get("file_sha256")?,
         lanes: Vec::new(),

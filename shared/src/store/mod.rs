@@ -51,8 +51,8 @@ pub use events::{EventFilter, Order, Reading};
 pub use feed::{Feed, Selection};
 pub use history::{HistoryEvent, HistoryQuery};
 pub use imports::{
-    HELD_SECONDS, HeldImport, ImportEnd, Inspection, LaneProgress, NewImport, SettledRows, TAKEN_OVER, Taking,
-    UploadRecord, WholeImport,
+    AT_ONCE, DueImport, HELD_SECONDS, HeldImport, ImportEnd, Inspection, LaneProgress, NewImport, SettledRows,
+    TAKEN_OVER, Taking, UploadRecord, WholeImport,
 };
 pub use kpis::{By, Days, DueKpi, Granularity, KpiLine, KpiPage, TopLine};
 pub use login::{ApiLogin, let_api_in};

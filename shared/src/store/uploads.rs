@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -23,9 +24,9 @@ with upload as (
     insert into annals.uploads (
         id, tenant_id, started_by, dataset, status, dry_run, options, file_sha256, header, delimiter, ignored_columns,
         rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended,
-        created_at, started_at, finished_at)
+        errors_found, created_at, started_at, finished_at)
     values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, cardinality($20), $18,
-        clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp())
+        $24, clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp())
 )
 insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
 select $1, $2, $3, r.number, r.line, array(select jsonb_array_elements_text(r.fields::jsonb)), r.errors::jsonb
@@ -44,8 +45,19 @@ update annals.uploads u set rows_reported = 0 from old where u.id = old.id";
 const FIND_REPORT: &str = "-- find_report
 select u.header, u.delimiter, u.dataset from annals.uploads u where u.id = $1";
 
+/// Of a thousand rows as many as the bytes allow, and one at least.
 const LIST_REJECTED_ROWS: &str = "-- list_rejected_rows
-select r.\"row\", r.line, r.fields, r.errors::text
+select k.\"row\", k.line, k.fields, k.errors::text
+  from (select r.*, sum(octet_length(r.fields::text)) over (order by r.\"row\" rows between unbounded preceding and 1 preceding) as before
+          from annals.rejected_rows r
+         where r.upload_id = $1 and r.\"row\" >= $2
+         order by r.\"row\" limit 1000) as k
+ where coalesce(k.before, 0) < $3
+ order by k.\"row\"";
+
+/// Without the fields, which may have a megabyte each.
+const LIST_ROW_ERRORS: &str = "-- list_row_errors
+select r.\"row\", r.line, '{}'::text[] as fields, r.errors::text
   from annals.rejected_rows r
  where r.upload_id = $1 and r.\"row\" >= $2
  order by r.\"row\" limit $3";
@@ -54,10 +66,38 @@ select r.\"row\", r.line, r.fields, r.errors::text
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UploadStatus {
+    /// Its file has not come.
+    Waiting,
+    /// It is being imported.
+    Running,
     /// To its end; rows may have been rejected.
     Completed,
     /// Nothing was appended, because some row was rejected and the upload is all or nothing.
     Failed,
+}
+
+impl UploadStatus {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+
+    pub(super) fn from_name(name: &str) -> Result<Self, StoreError> {
+        [Self::Waiting, Self::Running, Self::Completed, Self::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+            .ok_or_else(|| StoreError::Unexpected(format!("an upload that is {name}")))
+    }
 }
 
 /// Counts of an upload.
@@ -102,6 +142,8 @@ pub struct FinishedUpload<'a> {
     pub ignored_columns: &'a [String],
     /// What became of its rows.
     pub figures: UploadFigures,
+    /// Errors of refused rows, kept or not.
+    pub errors_found: i64,
     /// How long it took. The instants are the database's: a function's clock may be off.
     pub took: Duration,
 }
@@ -143,6 +185,21 @@ pub struct ReportFrame {
     pub delimiter: Option<char>,
 }
 
+impl UploadFigures {
+    /// The figures in a row with columns of these names.
+    pub(super) fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            rows_total: row.try_get("rows_total")?,
+            rows_accepted: row.try_get("rows_accepted")?,
+            rows_rejected: row.try_get("rows_rejected")?,
+            rows_duplicate: row.try_get("rows_duplicate")?,
+            rows_updated: row.try_get("rows_updated")?,
+            rows_rounded: row.try_get("rows_rounded")?,
+            events_appended: row.try_get("events_appended")?,
+        })
+    }
+}
+
 impl Store {
     /// Records an upload of the caller's that has come to its end, with the refused rows that are kept, in the file's order.
     ///
@@ -156,21 +213,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         let took = i64::try_from(upload.took.as_micros()).unwrap_or(i64::MAX);
         let (status, options, delimiter) = (
-            status_name(upload.status),
+            upload.status.as_str(),
             upload.options.to_string(),
             upload.delimiter.to_string(),
         );
-        let (rows, lines): (Vec<i64>, Vec<i64>) = rejected.iter().map(|r| (r.row, r.line)).unzip();
-        let fields: Vec<String> = rejected
-            .iter()
-            .map(|r| json_text(&r.fields))
-            .collect::<Result<_, _>>()?;
-        let errors: Vec<String> = rejected
-            .iter()
-            .map(|r| json_text(&r.errors))
-            .collect::<Result<_, _>>()?;
+        let report = RejectedColumns::of(rejected)?;
         let figures = upload.figures;
-        let params: [Param<'_>; 23] = [
+        let params: [Param<'_>; 24] = [
             (&upload.id, Type::UUID),
             (caller.tenant_uuid(), Type::UUID),
             (&caller.actor().as_str(), Type::TEXT),
@@ -190,10 +239,11 @@ impl Store {
             (&figures.rows_rounded, Type::INT8),
             (&figures.events_appended, Type::INT8),
             (&took, Type::INT8),
-            (&rows, Type::INT8_ARRAY),
-            (&lines, Type::INT8_ARRAY),
-            (&fields, Type::TEXT_ARRAY),
-            (&errors, Type::TEXT_ARRAY),
+            (&report.rows, Type::INT8_ARRAY),
+            (&report.lines, Type::INT8_ARRAY),
+            (&report.fields, Type::TEXT_ARRAY),
+            (&report.errors, Type::TEXT_ARRAY),
+            (&upload.errors_found, Type::INT8),
         ];
         let recorded = self.write(As::Projector, RECORD_UPLOAD, &params).await;
         recorded.map(|_| ()).map_err(lost_is_unavailable)
@@ -224,7 +274,7 @@ impl Store {
         }))
     }
 
-    /// Refused rows of an upload from a number on, in the file's order, as many as are to be had of `limit`.
+    /// Refused rows of an upload from a number on, in the file's order, until they have so many bytes.
     ///
     /// # Errors
     /// The database's.
@@ -233,31 +283,65 @@ impl Store {
         caller: &Caller,
         id: Uuid,
         from: i64,
+        bytes: i64,
+    ) -> Result<Vec<RejectedRow>, StoreError> {
+        let params: [Param<'_>; 3] = [(&id, Type::UUID), (&from, Type::INT8), (&bytes, Type::INT8)];
+        let rows = self.read(As::Caller(caller), LIST_REJECTED_ROWS, &params).await?;
+        rows.iter().map(rejected_from).collect()
+    }
+
+    /// The same without their fields, as many as are to be had of `limit`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_row_errors(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+        from: i64,
         limit: i64,
     ) -> Result<Vec<RejectedRow>, StoreError> {
         let params: [Param<'_>; 3] = [(&id, Type::UUID), (&from, Type::INT8), (&limit, Type::INT8)];
-        let rows = self.read(As::Caller(caller), LIST_REJECTED_ROWS, &params).await?;
-        rows.iter()
-            .map(|row| {
-                let errors = serde_json::from_str(row.try_get("errors")?);
-                Ok(RejectedRow {
-                    row: row.try_get("row")?,
-                    line: row.try_get("line")?,
-                    fields: row.try_get("fields")?,
-                    errors: errors.map_err(|e| StoreError::Unexpected(format!("errors of a rejected row: {e}")))?,
-                })
-            })
-            .collect()
+        let rows = self.read(As::Caller(caller), LIST_ROW_ERRORS, &params).await?;
+        rows.iter().map(rejected_from).collect()
     }
 }
 
-fn status_name(status: UploadStatus) -> &'static str {
-    match status {
-        UploadStatus::Completed => "completed",
-        UploadStatus::Failed => "failed",
+fn rejected_from(row: &Row) -> Result<RejectedRow, StoreError> {
+    let errors = serde_json::from_str(row.try_get("errors")?);
+    Ok(RejectedRow {
+        row: row.try_get("row")?,
+        line: row.try_get("line")?,
+        fields: row.try_get("fields")?,
+        errors: errors.map_err(|e| StoreError::Unexpected(format!("errors of a rejected row: {e}")))?,
+    })
+}
+
+/// Refused rows by columns.
+pub(super) struct RejectedColumns {
+    pub(super) rows: Vec<i64>,
+    pub(super) lines: Vec<i64>,
+    pub(super) fields: Vec<String>,
+    pub(super) errors: Vec<String>,
+}
+
+impl RejectedColumns {
+    pub(super) fn of(rejected: &[RejectedRow]) -> Result<Self, StoreError> {
+        Ok(Self {
+            rows: rejected.iter().map(|r| r.row).collect(),
+            lines: rejected.iter().map(|r| r.line).collect(),
+            fields: rejected
+                .iter()
+                .map(|r| json_text(&r.fields))
+                .collect::<Result<_, _>>()?,
+            errors: rejected
+                .iter()
+                .map(|r| json_text(&r.errors))
+                .collect::<Result<_, _>>()?,
+        })
     }
 }
 
-pub(super) fn json_text(value: &impl Serialize) -> Result<String, StoreError> {
+fn json_text(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|e| StoreError::Unexpected(e.to_string()))
 }

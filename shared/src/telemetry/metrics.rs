@@ -20,6 +20,8 @@ pub const METRICS: &[(&str, &str)] = &[
     ("RowsRejected", "Count"),
     ("RowsDuplicate", "Count"),
     ("RowsUpdated", "Count"),
+    ("ImportsFailed", "Count"),
+    ("ImportsStuck", "Count"),
     ("RebuildsDone", "Count"),
     ("RebuildsFailed", "Count"),
     ("RebuildChangedRows", "Count"),
@@ -76,6 +78,17 @@ pub fn uploaded(rows: Rows) {
         RowsDuplicate = rows.duplicate,
         RowsUpdated = rows.updated,
     );
+}
+
+/// A large upload came to nothing, or not to its end.
+pub fn import_failed() {
+    tracing::info!(target: TARGET, ImportsFailed = 1);
+}
+
+/// Imports that a look has found and that others have begun again and again. Written however few they are: silence means that
+/// nobody looks.
+pub fn imports_stuck(imports: usize) {
+    tracing::info!(target: TARGET, ImportsStuck = imports);
 }
 
 /// A rebuild was exchanged, and so many rows had not been what they should.

@@ -186,7 +186,7 @@ async fn data_of_one_version_are_not_taken_for_another() {
     assert_eq!(world.log().await, before);
 }
 
-/// Each version's example posts at its version, and what is read of it posts at the current one.
+/// Each version's example posts at its version, and what is read of it posts at the current one, lifted where there are steps to take.
 #[tokio::test]
 async fn every_version_of_every_built_in_type_posts_and_reads_as_its_current_one() {
     let (world, service) = (World::new().await, Person::service("loader"));
@@ -197,7 +197,13 @@ async fn every_version_of_every_built_in_type_posts_and_reads_as_its_current_one
             let number = version["version"].as_str().unwrap();
             let id = post(&world, &service, name, number, number, &version["example"]).await;
             let read = world.get(&service, &format!("/events/{id}")).await.expect(200).body;
-            assert_eq!(read["version"], current, "{name} {number}");
+            // Where nothing is to be done, nothing says that it was.
+            let upcasters = kind["upcasters"].as_array().unwrap().iter();
+            let changes = upcasters
+                .filter(|upcaster| upcaster["from_version"] == number)
+                .any(|upcaster| upcaster["steps"] != json!([]));
+            let reads_as = if changes { current } else { number };
+            assert_eq!(read["version"], reads_as, "{name} {number}");
             if number != current {
                 lifted += 1;
                 post(&world, &service, name, "lifted", current, &read["data"]).await;

@@ -15,7 +15,7 @@ async fn failure(world: &World, staff: &Person, asked: &Asked) -> Value {
 }
 
 async fn tick(world: &World) {
-    let tick: Invocation = serde_json::from_value(json!({"imports": {}})).unwrap();
+    let tick: Invocation = serde_json::from_str(include_str!("../../events/schedule_imports.json")).unwrap();
     world.importer().handle(tick, None).await.unwrap();
 }
 
@@ -96,6 +96,8 @@ async fn late_doubled_lost_and_foreign_events_do_no_harm() {
     }
     world.put_file(&asked, file(1_600)).await;
     assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    // Nobody else would ever delete it.
+    assert!(!world.files.0.join(asked.id.to_string()).exists());
     assert_eq!(world.upload(&staff, &asked).await.expect(200).body, done);
     assert_eq!(
         world.importer().import(Uuid::now_v7(), None).await.unwrap(),
@@ -138,6 +140,91 @@ async fn a_file_that_never_comes_is_not_waited_for_for_ever() {
     assert_eq!(failure(&world, &staff, &asked).await, "file_missing");
 }
 
+/// However late somebody looks: what has come is imported.
+#[tokio::test]
+async fn a_file_that_has_come_is_imported_however_late_it_is_looked_for() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world.put_file(&asked, file(100)).await;
+    let sql = "update annals.imports set expires_at = clock_timestamp() - interval '7 hours'";
+    world.superuser().await.execute(sql, &[]).await.unwrap();
+    tick(&world).await;
+    let upload = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(
+        (&upload["status"], &upload["rows_accepted"]),
+        (&json!("completed"), &json!(100))
+    );
+}
+
+/// What no other attempt would heal ends the import at once, with its own code; even where nobody may say so in an event.
+#[tokio::test]
+async fn what_the_caller_may_no_longer_do_ends_the_import() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let posters = async |posters: &str, event_types: &[&str]| {
+        let sql = "update annals.event_types set posters = $1::text::text[] where event_type = any ($2)";
+        world
+            .superuser()
+            .await
+            .execute(sql, &[&posters, &event_types])
+            .await
+            .unwrap();
+    };
+    for (lost, last) in [
+        (&["sale.created"][..], "import.failed"),
+        (&["sale.created", "import.failed"], "import.started"),
+        (&["import.started"], "import.failed"),
+    ] {
+        let asked = world.ask_for_upload(&staff, sales()).await;
+        world.put_file(&asked, file(50)).await;
+        posters("{service}", lost).await;
+        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        let upload = world.upload(&staff, &asked).await.expect(200).body;
+        assert_eq!(
+            (&upload["status"], &upload["failure"]["code"]),
+            (&json!("failed"), &json!("event_type_forbidden"))
+        );
+        assert_eq!(story(&world, &asked).await.last().unwrap(), last);
+        assert!(!world.files.0.join(asked.id.to_string()).exists());
+        posters("{staff,service}", lost).await;
+    }
+    assert_eq!(sales_events(&world).await, 0);
+}
+
+/// Whoever reacts to an import has to be able to tell what was done from what would be.
+#[tokio::test]
+async fn events_say_whether_anything_was_meant() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (dry_run, mode, last) in [
+        (false, "partial", "import.completed"),
+        (true, "partial", "import.completed"),
+        (false, "all_or_nothing", "import.failed"),
+        (true, "all_or_nothing", "import.failed"),
+    ] {
+        let fields = json!({"dataset": "sales", "dry_run": dry_run, "mode": mode});
+        let done = world.import(&staff, fields, file(1_000)).await.body;
+        let id = done["upload_id"].as_str().unwrap();
+        let history = world
+            .get(&staff, &format!("/events/aggregate/import/{id}/history"))
+            .await
+            .expect(200);
+        let said: Vec<_> = history
+            .items()
+            .iter()
+            .map(|event| (&event["event_type"], &event["data"]["dry_run"]))
+            .collect();
+        assert_eq!(said.first().unwrap(), &(&json!("import.requested"), &json!(dry_run)));
+        assert_eq!(said.last().unwrap(), &(&json!(last), &json!(dry_run)));
+        world.project().await;
+        let state = world
+            .get(&staff, &format!("/entities/import/{id}"))
+            .await
+            .expect(200)
+            .body;
+        assert_eq!(state["state"]["dry_run"], json!(dry_run));
+    }
+    world.assert_read_models_are_the_fold().await;
+}
+
 /// What fails again and again without getting any further is given up, in the open.
 #[tokio::test]
 async fn an_import_that_does_not_get_on_is_given_up() {
@@ -157,6 +244,18 @@ async fn an_import_that_does_not_get_on_is_given_up() {
     assert!(attempts > 10, "{attempts}");
     assert_eq!(failure(&world, &staff, &asked).await, "import_stuck");
     assert_eq!(sales_events(&world).await, 0);
+}
+
+/// Reports go when they are old, wherever uploads are large and nobody sends small ones.
+#[tokio::test]
+async fn a_look_deletes_old_reports() {
+    let (world, staff) = (World::new().await, Person::staff());
+    world.import(&staff, sales(), file(1_000)).await;
+    assert_eq!(scalar(&world, "select count(*) from annals.rejected_rows").await, 1);
+    let sql = "update annals.uploads set finished_at = now() - interval '31 days'";
+    world.superuser().await.execute(sql, &[]).await.unwrap();
+    tick(&world).await;
+    assert_eq!(scalar(&world, "select count(*) from annals.rejected_rows").await, 0);
 }
 
 #[tokio::test]
@@ -201,6 +300,18 @@ async fn fields_are_read_when_an_upload_is_asked_for() {
         figures(&world.upload(&staff, &asked).await.expect(200).body),
         [1, 1, 0, 0, 0, 0, 0]
     );
+}
+
+/// A deployment without a bucket says so, as something that may change.
+#[tokio::test]
+async fn without_a_place_for_files_nobody_is_given_an_address() {
+    let (mut world, staff) = (World::new().await, Person::staff());
+    world.app.storage = annals::storage::Storage::Nowhere;
+    world.router = local::engine::router(world.app.clone());
+    let answer = world.post(&staff, "/data/uploads", sales()).await;
+    assert_eq!(answer.problem(503), "large_uploads_unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(scalar(&world, "select count(*) from annals.uploads").await, 0);
 }
 
 /// Events are appended in the name of whoever asked, as that person, with what the server knew of the request.

@@ -41,3 +41,43 @@ async fn local_takes_a_large_file_at_its_address_and_imports_it() {
     let kept = std::fs::read_dir(data_dir.0.join("uploads")).unwrap().count();
     assert_eq!(kept, 0);
 }
+
+/// Ctrl-C waits for no import; the next start goes on with it, and deletes what nobody will ask for.
+#[tokio::test]
+async fn local_ends_in_the_middle_of_an_import_and_begins_by_tidying_up() {
+    let (data_dir, http) = (DataDir::fresh(), Client::new());
+    let mut local = Local::start(&data_dir.0);
+    let asked = local
+        .asked(&http, "/data/uploads", &json!({"dataset": "sales"}), 201)
+        .await;
+    let (url, id) = (asked["url"].as_str().unwrap(), asked["upload_id"].as_str().unwrap());
+    let sent = http.put(url).body(file(100_000)).send().await.unwrap();
+    assert_eq!(sent.status(), 200);
+    let path = format!("/data/uploads/{id}");
+    while local.get(&http, &path).await["rows_total"] == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(local.stop());
+    let folder = data_dir.0.join("uploads");
+    let stranger = "0198c0de-0000-7000-8000-000000000000";
+    for name in [
+        stranger.to_owned(),
+        format!("{stranger}.{stranger}"),
+        format!("{id}.{stranger}"),
+        "mine.csv".to_owned(),
+    ] {
+        std::fs::write(folder.join(name), "x").unwrap();
+    }
+    let local = Local::start(&data_dir.0);
+    let upload = local.get(&http, &path).await;
+    assert_eq!(upload["status"], "running", "{upload}");
+    while folder.join(stranger).exists() {
+        tokio::task::yield_now().await;
+    }
+    let mut left: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, [id, "mine.csv"]);
+}

@@ -105,9 +105,40 @@ async fn without_time_to_end_it_begins_anew() {
     assert_eq!(sales_events(&world).await, 900);
 }
 
-/// Somebody posts between two looks at the same entity.
+/// To begin anew for ever would lead nowhere.
 #[tokio::test]
-async fn ids_of_somebody_elses_entities_are_refused() {
+async fn what_does_not_fit_into_one_invocation_is_said_to_be_too_slow() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for fields in [whole(), json!({"dataset": "sales", "dry_run": true})] {
+        let asked = world.ask_for_upload(&staff, fields).await;
+        world.put_file(&asked, file(900)).await;
+        assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+        assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::Ended);
+        let upload = world.upload(&staff, &asked).await.expect(200).body;
+        assert_eq!(upload["failure"]["code"], "too_slow", "{upload}");
+        assert!(upload["failure"]["detail"].as_str().unwrap().contains("mode=partial"));
+    }
+    assert_eq!(sales_events(&world).await, 0);
+}
+
+/// Nobody keeps the names of a million streams in mind; they are read back when all is committed.
+#[tokio::test]
+async fn streams_are_woken_when_all_is_committed() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let rows: String = (0..5_000).map(|row| format!("S-{row},2026-01-31,{row}.25\n")).collect();
+    world.take_wake_ups().await;
+    world
+        .import(&staff, whole(), format!("sale_id,sale_date,amount\n{rows}"))
+        .await;
+    let wake_ups = world.take_wake_ups().await;
+    assert!((3..10).contains(&wake_ups.len()), "{}", wake_ups.len());
+    assert!(world.deliver(wake_ups).await.is_empty());
+    assert_eq!(scalar(&world, "select count(*) from public.sales").await, 5_000);
+}
+
+/// What is known of an entity is what others have made of it.
+#[tokio::test]
+async fn entities_that_others_have_started_are_changed_by_whoever_sees_them() {
     let (world, staff) = (World::new().await, Person::staff());
     let elsewhere = Person::service("till");
     world

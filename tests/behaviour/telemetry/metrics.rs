@@ -202,6 +202,33 @@ async fn parked_streams_are_counted_and_are_no_lag() {
 }
 
 #[tokio::test]
+async fn imports_that_fail_or_get_no_further_are_told_of() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world.ask_for_upload(&staff, json!({"dataset": "sales"})).await;
+    world
+        .put_file(&asked, "sale_id,sale_date,amount\n1,2026-01-01,1.00\n")
+        .await;
+    let broken = "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+                  create trigger no before update on annals.import_lanes for each row when (new.settled_row > 0) execute function public.no()";
+    world.owner().await.batch_execute(broken).await.unwrap();
+    // The first one got as far as to read the file.
+    for attempts in 0..7 {
+        let printed = Captured::deployed("error");
+        world.importer().import_due(None).await.unwrap();
+        assert_eq!(printed.metric("ImportsStuck"), i64::from(attempts > 5), "{attempts}");
+        printed.metrics().iter().for_each(assert_is_emf);
+    }
+    let printed = Captured::deployed("error");
+    let refused = world
+        .import(&staff, json!({"dataset": "sales"}), "PK\x03\x04 and so on")
+        .await
+        .body;
+    assert_eq!(refused["status"], "failed");
+    assert_eq!(printed.metric("ImportsFailed"), 1);
+    printed.metrics().iter().for_each(assert_is_emf);
+}
+
+#[tokio::test]
 async fn a_rebuild_tells_what_it_changed() {
     let (world, staff) = (World::new().await, Person::staff());
     world.post(&staff, "/events", product("A")).await.expect(201);

@@ -6,23 +6,23 @@ use std::sync::atomic::AtomicUsize;
 
 use annals::storage::Object;
 use annals::store::LaneProgress;
-use encoding_rs::Encoding;
 use serde_json::json;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::lane::{Lane, Mark, Parcel};
-use super::settle::{Job, ReadRow};
+use super::settle::{CHUNK_ROWS, Job, ReadRow};
+use super::written::RowPlace;
 use super::{ImportError, Importer, has_time};
 use crate::reader::{Place, Reader};
 
-/// Rows of a chunk.
-const CHUNK_ROWS: usize = 500;
 /// Bytes of a chunk's records at which it is closed, however few they are: what lanes hold is this, some times over.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Rows between two places that are noted. What a lane has settled is known anyway: this is what is read again.
+/// Rows between two places that are noted, and bytes: what a lane has settled is known anyway, this is what is read again, and how often
+/// figures follow.
 const MARK_ROWS: i64 = 20_000;
+const MARK_BYTES: usize = 32 * 1024 * 1024;
 
 /// How far dealing came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +49,8 @@ impl Importer {
         object: &Object,
         deadline: Option<Instant>,
     ) -> Result<(Dealt, Vec<LaneProgress>), ImportError> {
-        let (encoding, delimiter, place, row) = goes_on_at(job)?;
-        let source = self.storage.read(job.import.id, object, place.offset);
-        let mut reader = Reader::at(source, encoding, delimiter, place);
+        let RowPlace { place, row } = job.start;
+        let mut reader = job.reader(self.storage.read(job.import.id, object, place.offset))?;
         let mut lanes = JoinSet::new();
         let mut dealings: Vec<Dealing> = Vec::new();
         for progress in &job.import.lanes {
@@ -86,14 +85,16 @@ where
     S: futures_util::Stream<Item = std::io::Result<bytes::Bytes>> + Unpin,
 {
     let lanes = u64::try_from(dealings.len()).unwrap_or(1).max(1);
+    let (mut rows_since, mut bytes_since) = (0, 0);
     while let Some(record) = reader.next().await? {
         row += 1;
+        (rows_since, bytes_since) = (rows_since + 1, bytes_since + record.size());
         let read = ReadRow::of(job, row, record);
         let lane = usize::try_from(read.key() % lanes).unwrap_or_default();
         let dealing = &mut dealings[lane];
         // A lane may be ahead of the place that was noted.
         if row > dealing.settled_row {
-            dealing.bytes += read.record.size();
+            dealing.bytes += read.record.memory();
             dealing.rows.push(read);
             if dealing.rows.len() == CHUNK_ROWS || dealing.bytes >= CHUNK_BYTES {
                 dealing.close().await?;
@@ -103,8 +104,9 @@ where
                 }
             }
         }
-        if row % MARK_ROWS == 0 {
+        if rows_since == MARK_ROWS || bytes_since >= MARK_BYTES {
             mark(reader.place(), dealings, row).await?;
+            (rows_since, bytes_since) = (0, 0);
         }
     }
     mark(reader.place(), dealings, row).await?;
@@ -129,10 +131,8 @@ impl Dealing {
 
 /// Deals all that is held back, and lets every lane come by the place that has been read to.
 async fn mark(place: Place, dealings: &mut [Dealing], row: i64) -> Result<(), ImportError> {
-    let mut noted = json!(place);
-    noted["row"] = json!(row);
     let mark = Arc::new(Mark {
-        place: noted,
+        place: json!(RowPlace { place, row }),
         row,
         position: place.position(),
         left: AtomicUsize::new(dealings.len()),
@@ -142,17 +142,4 @@ async fn mark(place: Place, dealings: &mut [Dealing], row: i64) -> Result<(), Im
         dealing.send(Parcel::Mark(Arc::clone(&mark))).await?;
     }
     Ok(())
-}
-
-/// Where the import goes on, and how its file is written.
-pub(super) fn goes_on_at(job: &Job) -> Result<(&'static Encoding, u8, Place, i64), ImportError> {
-    let unexpected = || ImportError::Unexpected("an import without a place".to_owned());
-    let (reader, place) = (job.import.reader.as_ref(), job.import.place.as_ref());
-    let (reader, place) = reader.zip(place).ok_or_else(unexpected)?;
-    let encoding = reader["encoding"].as_str().ok_or_else(unexpected)?;
-    let encoding = Encoding::for_label(encoding.as_bytes()).ok_or_else(unexpected)?;
-    let delimiter = reader["delimiter"].as_u64().and_then(|d| u8::try_from(d).ok());
-    let row = place["row"].as_i64().ok_or_else(unexpected)?;
-    let place = serde_json::from_value(place.clone()).map_err(|e| ImportError::Unexpected(e.to_string()))?;
-    Ok((encoding, delimiter.ok_or_else(unexpected)?, place, row))
 }

@@ -7,11 +7,11 @@ use futures_util::StreamExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::written::{RowPlace, Written};
 use super::{ImportError, Importer, LANES};
 use crate::dataset::Dataset;
 use crate::fault::FileFault;
-use crate::layout::Layout;
-use crate::options::{Mode, Options};
+use crate::options::Options;
 use crate::reader::Reader;
 
 /// Most rows of an import that is all or nothing, or only says what it would do: it is one transaction, and while that is open
@@ -35,31 +35,33 @@ impl Importer {
             }
         });
         let mut reader = Reader::new(source, options.format);
-        let header = reader
-            .next()
-            .await?
-            .ok_or_else(|| FileFault::new("empty_file", "the file is empty"))?;
-        let layout = Layout::find(dataset, &options.mapping, header)?;
-        let header: Vec<String> = header.fields().map(str::to_owned).collect();
-        let place = reader.place();
+        let layout = reader.header(dataset, &options.mapping).await?;
+        let header = reader.record().fields().map(str::to_owned).collect();
+        let place = RowPlace {
+            place: reader.place(),
+            row: 0,
+        };
         let mut rows = 0_i64;
         while reader.next().await?.is_some() {
             rows += 1;
         }
         let (encoding, delimiter) = reader.found();
         drop(reader);
-        let is_whole = options.dry_run || options.mode == Mode::AllOrNothing;
+        let is_whole = options.is_whole();
         check_rows(rows, is_whole)?;
-        let mut place = json!(place);
-        place["row"] = json!(0);
+        let written = Written {
+            encoding: encoding.name().to_owned(),
+            delimiter: delimiter.unwrap_or(b','),
+            header,
+        };
         let found = Inspection {
             file_sha256: &digest.finalize(),
             header: layout.headers(),
-            delimiter: delimiter.map_or(',', char::from),
+            delimiter: char::from(written.delimiter),
             ignored_columns: &layout.ignored(),
             rows,
-            reader: &json!({"encoding": encoding.name(), "delimiter": delimiter.unwrap_or(b','), "header": header}),
-            place: &place,
+            reader: &json!(written),
+            place: &json!(place),
             lanes: if is_whole { 1 } else { LANES },
         };
         Ok(self.store.note_inspection(import, &found).await?)
@@ -68,7 +70,7 @@ impl Importer {
 
 fn check_rows(rows: i64, is_whole: bool) -> Result<(), FileFault> {
     if rows == 0 {
-        return Err(FileFault::new("no_rows", "the file has a header and no rows"));
+        return Err(FileFault::no_rows());
     }
     if is_whole && rows > MAX_WHOLE_ROWS {
         let message = format!(

@@ -4,14 +4,15 @@
 //! are nobody's upload. The tick looks for whatever is due, so that no event is needed.
 
 use annals::storage::Uploaded;
-use annals::store::told;
+use annals::store::{DueImport, told};
+use annals::telemetry::metrics;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::run::Outcome;
-use super::{DUE_AT_ONCE, ImportError, Importer, has_time};
+use super::{DUE_AT_ONCE, ImportError, Importer, STUCK_AFTER, has_time, until};
 
 /// An invocation.
 #[derive(Debug)]
@@ -36,8 +37,11 @@ impl<'de> Deserialize<'de> for Invocation {
 impl Importer {
     /// Handles an invocation that ends by the deadline.
     ///
+    /// What keeps an import from getting on is logged, and goes on with the next tick: to invoke once more with an event would not
+    /// get it any further.
+    ///
     /// # Errors
-    /// What kept an import from getting on; it will go on with the next tick.
+    /// The database's, where a tick could not even find out what is due.
     pub async fn handle(&self, invocation: Invocation, deadline: Option<Instant>) -> Result<(), ImportError> {
         let event = match invocation {
             Invocation::Tick => return self.import_due(deadline).await,
@@ -49,7 +53,11 @@ impl Importer {
         }
         for uploaded in told {
             match uploaded {
-                Uploaded::File(id) => self.import_file(id, deadline).await?,
+                Uploaded::File(id) => {
+                    if let Err(error) = self.import_file(id, deadline).await {
+                        not_getting_on(&error, id);
+                    }
+                }
                 Uploaded::Foreign => tracing::warn!("an object that is no upload's; it stays where it is"),
             }
         }
@@ -71,23 +79,42 @@ impl Importer {
         Ok(())
     }
 
+    /// Deletes those of these files whose imports have ended, or were never asked for.
+    ///
+    /// # Errors
+    /// The database's, and that of the store of files.
+    pub async fn delete_ended(&self, files: &[Uuid]) -> Result<(), ImportError> {
+        let open = self.store.open_imports(files).await?;
+        for id in files.iter().filter(|id| !open.contains(id)) {
+            self.storage.delete(*id).await?;
+        }
+        Ok(())
+    }
+
     /// Goes on with whatever is due, one after the other. What does not get on does not keep the others from it.
     ///
     /// # Errors
     /// The database's, where not even the list could be read.
     pub async fn import_due(&self, deadline: Option<Instant>) -> Result<(), ImportError> {
-        for (id, is_over) in self.store.due_imports(DUE_AT_ONCE).await? {
+        let due = self.store.due_imports(DUE_AT_ONCE).await?;
+        metrics::imports_stuck(due.iter().filter(|import| import.attempts >= STUCK_AFTER).count());
+        for DueImport { id, is_over, .. } in due {
             if !has_time(deadline) {
                 break;
             }
             let done = match is_over {
-                true => self.give_up(id).await,
-                false => self.import(id, deadline).await.map(|_| ()),
+                true => self.import_or_end(id, deadline).await,
+                false => self.import(id, deadline).await,
             };
             if let Err(error) = done {
-                tracing::warn!(error = told(&error), upload.id = %id, "import does not get on");
+                not_getting_on(&error, id);
             }
         }
-        Ok(self.store.tidy_imports().await?)
+        self.store.tidy_imports(until(deadline)).await?;
+        Ok(self.store.delete_old_reports().await?)
     }
+}
+
+fn not_getting_on(error: &ImportError, id: Uuid) {
+    tracing::warn!(error = told(error), upload.id = %id, "import does not get on");
 }

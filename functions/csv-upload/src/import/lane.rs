@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
 use super::ImportError;
-use super::settle::{Chunk, Identity, Job, ReadRow, Refused, TRIES, catalog, known, refusal};
+use super::settle::{Chunk, Identity, Job, ReadRow, Setback, setback};
 use crate::identity::Content;
-use crate::plan::{Entities, Plan};
+use crate::plan::{Entities, Plan, TRIES, known};
 
 /// What is dealt to a lane.
 pub(super) enum Parcel {
@@ -84,11 +84,13 @@ impl Lane {
             true => Some(self.look_up(&mut chunk).await?),
             false => None,
         };
-        let mut catalog = catalog(&self.job).await?;
-        for _ in 0..TRIES {
+        let job = Arc::clone(&self.job);
+        let mut catalog = job.store.catalog(&job.import.caller).await?;
+        let mut tries = 0;
+        while tries < TRIES {
             let nobody = Entities::new();
-            let plan = chunk.plan(&self.job, &catalog, entities.as_ref().unwrap_or(&nobody))?;
-            let (to, reported) = chunk.outcome(&self.job, &self.progress, &plan);
+            let plan = chunk.plan(&job, &catalog, entities.as_ref().unwrap_or(&nobody))?;
+            let (to, reported) = chunk.outcome(&job, &self.progress, &plan);
             let settled = SettledRows {
                 from: self.progress,
                 to,
@@ -96,27 +98,28 @@ impl Lane {
                 reported: &reported,
                 contents: &chunk.contents,
             };
-            let job = &self.job;
-            match job.store.settle_rows(&job.import, catalog.revision(), &settled).await {
+            let setback = match job.store.settle_rows(&job.import, catalog.revision(), &settled).await {
                 Ok(()) => {
                     self.meets_known = entities.is_some_and(|entities| !entities.is_empty());
                     self.progress = to;
                     return self.settled(&plan).await;
                 }
-                Err(error) => match refusal(error, &plan)? {
-                    Refused::Catalog => catalog = job.store.fresh_catalog(&job.import.caller).await?,
-                    Refused::Contended => {}
-                    Refused::Overtaken(id) => {
-                        let looked = entities.is_some();
-                        let found = self.look_up(&mut chunk).await?;
-                        if let Some(id) = id.filter(|id| looked && !found.contains_key(id.as_str())) {
-                            // Somebody was ahead and is not to be seen: the stream is another's.
-                            chunk.refuse_taken(&self.job, &id);
-                        }
-                        entities = Some(found);
-                    }
-                },
-            }
+                Err(error) => setback(error)?,
+            };
+            // What was learned keeps others from getting ahead by the same again.
+            let learned = match setback {
+                Setback::Catalog => {
+                    catalog = job.store.fresh_catalog(&job.import.caller).await?;
+                    false
+                }
+                Setback::Contended => false,
+                Setback::Overtaken => {
+                    let looks_first = entities.is_none();
+                    entities = Some(self.look_up(&mut chunk).await?);
+                    chunk.refuse_taken(&job).await? || looks_first
+                }
+            };
+            tries += usize::from(!learned);
         }
         Err(ImportError::Overtaken)
     }

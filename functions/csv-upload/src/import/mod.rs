@@ -17,6 +17,7 @@ pub(crate) mod notes;
 mod run;
 mod settle;
 mod whole;
+mod written;
 
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub const TIME: Duration = Duration::from_secs(900);
 const RESERVE: Duration = Duration::from_secs(30);
 /// Imports that one look for what is due goes on with, at most, one after the other.
 const DUE_AT_ONCE: i64 = 20;
+/// Attempts without getting any further after which an import counts as stuck.
+const STUCK_AFTER: i32 = 5;
 
 /// Imports large files. One per process; any number of processes.
 #[derive(Clone)]
@@ -95,6 +98,11 @@ impl Importer {
     pub fn new(store: Store, queue: Queue, storage: Storage) -> Self {
         Self { store, queue, storage }
     }
+}
+
+/// When nothing new is to be begun any more.
+fn until(deadline: Option<Instant>) -> Option<std::time::Instant> {
+    deadline.map(|deadline| deadline.checked_sub(RESERVE).unwrap_or(deadline).into_std())
 }
 
 /// Whether there is time to begin something new.

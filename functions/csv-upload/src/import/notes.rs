@@ -2,7 +2,7 @@
 
 use annals::domain::ids::TextFault;
 use annals::domain::{AggregateId, AggregateType, Caller, EventType, NewEvent};
-use annals::store::{LaneProgress, Store, StoreError};
+use annals::store::{LaneProgress, Refusal, Store, StoreError};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -17,25 +17,20 @@ pub(super) fn sum(lanes: &[LaneProgress]) -> LaneProgress {
         updated: sum.updated + lane.updated,
         rounded: sum.rounded + lane.rounded,
         reported: sum.reported + lane.reported,
+        reported_bytes: sum.reported_bytes + lane.reported_bytes,
+        errors: sum.errors + lane.errors,
         appended: sum.appended + lane.appended,
     })
 }
 
-/// Figures as events have them.
-pub(super) fn figures(sum: &LaneProgress) -> Map<String, Value> {
-    let total = sum.accepted + sum.rejected + sum.duplicate + sum.updated;
-    [
-        ("rows_total", total),
-        ("rows_accepted", sum.accepted),
-        ("rows_rejected", sum.rejected),
-        ("rows_duplicate", sum.duplicate),
-        ("rows_updated", sum.updated),
-        ("rows_rounded", sum.rounded),
-        ("events_appended", sum.appended),
-    ]
-    .into_iter()
-    .map(|(name, count)| (name.to_owned(), json!(count)))
-    .collect()
+/// What the last event of an import says: its figures, and whether anything was meant.
+pub(super) fn figures(sum: &LaneProgress, is_dry_run: bool) -> Map<String, Value> {
+    let mut data = match json!(sum.figures()) {
+        Value::Object(figures) => figures,
+        _ => Map::new(),
+    };
+    data.insert("dry_run".to_owned(), json!(is_dry_run));
+    data
 }
 
 /// An event of an import's stream, at its place there: an import is requested once and ends once.
@@ -64,12 +59,15 @@ pub(crate) fn event(
 pub(crate) async fn judged(store: &Store, caller: &Caller, event: &NewEvent) -> Result<i64, StoreError> {
     let catalog = store.fresh_catalog(caller).await?;
     let kind = catalog.find(caller.tenant_id(), event.event_type.as_str());
-    let schema = kind.and_then(|kind| kind.versions.get(kind.current_version.as_str()));
+    let schema = kind.and_then(|kind| kind.current());
     match schema.map(|schema| schema.check(&event.data)) {
         Some(Ok(())) => Ok(catalog.revision()),
-        _ => Err(StoreError::Unexpected(format!(
-            "the catalog does not take {}",
-            event.event_type
-        ))),
+        _ => Err(StoreError::Refused(Refusal {
+            status: 422,
+            code: "schema_violation".to_owned(),
+            message: format!("your schema of {} does not take what is to be said", event.event_type),
+            member: None,
+            figure: None,
+        })),
     }
 }

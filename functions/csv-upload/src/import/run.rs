@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use annals::domain::NewEvent;
 use annals::storage::{MAX_FILE_BYTES, Object, StorageError};
-use annals::store::{HELD_SECONDS, HeldImport, ImportEnd, LaneProgress, StoreError, TAKEN_OVER, Taking, told};
+use annals::store::{
+    HELD_SECONDS, HeldImport, ImportEnd, LaneProgress, Refusal, StoreError, TAKEN_OVER, Taking, UploadStatus, told,
+};
 use annals::telemetry::metrics;
 use futures_util::FutureExt;
 use serde_json::{Map, Value, json};
@@ -14,11 +16,12 @@ use uuid::Uuid;
 
 use super::deal::Dealt;
 use super::settle::Job;
-use super::{ImportError, Importer, notes};
+use super::written::noted;
+use super::{ImportError, Importer, notes, until};
 use crate::dataset::Dataset;
 use crate::fault::FileFault;
 use crate::layout::Layout;
-use crate::options::{Mode, Options};
+use crate::options::Options;
 use crate::plan::Frame;
 use crate::records::Record;
 
@@ -34,10 +37,25 @@ pub enum Outcome {
     GoesOn,
     /// Its file has not come.
     Waits,
-    /// Somebody else works on it.
+    /// Somebody else works on it, or on as many others as may be worked on at once.
     Busy,
     /// There is no such upload.
     Unknown,
+}
+
+/// What it means that an upload's file is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absence {
+    /// It may still come.
+    IsAwaited,
+    /// It has not come in time.
+    IsTheEnd,
+}
+
+/// Why an import ends before the end of its file.
+struct Failure {
+    code: String,
+    detail: String,
 }
 
 impl Importer {
@@ -46,38 +64,48 @@ impl Importer {
     /// # Errors
     /// What kept it from getting on. It is let go of, and goes on at the next look.
     pub async fn import(&self, id: Uuid, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
+        self.go_on(id, Absence::IsAwaited, deadline).await
+    }
+
+    /// The same with an import whose file should have come by now: one that has is imported, however late it is looked for.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn import_or_end(&self, id: Uuid, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
+        self.go_on(id, Absence::IsTheEnd, deadline).await
+    }
+
+    async fn go_on(&self, id: Uuid, absence: Absence, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
         // Looked for first: to take an import counts as an attempt.
         let object = self.storage.find(id).await?;
         let import = match self.store.take_import(id).await? {
             Taking::Held(import) => *import,
             Taking::Busy => return Ok(Outcome::Busy),
-            Taking::Ended => return Ok(Outcome::Ended),
             Taking::Unknown => return Ok(Outcome::Unknown),
+            Taking::Ended => {
+                if object.is_some() {
+                    self.delete_file(id).await;
+                }
+                return Ok(Outcome::Ended);
+            }
         };
         let worked = tokio::select! {
-            worked = self.work(&import, object, deadline).boxed() => worked,
+            worked = self.work(&import, object, absence, deadline).boxed() => worked,
             lost = self.keep(&import) => Err(lost.into()),
         };
-        match worked {
-            Err(ImportError::File(fault)) => self.fail(&import, &fault).await.map(|()| Outcome::Ended),
+        match worked.map_err(Failure::of) {
             Ok(Outcome::Ended) => Ok(Outcome::Ended),
-            other => {
-                self.store.release_import(import.id, import.holder).await?;
-                other
+            Ok(other) => self.release(&import).await.map(|()| other),
+            Err(Ok(failure)) => self.fail(&import, &failure, deadline).await.map(|()| Outcome::Ended),
+            Err(Err(error)) => {
+                self.release(&import).await?;
+                Err(error)
             }
         }
     }
 
-    /// Ends an import whose file has not come in time.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn give_up(&self, id: Uuid) -> Result<(), ImportError> {
-        if let Taking::Held(import) = self.store.take_import(id).await? {
-            let fault = FileFault::new("file_missing", "no file was sent in time: ask for another upload");
-            self.fail(&import, &fault).await?;
-        }
-        Ok(())
+    async fn release(&self, import: &HeldImport) -> Result<(), ImportError> {
+        Ok(self.store.release_import(import.id, import.holder).await?)
     }
 
     /// Says again and again that it is worked on; ends only when somebody else does.
@@ -97,14 +125,24 @@ impl Importer {
     async fn work(
         &self,
         import: &HeldImport,
-        object: Option<Object>,
+        found: Option<Object>,
+        absence: Absence,
         deadline: Option<Instant>,
     ) -> Result<Outcome, ImportError> {
-        let Some(object) = object else {
-            return match import.is_running {
-                false => Ok(Outcome::Waits),
-                true => Err(FileFault::new("file_changed", "the file was deleted while it was read").into()),
-            };
+        let object = match found {
+            Some(object) => object,
+            // Only now nobody else can have begun or ended it since.
+            None => match (self.storage.find(import.id).await?, import.is_running, absence) {
+                (Some(object), _, _) => object,
+                (None, true, _) => {
+                    return Err(FileFault::new("file_changed", "the file was deleted while it was read").into());
+                }
+                (None, false, Absence::IsTheEnd) => {
+                    let message = "no file was sent in time: ask for another upload";
+                    return Err(FileFault::new("file_missing", message).into());
+                }
+                (None, false, Absence::IsAwaited) => return Ok(Outcome::Waits),
+            },
         };
         if import.is_running && import.attempts > MAX_ATTEMPTS {
             let message = "the import does not get on; the logs tell why";
@@ -112,10 +150,12 @@ impl Importer {
         }
         let dataset = Dataset::named(&import.dataset);
         let dataset = dataset.ok_or_else(|| ImportError::Unexpected(format!("no dataset {}", import.dataset)))?;
-        let options = options_of(import, dataset)?;
+        let options = Options::recorded(&import.options, dataset);
+        let options =
+            options.ok_or_else(|| ImportError::Unexpected("options that cannot be read any more".to_owned()))?;
         let import = self.begin(import, &object, dataset, &options).await?;
         let job = Arc::new(job(self, import, dataset, options)?);
-        let (dealt, lanes) = match job.options.dry_run || job.options.mode == Mode::AllOrNothing {
+        let (dealt, lanes) = match job.options.is_whole() {
             true => {
                 let (dealt, lane) = self.import_whole(&job, &object, deadline).await?;
                 (dealt, vec![lane])
@@ -125,7 +165,7 @@ impl Importer {
         if dealt == Dealt::Some {
             return Ok(Outcome::GoesOn);
         }
-        self.complete(&job, &lanes).await?;
+        self.complete(&job, &lanes, deadline).await?;
         Ok(Outcome::Ended)
     }
 
@@ -163,33 +203,23 @@ impl Importer {
         Ok(self.store.held_import(import).await?)
     }
 
-    async fn complete(&self, job: &Job, lanes: &[LaneProgress]) -> Result<(), ImportError> {
+    async fn complete(&self, job: &Job, lanes: &[LaneProgress], deadline: Option<Instant>) -> Result<(), ImportError> {
         let sum = notes::sum(lanes);
-        let is_refused = !job.options.dry_run && job.options.mode == Mode::AllOrNothing && sum.rejected > 0;
-        let mut data = notes::figures(&sum);
+        let mut data = notes::figures(&sum, job.options.dry_run);
         if let Some(digest) = &job.import.file_sha256 {
             let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             data.insert("file_sha256".to_owned(), Value::String(digest));
         }
-        let (status, action) = if is_refused {
-            ("failed", "failed")
-        } else {
-            ("completed", "completed")
+        let mut end = ImportEnd {
+            status: UploadStatus::Completed,
+            failure: None,
+            rows_kept: i64::try_from(job.options.rows_kept()).unwrap_or(i64::MAX),
         };
-        if is_refused {
+        if job.options.is_refused(sum.rejected.unsigned_abs()) {
+            end.status = UploadStatus::Failed;
             data.insert("code".to_owned(), json!("rows_rejected"));
         }
-        self.end(
-            &job.import,
-            action,
-            data,
-            &ImportEnd {
-                status,
-                failure: None,
-                rows_kept: i64::try_from(job.options.rows_kept()).unwrap_or(i64::MAX),
-            },
-        )
-        .await?;
+        self.end(&job.import, data, &end, deadline).await?;
         if !job.options.dry_run {
             metrics::uploaded(metrics::Rows {
                 accepted: sum.accepted.unsigned_abs(),
@@ -201,44 +231,70 @@ impl Importer {
         Ok(())
     }
 
-    /// Ends an import whose file cannot be imported.
-    async fn fail(&self, import: &HeldImport, fault: &FileFault) -> Result<(), ImportError> {
+    /// Ends an import that no other attempt would get on with.
+    async fn fail(&self, import: &HeldImport, why: &Failure, deadline: Option<Instant>) -> Result<(), ImportError> {
         let import = self.store.held_import(import).await?;
-        let detail: String = fault.detail().chars().take(500).collect();
-        let mut data = notes::figures(&notes::sum(&import.lanes));
-        data.insert("code".to_owned(), json!(fault.code));
-        data.insert("detail".to_owned(), json!(detail));
-        let failure = json!({"code": fault.code, "detail": detail});
+        let mut data = notes::figures(&notes::sum(&import.lanes), import.dry_run);
+        data.insert("code".to_owned(), json!(why.code));
+        data.insert("detail".to_owned(), json!(why.detail));
+        let failure = json!({"code": why.code, "detail": why.detail});
         let end = ImportEnd {
-            status: "failed",
+            status: UploadStatus::Failed,
             failure: Some(&failure),
             // Whatever lanes have kept: perhaps not even the upload's fields can be read.
             rows_kept: i64::MAX,
         };
-        self.end(&import, "failed", data, &end).await
+        self.end(&import, data, &end, deadline).await
     }
 
     async fn end(
         &self,
         import: &HeldImport,
-        action: &str,
         data: Map<String, Value>,
         end: &ImportEnd<'_>,
+        deadline: Option<Instant>,
     ) -> Result<(), ImportError> {
-        let event = notes::event(import.id, action, None, data)?;
-        let revision = notes::judged(&self.store, &import.caller, &event).await?;
-        self.store.finish_import(import, &event, revision, end).await?;
-        self.wake(import, event).await;
-        tracing::info!(upload.id = %import.id, upload.status = end.status, "import ended");
+        if let Err(error) = self.tell_end(import, data, end).await {
+            let StoreError::Refused(refusal) = &error else {
+                return Err(error.into());
+            };
+            if !is_final(refusal) {
+                return Err(error.into());
+            }
+            // Whoever asked may say nothing of imports any more. The upload ends all the same.
+            tracing::warn!(error = told(&error), upload.id = %import.id, "the import's end is in no event");
+            self.store.finish_import(import, None, end).await?;
+        }
+        tracing::info!(upload.id = %import.id, upload.status = end.status.as_str(), "import ended");
+        if end.status == UploadStatus::Failed {
+            metrics::import_failed();
+        }
         // What is left over now is deleted by a later look, or by the bucket's own rule.
-        if let Err(error) = self.store.tidy_imports().await {
+        self.delete_file(import.id).await;
+        if let Err(error) = self.store.tidy_imports(until(deadline)).await {
             tracing::warn!(error = told(&error), "imports not tidied up after");
         }
-        match self.storage.delete(import.id).await {
-            Ok(()) | Err(StorageError::Nowhere) => {}
-            Err(error) => tracing::warn!(error = told(&error), upload.id = %import.id, "file not deleted"),
-        }
         Ok(())
+    }
+
+    async fn tell_end(
+        &self,
+        import: &HeldImport,
+        data: Map<String, Value>,
+        end: &ImportEnd<'_>,
+    ) -> Result<(), StoreError> {
+        let event = notes::event(import.id, end.status.as_str(), None, data)?;
+        let revision = notes::judged(&self.store, &import.caller, &event).await?;
+        self.store.finish_import(import, Some((&event, revision)), end).await?;
+        self.wake(import, event).await;
+        Ok(())
+    }
+
+    async fn delete_file(&self, id: Uuid) {
+        match self.storage.delete(id).await {
+            Ok(()) | Err(StorageError::Nowhere) => {}
+            Err(error) => tracing::warn!(error = told(&error), upload.id = %id, "file not deleted"),
+        }
     }
 
     async fn wake(&self, import: &HeldImport, event: NewEvent) {
@@ -246,12 +302,22 @@ impl Importer {
     }
 }
 
-fn options_of(import: &HeldImport, dataset: &'static Dataset) -> Result<Options, ImportError> {
-    let fields = import.options.as_object().into_iter().flatten();
-    let fields = fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
-    // They were read when the upload was asked for.
-    Options::parse(fields.collect(), None, dataset)
-        .map_err(|_| ImportError::Unexpected("options that cannot be read any more".to_owned()))
+impl Failure {
+    /// What an error means where no other attempt would fare better; the error itself where one may.
+    fn of(error: ImportError) -> Result<Self, ImportError> {
+        let (code, detail) = match error {
+            ImportError::File(fault) => (fault.code.to_owned(), fault.detail()),
+            ImportError::Store(StoreError::Refused(refusal)) if is_final(&refusal) => (refusal.code, refusal.message),
+            other => return Err(other),
+        };
+        let detail = detail.chars().take(500).collect();
+        Ok(Self { code, detail })
+    }
+}
+
+/// Whether the same would be refused again: what the caller may not do, or the catalog does not take.
+fn is_final(refusal: &Refusal) -> bool {
+    matches!(refusal.status, 400 | 403 | 413 | 422)
 }
 
 fn job(
@@ -260,14 +326,8 @@ fn job(
     dataset: &'static Dataset,
     options: Options,
 ) -> Result<Job, ImportError> {
-    let header = import
-        .reader
-        .as_ref()
-        .map(|reader| reader["header"].clone())
-        .unwrap_or_default();
-    let header: Vec<String> = serde_json::from_value(header).map_err(|e| ImportError::Unexpected(e.to_string()))?;
-    let header = Record::of(&header);
-    let layout = Layout::find(dataset, &options.mapping, &header)?;
+    let (written, start) = noted(&import)?;
+    let layout = Layout::find(dataset, &options.mapping, &Record::of(&written.header))?;
     let frame = Frame::new(dataset, &layout, import.id);
     let frame = frame.map_err(|fault| ImportError::Unexpected(fault.to_string()))?;
     Ok(Job {
@@ -278,5 +338,7 @@ fn job(
         options,
         layout,
         frame,
+        written,
+        start,
     })
 }

@@ -1,25 +1,28 @@
 //! What lanes and whole imports have in common: rows become a chunk, a chunk becomes a plan, and a plan's outcome becomes figures.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use annals::domain::{AggregateId, Catalog};
 use annals::queue::Queue;
-use annals::store::{HeldImport, LaneProgress, RejectedRow, Store, StoreError, StoredEntity};
+use annals::store::{HeldImport, LaneProgress, RejectedRow, Store, StoreError};
+use bytes::Bytes;
+use futures_util::Stream;
 
 use super::ImportError;
+use super::written::{RowPlace, Written};
 use crate::dataset::Dataset;
 use crate::facts::{self, Facts};
 use crate::identity::Content;
 use crate::layout::Layout;
 use crate::options::Options;
-use crate::plan::{ChunkRow, Entities, Frame, Known, Plan, Verdict};
+use crate::plan::{self, ChunkRow, Entities, Frame, Plan, Refused, Verdict};
+use crate::reader::Reader;
 use crate::records::Record;
 use crate::report;
 use crate::row::{Row, RowFault};
 
-/// How often a chunk that others get ahead of is planned again.
-pub(super) const TRIES: usize = 20;
+/// Rows of a chunk.
+pub(super) const CHUNK_ROWS: usize = 500;
 
 /// What is the same for all rows of an import.
 pub(super) struct Job {
@@ -30,6 +33,10 @@ pub(super) struct Job {
     pub(super) options: Options,
     pub(super) layout: Layout,
     pub(super) frame: Frame,
+    /// How the file is written.
+    pub(super) written: Written,
+    /// Where it goes on.
+    pub(super) start: RowPlace,
 }
 
 /// Whose row it is: as the file says, or as its content does.
@@ -57,23 +64,22 @@ pub(super) struct Chunk {
     /// How often contents have been met with this chunk.
     pub(super) contents: Vec<(i64, i32)>,
     /// What is known against rows that read well.
-    pub(super) refused: HashMap<usize, RowFault>,
+    pub(super) refused: Refused,
 }
 
 impl ReadRow {
     /// Reads a record as a row.
     pub(super) fn of(job: &Job, number: i64, record: &Record) -> Self {
+        let record = &*job.layout.bare(record);
         let row = Row {
             record,
             layout: &job.layout,
         };
-        let read = row.check().map_err(|fault| vec![fault]);
-        let read = read
-            .and_then(|()| facts::read(job.dataset, &row, &job.options.values))
-            .map(|mut facts| match facts.id.take() {
-                Some(id) => (Identity::Named(id), facts),
-                None => (Identity::Content(Content::of(&facts.data)), facts),
-            });
+        let read = facts::read(job.dataset, &row, &job.options.values);
+        let read = read.map(|mut facts| match facts.id.take() {
+            Some(id) => (Identity::Named(id), facts),
+            None => (Identity::Content(Content::of(&facts.data)), facts),
+        });
         Self {
             number,
             line: record.line(),
@@ -101,7 +107,7 @@ impl Chunk {
             records: Vec::with_capacity(rows.len()),
             last,
             contents: Vec::new(),
-            refused: HashMap::new(),
+            refused: Refused::new(),
         };
         let mut met = HashSet::new();
         for row in rows {
@@ -112,9 +118,7 @@ impl Chunk {
                     let count = times.entry(key).or_insert(0);
                     *count += 1;
                     met.insert(key);
-                    let id = content.id(count.unsigned_abs());
-                    let id = id
-                        .map_err(|fault| vec![RowFault::of_row("invalid_id", format!("the row's identity {fault}"))])?;
+                    let id = content.id(count.unsigned_abs()).map_err(|fault| vec![fault])?;
                     Ok((id, facts))
                 }
             });
@@ -142,42 +146,22 @@ impl Chunk {
 
     /// The ids of its entities.
     pub(super) fn ids(&self) -> Vec<&str> {
-        let ids = self.rows.iter().filter_map(|row| row.read.as_ref().ok());
-        let ids: HashSet<&str> = ids.map(|(id, _)| id.as_str()).collect();
-        ids.into_iter().collect()
+        plan::ids(&self.rows)
     }
 
-    /// Plans it, rows refused that the catalog's schemas refuse: a tenant may ask for more than we do.
-    pub(super) fn plan(&mut self, job: &Job, catalog: &Catalog, known: &Entities) -> Result<Plan, ImportError> {
-        loop {
-            let plan = job.frame.plan(&self.rows, known, &self.refused);
-            let before = self.refused.len();
-            for (event, row) in plan.events.iter().zip(&plan.rows) {
-                let kind = catalog.find(job.import.caller.tenant_id(), event.event_type.as_str());
-                let schema = kind.and_then(|kind| kind.versions.get(kind.current_version.as_str()));
-                let schema = schema.ok_or_else(|| ImportError::Unexpected(format!("no type {}", event.event_type)))?;
-                if let Err(faults) = schema.check(&event.data) {
-                    let fault = faults.into_iter().next();
-                    let fault = fault.map(|fault| job.dataset.schema_violation(fault));
-                    let fault =
-                        fault.unwrap_or_else(|| RowFault::of_row("schema_violation", "a schema refuses the row"));
-                    self.refused.insert(*row, fault);
-                }
-            }
-            if self.refused.len() == before {
-                return Ok(plan);
-            }
-        }
+    /// Plans it, rows refused that the catalog's schemas refuse.
+    pub(super) fn plan(&mut self, job: &Job, catalog: &Catalog, known: &Entities) -> Result<Plan, StoreError> {
+        let judge = (catalog, job.import.caller.tenant_id());
+        job.frame.plan_checked(&self.rows, known, &mut self.refused, judge)
     }
 
-    /// Refuses the rows of an entity that is there and that the caller may not see.
-    pub(super) fn refuse_taken(&mut self, job: &Job, id: &AggregateId) {
-        let message = "this id belongs to an entity of somebody else";
-        for (place, row) in self.rows.iter().enumerate() {
-            if row.read.as_ref().is_ok_and(|(other, _)| other == id) {
-                self.refused.insert(place, job.frame.fault(id, "id_taken", message));
-            }
-        }
+    /// Refuses the rows of entities that are there and somebody else's; whether there were any that had not been refused.
+    pub(super) async fn refuse_taken(&mut self, job: &Job) -> Result<bool, StoreError> {
+        let (before, ids) = (self.refused.len(), self.ids());
+        let caller = &job.import.caller;
+        let taken = job.store.find_taken(caller, job.dataset.aggregate_type, &ids).await?;
+        job.frame.refuse_taken(&self.rows, &taken, &mut self.refused);
+        Ok(self.refused.len() > before)
     }
 
     /// Figures with this chunk, and those of its refused rows that are to be kept.
@@ -192,9 +176,13 @@ impl Chunk {
                 Verdict::Duplicate => to.duplicate += 1,
                 Verdict::Rejected(faults) => {
                     to.rejected += 1;
-                    if usize::try_from(to.reported).is_ok_and(|kept| kept < job.options.rows_kept()) {
+                    to.errors += i64::try_from(faults.len()).unwrap_or(i64::MAX);
+                    if job.keeps_more(&to) {
+                        let fields = job.layout.originals(record).map(str::to_owned).collect();
+                        let rejected = report::rejected_row(row, fields, faults, &job.layout);
                         to.reported += 1;
-                        reported.push(report(job, row, record, faults));
+                        to.reported_bytes += i64::try_from(report::memory(&rejected)).unwrap_or(i64::MAX);
+                        reported.push(rejected);
                     }
                     continue;
                 }
@@ -206,54 +194,40 @@ impl Chunk {
     }
 }
 
-fn report(job: &Job, row: &ChunkRow, record: &Record, faults: &[RowFault]) -> RejectedRow {
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    RejectedRow {
-        row: number(row.row),
-        line: number(row.line),
-        fields: job.layout.originals(record).map(str::to_owned).collect(),
-        errors: faults.iter().map(|fault| report::cell(fault, &job.layout)).collect(),
+impl Job {
+    /// A reader that goes on where the import does, of a source that begins there.
+    pub(super) fn reader<S>(&self, source: S) -> Result<Reader<S>, ImportError>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Unpin,
+    {
+        let encoding = self.written.encoding()?;
+        Ok(Reader::at(source, encoding, self.written.delimiter, self.start.place))
+    }
+
+    /// Whether a lane that has come here keeps one more refused row. Each has its part of the bytes: a row may have a megabyte.
+    fn keeps_more(&self, lane: &LaneProgress) -> bool {
+        let bytes = report::MOST_BYTES / self.import.lanes.len().max(1);
+        let is_below = |figure: i64, most: usize| usize::try_from(figure).is_ok_and(|figure| figure < most);
+        is_below(lane.reported, self.options.rows_kept()) && is_below(lane.reported_bytes, bytes)
     }
 }
 
-/// What is known of entities that were found.
-pub(super) fn known(found: Vec<StoredEntity>) -> Entities {
-    let known = |found: StoredEntity| {
-        let entity = found.entity;
-        let known = Known {
-            version: entity.version,
-            deleted: entity.deleted_at.is_some(),
-            state: entity.state,
-        };
-        (found.aggregate_id, known)
-    };
-    found.into_iter().map(known).collect()
-}
-
 /// What an append's refusal means for a chunk.
-pub(super) enum Refused {
+pub(super) enum Setback {
     /// The catalog has moved on.
     Catalog,
-    /// Somebody got ahead at this entity.
-    Overtaken(Option<AggregateId>),
+    /// Somebody got ahead at some entity.
+    Overtaken,
     /// Locks were in the way.
     Contended,
 }
 
 /// What a failed append means; what it does not explain is the import's end, for now.
-pub(super) fn refusal(error: StoreError, plan: &Plan) -> Result<Refused, StoreError> {
+pub(super) fn setback(error: StoreError) -> Result<Setback, StoreError> {
     match error {
-        StoreError::Refused(refusal) if refusal.code == "catalog_changed" => Ok(Refused::Catalog),
-        StoreError::Refused(refusal) if matches!(refusal.code.as_str(), "version_conflict" | "stream_of_another") => {
-            let event = refusal.member.and_then(|member| plan.events.get(member));
-            Ok(Refused::Overtaken(event.map(|event| event.aggregate_id.clone())))
-        }
-        StoreError::Contention(_) => Ok(Refused::Contended),
+        StoreError::Refused(refusal) if refusal.code == "catalog_changed" => Ok(Setback::Catalog),
+        StoreError::Refused(refusal) if plan::is_overtaken(&refusal) => Ok(Setback::Overtaken),
+        StoreError::Contention(_) => Ok(Setback::Contended),
         other => Err(other),
     }
-}
-
-/// The catalog for an import's caller.
-pub(super) async fn catalog(job: &Job) -> Result<Arc<Catalog>, StoreError> {
-    job.store.catalog(&job.import.caller).await
 }

@@ -3,27 +3,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use annals::domain::StreamId;
+use annals::queue::STREAMS_PER_MESSAGE;
 use annals::storage::Object;
-use annals::store::{LaneProgress, RejectedRow, SettledRows, WholeImport};
+use annals::store::{LaneProgress, RejectedRow, SettledRows, StoreError, WholeImport, told};
 use annals::telemetry::metrics;
 use tokio::time::Instant;
 
-use super::deal::{Dealt, goes_on_at};
-use super::settle::{Chunk, Identity, Job, ReadRow, Refused, TRIES, catalog, known, refusal};
+use super::deal::Dealt;
+use super::settle::{CHUNK_ROWS, Chunk, Identity, Job, ReadRow, Setback, setback};
 use super::{ImportError, Importer, has_time};
+use crate::fault::FileFault;
 use crate::identity::{Met, Occurrences};
-use crate::options::Mode;
-use crate::plan::Plan;
-use crate::reader::Reader;
+use crate::plan::{Plan, TRIES, known};
 
-/// Rows of a chunk.
-const CHUNK_ROWS: usize = 500;
 /// Bytes of a chunk's records at which it is closed.
 const CHUNK_BYTES: usize = 1024 * 1024;
-
-/// Bytes of refused rows that are kept until the end.
-const REPORTED_BYTES: usize = 8 * 1024 * 1024;
 
 /// What the transaction has come to.
 struct Whole<'a> {
@@ -31,10 +25,8 @@ struct Whole<'a> {
     transaction: WholeImport,
     progress: LaneProgress,
     reported: Vec<RejectedRow>,
-    reported_bytes: usize,
     occurrences: Occurrences,
     met: Met,
-    streams: Vec<StreamId>,
 }
 
 impl Importer {
@@ -45,32 +37,30 @@ impl Importer {
         object: &Object,
         deadline: Option<Instant>,
     ) -> Result<(Dealt, LaneProgress), ImportError> {
-        let (encoding, delimiter, place, mut number) = goes_on_at(job)?;
+        let mut number = job.start.row;
         let lane = job.import.lanes.first().copied().unwrap_or_default();
         if lane.settled_row > 0 {
             return Ok((Dealt::All, lane));
         }
-        let source = self.storage.read(job.import.id, object, place.offset);
-        let mut reader = Reader::at(source, encoding, delimiter, place);
+        let mut reader = job.reader(self.storage.read(job.import.id, object, job.start.place.offset))?;
         let mut whole = Whole {
             job,
             transaction: self.store.begin_whole(&job.import).await?,
             progress: lane,
             reported: Vec::new(),
-            reported_bytes: 0,
             occurrences: Occurrences::default(),
             met: Met::default(),
-            streams: Vec::new(),
         };
         let (mut rows, mut bytes) = (Vec::with_capacity(CHUNK_ROWS), 0);
         while let Some(record) = reader.next().await? {
             number += 1;
-            bytes += record.size();
+            bytes += record.memory();
             rows.push(ReadRow::of(job, number, record));
             if rows.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES {
                 whole.settle(std::mem::take(&mut rows)).await?;
                 bytes = 0;
                 if !has_time(deadline) {
+                    left_off(job)?;
                     return Ok((Dealt::Some, lane));
                 }
             }
@@ -85,10 +75,9 @@ impl Importer {
             transaction,
             progress,
             reported,
-            streams,
             ..
         } = whole;
-        let is_refused = !job.options.dry_run && job.options.mode == Mode::AllOrNothing && progress.rejected > 0;
+        let is_refused = job.options.is_refused(progress.rejected.unsigned_abs());
         let mut settled = SettledRows {
             from: lane,
             to: progress,
@@ -98,8 +87,11 @@ impl Importer {
         };
         if !job.options.dry_run && !is_refused {
             transaction.commit(&job.import, &settled).await?;
-            metrics::appended(streams.len());
-            job.queue.wake(streams).await;
+            metrics::appended(usize::try_from(progress.appended).unwrap_or_default());
+            // Whoever is not woken is found by the sweep.
+            if let Err(error) = wake_all(job).await {
+                tracing::warn!(error = told(&error), upload.id = %job.import.id, "streams not woken");
+            }
             return Ok(progress);
         }
         drop(transaction);
@@ -112,6 +104,28 @@ impl Importer {
         job.store.settle_rows(&job.import, 0, &settled).await?;
         Ok(settled.to)
     }
+}
+
+/// An import that begins anew each time has to come to its end within one invocation. The first one has read the file as well; where
+/// one that had all of its time for the rows does not, none will.
+fn left_off(job: &Job) -> Result<(), FileFault> {
+    if job.import.attempts == 0 {
+        return Ok(());
+    }
+    let message =
+        "the file takes longer than there is time for one transaction: send it with mode=partial, or in parts";
+    Err(FileFault::new("too_slow", message))
+}
+
+/// Wakes the projector for all that was appended, read back in pieces: names of a million streams are not kept meanwhile.
+async fn wake_all(job: &Job) -> Result<(), StoreError> {
+    let most = i64::try_from(STREAMS_PER_MESSAGE).unwrap_or(i64::MAX);
+    let mut after = 0;
+    while let (streams, Some(last)) = job.store.streams_of_import(&job.import, after, most).await? {
+        job.queue.wake(streams).await;
+        after = last;
+    }
+    Ok(())
 }
 
 impl Whole<'_> {
@@ -127,60 +141,46 @@ impl Whole<'_> {
             let met: HashSet<String> = ids.filter(|id| self.met.meets_again(id)).map(str::to_owned).collect();
             chunk.mark_repeats(&met);
         }
-        let mut catalog = catalog(job).await?;
-        let mut overtaken = None;
-        for _ in 0..TRIES {
-            let ids = chunk.ids();
-            let found = self.transaction.find_entities(job.dataset.aggregate_type, &ids).await?;
-            let found = known(found);
-            if let Some(id) = overtaken
-                .take()
-                .filter(|id: &annals::domain::AggregateId| !found.contains_key(id.as_str()))
-            {
-                chunk.refuse_taken(job, &id);
-            }
-            let plan = chunk.plan(job, &catalog, &found)?;
-            match self.append(&plan, catalog.revision()).await? {
-                None => {
-                    self.count(&chunk, &plan);
-                    return Ok(());
+        let mut catalog = job.store.catalog(&job.import.caller).await?;
+        let mut tries = 0;
+        while tries < TRIES {
+            let found = self
+                .transaction
+                .find_entities(job.dataset.aggregate_type, &chunk.ids())
+                .await?;
+            let plan = chunk.plan(job, &catalog, &known(found))?;
+            let Some(setback) = self.append(&plan, catalog.revision()).await? else {
+                self.count(&chunk, &plan);
+                return Ok(());
+            };
+            // What was learned keeps others from getting ahead by the same again.
+            let learned = match setback {
+                Setback::Catalog => {
+                    catalog = job.store.fresh_catalog(&job.import.caller).await?;
+                    false
                 }
-                Some(Refused::Catalog) => catalog = job.store.fresh_catalog(&job.import.caller).await?,
-                Some(Refused::Overtaken(id)) => overtaken = id,
-                Some(Refused::Contended) => {}
-            }
+                Setback::Overtaken => chunk.refuse_taken(job).await?,
+                Setback::Contended => false,
+            };
+            tries += usize::from(!learned);
         }
         Err(ImportError::Overtaken)
     }
 
-    /// Appends; what refused it otherwise.
-    async fn append(&self, plan: &Plan, revision: i64) -> Result<Option<Refused>, ImportError> {
+    /// Appends; what was in the way otherwise.
+    async fn append(&self, plan: &Plan, revision: i64) -> Result<Option<Setback>, StoreError> {
         if plan.events.is_empty() {
             return Ok(None);
         }
         let context = &self.job.import.context;
-        match self.transaction.append(&plan.events, context, revision).await {
-            Ok(()) => Ok(None),
-            Err(error) => Ok(Some(refusal(error, plan)?)),
-        }
+        let appended = self.transaction.append(&plan.events, context, revision).await;
+        appended.map(|()| None).or_else(|error| setback(error).map(Some))
     }
 
     fn count(&mut self, chunk: &Chunk, plan: &Plan) {
-        let (mut progress, reported) = chunk.outcome(self.job, &self.progress, plan);
-        for row in reported {
-            // A row may have a megabyte.
-            self.reported_bytes += row.fields.iter().map(String::len).sum::<usize>();
-            match self.reported_bytes > REPORTED_BYTES {
-                true => progress.reported -= 1,
-                false => self.reported.push(row),
-            }
-        }
+        let (progress, reported) = chunk.outcome(self.job, &self.progress, plan);
+        self.reported.extend(reported);
         self.progress = progress;
-        if !self.job.options.dry_run {
-            let tenant = self.job.import.caller.tenant_id();
-            self.streams
-                .extend(plan.events.iter().map(|event| event.stream(tenant)));
-        }
     }
 
     /// How often contents were met before these rows.

@@ -143,8 +143,7 @@ fn add_reason(kind: &EventKind, ask: &Ask, data: &mut Map<String, Value>) {
         return;
     };
     data.insert("reason".to_owned(), Value::String(reason.clone()));
-    let schema = kind.versions.get(kind.current_version.as_str());
-    if schema.is_some_and(|schema| schema.check(data).is_err()) {
+    if kind.current().is_some_and(|schema| schema.check(data).is_err()) {
         data.remove("reason");
     }
 }

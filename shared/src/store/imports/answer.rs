@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{Caller, Timestamp};
 use crate::store::session::{As, Param};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, UploadFigures, UploadStatus};
 
 /// An upload by now.
 #[derive(Debug, Serialize)]
@@ -17,24 +17,13 @@ pub struct UploadRecord {
     pub upload_id: Uuid,
     /// What its rows are.
     pub dataset: String,
-    /// `waiting`, `running`, `completed` or `failed`.
-    pub status: String,
+    /// How far it has come.
+    pub status: UploadStatus,
     /// Whether it only says what would happen.
     pub dry_run: bool,
-    /// Rows that have been dealt with.
-    pub rows_total: i64,
-    /// New entities.
-    pub rows_accepted: i64,
-    /// Refused.
-    pub rows_rejected: i64,
-    /// Nothing new.
-    pub rows_duplicate: i64,
-    /// Changes to known entities.
-    pub rows_updated: i64,
-    /// Those with an amount that was finer than a minor unit.
-    pub rows_rounded: i64,
-    /// Events that were appended.
-    pub events_appended: i64,
+    /// What became of its rows.
+    #[serde(flatten)]
+    pub figures: UploadFigures,
     /// Refused rows that the report holds.
     pub rows_reported: i64,
     /// Headers of columns that are not read; null until the header was.
@@ -55,6 +44,9 @@ pub struct UploadRecord {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// Errors of refused rows, kept or not.
+    #[serde(skip)]
+    pub errors_found: i64,
     /// The fields of the upload.
     #[serde(skip)]
     pub options: Value,
@@ -62,7 +54,7 @@ pub struct UploadRecord {
 
 const FIND_UPLOAD: &str = "-- find_upload
 select u.dataset, u.status, u.dry_run, u.rows_total, u.rows_accepted, u.rows_rejected, u.rows_duplicate, u.rows_updated, u.rows_rounded,
-       u.events_appended, u.rows_reported, u.ignored_columns, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.created_at,
+       u.events_appended, u.rows_reported, u.ignored_columns, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.errors_found, u.created_at,
        u.started_at, u.finished_at
   from annals.uploads u where u.id = $1";
 
@@ -80,13 +72,6 @@ select i.rows_found, (u.rows_total / p.seconds)::bigint as rate,
 const LIST_UPLOAD_ERRORS: &str = "-- list_upload_errors
 select r.\"row\", r.line, r.errors from annals.rejected_rows r where r.upload_id = $1 order by r.\"row\" limit $2";
 
-impl UploadRecord {
-    /// Whether nothing more will happen.
-    pub fn has_ended(&self) -> bool {
-        matches!(self.status.as_str(), "completed" | "failed")
-    }
-}
-
 impl Store {
     /// An upload, if the caller may see it.
     ///
@@ -102,15 +87,9 @@ impl Store {
         Ok(Some(UploadRecord {
             upload_id: id,
             dataset: row.try_get("dataset")?,
-            status: row.try_get("status")?,
+            status: UploadStatus::from_name(row.try_get("status")?)?,
             dry_run: row.try_get("dry_run")?,
-            rows_total: row.try_get("rows_total")?,
-            rows_accepted: row.try_get("rows_accepted")?,
-            rows_rejected: row.try_get("rows_rejected")?,
-            rows_duplicate: row.try_get("rows_duplicate")?,
-            rows_updated: row.try_get("rows_updated")?,
-            rows_rounded: row.try_get("rows_rounded")?,
-            events_appended: row.try_get("events_appended")?,
+            figures: UploadFigures::from_row(row)?,
             rows_reported: row.try_get("rows_reported")?,
             ignored_columns: row.try_get("ignored_columns")?,
             failure: row
@@ -123,31 +102,31 @@ impl Store {
             created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
             started_at: time(row.try_get("started_at")?),
             finished_at: time(row.try_get("finished_at")?),
+            errors_found: row.try_get("errors_found")?,
             options: row.try_get::<_, Json<Value>>("options")?.0,
         }))
     }
 
-    /// The first things that are wrong with the rows of an upload, in the file's order, at most so many; and of how many rows.
+    /// The first things that are wrong with the rows of an upload, in the file's order, at most so many.
     ///
     /// # Errors
     /// The database's.
-    pub async fn upload_errors(&self, caller: &Caller, id: Uuid, limit: i64) -> Result<(Vec<Value>, i64), StoreError> {
+    pub async fn upload_errors(&self, caller: &Caller, id: Uuid, most: usize) -> Result<Vec<Value>, StoreError> {
+        // A row has one error at least.
+        let limit = i64::try_from(most).unwrap_or(i64::MAX);
         let params: [Param<'_>; 2] = [(&id, Type::UUID), (&limit, Type::INT8)];
         let rows = self.read(As::Caller(caller), LIST_UPLOAD_ERRORS, &params).await?;
-        let (mut errors, mut told) = (Vec::new(), 0);
+        let mut errors = Vec::new();
         for row in &rows {
             let (number, line): (i64, i64) = (row.try_get("row")?, row.try_get("line")?);
             let Json(cells) = row.try_get::<_, Json<Vec<Value>>>("errors")?;
-            if i64::try_from(errors.len() + cells.len()).is_ok_and(|sum| sum > limit) {
-                break;
-            }
-            told += 1;
             errors.extend(cells.into_iter().map(|mut cell| {
                 cell["row"] = number.into();
                 cell["line"] = line.into();
                 cell
             }));
         }
-        Ok((errors, told))
+        errors.truncate(most);
+        Ok(errors)
     }
 }

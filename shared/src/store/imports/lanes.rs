@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::{HeldImport, taken_over};
 use crate::domain::NewEvent;
 use crate::store::session::{As, Param, lost_is_unavailable};
-use crate::store::uploads::json_text;
-use crate::store::{RejectedRow, Store, StoreError};
+use crate::store::uploads::RejectedColumns;
+use crate::store::{RejectedRow, Store, StoreError, UploadFigures};
 
 /// What became of rows, by kinds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,8 +28,27 @@ pub struct LaneProgress {
     pub rounded: i64,
     /// Refused rows that were kept.
     pub reported: i64,
+    /// Bytes that these take.
+    pub reported_bytes: i64,
     /// Events that were appended.
     pub appended: i64,
+    /// Errors of refused rows, kept or not.
+    pub errors: i64,
+}
+
+impl LaneProgress {
+    /// As figures of an upload.
+    pub fn figures(&self) -> UploadFigures {
+        UploadFigures {
+            rows_total: self.accepted + self.rejected + self.duplicate + self.updated,
+            rows_accepted: self.accepted,
+            rows_rejected: self.rejected,
+            rows_duplicate: self.duplicate,
+            rows_updated: self.updated,
+            rows_rounded: self.rounded,
+            events_appended: self.appended,
+        }
+    }
 }
 
 /// Rows of one lane that are settled together.
@@ -48,7 +67,8 @@ pub struct SettledRows<'a> {
 }
 
 const LIST_LANES: &str = "-- list_import_lanes
-select lane, settled_row, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended
+select lane, settled_row, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, reported_bytes,
+       events_appended, errors_found
   from annals.import_lanes where upload_id = $1 order by lane";
 
 /// By the whole key, entity by entity: an upload's correlation id leads to all of its events.
@@ -72,7 +92,8 @@ pub(super) const SETTLE_ROWS: &str = "-- settle_import_rows
 with moved as (
     update annals.import_lanes l
        set settled_row = $5, rows_accepted = $6, rows_rejected = $7, rows_duplicate = $8, rows_updated = $9, rows_rounded = $10,
-           rows_reported = $11, events_appended = $12
+           rows_reported = $11, events_appended = $12, reported_bytes = $13,
+           errors_found = $14
      where l.upload_id = $1 and l.lane = $3 and l.settled_row = $4
        and exists (select from annals.imports i where i.upload_id = $1 and i.holder = $2)
     returning 1
@@ -99,13 +120,13 @@ with moved as (
 ), figures as (
     select sum(rows_accepted)::bigint as accepted, sum(rows_rejected)::bigint as rejected, sum(rows_duplicate)::bigint as duplicate,
            sum(rows_updated)::bigint as updated, sum(rows_rounded)::bigint as rounded, sum(rows_reported)::bigint as reported,
-           sum(events_appended)::bigint as appended
+           sum(events_appended)::bigint as appended, sum(errors_found)::bigint as errors
       from annals.import_lanes where upload_id = $1
 )
 update annals.uploads u
    set position = greatest(u.position, $5), rows_total = f.accepted + f.rejected + f.duplicate + f.updated, rows_accepted = f.accepted,
        rows_rejected = f.rejected, rows_duplicate = f.duplicate, rows_updated = f.updated, rows_rounded = f.rounded,
-       rows_reported = f.reported, events_appended = f.appended
+       rows_reported = f.reported, events_appended = f.appended, errors_found = f.errors
   from figures f
  where u.id = $1 and exists (select from moved)
 returning 1";
@@ -115,7 +136,7 @@ with figures as (
     select coalesce(sum(rows_accepted), 0)::bigint as accepted, coalesce(sum(rows_rejected), 0)::bigint as rejected,
            coalesce(sum(rows_duplicate), 0)::bigint as duplicate, coalesce(sum(rows_updated), 0)::bigint as updated,
            coalesce(sum(rows_rounded), 0)::bigint as rounded, coalesce(sum(rows_reported), 0)::bigint as reported,
-           coalesce(sum(events_appended), 0)::bigint as appended
+           coalesce(sum(events_appended), 0)::bigint as appended, coalesce(sum(errors_found), 0)::bigint as errors
       from annals.import_lanes where upload_id = $1
 ), ended as (
     update annals.uploads u
@@ -123,7 +144,7 @@ with figures as (
            position = case when $3 = 'completed' then coalesce(i.size_bytes, u.position) else u.position end,
            rows_total = f.accepted + f.rejected + f.duplicate + f.updated, rows_accepted = f.accepted, rows_rejected = f.rejected,
            rows_duplicate = f.duplicate, rows_updated = f.updated, rows_rounded = f.rounded, rows_reported = least(f.reported, $5),
-           events_appended = f.appended
+           events_appended = f.appended, errors_found = f.errors
       from annals.imports i, figures f
      where u.id = $1 and i.upload_id = u.id and i.holder = $2 and u.status in ('waiting', 'running')
     returning 1
@@ -151,7 +172,9 @@ impl Store {
                     updated: row.try_get("rows_updated")?,
                     rounded: row.try_get("rows_rounded")?,
                     reported: row.try_get("rows_reported")?,
+                    reported_bytes: row.try_get("reported_bytes")?,
                     appended: row.try_get("events_appended")?,
+                    errors: row.try_get("errors_found")?,
                 })
             })
             .collect()
@@ -210,8 +233,8 @@ impl Store {
             (&contents, Type::INT8_ARRAY),
             (&times, Type::INT4_ARRAY),
         ];
-        let report = Report::of(rows.reported)?;
-        let report_params = report.params(&import.id);
+        let report = RejectedColumns::of(rows.reported)?;
+        let report_params = report_params(&import.id, &report);
         let mut also = vec![(SETTLE_ROWS, &settle[..])];
         if !contents.is_empty() {
             also.push((NOTE_TIMES, &note[..]));
@@ -249,7 +272,7 @@ impl Store {
 }
 
 impl SettledRows<'_> {
-    pub(super) fn params<'a>(&'a self, import: &'a HeldImport) -> [Param<'a>; 12] {
+    pub(super) fn params<'a>(&'a self, import: &'a HeldImport) -> [Param<'a>; 14] {
         let to = &self.to;
         [
             (&import.id, Type::UUID),
@@ -264,41 +287,18 @@ impl SettledRows<'_> {
             (&to.rounded, Type::INT8),
             (&to.reported, Type::INT8),
             (&to.appended, Type::INT8),
+            (&to.reported_bytes, Type::INT8),
+            (&to.errors, Type::INT8),
         ]
     }
 }
 
-/// Refused rows by columns.
-pub(super) struct Report {
-    rows: Vec<i64>,
-    lines: Vec<i64>,
-    fields: Vec<String>,
-    errors: Vec<String>,
-}
-
-impl Report {
-    pub(super) fn of(reported: &[RejectedRow]) -> Result<Self, StoreError> {
-        Ok(Self {
-            rows: reported.iter().map(|r| r.row).collect(),
-            lines: reported.iter().map(|r| r.line).collect(),
-            fields: reported
-                .iter()
-                .map(|r| json_text(&r.fields))
-                .collect::<Result<_, _>>()?,
-            errors: reported
-                .iter()
-                .map(|r| json_text(&r.errors))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-
-    pub(super) fn params<'a>(&'a self, upload_id: &'a Uuid) -> [Param<'a>; 5] {
-        [
-            (upload_id, Type::UUID),
-            (&self.rows, Type::INT8_ARRAY),
-            (&self.lines, Type::INT8_ARRAY),
-            (&self.fields, Type::TEXT_ARRAY),
-            (&self.errors, Type::TEXT_ARRAY),
-        ]
-    }
+pub(super) fn report_params<'a>(upload_id: &'a Uuid, report: &'a RejectedColumns) -> [Param<'a>; 5] {
+    [
+        (upload_id, Type::UUID),
+        (&report.rows, Type::INT8_ARRAY),
+        (&report.lines, Type::INT8_ARRAY),
+        (&report.fields, Type::TEXT_ARRAY),
+        (&report.errors, Type::TEXT_ARRAY),
+    ]
 }

@@ -1,21 +1,29 @@
 //! An import that appends all or nothing, or only says what it would append: one transaction, from the first row to the last.
 //!
-//! What the file's earlier rows became is read back within it, so that nothing of the file is kept in memory. While it is open,
-//! readers across streams (the sweep, replays) wait with what was appended after its beginning, which is why such imports are
+//! What the file's earlier rows became is read back within it, so that of the file no more is kept in memory than eight bytes a row,
+//! which tell whether its id or content was met, and the refused rows of the report. While it is open, readers across streams (the sweep, replays) wait with what was appended after its beginning, which is why such imports are
 //! bounded.
 
 use deadpool::managed::Object;
 use serde_json::Value;
 use tokio_postgres::types::{Json, Type};
 
-use super::lanes::{REPORT_ROWS, Report, SETTLE_ROWS, SettledRows};
+use super::lanes::{REPORT_ROWS, SETTLE_ROWS, SettledRows, report_params};
 use super::{HeldImport, StoreError};
-use crate::domain::{Caller, NewEvent};
+use crate::domain::ids::TextFault;
+use crate::domain::{AggregateId, AggregateType, Caller, NewEvent, StreamId};
 use crate::store::Store;
 use crate::store::append::{APPEND_EVENTS, Columns};
 use crate::store::connect::Connection;
 use crate::store::entities::{FIND_ENTITIES, StoredEntity};
-use crate::store::session::{AS_PROJECTOR, Param, SET_CLAIMS};
+use crate::store::session::{AS_PROJECTOR, As, Param, SET_CLAIMS, Writes};
+use crate::store::uploads::RejectedColumns;
+
+const LIST_APPENDED_STREAMS: &str = "-- list_streams_of_import
+select e.event_number, e.aggregate_type, e.aggregate_id
+  from annals.events e
+ where e.tenant_id = $1 and e.correlation_id = $2 and e.event_number > $3
+ order by e.event_number limit $4";
 
 /// The open transaction. Dropped, it is rolled back, because its connection goes with it.
 pub struct WholeImport {
@@ -32,7 +40,9 @@ impl Store {
     pub async fn begin_whole(&self, import: &HeldImport) -> Result<WholeImport, StoreError> {
         // Taken out of the pool: what is dropped there comes back with whatever transaction is open on it.
         let client = Object::take(self.connection().await?);
-        client.batch_execute("begin; set local role authenticated").await?;
+        client
+            .batch_execute(As::Caller(&import.caller).begin(Writes::Yes))
+            .await?;
         let claims = import.caller.database_claims().to_string();
         client.query_typed(SET_CLAIMS, &[(&claims, Type::TEXT)]).await?;
         Ok(WholeImport {
@@ -40,6 +50,41 @@ impl Store {
             client,
             caller: import.caller.clone(),
         })
+    }
+}
+
+impl Store {
+    /// Streams that an import has appended to, so many at a time: those of its events after a number of the log, in their order, and
+    /// the number to go on after; none where there are no more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn streams_of_import(
+        &self,
+        import: &HeldImport,
+        after: i64,
+        most: i64,
+    ) -> Result<(Vec<StreamId>, Option<i64>), StoreError> {
+        let caller = &import.caller;
+        let params: [Param<'_>; 4] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&import.id.to_string(), Type::TEXT),
+            (&after, Type::INT8),
+            (&most, Type::INT8),
+        ];
+        let rows = self.read(As::Projector, LIST_APPENDED_STREAMS, &params).await?;
+        let unreadable = |fault: TextFault| StoreError::Unexpected(format!("a stream's name {fault}"));
+        let streams = rows.iter().map(|row| {
+            Ok(StreamId {
+                tenant_id: caller.tenant_id(),
+                aggregate_type: AggregateType::try_from(row.try_get::<_, String>("aggregate_type")?)
+                    .map_err(unreadable)?,
+                aggregate_id: AggregateId::try_from(row.try_get::<_, String>("aggregate_id")?).map_err(unreadable)?,
+            })
+        });
+        let streams = streams.collect::<Result<_, StoreError>>()?;
+        let last = rows.last().map(|row| row.try_get("event_number")).transpose()?;
+        Ok((streams, last))
     }
 }
 
@@ -91,8 +136,9 @@ impl WholeImport {
         self.client.batch_execute(AS_PROJECTOR).await?;
         self.client.query_typed(SETTLE_ROWS, &rows.params(import)).await?;
         if !rows.reported.is_empty() {
-            let report = Report::of(rows.reported)?;
-            self.client.query_typed(REPORT_ROWS, &report.params(&import.id)).await?;
+            let report = RejectedColumns::of(rows.reported)?;
+            let params = report_params(&import.id, &report);
+            self.client.query_typed(REPORT_ROWS, &params).await?;
         }
         Ok(self.client.batch_execute("commit").await?)
     }

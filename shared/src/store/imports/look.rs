@@ -1,0 +1,96 @@
+//! What a look at all imports finds: those that are due, and what others have left behind.
+
+use std::time::Instant;
+
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::store::session::{As, Param};
+use crate::store::{Store, StoreError};
+
+/// Hours that an import is looked for after its address has expired: a transfer that began in time may take that long.
+const GRACE_HOURS: i32 = 6;
+
+/// Those that were killed or left off, and those whose file may have come without anybody having been told.
+const LIST_DUE_IMPORTS: &str = "-- list_due_imports
+select u.id, i.expires_at + make_interval(hours => $2) < clock_timestamp() and u.status = 'waiting' as is_over,
+       case when u.status = 'running' then i.attempts else 0 end as attempts
+  from annals.uploads u join annals.imports i on i.upload_id = u.id
+ where u.status in ('waiting', 'running') and (i.held_until is null or i.held_until < clock_timestamp())
+ order by u.status, i.attempts, u.created_at limit $1";
+
+/// An import that somebody should work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueImport {
+    /// Its upload.
+    pub id: Uuid,
+    /// Whether its file has not come in time.
+    pub is_over: bool,
+    /// How often somebody has begun since it last got further; 0 as long as its file is awaited.
+    pub attempts: i32,
+}
+
+const LIST_TO_TIDY: &str = "-- list_imports_to_tidy
+select i.upload_id from annals.imports i join annals.uploads u on u.id = i.upload_id
+ where i.lanes is not null and u.status in ('completed', 'failed') limit 10";
+
+const DELETE_CONTENTS: &str = "-- delete_import_contents
+delete from annals.import_contents c
+ where c.ctid = any (array(select o.ctid from annals.import_contents o where o.upload_id = $1 limit 10000))
+returning 1";
+
+/// Others may be tidying up, too, and what they are just deleting was not to be had for us.
+const NOTE_TIDY: &str = "-- note_import_tidy
+update annals.imports i set lanes = null
+ where i.upload_id = $1 and not exists (select from annals.import_contents c where c.upload_id = i.upload_id)";
+
+const LIST_OPEN: &str = "-- list_open_imports
+select u.id from annals.uploads u where u.id = any ($1) and u.status in ('waiting', 'running')";
+
+impl Store {
+    /// Imports that nobody works on and that have not come to their end.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn due_imports(&self, limit: i64) -> Result<Vec<DueImport>, StoreError> {
+        let params: [Param<'_>; 2] = [(&limit, Type::INT8), (&GRACE_HOURS, Type::INT4)];
+        let rows = self.read(As::Projector, LIST_DUE_IMPORTS, &params).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(DueImport {
+                    id: row.try_get("id")?,
+                    is_over: row.try_get("is_over")?,
+                    attempts: row.try_get("attempts")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Deletes what imports needed only while they ran, as far as there is time.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tidy_imports(&self, until: Option<Instant>) -> Result<(), StoreError> {
+        let is_over = || until.is_some_and(|until| Instant::now() >= until);
+        for row in self.read(As::Projector, LIST_TO_TIDY, &[]).await? {
+            let id: Uuid = row.try_get("upload_id")?;
+            let params: [Param<'_>; 1] = [(&id, Type::UUID)];
+            while !self.write(As::Projector, DELETE_CONTENTS, &params).await?.is_empty() {
+                if is_over() {
+                    return Ok(());
+                }
+            }
+            self.write(As::Projector, NOTE_TIDY, &params).await?;
+        }
+        Ok(())
+    }
+
+    /// Those of these imports that have not come to their end.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open_imports(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        let rows = self.read(As::Projector, LIST_OPEN, &[(&ids, Type::UUID_ARRAY)]).await?;
+        rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+    }
+}

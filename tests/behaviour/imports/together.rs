@@ -1,0 +1,157 @@
+//! Imports beside each other, and beside everything else: few at once, and none that keeps more than its part.
+
+use annals::store::{AT_ONCE, Taking};
+use csv_upload::import::Outcome;
+use futures_util::future::join_all;
+use serde_json::json;
+use tests::{Asked, Person, World};
+
+use super::{figures, file, sales, scalar};
+
+/// Takers that all look at the same moment.
+#[tokio::test]
+async fn no_more_are_worked_on_at_once_than_may_be() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let mut all: Vec<Asked> = Vec::new();
+    for _ in 0..10 {
+        let asked = world.ask_for_upload(&staff, sales()).await;
+        world.put_file(&asked, file(20)).await;
+        all.push(asked);
+    }
+    for _ in 0..5 {
+        let takers = join_all(all.iter().map(|asked| world.app.store.take_import(asked.id))).await;
+        let held: Vec<_> = takers
+            .into_iter()
+            .filter_map(|taken| match taken.unwrap() {
+                Taking::Held(import) => Some(import),
+                Taking::Busy => None,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(held.len(), usize::try_from(AT_ONCE).unwrap());
+        let others = all
+            .iter()
+            .filter(|asked| held.iter().all(|import| import.id != asked.id));
+        for asked in others {
+            assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Busy);
+        }
+        for import in held {
+            world.app.store.release_import(import.id, import.holder).await.unwrap();
+        }
+    }
+    // Those that were killed count no longer than anybody waits for them.
+    for asked in &all[..4] {
+        assert!(matches!(
+            world.app.store.take_import(asked.id).await.unwrap(),
+            Taking::Held(_)
+        ));
+    }
+    assert_eq!(world.importer().import(all[4].id, None).await.unwrap(), Outcome::Busy);
+    world.forget_holder(&all[0]).await;
+    assert_eq!(world.importer().import(all[4].id, None).await.unwrap(), Outcome::Ended);
+}
+
+/// What a lane keeps of refused rows is bounded by bytes, the empty fields of wide rows included.
+#[tokio::test]
+async fn refused_rows_are_kept_as_far_as_they_fit() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let blank = ",".repeat(9_000);
+    let rows: String = (0..300).map(|row| format!("S-{row},never,5,{blank}\n")).collect();
+    let file = format!("sale_id,sale_date,amount,notes{blank}\n{rows}");
+    for mode in ["partial", "all_or_nothing"] {
+        let fields = json!({"dataset": "sales", "mode": mode});
+        let asked = world.ask_for_upload(&staff, fields).await;
+        world.put_file(&asked, &file).await;
+        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        let upload = world.upload(&staff, &asked).await.expect(200).body;
+        assert_eq!(figures(&upload), [300, 0, 300, 0, 0, 0, 0]);
+        let kept = upload["rows_reported"].as_i64().unwrap();
+        assert!((40..80).contains(&kept), "{mode}: {kept}");
+        // All of them come out, however wide: by errors in pages, and as files that end by their bytes.
+        let path = format!("/data/uploads/{}/errors", asked.id);
+        let pages = world.all_pages(&staff, &path).await;
+        assert_eq!(i64::try_from(pages.len()).unwrap(), kept);
+        let csv = world.get(&staff, &format!("{path}?format=csv")).await.expect(200);
+        assert_eq!(i64::try_from(csv.text.lines().count()).unwrap(), kept + 1, "{mode}");
+    }
+    assert_eq!(
+        scalar(
+            &world,
+            "select count(*) from annals.import_lanes where reported_bytes > 5000000 and lane > 0"
+        )
+        .await,
+        0
+    );
+}
+
+/// However few the rows, whoever looks sees them move.
+#[tokio::test]
+async fn figures_of_large_rows_follow_by_bytes() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let rows: String = (0..600)
+        .map(|row| format!("S-{row},2026-01-31,1.00,{}\n", "wide ".repeat(13_000)))
+        .collect();
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world
+        .put_file(&asked, format!("sale_id,sale_date,amount,notes\n{rows}"))
+        .await;
+    let broken = "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+                  create trigger no before update on annals.import_lanes for each row when (new.settled_row > 580) execute function public.no()";
+    world.owner().await.batch_execute(broken).await.unwrap();
+    assert!(world.importer().import(asked.id, None).await.is_err());
+    let upload = world.upload(&staff, &asked).await.expect(202).body;
+    assert!((400..580).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
+}
+
+/// Chunks of wide rows are as large as others: what a row of empty fields takes is what it has places for.
+#[tokio::test]
+async fn chunks_of_wide_rows_have_few() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let blank = ",".repeat(9_000);
+    let rows: String = (0..200).map(|row| format!("S-{row},2026-01-31,5,{blank}\n")).collect();
+    let asked = world.ask_for_upload(&staff, sales()).await;
+    world
+        .put_file(&asked, format!("sale_id,sale_date,amount,notes{blank}\n{rows}"))
+        .await;
+    assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+    let upload = world.upload(&staff, &asked).await.expect(202).body;
+    assert!((1..5).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
+}
+
+/// Of two that tidy up at once, the one that finds nothing more to delete does not take the other's work for done.
+#[tokio::test]
+async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let done = world.import(&staff, sales(), file(10)).await.body;
+    let id = done["upload_id"].as_str().unwrap();
+    let (superuser, mut other) = (world.superuser().await, world.superuser().await);
+    let left = format!(
+        "update annals.imports set lanes = 4 where upload_id = '{id}';
+         insert into annals.import_contents select '{id}', n, 1 from generate_series(1, 10001) as n"
+    );
+    superuser.batch_execute(&left).await.unwrap();
+    let deleting = other.transaction().await.unwrap();
+    let deleted = deleting
+        .execute("delete from annals.import_contents where content <= 10000", &[])
+        .await
+        .unwrap();
+    assert_eq!(deleted, 10_000);
+    let tidied = async { world.app.store.tidy_imports(None).await.unwrap() };
+    let committed = async {
+        let waits = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+        while !superuser.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {
+            tokio::task::yield_now().await;
+        }
+        deleting.commit().await.unwrap();
+    };
+    tokio::join!(tidied, committed);
+    let sql =
+        "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.lanes is null";
+    assert_eq!(scalar(&world, sql).await, 0);
+    world.app.store.tidy_imports(None).await.unwrap();
+    assert_eq!(
+        scalar(&world, "select count(*) from annals.imports where lanes is not null").await,
+        0
+    );
+    assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
+}
