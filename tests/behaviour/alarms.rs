@@ -10,13 +10,14 @@ use annals::telemetry::metrics::METRICS;
 use serde_json::Value;
 
 /// Which function writes a metric of ours.
-const WRITTEN_BY: [(&str, &[&str]); 13] = [
+const WRITTEN_BY: [(&str, &[&str]); 14] = [
     ("EventsAppended", &["PostEvent", "CsvUpload", "Importer"]),
     ("Conflicts", &["PostEvent", "AuditQuery", "CsvUpload"]),
     ("ProjectionLagSeconds", &["Projector"]),
     ("ProjectionLagEvents", &["Projector"]),
     ("ParkedStreams", &["Projector"]),
     ("StreamsSwept", &["Projector"]),
+    ("KpiLagSeconds", &["Projector"]),
     ("RowsAccepted", &["CsvUpload", "Importer"]),
     ("RowsRejected", &["CsvUpload", "Importer"]),
     ("RowsDuplicate", &["CsvUpload", "Importer"]),
@@ -199,6 +200,7 @@ fn every_queue_has_its_alarm() {
 fn projection_and_the_api_have_theirs() {
     assert!(has_alarm("Annals", "ProjectionLagSeconds", "Projector"));
     assert!(has_alarm("Annals", "ParkedStreams", "Projector"));
+    assert!(has_alarm("Annals", "KpiLagSeconds", "Projector"));
     assert!(has_alarm("AWS/ApiGateway", "5xx", "Api"));
 }
 

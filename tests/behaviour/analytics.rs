@@ -3,6 +3,8 @@
 mod announced;
 mod mended;
 mod property;
+mod settled;
+mod upgraded;
 
 use serde_json::{Value, json};
 use tests::{Person, World};

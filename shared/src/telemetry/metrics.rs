@@ -16,6 +16,7 @@ pub const METRICS: &[(&str, &str)] = &[
     ("ProjectionLagEvents", "Count"),
     ("ParkedStreams", "Count"),
     ("StreamsSwept", "Count"),
+    ("KpiLagSeconds", "Seconds"),
     ("RowsAccepted", "Count"),
     ("RowsRejected", "Count"),
     ("RowsDuplicate", "Count"),
@@ -65,6 +66,11 @@ pub fn swept(streams: usize) {
     if streams > 0 {
         tracing::info!(target: TARGET, StreamsSwept = streams);
     }
+}
+
+/// So long has the oldest change waited that key figures lack, before the sweep. Written however little it is.
+pub fn kpi_lag(seconds: i64) {
+    tracing::info!(target: TARGET, KpiLagSeconds = seconds);
 }
 
 /// An upload came to its end.
