@@ -113,7 +113,7 @@ comment on table annals.kpi_lock is 'Never holds a row. Who settles a tenant''s 
 -- Settling. Notes are taken into an array: of a handful the planner knows that it is a handful, and of many that they are many.
 
 create function annals.settle_days(tenant uuid, taken annals.kpi_changes[]) returns void language plpgsql
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan set jit = off as $$
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan set work_mem = '64MB' set jit = off as $$
 begin
     -- Of a sale that came and went, or came back as it was, nothing is announced, and it caused nothing.
     with nets as materialized (
@@ -160,7 +160,7 @@ $$;
 comment on function annals.settle_days(uuid, annals.kpi_changes[]) is 'Adds changes to the figures of days.';
 
 create function annals.settle_names(tenant uuid, taken annals.kpi_changes[]) returns void language plpgsql
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan set jit = off as $$
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan set work_mem = '64MB' set jit = off as $$
 declare
     emptied annals.kpi_names[];
 begin
@@ -213,7 +213,7 @@ comment on function annals.settle_names(uuid, annals.kpi_changes[]) is 'Adds cha
 -- After names. Along the days of each customer who has bought on other days than before: when they had bought before any of
 -- them, then and now. Where that differs, a customer moves from one previous day to another.
 create function annals.settle_returns(tenant uuid, taken annals.kpi_changes[]) returns void language plpgsql
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan set jit = off as $$
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan set work_mem = '64MB' set jit = off as $$
 declare
     emptied annals.kpi_returns[];
 begin

@@ -142,3 +142,19 @@ fn last_line(key: &str) -> Result<(Days, (NaiveDate, String)), ApiError> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_goes_on_with_the_days_of_the_first_page() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let (days, last) = last_line("2026-01-05 USD 2025-12-10 2026-01-09").ok().unwrap();
+        assert_eq!((days.from, days.to), (day("2025-12-10"), day("2026-01-09")));
+        assert_eq!(last, (day("2026-01-05"), "USD".to_owned()));
+        for garbage in ["", "2026-01-05 USD", "2026-01-05 USD x y"] {
+            assert!(last_line(garbage).is_err());
+        }
+    }
+}
