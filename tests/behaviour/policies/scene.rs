@@ -62,6 +62,12 @@ impl Scene {
         }
         scene.world.project().await;
         scene.world.projector.sweep().await.expect("a sweep");
+        // Noted, and not settled.
+        for people in [&scene.home, &scene.elsewhere] {
+            let sale = json!({"sale_date": "2026-01-01", "amount_cents": 5, "currency": "USD"});
+            scene.world.append(&people.staff, "sale.created", "S-noted", sale).await;
+        }
+        scene.world.project().await;
         scene.take_snapshots().await;
         scene
     }
