@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use annals::domain::TenantId;
 use chrono::{Days, TimeDelta, Utc};
 use projector::Pace;
 use serde_json::{Value, json};
@@ -279,25 +280,22 @@ async fn a_servers_way_to_write_dates_changes_no_streams_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_day_that_somebody_holds_keeps_no_sweep_waiting() {
-    let world = World::new().await;
+async fn whoever_notes_announcements_waits_for_nobody_who_settles() {
+    let (world, tenant) = (World::new().await, TenantId::from(uuid::Uuid::nil()));
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
     world.project().await;
-    world
-        .superuser()
-        .await
-        .execute("select annals.settle_kpis($1, 10)", &[&uuid::Uuid::nil()])
-        .await
-        .unwrap();
+    let settle = "select annals.settle_kpis('00000000-0000-0000-0000-000000000000', 10)";
+    world.superuser().await.batch_execute(settle).await.unwrap();
     let somebody = world.superuser().await;
     somebody
         .batch_execute("begin; select from annals.kpi_days for update")
         .await
         .unwrap();
-    let swept = tokio::time::timeout(Duration::from_secs(60), world.projector.sweep()).await;
-    swept.unwrap().unwrap();
+    let due = world.app.store.due_kpis(tenant, Duration::ZERO).await.unwrap();
+    let noted = tokio::time::timeout(Duration::from_secs(60), world.app.store.note_announced(tenant, &due)).await;
+    noted.unwrap().unwrap();
     somebody.batch_execute("rollback").await.unwrap();
-    world.sweep().await;
-    world.sweep().await;
-    assert_eq!(announced(&world).await.len(), 1);
+    assert_eq!(world.rows_of("annals.kpi_days").await[0]["is_due"], true);
+    world.app.store.note_announced(tenant, &due).await.unwrap();
+    assert_eq!(world.rows_of("annals.kpi_days").await[0]["is_due"], false);
 }

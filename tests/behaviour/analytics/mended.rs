@@ -1,7 +1,10 @@
 //! Whatever a hand has done to figures is named by a proof and mended by a rebuild.
 
+use projector::{RebuildError, Rebuilt};
 use serde_json::json;
 use tests::{Person, World};
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 
 use super::announced::announced;
 use super::{sell, spend};
@@ -94,12 +97,8 @@ async fn a_rebuild_of_another_module_leaves_figures_to_others() {
     assert_eq!(verify(&world).await, []);
 }
 
-/// What a rebuild has mended and not yet exchanged is seen by nobody, least of all by those who announce.
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_sweep_between_the_mending_and_the_exchange_announces_nothing() {
-    let world = shop().await;
-    let (before, days) = (announced(&world).await.len(), world.kpis(DAYS).await);
-    damaged(&world, "truncate public.sales").await;
+/// A rebuild that has mended figures and cannot exchange yet, since somebody is in its way.
+async fn mended_and_waiting(world: &World) -> (Client, JoinHandle<Result<Rebuilt, RebuildError>>) {
     let somebody = world.superuser().await;
     somebody
         .batch_execute("begin; lock table annals.entities in row exclusive mode")
@@ -109,17 +108,20 @@ async fn a_sweep_between_the_mending_and_the_exchange_announces_nothing() {
     let rebuilding = tokio::spawn(async move { rebuild(&other, &everything()).await });
     let waits = "select count(*) from pg_locks l where l.relation = 'annals.entities'::regclass and not l.granted
                     and l.database = (select oid from pg_database where datname = current_database())";
-    while world
-        .superuser()
-        .await
-        .query_one(waits, &[])
-        .await
-        .unwrap()
-        .get::<_, i64>(0)
-        == 0
-    {
+    let watcher = world.superuser().await;
+    while watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
         tokio::task::yield_now().await;
     }
+    (somebody, rebuilding)
+}
+
+/// What is mended and not yet exchanged is seen by nobody, least of all by those who announce.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_sweep_between_the_mending_and_the_exchange_announces_nothing() {
+    let world = shop().await;
+    let (before, days) = (announced(&world).await.len(), world.kpis(DAYS).await);
+    damaged(&world, "truncate public.sales").await;
+    let (somebody, rebuilding) = mended_and_waiting(&world).await;
     world.projector.sweep().await.unwrap();
     assert_eq!(announced(&world).await.len(), before);
     assert_eq!(world.kpis(DAYS).await, days);
@@ -131,13 +133,18 @@ async fn a_sweep_between_the_mending_and_the_exchange_announces_nothing() {
     assert_eq!(verify(&world).await, []);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rebuild_that_fails_leaves_figures_as_they_were() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_rebuild_that_is_killed_or_fails_leaves_figures_as_they_were() {
     let world = shop().await;
     let (before, days) = (announced(&world).await.len(), world.kpis(DAYS).await);
+    damaged(&world, "truncate public.sales").await;
+    let (somebody, rebuilding) = mended_and_waiting(&world).await;
+    rebuilding.abort();
+    assert!(rebuilding.await.unwrap_err().is_cancelled());
+    somebody.batch_execute("rollback").await.unwrap();
     damaged(
         &world,
-        "truncate public.sales; alter table public.sales add constraint narrow check (amount_cents <> 500)",
+        "alter table public.sales add constraint narrow check (amount_cents <> 500)",
     )
     .await;
     rebuild(&world, &everything()).await.unwrap_err();

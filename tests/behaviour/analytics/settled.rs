@@ -29,15 +29,14 @@ async fn what_somebody_else_settles_is_not_announced_half_and_other_tenants_do_n
     let world = World::new().await;
     let elsewhere = Person::staff().in_tenant(Uuid::new_v4());
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
+    sell(&world, "S-2", "2026-01-01", 500, "A", "Pump").await;
     let theirs = json!({"sale_date": "2026-01-01", "amount_cents": 5, "currency": "USD"});
     world.append(&elsewhere, "sale.created", "S-1", theirs).await;
     world.project().await;
     let somebody = world.superuser().await;
-    let lock = format!(
-        "select pg_advisory_lock(hashtextextended('annals.kpis {}', 0))",
-        Uuid::nil()
-    );
-    somebody.batch_execute(&lock).await.unwrap();
+    let half = "select annals.settle_kpis('00000000-0000-0000-0000-000000000000', 1);
+                select pg_advisory_lock(hashtextextended('annals.kpis 00000000-0000-0000-0000-000000000000', 0))";
+    somebody.batch_execute(half).await.unwrap();
     world.sweep().await;
     assert_eq!(announced(&world).await, Vec::<Value>::new());
     assert_eq!(noted(&world).await.len(), 1);
@@ -45,7 +44,8 @@ async fn what_somebody_else_settles_is_not_announced_half_and_other_tenants_do_n
     assert_eq!(theirs.len(), 1);
     somebody.batch_execute("select pg_advisory_unlock_all()").await.unwrap();
     world.sweep().await;
-    assert_eq!(announced(&world).await.len(), 1);
+    let events = announced(&world).await;
+    assert_eq!((events.len(), &events[0]["data"]["revenue_cents"]), (1, &json!(1500)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
