@@ -58,7 +58,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// Every other one near the first ones, the rest over two years.
 fn day(offset: u8) -> String {
-    let step = if offset % 2 == 0 { 1 } else { 17 };
+    let step = if offset.is_multiple_of(2) { 1 } else { 17 };
     (chrono::NaiveDate::from_ymd_opt(2026, 1, 20).unwrap() + chrono::Days::new(step * u64::from(offset))).to_string()
 }
 
