@@ -3,6 +3,53 @@
 -- Until now one lock held up all tenants behind one's upload; whoever found it taken could not tell that from "nothing is left"; and a
 -- rebuild made figures what damaged tables said, committed that, and repaired the tables afterwards.
 
+-- What takes long comes first: projectors wait for notes alone. In the order in which readers meet them.
+lock table annals.kpi_lock in exclusive mode;
+lock table annals.kpi_days, annals.kpi_returns, annals.kpi_names in access exclusive mode;
+
+-- Figures of days hold their customers, too. A correction rests for some minutes before it is announced.
+
+alter table annals.kpi_days
+    add column new_customers bigint not null default 0,
+    add column active_customers bigint not null default 0,
+    add column due_since timestamptz not null default now();
+comment on column annals.kpi_days.new_customers is 'Customers whose first sale in this currency it was.';
+comment on column annals.kpi_days.active_customers is 'Customers with a sale in this currency.';
+comment on column annals.kpi_days.due_since is 'When they first changed after they were announced, where they are due.';
+drop index annals.kpi_days_due;
+create index kpi_days_due on annals.kpi_days (tenant_id, day, currency) where is_due;
+
+-- By period first: whoever ranks reads a stretch of days. Along a name one goes where a customer's days are followed, and nowhere else.
+alter table annals.kpi_names drop constraint kpi_names_pkey;
+drop index annals.kpi_names_by_period;
+alter table annals.kpi_names drop constraint kpi_names_span;
+alter table annals.kpi_names add constraint kpi_names_span check (span in ('day', 'month', 'year'));
+delete from annals.kpi_names n where n.entries = 0 and n.positive_cents = 0 and n.negative_cents = 0;
+insert into annals.kpi_names (tenant_id, kind, span, currency, name, period, positive_cents, negative_cents, entries)
+select n.tenant_id, n.kind, 'year', n.currency, n.name, date_trunc('year', n.period::timestamp)::date, sum(n.positive_cents), sum(n.negative_cents),
+       sum(n.entries)
+  from annals.kpi_names n
+ where n.span = 'month'
+ group by 1, 2, 4, 5, 6;
+alter table annals.kpi_names add constraint kpi_names_pkey primary key (tenant_id, kind, span, currency, period, name);
+create index kpi_names_of_customers on annals.kpi_names (tenant_id, currency, name, period) where kind = 'customer' and span = 'day';
+comment on table annals.kpi_names is 'Sales by product and by customer, expenses by category, each by day, by month and by year.';
+comment on column annals.kpi_names.period is 'The day, or the month''s or the year''s first one.';
+comment on column annals.kpi_names.span is 'day, month or year: ten years'' sums read ten rows of a product, not 3,650.';
+comment on column annals.kpi_names.entries is 'Sales, or expenses.';
+
+delete from annals.kpi_returns r where r.customers = 0;
+comment on column annals.kpi_returns.customers is 'How many.';
+update annals.kpi_days d
+   set new_customers = c.new_customers, active_customers = c.active_customers
+  from (select r.tenant_id, r.day, r.currency, coalesce(sum(r.customers) filter (where r.previous_day = '-infinity'), 0) as new_customers,
+               sum(r.customers) as active_customers
+          from annals.kpi_returns r
+         group by 1, 2, 3) as c
+ where d.tenant_id = c.tenant_id and d.day = c.day and d.currency = c.currency;
+
+comment on table annals.kpi_lock is 'Never holds a row. Who settles a tenant''s notes shares it, and has that tenant to itself; who mends figures has it alone.';
+
 -- Notes. Both halves of a change have one number: no batch, which is cut by numbers, ends between them.
 
 alter table annals.kpi_changes drop constraint kpi_changes_pkey;
@@ -66,49 +113,6 @@ $trigger$, of.name, of.kind, of.day, of.columns, of.expressions, annals.kpi_coun
     end loop;
 end
 $do$;
-
--- Figures of days hold their customers, too. A correction rests for some minutes before it is announced.
-
-alter table annals.kpi_days
-    add column new_customers bigint not null default 0,
-    add column active_customers bigint not null default 0,
-    add column due_since timestamptz not null default now();
-comment on column annals.kpi_days.new_customers is 'Customers whose first sale in this currency it was.';
-comment on column annals.kpi_days.active_customers is 'Customers with a sale in this currency.';
-comment on column annals.kpi_days.due_since is 'When they first changed after they were announced, where they are due.';
-drop index annals.kpi_days_due;
-create index kpi_days_due on annals.kpi_days (tenant_id, day, currency) where is_due;
-
--- By period first: whoever ranks reads a stretch of days. Along a name one goes where a customer's days are followed, and nowhere else.
-alter table annals.kpi_names drop constraint kpi_names_pkey;
-drop index annals.kpi_names_by_period;
-alter table annals.kpi_names drop constraint kpi_names_span;
-alter table annals.kpi_names add constraint kpi_names_span check (span in ('day', 'month', 'year'));
-delete from annals.kpi_names n where n.entries = 0 and n.positive_cents = 0 and n.negative_cents = 0;
-insert into annals.kpi_names (tenant_id, kind, span, currency, name, period, positive_cents, negative_cents, entries)
-select n.tenant_id, n.kind, 'year', n.currency, n.name, date_trunc('year', n.period::timestamp)::date, sum(n.positive_cents), sum(n.negative_cents),
-       sum(n.entries)
-  from annals.kpi_names n
- where n.span = 'month'
- group by 1, 2, 4, 5, 6;
-alter table annals.kpi_names add constraint kpi_names_pkey primary key (tenant_id, kind, span, currency, period, name);
-create index kpi_names_of_customers on annals.kpi_names (tenant_id, currency, name, period) where kind = 'customer' and span = 'day';
-comment on table annals.kpi_names is 'Sales by product and by customer, expenses by category, each by day, by month and by year.';
-comment on column annals.kpi_names.period is 'The day, or the month''s or the year''s first one.';
-comment on column annals.kpi_names.span is 'day, month or year: ten years'' sums read ten rows of a product, not 3,650.';
-comment on column annals.kpi_names.entries is 'Sales, or expenses.';
-
-delete from annals.kpi_returns r where r.customers = 0;
-comment on column annals.kpi_returns.customers is 'How many.';
-update annals.kpi_days d
-   set new_customers = c.new_customers, active_customers = c.active_customers
-  from (select r.tenant_id, r.day, r.currency, coalesce(sum(r.customers) filter (where r.previous_day = '-infinity'), 0) as new_customers,
-               sum(r.customers) as active_customers
-          from annals.kpi_returns r
-         group by 1, 2, 3) as c
- where d.tenant_id = c.tenant_id and d.day = c.day and d.currency = c.currency;
-
-comment on table annals.kpi_lock is 'Never holds a row. Who settles a tenant''s notes shares it, and has that tenant to itself; who mends figures has it alone.';
 
 -- Settling. Notes are taken into an array: of a handful the planner knows that it is a handful, and of many that they are many.
 

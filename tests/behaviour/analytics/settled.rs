@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use projector::{Pace, Projector};
+use projector::{Invocation, Pace, Projector};
 use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
@@ -208,4 +208,37 @@ async fn the_cause_is_the_last_change_that_had_an_effect() {
     let events = announced(&world).await;
     assert_eq!(events.len(), 2);
     assert_eq!(events[1]["causation_id"], raised["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_whose_notes_cannot_be_settled_keeps_nobody_waiting() {
+    let world = World::new().await;
+    let mut tenants = Vec::new();
+    for cents in [1000, 1, 2, 3] {
+        let staff = Person::staff().in_tenant(Uuid::new_v4());
+        let sale = json!({"sale_date": "2026-01-01", "amount_cents": cents, "currency": "USD"});
+        world.append(&staff, "sale.created", "S-1", sale).await;
+        tenants.push(staff);
+    }
+    let owner = world.owner().await;
+    owner
+        .batch_execute("alter table annals.kpi_days add constraint narrow check (revenue_cents < 100)")
+        .await
+        .unwrap();
+    world.sweep().await;
+    assert_eq!(noted(&world).await.len(), 1);
+    for (place, staff) in tenants.iter().enumerate() {
+        let events = world.all_pages(staff, "/events?event_type=kpi.calculated").await;
+        assert_eq!(events.len(), usize::from(place > 0), "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_for_rebuilds_settles_as_well() {
+    let world = World::new().await;
+    sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
+    world.project().await;
+    world.projector.handle(Invocation::Rebuilds).await.unwrap();
+    assert_eq!(noted(&world).await, Vec::<Value>::new());
+    world.assert_kpis_are_the_events().await;
 }
