@@ -506,6 +506,7 @@ $$;
 comment on function annals.mend_kpis(uuid) is
     'Makes a tenant''s figures, or all, what state tables say less what is noted; how many rows were not. With annals.kpi_lock held alone.';
 
+-- A row that is not there says zero.
 create function annals.list_kpi_differences(sales regclass, expenses regclass, tenant uuid)
 returns table (table_name text, key text, column_name text, found text, expected text)
 language sql stable set search_path = pg_catalog, pg_temp
@@ -518,11 +519,11 @@ set enable_nestloop = off set jit = off as $$
                    <> (0, 0, 0, 0, 0, 0, 0)) as d
       full join annals.kpi_days_of($1, $2, $3) e on e.tenant_id = d.tenant_id and e.day = d.day and e.currency = d.currency
      cross join lateral (values
-           ('revenue_cents', d.revenue_cents, e.revenue_cents), ('refunds_cents', d.refunds_cents, e.refunds_cents),
-           ('sales_count', d.sales_count, e.sales_count), ('expenses_cents', d.expenses_cents, e.expenses_cents),
-           ('expenses_count', d.expenses_count, e.expenses_count), ('new_customers', d.new_customers, e.new_customers),
-           ('active_customers', d.active_customers, e.active_customers)) as v (column_name, found, expected)
-     where v.found is distinct from v.expected
+           ('revenue_cents', coalesce(d.revenue_cents, 0), coalesce(e.revenue_cents, 0)), ('refunds_cents', coalesce(d.refunds_cents, 0), coalesce(e.refunds_cents, 0)),
+           ('sales_count', coalesce(d.sales_count, 0), coalesce(e.sales_count, 0)), ('expenses_cents', coalesce(d.expenses_cents, 0), coalesce(e.expenses_cents, 0)),
+           ('expenses_count', coalesce(d.expenses_count, 0), coalesce(e.expenses_count, 0)), ('new_customers', coalesce(d.new_customers, 0), coalesce(e.new_customers, 0)),
+           ('active_customers', coalesce(d.active_customers, 0), coalesce(e.active_customers, 0))) as v (column_name, found, expected)
+     where v.found <> v.expected
      union all
     select 'annals.kpi_names', jsonb_build_object('tenant_id', coalesce(n.tenant_id, e.tenant_id), 'kind', coalesce(n.kind, e.kind),
                                                   'span', coalesce(n.span, e.span), 'currency', coalesce(n.currency, e.currency),
@@ -532,18 +533,18 @@ set enable_nestloop = off set jit = off as $$
       full join annals.kpi_names_of($1, $2, $3) e on e.tenant_id = n.tenant_id and e.kind = n.kind and e.span = n.span and e.currency = n.currency
                                                  and e.name = n.name and e.period = n.period
      cross join lateral (values
-           ('positive_cents', n.positive_cents, e.positive_cents), ('negative_cents', n.negative_cents, e.negative_cents),
-           ('entries', n.entries, e.entries)) as v (column_name, found, expected)
-     where v.found is distinct from v.expected
+           ('positive_cents', coalesce(n.positive_cents, 0), coalesce(e.positive_cents, 0)), ('negative_cents', coalesce(n.negative_cents, 0), coalesce(e.negative_cents, 0)),
+           ('entries', coalesce(n.entries, 0), coalesce(e.entries, 0))) as v (column_name, found, expected)
+     where v.found <> v.expected
      union all
     select 'annals.kpi_returns', jsonb_build_object('tenant_id', coalesce(r.tenant_id, e.tenant_id), 'day', coalesce(r.day, e.day),
                                                     'currency', coalesce(r.currency, e.currency),
                                                     'previous_day', coalesce(r.previous_day, e.previous_day))::text,
-           'customers', r.customers::text, e.customers::text
+           'customers', coalesce(r.customers, 0)::text, coalesce(e.customers, 0)::text
       from (select k.* from annals.kpi_returns k where $3 is null or k.tenant_id = $3) as r
       full join annals.kpi_returns_of($1, $2, $3) e on e.tenant_id = r.tenant_id and e.day = r.day and e.currency = r.currency
                                                    and e.previous_day = r.previous_day
-     where r.customers is distinct from e.customers
+     where coalesce(r.customers, 0) <> coalesce(e.customers, 0)
 $$;
 comment on function annals.list_kpi_differences(regclass, regclass, uuid) is
     'Where figures are not what these sales and expenses come to, less what is noted.';

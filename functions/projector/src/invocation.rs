@@ -82,10 +82,6 @@ impl Projector {
             Ok(backlog) => metrics::backlog(backlog),
             Err(error) => tracing::warn!(error = told(&error), "backlog not measured"),
         }
-        match self.store.kpi_lag_seconds().await {
-            Ok(seconds) => metrics::kpi_lag(seconds),
-            Err(error) => tracing::warn!(error = told(&error), "lag of key figures not measured"),
-        }
         let swept = self.sweep().await?;
         metrics::swept(swept.streams);
         Ok(swept)

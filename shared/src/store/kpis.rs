@@ -29,18 +29,6 @@ select t.tenant_id from tenants t where t.tenant_id is not null order by random(
 const SETTLE_KPIS: &str = "-- settle_kpis
 select annals.settle_kpis($1, $2) as settled";
 
-/// Each tenant's first note is about its oldest.
-const MEASURE_KPI_LAG: &str = "-- measure_kpi_lag
-with recursive firsts as (
-    (select c.tenant_id, c.noted_at from annals.kpi_changes c order by c.tenant_id, c.id limit 1)
-     union all
-    select n.tenant_id, n.noted_at
-      from firsts f
-     cross join lateral (
-           select c.tenant_id, c.noted_at from annals.kpi_changes c where c.tenant_id > f.tenant_id order by c.tenant_id, c.id limit 1) as n
-)
-select greatest(coalesce(extract(epoch from now() - min(f.noted_at)), 0), 0)::bigint as seconds from firsts f";
-
 /// What became of a try to settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
@@ -72,15 +60,6 @@ impl Store {
             .map_err(lost_is_unavailable)?;
         let settled: Option<i64> = rows.first().map_or(Ok(None), |row| row.try_get("settled"))?;
         Ok(settled.map_or(Settled::Busy, Settled::Notes))
-    }
-
-    /// How long the oldest note has waited, in seconds, over all tenants.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn kpi_lag_seconds(&self) -> Result<i64, StoreError> {
-        let rows = self.read(As::Projector, MEASURE_KPI_LAG, &[]).await?;
-        Ok(rows.first().map_or(Ok(0), |row| row.try_get("seconds"))?)
     }
 }
 

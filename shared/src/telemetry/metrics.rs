@@ -58,6 +58,7 @@ pub fn backlog(found: Backlog) {
         ProjectionLagSeconds = found.lag_seconds,
         ProjectionLagEvents = found.lag_events,
         ParkedStreams = found.parked_streams,
+        KpiLagSeconds = found.kpi_lag_seconds,
     );
 }
 
@@ -66,11 +67,6 @@ pub fn swept(streams: usize) {
     if streams > 0 {
         tracing::info!(target: TARGET, StreamsSwept = streams);
     }
-}
-
-/// So long has the oldest change waited that key figures lack, before the sweep. Written however little it is.
-pub fn kpi_lag(seconds: i64) {
-    tracing::info!(target: TARGET, KpiLagSeconds = seconds);
 }
 
 /// An upload came to its end.

@@ -152,6 +152,16 @@ async fn what_figures_lack_is_told_beside_them() {
     world.project().await;
     let theirs = world.get(&stranger, "/analytics/kpis").await.expect(200).body;
     assert_eq!(theirs["changes_pending"], 0);
+    let spent = json!({"expense_date": "2026-01-01", "amount_cents": 5, "currency": "USD"});
+    world.append(&stranger, "expense.created", "E-1", spent).await;
+    world.project().await;
+    let older = format!(
+        "update annals.kpi_changes set noted_at = noted_at - interval '1000 seconds' where tenant_id = '{}'",
+        stranger.tenant
+    );
+    world.superuser().await.batch_execute(&older).await.unwrap();
+    let lag = world.app.store.backlog().await.unwrap().kpi_lag_seconds;
+    assert!((1000..1600).contains(&lag), "{lag}");
 }
 
 #[tokio::test]
