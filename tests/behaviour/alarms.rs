@@ -10,13 +10,14 @@ use annals::telemetry::metrics::METRICS;
 use serde_json::Value;
 
 /// Which function writes a metric of ours.
-const WRITTEN_BY: [(&str, &[&str]); 15] = [
+const WRITTEN_BY: [(&str, &[&str]); 16] = [
     ("EventsAppended", &["PostEvent", "CsvUpload", "Importer"]),
     ("Conflicts", &["PostEvent", "AuditQuery", "CsvUpload"]),
     ("ProjectionLagSeconds", &["Projector"]),
     ("ProjectionLagEvents", &["Projector"]),
     ("ParkedStreams", &["Projector"]),
     ("StreamsSwept", &["Projector"]),
+    ("KpiLagSeconds", &["Projector"]),
     ("RowsAccepted", &["CsvUpload", "Importer"]),
     ("RowsRejected", &["CsvUpload", "Importer"]),
     ("RowsDuplicate", &["CsvUpload", "Importer"]),
@@ -202,6 +203,7 @@ fn projection_and_the_api_have_theirs() {
     assert!(has_alarm("Annals", "ProjectionLagSeconds", "Projector"));
     assert!(has_alarm("Annals", "ParkedStreams", "Projector"));
     assert!(has_alarm("Annals", "ImportsStuck", "Importer"));
+    assert!(has_alarm("Annals", "KpiLagSeconds", "Projector"));
     assert!(has_alarm("AWS/ApiGateway", "5xx", "Api"));
 }
 

@@ -3,6 +3,8 @@
 mod announced;
 mod mended;
 mod property;
+mod settled;
+mod upgraded;
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -303,4 +305,35 @@ async fn figures_are_for_staff_and_services_of_the_tenant_and_bad_questions_are_
     // The last thirty days are what one hears of by default.
     let empty = world.kpis("").await;
     assert_eq!(empty["items"], json!([]));
+}
+
+/// At UTC+14 tomorrow has begun; and pages go on with the days of the first one.
+#[tokio::test]
+async fn todays_sales_are_there_by_default_wherever_today_is() {
+    let world = World::new().await;
+    let today = chrono::Utc::now().date_naive();
+    for (id, days) in [("S-1", -1), ("S-2", 0), ("S-3", 1)] {
+        let day = today + chrono::TimeDelta::days(days);
+        sell(&world, id, &day.to_string(), 5, "A", "Pump").await;
+    }
+    world.sweep().await;
+    let found = world.kpis("").await;
+    assert_eq!(found["items"].as_array().unwrap().len(), 3);
+    let paged = world.all_pages(&Person::staff(), "/analytics/kpis?limit=1").await;
+    assert_eq!(json!(paged), found["items"]);
+}
+
+#[tokio::test]
+async fn categories_beyond_the_largest_fifty_are_told_as_one_sum() {
+    let world = World::new().await;
+    for place in 1..=53 {
+        let (id, category) = (format!("E-{place}"), format!("C-{place}"));
+        spend(&world, &id, "2026-01-01", place, Some(&category)).await;
+    }
+    world.sweep().await;
+    let found = world.kpis("from=2026-01-01&to=2026-01-02").await;
+    for line in [&found["items"][0], &found["totals"][0]] {
+        assert_eq!(line["expenses_by_category"].as_array().unwrap().len(), 50);
+        assert_eq!(line["other_expenses_cents"], 1 + 2 + 3);
+    }
 }

@@ -98,6 +98,13 @@ async fn catalog(world: &World) -> Vec<Value> {
     world.all_pages(&Person::staff(), "/events/types").await
 }
 
+/// Those that somebody may post: figures are announced by the sweep alone.
+async fn posted(world: &World) -> Vec<Value> {
+    let mut kinds = catalog(world).await;
+    kinds.retain(|kind| kind["event_type"] != "kpi.calculated");
+    kinds
+}
+
 fn kind_of(event_type: &str) -> &str {
     event_type.split('.').next().unwrap()
 }
@@ -140,7 +147,7 @@ async fn every_type_that_the_sources_name_is_in_the_catalog() {
 #[tokio::test]
 async fn every_example_is_accepted_projects_and_lands_in_its_table() {
     let (world, service) = (World::new().await, Person::service("loader"));
-    let types = catalog(&world).await;
+    let types = posted(&world).await;
     assert!(types.len() > 90, "{}", types.len());
     for kind in &types {
         let name = kind["event_type"].as_str().unwrap();
@@ -239,7 +246,7 @@ fn spoilt(example: &Map<String, Value>) -> Vec<Value> {
 #[tokio::test]
 async fn every_schema_refuses_something_and_what_it_refuses_leaves_nothing() {
     let (world, service) = (World::new().await, Person::service("loader"));
-    for kind in catalog(&world).await {
+    for kind in posted(&world).await {
         let name = kind["event_type"].as_str().unwrap();
         let mut refused = 0;
         for data in spoilt(kind["example"].as_object().unwrap()) {

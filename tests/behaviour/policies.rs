@@ -42,7 +42,7 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         (
             "annals",
             "parked_streams" | "skipped_events" | "event_counts" | "event_rates" | "event_minutes" | "usage_counts"
-            | "rebuilds" | "kpi_days" | "kpi_names" | "kpi_returns",
+            | "rebuilds" | "kpi_changes" | "kpi_days" | "kpi_names" | "kpi_returns",
         )
         | ("public", "kpi_days") => Shows::TenantOnly,
         ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") => Shows::Catalog,
@@ -50,8 +50,7 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
         (
             "annals",
-            "state_row" | "child_row" | "schema_history" | "kpi_changes" | "kpi_lock" | "imports" | "import_lanes"
-            | "import_contents",
+            "state_row" | "child_row" | "schema_history" | "kpi_lock" | "imports" | "import_lanes" | "import_contents",
         ) => Shows::Nothing,
         ("public", table) if state_tables.contains(table) => Shows::States,
         _ => panic!("nobody has decided who sees {schema}.{name}"),

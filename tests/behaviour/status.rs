@@ -86,6 +86,10 @@ async fn the_projectors_status_tells_lag_and_rates_of_the_tenant() {
     };
     insta::assert_snapshot!(still(before.body), @r#"
     {
+      "kpis": {
+        "changes_pending": 0,
+        "lag_seconds": 0
+      },
       "lag_events": 3,
       "lag_seconds": "[seconds]",
       "oldest_transaction": "[any]",

@@ -60,13 +60,30 @@ with named as (
     select n.tenant_id, n.by, s.span, n.currency, n.name, s.period, coalesce(sum(n.amount) filter (where n.amount > 0), 0) as positive,
            coalesce(-sum(n.amount) filter (where n.amount < 0), 0) as negative, count(*)::numeric as entries
       from named n
-     cross join lateral (values ('day', n.day), ('month', date_trunc('month', n.day::timestamp)::date)) as s (span, period)
+     cross join lateral (values ('day', n.day), ('month', date_trunc('month', n.day::timestamp)::date), ('year', date_trunc('year', n.day::timestamp)::date)) as s (span, period)
      group by 1, 2, 3, 4, 5, 6
 ), there as (
-    select tenant_id, kind, span, currency, name, period, positive_cents, negative_cents, entries from annals.kpi_names where entries <> 0)
+    select tenant_id, kind, span, currency, name, period, positive_cents, negative_cents, entries from annals.kpi_names)
 select 'found ' || to_jsonb(x)::text as line from (select * from there except select * from expected) x
  union all
 select 'missing ' || to_jsonb(x)::text from (select * from expected except select * from there) x";
+
+const FIGURES: &str = "
+with tenants as (
+    select c.*, min(day) filter (where kind = 'sale') over (partition by currency, customer) as first_day
+      from counted c where tenant_id = '00000000-0000-0000-0000-000000000000'
+), period as (
+    select * from tenants where currency = $1 and day >= $2::text::date and day < $3::text::date
+)
+select jsonb_build_object(
+           'active_customers', count(distinct customer) filter (where kind = 'sale'),
+           'new_customers', count(distinct customer) filter (where kind = 'sale' and first_day >= $2::text::date),
+           'average_sale_cents', round(avg(amount) filter (where kind = 'sale')),
+           'expenses_by_category', (
+               select coalesce(jsonb_agg(jsonb_build_object('category', c.category, 'expenses_cents', c.cents)
+                                         order by c.cents desc, coalesce(c.category, '') collate \"C\"), '[]')
+                 from (select category, sum(amount) as cents from period where kind = 'expense' group by 1) as c))::text
+  from period";
 
 const NOTED: &str = "select 'noted and not settled: ' || count(*) as line from annals.kpi_changes having count(*) > 0";
 
@@ -83,17 +100,29 @@ impl World {
         }
     }
 
-    /// Customers with a sale in a currency on days of `[from, to)`, as the events have it.
-    pub async fn count_customers(&self, currency: &str, from: &str, to: &str) -> i64 {
+    /// What sales and expenses of the default tenant in a currency on days of `[from, to)` come to beside their sums, as the events have it.
+    pub async fn figures_by_sql(&self, currency: &str, from: &str, to: &str) -> Value {
         let client = self.superuser().await;
         client.batch_execute(STANDING).await.expect("a table");
-        let sql = "select count(distinct customer) from counted
-                    where kind = 'sale' and currency = $1 and day >= $2::text::date and day < $3::text::date";
-        client
-            .query_one(sql, &[&currency, &from, &to])
-            .await
-            .expect("a count")
-            .get(0)
+        let row = client.query_one(FIGURES, &[&currency, &from, &to]).await;
+        serde_json::from_str(row.expect("figures").get(0)).expect("JSON")
+    }
+
+    /// Products or customers (the column) of the default tenant by net amount, as the events have it: name, net, sales.
+    pub async fn top_by_sql(&self, column: &str, currency: &str, from: &str, to: &str) -> Value {
+        let client = self.superuser().await;
+        client.batch_execute(STANDING).await.expect("a table");
+        let sql = format!(
+            "select coalesce(jsonb_agg(jsonb_build_array(t.name, t.revenue, t.refunds, t.net, t.sales) order by t.net desc, t.name collate \"C\"), '[]')::text
+               from (select {column} as name, sum(greatest(amount, 0)) as revenue, sum(-least(amount, 0)) as refunds, sum(amount) as net,
+                            count(*) as sales
+                       from counted
+                      where kind = 'sale' and tenant_id = '00000000-0000-0000-0000-000000000000' and {column} is not null and currency = $1
+                        and day >= $2::text::date and day < $3::text::date
+                      group by 1) as t"
+        );
+        let row = client.query_one(&sql, &[&currency, &from, &to]).await;
+        serde_json::from_str(row.expect("a list").get(0)).expect("JSON")
     }
 
     /// `GET /analytics/kpis` by staff.

@@ -15,7 +15,7 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
-use projector::Projector;
+use projector::{Pace, Projector};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -141,7 +141,10 @@ impl World {
             address,
             app,
             router,
-            projector: Projector::new(store, Some(SNAPSHOT_EVERY)),
+            projector: Projector::new(store, Some(SNAPSHOT_EVERY)).with_pace(Pace {
+                rest: Duration::ZERO,
+                ..Pace::default()
+            }),
             wake_ups: Mutex::new(receiver),
             files,
         }

@@ -20,7 +20,7 @@ pub async fn kpis(
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let days = days_of(&mut params)?;
+    let asked = Asked::read(&mut params)?;
     let granularity = params.read("granularity", "must be day, week or month", |value| match value {
         "day" => Some(Granularity::Day),
         "week" => Some(Granularity::Week),
@@ -28,9 +28,12 @@ pub async fn kpis(
         _ => None,
     })?;
     let granularity = granularity.unwrap_or(Granularity::Day);
-    let cursor = Cursor::of("kpis", &(days, granularity, caller.tenant_id()));
-    let after = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
-    let after = after.as_deref().map(last_line).transpose()?;
+    let cursor = Cursor::of("kpis", &(asked.from, asked.to, granularity, caller.tenant_id()));
+    let key = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
+    let (days, after) = match key.as_deref().map(last_line).transpose()? {
+        Some((days, last)) => (days, Some(last)),
+        None => (asked.days()?, None),
+    };
     let limit = params.limit()?;
     params.end()?;
     may_see(&caller)?;
@@ -40,9 +43,10 @@ pub async fn kpis(
         .await?;
     let page = Page::cut(&found.items, limit, |line| {
         let period = line.period.map(|day| day.to_string()).unwrap_or_default();
-        cursor.encode(&format!("{period} {}", line.currency))
+        cursor.encode(&format!("{period} {} {} {}", line.currency, days.from, days.to))
     })?;
-    Ok(page.with("totals", &found.totals)?.into_response())
+    let page = page.with("totals", &found.totals)?;
+    Ok(page.with("changes_pending", &found.changes_pending)?.into_response())
 }
 
 /// `GET /analytics/top?by=product|customer&currency=&from=&to=&limit=`: by net amount, in one currency, since amounts of several have no
@@ -63,7 +67,7 @@ pub async fn top(
         is_code.then(|| value.to_owned())
     })?;
     let currency = currency.ok_or_else(|| missing("currency", "the currency whose amounts are compared"))?;
-    let (days, limit) = (days_of(&mut params)?, params.limit()?);
+    let (days, limit) = (Asked::read(&mut params)?.days()?, params.limit()?);
     params.end()?;
     may_see(&caller)?;
     let limit = i64::try_from(limit.items()).unwrap_or(i64::MAX);
@@ -82,14 +86,32 @@ fn missing(name: &str, what: &str) -> ApiError {
     ApiError::bad_request("invalid_parameter", format!("{name} is required: {what}"))
 }
 
-fn days_of(params: &mut Params) -> Result<Days, ApiError> {
-    let (from, to) = (day(params, "from")?, day(params, "to")?);
-    let tomorrow = || Utc::now().date_naive() + Count::new(1);
-    let to = to.unwrap_or_else(tomorrow);
-    let from = from.or_else(|| to.checked_sub_days(Count::new(LAST))).unwrap_or(to);
-    match from < to {
-        true => Ok(Days { from, to }),
-        false => Err(ApiError::bad_request("invalid_parameter", "from must be before to")),
+/// Days as they were asked for.
+#[derive(Clone, Copy)]
+struct Asked {
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+}
+
+impl Asked {
+    fn read(params: &mut Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            from: day(params, "from")?,
+            to: day(params, "to")?,
+        })
+    }
+
+    /// Those that are meant: up to today, wherever in the world that is tomorrow already.
+    fn days(self) -> Result<Days, ApiError> {
+        let to = self.to.unwrap_or_else(|| Utc::now().date_naive() + Count::new(2));
+        let from = self
+            .from
+            .or_else(|| to.checked_sub_days(Count::new(LAST)))
+            .unwrap_or(to);
+        match from < to {
+            true => Ok(Days { from, to }),
+            false => Err(ApiError::bad_request("invalid_parameter", "from must be before to")),
+        }
     }
 }
 
@@ -105,14 +127,34 @@ fn day(params: &mut Params, name: &str) -> Result<Option<NaiveDate>, ApiError> {
     )
 }
 
-fn last_line(key: &str) -> Result<(NaiveDate, String), ApiError> {
-    let parsed = key
-        .split_once(' ')
-        .and_then(|(period, currency)| Some((period.parse().ok()?, currency.to_owned())));
-    parsed.ok_or_else(|| {
+/// The days that the first page was about, which may be others than those of the day on which the next one is asked for; and its last line.
+fn last_line(key: &str) -> Result<(Days, (NaiveDate, String)), ApiError> {
+    let parsed = || {
+        let mut parts = key.split(' ');
+        let (period, currency) = (parts.next()?.parse().ok()?, parts.next()?.to_owned());
+        let (from, to) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some((Days { from, to }, (period, currency)))
+    };
+    parsed().ok_or_else(|| {
         ApiError::bad_request(
             "invalid_cursor",
             "the cursor does not belong to this list with this filter",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_goes_on_with_the_days_of_the_first_page() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let (days, last) = last_line("2026-01-05 USD 2025-12-10 2026-01-09").ok().unwrap();
+        assert_eq!((days.from, days.to), (day("2025-12-10"), day("2026-01-09")));
+        assert_eq!(last, (day("2026-01-05"), "USD".to_owned()));
+        for garbage in ["", "2026-01-05 USD", "2026-01-05 USD x y"] {
+            assert!(last_line(garbage).is_err());
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! is deployed a second time for it, with a schedule and the time that it takes.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use annals::domain::StreamId;
 use annals::queue::{self, WakeUp};
@@ -16,6 +17,9 @@ use tracing::{Instrument, Span};
 
 use crate::Projector;
 use crate::sweep::Swept;
+
+/// How long a look for rebuilds settles key figures: the next look comes after a minute.
+const BACKLOG_PATIENCE: Duration = Duration::from_secs(50);
 
 /// An invocation. Whatever holds no records counts as a tick: the schedule's input is nobody's contract. Records, though, must
 /// be messages: taking a batch that cannot be read for a tick would tell SQS that its messages are done.
@@ -66,7 +70,7 @@ impl Projector {
     pub async fn handle(&self, invocation: Invocation) -> Result<Answer, StoreError> {
         match invocation {
             Invocation::Tick(_) => self.tick().await.map(Answer::Tick),
-            Invocation::Rebuilds => self.rebuild_due().await.map(Answer::Rebuilds),
+            Invocation::Rebuilds => self.work_off().await.map(Answer::Rebuilds),
             Invocation::Messages { records } => Ok(Answer::Messages(self.handle_messages(&records).await)),
         }
     }
@@ -81,6 +85,12 @@ impl Projector {
         let swept = self.sweep().await?;
         metrics::swept(swept.streams);
         Ok(swept)
+    }
+
+    /// Rebuilds that are due, and, since it has the time, what a bulk load has left for key figures.
+    async fn work_off(&self) -> Result<(), StoreError> {
+        self.rebuild_due().await?;
+        self.settle_kpis(BACKLOG_PATIENCE).await
     }
 
     /// Projects what the messages name. A message that is no wake-up fails, and so ends in the dead-letter queue; so does one

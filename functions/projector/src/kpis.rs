@@ -1,104 +1,138 @@
 //! Key figures: what state tables' triggers have noted is settled, and days that are over are announced as `kpi.calculated`.
 //!
-//! An announcement is appended as any service appends, as the service `annals`; the projector's own role writes no events. Which
-//! revision is next, and whether there is anything new to say, is read from the log, so that a rebuild, which mends figures, announces
-//! nothing that was announced, and a sweep that was killed between the append and its note finds nothing new.
+//! Tenants take turns: one's bulk load neither holds up the others' figures nor their announcements. Which revision is next, and whether
+//! there is anything new to say, is read from the log, so that a rebuild, which mends figures, announces nothing that was announced, and
+//! a sweep that was killed between the append and its note finds nothing new.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use annals::domain::{Actor, Caller, EventType, NewEvent, Role, StreamId, TenantId};
-use annals::store::{DueKpi, StoreError};
-use serde_json::{Map, Value, json};
+use annals::domain::{StreamId, TenantId};
+use annals::store::{DueKpi, Settled, StoreError, told};
 
 use crate::Projector;
 
-/// How long a sweep settles; what a bulk load leaves goes to the next ones.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// The service that announces.
-const SERVICE: &str = "annals";
-/// The version that these data follow, whatever later ones a tenant has registered.
-const VERSION: &str = "1.0";
+/// A batch that took less is followed by one of twice its size: costs that each batch has are shared by more notes then.
+const QUICK: Duration = Duration::from_secs(3);
+/// How often a batch's size is doubled at most: it is held in memory, by the server.
+const DOUBLINGS: u32 = 3;
+
+/// How figures are settled and announced.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Notes that a tenant's first transaction settles at most.
+    pub at_once: i32,
+    /// How long a sweep settles, and how long it announces; what a bulk load leaves goes to the next ones.
+    pub patience: Duration,
+    /// How long figures that were announced rest after a change before they are announced again: a hundred corrections, one by one, make
+    /// a few announcements.
+    pub rest: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            at_once: 20_000,
+            patience: Duration::from_secs(15),
+            rest: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// A tenant's turn at settling.
+struct Turn {
+    tenant: TenantId,
+    at_once: i32,
+}
 
 impl Projector {
-    /// Settles what is noted, for as long as a sweep has; whether that was all.
-    pub(crate) async fn settle_kpis(&self) -> Result<bool, StoreError> {
-        let began = Instant::now();
-        while self.store.settle_kpis().await? {
-            if began.elapsed() > PATIENCE {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// The same at another pace.
+    #[must_use]
+    pub fn with_pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
     }
 
-    /// Announces days that are over and have not been announced as they are; some of each tenant's.
-    pub(crate) async fn announce_kpis(&self) -> Result<(), StoreError> {
-        let due = self.store.due_kpis().await?;
-        for of_tenant in due.chunk_by(|a, b| a.tenant_id == b.tenant_id) {
-            match self.announce(of_tenant).await {
-                // A tenant's own rules for the type, or another sweep that was here first: it stays due.
-                Err(StoreError::Refused(refusal)) => {
-                    tracing::warn!(tenant.id = %of_tenant[0].tenant_id, error.code = refusal.code, "key figures not announced");
-                }
-                outcome => outcome?,
+    /// Settles what is noted, tenant by tenant in turns, for as long as it has patience. A tenant whose notes cannot be settled, or whom
+    /// somebody else settles, is left to the next sweep.
+    pub(crate) async fn settle_kpis(&self, patience: Duration) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let mut turns: VecDeque<Turn> = VecDeque::new();
+        for tenant in self.store.tenants_to_settle().await? {
+            turns.push_back(Turn {
+                tenant,
+                at_once: self.pace.at_once,
+            });
+        }
+        while let Some(turn) = turns.pop_front() {
+            turns.extend(self.take_turn(turn).await?);
+            if began.elapsed() > patience {
+                break;
             }
         }
         Ok(())
     }
 
-    async fn announce(&self, due: &[DueKpi]) -> Result<(), StoreError> {
-        let news = due.iter().filter(|kpi| has_news(kpi));
-        let events = news.map(announcement).collect::<Result<Vec<_>, _>>()?;
-        if let (false, Some(first)) = (events.is_empty(), due.first()) {
-            let caller = service(first.tenant_id)?;
-            let revision = self.store.fresh_catalog(&caller).await?.revision();
-            self.store.append(&caller, &events, &json!({}), revision).await?;
-            let streams: Vec<StreamId> = events.iter().map(|event| event.stream(first.tenant_id)).collect();
-            self.project(&streams).await?;
+    /// One batch; the next turn, where there may be more.
+    async fn take_turn(&self, turn: Turn) -> Result<Option<Turn>, StoreError> {
+        let began = Instant::now();
+        match self.store.settle_kpis(turn.tenant, turn.at_once).await {
+            Ok(Settled::Notes(notes)) if notes >= i64::from(turn.at_once) => {
+                let most = self.pace.at_once.saturating_mul(2_i32.pow(DOUBLINGS));
+                let at_once = match began.elapsed() < QUICK {
+                    true => turn.at_once.saturating_mul(2).min(most),
+                    false => turn.at_once,
+                };
+                Ok(Some(Turn { at_once, ..turn }))
+            }
+            Ok(Settled::Notes(_) | Settled::Busy) => Ok(None),
+            Err(error @ StoreError::Unavailable(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(tenant.id = %turn.tenant, error = told(&error), "key figures not settled");
+                Ok(None)
+            }
         }
-        self.store.note_announced(due).await
+    }
+
+    /// Announces days that are over and have not been announced as they are; some of each tenant's. A tenant's error is its own.
+    pub(crate) async fn announce_kpis(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        for tenant in self.store.tenants_with_due_kpis().await? {
+            match self.announce(tenant).await {
+                Ok(()) => {}
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => not_announced(tenant, &error),
+            }
+            if began.elapsed() > self.pace.patience {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn announce(&self, tenant: TenantId) -> Result<(), StoreError> {
+        let due = self.store.due_kpis(tenant, self.pace.rest).await?;
+        let (mut news, known): (Vec<DueKpi>, Vec<DueKpi>) = due.into_iter().partition(DueKpi::has_news);
+        self.store.note_announced(tenant, &known).await?;
+        while !news.is_empty() {
+            match self.store.announce_kpis(tenant, &news).await {
+                Ok(()) => {
+                    let streams: Vec<StreamId> = news.iter().map(|kpi| kpi.stream(tenant)).collect::<Result<_, _>>()?;
+                    self.project(&streams).await?;
+                    return self.store.note_announced(tenant, &news).await;
+                }
+                // Another sweep was here first, or somebody wrote to the stream: that one stays due, and the others go on without it.
+                Err(StoreError::Refused(refusal)) if refusal.code == "version_conflict" => match refusal.member {
+                    Some(member) if member < news.len() => drop(news.remove(member)),
+                    _ => return Err(StoreError::Refused(refusal)),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
-/// Whether the figures are others than those announced. A day that all sales have left before it was ever announced is none.
-fn has_news(due: &DueKpi) -> bool {
-    match &due.announced {
-        Some(announced) => due
-            .figures
-            .iter()
-            .any(|(name, value)| announced.get(name) != Some(value)),
-        None => ["sales_count", "expenses_count"]
-            .iter()
-            .any(|count| due.figures[*count] != json!(0)),
-    }
-}
-
-fn announcement(due: &DueKpi) -> Result<NewEvent, StoreError> {
-    let revision = due.revision + 1;
-    let stream = format!("{}:{}", due.currency, due.day);
-    let mut data: Map<String, Value> = due.figures.clone();
-    data.insert("revision".to_owned(), json!(revision));
-    let unusable = |name: &str| StoreError::Unexpected(format!("an unusable {name} of key figures"));
-    let mut event = NewEvent::plain(
-        EventType::try_from("kpi.calculated".to_owned()).map_err(|_| unusable("type"))?,
-        "kpi".to_owned().try_into().map_err(|_| unusable("kind"))?,
-        stream.clone().try_into().map_err(|_| unusable("stream"))?,
-        data,
-    );
-    event.version = Some(VERSION.to_owned().try_into().map_err(|_| unusable("version"))?);
-    event.created_by = Some(Actor::try_from("system".to_owned()).map_err(|_| unusable("actor"))?);
-    event.source = Some("sweep".to_owned().try_into().map_err(|_| unusable("source"))?);
-    event.causation_id = due.cause;
-    event.idempotency_key = Some(
-        format!("kpi:{stream}:{revision}")
-            .try_into()
-            .map_err(|_| unusable("key"))?,
-    );
-    event.expected_version = Some(due.revision);
-    Ok(event)
-}
-
-fn service(tenant: TenantId) -> Result<Caller, StoreError> {
-    Caller::new(tenant, Role::Service, *tenant.as_uuid(), Some(SERVICE.to_owned()))
-        .map_err(|e| StoreError::Unexpected(e.to_string()))
+fn not_announced(tenant: TenantId, error: &StoreError) {
+    tracing::warn!(tenant.id = %tenant, error = told(error), "key figures not announced");
 }

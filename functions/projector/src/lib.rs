@@ -22,6 +22,7 @@ use annals::store::{Parked, ProjectionWrite, StateTables, Store, StoreError, Str
 use tokio::sync::RwLock;
 
 pub use invocation::{Answer, Invocation};
+pub use kpis::Pace;
 pub use rebuild::{CONNECTIONS, Progress, RebuildError, Rebuilt, Verified, WORKERS};
 pub use sweep::Swept;
 
@@ -38,6 +39,7 @@ pub struct Projector {
     store: Store,
     tables: Arc<RwLock<Option<KnownTables>>>,
     snapshot_every: Option<NonZeroI32>,
+    pace: Pace,
 }
 
 /// The modules' tables as they were when the catalog had this revision: a module comes with event types, so a new table is
@@ -71,6 +73,7 @@ impl Projector {
             store,
             tables: Arc::default(),
             snapshot_every,
+            pace: Pace::default(),
         }
     }
 

@@ -132,7 +132,10 @@ impl Projector {
         match run.rebuild().await {
             Ok(changed_rows) => {
                 run.shadow.drop_tables().await;
-                self.settle_kpis().await.map_err(RebuildError::Store)?;
+                // It is done; what it noted can wait for the sweep.
+                if let Err(error) = self.settle_kpis(self.pace.patience).await {
+                    tracing::warn!(error = told(&error), "key figures not settled");
+                }
                 Ok(run.rebuilt(changed_rows))
             }
             Err(error) => {

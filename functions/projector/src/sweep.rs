@@ -33,6 +33,8 @@ impl Projector {
             streams: 0,
         };
         let Some(settled_to) = self.store.settled_mark(PATIENCE).await? else {
+            // Notes are whole when they are committed, whoever else is still writing.
+            self.settle_kpis(self.pace.patience).await?;
             return Ok(swept);
         };
         loop {
@@ -46,10 +48,9 @@ impl Projector {
             self.project(&pending).await?;
             if window.from == window.to {
                 self.note_minutes(swept.position).await?;
-                // Half of a bulk load's figures are no news.
-                if self.settle_kpis().await? {
-                    self.announce_kpis().await?;
-                }
+                self.settle_kpis(self.pace.patience).await?;
+                // Only here: what is not projected is not noted, and half of a load is no news.
+                self.announce_kpis().await?;
                 return Ok(swept);
             }
             self.store.finish_window(window).await?;

@@ -18,11 +18,20 @@ pub struct Backlog {
     pub lag_seconds: i64,
     /// Streams whose next event could not be applied.
     pub parked_streams: i64,
+    /// How long the oldest change has waited that key figures lack, in seconds.
+    pub kpi_lag_seconds: i64,
 }
 
-/// `offset 0`: one look-up per event by the whole key, whatever the planner believes.
+/// Of each tenant's changes the first one is about the oldest. `offset 0`: one look-up per event by the whole key, whatever the planner believes.
 const MEASURE_BACKLOG: &str = "-- measure_backlog
-with behind as materialized (
+with recursive noted as (
+    (select c.tenant_id, c.noted_at from annals.kpi_changes c order by c.tenant_id, c.id limit 1)
+     union all
+    select n.tenant_id, n.noted_at
+      from noted f
+     cross join lateral (
+           select c.tenant_id, c.noted_at from annals.kpi_changes c where c.tenant_id > f.tenant_id order by c.tenant_id, c.id limit 1) as n
+), behind as materialized (
     select e.tenant_id, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.created_at
       from annals.events e
      where e.event_number > (select position from annals.checkpoints where name = 'sweep')
@@ -39,7 +48,8 @@ with behind as materialized (
 )
 select count(*) as lag_events,
        greatest(coalesce(extract(epoch from now() - min(created_at)), 0), 0)::bigint as lag_seconds,
-       (select count(*) from annals.parked_streams) as parked_streams
+       (select count(*) from annals.parked_streams) as parked_streams,
+       (select greatest(coalesce(extract(epoch from now() - min(n.noted_at)), 0), 0)::bigint from noted n) as kpi_lag_seconds
   from waiting";
 
 impl Store {
@@ -57,6 +67,7 @@ impl Store {
             lag_events: row.try_get("lag_events")?,
             lag_seconds: row.try_get("lag_seconds")?,
             parked_streams: row.try_get("parked_streams")?,
+            kpi_lag_seconds: row.try_get("kpi_lag_seconds")?,
         })
     }
 }

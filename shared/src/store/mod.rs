@@ -54,7 +54,7 @@ pub use imports::{
     AT_ONCE, DueImport, HELD_SECONDS, HeldImport, ImportEnd, Inspection, LaneProgress, NewImport, SettledRows,
     TAKEN_OVER, Taking, UploadRecord, WholeImport,
 };
-pub use kpis::{By, Days, DueKpi, Granularity, KpiLine, KpiPage, TopLine};
+pub use kpis::{By, Days, DueKpi, Granularity, KpiLine, KpiPage, Settled, TopLine};
 pub use login::{ApiLogin, let_api_in};
 pub use migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};
 pub use migration_script::migration_script;
@@ -63,15 +63,15 @@ pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use ratio::Ratio;
 pub use rebuild::{
-    Difference, DueRebuild, Exchange, Locked, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus, Shadow, Shape,
-    StoredSnapshot, StreamToFold,
+    Difference, DueRebuild, Exchange, Locked, MendedKpis, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus,
+    Shadow, Shape, StoredSnapshot, StreamToFold,
 };
 pub use registration::{NewVersion, Registration};
 pub use replays::ReplayStatus;
 pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use standing::Standing;
 pub use statistics::{Statistics, StorageRate, TenantFigures, Window};
-pub use status::{Health, OldestTransaction, ParkedStream, ProjectorStatus, Rates};
+pub use status::{Health, KpiLag, OldestTransaction, ParkedStream, ProjectorStatus, Rates};
 pub use told::told;
 pub use uploads::{FinishedUpload, RejectedCell, RejectedRow, ReportFrame, UploadFigures, UploadStatus};
 pub use usage::{SnapshotUse, Upcasting, Usage};

@@ -18,6 +18,7 @@ use uuid::Uuid;
 pub use self::exchange::{Exchange, Locked, Shape};
 use self::held::Held;
 pub use self::history::{PastEvent, Piece, StoredSnapshot, StreamToFold};
+pub use self::kpis::MendedKpis;
 pub use self::proof::Difference;
 pub use self::shadow::Shadow;
 use super::session::{As, Param, lost_is_unavailable};

@@ -31,6 +31,8 @@ pub struct ProjectorStatus {
     pub sweep_position: i64,
     /// When the sweep last moved.
     pub swept_at: Timestamp,
+    /// What key figures lack.
+    pub kpis: KpiLag,
     /// Events of the last minute.
     pub rates: Rates,
     /// Replays of the tenant's events, the hundred that moved last.
@@ -39,6 +41,15 @@ pub struct ProjectorStatus {
     pub rebuilds: Vec<RebuildStatus>,
     /// The transaction that holds readers of the log back the longest.
     pub oldest_transaction: Option<OldestTransaction>,
+}
+
+/// What key figures lack of what read models hold.
+#[derive(Debug, Serialize)]
+pub struct KpiLag {
+    /// Changes of sales and expenses that are not in the figures; 10,000: so many or more.
+    pub changes_pending: i64,
+    /// How long the oldest of them has waited, in seconds.
+    pub lag_seconds: i64,
 }
 
 /// Events per window.
@@ -140,6 +151,10 @@ select count(*) filter (where not w.parked) as events,
 const LIST_PARKED: &str = "-- list_parked
 select p.*, count(*) over () as parked_count from annals.parked_streams p where p.tenant_id = $1 order by p.parked_at limit 100";
 
+const MEASURE_KPI_LAG: &str = "-- measure_own_kpi_lag
+select count(*) as changes_pending, greatest(coalesce(extract(epoch from now() - min(c.noted_at)), 0), 0)::bigint as lag_seconds
+  from (select k.noted_at from annals.kpi_changes k where k.tenant_id = $1 order by k.id limit 10000) as c";
+
 const READ_OLDEST: &str = "-- read_oldest_transaction
 select o.pid, o.age_seconds from annals.oldest_transaction() o where o.pid is not null";
 
@@ -168,6 +183,9 @@ impl Store {
         let parked = moment.rows(LIST_PARKED, &[(caller.tenant_uuid(), Type::UUID)]).await?;
         let rebuilds = moment.rows(LIST_REBUILDS, &[]).await?;
         let oldest = moment.rows(READ_OLDEST, &[]).await?;
+        let kpis = moment
+            .row(MEASURE_KPI_LAG, &[(caller.tenant_uuid(), Type::UUID)])
+            .await?;
         Ok(ProjectorStatus {
             lag_events: lag.events,
             lag_seconds: lag.seconds,
@@ -176,6 +194,10 @@ impl Store {
             parked_streams: parked.iter().map(parked_from).collect::<Result<_, _>>()?,
             sweep_position: moment.position,
             swept_at: Timestamp::from(moment.swept_at),
+            kpis: KpiLag {
+                changes_pending: kpis.try_get("changes_pending")?,
+                lag_seconds: kpis.try_get("lag_seconds")?,
+            },
             rates: Rates {
                 window_seconds: RECENT,
                 appended,

@@ -16,6 +16,7 @@ pub const METRICS: &[(&str, &str)] = &[
     ("ProjectionLagEvents", "Count"),
     ("ParkedStreams", "Count"),
     ("StreamsSwept", "Count"),
+    ("KpiLagSeconds", "Seconds"),
     ("RowsAccepted", "Count"),
     ("RowsRejected", "Count"),
     ("RowsDuplicate", "Count"),
@@ -59,6 +60,7 @@ pub fn backlog(found: Backlog) {
         ProjectionLagSeconds = found.lag_seconds,
         ProjectionLagEvents = found.lag_events,
         ParkedStreams = found.parked_streams,
+        KpiLagSeconds = found.kpi_lag_seconds,
     );
 }
 

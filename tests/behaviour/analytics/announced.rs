@@ -1,13 +1,17 @@
 //! Days that are over are announced, once, and again when they have been corrected.
 
-use chrono::{Days, Utc};
+use std::time::Duration;
+
+use annals::domain::TenantId;
+use chrono::{Days, TimeDelta, Utc};
+use projector::Pace;
 use serde_json::{Value, json};
 use tests::{Person, World};
 
 use super::{change, sell, spend};
 use crate::rebuild::{everything, rebuild};
 
-async fn announced(world: &World) -> Vec<Value> {
+pub(super) async fn announced(world: &World) -> Vec<Value> {
     world
         .all_pages(&Person::staff(), "/events?event_type=kpi.calculated&order=asc")
         .await
@@ -49,7 +53,6 @@ async fn a_day_that_is_over_is_announced_once_with_what_caused_it() {
             &json!("service:annals")
         ]
     );
-    assert_eq!(events[0]["idempotency_key"], "kpi:USD:2026-01-01:1");
     let entity = world
         .get(&Person::staff(), "/entities/kpi/USD:2026-01-01")
         .await
@@ -160,4 +163,139 @@ async fn sweeps_at_the_same_moment_announce_a_day_once() {
     world.sweep().await;
     assert_eq!(announced(&world).await.len(), 28);
     world.assert_kpis_are_the_events().await;
+}
+
+/// At UTC-12 a day ends last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_is_announced_when_it_is_over_everywhere() {
+    let world = World::new().await;
+    let last_place = (Utc::now() - TimeDelta::hours(12)).date_naive();
+    for (id, day) in [("S-1", last_place), ("S-2", last_place - Days::new(1))] {
+        sell(&world, id, &day.to_string(), 5, "A", "Pump").await;
+    }
+    world.sweep().await;
+    // Midnight may have come to that place meanwhile.
+    if (Utc::now() - TimeDelta::hours(12)).date_naive() == last_place {
+        let days: Vec<Value> = announced(&world)
+            .await
+            .iter()
+            .map(|e| e["data"]["day"].clone())
+            .collect();
+        assert_eq!(days, [json!(last_place - Days::new(1))]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn corrections_rest_before_they_are_announced() {
+    let world = World::new().await;
+    let patient = world.projector.clone().with_pace(Pace::default());
+    sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
+    patient.sweep().await.unwrap();
+    world.sweep().await;
+    for cents in [7, 8, 9] {
+        change(&world, "sale.updated", "S-1", "amount_cents", json!(cents)).await;
+        world.project().await;
+        patient.sweep().await.unwrap();
+    }
+    assert_eq!(announced(&world).await.len(), 1);
+    let earlier = "update annals.kpi_days set due_since = now() - interval '6 minutes'";
+    world.superuser().await.batch_execute(earlier).await.unwrap();
+    patient.sweep().await.unwrap();
+    world.sweep().await;
+    let events = announced(&world).await;
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1]["data"]["revenue_cents"], 9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_forbids_announcements_keeps_nobody_from_theirs() {
+    let world = World::new().await;
+    let mut tenants = Vec::new();
+    for place in 0..4 {
+        let staff = Person::staff().in_tenant(uuid::Uuid::new_v4());
+        if place % 2 == 0 {
+            world.superuser().await.execute(
+                "insert into annals.event_types (tenant_id, event_type, aggregate_type, current_version, description, effect, posters, created_by)
+                 select $1::text::uuid, event_type, aggregate_type, current_version, description, effect, '{staff}', 'x'
+                   from annals.event_types where event_type = 'kpi.calculated' and tenant_id is null",
+                &[&staff.tenant.to_string()]).await.unwrap();
+        }
+        let sale = json!({"sale_date": "2026-01-01", "amount_cents": 5, "currency": "USD"});
+        world.append(&staff, "sale.created", "S-1", sale).await;
+        tenants.push(staff);
+    }
+    world.sweep().await;
+    for (place, staff) in tenants.iter().enumerate() {
+        let events = world.all_pages(staff, "/events?event_type=kpi.calculated").await;
+        assert_eq!(events.len(), place % 2, "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_else_announces_and_nobody_keeps_the_sweep_from_it() {
+    let world = World::new().await;
+    sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
+    let forged = json!({"day": "2026-01-01", "currency": "USD", "revision": 1, "revenue_cents": 9, "refunds_cents": 0, "net_cents": 9,
+        "sales_count": 1, "average_sale_cents": 9, "expenses_cents": 0, "expenses_count": 0, "profit_cents": 9, "new_customers": 1,
+        "active_customers": 1});
+    for person in [Person::service("till"), Person::service("annals")] {
+        let event = json!({"event_type": "kpi.calculated", "aggregate_type": "kpi", "aggregate_id": "USD:2026-01-01", "data": forged});
+        let answer = world.post(&person, "/events", event.clone()).await;
+        assert_eq!(answer.problem(403), "event_type_forbidden");
+        let several = json!({"events": [event.clone(), event]});
+        assert_eq!(
+            world.post(&person, "/events", several).await.problem(403),
+            "event_type_forbidden"
+        );
+        // The key that announcements used to have.
+        let taken = json!({"event_type": "sync.started", "aggregate_type": "sync", "aggregate_id": person.name, "data": {"system": "shop"},
+                           "idempotency_key": "kpi:USD:2026-01-01:1"});
+        world.post(&person, "/events", taken).await.expect(201);
+    }
+    world.sweep().await;
+    let events = announced(&world).await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["data"]["revenue_cents"], 1000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_servers_way_to_write_dates_changes_no_streams_name() {
+    let world = World::new().await;
+    let owner = world.superuser().await;
+    owner
+        .batch_execute(&format!("alter database {} set datestyle to 'German'", world.database))
+        .await
+        .unwrap();
+    let world = world.elsewhere();
+    sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
+    world.sweep().await;
+    change(&world, "sale.updated", "S-1", "amount_cents", json!(7)).await;
+    world.sweep().await;
+    let events = announced(&world).await;
+    let told: Vec<Value> = events
+        .iter()
+        .map(|e| json!([e["aggregate_id"], e["data"]["revision"]]))
+        .collect();
+    assert_eq!(told, [json!(["USD:2026-01-01", 1]), json!(["USD:2026-01-01", 2])]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_notes_announcements_waits_for_nobody_who_settles() {
+    let (world, tenant) = (World::new().await, TenantId::from(uuid::Uuid::nil()));
+    sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
+    world.project().await;
+    let settle = "select annals.settle_kpis('00000000-0000-0000-0000-000000000000', 10)";
+    world.superuser().await.batch_execute(settle).await.unwrap();
+    let somebody = world.superuser().await;
+    somebody
+        .batch_execute("begin; select from annals.kpi_days for update")
+        .await
+        .unwrap();
+    let due = world.app.store.due_kpis(tenant, Duration::ZERO).await.unwrap();
+    let noted = tokio::time::timeout(Duration::from_secs(60), world.app.store.note_announced(tenant, &due)).await;
+    noted.unwrap().unwrap();
+    somebody.batch_execute("rollback").await.unwrap();
+    assert_eq!(world.rows_of("annals.kpi_days").await[0]["is_due"], true);
+    world.app.store.note_announced(tenant, &due).await.unwrap();
+    assert_eq!(world.rows_of("annals.kpi_days").await[0]["is_due"], false);
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use projector::Pace;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
 use tests::{Person, World};
 
 const IDS: usize = 6;
+const ANOTHER: uuid::Uuid = uuid::Uuid::from_u128(7);
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -19,7 +21,8 @@ enum Operation {
     Upload(Vec<(u8, i32, u8)>),
     /// Wake-ups are delivered to two projectors at once, one of which is killed after so many milliseconds.
     Project(Option<u8>),
-    Sweep,
+    /// In batches of so many notes.
+    Sweep(i32),
 }
 
 #[derive(Debug, Clone)]
@@ -49,12 +52,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => any::<prop::sample::Index>().prop_map(Operation::Retry),
         1 => prop::collection::vec((0..40u8, -50..100i32, 0..3u8), 1..5).prop_map(Operation::Upload),
         4 => prop::option::weighted(0.4, 0..6u8).prop_map(Operation::Project),
-        2 => Just(Operation::Sweep),
+        2 => prop_oneof![1..4i32, Just(20_000)].prop_map(Operation::Sweep),
     ]
 }
 
+/// Every other one near the first ones, the rest over two years.
 fn day(offset: u8) -> String {
-    (chrono::NaiveDate::from_ymd_opt(2026, 1, 20).unwrap() + chrono::Days::new(offset.into())).to_string()
+    let step = if offset.is_multiple_of(2) { 1 } else { 17 };
+    (chrono::NaiveDate::from_ymd_opt(2026, 1, 20).unwrap() + chrono::Days::new(step * u64::from(offset))).to_string()
 }
 
 fn event(is_sale: bool, id: usize, change: &Change, round: &str) -> Value {
@@ -90,9 +95,11 @@ fn event(is_sale: bool, id: usize, change: &Change, round: &str) -> Value {
 }
 
 async fn run(world: &World, round: &str, operations: Vec<Operation>) {
-    let staff = Person::staff();
-    let mut batches: Vec<Value> = Vec::new();
+    // Tenants whose days, customers and sales have the same names.
+    let tenants = [Person::staff(), Person::staff().in_tenant(ANOTHER)];
+    let mut batches: Vec<(Person, Value)> = Vec::new();
     for (place, operation) in operations.into_iter().enumerate() {
+        let staff = tenants[place % 2].clone();
         match operation {
             Operation::Append(changes) => {
                 let events: Vec<Value> = changes
@@ -108,13 +115,11 @@ async fn run(world: &World, round: &str, operations: Vec<Operation>) {
                     .post(&staff, "/events", json!({"events": events}))
                     .await
                     .expect(201);
-                batches.push(json!({"events": events}));
+                batches.push((staff, json!({"events": events})));
             }
             Operation::Retry(which) if !batches.is_empty() => {
-                world
-                    .post(&staff, "/events", which.get(&batches).clone())
-                    .await
-                    .expect(200);
+                let (staff, batch) = which.get(&batches).clone();
+                world.post(&staff, "/events", batch).await.expect(200);
             }
             Operation::Upload(rows) => {
                 let rows = rows.iter().enumerate().map(|(row, (on, cents, who))| {
@@ -137,7 +142,14 @@ async fn run(world: &World, round: &str, operations: Vec<Operation>) {
                     Some(after) => drop(tokio::time::timeout(Duration::from_millis(after.into()), deliver).await),
                 }
             }
-            Operation::Sweep => drop(world.projector.sweep().await.unwrap()),
+            Operation::Sweep(at_once) => {
+                let pace = Pace {
+                    at_once,
+                    rest: Duration::ZERO,
+                    ..Pace::default()
+                };
+                world.projector.clone().with_pace(pace).sweep().await.unwrap();
+            }
             Operation::Retry(_) => {}
         }
     }
@@ -145,34 +157,79 @@ async fn run(world: &World, round: &str, operations: Vec<Operation>) {
     world.assert_kpis_are_the_events().await;
 }
 
-/// Customers of weeks, months and any stretch are no sums of days'.
-async fn assert_customers(world: &World) {
+/// What is no sum of days': customers, averages and categories of weeks, months and any stretch.
+async fn assert_periods(world: &World) {
     for (from, to) in [
-        ("2026-01-01", "2027-01-01"),
+        ("2026-01-01", "2028-01-01"),
         ("2026-01-23", "2026-02-05"),
         ("2026-02-03", "2026-02-04"),
+        ("2026-03-17", "2027-06-09"),
     ] {
-        for granularity in ["week", "month"] {
+        for granularity in ["day", "week", "month"] {
             let found = world
-                .kpis(&format!("from={from}&to={to}&granularity={granularity}"))
+                .kpis(&format!("from={from}&to={to}&granularity={granularity}&limit=1000"))
                 .await;
             for line in found["items"].as_array().unwrap() {
-                let (period, currency) = (line["period"].as_str().unwrap(), line["currency"].as_str().unwrap());
+                let period = line["period"].as_str().unwrap();
                 let first: chrono::NaiveDate = period.parse().unwrap();
                 let end = match granularity {
+                    "day" => first + chrono::Days::new(1),
                     "week" => first + chrono::Days::new(7),
                     _ => first + chrono::Months::new(1),
                 };
                 let (first, end) = (period.max(from), end.to_string().min(to.to_owned()));
-                let expected = world.count_customers(currency, first, &end).await;
-                assert_eq!(line["active_customers"], expected, "{granularity} {line}");
+                assert_line(world, line, first, &end).await;
             }
             for line in found["totals"].as_array().unwrap() {
-                let expected = world
-                    .count_customers(line["currency"].as_str().unwrap(), from, to)
-                    .await;
-                assert_eq!(line["active_customers"], expected, "{line}");
+                assert_line(world, line, from, to).await;
             }
+        }
+    }
+}
+
+async fn assert_line(world: &World, line: &Value, from: &str, to: &str) {
+    let expected = world.figures_by_sql(line["currency"].as_str().unwrap(), from, to).await;
+    for (name, figure) in expected.as_object().unwrap() {
+        assert_eq!(line[name], *figure, "{name} {from} {to} {line}");
+    }
+    assert_eq!(line["other_expenses_cents"], 0);
+}
+
+/// Ranges that begin and end anywhere: days, months and years are told apart within them.
+async fn assert_tops(world: &World) {
+    let mut ranges = vec![
+        ("2026-01-01".to_owned(), "2028-01-01".to_owned()),
+        ("2025-12-31".to_owned(), "2027-01-01".to_owned()),
+        ("2026-12-01".to_owned(), "2028-02-01".to_owned()),
+        ("2026-02-01".to_owned(), "2026-03-01".to_owned()),
+    ];
+    let first = chrono::NaiveDate::from_ymd_opt(2025, 11, 1).unwrap();
+    for place in 1..30_u64 {
+        let from = first + chrono::Days::new(place * 7919 % 700);
+        let to = from + chrono::Days::new(place * 104_729 % 800 + 1);
+        ranges.push((from.to_string(), to.to_string()));
+    }
+    for (from, to) in ranges {
+        for (by, column, field) in [
+            ("product", "product", "product"),
+            ("customer", "customer", "customer_id"),
+        ] {
+            let path = format!("/analytics/top?by={by}&currency=USD&from={from}&to={to}&limit=1000");
+            let found = world.get(&Person::staff(), &path).await.expect(200);
+            let found: Value = found
+                .items()
+                .iter()
+                .map(|i| {
+                    json!([
+                        i[field],
+                        i["revenue_cents"],
+                        i["refunds_cents"],
+                        i["net_cents"],
+                        i["sales_count"]
+                    ])
+                })
+                .collect();
+            assert_eq!(found, world.top_by_sql(column, "USD", &from, &to).await, "{path}");
         }
     }
 }
@@ -198,7 +255,8 @@ fn random_histories_come_to_the_figures_that_their_events_come_to() {
         Ok::<(), TestCaseError>(())
     });
     outcome.unwrap();
-    runtime.block_on(assert_customers(&world));
+    runtime.block_on(assert_periods(&world));
+    runtime.block_on(assert_tops(&world));
     runtime.block_on(async {
         let found = crate::verify::verify(&world).await;
         assert_eq!(found, []);

@@ -193,6 +193,10 @@ async fn every_version_of_every_built_in_type_posts_and_reads_as_its_current_one
     let mut lifted = 0;
     for kind in world.all_pages(&service, "/events/types").await {
         let (name, current) = (kind["event_type"].as_str().unwrap(), kind["version"].as_str().unwrap());
+        // The sweep's alone: analytics/announced.rs reads what it says.
+        if name == "kpi.calculated" {
+            continue;
+        }
         for version in kind["versions"].as_array().unwrap() {
             let number = version["version"].as_str().unwrap();
             let id = post(&world, &service, name, number, number, &version["example"]).await;

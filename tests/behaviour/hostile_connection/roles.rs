@@ -125,6 +125,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.event_minutes update".to_owned(),
         "annals.kpi_changes insert".to_owned(),
         "annals.kpi_changes delete".to_owned(),
+        "annals.kpi_changes_id_seq usage".to_owned(),
         "annals.kpi_lock update".to_owned(),
         "annals.heads.projected_version update".to_owned(),
         "annals.import_lanes insert".to_owned(),

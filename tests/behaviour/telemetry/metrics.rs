@@ -178,6 +178,7 @@ async fn the_sweep_tells_what_it_found() {
         ("ProjectionLagEvents", 0),
         ("ProjectionLagSeconds", 0),
         ("ParkedStreams", 0),
+        ("KpiLagSeconds", 0),
     ] {
         assert_eq!(line[metric], none, "silence would mean that no sweep runs");
     }

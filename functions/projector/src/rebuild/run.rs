@@ -60,16 +60,19 @@ impl Run {
     /// Folds and exchanges; how many rows that changed.
     pub(super) async fn rebuild(&mut self) -> Result<i64, RebuildError> {
         self.fold_everything().await?;
-        let mended = self.mend_kpis().await?;
         for _ in 0..TRIES {
             self.catch_up().await?;
             self.refuse_faults()?;
-            if let Some(locked) = held_off(self.shadow.lock().await)?
-                && self.fold_the_last().await?
-            {
-                self.refuse_faults()?;
-                if let Some(changed) = held_off(self.exchange(locked, mended).await)? {
-                    return Ok(changed);
+            if let Some(mended) = held_off(self.shadow.mend_kpis().await)? {
+                // What was projected meanwhile must not be left for the lock.
+                self.catch_up().await?;
+                if let Some(locked) = held_off(self.shadow.lock(mended).await)?
+                    && self.fold_the_last().await?
+                {
+                    self.refuse_faults()?;
+                    if let Some(changed) = held_off(self.exchange(locked).await)? {
+                        return Ok(changed);
+                    }
                 }
             }
             tokio::time::sleep(PAUSE).await;
@@ -77,27 +80,13 @@ impl Run {
         Err(RebuildError::Outrun)
     }
 
-    /// Before the exchange, whose changes reach the figures as everybody's do.
-    async fn mend_kpis(&self) -> Result<i64, RebuildError> {
-        for _ in 0..TRIES {
-            // What is noted is not wrong, and is not to be counted as such.
-            while self.store.settle_kpis().await? {}
-            if let Some(mended) = held_off(self.shadow.mend_kpis().await)? {
-                return Ok(mended);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        Err(RebuildError::Outrun)
-    }
-
-    async fn exchange(&self, locked: Locked, mended: i64) -> Result<i64, StoreError> {
+    async fn exchange(&self, locked: Locked) -> Result<i64, StoreError> {
         let wrong: Vec<_> = self.wrong_snapshots.iter().map(WrongSnapshot::name).collect();
         let exchange = Exchange {
             shapes: &self.shapes,
             wrong_snapshots: &wrong,
             events: self.progress.events(),
             streams: self.progress.streams(),
-            mended,
         };
         self.shadow.exchange(locked, exchange).await
     }

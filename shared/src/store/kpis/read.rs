@@ -1,6 +1,6 @@
 //! Reading figures: a year of them is some hundred rows, whatever lies beneath.
 
-use chrono::{Datelike, Days as Count, NaiveDate};
+use chrono::{Datelike, Months, NaiveDate};
 use serde::Serialize;
 use serde_json::Number;
 use tokio_postgres::Row;
@@ -68,6 +68,8 @@ pub struct KpiLine {
     pub expenses_count: Number,
     /// The largest categories of expenses.
     pub expenses_by_category: Vec<Category>,
+    /// Sum of expenses in smaller categories than those.
+    pub other_expenses_cents: Number,
     /// Net less expenses.
     pub profit_cents: Number,
     /// Customers whose first sale in this currency it was.
@@ -92,6 +94,8 @@ pub struct KpiPage {
     pub items: Vec<KpiLine>,
     /// By currency.
     pub totals: Vec<KpiLine>,
+    /// Changes of sales and expenses that the figures lack still; 10,000: so many or more.
+    pub changes_pending: i64,
 }
 
 /// A product or customer, with its sales.
@@ -117,7 +121,8 @@ pub struct TopLine {
 
 /// A customer is active in a period if the purchase before was not in it, nor in the part of it that was asked for.
 const LIST_KPIS: &str = include_str!("../queries/kpis/list.sql");
-const LIST_TOP: &str = include_str!("../queries/kpis/top.sql");
+const LIST_TOP_PRODUCTS: &str = include_str!("../queries/kpis/top_products.sql");
+const LIST_TOP_CUSTOMERS: &str = include_str!("../queries/kpis/top_customers.sql");
 
 impl Granularity {
     fn as_str(self) -> &'static str {
@@ -155,9 +160,15 @@ impl Store {
             (&CATEGORIES, Type::INT8),
         ];
         let rows = self.read(As::Caller(caller), LIST_KPIS, &params).await?;
-        let lines = rows.iter().map(line_from).collect::<Result<Vec<_>, _>>()?;
+        let changes_pending = rows.first().map_or(Ok(0), |row| row.try_get("changes_pending"))?;
+        let lines = rows.iter().filter_map(|row| line_from(row).transpose());
+        let lines = lines.collect::<Result<Vec<_>, _>>()?;
         let (items, totals) = lines.into_iter().partition(|line| line.period.is_some());
-        Ok(KpiPage { items, totals })
+        Ok(KpiPage {
+            items,
+            totals,
+            changes_pending,
+        })
     }
 
     /// Products or customers that were sold most, by net amount.
@@ -172,47 +183,80 @@ impl Store {
         days: Days,
         limit: i64,
     ) -> Result<Vec<TopLine>, StoreError> {
-        let kind = match by {
-            By::Product => "product",
-            By::Customer => "customer",
+        let statement = match by {
+            By::Product => LIST_TOP_PRODUCTS,
+            By::Customer => LIST_TOP_CUSTOMERS,
         };
-        let months = days.whole_months();
-        let params: [Param<'_>; 8] = [
+        let (months, years) = (days.whole(Span::Month), days.whole(Span::Year));
+        let params: [Param<'_>; 9] = [
             (caller.tenant_uuid(), Type::UUID),
-            (&kind, Type::TEXT),
             (&currency, Type::TEXT),
             (&days.from, Type::DATE),
             (&months.from, Type::DATE),
+            (&years.from, Type::DATE),
+            (&years.to, Type::DATE),
             (&months.to, Type::DATE),
             (&days.to, Type::DATE),
             (&limit, Type::INT8),
         ];
-        let rows = self.read(As::Caller(caller), LIST_TOP, &params).await?;
+        let rows = self.read(As::Caller(caller), statement, &params).await?;
         rows.iter().map(|row| top_from(row, by)).collect()
     }
 }
 
-impl Days {
-    /// The whole months among them; none: an empty stretch at their end.
-    fn whole_months(self) -> Self {
-        let first_of = |day: NaiveDate| day.with_day(1).unwrap_or(day);
-        let (from, to) = (first_of(self.from), first_of(self.to));
-        let from = match from == self.from {
-            true => from,
-            // Into the next month, from wherever in this one.
-            false => first_of(from.checked_add_days(Count::new(31)).unwrap_or(from)),
+/// Sums that are kept of more than a day.
+#[derive(Clone, Copy)]
+enum Span {
+    Month,
+    Year,
+}
+
+impl Span {
+    fn first_day(self, of: NaiveDate) -> NaiveDate {
+        let first = match self {
+            Self::Month => of.with_day(1),
+            Self::Year => of.with_ordinal(1),
         };
-        match from < to {
-            true => Self { from, to },
-            false => Self {
+        first.unwrap_or(of)
+    }
+
+    fn next(self, first: NaiveDate) -> NaiveDate {
+        let months = match self {
+            Self::Month => 1,
+            Self::Year => 12,
+        };
+        first.checked_add_months(Months::new(months)).unwrap_or(first)
+    }
+}
+
+impl Days {
+    /// The whole months or years among them; none: an empty stretch within the next smaller ones.
+    fn whole(self, span: Span) -> Self {
+        let to = span.first_day(self.to);
+        let from = match span.first_day(self.from) {
+            first if first == self.from => first,
+            cut => span.next(cut),
+        };
+        match (from < to, span) {
+            (true, _) => Self { from, to },
+            (false, Span::Month) => Self {
                 from: self.to,
                 to: self.to,
             },
+            // Months go on to their own end, past years that there are none of.
+            (false, Span::Year) => {
+                let end = self.whole(Span::Month).to;
+                Self { from: end, to: end }
+            }
         }
     }
 }
 
-fn line_from(row: &Row) -> Result<KpiLine, StoreError> {
+/// The line of a row; none: it tells of none.
+fn line_from(row: &Row) -> Result<Option<KpiLine>, StoreError> {
+    let Some(currency) = row.try_get("currency")? else {
+        return Ok(None);
+    };
     let names: Vec<String> = row.try_get("categories")?;
     let sums: Vec<String> = row.try_get("category_cents")?;
     let category = |(name, sum): (String, String)| {
@@ -223,9 +267,9 @@ fn line_from(row: &Row) -> Result<KpiLine, StoreError> {
                 .map_err(|e| StoreError::Unexpected(format!("a category's sum is no number: {e}")))?,
         })
     };
-    Ok(KpiLine {
+    Ok(Some(KpiLine {
         period: row.try_get("period")?,
-        currency: row.try_get("currency")?,
+        currency,
         revenue_cents: number(row, "revenue_cents")?,
         refunds_cents: number(row, "refunds_cents")?,
         net_cents: number(row, "net_cents")?,
@@ -238,10 +282,11 @@ fn line_from(row: &Row) -> Result<KpiLine, StoreError> {
             .zip(sums)
             .map(category)
             .collect::<Result<_, StoreError>>()?,
+        other_expenses_cents: number(row, "other_cents")?,
         profit_cents: number(row, "profit_cents")?,
         new_customers: number(row, "new_customers")?,
         active_customers: number(row, "active_customers")?,
-    })
+    }))
 }
 
 fn top_from(row: &Row, by: By) -> Result<TopLine, StoreError> {

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::held::Held;
+use super::kpis::MendedKpis;
 use super::shadow::Shadow;
 use crate::domain::{StreamId, TenantId};
 use crate::store::StoreError;
@@ -31,7 +32,11 @@ impl Shape {
 }
 
 /// The lock that keeps projectors out. It goes with this value.
-pub struct Locked(pub(super) Held);
+pub struct Locked {
+    pub(super) held: Held,
+    /// Rows of key figures that its transaction has mended.
+    pub(super) mended: i64,
+}
 
 /// What is put in the place of live read models.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +49,6 @@ pub struct Exchange<'a> {
     pub events: i64,
     /// Streams folded.
     pub streams: i64,
-    /// Rows of key figures that have been mended before.
-    pub mended: i64,
 }
 
 /// No lock is waited for without limit, neither this one nor those that the exchange meets behind it: projectors that come
@@ -85,11 +88,12 @@ impl Shadow {
     ///
     /// # Errors
     /// [`StoreError::Contention`] where it takes too long to get the lock: try again.
-    pub async fn lock(&self) -> Result<Locked, StoreError> {
-        let held = Held::begin(&self.store, "begin; set local role annals_projector").await?;
-        held.execute(super::NO_TIME_LIMITS).await?;
-        held.execute(LOCK).await?;
-        Ok(Locked(held))
+    pub async fn lock(&self, mended: MendedKpis) -> Result<Locked, StoreError> {
+        mended.held.execute(LOCK).await?;
+        Ok(Locked {
+            held: mended.held,
+            mended: mended.rows,
+        })
     }
 
     /// The shapes of what is rebuilt, as they are now.
@@ -132,14 +136,14 @@ impl Shadow {
     /// The database's; a row that a live table refuses; that the rebuild was taken for dead; [`StoreError::Contention`] where
     /// somebody else's lock is in the way for too long: try again. Nothing is changed then.
     pub async fn exchange(&self, locked: Locked, of: Exchange<'_>) -> Result<i64, StoreError> {
-        let Locked(held) = locked;
+        let Locked { held, mended } = locked;
         if !of.wrong_snapshots.is_empty() {
             let wrong: Vec<Value> = of.wrong_snapshots.iter().map(snapshot_key).collect();
             let wrong = Value::Array(wrong).to_string();
             held.query(DELETE_SNAPSHOTS, &[(&wrong, Type::TEXT)]).await?;
         }
         let rows = held.query(EXCHANGE, &[(&self.id, Type::INT4)]).await?;
-        let changed = of.mended + rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>("changed"))?;
+        let changed = mended + rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>("changed"))?;
         let figures: [Param<'_>; 4] = [
             (&self.id, Type::INT4),
             (&changed, Type::INT8),

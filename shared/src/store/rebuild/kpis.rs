@@ -1,5 +1,8 @@
-//! Key figures in rebuilds and proofs. Figures and noted changes together are, at any moment, what state tables say: so one moment's look
-//! is enough to mend or to compare them, and nobody has to wait.
+//! Key figures in rebuilds and proofs. Figures and noted changes together are, at any moment, what state tables say: so one statement's
+//! look is enough to mend or to compare them, and nobody who projects has to wait.
+//!
+//! They are mended in the transaction that exchanges the tables. What stands there may be wrong until then, and figures that were right
+//! are not to become wrong with it, nor to be announced so.
 
 use tokio_postgres::types::Type;
 
@@ -13,7 +16,7 @@ use crate::store::session::Param;
 /// Kinds of aggregates that figures are made of.
 const SOURCES: [&str; 2] = ["sale", "expense"];
 
-/// The lock comes before the transaction's first look, so that whoever settled before it is seen.
+/// Whoever settles is done before the mending looks.
 const LOCK_KPIS: &str = "-- lock_kpis
 set local lock_timeout = '10s'; lock table annals.kpi_lock in exclusive mode";
 const MEND_KPIS: &str = "-- mend_kpis
@@ -34,26 +37,30 @@ impl RebuildScope {
     }
 }
 
+/// Figures mended in a transaction that is still open: nobody sees them, nobody settles, and they are as they were if it is dropped.
+pub struct MendedKpis {
+    pub(super) held: Held,
+    /// Rows that were not what they should have been.
+    pub(super) rows: i64,
+}
+
 impl Shadow {
-    /// Makes figures what live state tables say, where the rebuild is about those; how many rows were not. What the exchange changes
-    /// about state tables then changes the figures by itself.
+    /// Makes figures what live state tables say, where the rebuild is about those. What the exchange changes about state tables then
+    /// changes the figures by itself.
     ///
     /// # Errors
-    /// [`StoreError::Contention`] where somebody settles: try again.
-    pub async fn mend_kpis(&self) -> Result<i64, StoreError> {
-        if !self.scope.has_kpis() {
-            return Ok(0);
-        }
-        let words =
-            "begin isolation level repeatable read; set local role annals_projector; set local statement_timeout = 0";
-        let held = Held::begin(&self.store, words).await?;
-        held.execute(LOCK_KPIS).await?;
+    /// [`StoreError::Contention`] where somebody settles for too long: try again.
+    pub async fn mend_kpis(&self) -> Result<MendedKpis, StoreError> {
+        let held = Held::begin(&self.store, "begin; set local role annals_projector").await?;
         held.execute(NO_TIME_LIMITS).await?;
-        let (tenant, _) = self.scope.columns();
-        let rows = held.query(MEND_KPIS, &[(&tenant, Type::UUID)]).await?;
-        let changed = rows.first().map_or(Ok(0), |row| row.try_get("changed"))?;
-        held.commit().await?;
-        Ok(changed)
+        let mut rows = 0;
+        if self.scope.has_kpis() {
+            held.execute(LOCK_KPIS).await?;
+            let (tenant, _) = self.scope.columns();
+            let mended = held.query(MEND_KPIS, &[(&tenant, Type::UUID)]).await?;
+            rows = mended.first().map_or(Ok(0), |row| row.try_get("changed"))?;
+        }
+        Ok(MendedKpis { held, rows })
     }
 
     /// Each figure that is not what the folded sales and expenses come to, in the held snapshot.

@@ -98,7 +98,7 @@ impl Shadow {
         let words = "begin isolation level repeatable read read only; set local role annals_projector";
         let held = Held::begin(&self.store, words).await?;
         held.execute(LOCK_FOR_A_SNAPSHOT).await?;
-        Ok(Locked(held))
+        Ok(Locked { held, mended: 0 })
     }
 
     /// Each difference between the live read models and the new ones, between heads and the log, and between key figures and what the
@@ -107,7 +107,7 @@ impl Shadow {
     /// # Errors
     /// The database's.
     pub async fn compare(&self, snapshot: Locked, mut each: impl FnMut(Difference)) -> Result<(), StoreError> {
-        let Locked(held) = snapshot;
+        let held = snapshot.held;
         let (tenant, aggregate_type) = self.scope.columns();
         let pairs = self
             .store
@@ -155,8 +155,8 @@ impl Locked {
     /// # Errors
     /// The database's.
     pub async fn keep_snapshot(&self) -> Result<(), StoreError> {
-        self.0.execute(TAKE_SNAPSHOT).await?;
-        self.0.execute(super::NO_TIME_LIMITS).await
+        self.held.execute(TAKE_SNAPSHOT).await?;
+        self.held.execute(super::NO_TIME_LIMITS).await
     }
 }
 

@@ -1,4 +1,5 @@
 -- list_kpis
+-- Always one row: how many changes the figures lack (10,000 at most are counted) is true of no figures, too.
 with days as materialized (
     select d.*, date_trunc($4, d.day::timestamp)::date as period
       from annals.kpi_days d
@@ -6,7 +7,9 @@ with days as materialized (
 ), lines as materialized (
     select d.period, d.currency, sum(d.revenue_cents) as revenue_cents, sum(d.refunds_cents) as refunds_cents,
            sum(d.revenue_cents - d.refunds_cents) as net_cents, sum(d.sales_count) as sales_count,
-           sum(d.expenses_cents) as expenses_cents, sum(d.expenses_count) as expenses_count
+           sum(d.expenses_cents) as expenses_cents, sum(d.expenses_count) as expenses_count,
+           -- New ones are new once; of active ones this is the number on one day only.
+           sum(d.new_customers) as new_customers, sum(d.active_customers) as active_on_days
       from days d
      group by grouping sets ((d.period, d.currency), (d.currency))
 ), page as materialized (
@@ -15,17 +18,16 @@ with days as materialized (
       order by l.period, l.currency limit $7)
      union all
     select l.* from lines l where l.period is null
-), customers as (
-    select r.period, r.currency, sum(r.customers) filter (where r.previous_day = '-infinity') as new_customers,
-           -- Of all days together it is enough that the purchase before lies before them.
-           sum(r.customers) filter (where r.previous_day < $2 or (r.period is not null and r.previous_day < r.first_day)) as active_customers
-      from (select k.currency, k.customers, k.previous_day, p.period, greatest(p.period, $2) as first_day
-              from annals.kpi_returns k
-             cross join lateral (values (date_trunc($4, k.day::timestamp)::date), (null)) as p (period)
-             where k.tenant_id = $1 and k.day >= $2 and k.day < $3) as r
-     group by r.period, r.currency
+), active as (
+    -- Who had bought before within the period, as far as it was asked for, is counted there.
+    select p.period, k.currency, sum(k.customers) as customers
+      from annals.kpi_returns k
+     cross join lateral (select date_trunc($4, k.day::timestamp)::date where $4 <> 'day' union all select null) as p (period)
+     where k.tenant_id = $1 and k.day >= $2 and k.day < $3 and k.previous_day < coalesce(greatest(p.period, $2), $2)
+     group by p.period, k.currency
 ), categories as (
-    select c.period, c.currency, array_agg(c.name order by c.place) as names, array_agg(c.cents::text order by c.place) as cents
+    select c.period, c.currency, array_agg(c.name order by c.place) as names, array_agg(c.cents::text order by c.place) as cents,
+           sum(c.cents) as sum_cents
       from (select p.period, n.currency, n.name, sum(n.positive_cents - n.negative_cents) as cents,
                    row_number() over (partition by p.period, n.currency order by sum(n.positive_cents - n.negative_cents) desc, n.name) as place
               from annals.kpi_names n
@@ -36,11 +38,14 @@ with days as materialized (
      where c.place <= $8
      group by c.period, c.currency
 )
-select g.period, g.currency, g.revenue_cents::text, g.refunds_cents::text, g.net_cents::text, g.sales_count::text,
+select w.changes_pending, g.period, g.currency, g.revenue_cents::text, g.refunds_cents::text, g.net_cents::text, g.sales_count::text,
        round(g.net_cents / nullif(g.sales_count, 0))::text as average_sale_cents, g.expenses_cents::text, g.expenses_count::text,
-       (g.net_cents - g.expenses_cents)::text as profit_cents, coalesce(c.new_customers, 0)::text as new_customers,
-       coalesce(c.active_customers, 0)::text as active_customers, coalesce(e.names, '{}') as categories, coalesce(e.cents, '{}') as category_cents
-  from page g
-  left join customers c on c.currency = g.currency and coalesce(c.period, '-infinity') = coalesce(g.period, '-infinity')
+       (g.net_cents - g.expenses_cents)::text as profit_cents, g.new_customers::text,
+       coalesce(case when $4 = 'day' and g.period is not null then g.active_on_days else a.customers end, 0)::text as active_customers,
+       coalesce(e.names, '{}') as categories, coalesce(e.cents, '{}') as category_cents,
+       (g.expenses_cents - coalesce(e.sum_cents, 0))::text as other_cents
+  from (select count(*) as changes_pending from (select from annals.kpi_changes c where c.tenant_id = $1 limit 10000) as c) as w
+  left join page g on true
+  left join active a on a.currency = g.currency and coalesce(a.period, '-infinity') = coalesce(g.period, '-infinity')
   left join categories e on e.currency = g.currency and coalesce(e.period, '-infinity') = coalesce(g.period, '-infinity')
  order by g.period, g.currency
