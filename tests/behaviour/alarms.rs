@@ -9,6 +9,8 @@ use std::path::Path;
 use annals::telemetry::metrics::METRICS;
 use serde_json::Value;
 
+use crate::deployed::template;
+
 /// Which function writes a metric of ours.
 const WRITTEN_BY: [(&str, &[&str]); 16] = [
     ("EventsAppended", &["PostEvent", "CsvUpload", "Importer"]),
@@ -47,11 +49,6 @@ struct Metric {
     namespace: String,
     name: String,
     dimensions: BTreeMap<String, String>,
-}
-
-fn template() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    fs::read_to_string(root.join("template.yaml")).unwrap()
 }
 
 /// Resources by name, each with its type and its lines.

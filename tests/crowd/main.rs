@@ -92,17 +92,9 @@ async fn ask(runtime: Arc<Runtime>, ledger: Arc<Ledger>) -> (Vec<Duration>, usiz
         };
         let event = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": stream,
                            "data": {"phone": "1"}, "correlation_id": once, "idempotency_key": once});
+        let request = recorded::post(&staff, "/events", "application/json", &event.to_string());
         let began = Instant::now();
-        let answer = tokio::time::timeout(
-            PATIENCE,
-            runtime.invoke(recorded::post(
-                &staff,
-                "/events",
-                "application/json",
-                &event.to_string(),
-            )),
-        )
-        .await;
+        let answer = tokio::time::timeout(PATIENCE, runtime.invoke(request)).await;
         times.push(began.elapsed());
         let answer = answer.expect("an answer in time");
         match answer["statusCode"].as_u64() {

@@ -1,8 +1,10 @@
 //! `annals-local` as people run it: a process and a data folder, for tests that kill the one and look into the other.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use reqwest::Client as Http;
@@ -110,8 +112,15 @@ pub fn annals_local(data_dir: &Path) -> Command {
 }
 
 /// A binary that this build made. A run of the tests' package alone does not make it, so where it is missing, or older than
-/// what it is made of, it is made now.
+/// what it is made of, it is made now, once per run.
 pub fn built(binary: &str) -> PathBuf {
+    static KNOWN: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap();
+    let path = known.entry(binary.to_owned()).or_insert_with(|| build(binary));
+    path.clone()
+}
+
+fn build(binary: &str) -> PathBuf {
     let us = std::env::current_exe().unwrap();
     // Tests stand in a folder of their own among the binaries.
     let folder = us.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();

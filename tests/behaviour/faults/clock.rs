@@ -1,8 +1,8 @@
 //! The clock of a function is off by an hour, either way. Of the log it makes events' ids (UUIDv7, which begin with the time) and the
 //! `deleted_at` of a generic delete: recorded times, versions and numbers are the database's. How long an invocation may run is
-//! counted by the clock that only rises (`deployed_secrets.rs`). `audit/recent` and the default days of key figures begin where the
-//! function believes that it is; what it signs for S3 and RDS is refused there, which is an outage (503, or the next minute's
-//! look) and loses nothing.
+//! counted by the clock that only rises (`deployed_times.rs`). `audit/recent` and the default days of key figures begin where the
+//! function believes that it is; what it signs for S3 and RDS is refused there: an outage (503, or the next minute's look), or an
+//! address that takes no file (403), and nothing lost.
 //!
 //! A token is judged with a leeway of thirty seconds, as clocks that are kept differ (`auth.rs`, `tokens.rs`). An hour is not
 //! forgiven: that would be an hour for a withdrawn token. Such a function answers 401, which no client takes for an acknowledgement.
