@@ -1,33 +1,12 @@
 //! Sales that were there before figures were, and figures that were there before they had all of their columns.
 
-use local::cluster::OWNER;
-use refinery::Target;
 use serde_json::json;
-use tests::{Person, World, cluster, connect};
+use tests::{Person, cluster, database_at};
 
 use crate::verify::verify;
 
-mod migrations {
-    refinery::embed_migrations!("../migrations");
-}
-
 /// The last migration without key figures, and the last one before they were mended.
 const BEFORE: [i32; 2] = [38, 42];
-
-async fn at(name: &str, version: i32) -> (World, tokio_postgres::Client) {
-    let admin = connect(&cluster().superuser_url_of("postgres")).await;
-    admin
-        .batch_execute(&format!("create database {name} owner {OWNER}"))
-        .await
-        .unwrap();
-    let url = cluster().url_of(name);
-    let mut owner = connect(&url).await;
-    owner.batch_execute("create schema annals").await.unwrap();
-    let mut runner = migrations::migrations::runner().set_target(Target::Version(version));
-    runner.set_migration_table_name("annals.schema_history");
-    runner.run_async(&mut owner).await.unwrap();
-    (World::at(name.to_owned(), &url), owner)
-}
 
 /// Sales and expenses as events and in their tables, whatever projects by now.
 const SALES: &str = "
@@ -48,7 +27,7 @@ const SALES: &str = "
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_are_filled_with_what_was_there() {
     for version in BEFORE {
-        let (world, owner) = at(&format!("kpis_before_{version}"), version).await;
+        let (world, owner) = database_at(&format!("kpis_before_{version}"), version).await;
         owner.batch_execute(SALES).await.unwrap();
         if version == 42 {
             let settled =

@@ -1,16 +1,10 @@
 //! A database that had types with several versions before there were upcasters: its old data are read as they are, and evolve
 //! from there.
 
-use local::cluster::OWNER;
-use refinery::Target;
 use serde_json::json;
-use tests::{Person, World, cluster, connect};
+use tests::{Person, World, cluster, database_at};
 
 use super::{assert_reads_as, post, register, state};
-
-mod migrations {
-    refinery::embed_migrations!("../migrations");
-}
 
 /// The last migration without upcasters.
 const BEFORE_UPCASTERS: i32 = 16;
@@ -36,19 +30,8 @@ const HISTORY: &str = r#"
 
 /// A database as it was then, with an event of every version.
 async fn old_world(name: &str) -> World {
-    let admin = connect(&cluster().superuser_url_of("postgres")).await;
-    admin
-        .batch_execute(&format!("create database {name} owner {OWNER}"))
-        .await
-        .unwrap();
-    let url = cluster().url_of(name);
-    let mut owner = connect(&url).await;
-    owner.batch_execute("create schema annals").await.unwrap();
-    let mut runner = migrations::migrations::runner().set_target(Target::Version(BEFORE_UPCASTERS));
-    runner.set_migration_table_name("annals.schema_history");
-    runner.run_async(&mut owner).await.unwrap();
+    let (world, owner) = database_at(name, BEFORE_UPCASTERS).await;
     owner.batch_execute(HISTORY).await.unwrap();
-    let world = World::at(name.to_owned(), &url);
     let session = world.session_of(&Person::staff()).await;
     for (event_type, version) in [
         ("gauge.read", "1.0"),
