@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_sqs::error::DisplayErrorContext;
-use aws_sdk_sqs::types::QueueAttributeName;
 use aws_types::SdkConfig;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -36,9 +35,6 @@ pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 /// How long a wake-up may take, tries and all. Who waits for it is a caller whose events are appended, and what it would have
 /// hastened, the sweep does within a minute.
 const WAKE_UP: Duration = Duration::from_secs(2);
-
-/// How long a function that starts waits for the queue to answer.
-const FIRST_ANSWER: Duration = Duration::from_millis(500);
 
 /// Where messages go.
 #[derive(Clone)]
@@ -107,21 +103,6 @@ impl Queue {
         Self::Sqs {
             client: aws_sdk_sqs::Client::new(settings),
             url,
-        }
-    }
-
-    /// Asks the queue for its name, which nobody needs: what a first wake-up would wait for, a connection above all, is then there.
-    pub async fn meet(&self) {
-        if let Self::Sqs { client, url } = self {
-            let name = client.get_queue_attributes().queue_url(url);
-            let asked = name.attribute_names(QueueAttributeName::QueueArn).send();
-            match timeout(FIRST_ANSWER, asked).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(error = %DisplayErrorContext(error), "the queue does not give its name")
-                }
-                Err(_) => tracing::warn!("the queue does not answer at once"),
-            }
         }
     }
 

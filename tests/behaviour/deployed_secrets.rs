@@ -39,12 +39,3 @@ fn the_functions_may_read_one_secret_and_none_is_written_into_their_configuratio
         "a token for one login of one database"
     );
 }
-
-#[test]
-fn who_wakes_the_projector_may_meet_its_queue() {
-    for role in ["PostEventRole", "CsvUploadRole"] {
-        let allowed =
-            "{ Effect: Allow, Action: [sqs:SendMessage, sqs:GetQueueAttributes], Resource: !GetAtt WakeQueue.Arn }";
-        assert!(resource(role).contains(allowed), "{role}");
-    }
-}

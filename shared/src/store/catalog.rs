@@ -36,23 +36,9 @@ pub struct CatalogCache {
     built_in: RwLock<Option<Arc<Catalog>>>,
 }
 
-/// Whose types a statement reads: the parameter of those below.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    All,
-    BuiltIn,
-    Own,
-}
-
-impl Part {
-    fn is_built_in(self) -> Option<bool> {
-        match self {
-            Self::All => None,
-            Self::BuiltIn => Some(true),
-            Self::Own => Some(false),
-        }
-    }
-}
+/// Whether a statement leaves out what is built in: the parameter of those below.
+const OWN: bool = true;
+const ALL: bool = false;
 
 /// `limit 1` tells the planner that there is one revision: a table without statistics, as this one stays, is thought to have thousands
 /// of rows, and what that seems to cost has PostgreSQL compile the statement, in twenty times the time that it takes.
@@ -60,16 +46,16 @@ const READ_TYPES: &str = "-- read_types
 select r.revision, t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.description, t.effect::text, t.posters,
        t.created_at, t.inverse::text
   from (select revision from annals.catalog_revision limit 1) as r
-  left join annals.event_types t on $1::boolean is null or (t.tenant_id is null) = $1";
+  left join annals.event_types t on not $1 or t.tenant_id is not null";
 
 /// As above.
 const READ_UPCASTERS: &str = "-- read_upcasters
 select tenant_id, event_type, from_version, to_version, steps::text
-  from annals.upcasters where $1::boolean is null or (tenant_id is null) = $1";
+  from annals.upcasters where not $1 or tenant_id is not null";
 
 const READ_VERSIONS: &str = "-- read_versions
 select tenant_id, event_type, version, schema::text, example::text
-  from annals.event_type_versions where $1::boolean is null or (tenant_id is null) = $1";
+  from annals.event_type_versions where not $1 or tenant_id is not null";
 
 impl Store {
     /// The catalog as the caller's tenant knows it, from memory where possible.
@@ -93,7 +79,7 @@ impl Store {
         let catalog = match catalog {
             Some(catalog) => catalog,
             None => {
-                let (catalog, built_in) = self.read_catalog(As::Caller(caller), Part::All).await?.split();
+                let (catalog, built_in) = self.read_catalog(As::Caller(caller), ALL).await?.split();
                 *self.catalogs.built_in.write().await = Some(Arc::new(built_in));
                 catalog
             }
@@ -173,16 +159,6 @@ impl Store {
         Ok(outline)
     }
 
-    /// Reads what is built in before anybody asks: all that a first request then waits for is what its tenant has added.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn learn_built_in(&self) -> Result<(), StoreError> {
-        let built_in = self.read_catalog(As::Projector, Part::BuiltIn).await?;
-        *self.catalogs.built_in.write().await = Some(Arc::new(built_in.into_catalog()));
-        Ok(())
-    }
-
     async fn kept(&self, caller: &Caller, at_least: i64) -> Option<Arc<Catalog>> {
         let kept = self.catalogs.callers.read().await.get(&caller.tenant_id()).cloned();
         kept.filter(|kept| kept.revision() >= at_least)
@@ -208,14 +184,14 @@ impl Store {
 
     /// What the caller's tenant has added to what is built in; none, if that is not of the same revision.
     async fn read_own(&self, caller: &Caller, built_in: Arc<Catalog>) -> Result<Option<Catalog>, StoreError> {
-        let own = self.read_catalog(As::Caller(caller), Part::Own).await?;
+        let own = self.read_catalog(As::Caller(caller), OWN).await?;
         Ok((own.revision == built_in.revision()).then(|| own.beside(&built_in)))
     }
 
     /// Put together here: joined there, each type would meet each version, since the planner knows nothing of how many there are.
-    async fn read_catalog(&self, who: As<'_>, part: Part) -> Result<Kinds, StoreError> {
-        let part: [Param<'_>; 1] = [(&part.is_built_in(), Type::BOOL)];
-        let statements = [READ_TYPES, READ_UPCASTERS, READ_VERSIONS].map(|sql| (sql, &part[..]));
+    async fn read_catalog(&self, who: As<'_>, own: bool) -> Result<Kinds, StoreError> {
+        let own: [Param<'_>; 1] = [(&own, Type::BOOL)];
+        let statements = [READ_TYPES, READ_UPCASTERS, READ_VERSIONS].map(|sql| (sql, &own[..]));
         let [types, upcasters, versions] = self.read_together(who, statements).await?;
         let mut kinds = Kinds::of(&types, &upcasters)?;
         for row in &versions {
@@ -225,7 +201,7 @@ impl Store {
     }
 
     async fn read_outline(&self, who: As<'_>) -> Result<Catalog, StoreError> {
-        let all: [Param<'_>; 1] = [(&Part::All.is_built_in(), Type::BOOL)];
+        let all: [Param<'_>; 1] = [(&ALL, Type::BOOL)];
         let statements = [READ_TYPES, READ_UPCASTERS].map(|sql| (sql, &all[..]));
         let [types, upcasters] = self.read_together(who, statements).await?;
         Kinds::of(&types, &upcasters).map(Kinds::into_outline)
@@ -284,10 +260,6 @@ impl Kinds {
     fn of_row(&mut self, row: &Row) -> Result<Option<&mut EventKind>, StoreError> {
         let key = (row.try_get("tenant_id")?, row.try_get("event_type")?);
         Ok(self.found.get_mut(&key))
-    }
-
-    fn into_catalog(self) -> Catalog {
-        Catalog::new(self.revision, self.found.into_values())
     }
 
     fn into_outline(self) -> Catalog {
