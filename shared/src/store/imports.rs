@@ -139,11 +139,6 @@ select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.place, u.datas
   from annals.imports i join annals.uploads u on u.id = i.upload_id
  where i.upload_id = $1 and i.holder = $2";
 
-const FIND_IMPORT: &str = "-- find_import
-select u.status in ('completed', 'failed') as has_ended
-  from annals.imports i join annals.uploads u on u.id = i.upload_id
- where i.upload_id = $1";
-
 const KEEP_IMPORT: &str = "-- keep_import
 update annals.imports set held_until = clock_timestamp() + make_interval(secs => $3) where upload_id = $1 and holder = $2
 returning 1";
@@ -227,12 +222,11 @@ impl Store {
         if taken.first().map_or(Ok(false), |row| row.try_get("taken"))? {
             return Ok(Taking::Held(Box::new(self.read_held(id, holder).await?)));
         }
-        let found = self.read(As::Projector, FIND_IMPORT, &[(&id, Type::UUID)]).await?;
-        match found.first() {
-            None => Ok(Taking::Unknown),
-            Some(row) if row.try_get("has_ended")? => Ok(Taking::Ended),
-            Some(_) => Ok(Taking::Busy),
-        }
+        Ok(match self.find_import(id).await? {
+            None => Taking::Unknown,
+            Some(true) => Taking::Ended,
+            Some(false) => Taking::Busy,
+        })
     }
 
     /// An import that this process holds, as it is now.
@@ -261,6 +255,8 @@ impl Store {
         let kept = self.write(As::Projector, KEEP_IMPORT, &params).await;
         match kept.map_err(lost_is_unavailable)?.first() {
             Some(_) => Ok(()),
+            // Its end is nobody's doing but the holder's, who is cleaning up.
+            None if self.find_import(id).await? == Some(true) => Ok(()),
             None => Err(taken_over()),
         }
     }

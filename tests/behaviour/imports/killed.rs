@@ -256,4 +256,8 @@ async fn a_lane_moves_for_its_holder_only_and_from_where_it_was_left() {
     store.settle_rows(&living, 0, &settled(lane.settled_row)).await.unwrap();
     refused(store.settle_rows(&living, 0, &settled(lane.settled_row)).await);
     refused(store.keep_import(asked.id, dead.holder).await);
+    // An import that has ended is nobody's: whoever ended it goes on cleaning up.
+    store.release_import(asked.id, living.holder).await.unwrap();
+    world.importer().import(asked.id, None).await.unwrap();
+    store.keep_import(asked.id, living.holder).await.unwrap();
 }

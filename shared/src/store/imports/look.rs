@@ -47,7 +47,18 @@ update annals.imports i set lanes = null
 const LIST_OPEN: &str = "-- list_open_imports
 select u.id from annals.uploads u where u.id = any ($1) and u.status in ('waiting', 'running')";
 
+const FIND_IMPORT: &str = "-- find_import
+select u.status in ('completed', 'failed') as has_ended
+  from annals.imports i join annals.uploads u on u.id = i.upload_id
+ where i.upload_id = $1";
+
 impl Store {
+    /// Whether an import has come to its end; none, if there is no such import.
+    pub(super) async fn find_import(&self, id: Uuid) -> Result<Option<bool>, StoreError> {
+        let found = self.read(As::Projector, FIND_IMPORT, &[(&id, Type::UUID)]).await?;
+        Ok(found.first().map(|row| row.try_get("has_ended")).transpose()?)
+    }
+
     /// Imports that nobody works on and that have not come to their end.
     ///
     /// # Errors
