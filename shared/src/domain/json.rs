@@ -51,7 +51,7 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonFault> {
         } else {
             "malformed_json"
         };
-        JsonFault::at("", code, format!("the body is not JSON: {e}"))
+        JsonFault::at("", code, format!("this is not JSON: {e}"))
     })?;
     open(raw, &mut String::new(), 0)
 }

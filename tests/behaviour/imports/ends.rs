@@ -325,3 +325,21 @@ async fn events_name_whoever_asked() {
     let kept: String = world.superuser().await.query_one(sql, &[]).await.unwrap().get(0);
     assert!(!kept.contains("eyJ"), "no token is kept: {kept}");
 }
+
+/// Staff may post facts of any type; an import goes its way whatever they say of it.
+#[tokio::test]
+async fn what_others_post_to_an_imports_stream_does_not_hold_it_up() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (event_type, data) in [
+        ("import.started", json!({"size_bytes": 1})),
+        ("import.failed", json!({"code": "x", "detail": "y"})),
+    ] {
+        let asked = world.ask_for_upload(&staff, sales()).await;
+        world.append(&staff, event_type, &asked.id.to_string(), data).await;
+        world.put_file(&asked, file(10)).await;
+        let outcome = world.importer().import(asked.id, None).await.unwrap();
+        assert_eq!(outcome, Outcome::Ended, "{event_type}");
+        let upload = world.upload(&staff, &asked).await.expect(200).body;
+        assert_eq!(upload["status"], "completed");
+    }
+}

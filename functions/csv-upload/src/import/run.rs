@@ -190,7 +190,8 @@ impl Importer {
             Some(_) => {}
             None => {
                 let data = Map::from_iter([("size_bytes".to_owned(), json!(size))]);
-                let event = notes::event(import.id, "started", Some(1), data)?;
+                // Whatever others have posted to its stream meanwhile: that it begins once, its own row sees to.
+                let event = notes::event(import.id, "started", None, data)?;
                 let revision = notes::judged(&self.store, &import.caller, &event).await?;
                 let what = (object.tag.as_str(), size);
                 self.store.start_import(import, &event, revision, what).await?;
