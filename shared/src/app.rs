@@ -39,10 +39,10 @@ pub enum StartError {
 impl App {
     /// The app of a deployed function.
     ///
-    /// Of what a first request would wait for, this is done here: the database is met, and where there is a queue, and so events
-    /// to be checked, schemas are made ready on another processor. More than that (the catalog, the queue) makes a start longer by
-    /// twice what it spares the request, by measurement. Where the database is away, the first request says so: a function that
-    /// did not start would say nothing to anybody.
+    /// Of what a first request would wait for, this is done here, at once and side by side: the database is met, the queue's client
+    /// made, and where there is a queue, and so events to be checked, schemas are made ready. More than that (the catalog, the
+    /// queue's answer) makes a start longer by twice what it spares the request, by measurement. Where the database is away, the
+    /// first request says so: a function that did not start would say nothing to anybody.
     ///
     /// # Errors
     /// A configuration that cannot be used.
@@ -58,12 +58,16 @@ impl App {
             }
         }
         let store = Store::open(access, database.pool_size)?;
+        let meeting = tokio::spawn({
+            let store = store.clone();
+            async move { store.ping().await }
+        });
         let checks = config
             .wake_queue_url
             .is_some()
             .then(|| tokio::task::spawn_blocking(schema::prepare));
         let queue = Queue::of_function(config.wake_queue_url);
-        let _met = store.ping().await;
+        let _met = meeting.await;
         if let Some(checks) = checks {
             let _ready = checks.await;
         }

@@ -13,6 +13,11 @@ use serde_json::{Value, json};
 use tests::ONCE;
 use uuid::Uuid;
 
+/// A name that nothing has yet.
+fn id() -> String {
+    Uuid::new_v4().to_string()
+}
+
 /// An event that a client means once and says so; under its key it may be sent again.
 fn meant_once(event_type: &str, aggregate_id: &str, data: Value) -> Value {
     let once = format!("{ONCE}{}", Uuid::new_v4());

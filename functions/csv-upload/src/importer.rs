@@ -21,11 +21,7 @@ async fn main() -> Result<(), Error> {
     let importer = Importer::new(store, Queue::of_function(wake_queue_url()), storage);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
         let deadline = Some(Instant::now() + TIME);
-        let ids = Ids {
-            request: event.context.request_id,
-            trace: event.context.xray_trace_id,
-            ..Ids::default()
-        };
+        let ids = Ids::of_invocation(event.context.request_id, event.context.xray_trace_id);
         let done = telemetry::within(ids, importer.handle(event.payload, deadline).boxed()).await;
         // Lambda keeps the error with the failed event, and prints it.
         done.map_err(|error| Error::from(told(&error)))

@@ -16,11 +16,7 @@ async fn main() -> Result<(), Error> {
     let _met = store.ping().await;
     let projector = Projector::new(store, snapshot_every()?);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
-        let ids = Ids {
-            request: event.context.request_id,
-            trace: event.context.xray_trace_id,
-            ..Ids::default()
-        };
+        let ids = Ids::of_invocation(event.context.request_id, event.context.xray_trace_id);
         let answer = telemetry::within(ids, projector.handle(event.payload)).await;
         // Lambda keeps the error with the failed event, and prints it.
         answer.map_err(|error| Error::from(told(&error)))

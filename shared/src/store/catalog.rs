@@ -72,18 +72,16 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn fresh_catalog(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
-        let catalog = match self.catalogs.built_in.read().await.clone() {
-            Some(built_in) => self.read_own(caller, built_in).await?,
-            None => None,
-        };
-        let catalog = match catalog {
-            Some(catalog) => catalog,
-            None => {
-                let (catalog, built_in) = self.read_catalog(As::Caller(caller), ALL).await?.split();
-                *self.catalogs.built_in.write().await = Some(Arc::new(built_in));
-                catalog
+        let built_in = self.catalogs.built_in.read().await.clone();
+        if let Some(built_in) = built_in {
+            let own = self.read_catalog(caller, OWN).await?;
+            // Another revision may be one of what is built in.
+            if own.revision == built_in.revision() {
+                return Ok(self.keep(caller, own.beside(&built_in)).await);
             }
-        };
+        }
+        let (catalog, built_in) = self.read_catalog(caller, ALL).await?.split();
+        *self.catalogs.built_in.write().await = Some(Arc::new(built_in));
         Ok(self.keep(caller, catalog).await)
     }
 
@@ -182,17 +180,11 @@ impl Store {
         catalog
     }
 
-    /// What the caller's tenant has added to what is built in; none, if that is not of the same revision.
-    async fn read_own(&self, caller: &Caller, built_in: Arc<Catalog>) -> Result<Option<Catalog>, StoreError> {
-        let own = self.read_catalog(As::Caller(caller), OWN).await?;
-        Ok((own.revision == built_in.revision()).then(|| own.beside(&built_in)))
-    }
-
     /// Put together here: joined there, each type would meet each version, since the planner knows nothing of how many there are.
-    async fn read_catalog(&self, who: As<'_>, own: bool) -> Result<Kinds, StoreError> {
+    async fn read_catalog(&self, caller: &Caller, own: bool) -> Result<Kinds, StoreError> {
         let own: [Param<'_>; 1] = [(&own, Type::BOOL)];
         let statements = [READ_TYPES, READ_UPCASTERS, READ_VERSIONS].map(|sql| (sql, &own[..]));
-        let [types, upcasters, versions] = self.read_together(who, statements).await?;
+        let [types, upcasters, versions] = self.read_together(As::Caller(caller), statements).await?;
         let mut kinds = Kinds::of(&types, &upcasters)?;
         for row in &versions {
             kinds.add_version(row)?;

@@ -21,6 +21,17 @@ pub struct Ids {
     pub trace: Option<String>,
 }
 
+impl Ids {
+    /// Those of an invocation that is no request of HTTP: Lambda's id, and X-Ray's header.
+    pub fn of_invocation(id: String, trace: Option<String>) -> Self {
+        Self {
+            request: id,
+            trace,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a message tells of the request that sent it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Carried {

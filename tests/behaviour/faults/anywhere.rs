@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::{Answer, Cutter, Ledger, ONCE, Person, Strike, Victim, When, World};
 use uuid::Uuid;
 
-use super::{meant_once, phone};
+use super::{id, meant_once, phone};
 use crate::rebuild::{assert_no_shadow_is_left, module};
 
 /// More statements than any function says.
@@ -135,10 +135,6 @@ impl Scene {
         self.ledger.acknowledge(&answer);
         answer.body
     }
-}
-
-fn id() -> String {
-    Uuid::new_v4().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

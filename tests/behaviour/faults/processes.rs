@@ -11,7 +11,7 @@ use tests::{Answer, Cutter, Ledger, Person, Runtime, Strike, Victim, When, World
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{meant_once, phone};
+use super::{id, meant_once, phone};
 
 /// More statements than any function says.
 const ENOUGH: usize = 1_000;
@@ -111,10 +111,6 @@ impl Scene {
         let answer = self.world.post(&self.staff, "/events", event).await.expect(201);
         self.ledger.acknowledge(&answer);
     }
-}
-
-fn id() -> String {
-    Uuid::new_v4().to_string()
 }
 
 /// A stream with work left, and the message that says so.

@@ -10,17 +10,17 @@ use tokio_postgres::types::{Json, Type};
 
 use super::lanes::{REPORT_ROWS, SETTLE_ROWS, SettledRows, report_params};
 use super::{HeldImport, StoreError};
-use crate::domain::ids::TextFault;
-use crate::domain::{AggregateId, AggregateType, Caller, NewEvent, StreamId};
+use crate::domain::{Caller, NewEvent, StreamId};
 use crate::store::Store;
 use crate::store::append::{APPEND_EVENTS, Columns};
 use crate::store::connect::Connection;
 use crate::store::entities::{FIND_ENTITIES, StoredEntity};
 use crate::store::session::{AS_PROJECTOR, As, Param, SET_CLAIMS, Writes};
 use crate::store::uploads::RejectedColumns;
+use crate::store::work::stream_from;
 
 const LIST_APPENDED_STREAMS: &str = "-- list_streams_of_import
-select e.event_number, e.aggregate_type, e.aggregate_id
+select e.event_number, e.tenant_id, e.aggregate_type, e.aggregate_id
   from annals.events e
  where e.tenant_id = $1 and e.correlation_id = $2 and e.event_number > $3
  order by e.event_number limit $4";
@@ -51,9 +51,7 @@ impl Store {
             caller: import.caller.clone(),
         })
     }
-}
 
-impl Store {
     /// Streams that an import has appended to, so many at a time: those of its events after a number of the log, in their order, and
     /// the number to go on after; none where there are no more.
     ///
@@ -65,24 +63,14 @@ impl Store {
         after: i64,
         most: i64,
     ) -> Result<(Vec<StreamId>, Option<i64>), StoreError> {
-        let caller = &import.caller;
         let params: [Param<'_>; 4] = [
-            (caller.tenant_uuid(), Type::UUID),
+            (import.caller.tenant_uuid(), Type::UUID),
             (&import.id.to_string(), Type::TEXT),
             (&after, Type::INT8),
             (&most, Type::INT8),
         ];
         let rows = self.read(As::Projector, LIST_APPENDED_STREAMS, &params).await?;
-        let unreadable = |fault: TextFault| StoreError::Unexpected(format!("a stream's name {fault}"));
-        let streams = rows.iter().map(|row| {
-            Ok(StreamId {
-                tenant_id: caller.tenant_id(),
-                aggregate_type: AggregateType::try_from(row.try_get::<_, String>("aggregate_type")?)
-                    .map_err(unreadable)?,
-                aggregate_id: AggregateId::try_from(row.try_get::<_, String>("aggregate_id")?).map_err(unreadable)?,
-            })
-        });
-        let streams = streams.collect::<Result<_, StoreError>>()?;
+        let streams = rows.iter().map(stream_from).collect::<Result<_, _>>()?;
         let last = rows.last().map(|row| row.try_get("event_number")).transpose()?;
         Ok((streams, last))
     }
