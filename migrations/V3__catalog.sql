@@ -23,9 +23,9 @@ $$;
 comment on function annals.is_effect(jsonb) is 'Whether it is an effect, as described at annals.event_types.effect.';
 
 -- As deep and with such keys as the log's own JSON (V4): a catalog that functions cannot read costs all tenants their projection.
-create function annals.is_readable(json jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select not jsonb_path_exists(json, '$.**{100}')
-       and not jsonb_path_exists(json, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')
+create function annals.is_readable(document jsonb) returns boolean language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select not jsonb_path_exists(document, '$.**{100}')
+       and not jsonb_path_exists(document, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')
 $$;
 comment on function annals.is_readable(jsonb) is 'Whether functions can take the JSON in again.';
 

@@ -17,9 +17,9 @@ const LOGGED: &str =
 
 /// Annals on one machine: a private PostgreSQL, every function on one port, tokens to try it with.
 ///
-/// Without a command it serves: finds PostgreSQL 15 or newer (or fetches it), starts a private cluster, migrates, prints
-/// `listening on http://127.0.0.1:3000` and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard
-/// error; RUST_LOG chooses them.
+/// Without a command it serves: finds the newest PostgreSQL of this machine, 15 to 18 (or fetches one; ANNALS_POSTGRES names a
+/// folder of programs to use instead), starts a private cluster, migrates, prints `listening on http://127.0.0.1:3000` and a
+/// token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard error; RUST_LOG chooses them.
 #[derive(Debug, Parser)]
 #[command(name = "annals-local", version)]
 pub struct Cli {

@@ -15,6 +15,7 @@ mod audit;
 mod bad_fields;
 mod bad_json;
 mod cold_reads;
+mod commands;
 mod compensate;
 mod csv_datasets;
 mod csv_report;

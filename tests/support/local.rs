@@ -50,6 +50,11 @@ impl Local {
         }
     }
 
+    /// Where it listens, as in `http://127.0.0.1:3000`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// `POST` of JSON as staff; the answer's status is the one given.
     pub async fn post(&self, http: &Http, path: &str, body: &Value, expected: u16) {
         let request = http

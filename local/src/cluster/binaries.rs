@@ -1,8 +1,9 @@
 //! Finds PostgreSQL's programs.
 //!
-//! Order: PATH, `pg_config --bindir`, the folders of Debian, Red Hat, Homebrew and Postgres.app (newest first), and last a
-//! download ([`super::fetch`]). A candidate counts once its `postgres` has run, as the account that will run it, and named a
-//! usable version: wrappers in /usr/local/bin, half-removed packages and folders closed to that account drop out by themselves.
+//! Looks in PATH, in `pg_config --bindir` and in the folders of Debian, Red Hat, Homebrew and Postgres.app, and takes the newest
+//! version that it knows; where there is none, it downloads one ([`super::fetch`]). A folder counts only if its `postgres` has
+//! run, as the account that will run it, and has named its version. So wrappers in /usr/local/bin, half-removed packages and
+//! folders that are closed to that account are passed over.
 
 use super::account::{Account, run};
 use super::fetch;
@@ -15,6 +16,8 @@ use tokio::process::Command;
 
 /// Oldest major version that the migrations run on.
 pub(super) const OLDEST_MAJOR: u32 = 15;
+/// Newest major version that the migrations are tested on.
+pub(super) const NEWEST_MAJOR: u32 = 18;
 
 /// Folders with one subfolder per installed version, and the way from there to the programs.
 const FAMILIES: &[(&str, &str, &str)] = &[
@@ -33,19 +36,39 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The first usable installation: of `wanted`'s major version where a cluster of it exists already (another major
-    /// version cannot read its files), else of any supported one.
-    pub(super) async fn find(account: &Account, wanted: Option<u32>) -> Result<Self, Error> {
+    /// The installation to use: the one in `folder` if that is given, else the newest one on this machine. A cluster that exists
+    /// already needs `wanted`'s major version, because another one cannot read its files.
+    pub(super) async fn find(account: &Account, folder: Option<&Path>, wanted: Option<u32>) -> Result<Self, Error> {
+        if let Some(folder) = folder {
+            return Self::in_folder(account, folder, wanted).await;
+        }
+        let mut found = Vec::new();
         for folder in candidates().await {
-            let found = version_of(&folder, account).await;
-            if found.is_some_and(|major| wanted.map_or(major >= OLDEST_MAJOR, |wanted| major == wanted)) {
-                tracing::debug!(folder = %folder.display(), version = found, "found postgresql");
-                return Ok(Self { folder });
+            if let Some(major) = version_of(&folder, account).await {
+                found.push((major, folder));
             }
+        }
+        if let Some((major, folder)) = choose(found, wanted) {
+            tracing::debug!(folder = %folder.display(), version = major, "found postgresql");
+            return Ok(Self { folder });
         }
         Ok(Self {
             folder: fetch::postgresql(account, wanted).await?,
         })
+    }
+
+    async fn in_folder(account: &Account, folder: &Path, wanted: Option<u32>) -> Result<Self, Error> {
+        let major = version_of(folder, account).await;
+        if major.is_some_and(|major| wanted.map_or(major >= OLDEST_MAJOR, |wanted| major == wanted)) {
+            return Ok(Self {
+                folder: folder.to_owned(),
+            });
+        }
+        let needed = wanted.map_or_else(|| format!("{OLDEST_MAJOR} or newer"), |major| major.to_string());
+        Err(Error::Invalid(format!(
+            "ANNALS_POSTGRES names {}, which has no PostgreSQL {needed} that runs here",
+            folder.display()
+        )))
     }
 
     pub(super) fn initdb(&self) -> PathBuf {
@@ -84,6 +107,19 @@ async fn candidates() -> Vec<PathBuf> {
             }
             distinct
         })
+}
+
+/// The newest of the known versions, the first folder of it; a version newer than those only where there is no other.
+fn choose(found: Vec<(u32, PathBuf)>, wanted: Option<u32>) -> Option<(u32, PathBuf)> {
+    let rank = |major: u32| match major {
+        OLDEST_MAJOR..=NEWEST_MAJOR => major,
+        _ => 0,
+    };
+    found
+        .into_iter()
+        .filter(|(major, _)| wanted.map_or(*major >= OLDEST_MAJOR, |wanted| *major == wanted))
+        .rev()
+        .max_by_key(|(major, _)| rank(*major))
 }
 
 fn order(path: Vec<PathBuf>, bindir: Option<PathBuf>, families: Vec<Vec<PathBuf>>) -> Vec<PathBuf> {
@@ -161,6 +197,23 @@ mod tests {
             newest_first(names(&brew).into_iter(), "postgresql@"),
             names(&["postgresql@17", "postgresql@9"])
         );
+    }
+
+    #[test]
+    fn the_newest_known_version_is_chosen_wherever_it_is() {
+        let found = |majors: &[(u32, &str)]| majors.iter().map(|(m, f)| (*m, PathBuf::from(f))).collect::<Vec<_>>();
+        let machine = found(&[
+            (15, "/path"),
+            (18, "/debian/18"),
+            (18, "/brew/18"),
+            (14, "/old"),
+            (19, "/beta"),
+        ]);
+        assert_eq!(choose(machine.clone(), None), Some((18, "/debian/18".into())));
+        assert_eq!(choose(machine.clone(), Some(15)), Some((15, "/path".into())));
+        assert_eq!(choose(machine, Some(16)), None);
+        assert_eq!(choose(found(&[(19, "/beta")]), None), Some((19, "/beta".into())));
+        assert_eq!(choose(found(&[(14, "/old")]), None), None);
     }
 
     #[test]

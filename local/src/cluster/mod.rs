@@ -93,7 +93,7 @@ impl Cluster {
             owner: secrets::read_or_generate(&data_dir.join("owner-password"))?,
         };
         let (site, account) = Site::persistent(data_dir, account)?;
-        let binaries = Binaries::find(&account, site.major_version()?).await?;
+        let binaries = Binaries::find(&account, options.programs.as_deref(), site.major_version()?).await?;
         let server = Server::new(binaries, account, site);
         Self::run(server, options, passwords, Keeper::Folder(lock)).await
     }
@@ -103,7 +103,7 @@ impl Cluster {
             superuser: secrets::generate(),
             owner: secrets::generate(),
         };
-        let binaries = Binaries::find(&account, None).await?;
+        let binaries = Binaries::find(&account, options.programs.as_deref(), None).await?;
         let site = Site::temporary(&account)?;
         // Before initdb, so that there is no moment in which our death would leave the folder behind.
         let watchdog = Watchdog::over(&site, &binaries, &account)?;

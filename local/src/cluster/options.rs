@@ -19,6 +19,8 @@ pub enum Home {
 pub struct Options {
     /// Where it lives.
     pub home: Home,
+    /// Folder of PostgreSQL's programs; none: the newest version on this machine. `ANNALS_POSTGRES` sets it.
+    pub programs: Option<PathBuf>,
     /// Most connections at a time.
     pub max_connections: u16,
     /// Further lines of postgresql.conf, which win over the built-in ones. An adopted server keeps what it was started with.
@@ -30,6 +32,7 @@ impl Options {
     pub fn persistent(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             home: Home::Folder(data_dir.into()),
+            programs: programs(),
             max_connections: 100,
             settings: Vec::new(),
         }
@@ -39,6 +42,7 @@ impl Options {
     pub fn ephemeral() -> Self {
         Self {
             home: Home::Temporary,
+            programs: programs(),
             max_connections: 100,
             settings: Vec::new(),
         }
@@ -54,4 +58,10 @@ impl Options {
         );
         self
     }
+}
+
+fn programs() -> Option<PathBuf> {
+    std::env::var_os("ANNALS_POSTGRES")
+        .filter(|folder| !folder.is_empty())
+        .map(PathBuf::from)
 }

@@ -1,0 +1,23 @@
+//! The commands of `annals-local`, in the order in which somebody new runs them.
+
+use std::process::Output;
+
+use tests::{DataDir, Local, annals_local};
+
+fn run(data_dir: &DataDir, address: &str, command: &str) -> Output {
+    let port = address.rsplit(':').next().unwrap();
+    let mut process = annals_local(&data_dir.0);
+    process.env("ANNALS_PORT", port).arg(command).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_fills_a_new_folder_and_verify_finds_nothing_wrong_before_and_after_a_rebuild() {
+    let data_dir = DataDir::fresh();
+    let mut server = Local::start(&data_dir.0);
+    for command in ["demo", "verify", "rebuild", "verify"] {
+        let output = run(&data_dir, server.address(), command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {said}");
+    }
+    assert!(server.stop());
+}
