@@ -1,9 +1,10 @@
 -- The log for people and tools that speak SQL or PostgREST: the same rules as the HTTP API, because both end at the same
--- policies and the same append function. Everything here has the invoker's rights.
+-- policies and the same append function. Everything in public has the invoker's rights; public.post_event calls one function of
+-- the owner's, annals.post_event, which makes all checks before it appends.
 
 create view public.event_stream with (security_invoker = true) as
     select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version,
-           e.data, e.metadata, e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id,
+           e.data, e.metadata, e.recorded, e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id,
            e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed
       from annals.events e
       left join annals.heads h
@@ -36,66 +37,14 @@ returns setof public.event_stream language sql stable set search_path = pg_catal
 $$;
 comment on function public.get_aggregate_events(text, text, int) is 'A stream''s events, oldest first, from a version on.';
 
--- Without pg_jsonschema the top level is checked: what is required, and each field's type.
-create function annals.check_data(event_type text, version text, data jsonb) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-    schema jsonb;
-    fault  text;
-begin
-    select v.schema into schema
-      from annals.event_types t
-      join annals.event_type_versions v
-        on v.event_type = t.event_type and v.version = coalesce(check_data.version, t.current_version)
-       and (v.tenant_id is not distinct from t.tenant_id or v.tenant_id is null)
-     where t.event_type = check_data.event_type
-     order by t.tenant_id nulls last, v.tenant_id nulls last
-     limit 1;
-    if schema is null then
-        return;  -- the append function says which of type and version is unknown
-    end if;
-    if exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-                where p.proname = 'jsonb_matches_schema' and n.nspname = 'extensions') then
-        execute 'select case when not extensions.jsonb_matches_schema($1::json, $2) then ''data'' end' into fault using schema, data;
-    else
-        select coalesce(
-            (select r.name from jsonb_array_elements_text(coalesce(schema -> 'required', '[]')) as r (name) where not data ? r.name limit 1),
-            (select d.key
-               from jsonb_each(data) as d
-              cross join lateral (select schema #> array['properties', d.key, 'type'] as allowed) as a
-              where a.allowed is not null
-                and not (case jsonb_typeof(a.allowed) when 'array' then a.allowed else jsonb_build_array(a.allowed) end
-                         ?| case when jsonb_typeof(d.value) = 'number' and (d.value #>> '{}')::numeric % 1 = 0 then array['number', 'integer']
-                                 else array[jsonb_typeof(d.value)] end)
-              limit 1),
-            (select d.key from jsonb_object_keys(data) as d (key)
-              where schema -> 'additionalProperties' = 'false' and not coalesce(schema -> 'properties' ? d.key, false) limit 1))
-        into fault;
-    end if;
-    if fault is not null then
-        perform annals.refuse(422, 'schema_violation', format('data does not match the schema of %s: %s', event_type, fault), 0, fault);
-    end if;
-end
-$$;
-comment on function annals.check_data(text, text, jsonb) is 'Refuses data that the catalog''s schema refuses, as far as SQL can tell.';
-grant execute on function annals.check_data(text, text, jsonb) to authenticated;
-
-create function annals.uuid_v7() returns uuid language sql volatile set search_path = pg_catalog, pg_temp as $$
-    select encode(set_bit(set_bit(overlay(
-               uuid_send(gen_random_uuid())
-               placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-               from 1 for 6), 52, 1), 53, 1), 'hex')::uuid
-$$;
-comment on function annals.uuid_v7() is 'A UUID v7 (RFC 9562): PostgreSQL has its own from 18 on only.';
-grant execute on function annals.uuid_v7() to authenticated;
-
-create function public.post_event(event jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- What the JSON itself must be: the fields of an event and nothing else, each of its kind and within its bounds.
+create function annals.check_event_fields(event jsonb) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     fields      constant text[] := '{event_type,aggregate_type,aggregate_id,version,data,metadata,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key,expected_version}';
     strings     constant text[] := '{event_type,aggregate_type,aggregate_id,version,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key}';
     unprintable constant text := '[\u0001-\u001F\u007F-\u009F\u00AD\u200B-\u200F\u2028-\u202E\u2060-\u206F\uE000-\uF8FF\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF]';
     fault       text;
     happened_at timestamptz;
-    appended    record;
 begin
     if jsonb_typeof(event) is distinct from 'object' then
         perform annals.refuse(400, 'malformed_event', 'the event must be a JSON object');
@@ -110,8 +59,6 @@ begin
                   or (event ->> 'expected_version')::numeric not between 0 and 2147483646
                   or (event ->> 'expected_version')::numeric % 1 <> 0
              then 'expected_version must be a whole number from 0' end,
-        case when octet_length((event -> 'data')::text) > 262144 then 'data is larger than 256 KiB' end,
-        case when octet_length((event -> 'metadata')::text) > 16384 then 'metadata is larger than 16 KiB' end,
         case when jsonb_path_exists(event, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")')
              then 'the event has more than 64 levels of nesting' end,
         (select 'a number needs over 1000 digits' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
@@ -138,20 +85,150 @@ begin
     if fault is not null then
         perform annals.refuse(400, 'malformed_event', fault);
     end if;
-    if (event ->> 'tenant_id')::uuid <> annals.caller_tenant() then
+end
+$$;
+comment on function annals.check_event_fields(jsonb) is 'Refuses JSON that is no event, before any of it is looked up.';
+
+-- pg_jsonschema, as JSON Schema 2020-12 wants it, takes "format" for a remark; the HTTP API asserts it. So each format that
+-- regular expressions can say becomes a pattern. The others only a service may leave unchecked.
+create function annals.with_format_patterns(schema jsonb) returns jsonb language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+    day     constant text := '(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))'
+                             || '|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)';
+    label   constant text := '[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?';
+    pattern constant text := case schema ->> 'format'
+        when 'date' then '^' || day || '$'
+        when 'date-time' then '^' || day || '[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$'
+        when 'email' then '^[^\s@"(),:;<>\[\]\\.]+(?:\.[^\s@"(),:;<>\[\]\\.]+)*@' || label || '(?:\.' || label || ')*$'
+        when 'uuid' then '^[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$'
+        end;
+    written jsonb;
+begin
+    case jsonb_typeof(schema)
+        when 'array' then
+            return (select coalesce(jsonb_agg(annals.with_format_patterns(item) order by place), '[]')
+                      from jsonb_array_elements(schema) with ordinality as i (item, place));
+        when 'object' then
+            -- What stands under these is data, not a schema.
+            select coalesce(jsonb_object_agg(m.key, case when m.key in ('enum', 'const', 'default', 'examples') then m.value
+                                                         else annals.with_format_patterns(m.value) end), '{}')
+              into written
+              from jsonb_each(schema) as m;
+            if pattern is null or jsonb_typeof(schema -> 'format') <> 'string' then
+                return written;
+            end if;
+            return written || jsonb_build_object('allOf',
+                coalesce(written -> 'allOf', '[]') || jsonb_build_array(jsonb_build_object('pattern', pattern)));
+        else
+            return schema;
+    end case;
+end
+$$;
+comment on function annals.with_format_patterns(jsonb) is 'A JSON Schema whose formats are patterns, too.';
+
+create function annals.check_schema(role text, tenant uuid, event_type text, version text, data jsonb) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    unchecked constant text := '"format": "(time|duration|(idn-)?hostname|idn-email|ipv[46]|(uri|iri)(-reference)?|uri-template|(relative-)?json-pointer|regex)"';
+    current   text;
+    schema    jsonb;
+    matches   boolean;
+begin
+    if to_regprocedure('extensions.jsonb_matches_schema(json, jsonb)') is null then
+        if role <> 'service' then
+            perform annals.refuse(403, 'pg_jsonschema_missing',
+                'without pg_jsonschema SQL cannot check data against its schema, and only a service may post by SQL; '
+                'have it installed (create extension pg_jsonschema with schema extensions), or post over HTTP', 0);
+        end if;
+        return;
+    end if;
+    select t.current_version, v.schema into current, schema
+      from annals.event_types t
+      left join annals.event_type_versions v
+        on v.event_type = t.event_type and v.version = coalesce(check_schema.version, t.current_version)
+       and (v.tenant_id is not distinct from t.tenant_id or v.tenant_id is null)
+     where t.event_type = check_schema.event_type and (t.tenant_id = tenant or t.tenant_id is null)
+     order by t.tenant_id nulls last, v.tenant_id nulls last
+     limit 1;
+    -- A later version than the tenant's current one, which a module may have brought beside it, is not in use yet.
+    if schema is not null and string_to_array(version, '.')::int[] > string_to_array(current, '.')::int[] then
+        perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
+    elsif schema is null then
+        return;  -- the append function says which of type and version is unknown
+    end if;
+    if schema::text ~ unchecked and role <> 'service' then
+        perform annals.refuse(403, 'format_unchecked',
+            format('the schema of %s has a format that SQL cannot check, so only a service may post it by SQL; post it over HTTP', event_type), 0);
+    end if;
+    execute 'select extensions.jsonb_matches_schema($1::json, $2)' into matches using annals.with_format_patterns(schema), data;
+    if matches is not true then
+        perform annals.refuse(422, 'schema_violation', format('data does not match the schema of %s; see GET /events/types/%1$s', event_type), 0, 'data');
+    end if;
+end
+$$;
+comment on function annals.check_schema(text, uuid, text, text, jsonb) is
+    'Refuses data that the catalog''s schema refuses; where that cannot be found out, whoever is no service.';
+
+create function annals.check_size(part jsonb, name text, most int) returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+begin
+    if octet_length(part::text) > most then
+        perform annals.refuse(413, name || '_too_large',
+            format('%s has %s bytes as JSON text; an event may have %s', name, octet_length(part::text), most), 0, name);
+    end if;
+end
+$$;
+comment on function annals.check_size(jsonb, text, int) is 'Refuses data or metadata of an event that is larger than the bound.';
+
+create function annals.uuid_v7() returns uuid language sql volatile set search_path = pg_catalog, pg_temp as $$
+    select encode(set_bit(set_bit(overlay(
+               uuid_send(gen_random_uuid())
+               placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+               from 1 for 6), 52, 1), 53, 1), 'hex')::uuid
+$$;
+comment on function annals.uuid_v7() is 'A UUID v7 (RFC 9562): PostgreSQL has its own from 18 on only.';
+
+create function annals.post_event(event jsonb) returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    claims   constant jsonb := annals.caller_claims();
+    caller   record;
+    revision bigint;
+begin
+    select c.* into caller from annals.caller_of(claims) c;
+    perform annals.check_event_fields(event);
+    if (event ->> 'tenant_id')::uuid <> caller.tenant then
         perform annals.refuse(403, 'tenant_forged', 'tenant_id is the token''s');
     end if;
-    perform annals.check_data(event ->> 'event_type', event ->> 'version', event -> 'data');
-
-    select * into appended from annals.append_event(
-        annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
+    -- A retry is the stored event's whatever the catalog has become, so it is not judged once more.
+    if not exists (select from annals.events e
+                    where e.tenant_id = caller.tenant and e.posted_by = caller.actor and e.idempotency_key = event ->> 'idempotency_key')
+    then
+        perform annals.check_size(event -> 'data', 'data', 262144), annals.check_size(event -> 'metadata', 'metadata', 16384);
+        -- Read before the schema: if the catalog changes in between, the append function refuses.
+        revision := (select r.revision from annals.catalog_revision r);
+        perform annals.check_schema(caller.role, caller.tenant, event ->> 'event_type', event ->> 'version', event -> 'data');
+    end if;
+    return (select a.id from annals.append_event(
+        claims, annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
         event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
-        event ->> 'source', happened_at, event ->> 'correlation_id', (event ->> 'causation_id')::uuid,
-        event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null);
-    return (select to_jsonb(s) from public.event_stream s where s.id = appended.id);
+        event ->> 'source', (event ->> 'timestamp')::timestamptz, event ->> 'correlation_id', (event ->> 'causation_id')::uuid,
+        event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, revision) a);
+end
+$$;
+comment on function annals.post_event(jsonb) is
+    'Checks and appends one event as the caller of the request''s claims, and returns its id. All that public.post_event may do with the owner''s rights.';
+
+create function public.post_event(event jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    new_id constant uuid := annals.post_event(event);
+begin
+    return (select to_jsonb(s) from public.event_stream s where s.tenant_id = (select annals.caller_tenant()) and s.id = new_id);
 end
 $$;
 comment on function public.post_event(jsonb) is 'Appends one event, given and returned in the HTTP API''s form.';
 
-revoke all on function public.get_aggregate_events(text, text, int), public.post_event(jsonb) from public, anon;
-grant execute on function public.get_aggregate_events(text, text, int), public.post_event(jsonb) to authenticated;
+revoke all on function
+    annals.check_event_fields(jsonb), annals.with_format_patterns(jsonb), annals.check_schema(text, uuid, text, text, jsonb),
+    annals.check_size(jsonb, text, int), annals.uuid_v7(), annals.post_event(jsonb),
+    public.get_aggregate_events(text, text, int), public.post_event(jsonb)
+from public, anon;
+grant execute on function annals.post_event(jsonb), public.get_aggregate_events(text, text, int), public.post_event(jsonb) to authenticated;

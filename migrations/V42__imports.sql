@@ -41,7 +41,7 @@ comment on column annals.imports.attempts is 'How often somebody has begun since
 comment on column annals.imports.lanes is 'How many lanes its rows are dealt to, fixed when it begins; null before, and once it has ended and nothing is left to delete.';
 comment on column annals.imports.object_tag is 'Which of the objects of that name it is, in the store''s words: another one is refused.';
 comment on column annals.imports.claims is 'Who asked for it, as the policies read it: its events are appended in this name.';
-comment on column annals.imports.context is 'What the server knew of that request, which goes into every event''s metadata.';
+comment on column annals.imports.context is 'What the server observed of that request, which every event''s recorded holds.';
 comment on column annals.imports.reader is 'How the file is written: encoding.';
 comment on column annals.imports.place is 'Where every row before is settled: offset, skip, line, after_return, row.';
 

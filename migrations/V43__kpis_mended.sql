@@ -568,11 +568,10 @@ returns bigint language plpgsql security definer set search_path = pg_catalog, p
 declare
     members int := cardinality(new_ids);
 begin
-    perform set_config('request.jwt.claims', jsonb_build_object('sub', tenant, 'app_metadata', jsonb_build_object(
-        'role', 'service', 'name', 'annals', 'tenant_id', tenant))::text, true);
     -- By its version alone an announcement is made once: a key of idempotency could be somebody else's.
     return (select count(*)
               from annals.append_events(
+                   jsonb_build_object('sub', tenant, 'app_metadata', jsonb_build_object('role', 'service', 'name', 'annals', 'tenant_id', tenant)),
                    new_ids, array_fill('kpi.calculated'::text, array[members]), array_fill('kpi'::text, array[members]), streams,
                    array_fill('1.0'::text, array[members]), datas, array_fill('{}'::jsonb, array[members]), '{}'::jsonb,
                    array_fill('system'::text, array[members]), array_fill(null::uuid, array[members]), array_fill('sweep'::text, array[members]),

@@ -24,11 +24,12 @@ create table annals.events (
     correlation_id    text collate "C",
     command_id        text collate "C",
     idempotency_key   text collate "C",
-    request_hash      bytea,
     data              jsonb not null,
     metadata          jsonb not null,
+    recorded          jsonb not null default '{}',
     constraint events_pkey primary key (event_number),
-    constraint events_id_key unique (id),
+    -- Per tenant: one tenant cannot use up an id that the server would give to an event of another (compensations' ids are computed).
+    constraint events_id_key unique (tenant_id, id),
     constraint events_stream_version_key unique (tenant_id, aggregate_id, aggregate_type, aggregate_version),
     constraint events_version_positive check (aggregate_version > 0),
     constraint events_type_of_aggregate check (starts_with(event_type, aggregate_type || '.')),
@@ -52,14 +53,14 @@ create table annals.events (
     constraint events_keys check (
         not jsonb_path_exists(data, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')
         and not jsonb_path_exists(metadata, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')),
-    constraint events_key_has_hash check ((idempotency_key is null) = (request_hash is null)),
+    constraint events_recorded_shape check (jsonb_typeof(recorded) = 'object'),
     constraint events_user_is_actor check (created_by not like 'user:%' or user_id is null or created_by = 'user:' || user_id)
 );
 comment on table annals.events is 'The log: immutable facts, in order, for ever.';
 comment on column annals.events.event_number is 'Position over all streams: rising, with gaps. Taken after the stream''s lock, hence in every stream''s own order.';
 comment on column annals.events.created_at is 'Recorded time, of the database; within a stream strictly rising.';
 comment on column annals.events."timestamp" is 'Business time: when it happened, as the client says.';
-comment on column annals.events.id is 'UUID v7, made before the append so that a lost acknowledgement can be settled.';
+comment on column annals.events.id is 'UUID v7, chosen by the server before the append, so that it can find its event if the connection breaks before the answer arrives.';
 comment on column annals.events.tenant_id is 'Tenant, from the token.';
 comment on column annals.events.user_id is 'The person, where there is one.';
 comment on column annals.events.causation_id is 'Id of the event that caused this one.';
@@ -75,9 +76,9 @@ comment on column annals.events.source is 'Where it came from, in the client''s 
 comment on column annals.events.correlation_id is 'Groups the events of one flow.';
 comment on column annals.events.command_id is 'The command that the event answers.';
 comment on column annals.events.idempotency_key is 'The client''s key, unique per tenant and posted_by.';
-comment on column annals.events.request_hash is 'SHA-256 of what the client sent under its key: the same key with another body is refused.';
 comment on column annals.events.data is 'What happened, as the catalog''s schema describes it.';
-comment on column annals.events.metadata is 'Context: ip_address, user_agent, reason and whatever the client adds.';
+comment on column annals.events.metadata is 'Context in the client''s words, as it was sent: a reason and whatever the client adds. Not evidence: see recorded.';
+comment on column annals.events.recorded is 'What the server observed: ip_address, user_agent and request_id over HTTP, posted_by always. No caller can write it.';
 
 -- Each index answers one question that people ask of the log (DESIGN §4); the partial ones hold only the rows that need them.
 create unique index events_idempotency_key on annals.events (tenant_id, posted_by, idempotency_key) where idempotency_key is not null;

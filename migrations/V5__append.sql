@@ -2,24 +2,85 @@
 --
 -- Two functions with one contract, because one event per request is the common case and must not pay for sets:
 -- append_event takes one event and append_events takes columns of many, atomically. Both
---   * believe only the claims of the request about tenant, role and actor;
+--   * are given the claims of a verified token and believe nothing else about tenant, role and actor;
+--   * look the idempotency key up before anything else, so that a retry returns the stored event whatever the catalog, the
+--     stream or the caller's rights have become, and refuse the key for another request;
 --   * check type, aggregate, version and poster against the catalog;
 --   * lock each stream by writing its head, streams in one order, and only then take recorded time and number: a
---     transaction holds its xid before it draws a number, which is what lets readers know that a number is settled (V6);
---   * return a retried event as it is stored, and refuse its key for another body.
--- The JSON Schema is the caller's to check: in Rust for the HTTP API, in public.post_event for SQL. The revision that it
+--     transaction holds its xid before it draws a number, which is what lets readers know that a number is settled (V6).
+-- The JSON Schema is the caller's to check: in Rust for the HTTP API, in annals.post_event (V16) for SQL. The revision that it
 -- was checked against comes along, and an older one than the catalog's is refused.
 --
-create function annals.request_hash(
-    event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb, created_by text,
-    user_id uuid, source text, happened_at timestamptz, correlation_id text, causation_id uuid, command_id text, expected_version int
-) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$
-    select sha256(convert_to(jsonb_build_array(
-        event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
-        extract(epoch from happened_at), correlation_id, causation_id, command_id, expected_version)::text, 'UTF8'))
+-- Who may execute them: annals_api, the login of the HTTP functions, which has verified the token whose claims it passes. One
+-- append is then one statement, without a transaction block, a role or a setting. `authenticated` cannot reach them: it could
+-- pass any claims, and data that no schema has seen.
+
+create function annals.caller_of(claims jsonb, out role text, out tenant uuid, out actor text, out person uuid)
+returns record language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    app jsonb := claims -> 'app_metadata';
+begin
+    role := coalesce(app ->> 'role', 'user');
+    tenant := coalesce((app ->> 'tenant_id')::uuid, '00000000-0000-0000-0000-000000000000');
+    case role
+        when 'user', 'staff' then
+            person := (claims ->> 'sub')::uuid;
+            actor := 'user:' || person;
+        when 'agent', 'service' then
+            actor := role || ':' || (app ->> 'name');
+        else null;
+    end case;
+    if actor is null then
+        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
+    end if;
+end
 $$;
-comment on function annals.request_hash(text, text, text, text, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, int) is
-    'What a client sent, in 32 bytes, without what the server fills in: a retry from another address is still the same request.';
+comment on function annals.caller_of(jsonb) is
+    'The caller that a verified token''s claims name, or a refusal: role, tenant, actor as in events.created_by, and the person.';
+
+-- A retry is compared with the stored event field by field, not by a hash of its text: numbers that are equal are the same (44
+-- and 44.00), and a field that was left out is the same as its default. A version that was left out fits any, because the
+-- current one may have changed since; so does expected_version.
+create function annals.differing_fields(
+    stored annals.events, role text, actor text, person uuid, event_type text, aggregate_type text, aggregate_id text, version text,
+    data jsonb, metadata jsonb, created_by text, user_id uuid, source text, happened_at timestamptz, correlation_id text,
+    causation_id uuid, command_id text, expected_version int
+) returns text language sql stable set search_path = pg_catalog, pg_temp as $$
+    select nullif(concat_ws(',',
+        case when stored.event_type is distinct from event_type then 'event_type' end,
+        case when stored.aggregate_type is distinct from aggregate_type then 'aggregate_type' end,
+        case when stored.aggregate_id is distinct from aggregate_id then 'aggregate_id' end,
+        case when stored.version <> version then 'version' end,
+        case when stored.data is distinct from data then 'data' end,
+        case when stored.metadata is distinct from metadata then 'metadata' end,
+        case when stored.created_by <> coalesce(created_by, actor) then 'created_by' end,
+        case when stored.user_id is distinct from
+                  case when user_id is not null then user_id
+                       when role <> 'service' then person
+                       when created_by ~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then substr(created_by, 6)::uuid end
+             then 'user_id' end,
+        case when stored.source <> coalesce(source, 'api') then 'source' end,
+        case when stored."timestamp" <> coalesce(happened_at, stored.created_at) then 'timestamp' end,
+        case when stored.correlation_id is distinct from correlation_id then 'correlation_id' end,
+        case when stored.causation_id is distinct from causation_id then 'causation_id' end,
+        case when stored.command_id is distinct from command_id then 'command_id' end,
+        case when stored.aggregate_version - 1 <> expected_version then 'expected_version' end), '')
+$$;
+comment on function annals.differing_fields(annals.events, text, text, uuid, text, text, text, text, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, int) is
+    'Names of the fields in which a request differs from the event that is stored under its idempotency key; null: none.';
+
+create function annals.refuse_differing(fields text, member int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if fields is null then
+        return true;
+    end if;
+    return annals.refuse(422, 'idempotency_key_reused', format(
+        'the idempotency key was used for an event with another %s; send a new event under a new key', replace(fields, ',', ', ')),
+        member, fields);
+end
+$$;
+comment on function annals.refuse_differing(text, int) is
+    'Refuses an idempotency key that belongs to another request; the refusal''s detail names the fields, never the values.';
 
 create function annals.refuse_version(tenant uuid, actor text, keys text[], actual int, expected int, member int) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -37,48 +98,42 @@ $$;
 comment on function annals.refuse_version(uuid, text, text[], int, int, int) is
     'Refuses an expected version, unless it was the same request that has moved the stream; keys are those that were unknown when it began.';
 
+create function annals.refuse_stream(member int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    return annals.refuse(403, 'stream_of_another',
+        'the stream was started by someone else, or does not exist; a new one is begun without expected_version or with 0', member);
+end
+$$;
+comment on function annals.refuse_stream(int) is
+    'Refuses a user or an agent a stream that is not theirs, in the same words whether it exists or not.';
+
 create function annals.append_event(
-    new_id uuid, event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb, context jsonb,
-    created_by text, user_id uuid, source text, happened_at timestamptz, correlation_id text, causation_id uuid, command_id text,
-    idempotency_key text, expected_version int, catalog_revision bigint,
+    claims jsonb, new_id uuid, event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb,
+    recorded jsonb, created_by text, user_id uuid, source text, happened_at timestamptz, correlation_id text, causation_id uuid,
+    command_id text, idempotency_key text, expected_version int, catalog_revision bigint,
     out member int, out id uuid, out event_number bigint, out aggregate_version int, out created_at timestamptz,
     out schema_version text, out replayed boolean
 ) returns record language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
-    claims  jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
-    app     jsonb := claims -> 'app_metadata';
-    role    text  := coalesce(app ->> 'role', 'user');
-    tenant  uuid  := coalesce((app ->> 'tenant_id')::uuid, '00000000-0000-0000-0000-000000000000');
+    role    text;
+    tenant  uuid;
     actor   text;
     person  uuid;
     kind    record;
     head    record;
-    stored  record;
-    hash    bytea;
+    stored  annals.events;
 begin
-    case role
-        when 'user', 'staff' then
-            person := (claims ->> 'sub')::uuid;
-            actor := 'user:' || person;
-        when 'agent', 'service' then
-            actor := role || ':' || (app ->> 'name');
-        else null;
-    end case;
-    if actor is null then
-        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
-    end if;
+    select c.role, c.tenant, c.actor, c.person into role, tenant, actor, person from annals.caller_of(claims) c;
 
     if idempotency_key is not null then
-        hash := annals.request_hash(event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
-                                    happened_at, correlation_id, causation_id, command_id, expected_version);
-        select e.id, e.event_number, e.aggregate_version, e.created_at, e.version, e.request_hash into stored
+        select e.* into stored
           from annals.events e
          where e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = idempotency_key;
         if found then
-            if stored.request_hash <> hash then
-                perform annals.refuse(422, 'idempotency_key_reused', 'the idempotency key belongs to another request', 0);
-            end if;
+            perform annals.refuse_differing(annals.differing_fields(
+                stored, role, actor, person, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
+                happened_at, correlation_id, causation_id, command_id, expected_version), 0);
             member := 0; id := stored.id; event_number := stored.event_number; aggregate_version := stored.aggregate_version;
             created_at := stored.created_at; schema_version := stored.version; replayed := true;
             return;
@@ -133,9 +188,10 @@ begin
             last_created_at = greatest(clock_timestamp(), h.last_created_at + interval '1 microsecond')
     returning h.version, h.last_created_at, h.started_by into head;
 
-    -- Before the versions are compared: how far somebody else's stream has come is not the caller's to know.
-    if role in ('user', 'agent') and head.started_by <> actor then
-        perform annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', 0);
+    -- Before the versions are compared: whether somebody else's stream exists and how far it has come is not the caller's to know.
+    -- So one that does not exist is refused alike where it is expected to.
+    if role in ('user', 'agent') and (head.started_by <> actor or (head.version = 1 and expected_version <> 0)) then
+        perform annals.refuse_stream(0);
     end if;
     if head.version <> expected_version + 1 then
         perform annals.refuse_version(tenant, actor, array[idempotency_key], head.version - 1, expected_version, 0);
@@ -145,79 +201,62 @@ begin
     created_at := head.last_created_at; schema_version := coalesce(version, kind.current_version); replayed := false;
     insert into annals.events (
         event_number, created_at, "timestamp", id, tenant_id, user_id, causation_id, aggregate_version, event_type, aggregate_type,
-        aggregate_id, version, created_by, posted_by, started_by, source, correlation_id, command_id, idempotency_key, request_hash,
-        data, metadata)
+        aggregate_id, version, created_by, posted_by, started_by, source, correlation_id, command_id, idempotency_key, data, metadata,
+        recorded)
     values (
         event_number, created_at, coalesce(happened_at, created_at), id, tenant, user_id, causation_id, aggregate_version, event_type,
         aggregate_type, aggregate_id, schema_version, created_by, actor, head.started_by, coalesce(source, 'api'), correlation_id,
-        command_id, idempotency_key, hash, data,
-        -- posted_by is ours alone: who could write it could say that a service had written in their name.
-        case when created_by = actor then (context || metadata) - 'posted_by'
-             else context || metadata || jsonb_build_object('posted_by', actor) end);
+        command_id, idempotency_key, data, metadata, recorded || jsonb_build_object('posted_by', actor));
 end
 $$;
-comment on function annals.append_event(uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, bigint) is
-    'Appends one event as the current request''s caller.';
+comment on function annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, bigint) is
+    'Appends one event as the caller that the claims name. recorded is what the server observed of the request.';
 
 create function annals.append_events(
-    new_ids uuid[], event_types text[], aggregate_types text[], aggregate_ids text[], versions text[], datas jsonb[], metadatas jsonb[],
-    context jsonb, created_bys text[], user_ids uuid[], sources text[], happened_ats timestamptz[], correlation_ids text[],
-    causation_ids uuid[], command_ids text[], idempotency_keys text[], expected_versions int[], catalog_revision bigint
+    claims jsonb, new_ids uuid[], event_types text[], aggregate_types text[], aggregate_ids text[], versions text[], datas jsonb[],
+    metadatas jsonb[], recorded jsonb, created_bys text[], user_ids uuid[], sources text[], happened_ats timestamptz[],
+    correlation_ids text[], causation_ids uuid[], command_ids text[], idempotency_keys text[], expected_versions int[],
+    catalog_revision bigint
 ) returns table (
     member int, id uuid, event_number bigint, aggregate_version int, created_at timestamptz, schema_version text, replayed boolean
 ) language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    claims  jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
-    app     jsonb := claims -> 'app_metadata';
-    role    text  := coalesce(app ->> 'role', 'user');
-    tenant  uuid  := coalesce((app ->> 'tenant_id')::uuid, '00000000-0000-0000-0000-000000000000');
+    role    text;
+    tenant  uuid;
     actor   text;
     person  uuid;
-    hashes  bytea[];
     known   int[] := '{}';
     unknown text[];
 begin
-    case role
-        when 'user', 'staff' then
-            person := (claims ->> 'sub')::uuid;
-            actor := 'user:' || person;
-        when 'agent', 'service' then
-            actor := role || ':' || (app ->> 'name');
-        else null;
-    end case;
-    if actor is null then
-        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
-    end if;
-    if (select r.revision <> append_events.catalog_revision from annals.catalog_revision r) then
-        perform annals.refuse(503, 'catalog_changed', 'the events were checked against an older catalog');
-    end if;
+    select c.role, c.tenant, c.actor, c.person into role, tenant, actor, person from annals.caller_of(claims) c;
 
     if array_remove(idempotency_keys, null) <> '{}' then
-        select array_agg(case when k.key is not null then annals.request_hash(
-                   k.event_type, k.aggregate_type, k.aggregate_id, k.version, k.data, k.metadata, k.created_by, k.user_id, k.source,
-                   k.happened_at, k.correlation_id, k.causation_id, k.command_id, k.expected_version) end order by k.ord)
-          into hashes
-          from unnest(idempotency_keys, event_types, aggregate_types, aggregate_ids, versions, datas, metadatas, created_bys, user_ids,
-                      sources, happened_ats, correlation_ids, causation_ids, command_ids, expected_versions)
-               with ordinality as k (key, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id,
-                      source, happened_at, correlation_id, causation_id, command_id, expected_version, ord);
         -- Known is what this one statement sees. A twin may commit before the next statement, and a member that is returned as
         -- known but appended, or neither, would make nonsense of the answer.
         select coalesce(array_agg(k.ord) filter (where e.id is not null), '{}'), array_agg(k.key) filter (where e.id is null)
           into known, unknown
           from unnest(idempotency_keys) with ordinality as k (key, ord)
           left join annals.events e on e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = k.key;
+    end if;
+    if known <> '{}' then
         return query
             select (k.ord - 1)::int, e.id, e.event_number, e.aggregate_version, e.created_at, e.version, true
-              from unnest(idempotency_keys) with ordinality as k (key, ord)
+              from unnest(idempotency_keys, event_types, aggregate_types, aggregate_ids, versions, datas, metadatas, created_bys, user_ids,
+                          sources, happened_ats, correlation_ids, causation_ids, command_ids, expected_versions)
+                   with ordinality as k (key, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id,
+                          source, happened_at, correlation_id, causation_id, command_id, expected_version, ord)
               join annals.events e on e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = k.key
              where k.ord = any (known)
-               and (e.request_hash = hashes[k.ord]
-                    or annals.refuse(422, 'idempotency_key_reused', 'the idempotency key belongs to another request', (k.ord - 1)::int));
+               and annals.refuse_differing(annals.differing_fields(
+                   e, role, actor, person, k.event_type, k.aggregate_type, k.aggregate_id, k.version, k.data, k.metadata, k.created_by,
+                   k.user_id, k.source, k.happened_at, k.correlation_id, k.causation_id, k.command_id, k.expected_version), (k.ord - 1)::int);
         if cardinality(known) = cardinality(new_ids) then
             return;
         end if;
+    end if;
+    if (select r.revision <> append_events.catalog_revision from annals.catalog_revision r) then
+        perform annals.refuse(503, 'catalog_changed', 'the events were checked against an older catalog');
     end if;
 
     -- The planner takes the batch for a handful of rows, whatever its length, and would compare each member with each.
@@ -280,8 +319,9 @@ begin
           from checked c
           join locked l on l.aggregate_type = c.aggregate_type and l.aggregate_id = c.aggregate_id
          where case
-               when role in ('user', 'agent') and l.started_by <> actor
-               then annals.refuse(403, 'stream_of_another', 'the stream was started by someone else', (c.ord - 1)::int)
+               when role in ('user', 'agent')
+                    and (l.started_by <> actor or (l.version = c.places and c.expected_version <> c.place - 1))
+               then annals.refuse_stream((c.ord - 1)::int)
                when c.expected_version <> l.version - c.places + c.place - 1
                then annals.refuse_version(tenant, actor, unknown, (l.version - c.places + c.place - 1)::int, c.expected_version, (c.ord - 1)::int)
                else true end
@@ -289,13 +329,12 @@ begin
     ), inserted as (
         insert into annals.events (
             event_number, created_at, "timestamp", id, tenant_id, user_id, causation_id, aggregate_version, event_type, aggregate_type,
-            aggregate_id, version, created_by, posted_by, started_by, source, correlation_id, command_id, idempotency_key, request_hash,
-            data, metadata)
+            aggregate_id, version, created_by, posted_by, started_by, source, correlation_id, command_id, idempotency_key, data, metadata,
+            recorded)
         select p.event_number, p.created_at, coalesce(p.happened_at, p.created_at), p.id, tenant, p.user_id, p.causation_id,
                p.aggregate_version, p.event_type, p.aggregate_type, p.aggregate_id, p.version, p.created_by, actor, p.started_by,
-               coalesce(p.source, 'api'), p.correlation_id, p.command_id, p.key, hashes[p.ord], p.data,
-               case when p.created_by = actor then (context || p.metadata) - 'posted_by'
-                    else context || p.metadata || jsonb_build_object('posted_by', actor) end
+               coalesce(p.source, 'api'), p.correlation_id, p.command_id, p.key, p.data, p.metadata,
+               append_events.recorded || jsonb_build_object('posted_by', actor)
           from placed p
     )
     select (p.ord - 1)::int, p.id, p.event_number, p.aggregate_version, p.created_at, p.version, false
@@ -303,28 +342,58 @@ begin
     perform set_config('enable_nestloop', 'on', true);
 end
 $$;
-comment on function annals.append_events(uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint) is
-    'Appends many events atomically as the current request''s caller; members are numbered from 0.';
+comment on function annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint) is
+    'Appends many events atomically as the caller that the claims name; members are numbered from 0.';
 
-create function annals.await_streams(aggregate_types text[], aggregate_ids text[]) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create function annals.settle_append(claims jsonb, aggregate_types text[], aggregate_ids text[], event_ids uuid[]) returns table (
+    member int, id uuid, event_number bigint, aggregate_version int, created_at timestamptz, schema_version text, replayed boolean
+) language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    tenant uuid;
 begin
-    -- Takes the streams' locks as an append does, which waits for every append under way, and gives them back at once.
-    insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)
-    select annals.caller_tenant(), u.aggregate_type, u.aggregate_id, 1, clock_timestamp(), 'system'
-      from (select distinct * from unnest(aggregate_types, aggregate_ids)) as u (aggregate_type, aggregate_id)
-     order by u.aggregate_type collate "C", u.aggregate_id collate "C"
-    on conflict on constraint heads_pkey do update set version = h.version;
-    raise exception using errcode = 'AN000';
-exception when sqlstate 'AN000' then
-    null;
+    select c.tenant into tenant from annals.caller_of(claims) c;
+    begin
+        -- Takes the streams' locks as an append does, which waits for every append under way, and gives them back at once.
+        insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)
+        select tenant, u.aggregate_type, u.aggregate_id, 1, clock_timestamp(), 'system'
+          from (select distinct * from unnest(aggregate_types, aggregate_ids)) as u (aggregate_type, aggregate_id)
+         order by u.aggregate_type collate "C", u.aggregate_id collate "C"
+        on conflict on constraint heads_pkey do update set version = h.version;
+        raise exception using errcode = 'AN000';
+    exception when sqlstate 'AN000' then
+        null;
+    end;
+    -- A statement of its own: it sees what was committed while the one above was waiting.
+    return query
+        select (i.place - 1)::int, e.id, e.event_number, e.aggregate_version, e.created_at, e.version, false
+          from unnest(event_ids) with ordinality as i (id, place)
+          join annals.events e on e.tenant_id = tenant and e.id = i.id
+         order by i.place;
 end
 $$;
-comment on function annals.await_streams(text[], text[]) is
-    'Returns when no append to these streams of the caller''s tenant is under way: whoever lost an acknowledgement then looks for its event.';
+comment on function annals.settle_append(jsonb, text[], text[], uuid[]) is
+    'What became of an append whose connection broke before its answer arrived: waits until no append to its streams is under way, then returns those of its events that are stored.';
 
+-- Retries are known by their keys before they are checked against the catalog, which may have changed since.
+create function annals.known_keys(claims jsonb, keys text[]) returns setof text
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select e.idempotency_key
+      from annals.caller_of(claims) c
+      join annals.events e on e.tenant_id = c.tenant and e.posted_by = c.actor and e.idempotency_key = any (keys)
+$$;
+comment on function annals.known_keys(jsonb, text[]) is 'Those of the idempotency keys under which the caller has appended an event.';
+
+revoke all on function
+    annals.caller_of(jsonb), annals.refuse_differing(text, int), annals.refuse_stream(int), annals.known_keys(jsonb, text[]),
+    annals.settle_append(jsonb, text[], text[], uuid[]), annals.refuse_version(uuid, text, text[], int, int, int),
+    annals.differing_fields(annals.events, text, text, uuid, text, text, text, text, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, int),
+    annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, bigint),
+    annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint)
+from public, anon, authenticated, annals_projector;
+grant usage on schema annals to annals_api;
 grant execute on function
-    annals.await_streams(text[], text[]),
-    annals.append_event(uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, bigint),
-    annals.append_events(uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint)
-to authenticated;
+    annals.known_keys(jsonb, text[]), annals.settle_append(jsonb, text[], text[], uuid[]),
+    annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, bigint),
+    annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint)
+to annals_api;

@@ -1,12 +1,19 @@
 //! Intake: events are checked against the catalog, appended, and the projector is woken. The HTTP API and the CSV upload both
 //! come through here.
+//!
+//! An idempotency key goes before every check: a retry returns what is stored, whatever the catalog or the caller's rights have
+//! become. The database looks keys up first; here only an event at fault is asked for its key, so that a good one costs no round
+//! trip more.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::domain::event::FieldFault;
-use crate::domain::{Caller, Catalog, Event, EventId, EventKind, NewEvent, TenantId, semver};
+use crate::domain::{Caller, Catalog, Event, EventId, EventKind, NewEvent, Role, semver};
 use crate::store::{Appended, StoreError};
 use crate::telemetry::{self, metrics};
 
@@ -21,7 +28,7 @@ pub enum IntakeError {
     Checked {
         /// Stable code of the first fault.
         code: &'static str,
-        /// Every fault; pointers begin with the member's, `/events/3`, where there is more than one event.
+        /// Every fault of every event; pointers begin with the member's, `/events/3`, where there is more than one event.
         faults: Vec<FieldFault>,
     },
     /// The store refuses or fails.
@@ -48,8 +55,19 @@ impl Framing {
     }
 }
 
-/// Appends events as the caller, all or none, and wakes the projector for those that are new. `context` is what the server
-/// knows of the request.
+/// What is wrong with one of several events.
+#[derive(Debug)]
+pub struct MemberFault {
+    /// Which event, from 0.
+    pub member: usize,
+    /// Stable code of the refusal.
+    code: &'static str,
+    /// Where and what.
+    pub fault: FieldFault,
+}
+
+/// Appends events as the caller, all or none, and wakes the projector for those that are new. `recorded` is what the server
+/// observed of the request.
 ///
 /// # Errors
 /// [`IntakeError`]; then nothing was appended.
@@ -57,22 +75,18 @@ pub async fn append(
     app: &App,
     caller: &Caller,
     events: &[NewEvent],
-    context: &Value,
+    recorded: &Value,
     framing: Framing,
 ) -> Result<Vec<Appended>, IntakeError> {
     correlate(events);
-    let mut catalog = app.store.catalog(caller).await?;
-    let mut checked = check(&catalog, caller.tenant_id(), events, framing);
-    if checked.as_ref().is_err_and(may_be_stale) {
-        catalog = app.store.fresh_catalog(caller).await?;
-        checked = check(&catalog, caller.tenant_id(), events, framing);
-    }
+    let members = || events.iter().enumerate();
+    let (mut catalog, mut faults) = checked(app, caller, members(), framing).await?;
     for _ in 0..CATALOG_TRIES {
-        checked?;
-        match app.store.append(caller, events, context, catalog.revision()).await {
+        refuse(but_for_retries(app, caller, members(), faults).await?)?;
+        match app.store.append(caller, events, recorded, catalog.revision()).await {
             Err(StoreError::Refused(refusal)) if refusal.code == "catalog_changed" => {
                 catalog = app.store.fresh_catalog(caller).await?;
-                checked = check(&catalog, caller.tenant_id(), events, framing);
+                faults = check(&catalog, caller, members(), framing);
             }
             Err(error) => return Err(error.into()),
             Ok(appended) => {
@@ -89,6 +103,70 @@ pub async fn append(
     Err(StoreError::Unavailable("the catalog changes all the time".into()).into())
 }
 
+/// What the catalog has against events of a request that is refused already: all of it is told at once.
+///
+/// # Errors
+/// The database's.
+pub async fn faults<'a>(
+    app: &App,
+    caller: &Caller,
+    members: impl Iterator<Item = (usize, &'a NewEvent)> + Clone,
+    framing: Framing,
+) -> Result<Vec<MemberFault>, StoreError> {
+    let (_, faults) = checked(app, caller, members.clone(), framing).await?;
+    but_for_retries(app, caller, members, faults).await
+}
+
+/// Checks events against what memory holds of the catalog, and once more against the database's where that may make a difference.
+async fn checked<'a>(
+    app: &App,
+    caller: &Caller,
+    members: impl Iterator<Item = (usize, &'a NewEvent)> + Clone,
+    framing: Framing,
+) -> Result<(Arc<Catalog>, Vec<MemberFault>), StoreError> {
+    let catalog = app.store.catalog(caller).await?;
+    let faults = check(&catalog, caller, members.clone(), framing);
+    if !faults.iter().any(may_be_stale) {
+        return Ok((catalog, faults));
+    }
+    let catalog = app.store.fresh_catalog(caller).await?;
+    let faults = check(&catalog, caller, members, framing);
+    Ok((catalog, faults))
+}
+
+/// The faults of events that are not stored yet: what was appended before under its key was acceptable then.
+async fn but_for_retries<'a>(
+    app: &App,
+    caller: &Caller,
+    members: impl Iterator<Item = (usize, &'a NewEvent)>,
+    mut faults: Vec<MemberFault>,
+) -> Result<Vec<MemberFault>, StoreError> {
+    let at_fault: HashSet<usize> = faults.iter().map(|fault| fault.member).collect();
+    let keyed: Vec<(usize, &str)> = members
+        .filter(|(member, _)| at_fault.contains(member))
+        .filter_map(|(member, event)| Some((member, event.idempotency_key.as_ref()?.as_str())))
+        .collect();
+    if keyed.is_empty() {
+        return Ok(faults);
+    }
+    let keys: Vec<&str> = keyed.iter().map(|(_, key)| *key).collect();
+    let known = app.store.known_keys(caller, &keys).await?;
+    let retries = keyed.into_iter().filter(|(_, key)| known.contains(*key));
+    let retries: HashSet<usize> = retries.map(|(member, _)| member).collect();
+    faults.retain(|fault| !retries.contains(&fault.member));
+    Ok(faults)
+}
+
+fn refuse(faults: Vec<MemberFault>) -> Result<(), IntakeError> {
+    match faults.first().map(|fault| fault.code) {
+        None => Ok(()),
+        Some(code) => Err(IntakeError::Checked {
+            code,
+            faults: faults.into_iter().map(|fault| fault.fault).collect(),
+        }),
+    }
+}
+
 /// Lines about a request name what its events are correlated by, where that is one thing.
 fn correlate(events: &[NewEvent]) {
     let mut ids = events.iter().map(|event| event.correlation_id.as_ref());
@@ -99,70 +177,114 @@ fn correlate(events: &[NewEvent]) {
     }
 }
 
-/// A type or version that memory lacks may have been registered meanwhile. So may a schema that lets more through, but that is
-/// found out by the revision, at the append.
-fn may_be_stale(error: &IntakeError) -> bool {
+/// A type or version that memory lacks may have been registered meanwhile, or opened to the caller. So may a schema that lets
+/// more through, but that is found out by the revision, at the append.
+fn may_be_stale(fault: &MemberFault) -> bool {
     matches!(
-        error,
-        IntakeError::Checked {
-            code: "unknown_event_type" | "unknown_version" | "schema_violation",
-            ..
-        }
+        fault.code,
+        "unknown_event_type" | "unknown_version" | "schema_violation" | "event_type_forbidden"
     )
 }
 
-/// Checks each event's type, aggregate, version and data.
-///
-/// # Errors
-/// The faults of the first kind that occurs.
-fn check(catalog: &Catalog, tenant_id: TenantId, events: &[NewEvent], framing: Framing) -> Result<(), IntakeError> {
-    for (member, event) in events.iter().enumerate() {
-        let at = framing.pointer(member);
-        let refuse = |field: &str, code, detail: String| IntakeError::Checked {
-            code,
-            faults: vec![FieldFault::new(format!("{at}/{field}"), code, detail)],
+/// Checks each event's size, type, aggregate, version, data, poster and actor; everything that is wrong with any of them.
+fn check<'a>(
+    catalog: &Catalog,
+    caller: &Caller,
+    members: impl Iterator<Item = (usize, &'a NewEvent)>,
+    framing: Framing,
+) -> Vec<MemberFault> {
+    let mut faults = Vec::new();
+    for (member, event) in members {
+        let mut found = Found {
+            member,
+            framing,
+            faults: &mut faults,
         };
-        let kind = catalog.find(tenant_id, event.event_type.as_str()).ok_or_else(|| {
-            refuse(
-                "event_type",
-                "unknown_event_type",
-                format!("{} is not in the catalog", event.event_type),
-            )
-        })?;
+        found.check(catalog, caller, event);
+    }
+    faults
+}
+
+/// Collects what is wrong with one event.
+struct Found<'a> {
+    member: usize,
+    framing: Framing,
+    faults: &'a mut Vec<MemberFault>,
+}
+
+impl Found<'_> {
+    fn check(&mut self, catalog: &Catalog, caller: &Caller, event: &NewEvent) {
+        // What is too large is not looked into.
+        for fault in event.size_faults(&self.framing.pointer(self.member)) {
+            self.push(fault.code, fault);
+        }
+        let Some(kind) = catalog.find(caller.tenant_id(), event.event_type.as_str()) else {
+            let detail = format!("{} is not in the catalog", event.event_type);
+            return self.add("event_type", "unknown_event_type", detail);
+        };
         if kind.aggregate_type != event.aggregate_type {
             let detail = format!(
                 "{} belongs to aggregates of type {}",
                 event.event_type, kind.aggregate_type
             );
-            return Err(refuse("aggregate_type", "aggregate_type_mismatch", detail));
+            return self.add("aggregate_type", "aggregate_type_mismatch", detail);
         }
-        check_data(kind, event, &at)?;
+        if self.faults.last().is_none_or(|last| last.member != self.member) {
+            self.check_data(kind, event);
+        }
+        if !kind.posters.contains(&caller.role()) {
+            let role = caller.role().as_str();
+            let detail = format!("a caller of role {role} may not post {}", event.event_type);
+            self.add("event_type", "event_type_forbidden", detail);
+        }
+        self.check_actor(caller, event);
     }
-    Ok(())
-}
 
-fn check_data(kind: &EventKind, event: &NewEvent, at: &str) -> Result<(), IntakeError> {
-    let version = event.version.as_ref().unwrap_or(&kind.current_version);
-    // A later version than the tenant's current one, which a module may have brought beside it, is not in use yet.
-    let in_use = !semver::is_later(version.as_str(), kind.current_version.as_str());
-    let Some(schema) = kind.versions.get(version.as_str()).filter(|_| in_use) else {
-        let detail = format!("{} has no version {version}", event.event_type);
-        let fault = FieldFault::new(format!("{at}/version"), "unknown_version", detail);
-        return Err(IntakeError::Checked {
-            code: "unknown_version",
-            faults: vec![fault],
-        });
-    };
-    schema.check(&event.data).map_err(|faults| IntakeError::Checked {
-        code: "schema_violation",
-        faults: faults
-            .into_iter()
-            .map(|f| FieldFault {
-                pointer: format!("{at}/data{}", f.pointer),
-                ..f
-            })
-            .collect(),
-    })
+    fn check_data(&mut self, kind: &EventKind, event: &NewEvent) {
+        let version = event.version.as_ref().unwrap_or(&kind.current_version);
+        // A later version than the tenant's current one, which a module may have brought beside it, is not in use yet.
+        let in_use = !semver::is_later(version.as_str(), kind.current_version.as_str());
+        let Some(schema) = kind.versions.get(version.as_str()).filter(|_| in_use) else {
+            let detail = format!("{} has no version {version}", event.event_type);
+            return self.add("version", "unknown_version", detail);
+        };
+        for fault in schema.check(&event.data).err().into_iter().flatten() {
+            let pointer = format!("{}/data{}", self.framing.pointer(self.member), fault.pointer);
+            self.push("schema_violation", FieldFault { pointer, ..fault });
+        }
+    }
+
+    /// Only a service may name another actor or person, and not two different ones.
+    fn check_actor(&mut self, caller: &Caller, event: &NewEvent) {
+        if caller.role() == Role::Service {
+            let named = event.created_by.as_ref().map(|actor| actor.as_str());
+            if let (Some(actor), Some(person)) = (named, event.user_id)
+                && actor.starts_with("user:")
+                && actor != format!("user:{person}")
+            {
+                let detail = "created_by names another user than user_id".to_owned();
+                self.add("user_id", "user_is_not_actor", detail);
+            }
+            return;
+        }
+        let detail = || "created_by and user_id are the token's; only a service may name another".to_owned();
+        if event.created_by.as_ref().is_some_and(|actor| actor != caller.actor()) {
+            self.add("created_by", "actor_forged", detail());
+        }
+        if event.user_id.is_some() && event.user_id != caller.user_id() {
+            self.add("user_id", "actor_forged", detail());
+        }
+    }
+
+    fn add(&mut self, field: &str, code: &'static str, detail: String) {
+        let pointer = format!("{}/{field}", self.framing.pointer(self.member));
+        self.push(code, FieldFault::new(pointer, code, detail));
+    }
+
+    fn push(&mut self, code: &'static str, fault: FieldFault) {
+        let member = self.member;
+        self.faults.push(MemberFault { member, code, fault });
+    }
 }
 
 /// The events as they now stand in the log, in order. New ones are put together from what was sent and what the database
@@ -175,7 +297,7 @@ pub async fn stored_events(
     caller: &Caller,
     events: Vec<NewEvent>,
     appended: &[Appended],
-    context: &Value,
+    recorded: &Value,
 ) -> Result<Vec<Event>, StoreError> {
     let replayed: Vec<EventId> = appended.iter().filter(|a| a.replayed).map(|a| a.id).collect();
     let mut originals = if replayed.is_empty() {
@@ -190,26 +312,21 @@ pub async fn stored_events(
             let place = place.ok_or_else(|| StoreError::Unexpected("a retried event is not to be seen".to_owned()))?;
             stored.push(originals.swap_remove(place));
         } else {
-            stored.push(assemble(caller, event, decided, context)?);
+            stored.push(assemble(caller, event, decided, recorded)?);
         }
     }
     Ok(stored)
 }
 
-/// The same decisions as `annals.append_event` takes about actor, person and metadata.
-fn assemble(caller: &Caller, event: NewEvent, decided: &Appended, context: &Value) -> Result<Event, StoreError> {
+/// The same decisions as `annals.append_event` takes about actor, person and what is recorded.
+fn assemble(caller: &Caller, event: NewEvent, decided: &Appended, recorded: &Value) -> Result<Event, StoreError> {
     let created_by = event.created_by.as_ref().unwrap_or(caller.actor()).as_str().to_owned();
     let user_id = caller
         .user_id()
         .or(event.user_id)
         .or_else(|| created_by.strip_prefix("user:").and_then(lower_case_uuid));
-    let mut metadata: Map<String, Value> = context.as_object().cloned().unwrap_or_default();
-    metadata.extend(event.metadata);
-    if created_by == caller.actor().as_str() {
-        metadata.remove("posted_by");
-    } else {
-        metadata.insert("posted_by".to_owned(), json!(caller.actor()));
-    }
+    let mut recorded: Map<String, Value> = recorded.as_object().cloned().unwrap_or_default();
+    recorded.insert("posted_by".to_owned(), json!(caller.actor()));
     Ok(Event {
         id: decided.id,
         event_number: decided.event_number,
@@ -220,7 +337,8 @@ fn assemble(caller: &Caller, event: NewEvent, decided: &Appended, context: &Valu
         aggregate_version: decided.aggregate_version,
         version: decided.schema_version.clone(),
         data: raw(&event.data)?,
-        metadata: raw(&metadata)?,
+        metadata: raw(&event.metadata)?,
+        recorded: raw(&recorded)?,
         created_by,
         user_id,
         source: event

@@ -95,7 +95,8 @@ async fn events_name_the_tokens_actor() {
             event["user_id"],
             if is_person { json!(person.sub) } else { Value::Null }
         );
-        assert_eq!(event["metadata"].get("posted_by"), None);
+        assert_eq!(event["metadata"], json!({}));
+        assert_eq!(event["recorded"]["posted_by"], person.actor());
     }
 }
 
@@ -194,11 +195,7 @@ async fn a_service_may_name_another_actor_and_its_user() {
             };
             assert_eq!(stored["created_by"], created_by);
             assert_eq!(stored["user_id"], json!(stored_user), "{created_by}");
-            let posted_by = stored["metadata"].get("posted_by").cloned();
-            assert_eq!(
-                posted_by,
-                (created_by != service.actor()).then(|| json!(service.actor()))
-            );
+            assert_eq!(stored["recorded"]["posted_by"], service.actor());
             let read = world
                 .get(&service, &format!("/events/{}", stored["id"].as_str().unwrap()))
                 .await
@@ -287,6 +284,62 @@ async fn a_foreign_stream_does_not_tell_its_version() {
             assert_eq!(answer.problem(403), "stream_of_another", "{}", answer.text);
         }
     }
+}
+
+/// S11: whether a stream that is not the caller's exists is not told by what is expected of it.
+#[tokio::test]
+async fn a_foreign_stream_and_one_that_does_not_exist_are_refused_in_the_same_words() {
+    let world = World::new().await;
+    world
+        .post(&Person::staff(), "/events", registered("theirs"))
+        .await
+        .expect(201);
+    let before = world.log().await;
+    for person in [Person::user(), Person::agent("pricing")] {
+        let event = |id: &str, version: i32| match &person.name {
+            None => with(registered(id), "expected_version", version),
+            Some(_) => {
+                json!({"event_type": "agent.decision_proposed", "aggregate_type": "agent", "aggregate_id": id, "data": {"decision": "x"}, "expected_version": version})
+            }
+        };
+        let session = world.session_of(&person).await;
+        for version in [1, 2, 99] {
+            let mut told = std::collections::BTreeSet::new();
+            for id in ["theirs", "nowhere"] {
+                let single = world.post(&person, "/events", event(id, version)).await;
+                assert_eq!(single.problem(403), "stream_of_another", "{}", single.text);
+                let batch = json!({"events": [event(id, version)]});
+                let batch = world.post(&person, "/events", batch).await;
+                assert_eq!(batch.problem(403), "stream_of_another", "{}", batch.text);
+                let by_sql = "select public.post_event($1::text::jsonb)";
+                let refused = session
+                    .execute(by_sql, &[&event(id, version).to_string()])
+                    .await
+                    .unwrap_err();
+                let refused = refused.as_db_error().unwrap();
+                let parts = [
+                    refused.code().code(),
+                    refused.message(),
+                    refused.detail().unwrap_or_default(),
+                ];
+                told.insert((
+                    single.body["detail"].to_string(),
+                    batch.body["errors"].to_string(),
+                    parts.join(" "),
+                ));
+            }
+            assert_eq!(told.len(), 1, "{told:?}");
+        }
+    }
+    assert_eq!(world.log().await, before);
+    // A stream of one's own tells its version, and a new one is begun.
+    let user = Person::user();
+    let later = json!({"events": [with(registered("own"), "expected_version", 0), with(registered("own"), "expected_version", 1)]});
+    world.post(&user, "/events", later).await.expect(201);
+    let stale = world
+        .post(&user, "/events", with(registered("own"), "expected_version", 1))
+        .await;
+    assert_eq!(stale.problem(409), "version_conflict");
 }
 
 #[tokio::test]

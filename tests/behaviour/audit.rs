@@ -159,10 +159,12 @@ async fn a_person_is_audited_by_uuid_and_others_by_name() {
       "event_type": "customer.registered",
       "id": "[uuid]",
       "idempotency_key": null,
-      "metadata": {
-        "posted_by": "service:crm"
-      },
+      "metadata": {},
       "processed": false,
+      "recorded": {
+        "posted_by": "service:crm",
+        "request_id": "[uuid]"
+      },
       "source": "api",
       "tenant_id": "00000000-0000-0000-0000-000000000000",
       "timestamp": "[time]",

@@ -245,11 +245,14 @@ async fn data_and_metadata_have_their_limits() {
     let metadata = |bytes: usize| filled(json!({"x": ""}), bytes);
     for (field, value) in [("data", data(256 * 1024 + 1)), ("metadata", metadata(16 * 1024 + 1))] {
         let answer = refused(&world, &staff, event_with(json!({field: value}))).await;
-        assert_eq!(
-            (answer.problem(400), first_code(&answer)),
-            ("malformed_request", "too_large"),
-            "{field}"
-        );
+        let code = format!("{field}_too_large");
+        assert_eq!((answer.problem(413), first_code(&answer)), (&*code, &*code), "{field}");
+        let detail = answer.body["detail"].as_str().unwrap();
+        let (bytes, most) = match field {
+            "data" => ("262145", "262144"),
+            _ => ("16385", "16384"),
+        };
+        assert!(detail.contains(bytes) && detail.contains(most), "{detail}");
     }
     let largest = event_with(json!({"data": data(256 * 1024), "metadata": metadata(16 * 1024)}));
     world.post(&staff, "/events", largest).await.expect(201);

@@ -42,6 +42,7 @@ async fn assert_reads_as(world: &World, person: &Person, id: &str, version: &str
     let one = world.get(person, &format!("/events/{id}")).await.expect(200).body;
     assert_eq!((&one["data"], &one["version"]), (data, &json!(version)), "{one}");
     assert_eq!(one["metadata"]["migration_applied"], migration, "{one}");
+    assert_eq!(one["recorded"]["migration_applied"], migration, "{one}");
     let (kind, stream) = (
         one["aggregate_type"].as_str().unwrap(),
         one["aggregate_id"].as_str().unwrap(),

@@ -129,9 +129,11 @@ async fn a_recorded_request_with_a_base64_body_is_appended_once() {
         event["data"].to_string(),
         r#"{"base_price":5999.00,"name":"0.5HP Submersible Pump","sku":"SUBM-05HP-DOM-SS-50LPM-20M"}"#
     );
+    assert_eq!(event["metadata"], json!({}));
+    let recorded = &event["recorded"];
     assert_eq!(
-        event["metadata"],
-        json!({"ip_address": "203.0.113.7", "user_agent": "curl/8.5.0"})
+        (&recorded["ip_address"], &recorded["user_agent"], &recorded["posted_by"]),
+        (&json!("203.0.113.7"), &json!("curl/8.5.0"), &json!(staff.actor()))
     );
     assert_eq!(event["idempotency_key"], "recorded-1");
     let (status, again) = invoke(&world, &POST_EVENT.replace("TOKEN", &staff.token())).await;

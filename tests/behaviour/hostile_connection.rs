@@ -16,6 +16,7 @@ mod appends;
 mod arguments;
 mod leaks;
 mod objects;
+mod posts;
 mod roles;
 mod settings;
 mod shadows;

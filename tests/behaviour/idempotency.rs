@@ -1,5 +1,7 @@
 //! Idempotency keys: the original comes back, another body is refused, also when all come at once.
 
+mod meaning;
+
 use std::collections::BTreeSet;
 
 use axum::http::Method;
@@ -27,6 +29,13 @@ async fn post_with_key(world: &World, person: &Person, key: &str, body: Value) -
     world
         .request(Method::POST, person, "/events", &[("Idempotency-Key", key)], Some(body))
         .await
+}
+
+fn pointers(answer: &Answer) -> Vec<&str> {
+    let errors = answer.body["errors"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no errors: {}", answer.text));
+    errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect()
 }
 
 async fn count_events(world: &World) -> i64 {
@@ -184,7 +193,7 @@ async fn a_key_with_another_body_is_refused_whatever_differs() {
         ("metadata", json!({"reason": "other"})),
         ("aggregate_id", json!("C-2")),
         ("event_type", json!("customer.deleted")),
-        ("version", json!("1.0")),
+        ("version", json!("1.1")),
         ("source", json!("import")),
         ("timestamp", json!("2025-01-01T00:00:00Z")),
         ("correlation_id", json!("flow")),
@@ -196,11 +205,12 @@ async fn a_key_with_another_body_is_refused_whatever_differs() {
         let other = with(keyed("C-1", "1", "k-1"), field, value);
         let single = world.post(&staff, "/events", other.clone()).await;
         assert_eq!(single.problem(422), "idempotency_key_reused", "{field}");
+        assert_eq!(single.body["errors"][0]["pointer"], format!("/{field}"));
         let batch = world
             .post(&staff, "/events", json!({"events": [event("C-9", "1"), other]}))
             .await;
         assert_eq!(batch.problem(422), "idempotency_key_reused", "{field}");
-        assert_eq!(batch.body["errors"][0]["pointer"], "/events/1");
+        assert_eq!(batch.body["errors"][0]["pointer"], format!("/events/1/{field}"));
     }
     assert_eq!(count_events(&world).await, 1);
 }
@@ -273,7 +283,7 @@ async fn a_key_in_the_header_stands_for_the_whole_batch() {
     assert_eq!(again.body, first.body);
     let other = post_with_key(&world, &staff, "b-1", batch("4")).await;
     assert_eq!(other.problem(422), "idempotency_key_reused");
-    assert_eq!(other.body["errors"][0]["pointer"], "/events/2");
+    assert_eq!(other.body["errors"][0]["pointer"], "/events/2/data");
     assert_eq!(count_events(&world).await, 3);
 }
 

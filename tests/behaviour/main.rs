@@ -49,6 +49,7 @@ mod parking;
 mod policies;
 mod queue_messages;
 mod rebuild;
+mod recorded;
 mod replay;
 mod rotation;
 mod round_trips;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, OWNER, Options};
 use serde_json::json;
-use tests::{Person, World, connect, set_api_password};
+use tests::{Person, World, connect, install_schema_check, set_api_password};
 use tokio_postgres::Client;
 
 /// Roles belong to a cluster: who wants to see them made needs one of their own.
@@ -262,6 +262,14 @@ async fn in_supabases_database_requests_run_and_postgrest_has_the_same_log() {
         .unwrap();
     let posted = "select public.post_event(jsonb_build_object('event_type', 'customer.profile_updated', 'aggregate_type', 'customer',
                       'aggregate_id', 'C-1', 'data', jsonb_build_object('phone', '1'))) ->> 'aggregate_version'";
+    let refused = postgrest.query(posted, &[]).await.unwrap_err();
+    let refused = refused.as_db_error().unwrap();
+    assert_eq!(
+        refused.constraint(),
+        Some("pg_jsonschema_missing"),
+        "nothing is posted unchecked"
+    );
+    install_schema_check(&connect(&cluster.superuser_url_of("annals")).await).await;
     assert_eq!(postgrest.query_one(posted, &[]).await.unwrap().get::<_, &str>(0), "2");
     let seen = strings(&postgrest, "select id::text from public.event_stream where processed").await;
     assert_eq!(seen, BTreeSet::from([event["id"].as_str().unwrap().to_owned()]));

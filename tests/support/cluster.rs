@@ -8,6 +8,8 @@ use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
+use crate::schema_check::install_schema_check;
+
 /// Password of every login that tests make; the cluster listens on the loopback interface and lives as long as the tests.
 pub(crate) const PASSWORD: &str = "only-for-tests";
 const TEMPLATE: &str = "annals_template";
@@ -32,6 +34,7 @@ async fn start() -> Cluster {
     annals::store::migrate(&cluster.url_of(TEMPLATE))
         .await
         .expect("migrations");
+    install_schema_check(&connect(&cluster.superuser_url_of(TEMPLATE)).await).await;
     set_api_password(&cluster).await;
     cluster
 }

@@ -42,6 +42,11 @@ impl Frame {
         self.is_query("commit")
     }
 
+    /// Whether the client ends what it says here; a statement outside of a transaction is committed by it.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.tag() == b'S'
+    }
+
     /// Whether the client says something to be done.
     pub(crate) fn is_statement(&self) -> bool {
         matches!(self.tag(), b'Q' | b'P')

@@ -16,6 +16,7 @@ pub async fn database_at(name: &str, version: i32) -> (World, Client) {
     let admin = connect(&cluster().superuser_url_of("postgres")).await;
     let create = format!("create database {name} owner {OWNER}");
     admin.batch_execute(&create).await.expect("a database");
+    crate::schema_check::install_schema_check(&connect(&cluster().superuser_url_of(name)).await).await;
     let url = cluster().url_of(name);
     let mut owner = connect(&url).await;
     let schema = owner.batch_execute("create schema annals").await;

@@ -19,9 +19,9 @@ use crate::world::World;
 /// What happens to the next append that passes; only to that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection breaks when the transaction is open and the append has not arrived.
+    /// The connection breaks when the append is on its way and has not arrived.
     CutBeforeAppend,
-    /// The connection breaks when the append has arrived and its commit has not.
+    /// The connection breaks when the append has arrived and what commits it has not: its commit, or its Sync where it stands alone.
     CutBeforeCommit,
     /// The connection breaks when the commit is done and its answer is on the way.
     CutAfterCommit,
@@ -174,7 +174,8 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let (server_in, mut server) = server.into_split();
     let (mut requests, mut answers) = (Frames::of_client(client_in), Frames::of_server(server_in));
     let mut fault = None;
-    let (mut in_transaction, mut held) = (false, Vec::new());
+    // A transaction goes from its begin to its commit; that of an append that stands alone to the Sync after its statement.
+    let (mut in_transaction, mut stands_alone, mut held) = (false, false, Vec::new());
     let mut on_the_way = Vec::new();
     loop {
         tokio::select! {
@@ -182,16 +183,17 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                 let Some(frame) = frame? else { return Ok(()) };
                 shared.record(frame.passed());
                 if frame.is_append() {
+                    stands_alone = !in_transaction;
                     shared.deliver_late(true).await?;
                     fault = shared.fault.lock().expect("no panic elsewhere").take();
                 }
-                if fault == Some(Fault::CutBeforeAppend) || (fault == Some(Fault::CutBeforeCommit) && frame.is_commit()) {
+                let commits = frame.is_commit() || (stands_alone && frame.is_sync());
+                if fault == Some(Fault::CutBeforeAppend) || (fault == Some(Fault::CutBeforeCommit) && commits) {
                     return Ok(());
                 }
                 if let Some(Fault::ArrivesBeforeRetry | Fault::ArrivesLast) = fault {
-                    let last = frame.is_commit();
                     on_the_way.push(frame);
-                    if last {
+                    if commits {
                         let before_retry = fault == Some(Fault::ArrivesBeforeRetry);
                         *shared.late.lock().await = Some(Late { before_retry, frames: on_the_way, answers, server });
                         return Ok(());
@@ -199,14 +201,15 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                     continue;
                 }
                 server.write_all(frame.bytes()).await?;
-                if fault == Some(Fault::CutWhileRunning) && frame.is_commit() {
+                if fault == Some(Fault::CutWhileRunning) && commits {
                     if shared.hold_cut.load(Ordering::SeqCst) {
                         shared.cut.notified().await;
                     }
                     tokio::spawn(finish(answers, server));
                     return Ok(());
                 }
-                in_transaction = (in_transaction || frame.is_begin()) && !frame.is_commit();
+                in_transaction = (in_transaction || frame.is_begin() || frame.is_append()) && !commits;
+                stands_alone &= in_transaction;
             }
             frame = answers.next() => {
                 let Some(frame) = frame? else { return Ok(()) };

@@ -227,6 +227,20 @@ impl World {
         client
     }
 
+    /// A connection of the API's own, as it appends: the login that may execute the append functions. The claims are a setting
+    /// of the session, for statements that pass them on.
+    pub async fn appender(&self, person: Option<&Person>) -> Client {
+        let client = self.api_login().await;
+        if let Some(person) = person {
+            let claims = person.caller().database_claims().to_string();
+            client
+                .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
+                .await
+                .expect("the claims");
+        }
+        client
+    }
+
     /// A connection as `hostile`: a login that is a member of `authenticated` and nothing else. With the claims of a request by
     /// this person, where one is given; whatever SQL comes over it is the attacker's.
     pub async fn hostile(&self, person: Option<&Person>) -> Client {

@@ -322,7 +322,8 @@ impl Upload<'_> {
     async fn append(&self, events: &[NewEvent]) -> Result<Option<usize>, UploadError> {
         match intake::append(self.app, self.caller, events, self.context, Framing::Batch).await {
             Ok(appended) => Ok(Some(appended.len())),
-            Err(IntakeError::Checked { .. }) => Ok(None),
+            // What the caller may not post stays so; anything else has come with another catalog.
+            Err(IntakeError::Checked { code, .. }) if code != "event_type_forbidden" => Ok(None),
             Err(IntakeError::Store(StoreError::Refused(refusal))) if plan::is_overtaken(&refusal) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -33,6 +33,7 @@ pub async fn compensate(
 ) -> Result<Response, ApiError> {
     params.end()?;
     let ask = Ask::read(body, &headers)?;
+    let recorded = ask.recorded(&context);
     let id = Uuid::try_parse(&id).map_err(|_| missing())?;
     let found = app.store.find_event(&caller, id.into(), Reading::AsStored).await?;
     let event = found.ok_or_else(missing)?;
@@ -44,7 +45,7 @@ pub async fn compensate(
             continue;
         };
         let inverse = [inverse];
-        match intake::append(&app, &caller, &inverse, &context, Framing::Single).await {
+        match intake::append(&app, &caller, &inverse, &recorded, Framing::Single).await {
             Ok(appended) => {
                 let id = appended.first().map(|appended| appended.id);
                 let stored = appended_event(&app, &caller, id).await?;

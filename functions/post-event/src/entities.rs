@@ -20,8 +20,8 @@ use serde_json::{Map, Value, json};
 use self::remarks::Remarks;
 use self::verb::Verb;
 
-/// Where a keyed request whose event depends on what it found keeps the digest of what was sent.
-pub(super) const REQUEST_DIGEST: &str = "request_digest";
+/// Where `recorded` of a keyed request whose event depends on what it found keeps the digest of what was sent.
+const REQUEST_DIGEST: &str = "request_digest";
 
 /// How often a change that the client did not tie to a version is worked out again after somebody else's.
 pub(super) const TRIES: usize = 20;
@@ -112,11 +112,10 @@ pub async fn update(
         let mut data = Map::new();
         data.insert("changes".to_owned(), Value::Object(changes));
         let mut event = remarks.applied_to(verb.event(id.clone(), data));
-        if remarks.idempotency_key.is_some() {
-            event.metadata.insert(REQUEST_DIGEST.to_owned(), json!(digest(&fields)));
-        }
+        let keyed = remarks.idempotency_key.is_some();
+        let recorded = with_digest(&context, keyed.then(|| digest(&fields)));
         event.expected_version = Some(current.entity.version);
-        match append(&app, &caller, event, &context).await {
+        match append(&app, &caller, event, &recorded).await {
             Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(from_fields(error, "/changes")),
@@ -235,11 +234,25 @@ async fn earlier(
     Ok(AggregateId::try_from(event.aggregate_id).ok())
 }
 
-/// Whether the event was asked for by these fields; a keyed change keeps a digest of what the client sent in its metadata,
+/// Whether the event was asked for by these fields; a keyed change keeps a digest of what the client sent in `recorded`,
 /// because its data does not show fields that had their values already.
 fn asked_for_by(event: &Event, fields: &Map<String, Value>) -> bool {
-    let metadata: Option<Value> = serde_json::from_str(event.metadata.get()).ok();
-    metadata.is_some_and(|metadata| metadata[REQUEST_DIGEST] == digest(fields))
+    digest_of(event).is_some_and(|asked| asked == digest(fields))
+}
+
+/// What the server observed of a request, with the digest of what was sent.
+pub(super) fn with_digest(recorded: &Value, digest: Option<String>) -> Value {
+    let mut recorded = recorded.clone();
+    if let (Some(digest), Some(members)) = (digest, recorded.as_object_mut()) {
+        members.insert(REQUEST_DIGEST.to_owned(), Value::String(digest));
+    }
+    recorded
+}
+
+/// The digest of what was sent for an event.
+pub(super) fn digest_of(event: &Event) -> Option<String> {
+    let recorded: Value = serde_json::from_str(event.recorded.get()).ok()?;
+    Some(recorded.get(REQUEST_DIGEST)?.as_str()?.to_owned())
 }
 
 /// The fields in a few letters, the same however their numbers are spelt.

@@ -3,7 +3,7 @@
 use annals::App;
 use annals::domain::event::{FieldFault, MAX_BATCH};
 use annals::domain::{Caller, Event, NewEvent, TenantId};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, Problem, RequestContext};
+use annals::http::{ApiError, Authenticated, JsonBody, Params, Problem, RequestContext, idempotency_key};
 use annals::intake::{self, Framing};
 use axum::Json;
 use axum::extract::State;
@@ -22,11 +22,11 @@ pub async fn post(
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     params.end()?;
-    let key = idempotency_key(&headers)?;
+    let key = idempotency_key(&headers)?.map(|key| key.as_str().to_owned());
     match body {
         Value::Object(mut members) if members.contains_key("events") => {
             let events = members.remove("events").unwrap_or_default();
-            let events = read_batch(events, &members, &caller, key.clone())?;
+            let events = read_batch(&app, &caller, events, &members, key.clone()).await?;
             refuse_other_batch(&app, &caller, key.as_deref(), events.len()).await?;
             append_batch(&app, &caller, events, &context).await
         }
@@ -85,17 +85,40 @@ fn status(replayed: bool) -> StatusCode {
 fn read_single(json: Value, caller: &Caller, key: Option<String>) -> Result<NewEvent, ApiError> {
     let json = with_key(json, key)?;
     let (event, tenant) = NewEvent::from_json(json, "").map_err(ApiError::malformed)?;
-    refuse_other_tenant(tenant, caller, Framing::Single.pointer(0))?;
+    if is_other_tenant(tenant, caller) {
+        return Err(tenant_forged(vec![forged_tenant("")]));
+    }
     Ok(event)
 }
 
-/// A key in the header stands for the whole batch: each member without one of its own gets the header's and its place.
-fn read_batch(
+/// The events of a batch. Where some cannot be read, what the catalog has against the others is told as well: a client that
+/// mends its batch should not learn of one kind of fault after the other.
+async fn read_batch(
+    app: &App,
+    caller: &Caller,
     events: Value,
     rest: &Map<String, Value>,
-    caller: &Caller,
     key: Option<String>,
 ) -> Result<Vec<NewEvent>, ApiError> {
+    let (read, mut faults) = read_members(members_of(events, rest)?, caller, key)?;
+    if faults.is_empty() {
+        let events: Vec<NewEvent> = read.into_iter().map(|(_, event)| event).collect();
+        refuse_repeated_keys(&events)?;
+        return Ok(events);
+    }
+    let forged = faults.iter().all(|(_, fault)| fault.code == TENANT_FORGED);
+    let members = read.iter().map(|(member, event)| (*member, event));
+    let others = intake::faults(app, caller, members, Framing::Batch).await?;
+    faults.extend(others.into_iter().map(|other| (other.member, other.fault)));
+    faults.sort_by_key(|(member, _)| *member);
+    let faults: Vec<FieldFault> = faults.into_iter().map(|(_, fault)| fault).collect();
+    match forged {
+        true => Err(tenant_forged(faults)),
+        false => Err(ApiError::malformed(faults)),
+    }
+}
+
+fn members_of(events: Value, rest: &Map<String, Value>) -> Result<Vec<Value>, ApiError> {
     if let Some(name) = rest.keys().next() {
         return Err(ApiError::malformed(vec![FieldFault::new(
             format!("/{name}"),
@@ -118,8 +141,15 @@ fn read_batch(
             vec![fault],
         ));
     }
-    let mut read = Vec::with_capacity(events.len());
-    let mut faults = Vec::new();
+    Ok(events)
+}
+
+/// Members of a batch that could be read, and what is wrong with those that could not, each with its place.
+type Members = (Vec<(usize, NewEvent)>, Vec<(usize, FieldFault)>);
+
+/// A key in the header stands for the whole batch: each member without one of its own gets the header's and its place.
+fn read_members(events: Vec<Value>, caller: &Caller, key: Option<String>) -> Result<Members, ApiError> {
+    let (mut read, mut faults) = (Vec::with_capacity(events.len()), Vec::new());
     for (member, json) in events.into_iter().enumerate() {
         let json = match &key {
             Some(key) if json.get("idempotency_key").is_none_or(Value::is_null) => {
@@ -130,17 +160,15 @@ fn read_batch(
         let at = Framing::Batch.pointer(member);
         match NewEvent::from_json(json, &at) {
             Ok((event, tenant)) => {
-                refuse_other_tenant(tenant, caller, at)?;
-                read.push(event);
+                if is_other_tenant(tenant, caller) {
+                    faults.push((member, forged_tenant(&at)));
+                }
+                read.push((member, event));
             }
-            Err(more) => faults.extend(more),
+            Err(more) => faults.extend(more.into_iter().map(|fault| (member, fault))),
         }
     }
-    if !faults.is_empty() {
-        return Err(ApiError::malformed(faults));
-    }
-    refuse_repeated_keys(&read)?;
-    Ok(read)
+    Ok((read, faults))
 }
 
 /// A header's key that was used before belongs to a batch of that many events: one that is shorter or longer is another
@@ -177,22 +205,6 @@ fn refuse_repeated_keys(events: &[NewEvent]) -> Result<(), ApiError> {
     Ok(())
 }
 
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let key = value
-        .to_str()
-        .map_err(|_| ApiError::bad_request("invalid_idempotency_key", "Idempotency-Key must be visible ASCII"))?;
-    if !(1..=255).contains(&key.len()) {
-        return Err(ApiError::bad_request(
-            "invalid_idempotency_key",
-            "Idempotency-Key must have 1 to 255 characters",
-        ));
-    }
-    Ok(Some(key.to_owned()))
-}
-
 /// The event with the header's key; header and body may repeat each other but not differ.
 fn with_key(mut json: Value, key: Option<String>) -> Result<Value, ApiError> {
     if let (Some(key), Some(members)) = (key, json.as_object_mut()) {
@@ -212,13 +224,17 @@ fn with_key(mut json: Value, key: Option<String>) -> Result<Value, ApiError> {
     Ok(json)
 }
 
-fn refuse_other_tenant(claimed: Option<TenantId>, caller: &Caller, at: String) -> Result<(), ApiError> {
-    match claimed {
-        Some(tenant) if tenant != caller.tenant_id() => {
-            let fault = FieldFault::new(at + "/tenant_id", "tenant_forged", "is the token's");
-            let problem = Problem::new(StatusCode::FORBIDDEN, "tenant_forged", "tenant_id is the token's");
-            Err(problem.with_errors(vec![fault]).into())
-        }
-        _ => Ok(()),
-    }
+const TENANT_FORGED: &str = "tenant_forged";
+
+fn is_other_tenant(claimed: Option<TenantId>, caller: &Caller) -> bool {
+    claimed.is_some_and(|tenant| tenant != caller.tenant_id())
+}
+
+fn forged_tenant(at: &str) -> FieldFault {
+    FieldFault::new(format!("{at}/tenant_id"), TENANT_FORGED, "is the token's")
+}
+
+fn tenant_forged(faults: Vec<FieldFault>) -> ApiError {
+    let problem = Problem::new(StatusCode::FORBIDDEN, TENANT_FORGED, "tenant_id is the token's");
+    problem.with_errors(faults).into()
 }

@@ -113,6 +113,21 @@ impl NewEvent {
         }
     }
 
+    /// What of it is larger than an event may be, pointers below `at`. Every event is asked, whoever makes it.
+    pub fn size_faults(&self, at: &str) -> Vec<FieldFault> {
+        [
+            ("data", "data_too_large", &self.data, MAX_DATA_BYTES),
+            ("metadata", "metadata_too_large", &self.metadata, MAX_METADATA_BYTES),
+        ]
+        .into_iter()
+        .filter_map(|(name, code, members, most)| {
+            let bytes = json_bytes(members);
+            let detail = || format!("{name} has {bytes} bytes as JSON; an event may have {most}");
+            (bytes > most).then(|| FieldFault::new(format!("{at}/{name}"), code, detail()))
+        })
+        .collect()
+    }
+
     /// Reads an event from a request's JSON, together with the tenant it claims, if it claims one.
     ///
     /// # Errors
@@ -129,8 +144,8 @@ impl NewEvent {
         let event_type = fields.required_text("event_type");
         let aggregate_type = fields.required_text("aggregate_type");
         let aggregate_id = fields.required_text("aggregate_id");
-        let data = fields.required_object("data", MAX_DATA_BYTES);
-        let metadata = fields.object("metadata", MAX_METADATA_BYTES);
+        let data = fields.required_object("data");
+        let metadata = fields.object("metadata");
         let version = fields.text("version");
         let created_by = fields.text("created_by");
         let user_id = fields.uuid("user_id");
@@ -168,6 +183,24 @@ impl NewEvent {
         };
         Ok((event, tenant_id))
     }
+}
+
+/// Bytes of a JSON object as text, without writing it anywhere.
+pub fn json_bytes(members: &Map<String, Value>) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Nothing here can fail: the writer takes all, and a map with text keys is always JSON.
+    let _written = serde_json::to_writer(&mut count, members);
+    count.0
 }
 
 /// Takes typed fields out of a JSON object and remembers what was wrong. `null` counts as absent.
@@ -237,15 +270,9 @@ impl Fields<'_> {
         number
     }
 
-    fn object(&mut self, name: &str, max_bytes: usize) -> Option<Map<String, Value>> {
+    fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
         match self.take(name)? {
-            Value::Object(members) => {
-                if serde_json::to_vec(&members).is_ok_and(|text| text.len() > max_bytes) {
-                    self.fault(name, "too_large", format!("must be at most {max_bytes} bytes of JSON"));
-                    return None;
-                }
-                Some(members)
-            }
+            Value::Object(members) => Some(members),
             _ => {
                 self.fault(name, "wrong_type", "must be an object");
                 None
@@ -253,11 +280,11 @@ impl Fields<'_> {
         }
     }
 
-    fn required_object(&mut self, name: &str, max_bytes: usize) -> Option<Map<String, Value>> {
+    fn required_object(&mut self, name: &str) -> Option<Map<String, Value>> {
         if self.members.get(name).is_none_or(Value::is_null) {
             self.fault(name, "required", "is required");
         }
-        self.object(name, max_bytes)
+        self.object(name)
     }
 
     fn finish(mut self) -> Vec<FieldFault> {
@@ -293,8 +320,10 @@ pub struct Event {
     pub version: String,
     /// The fact.
     pub data: Box<RawValue>,
-    /// Context.
+    /// Context, in the client's words.
     pub metadata: Box<RawValue>,
+    /// What the server observed: who posted it from where, and in answers whether it was lifted.
+    pub recorded: Box<RawValue>,
     /// Who acted.
     pub created_by: String,
     /// The person.
@@ -329,7 +358,8 @@ pub enum LiftError {
 }
 
 impl Event {
-    /// Lifts data to the current version of the event's type; `metadata.migration_applied` then tells from where, `1.0_to_2.0`.
+    /// Lifts data to the current version of the event's type; `recorded.migration_applied` then tells from where, `1.0_to_2.0`,
+    /// and so does `metadata.migration_applied`, where the sources want it. A client can write the latter, but not the former.
     /// Whether that changed anything.
     ///
     /// # Errors
@@ -342,13 +372,21 @@ impl Event {
         let Some(applied) = kind.upcast(&self.version, &mut data)? else {
             return Ok(false);
         };
-        let mut metadata: Map<String, Value> = serde_json::from_str(self.metadata.get())?;
-        metadata.insert("migration_applied".to_owned(), Value::String(applied));
+        let applied = Value::String(applied);
+        let metadata = with_member(&self.metadata, "migration_applied", applied.clone())?;
+        let recorded = with_member(&self.recorded, "migration_applied", applied)?;
         self.data = serde_json::value::to_raw_value(&data)?;
-        self.metadata = serde_json::value::to_raw_value(&metadata)?;
+        self.metadata = metadata;
+        self.recorded = recorded;
         self.version = kind.current_version.as_str().to_owned();
         Ok(true)
     }
+}
+
+fn with_member(object: &RawValue, name: &str, value: Value) -> Result<Box<RawValue>, serde_json::Error> {
+    let mut members: Map<String, Value> = serde_json::from_str(object.get())?;
+    members.insert(name.to_owned(), value);
+    serde_json::value::to_raw_value(&members)
 }
 
 #[cfg(test)]

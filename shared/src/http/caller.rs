@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::AuthError;
 use crate::domain::{Caller, Role};
 use crate::store::StoreError;
+use crate::telemetry::request_id;
 
 /// The bearer of a verified token.
 pub struct Authenticated(pub Caller);
@@ -60,7 +61,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .filter(|token| !token.is_empty())
 }
 
-/// What the server knows of a request, as events' metadata where the client says nothing about it.
+/// What the server observed of a request: address, agent and id, as events' `recorded` keeps it.
 pub struct RequestContext(pub Value);
 
 /// Agents send what they like; a log need not keep all of it.
@@ -87,6 +88,10 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
                 "user_agent".to_owned(),
                 Value::String(agent.chars().take(MAX_USER_AGENT).collect()),
             );
+        }
+        let request_id = request_id();
+        if !request_id.is_empty() {
+            context.insert("request_id".to_owned(), Value::String(request_id));
         }
         Ok(Self(Value::Object(context)))
     }

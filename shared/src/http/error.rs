@@ -112,8 +112,13 @@ impl ApiError {
     pub fn from_intake(error: IntakeError, framing: Framing) -> Self {
         match error {
             IntakeError::Checked { code, faults } => {
+                let status = match code {
+                    "event_type_forbidden" | "actor_forged" => StatusCode::FORBIDDEN,
+                    "data_too_large" | "metadata_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+                    _ => StatusCode::UNPROCESSABLE_ENTITY,
+                };
                 let detail = faults.first().map_or_else(String::new, |f| f.detail.clone());
-                Self::unprocessable(code, detail, faults)
+                Problem::new(status, code, detail).with_errors(faults).into()
             }
             IntakeError::Store(StoreError::Refused(refusal)) => refused(refusal, framing),
             IntakeError::Store(other) => other.into(),
@@ -124,7 +129,16 @@ impl ApiError {
 fn refused(refusal: Refusal, framing: Framing) -> ApiError {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
     let mut problem = Problem::new(status, refusal.code.clone(), refusal.message.clone());
-    if let (Some(member), Framing::Batch) = (refusal.member, framing) {
+    let at = refusal
+        .member
+        .map_or_else(String::new, |member| framing.pointer(member));
+    if !refusal.fields.is_empty() {
+        let differs = |field: &String| {
+            let detail = "is not what was sent under this key before";
+            FieldFault::new(format!("{at}/{field}"), "differs", detail)
+        };
+        problem.errors = refusal.fields.iter().map(differs).collect();
+    } else if let (Some(member), Framing::Batch) = (refusal.member, framing) {
         // Codes of refusals are a closed set, but they come as text; the member's fault repeats the problem's.
         problem.errors = vec![FieldFault::new(framing.pointer(member), "refused", refusal.message)];
     }

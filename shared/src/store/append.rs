@@ -2,6 +2,8 @@
 
 mod columns;
 
+use std::collections::HashSet;
+
 use futures_util::future::{join, join_all, join4};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -9,7 +11,7 @@ use tokio_postgres::types::{FromSql, Json, Type};
 use uuid::Uuid;
 
 pub(super) use self::columns::Columns;
-use super::session::{AS_PROJECTOR, As, Param, Writes, lost_is_unavailable, set_claims};
+use super::session::{AS_PROJECTOR, Param, lost_is_unavailable};
 use super::{Store, StoreError};
 use crate::domain::{AggregateId, AggregateType, Caller, EventId, NewEvent, StreamId, Timestamp};
 use crate::telemetry::xray::in_postgres;
@@ -17,16 +19,24 @@ use crate::telemetry::xray::in_postgres;
 /// One event: by scalars, because this is the common request and sets cost more. The statement is parsed and planned for every
 /// event, which is why it is as plain as can be: no `from`, whose planning was a fifth of the append, and no casts
 /// of parameters, each of which is carried out while planning.
+///
+/// It is a transaction by itself: `annals_api` may execute the function, and the function takes the verified claims as an
+/// argument, so there is no role and no setting to begin with.
 const APPEND_EVENT: &str = "-- append_event
-select annals.append_event(case when set_config('request.jwt.claims', $1, true) is not null then $2 end,
-       $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+select annals.append_event($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
-/// Many events, by columns. The claims are set before the function runs because its first argument needs them to be.
+/// Many events, by columns.
 pub(super) const APPEND_EVENTS: &str = "-- append_events
 select a.member, a.id, a.event_number, a.aggregate_version, a.created_at, a.schema_version, a.replayed
-  from annals.append_events(case when set_config('request.jwt.claims', $1, true) is not null then $2 end,
-       $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) as a
+  from annals.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) as a
  order by a.member";
+
+const SETTLE_APPEND: &str = "-- settle_append
+select a.member, a.id, a.event_number, a.aggregate_version, a.created_at, a.schema_version, a.replayed
+  from annals.settle_append($1, $2, $3, $4) as a";
+
+const FIND_KNOWN_KEYS: &str = "-- find_known_keys
+select k as key from annals.known_keys($1, $2) as k";
 
 /// How often contention is tried again. Each loss means that somebody else has won, so this is reached only by a stream
 /// that dozens fight for at once.
@@ -52,8 +62,8 @@ pub struct Appended {
 }
 
 impl Store {
-    /// Appends events as the caller, all or none, in order. `context` is what the server knows of the request (address, agent);
-    /// the client's metadata goes before it. `catalog_revision` is that of the catalog which the events were checked against.
+    /// Appends events as the caller, all or none, in order. `recorded` is what the server observed of the request (address, agent,
+    /// id). `catalog_revision` is that of the catalog which the events were checked against.
     ///
     /// # Errors
     /// [`StoreError::Refused`] with the member at fault; `catalog_changed` among them when the catalog has moved on. An
@@ -63,13 +73,13 @@ impl Store {
         &self,
         caller: &Caller,
         events: &[NewEvent],
-        context: &Value,
+        recorded: &Value,
         catalog_revision: i64,
     ) -> Result<Vec<Appended>, StoreError> {
         let mut last = StoreError::Unexpected("an append was not tried".to_owned());
         let mut was_lost = false;
         for _ in 0..TRIES {
-            let refused = match self.append_once(caller, events, context, Some(catalog_revision)).await {
+            let refused = match self.append_once(caller, events, recorded, Some(catalog_revision)).await {
                 Err(StoreError::ConnectionLost(error)) => {
                     was_lost = true;
                     self.distrust_idle();
@@ -87,7 +97,7 @@ impl Store {
             };
             let found = self.settle(caller, events).await.map_err(lost_is_unavailable)?;
             if !found.is_empty() {
-                return self.complete(caller, events, found, context).await;
+                return self.complete(caller, events, found, recorded).await;
             }
             if let Some(error) = refused {
                 return Err(error);
@@ -100,13 +110,13 @@ impl Store {
         &self,
         caller: &Caller,
         events: &[NewEvent],
-        context: &Value,
+        recorded: &Value,
         catalog_revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
         let mut appended = match events {
             [] => return Ok(Vec::new()),
-            [event] => self.append_event(caller, event, context, catalog_revision).await?,
-            many => self.append_events(caller, many, context, catalog_revision).await?,
+            [event] => self.append_event(caller, event, recorded, catalog_revision).await?,
+            many => self.append_events(caller, many, recorded, catalog_revision).await?,
         };
         if appended.len() != events.len() {
             return Err(StoreError::Unexpected(format!(
@@ -126,10 +136,10 @@ impl Store {
         &self,
         caller: &Caller,
         event: &NewEvent,
-        context: &Value,
+        recorded: &Value,
         revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
-        let claims = caller.database_claims().to_string();
+        let claims = caller.database_claims();
         let happened_at = event.timestamp.map(|t| t.as_datetime());
         let created_by = event.created_by.as_ref().map(|actor| actor.as_str());
         let version = event.version.as_ref().map(|v| v.as_str());
@@ -138,7 +148,7 @@ impl Store {
         let command_id = event.command_id.as_ref().map(|c| c.as_str());
         let key = event.idempotency_key.as_ref().map(|k| k.as_str());
         let params: [Param<'_>; 19] = [
-            (&claims, Type::TEXT),
+            (&Json(&claims), Type::JSONB),
             (event.id.as_uuid(), Type::UUID),
             (&event.event_type.as_str(), Type::TEXT),
             (&event.aggregate_type.as_str(), Type::TEXT),
@@ -146,7 +156,7 @@ impl Store {
             (&version, Type::TEXT),
             (&Json(&event.data), Type::JSONB),
             (&Json(&event.metadata), Type::JSONB),
-            (&Json(context), Type::JSONB),
+            (&Json(recorded), Type::JSONB),
             (&created_by, Type::TEXT),
             (&event.user_id, Type::UUID),
             (&source, Type::TEXT),
@@ -158,7 +168,8 @@ impl Store {
             (&event.expected_version, Type::INT4),
             (&revision, Type::INT8),
         ];
-        let rows = in_postgres(APPEND_EVENT, self.append_pipelined(caller, APPEND_EVENT, &params)).await?;
+        let client = self.connection().await?;
+        let rows = in_postgres(APPEND_EVENT, client.query_typed(APPEND_EVENT, &params)).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
@@ -166,32 +177,15 @@ impl Store {
         &self,
         caller: &Caller,
         events: &[NewEvent],
-        context: &Value,
+        recorded: &Value,
         revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
         let columns = Columns::of(events);
-        let claims = caller.database_claims().to_string();
-        let (claims, context) = (&claims.as_str(), Json(context));
-        let params = columns.params(claims, &context, &revision);
-        let rows = in_postgres(APPEND_EVENTS, self.append_pipelined(caller, APPEND_EVENTS, &params)).await?;
-        rows.iter().map(appended_from).collect()
-    }
-
-    /// `begin` with the role, the statement that sets the claims and appends, `commit`: one flight there, one back.
-    async fn append_pipelined(&self, caller: &Caller, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        use futures_util::future::join3;
-
+        let (claims, recorded) = (Json(caller.database_claims()), Json(recorded));
+        let params = columns.params(&claims, &recorded, &revision);
         let client = self.connection().await?;
-        let (begun, rows, ended) = join3(
-            client.batch_execute(As::Caller(caller).begin(Writes::Yes)),
-            client.query_typed(sql, params),
-            client.batch_execute("commit"),
-        )
-        .await;
-        begun?;
-        let rows = rows?;
-        ended?;
-        Ok(rows)
+        let rows = in_postgres(APPEND_EVENTS, client.query_typed(APPEND_EVENTS, &params)).await?;
+        rows.iter().map(appended_from).collect()
     }
 
     /// Appends events as the caller, and has the projector say some more in the same transaction, all in one flight. Each of those
@@ -202,15 +196,14 @@ impl Store {
         &self,
         caller: &Caller,
         events: &[NewEvent],
-        context: &Value,
+        recorded: &Value,
         catalog_revision: i64,
         also: &[(&'static str, &[Param<'_>])],
     ) -> Result<(), StoreError> {
         let client = self.connection().await?;
-        let claims = caller.database_claims().to_string();
         let columns = Columns::of(events);
-        let (claims, context, revision) = (claims.as_str(), Json(context), Some(catalog_revision));
-        let params = columns.params(&claims, &context, &revision);
+        let (claims, recorded, revision) = (Json(caller.database_claims()), Json(recorded), Some(catalog_revision));
+        let params = columns.params(&claims, &recorded, &revision);
         let append = async {
             match events {
                 [] => Ok(()),
@@ -220,7 +213,7 @@ impl Store {
         let also = also.iter().map(|(sql, params)| client.query_typed(sql, params));
         // In this order on the wire, because in this order they are polled.
         let (begun, appended, switched, (said, ended)) = join4(
-            client.batch_execute(As::Caller(caller).begin(Writes::Yes)),
+            client.batch_execute("begin"),
             append,
             client.batch_execute(AS_PROJECTOR),
             join(join_all(also), client.batch_execute("commit")),
@@ -241,21 +234,28 @@ impl Store {
         let types: Vec<&str> = events.iter().map(|e| e.aggregate_type.as_str()).collect();
         let ids: Vec<&str> = events.iter().map(|e| e.aggregate_id.as_str()).collect();
         let event_ids: Vec<Uuid> = events.iter().map(|e| *e.id.as_uuid()).collect();
-        let mut client = self.connection().await?;
-        let transaction = client.transaction().await?;
-        transaction.batch_execute("set local role authenticated").await?;
-        set_claims(&transaction, caller).await?;
-        transaction
-            .query_typed(
-                "-- await_streams\nselect annals.await_streams($1, $2)",
-                &[(&types, Type::TEXT_ARRAY), (&ids, Type::TEXT_ARRAY)],
-            )
-            .await?;
-        let rows = transaction
-            .query_typed(FIND_APPENDED, &[(&event_ids, Type::UUID_ARRAY)])
-            .await?;
-        transaction.commit().await?;
+        let claims = Json(caller.database_claims());
+        let params: [Param<'_>; 4] = [
+            (&claims, Type::JSONB),
+            (&types, Type::TEXT_ARRAY),
+            (&ids, Type::TEXT_ARRAY),
+            (&event_ids, Type::UUID_ARRAY),
+        ];
+        let client = self.connection().await?;
+        let rows = client.query_typed(SETTLE_APPEND, &params).await?;
         rows.iter().map(appended_from).collect()
+    }
+
+    /// Those of these idempotency keys under which the caller has appended an event.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn known_keys(&self, caller: &Caller, keys: &[&str]) -> Result<HashSet<String>, StoreError> {
+        let claims = Json(caller.database_claims());
+        let params: [Param<'_>; 2] = [(&claims, Type::JSONB), (&keys, Type::TEXT_ARRAY)];
+        let look = || async { Ok(self.connection().await?.query_typed(FIND_KNOWN_KEYS, &params).await?) };
+        let rows = in_postgres(FIND_KNOWN_KEYS, self.twice_if_lost(look)).await?;
+        rows.iter().map(|row| Ok(row.try_get("key")?)).collect()
     }
 
     /// Adds to the settled members those that are stored under other ids: a batch is atomic, so whatever else is missing was a
@@ -265,14 +265,14 @@ impl Store {
         caller: &Caller,
         events: &[NewEvent],
         mut found: Vec<Appended>,
-        context: &Value,
+        recorded: &Value,
     ) -> Result<Vec<Appended>, StoreError> {
         let missing: Vec<usize> = (0..events.len())
             .filter(|member| found.iter().all(|a| a.member != *member))
             .collect();
         let retries: Vec<NewEvent> = missing.iter().map(|member| events[*member].clone()).collect();
         for mut original in self
-            .append_once(caller, &retries, context, None)
+            .append_once(caller, &retries, recorded, None)
             .await
             .map_err(lost_is_unavailable)?
         {
@@ -283,12 +283,6 @@ impl Store {
         Ok(found)
     }
 }
-
-const FIND_APPENDED: &str = "-- find_appended
-select (i.place - 1)::int as member, e.id, e.event_number, e.aggregate_version, e.created_at, e.version as schema_version, false as replayed
-  from unnest($1::uuid[]) with ordinality as i (id, place)
-  join annals.events e on e.id = i.id
- order by i.place";
 
 fn appended_from(row: &Row) -> Result<Appended, StoreError> {
     let member: i32 = row.try_get("member")?;

@@ -121,5 +121,6 @@ fn refused(code: &str, message: String) -> StoreError {
         message,
         member: None,
         figure: None,
+        fields: Vec::new(),
     })
 }

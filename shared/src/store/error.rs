@@ -20,6 +20,8 @@ pub struct Refusal {
     pub member: Option<usize>,
     /// A figure that the code calls for: the actual version of a stream.
     pub figure: Option<i64>,
+    /// Fields of the event that the code is about: those that differ from what an idempotency key was used for.
+    pub fields: Vec<String>,
 }
 
 /// An error of the store.
@@ -129,6 +131,7 @@ fn refusal_of(db: &DbError) -> Option<Refusal> {
         message: message.to_owned(),
         member: db.column().and_then(|column| column.parse().ok()),
         figure: db.detail().and_then(|detail| detail.parse().ok()),
+        fields: Vec::new(),
     };
     if let Some(status) = db
         .code()
@@ -136,7 +139,16 @@ fn refusal_of(db: &DbError) -> Option<Refusal> {
         .strip_prefix("PT")
         .and_then(|status| status.parse().ok())
     {
-        return Some(refusal(status, db.constraint().unwrap_or("refused"), db.message()));
+        let code = db.constraint().unwrap_or("refused");
+        let named = db
+            .detail()
+            .filter(|_| code == "idempotency_key_reused")
+            .unwrap_or_default();
+        let fields = named.split(',').filter(|field| !field.is_empty()).map(str::to_owned);
+        return Some(Refusal {
+            fields: fields.collect(),
+            ..refusal(status, code, db.message())
+        });
     }
     match db.constraint()? {
         "events_user_is_actor" => Some(refusal(

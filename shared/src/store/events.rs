@@ -15,7 +15,7 @@ use crate::domain::{Caller, Catalog, Event, EventId, TenantId, Timestamp};
 macro_rules! event_columns {
     () => {
         "e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version,
-       e.data::text, e.metadata::text, e.created_by, e.user_id, e.source, e.\"timestamp\", e.created_at, e.correlation_id,
+       e.data::text, e.metadata::text, e.recorded::text, e.created_by, e.user_id, e.source, e.\"timestamp\", e.created_at, e.correlation_id,
        e.command_id, e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed,
        (select r.revision from annals.catalog_revision r) as catalog_revision"
     };
@@ -34,7 +34,7 @@ const FIND_EVENT: &str = concat!(
     event_columns!(),
     " from annals.events e ",
     joined_head!(),
-    " where e.id = $1"
+    " where e.tenant_id = $2 and e.id = $1"
 );
 
 const FIND_EVENT_BY_KEY: &str = concat!(
@@ -49,7 +49,7 @@ const FIND_EVENTS: &str = concat!(
     "-- find_events\nselect ",
     event_columns!(),
     " from unnest($1::uuid[]) with ordinality as i (id, place)
-  join annals.events e on e.id = i.id ",
+  join annals.events e on e.tenant_id = $2 and e.id = i.id ",
     joined_head!(),
     " order by i.place"
 );
@@ -198,7 +198,11 @@ impl Store {
         reading: Reading,
     ) -> Result<Option<Event>, StoreError> {
         let rows = self
-            .read(As::Caller(caller), FIND_EVENT, &[(id.as_uuid(), Type::UUID)])
+            .read(
+                As::Caller(caller),
+                FIND_EVENT,
+                &[(id.as_uuid(), Type::UUID), (caller.tenant_uuid(), Type::UUID)],
+            )
             .await?;
         Ok(self.events_from(caller, &rows, reading).await?.pop())
     }
@@ -224,7 +228,8 @@ impl Store {
     /// The database's.
     pub async fn find_events(&self, caller: &Caller, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
-        self.read(As::Caller(caller), FIND_EVENTS, &[(&ids, Type::UUID_ARRAY)])
+        let params: [super::session::Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (caller.tenant_uuid(), Type::UUID)];
+        self.read(As::Caller(caller), FIND_EVENTS, &params)
             .await?
             .iter()
             .map(event_from)
@@ -366,6 +371,7 @@ pub(super) fn event_from(row: &Row) -> Result<Event, StoreError> {
         version: row.try_get("version")?,
         data: raw(row.try_get("data")?)?,
         metadata: raw(row.try_get("metadata")?)?,
+        recorded: raw(row.try_get("recorded")?)?,
         created_by: row.try_get("created_by")?,
         user_id: row.try_get("user_id")?,
         source: row.try_get("source")?,

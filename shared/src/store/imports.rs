@@ -389,5 +389,6 @@ fn taken_over() -> StoreError {
         message: "another worker has taken the import over".to_owned(),
         member: None,
         figure: None,
+        fields: Vec::new(),
     })
 }

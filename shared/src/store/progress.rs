@@ -89,7 +89,7 @@ with counted as (
 select position from moved";
 
 const FIND_PARKED: &str = "-- find_parked
-select event_id, parked_at from annals.parked_streams where event_id = $1";
+select event_id, parked_at from annals.parked_streams where tenant_id = $2 and event_id = $1";
 
 impl Store {
     /// Parks a stream at an event, unless its progress has moved past it meanwhile: then the answer is none. Otherwise it is the
@@ -121,7 +121,11 @@ impl Store {
     /// The database's.
     pub async fn find_parked(&self, caller: &Caller, event_id: &Uuid) -> Result<Option<DateTime<Utc>>, StoreError> {
         let rows = self
-            .read(As::Caller(caller), FIND_PARKED, &[(event_id, Type::UUID)])
+            .read(
+                As::Caller(caller),
+                FIND_PARKED,
+                &[(event_id, Type::UUID), (caller.tenant_uuid(), Type::UUID)],
+            )
             .await?;
         rows.first()
             .map(|row| row.try_get("parked_at").map_err(StoreError::from))

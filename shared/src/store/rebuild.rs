@@ -218,6 +218,7 @@ impl Store {
                 message: format!("rebuild {id} is under way"),
                 member: None,
                 figure: None,
+                fields: Vec::new(),
             })),
         }
     }

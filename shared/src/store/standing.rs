@@ -42,10 +42,10 @@ select exists (select from annals.skipped_events s
                        where s.tenant_id = c.tenant_id and s.aggregate_type = c.aggregate_type and s.aggregate_id = c.aggregate_id
                          and s.aggregate_version = c.aggregate_version) as is_skipped
          from unnest($2::uuid[]) with ordinality as i (id, place)
-         join annals.events c on c.id = i.id
+         join annals.events c on c.tenant_id = e.tenant_id and c.id = i.id
         where c.aggregate_type = e.aggregate_type and c.aggregate_id = e.aggregate_id
         order by i.place desc limit 1) as c on true
- where e.id = $1";
+ where e.tenant_id = $3 and e.id = $1";
 
 impl Store {
     /// How the event stands, as the caller sees it; none where the caller does not see it. Parked streams are for those to see
@@ -57,7 +57,11 @@ impl Store {
         let ids: Vec<Uuid> = (0..ATTEMPTS)
             .map(|attempt| *id.of_compensation(attempt).as_uuid())
             .collect();
-        let params: [Param<'_>; 2] = [(id.as_uuid(), Type::UUID), (&ids, Type::UUID_ARRAY)];
+        let params: [Param<'_>; 3] = [
+            (id.as_uuid(), Type::UUID),
+            (&ids, Type::UUID_ARRAY),
+            (caller.tenant_uuid(), Type::UUID),
+        ];
         let rows = self.read(As::Caller(caller), FIND_STANDING, &params).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let last: Option<i32> = row.try_get("attempt")?;

@@ -44,7 +44,7 @@ async fn a_day_that_is_over_is_announced_once_with_what_caused_it() {
             &events[0]["aggregate_id"],
             &events[0]["created_by"],
             &events[0]["causation_id"],
-            &events[0]["metadata"]["posted_by"]
+            &events[0]["recorded"]["posted_by"]
         ],
         [
             &json!("USD:2026-01-01"),

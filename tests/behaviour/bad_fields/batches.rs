@@ -52,18 +52,19 @@ async fn one_bad_member_refuses_the_batch_and_is_named() {
     let answer = refused(&world, &service, batch_with(two_people)).await;
     assert_eq!(
         (answer.problem(422), pointers(&answer)),
-        ("user_is_not_actor", vec!["/events/3"])
+        ("user_is_not_actor", vec!["/events/3/user_id"])
     );
     let user = Person::user();
-    for (changes, code) in [
+    for (changes, code, pointer) in [
         (
             json!({"event_type": "customer.updated", "data": {"changes": {"name": {"old": null, "new": "B"}}}}),
             "event_type_forbidden",
+            "/events/3/event_type",
         ),
-        (json!({"aggregate_id": "C-1"}), "stream_of_another"),
+        (json!({"aggregate_id": "C-1"}), "stream_of_another", "/events/3"),
     ] {
         let answer = refused(&world, &user, batch_with(changes)).await;
-        assert_eq!((answer.problem(403), pointers(&answer)), (code, vec!["/events/3"]));
+        assert_eq!((answer.problem(403), pointers(&answer)), (code, vec![pointer]));
     }
 }
 
@@ -92,4 +93,51 @@ async fn a_batch_is_a_list_of_one_to_five_hundred_events_and_nothing_beside_it()
     );
     let stored = world.post(&staff, "/events", many(500)).await.expect(201);
     assert_eq!(stored.items().len(), 500);
+}
+
+/// Whoever mends a batch wants to know all that is wrong with it, of every kind, at once.
+#[tokio::test]
+async fn every_fault_of_every_member_is_named_whatever_its_kind() {
+    let world = World::new().await;
+    let user = Person::user();
+    world
+        .post(&user, "/events", event_with(json!({"idempotency_key": "k"})))
+        .await
+        .expect(201);
+    world.take_wake_ups().await;
+    let forbidden = json!({"event_type": "customer.updated", "data": {"changes": {"name": {"old": null, "new": "B"}}}});
+    let members = [
+        event_with(json!({"aggregate_id": "B-0"})),
+        event_with(json!({"aggregate_id": "B-1", "event_type": "customer.vanished"})),
+        event_with(json!({"aggregate_id": "B-2", "data": {"name": 1}})),
+        event_with(forbidden),
+        event_with(json!({"aggregate_id": "B-4", "created_by": "system"})),
+        event_with(json!({"aggregate_id": "B-5", "data": {"x": "x".repeat(256 * 1024)}})),
+        // A retry is no fault, whatever is said of the others.
+        event_with(json!({"idempotency_key": "k"})),
+    ];
+    let answer = refused(&world, &user, json!({"events": members})).await;
+    assert_eq!(answer.problem(422), "unknown_event_type");
+    let expected = [
+        "/events/1/event_type",
+        "/events/2/data",
+        "/events/2/data/name",
+        "/events/3/event_type",
+        "/events/4/created_by",
+        "/events/5/data",
+    ];
+    let mut named = pointers(&answer);
+    named.sort_unstable();
+    assert_eq!(named, expected, "{:.2000}", answer.text);
+    // With one that cannot even be read, the others are still told.
+    let mut members = members.to_vec();
+    members[0]["colour"] = json!("red");
+    members[6]["tenant_id"] = json!(Uuid::new_v4());
+    let answer = refused(&world, &user, json!({"events": members})).await;
+    assert_eq!(answer.problem(400), "malformed_request");
+    let named = pointers(&answer);
+    assert_eq!(
+        (named[0], *named.last().unwrap(), named.len()),
+        ("/events/0/colour", "/events/6/tenant_id", 8)
+    );
 }

@@ -1,5 +1,8 @@
-//! The append functions, called directly and with hostile arguments: whatever comes of it, the actor, the tenant, the versions,
-//! the numbers and the recorded time are the database's own.
+//! Appending with hostile arguments: whatever comes of it, the actor, the tenant, the versions, the numbers and the recorded time
+//! are the database's own.
+//!
+//! The append functions themselves are out of a request's reach (`objects`, `roles`); here the login that may execute them calls
+//! them with arguments as bad as a fault of the API could make them. What a request reaches is `post_event` (`posts`).
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -8,21 +11,24 @@ use uuid::Uuid;
 
 use crate::policies::rows_of;
 
+/// The claims of the session's person, as the API passes those of the token it has verified.
+pub(super) const CLAIMS: &str = "nullif(current_setting('request.jwt.claims', true), '')::jsonb";
+
 /// One call of `annals.append_event`; the pairs replace its arguments by SQL of the attacker's.
 pub(super) fn one(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
     let arguments = arguments(aggregate_id, replaced, |_, sql_type, value| {
         format!("{value}::{sql_type}")
     });
-    format!("select * from annals.append_event({arguments})")
+    format!("select * from annals.append_event({CLAIMS}, {arguments})")
 }
 
 /// The same as a batch of one: every argument a column, but for two.
 pub(super) fn many(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
     let arguments = arguments(aggregate_id, replaced, |name, sql_type, value| match name {
-        "context" | "catalog_revision" => format!("{value}::{sql_type}"),
+        "recorded" | "catalog_revision" => format!("{value}::{sql_type}"),
         _ => format!("array[{value}]::{sql_type}[]"),
     });
-    format!("select * from annals.append_events({arguments})")
+    format!("select * from annals.append_events({CLAIMS}, {arguments})")
 }
 
 fn arguments(aggregate_id: &str, replaced: &[(&str, &str)], write: impl Fn(&str, &str, &str) -> String) -> String {
@@ -49,7 +55,7 @@ const ARGUMENTS: [(&str, &str, &str); 18] = [
     ("version", "text", "null"),
     ("data", "jsonb", "'{\"name\": \"Ada\", \"email\": \"ada@example.com\"}'"),
     ("metadata", "jsonb", "'{}'"),
-    ("context", "jsonb", "'{}'"),
+    ("recorded", "jsonb", "'{}'"),
     ("created_by", "text", "null"),
     ("user_id", "uuid", "null"),
     ("source", "text", "null"),
@@ -76,7 +82,7 @@ async fn nobody_but_a_service_names_another_actor_or_person() {
     let before = super::everything(&owner).await;
     let (actor, sub) = (format!("'{}'", victim.actor()), format!("'{}'", victim.sub));
     for attacker in [Person::user(), Person::staff(), Person::agent("pricing")] {
-        let hostile = world.hostile(Some(&attacker)).await;
+        let hostile = world.appender(Some(&attacker)).await;
         let of_agents = if attacker.name.is_some() {
             "agent.decision_proposed"
         } else {
@@ -109,7 +115,7 @@ async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_tha
     let owner = world.owner().await;
     let victim = Person::user();
     let service = Person::service("billing");
-    let session = world.hostile(Some(&service)).await;
+    let session = world.appender(Some(&service)).await;
     let actor = format!("'{}'", victim.actor());
     let named = [
         ("created_by", actor.as_str()),
@@ -124,7 +130,7 @@ async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_tha
                 &event["created_by"],
                 &event["user_id"],
                 &event["posted_by"],
-                &event["metadata"]["posted_by"]
+                &event["recorded"]["posted_by"]
             ),
             (
                 &json!(id),
@@ -136,17 +142,17 @@ async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_tha
         );
     }
     let user = Person::user();
-    let session = world.hostile(Some(&user)).await;
+    let session = world.appender(Some(&user)).await;
     for forged in [
         ("metadata", "'{\"posted_by\": \"service:billing\"}'"),
-        ("context", "'{\"posted_by\": \"service:billing\"}'"),
+        ("recorded", "'{\"posted_by\": \"service:billing\"}'"),
     ] {
         for sql in [one("mine", &[forged]), many("mine", &[forged])] {
             session.batch_execute(&sql).await.unwrap();
             let event = last_event(&owner).await;
             assert_eq!(
-                (&event["posted_by"], &event["metadata"]),
-                (&json!(user.actor()), &json!({})),
+                (&event["posted_by"], &event["recorded"]),
+                (&json!(user.actor()), &json!({"posted_by": user.actor()})),
                 "{sql}"
             );
         }
@@ -154,7 +160,7 @@ async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_tha
 }
 
 #[tokio::test]
-async fn over_http_posted_by_is_nobodys_to_write_either() {
+async fn over_http_what_the_server_records_is_nobodys_to_write() {
     let world = World::new().await;
     let user = Person::user();
     let event = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-1",
@@ -167,10 +173,16 @@ async fn over_http_posted_by_is_nobodys_to_write_either() {
         .body;
     for event in [answered, read] {
         assert_eq!(
-            (event["metadata"].get("posted_by"), &event["metadata"]["reason"]),
-            (None, &json!("x"))
+            event["metadata"],
+            json!({"posted_by": "service:billing", "reason": "x"})
         );
+        assert_eq!(event["recorded"]["posted_by"], user.actor());
     }
+    let mut forged = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-2",
+                            "data": {"name": "Ada", "email": "ada@example.com"}});
+    forged["recorded"] = json!({"posted_by": "service:billing"});
+    let refused = world.post(&user, "/events", forged).await;
+    assert_eq!(refused.problem(400), "malformed_request");
 }
 
 #[tokio::test]
@@ -179,7 +191,7 @@ async fn how_far_a_strangers_stream_has_come_is_not_told() {
     let world = super::world_of(&starter).await;
     let owner = world.owner().await;
     let before = super::everything(&owner).await;
-    let hostile = world.hostile(Some(&Person::user())).await;
+    let hostile = world.appender(Some(&Person::user())).await;
     for expected in ["null", "0", "1", "7", "-1"] {
         let replaced = [
             ("event_type", "'customer.profile_updated'"),
@@ -206,8 +218,9 @@ async fn the_tenant_is_the_claims_whatever_else_is_said() {
     let world = super::world_of(&Person::staff().in_tenant(elsewhere)).await;
     let owner = world.owner().await;
     let user = Person::user();
+    let appender = world.appender(Some(&user)).await;
+    appender.batch_execute(&one("theirs", &[])).await.unwrap();
     let hostile = world.hostile(Some(&user)).await;
-    hostile.batch_execute(&one("theirs", &[])).await.unwrap();
     let event = last_event(&owner).await;
     assert_eq!(
         (&event["tenant_id"], &event["aggregate_version"]),
@@ -227,7 +240,7 @@ async fn an_id_is_used_once() {
     let owner = world.owner().await;
     let taken = super::text(&owner, "select id::text from annals.events limit 1").await;
     let taken = format!("'{taken}'");
-    let hostile = world.hostile(Some(&Person::user())).await;
+    let hostile = world.appender(Some(&Person::user())).await;
     let before = super::everything(&owner).await;
     for sql in [one("new", &[("new_id", &taken)]), many("new", &[("new_id", &taken)])] {
         assert_eq!(super::refusal(&hostile, &sql).await, "23505");
@@ -246,7 +259,7 @@ async fn an_append_that_is_undone_in_any_way_leaves_no_gap() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
-    let hostile = world.hostile(Some(&user)).await;
+    let hostile = world.appender(Some(&user)).await;
     let update = [
         ("event_type", "'customer.profile_updated'"),
         ("data", "'{\"phone\": \"1\"}'"),
@@ -287,7 +300,7 @@ async fn an_append_that_is_cut_off_in_the_middle_leaves_no_gap() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
-    let other = world.session_of(&user).await;
+    let other = world.appender(Some(&user)).await;
     let update = [
         ("event_type", "'customer.profile_updated'"),
         ("data", "'{\"phone\": \"1\"}'"),
@@ -296,7 +309,7 @@ async fn an_append_that_is_cut_off_in_the_middle_leaves_no_gap() {
     for append in [&one, &many] {
         other.batch_execute(&format!("begin; {append}")).await.unwrap();
         for (setting, code) in [("statement_timeout", "57014"), ("lock_timeout", "55P03")] {
-            let hostile = world.hostile(Some(&user)).await;
+            let hostile = world.appender(Some(&user)).await;
             hostile
                 .batch_execute(&format!("set {setting} = '100ms'"))
                 .await

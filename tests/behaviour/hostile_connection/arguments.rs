@@ -4,7 +4,7 @@
 use serde_json::json;
 use tests::{Person, World};
 
-use super::appends::{many, one};
+use super::appends::{CLAIMS, many, one};
 
 /// The calls of `append_events` with two members, one argument of which is replaced.
 fn batch(place: usize, replacement: &str) -> String {
@@ -38,7 +38,7 @@ fn batch(place: usize, replacement: &str) -> String {
         "longer" => format!("{0} || {0}", arguments[place]),
         value => format!("{value}::{sql_type}"),
     };
-    format!("select * from annals.append_events({})", arguments.join(", "))
+    format!("select * from annals.append_events({CLAIMS}, {})", arguments.join(", "))
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn arrays_of_any_shape_append_whole_events_or_nothing() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
-    let hostile = world.hostile(Some(&user)).await;
+    let hostile = world.appender(Some(&user)).await;
     for place in 0..18 {
         for replacement in [
             "null",
@@ -65,7 +65,7 @@ async fn arrays_of_any_shape_append_whole_events_or_nothing() {
     for replacement in ["'{-1,-1}'", "'{2147483647,2147483647}'", "'{-2147483648,0}'", "'{0,5}'"] {
         let sql = batch(16, replacement).replace("'same'", "'other'");
         let code = super::refusal(&hostile, &sql).await;
-        assert!(["PT409", "22003"].contains(&code.as_str()), "{sql}: {code}");
+        assert!(["PT403", "PT409", "22003"].contains(&code.as_str()), "{sql}: {code}");
     }
     super::assert_whole(&owner).await;
     let strangers = format!(
@@ -84,7 +84,7 @@ async fn one_event_with_any_argument_null_is_appended_as_the_callers_or_refused(
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
-    let hostile = world.hostile(Some(&user)).await;
+    let hostile = world.appender(Some(&user)).await;
     for needed in [
         "new_id",
         "event_type",
@@ -92,7 +92,7 @@ async fn one_event_with_any_argument_null_is_appended_as_the_callers_or_refused(
         "aggregate_id",
         "data",
         "metadata",
-        "context",
+        "recorded",
     ] {
         for sql in [one("new", &[(needed, "null")]), many("new", &[(needed, "null")])] {
             let code = super::refusal(&hostile, &sql).await;
@@ -113,13 +113,13 @@ async fn one_event_with_any_argument_null_is_appended_as_the_callers_or_refused(
         ("idempotency_key", "repeat('x', 256)"),
         ("catalog_revision", "-1"),
         ("catalog_revision", "9223372036854775807"),
-        ("context", "'[]'"),
-        ("context", "'1'"),
+        ("recorded", "'[]'"),
+        ("recorded", "'1'"),
     ] {
         for sql in [one("new", &[absurd]), many("new", &[absurd])] {
             let code = super::refusal(&hostile, &sql).await;
             assert!(
-                ["PT409", "PT422", "PT503", "22003", "23514", "22023"].contains(&code.as_str()),
+                ["PT403", "PT409", "PT422", "PT503", "22003", "23514", "22023"].contains(&code.as_str()),
                 "{sql}: {code}"
             );
         }
@@ -151,7 +151,7 @@ async fn claims_that_name_nobody_append_nothing() {
         json!({"app_metadata": {"role": "staff", "name": "billing"}}),
         json!({"sub": sub, "app_metadata": {"tenant_id": "nowhere"}}),
     ] {
-        let session = world.hostile(None).await;
+        let session = world.appender(None).await;
         session
             .execute(
                 "select set_config('request.jwt.claims', $1, false)",
@@ -164,11 +164,12 @@ async fn claims_that_name_nobody_append_nothing() {
             assert!(["PT401", "22P02"].contains(&code.as_str()), "{claims}: {code}");
         }
     }
-    let session = world.hostile(None).await;
+    let session = world.appender(None).await;
     for sql in [
         one("x", &[]),
         many("x", &[]),
-        "select annals.await_streams('{customer}', '{x}')".to_owned(),
+        format!("select annals.settle_append({CLAIMS}, '{{customer}}', '{{x}}', '{{}}')"),
+        format!("select annals.known_keys({CLAIMS}, '{{k}}')"),
     ] {
         let code = super::refusal(&session, &sql).await;
         assert!(["PT401", "23502"].contains(&code.as_str()), "{sql}: {code}");
@@ -249,26 +250,28 @@ async fn waiting_for_streams_writes_nothing_and_lets_go_at_once() {
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
     let before = super::everything(&owner).await;
-    let hostile = world.hostile(Some(&Person::user())).await;
+    let hostile = world.appender(Some(&Person::user())).await;
+    let settle = |streams: &str| format!("select annals.settle_append({CLAIMS}, {streams}, array[gen_random_uuid()])");
     hostile.batch_execute("begin").await.unwrap();
     hostile
-        .batch_execute("select annals.await_streams('{customer,customer,nothing}', '{theirs,theirs,new}'), annals.await_streams(null, null)")
+        .batch_execute(&format!(
+            "{}; {}",
+            settle("'{customer,customer,nothing}', '{theirs,theirs,new}'"),
+            settle("null, null")
+        ))
         .await
         .unwrap();
     // Still in its transaction; the owner of the stream does not wait for it.
-    let theirs = world.hostile(Some(&user)).await;
+    let theirs = world.appender(Some(&user)).await;
     theirs.batch_execute("set statement_timeout = '60s'").await.unwrap();
-    theirs
-        .batch_execute("select annals.await_streams('{customer}', '{theirs}')")
-        .await
-        .unwrap();
+    theirs.batch_execute(&settle("'{customer}', '{theirs}'")).await.unwrap();
     for mismatched in [
         "'{customer,customer}', '{theirs}'",
         "'{customer}', null",
         "'{null}', '{null}'",
     ] {
         let _outcome = hostile
-            .batch_execute(&format!("rollback; begin; select annals.await_streams({mismatched})"))
+            .batch_execute(&format!("rollback; begin; {}", settle(mismatched)))
             .await;
     }
     hostile.batch_execute("rollback").await.unwrap();

@@ -7,27 +7,24 @@ use tokio_postgres::Client;
 
 use crate::policies::{Shows, relations, strings};
 
-/// Functions that requests may call; each is attacked in `appends`, `arguments` and `shadows`.
-const CALLABLE: [&str; 22] = [
-    "annals.append_event",
-    "annals.append_events",
-    "annals.await_streams",
+/// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions are not
+/// among them: what they are told of a caller they believe.
+const CALLABLE: [&str; 18] = [
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
     "annals.caller_sees_tenant",
     "annals.caller_tenant",
     "annals.caller_user_id",
-    "annals.check_data",
     "annals.is_rebuild_held",
     "annals.is_reshaping",
     "annals.oldest_transaction",
+    "annals.post_event",
     "annals.refuse",
     "annals.register_event_type",
     "annals.request_rebuild",
     "annals.shape_of",
     "annals.snapshot_digest",
-    "annals.uuid_v7",
     "annals.version_at",
     "annals.version_key",
     "public.get_aggregate_events",

@@ -72,17 +72,25 @@ async fn no_role_has_an_attribute_or_a_membership_beyond_the_design() {
 }
 
 #[tokio::test]
-async fn the_api_login_and_anon_can_do_nothing_by_themselves() {
+async fn the_api_login_can_append_by_itself_and_anon_can_do_nothing() {
     let world = super::world_of(&Person::user()).await;
     let owner = world.owner().await;
     for role in ["annals_api", "anon"] {
         assert_eq!(rights(&owner, role).await, BTreeSet::new(), "{role}");
-        assert_eq!(functions(&owner, role).await, BTreeSet::new(), "{role}");
         let schemas = format!(
             "select nspname::text from pg_namespace where nspname in ('annals', 'public') and
-                (has_schema_privilege('{role}', oid, 'create') or (nspname = 'annals' and has_schema_privilege('{role}', oid, 'usage')))"
+                (has_schema_privilege('{role}', oid, 'create') or (nspname = 'annals' and '{role}' = 'anon' and has_schema_privilege('{role}', oid, 'usage')))"
         );
         assert_eq!(strings(&owner, &schemas).await, BTreeSet::new(), "{role}");
+    }
+    assert_eq!(functions(&owner, "anon").await, BTreeSet::new());
+    let appending = ["append_event", "append_events", "known_keys", "settle_append"];
+    let appending = appending.map(|function| format!("annals.{function}"));
+    assert_eq!(functions(&owner, "annals_api").await, appending.into());
+    // Nobody else reaches these, however they connect.
+    for role in ["anon", "authenticated", "annals_projector"] {
+        let reached = functions(&owner, role).await;
+        assert!(appending_of(&reached).is_empty(), "{role}: {reached:?}");
     }
     let relations = strings(&owner, RELATIONS).await;
     let as_anon = world.superuser().await;
@@ -112,6 +120,14 @@ async fn the_api_login_and_anon_can_do_nothing_by_themselves() {
             );
         }
     }
+}
+
+fn appending_of(functions: &BTreeSet<String>) -> Vec<&String> {
+    let known = ["append_event", "settle_append", "known_keys"];
+    functions
+        .iter()
+        .filter(|name| known.iter().any(|known| name.contains(known)))
+        .collect()
 }
 
 #[tokio::test]
@@ -198,7 +214,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "create table annals.mine ()",
         "create table public.mine ()",
         "alter table public.customers disable row level security",
-        "select annals.append_event(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)",
+        "select annals.append_event(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)",
     ] {
         assert_eq!(super::refusal(&projector, attempt).await, "42501", "{attempt}");
     }

@@ -60,7 +60,7 @@ async fn settings_that_anybody_may_set_change_nothing_of_an_append() {
     ];
     let single = one("single", &given);
     let batch = many("batch", &given).replace("'k'", "'l'");
-    let first = world.hostile(Some(&user)).await;
+    let first = world.appender(Some(&user)).await;
     for sql in [&single, &batch] {
         first.batch_execute(sql).await.unwrap();
     }
@@ -102,7 +102,7 @@ async fn settings_that_anybody_may_set_change_nothing_of_an_append() {
         "constraint_exclusion = on",
         "standard_conforming_strings = off",
     ] {
-        let hostile = world.hostile(Some(&user)).await;
+        let hostile = world.appender(Some(&user)).await;
         // Some are unknown in some versions, or under another name.
         let _known = hostile.batch_execute(&format!("set {setting}")).await;
         for sql in [&single, &batch] {
@@ -135,7 +135,7 @@ async fn a_read_only_or_snapshot_bound_transaction_appends_nothing_or_in_order()
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
-    let hostile = world.hostile(Some(&user)).await;
+    let hostile = world.appender(Some(&user)).await;
     let update = [
         ("event_type", "'customer.profile_updated'"),
         ("data", "'{\"phone\": \"1\"}'"),
@@ -155,10 +155,10 @@ async fn a_read_only_or_snapshot_bound_transaction_appends_nothing_or_in_order()
         }
         // A snapshot from before somebody else's append does not let it write over it.
         hostile
-            .batch_execute("begin isolation level repeatable read; select 1 from public.event_stream")
+            .batch_execute("begin isolation level repeatable read; select annals.known_keys(current_setting('request.jwt.claims')::jsonb, '{k}')")
             .await
             .unwrap();
-        world.hostile(Some(&user)).await.batch_execute(&append).await.unwrap();
+        world.appender(Some(&user)).await.batch_execute(&append).await.unwrap();
         assert_eq!(super::refusal(&hostile, &append).await, "40001");
         hostile.batch_execute("rollback").await.unwrap();
     }

@@ -9,7 +9,8 @@ use super::appends::{many, one};
 async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_written_down() {
     let world = World::new().await;
     let owner = world.owner().await;
-    let hostile = world.hostile(Some(&Person::user())).await;
+    let user = Person::user();
+    let (hostile, appender) = (world.hostile(Some(&user)).await, world.appender(Some(&user)).await);
     let began = super::text(&owner, "select clock_timestamp()::text").await;
     for (place, happened) in ["'0001-01-01 00:00:00+00'", "'9999-12-31 23:59:59.999999+00'", "null"]
         .iter()
@@ -20,7 +21,7 @@ async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_wri
             one(&id, &[("happened_at", happened)]),
             many(&id, &[("happened_at", happened)]),
         ] {
-            hostile.batch_execute(&sql).await.unwrap();
+            appender.batch_execute(&sql).await.unwrap();
         }
     }
     let outside = format!(
@@ -38,7 +39,7 @@ async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_wri
             one("C-9", &[("happened_at", unspeakable)]),
             many("C-9", &[("happened_at", unspeakable)]),
         ] {
-            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{sql}");
+            assert_eq!(super::refusal(&appender, &sql).await, "23514", "{sql}");
         }
         let event = format!(
             "select public.post_event(jsonb_build_object('event_type', 'customer.registered', 'aggregate_type', 'customer', 'aggregate_id', 'C-9',
@@ -60,7 +61,8 @@ async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_wri
 async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_goes_on() {
     let world = World::new().await;
     let owner = world.owner().await;
-    let hostile = world.hostile(Some(&Person::user())).await;
+    let user = Person::user();
+    let (hostile, appender) = (world.hostile(Some(&user)).await, world.appender(Some(&user)).await);
     let before = super::everything(&owner).await;
     for id in [
         "",
@@ -76,7 +78,7 @@ async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_g
         &"x".repeat(129),
     ] {
         for sql in [one(id, &[]), many(id, &[])] {
-            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{id:?}");
+            assert_eq!(super::refusal(&appender, &sql).await, "23514", "{id:?}");
         }
     }
     let deep = format!(
@@ -86,7 +88,7 @@ async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_g
     );
     for place in ["data", "metadata"] {
         for sql in [one("deep", &[(place, &deep)]), many("deep", &[(place, &deep)])] {
-            assert_eq!(super::refusal(&hostile, &sql).await, "23514", "{place}");
+            assert_eq!(super::refusal(&appender, &sql).await, "23514", "{place}");
         }
     }
     let posted = format!(
@@ -99,12 +101,12 @@ async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_g
             one("x", &[("metadata", scalar)]),
             many("x", &[("data", scalar)]),
         ] {
-            let code = super::refusal(&hostile, &sql).await;
+            let code = super::refusal(&appender, &sql).await;
             assert!(["23514", "22023"].contains(&code.as_str()), "{sql}: {code}");
         }
     }
     super::assert_untouched_but_numbers(&owner, &before).await;
-    hostile.batch_execute(&one("C-1 ü/€ 漢字 👍", &[])).await.unwrap();
+    appender.batch_execute(&one("C-1 ü/€ 漢字 👍", &[])).await.unwrap();
     world.projector.sweep().await.unwrap();
     let projected = super::text(&owner, "select projected_version::text from annals.heads").await;
     assert_eq!(projected, "1");

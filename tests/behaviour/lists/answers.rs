@@ -35,11 +35,15 @@ async fn an_event_is_answered_whole_and_the_same_everywhere() {
       "id": "[uuid]",
       "idempotency_key": "key-1",
       "metadata": {
-        "ip_address": "192.0.2.7",
-        "reason": "asked",
-        "user_agent": "curl/8"
+        "reason": "asked"
       },
       "processed": false,
+      "recorded": {
+        "ip_address": "192.0.2.7",
+        "posted_by": "user:[uuid]",
+        "request_id": "[uuid]",
+        "user_agent": "curl/8"
+      },
       "source": "web",
       "tenant_id": "00000000-0000-0000-0000-000000000000",
       "timestamp": "[time]",

@@ -68,6 +68,7 @@ pub(crate) async fn judged(store: &Store, caller: &Caller, event: &NewEvent) -> 
             message: format!("your schema of {} does not take what is to be said", event.event_type),
             member: None,
             figure: None,
+            fields: Vec::new(),
         })),
     }
 }

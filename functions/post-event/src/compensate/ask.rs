@@ -1,17 +1,16 @@
 //! What a client says about a compensation: why, with which context, and under which key.
 
 use annals::App;
-use annals::domain::event::{FieldFault, MAX_METADATA_BYTES};
+use annals::domain::event::FieldFault;
 use annals::domain::ids::Text;
 use annals::domain::{Caller, Event, EventId, NewEvent, json};
-use annals::http::{ApiError, JsonBody};
+use annals::http::{ApiError, JsonBody, idempotency_key};
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::entities::REQUEST_DIGEST;
-use crate::events::idempotency_key;
+use crate::entities::{digest_of, with_digest};
 
 /// Most characters of a reason.
 const MAX_REASON: usize = 1_000;
@@ -51,14 +50,7 @@ impl Ask {
         if let Some(reason) = &body.reason {
             metadata.insert("reason".to_owned(), Value::String(reason.clone()));
         }
-        if serde_json::to_vec(&metadata).is_ok_and(|text| text.len() > MAX_METADATA_BYTES) {
-            return Err(fault(
-                "/metadata",
-                format!("must be at most {MAX_METADATA_BYTES} bytes of JSON"),
-            ));
-        }
-        let key = idempotency_key(headers)?.map(Text::try_from).transpose();
-        let key = key.map_err(|e| ApiError::bad_request("invalid_idempotency_key", e.to_string()))?;
+        let key = idempotency_key(headers)?;
         let command_id = Text::try_from(Uuid::now_v7().to_string());
         Ok(Self {
             reason: body.reason,
@@ -76,9 +68,8 @@ impl Ask {
         let Some(event) = app.store.find_event_by_key(caller, key.as_str()).await? else {
             return Ok(None);
         };
-        let metadata: Option<Value> = serde_json::from_str(event.metadata.get()).ok();
-        let digest = metadata.and_then(|metadata| metadata.get(REQUEST_DIGEST).cloned());
-        if event.causation_id == Some(*id.as_uuid()) && digest == Some(Value::String(self.digest.clone())) {
+        let is_same = digest_of(&event).as_ref() == Some(&self.digest);
+        if event.causation_id == Some(*id.as_uuid()) && is_same {
             return Ok(Some(event));
         }
         let detail = "the idempotency key belongs to another request";
@@ -90,12 +81,13 @@ impl Ask {
         event.command_id.as_deref() == Some(self.command_id.as_str())
     }
 
+    /// What the server observed of the request; a keyed one is known again by what was sent.
+    pub(super) fn recorded(&self, context: &Value) -> Value {
+        with_digest(context, self.key.is_some().then(|| self.digest.clone()))
+    }
+
     pub(super) fn applied_to(&self, mut event: NewEvent) -> NewEvent {
         event.metadata.clone_from(&self.metadata);
-        if self.key.is_some() {
-            let digest = Value::String(self.digest.clone());
-            event.metadata.insert(REQUEST_DIGEST.to_owned(), digest);
-        }
         event.idempotency_key.clone_from(&self.key);
         event.command_id = Some(self.command_id.clone());
         event

@@ -2,7 +2,7 @@
 
 use annals::App;
 use annals::domain::compensate::{Correction, Refused};
-use annals::domain::event::{FieldFault, MAX_DATA_BYTES};
+use annals::domain::event::FieldFault;
 use annals::domain::{
     AggregateId, AggregateType, Caller, Catalog, Effect, Event, EventKind, Fact, FoldError, Inverse, NewEvent,
     Timestamp,
@@ -130,7 +130,6 @@ fn worked_out(
     if inverse.data.is_none() {
         add_reason(inverse_kind, ask, &mut data);
     }
-    refuse_too_large(&data)?;
     let event = caused_by(event, inverse_kind, data)?;
     let mut event = ask.applied_to(event);
     event.expected_version = Some(now.version);
@@ -160,15 +159,6 @@ fn caused_by(event: &Event, kind: &EventKind, data: Map<String, Value>) -> Resul
     let correlation_id = event.correlation_id.clone().map(TryFrom::try_from).transpose();
     inverse.correlation_id = correlation_id.map_err(unreadable)?;
     Ok(inverse)
-}
-
-/// The state of a large entity may be more than an event can hold.
-fn refuse_too_large(data: &Map<String, Value>) -> Result<(), ApiError> {
-    if serde_json::to_vec(data).is_ok_and(|text| text.len() > MAX_DATA_BYTES) {
-        let detail = format!("the inverse would hold more than {MAX_DATA_BYTES} bytes of JSON");
-        return Err(ApiError::unprocessable("data_too_large", detail, Vec::new()));
-    }
-    Ok(())
 }
 
 fn no_inverse(detail: &str) -> ApiError {

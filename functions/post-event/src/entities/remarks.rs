@@ -2,7 +2,7 @@
 
 use annals::domain::ids::Text;
 use annals::domain::{AggregateId, Caller, NewEvent};
-use annals::http::{ApiError, Params};
+use annals::http::{ApiError, Params, idempotency_key};
 use axum::http::HeaderMap;
 use serde_json::json;
 use uuid::Uuid;
@@ -25,20 +25,7 @@ impl Remarks {
                 v.to_owned().try_into().ok()
             })?,
             causation_id: params.uuid("causation_id")?,
-            idempotency_key: match headers.get("idempotency-key") {
-                None => None,
-                Some(key) => Some(
-                    key.to_str()
-                        .ok()
-                        .and_then(|key| key.to_owned().try_into().ok())
-                        .ok_or_else(|| {
-                            ApiError::bad_request(
-                                "invalid_idempotency_key",
-                                "Idempotency-Key must be 1 to 255 visible characters",
-                            )
-                        })?,
-                ),
-            },
+            idempotency_key: idempotency_key(headers)?,
         };
         params.end()?;
         Ok(remarks)

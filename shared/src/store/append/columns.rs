@@ -55,12 +55,12 @@ impl<'a> Columns<'a> {
 
     pub(in crate::store) fn params<'b>(
         &'b self,
-        claims: &'b &'b str,
-        context: &'b Json<&'b Value>,
+        claims: &'b Json<Value>,
+        recorded: &'b Json<&'b Value>,
         revision: &'b Option<i64>,
     ) -> [Param<'b>; 19] {
         [
-            (claims, Type::TEXT),
+            (claims, Type::JSONB),
             (&self.ids, Type::UUID_ARRAY),
             (&self.event_types, Type::TEXT_ARRAY),
             (&self.aggregate_types, Type::TEXT_ARRAY),
@@ -68,7 +68,7 @@ impl<'a> Columns<'a> {
             (&self.versions, Type::TEXT_ARRAY),
             (&self.datas, Type::JSONB_ARRAY),
             (&self.metadatas, Type::JSONB_ARRAY),
-            (context, Type::JSONB),
+            (recorded, Type::JSONB),
             (&self.actors, Type::TEXT_ARRAY),
             (&self.user_ids, Type::UUID_ARRAY),
             (&self.sources, Type::TEXT_ARRAY),

@@ -102,17 +102,26 @@ impl WholeImport {
     ///
     /// # Errors
     /// The append's.
-    pub async fn append(&self, events: &[NewEvent], context: &Value, catalog_revision: i64) -> Result<(), StoreError> {
-        let claims = self.caller.database_claims().to_string();
+    pub async fn append(&self, events: &[NewEvent], recorded: &Value, catalog_revision: i64) -> Result<(), StoreError> {
         let columns = Columns::of(events);
-        let (claims, context, revision) = (claims.as_str(), Json(context), Some(catalog_revision));
-        let params = columns.params(&claims, &context, &revision);
-        self.client.batch_execute("savepoint rows").await?;
+        let (claims, recorded, revision) = (
+            Json(self.caller.database_claims()),
+            Json(recorded),
+            Some(catalog_revision),
+        );
+        let params = columns.params(&claims, &recorded, &revision);
+        self.client
+            .batch_execute("savepoint rows; set local role annals_api")
+            .await?;
         if let Err(error) = self.client.query_typed(APPEND_EVENTS, &params).await {
             self.client.batch_execute("rollback to savepoint rows").await?;
             return Err(error.into());
         }
-        Ok(self.client.batch_execute("release savepoint rows").await?)
+        // What is looked up next is looked up as the caller again.
+        Ok(self
+            .client
+            .batch_execute("release savepoint rows; set local role authenticated")
+            .await?)
     }
 
     /// Commits, with all rows noted as settled.

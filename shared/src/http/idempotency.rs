@@ -1,0 +1,90 @@
+//! The header `Idempotency-Key`, the same wherever it is read.
+
+use axum::http::HeaderMap;
+
+use super::error::ApiError;
+use crate::domain::ids::Text;
+
+/// The key of a request, if it has one. The header is a string of RFC 8941, `"k"` with its two escapes, as the IETF's draft has
+/// it; bare, as most clients send it, it is the same key.
+///
+/// # Errors
+/// 400 for what is no key, and for more than one.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text<255>>, ApiError> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(invalid("is there twice; send one"));
+    }
+    let text = value
+        .to_str()
+        .map_err(|_| invalid("must be visible ASCII characters"))?
+        .trim();
+    let key = match text.strip_prefix('"') {
+        None => text.to_owned(),
+        Some(rest) => unquoted(rest).ok_or_else(|| {
+            invalid("begins with a quote but is no string like \"k\"; within it \" and \\ follow a \\")
+        })?,
+    };
+    let key = Text::try_from(key).map_err(|_| invalid("must have 1 to 255 visible characters"))?;
+    Ok(Some(key))
+}
+
+/// What stands between the opening quote, which is gone already, and the closing one.
+fn unquoted(rest: &str) -> Option<String> {
+    let mut key = String::new();
+    let mut characters = rest.chars();
+    loop {
+        match characters.next()? {
+            '"' => return characters.as_str().is_empty().then_some(key),
+            '\\' => key.push(characters.next().filter(|c| matches!(c, '"' | '\\'))?),
+            character => key.push(character),
+        }
+    }
+}
+
+fn invalid(what: &str) -> ApiError {
+    ApiError::bad_request("invalid_idempotency_key", format!("Idempotency-Key {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn key(value: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "idempotency-key",
+            HeaderValue::from_str(value).expect("a header's value"),
+        );
+        idempotency_key(&headers)
+            .ok()
+            .flatten()
+            .map(|key| key.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_quoted_key_is_what_its_quotes_hold() {
+        for (value, expected) in [
+            (r#""k""#, "k"),
+            ("k", "k"),
+            (r#"  "k"  "#, "k"),
+            (r#""a \"b\" \\ c""#, r#"a "b" \ c"#),
+            (r#"a"b"#, r#"a"b"#),
+            (r"a\b", r"a\b"),
+        ] {
+            assert_eq!(key(value).as_deref(), Some(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_string_is_no_key() {
+        for value in ["", r#"""#, r#""k"#, r#""""#, r#""a"b"#, r#""a\b""#, r#""k";p=1"#] {
+            assert_eq!(key(value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Data and their schemas, for SQL as for HTTP: the same corpus of invalid events is refused by both, and where SQL cannot check,
+//! it fails closed.
+//!
+//! pg_jsonschema is in no package registry. A stand-in in PL/pgSQL takes its place in every test's database; where the server has
+//! PL/Python, the corpus is also put to Python's jsonschema.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tests::{Person, World, check_schemas_in_python, remove_schema_check};
+use tokio_postgres::Client;
+
+/// Data of one type, and what was done to it.
+struct Case {
+    event: Value,
+    what: String,
+}
+
+/// Every built-in type's example, spoilt in each way that its schema forbids; and once as it is.
+async fn corpus(owner: &Client) -> Vec<Case> {
+    let sql = "select t.event_type, v.schema::text, v.example::text
+                 from annals.event_types t
+                 join annals.event_type_versions v on v.event_type = t.event_type and v.version = t.current_version
+                order by t.event_type collate \"C\"";
+    let mut cases = Vec::new();
+    for row in owner.query(sql, &[]).await.unwrap() {
+        let event_type: String = row.get(0);
+        let schema: Value = serde_json::from_str(row.get(1)).unwrap();
+        let example: Value = serde_json::from_str(row.get(2)).unwrap();
+        let aggregate_type = event_type.split('.').next().unwrap().to_owned();
+        for (what, data) in spoilt(&schema, &example) {
+            let event =
+                json!({"event_type": event_type, "aggregate_type": aggregate_type, "aggregate_id": "X", "data": data});
+            let what = format!("{event_type}: {what}");
+            cases.push(Case { event, what });
+        }
+    }
+    cases
+}
+
+fn spoilt(schema: &Value, example: &Value) -> Vec<(String, Value)> {
+    let mut cases = vec![("as it is".to_owned(), example.clone())];
+    for name in schema["required"].as_array().into_iter().flatten() {
+        let mut data = example.clone();
+        data.as_object_mut().unwrap().remove(name.as_str().unwrap());
+        cases.push((format!("without {name}"), data));
+    }
+    if schema["additionalProperties"] == json!(false) {
+        cases.push(("a field too many".to_owned(), with(example, "surprise", json!(1))));
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        for (what, value) in unfit(property) {
+            cases.push((format!("{name} {what}"), with(example, name, value)));
+        }
+    }
+    cases
+}
+
+fn with(example: &Value, name: &str, value: Value) -> Value {
+    let mut data = example.clone();
+    data[name] = value;
+    data
+}
+
+/// Values that one property's schema refuses.
+fn unfit(property: &Value) -> Vec<(&'static str, Value)> {
+    let mut values = vec![("of another type", json!([[[]]]))];
+    let mut add = |keyword: &str, what, value: &dyn Fn(&Value) -> Option<Value>| {
+        if let Some(value) = property.get(keyword).and_then(value) {
+            values.push((what, value));
+        }
+    };
+    add("minLength", "empty", &|_| Some(json!("")));
+    add("maxLength", "too long", &|most| {
+        Some(json!("x".repeat(usize::try_from(most.as_u64()?).ok()? + 1)))
+    });
+    add("pattern", "of another pattern", &|_| Some(json!("\u{1} ?")));
+    add("enum", "of no kind", &|_| Some(json!("nonsense")));
+    add("minimum", "too small", &|least| Some(json!(least.as_i64()? - 1)));
+    add("exclusiveMinimum", "at the edge", &|least| Some(least.clone()));
+    add("maximum", "too large", &|most| {
+        Some(json!(most.as_i64()?.checked_add(1)?))
+    });
+    add("format", "of another format", &|_| Some(json!("2026-02-30")));
+    add("format", "of no format", &|_| Some(json!("nonsense")));
+    if property["type"] == "integer" {
+        values.push(("no whole number", json!(1.5)));
+    }
+    values
+}
+
+/// Members of the corpus whose schema HTTP says is violated. Batches name every member that is at fault, and append nothing.
+async fn refused_by_http(world: &World, person: &Person, cases: &[Case]) -> BTreeSet<usize> {
+    let mut refused = BTreeSet::new();
+    for (chunk, cases) in cases.chunks(250).enumerate() {
+        let mut events: Vec<Value> = cases.iter().map(|case| case.event.clone()).collect();
+        let spoilt =
+            json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "X", "data": {}});
+        events.push(spoilt);
+        let answer = world.post(person, "/events", json!({"events": events})).await;
+        assert!((400..500).contains(&answer.status), "{}", answer.text);
+        for error in answer.body["errors"].as_array().unwrap() {
+            let member: usize = error["pointer"]
+                .as_str()
+                .unwrap()
+                .split('/')
+                .nth(2)
+                .unwrap()
+                .parse()
+                .unwrap();
+            if error["code"] == "schema_violation" && member < cases.len() {
+                refused.insert(chunk * 250 + member);
+            }
+        }
+    }
+    refused
+}
+
+/// The same by SQL, one by one, each undone.
+async fn refused_by_sql(session: &Client, cases: &[Case]) -> BTreeSet<usize> {
+    let mut refused = BTreeSet::new();
+    for (member, case) in cases.iter().enumerate() {
+        session.batch_execute("begin").await.unwrap();
+        let posted = session
+            .execute("select public.post_event($1::text::jsonb)", &[&case.event.to_string()])
+            .await;
+        session.batch_execute("rollback").await.unwrap();
+        let Err(error) = posted else { continue };
+        let error = error
+            .as_db_error()
+            .unwrap_or_else(|| panic!("{}: {error:?}", case.what));
+        assert!(error.code().code().starts_with("PT4"), "{}: {error:?}", case.what);
+        if error.constraint() == Some("schema_violation") {
+            refused.insert(member);
+        }
+    }
+    refused
+}
+
+#[tokio::test]
+async fn sql_and_http_refuse_the_same_data() {
+    let (world, service) = (World::new().await, Person::service("loader"));
+    let cases = corpus(&world.owner().await).await;
+    let by_http = refused_by_http(&world, &service, &cases).await;
+    assert!(
+        by_http.len() > 500 && cases.len() - by_http.len() > 90,
+        "{} of {}",
+        by_http.len(),
+        cases.len()
+    );
+    let mut verdicts = vec![(
+        "PL/pgSQL",
+        refused_by_sql(&world.session_of(&service).await, &cases).await,
+    )];
+    if check_schemas_in_python(&world.superuser().await).await {
+        verdicts.push((
+            "Python",
+            refused_by_sql(&world.session_of(&service).await, &cases).await,
+        ));
+    }
+    for (by, refused) in verdicts {
+        let differing = by_http.symmetric_difference(&refused);
+        let differing: Vec<&str> = differing.map(|member| cases[*member].what.as_str()).collect();
+        assert!(differing.is_empty(), "{by} and HTTP differ on {differing:#?}");
+    }
+    assert_eq!(world.log().await.events, 0);
+}
+
+/// S4, word for word: what a plain user posted by SQL where `public` is exposed.
+#[tokio::test]
+async fn a_user_cannot_post_an_order_that_says_it_is_paid() {
+    let (world, user) = (World::new().await, Person::user());
+    let forged = json!({"event_type": "order.created", "aggregate_type": "order", "aggregate_id": "O-1",
+                        "data": {"customer_id": "C-1", "payment_status": "paid", "items": [{"sku": "S", "quantity": -3}]}});
+    assert_eq!(
+        world.post(&user, "/events", forged.clone()).await.problem(422),
+        "schema_violation"
+    );
+    assert_eq!(
+        super::refused(&world, &user, &forged).await,
+        super::pair("PT422", "schema_violation")
+    );
+    let fine = json!({"event_type": "order.created", "aggregate_type": "order", "aggregate_id": "O-1", "data": {"customer_id": "C-1"}});
+    super::post(&world.session_of(&user).await, &fine.to_string())
+        .await
+        .unwrap();
+}
+
+/// Where nothing checks schemas, SQL takes events from services alone, who check for themselves; and says what is missing.
+#[tokio::test]
+async fn without_pg_jsonschema_only_services_post_by_sql() {
+    let world = World::new().await;
+    remove_schema_check(&world.superuser().await).await;
+    for person in [Person::user(), Person::staff(), Person::agent("pricing")] {
+        let session = world.session_of(&person).await;
+        let error = super::post(&session, &super::event().to_string()).await.unwrap_err();
+        let found = (error.code().code(), error.constraint());
+        assert_eq!(found, ("PT403", Some("pg_jsonschema_missing")));
+        assert!(
+            error.message().contains("create extension pg_jsonschema"),
+            "{}",
+            error.message()
+        );
+    }
+    assert_eq!(world.log().await.events, 0);
+    let session = world.session_of(&Person::service("crm")).await;
+    super::post(&session, &super::event().to_string()).await.unwrap();
+    // Over HTTP nothing has changed.
+    world
+        .post(
+            &Person::user(),
+            "/events",
+            super::event_with(json!({"aggregate_id": "C-2"})),
+        )
+        .await
+        .expect(201);
+}
+
+/// A format that no pattern says would go unchecked: then, too, only a service may post by SQL.
+#[tokio::test]
+async fn a_format_that_sql_cannot_check_is_for_services_alone() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let schema = json!({"type": "object", "properties": {"site": {"type": "string", "format": "uri"}}});
+    let site = json!({"event_type": "widget.made", "schema": schema, "example": {}});
+    world.post(&staff, "/events/types", site).await.expect(201);
+    let event = json!({"event_type": "widget.made", "aggregate_type": "widget", "aggregate_id": "W-1", "data": {"site": "no uri"}});
+    assert_eq!(
+        world.post(&staff, "/events", event.clone()).await.problem(422),
+        "schema_violation"
+    );
+    assert_eq!(
+        super::refused(&world, &staff, &event).await,
+        super::pair("PT403", "format_unchecked")
+    );
+}
