@@ -52,7 +52,7 @@ select annals.declare_entity('order', 'an order',
     '{"customer_id": "CUST-0042", "currency": "INR", "total_cents": 1099800,
       "items": [{"sku": "SUBM-05HP-DOM-SS-50LPM-20M", "quantity": 2, "unit_price_cents": 549900}]}',
     '{"notes": {"old": null, "new": "Deliver after 5 pm"}}',
-    creators => array['user', 'staff', 'service']);
+    creators => array['user', 'staff', 'service'], starter_sees => true);
 
 select annals.declare_event_type(
     'order.placed', '{"set": {"status": {"const": "placed"}, "customer_id": "/customer_id", "items": "/items",
@@ -64,7 +64,8 @@ select annals.declare_event_type(
                      "items": {"type": "array", "items": {"type": "object"}},
                      "total_cents": {"type": "integer", "minimum": 0, "maximum": 9223372036854775807},
                      "currency": {"type": "string", "pattern": "^[A-Z]{3}$"}}}',
-    '{"customer_id": "CUST-0042", "total_cents": 1099800, "currency": "INR"}');
+    '{"customer_id": "CUST-0042", "total_cents": 1099800, "currency": "INR"}',
+    starter_sees => true);
 
 select annals.declare_event_type(
     'order.payment_received', '{"set": {"payment_status": {"const": "received"}, "last_payment_cents": "/amount_cents"}}',
@@ -76,7 +77,8 @@ select annals.declare_event_type(
                      "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
                      "method": {"type": "string", "minLength": 1},
                      "reference": {"type": "string", "minLength": 1}}}',
-    '{"amount_cents": 1099800, "currency": "INR", "method": "upi", "reference": "UPI-230987"}');
+    '{"amount_cents": 1099800, "currency": "INR", "method": "upi", "reference": "UPI-230987"}',
+    requires => 'existing', starter_sees => true);
 
 select annals.declare_event_type(
     'order.status_changed', '{"set": {"status": "/new_status"}}', array['staff', 'service'],
@@ -86,7 +88,8 @@ select annals.declare_event_type(
       "properties": {"old_status": {"type": ["string", "null"]},
                      "new_status": {"type": "string", "pattern": "^[a-z][a-z_]*$"},
                      "reason": {"type": "string", "minLength": 1}}}',
-    '{"old_status": "placed", "new_status": "shipped"}');
+    '{"old_status": "placed", "new_status": "shipped"}',
+    requires => 'existing', starter_sees => true);
 
 select annals.declare_event_type(
     'order.fulfilled', '{"set": {"status": {"const": "fulfilled"}, "tracking_number": "/tracking_number"}}',
@@ -97,4 +100,5 @@ select annals.declare_event_type(
       "properties": {"fulfilled_on": {"type": "string", "format": "date", "pattern": "^[1-9]"},
                      "carrier": {"type": "string", "minLength": 1},
                      "tracking_number": {"type": "string", "minLength": 1}}}',
-    '{"fulfilled_on": "2025-11-03", "carrier": "Blue Dart", "tracking_number": "BD-77120045"}');
+    '{"fulfilled_on": "2025-11-03", "carrier": "Blue Dart", "tracking_number": "BD-77120045"}',
+    requires => 'existing', starter_sees => true);

@@ -36,9 +36,11 @@ select annals.declare_entity('customer', 'a customer', fields, example,
        annals.declare_event_type(
            'customer.registered', '"create"', array['user', 'staff', 'service'],
            'A customer signed up.', fields || '{"required": ["email", "name"]}',
-           '{"email": "claire.gute@example.com", "name": "Claire Gute"}'),
+           '{"email": "claire.gute@example.com", "name": "Claire Gute"}',
+           requires => 'new'),
        annals.declare_event_type(
            'customer.profile_updated', '"merge"', array['user', 'staff', 'service'],
            'A customer gave new values for fields of the profile.', annals.partial_schema(fields),
-           '{"phone": "+1-270-555-0199", "address": "12 Main Street, Henderson, Kentucky 42420"}')
+           '{"phone": "+1-270-555-0199", "address": "12 Main Street, Henderson, Kentucky 42420"}',
+           requires => 'existing')
   from customer;

@@ -36,7 +36,7 @@ select annals.declare_entity('dealer', 'a dealer',
                      "pricing_tier": {"type": "string", "minLength": 1},
                      "discount_percent": {"type": "number", "minimum": 0, "maximum": 100}}}',
     '{"name": "Kaveri Pumps & Motors", "email": "sales@kaveripumps.example", "territory": "Karnataka", "status": "approved", "pricing_tier": "silver"}',
-    '{"territory": {"old": "Karnataka", "new": "Karnataka and Goa"}}');
+    '{"territory": {"old": "Karnataka", "new": "Karnataka and Goa"}}', starter_sees => true);
 
 -- Anyone may apply: only the named fields reach the state, so an application can claim neither approval nor terms.
 select annals.declare_event_type(
@@ -51,7 +51,8 @@ select annals.declare_event_type(
                      "email": {"type": "string", "format": "email"},
                      "phone": {"type": "string", "minLength": 1},
                      "territory": {"type": "string", "minLength": 1}}}',
-    '{"name": "Kaveri Pumps & Motors", "contact_name": "R. Shetty", "email": "sales@kaveripumps.example", "territory": "Karnataka"}');
+    '{"name": "Kaveri Pumps & Motors", "contact_name": "R. Shetty", "email": "sales@kaveripumps.example", "territory": "Karnataka"}',
+    starter_sees => true);
 
 select annals.declare_event_type(
     'dealer.approved', '{"set": {"status": {"const": "approved"}, "pricing_tier": "/pricing_tier", "discount_percent": "/discount_percent"}}',
@@ -63,7 +64,8 @@ select annals.declare_event_type(
                      "reason": {"type": "string", "minLength": 1},
                      "pricing_tier": {"type": "string", "minLength": 1},
                      "discount_percent": {"type": "number", "minimum": 0, "maximum": 100}}}',
-    '{"reason": "references checked", "pricing_tier": "silver", "discount_percent": 7.5}');
+    '{"reason": "references checked", "pricing_tier": "silver", "discount_percent": 7.5}',
+    requires => 'existing', starter_sees => true);
 
 select annals.declare_event_type(
     'dealer.pricing_updated', '{"set": {"pricing_tier": "/pricing_tier", "discount_percent": "/discount_percent"}}',
@@ -75,4 +77,5 @@ select annals.declare_event_type(
                      "discount_percent": {"type": "number", "minimum": 0, "maximum": 100},
                      "effective_date": {"type": "string", "format": "date", "pattern": "^[1-9]"},
                      "reason": {"type": "string", "minLength": 1}}}',
-    '{"pricing_tier": "gold", "discount_percent": 10, "effective_date": "2026-01-01", "reason": "volume of 2025"}');
+    '{"pricing_tier": "gold", "discount_percent": 10, "effective_date": "2026-01-01", "reason": "volume of 2025"}',
+    requires => 'existing', starter_sees => true);

@@ -44,7 +44,7 @@ select annals.declare_event_type(
                      "proposal": {"type": "object"}}}',
     '{"decision": "lower the price to match a competitor", "rationale": "The same pump is offered at 5499.00 elsewhere.",
       "confidence": 0.87, "subject_type": "product", "subject_id": "123e4567-e89b-12d3-a456-426614174000",
-      "proposal": {"event_type": "product.price_changed", "data": {"old_price": 5999.00, "new_price": 5499.00}}}');
+      "proposal": {"event_type": "product.price_changed", "data": {"old_price": 5999.00, "new_price": 5499.00, "reason": "competitor_match"}}}');
 
 select annals.declare_event_type(
     'agent.decision_approved', '{"set": {"status": {"const": "approved"}, "answer": "/reason"}}', array['staff', 'service'],
@@ -53,7 +53,8 @@ select annals.declare_event_type(
       "minProperties": 1,
       "properties": {"approved_by": {"type": "string", "minLength": 1},
                      "reason": {"type": "string", "minLength": 1}}}',
-    '{"reason": "margin still above 20 %"}');
+    '{"reason": "margin still above 20 %"}',
+    requires => 'existing');
 
 select annals.declare_event_type(
     'agent.decision_rejected', '{"set": {"status": {"const": "rejected"}, "answer": "/reason"}}', array['staff', 'service'],
@@ -62,4 +63,5 @@ select annals.declare_event_type(
       "required": ["reason"],
       "properties": {"rejected_by": {"type": "string", "minLength": 1},
                      "reason": {"type": "string", "minLength": 1}}}',
-    '{"reason": "the competitor''s offer ends this week"}');
+    '{"reason": "the competitor''s offer ends this week"}',
+    requires => 'existing');

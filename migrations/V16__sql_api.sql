@@ -42,7 +42,6 @@ create function annals.check_event_fields(event jsonb) returns void language plp
 declare
     fields      constant text[] := '{event_type,aggregate_type,aggregate_id,version,data,metadata,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key,expected_version}';
     strings     constant text[] := '{event_type,aggregate_type,aggregate_id,version,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key}';
-    unprintable constant text := '[\u0001-\u001F\u007F-\u009F\u00AD\u200B-\u200F\u2028-\u202E\u2060-\u206F\uE000-\uF8FF\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF]';
     fault       text;
     happened_at timestamptz;
 begin
@@ -63,13 +62,14 @@ begin
              then 'the event has more than 64 levels of nesting' end,
         (select 'a number needs over 1000 digits' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
           where length(translate(n #>> '{}', '-.', '')) > 1000 limit 1),
-        (select format('%s must be 1 to %s printable characters', t.name, t.longest)
-           from (values ('aggregate_id', 128), ('created_by', 100), ('source', 100), ('correlation_id', 128), ('command_id', 128),
-                        ('idempotency_key', 255)) as t (name, longest)
-          where not length(event ->> t.name) between 1 and t.longest or event ->> t.name ~ unprintable limit 1),
+        (select t.name || ' ' || annals.text_fault(event ->> t.name, t.longest)
+           from (values ('aggregate_id', 128), ('source', 100), ('correlation_id', 128), ('command_id', 128), ('idempotency_key', 255))
+                as t (name, longest)
+          where annals.text_fault(event ->> t.name, t.longest) is not null limit 1),
+        case when event ->> 'aggregate_id' in ('.', '..') then 'aggregate_id must be a name: . and .. are places in a path' end,
         (select format('%s must be a uuid', u) from unnest(array['user_id', 'tenant_id', 'causation_id']) as u
           where event ->> u !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' limit 1),
-        case when event ->> 'created_by' !~ '^(user|agent|service):.|^system$' then 'created_by must be an actor' end)
+        'created_by ' || annals.actor_fault(event ->> 'created_by'))
     into fault;
     -- A time without an offset would mean something else in every session.
     if fault is null and event ->> 'timestamp' is not null then
@@ -211,7 +211,7 @@ begin
         claims, annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
         event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
         event ->> 'source', (event ->> 'timestamp')::timestamptz, event ->> 'correlation_id', (event ->> 'causation_id')::uuid,
-        event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, revision) a);
+        event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null, revision) a);
 end
 $$;
 comment on function annals.post_event(jsonb) is

@@ -196,10 +196,11 @@ end
 $$;
 comment on function annals.declare_inverse(text, jsonb) is 'Declares how events of a built-in type are compensated, as described at annals.event_types.inverse.';
 
-drop function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb);
+-- requires and starter_sees that are not given stay what they were; 'nothing' takes requires away.
 create function annals.register_event_type(
     event_type text, aggregate_type text, version text, description text, effect jsonb, posters text[], schema jsonb, example jsonb,
-    inverse jsonb default null, upcasters jsonb default '[]', based_on text default null
+    inverse jsonb default null, upcasters jsonb default '[]', based_on text default null, requires text default null,
+    starter_sees boolean default null
 ) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     tenant constant uuid := annals.caller_tenant();
@@ -209,12 +210,13 @@ begin
     if annals.caller_role() is distinct from 'staff' then
         perform annals.refuse(403, 'staff_only', 'only staff may register event types');
     end if;
-    if register_event_type.aggregate_type = 'projection' then
-        perform annals.refuse(422, 'reserved_type', 'the projector''s own events are not to be changed');
+    -- The whole kind of aggregate: a type beside them could still add events to their streams.
+    if exists (select from annals.event_types t where t.aggregate_type = register_event_type.aggregate_type and t.appended_by is not null) then
+        perform annals.refuse(422, 'reserved_type', format('Annals itself appends the events of aggregates of type %s; register a type of another aggregate', aggregate_type));
     end if;
     -- One at a time: what is judged here is the whole of the type's versions.
     perform from annals.catalog_revision for update;
-    select t.aggregate_type, t.current_version, t.effect into known
+    select t.aggregate_type, t.current_version, t.effect, t.requires, t.starter_sees into known
       from annals.event_types t
      where t.event_type = register_event_type.event_type and (t.tenant_id = tenant or t.tenant_id is null)
      order by t.tenant_id nulls last
@@ -235,12 +237,16 @@ begin
     elsif annals.version_key(version) <= annals.version_key(known.current_version) then
         perform annals.refuse(422, 'version_not_newer', format('%s is at version %s already', event_type, known.current_version));
     end if;
-    insert into annals.event_types as t (tenant_id, event_type, aggregate_type, current_version, description, effect, posters, inverse, created_by)
+    insert into annals.event_types as t (
+        tenant_id, event_type, aggregate_type, current_version, description, effect, posters, inverse, requires, starter_sees, created_by)
     values (tenant, register_event_type.event_type, register_event_type.aggregate_type, register_event_type.version,
-            register_event_type.description, register_event_type.effect, register_event_type.posters, register_event_type.inverse, actor)
+            register_event_type.description, register_event_type.effect, register_event_type.posters, register_event_type.inverse,
+            nullif(coalesce(register_event_type.requires, known.requires), 'nothing'),
+            coalesce(register_event_type.starter_sees, known.starter_sees, false), actor)
     on conflict on constraint event_types_key do update
         set current_version = excluded.current_version, description = excluded.description, effect = excluded.effect,
-            posters = excluded.posters, inverse = excluded.inverse, created_by = excluded.created_by;
+            posters = excluded.posters, inverse = excluded.inverse, requires = excluded.requires, starter_sees = excluded.starter_sees,
+            created_by = excluded.created_by;
     insert into annals.event_type_versions (tenant_id, event_type, version, schema, example, created_by)
     values (tenant, register_event_type.event_type, register_event_type.version, register_event_type.schema, register_event_type.example, actor);
     perform annals.register_upcasters(tenant, actor, event_type, upcasters, known.current_version, version);
@@ -253,9 +259,9 @@ begin
     end if;
 end
 $$;
-comment on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text) is
-    'Registers a type, or a newer version of one, for the caller''s tenant; staff only. Other tenants never notice. based_on: the version that the caller took for the current one, where that matters.';
-grant execute on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text) to authenticated;
+comment on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text, text, boolean) is
+    'Registers a type, or a newer version of one, for the caller''s tenant; staff only. Other tenants never notice. based_on: the version that the caller took for the current one, where that matters; requires: new, existing or nothing.';
+grant execute on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text, text, boolean) to authenticated;
 
 create function annals.register_upcasters(
     tenant uuid, actor text, event_type text, upcasters jsonb, previous_version text, version text
@@ -311,3 +317,14 @@ create policy shapes_read on annals.shapes for select to authenticated
 create policy shapes_project on annals.shapes for all to annals_projector using (true) with check (true);
 grant select on annals.upcasters, annals.shapes to authenticated, annals_projector;
 grant update (rebuilt_shape) on annals.shapes to annals_projector;
+
+-- What the price was and why it changed: the sources call an event without them a bad one. A price that was never set is null.
+select annals.declare_version('product.price_changed', '1.1',
+    '{"type": "object",
+      "required": ["old_price", "new_price", "reason"],
+      "properties": {"old_price": {"type": ["number", "null"], "minimum": 0},
+                     "new_price": {"type": "number", "minimum": 0},
+                     "reason": {"type": "string", "minLength": 1},
+                     "effective_date": {"type": "string", "format": "date", "pattern": "^[1-9]"}}}',
+    '{"old_price": 5999.00, "new_price": 5499.00, "reason": "competitor_match", "effective_date": "2025-10-27"}',
+    '[{"default": {"old_price": null, "reason": "not given"}}]');

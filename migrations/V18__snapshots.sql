@@ -48,7 +48,8 @@ grant execute on function annals.snapshot_digest(annals.snapshots) to authentica
 alter table annals.snapshots enable row level security;
 create policy snapshots_read on annals.snapshots for select to authenticated using (
     tenant_id = (select annals.caller_tenant())
-    and ((select annals.caller_sees_tenant()) or started_by = (select annals.caller_actor()))
+    and ((select annals.caller_sees_tenant())
+         or (started_by = (select annals.caller_actor()) and annals.starter_sees_all(aggregate_type, aggregate_id)))
 );
 create policy snapshots_project on annals.snapshots for all to annals_projector using (true) with check (true);
 grant select on annals.snapshots to authenticated;
@@ -159,5 +160,6 @@ create policy skipped_events_read on annals.skipped_events for select to authent
     and ((select annals.caller_sees_tenant())
          or exists (select from annals.heads h
                      where h.tenant_id = skipped_events.tenant_id and h.aggregate_type = skipped_events.aggregate_type
-                       and h.aggregate_id = skipped_events.aggregate_id and h.started_by = (select annals.caller_actor())))
+                       and h.aggregate_id = skipped_events.aggregate_id and h.started_by = (select annals.caller_actor())
+                       and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
 );

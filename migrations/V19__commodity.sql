@@ -21,10 +21,11 @@ begin
     end if;
     perform annals.declare_event_type(
         prefix || 'added', jsonb_build_object('add_child', collection), array['staff', 'service'],
-        format('%s was added.', subject), child, example);
+        format('%s was added.', subject), child, example, requires => 'existing');
     perform annals.declare_event_type(
         prefix || 'updated', jsonb_build_object('update_child', collection), array['staff', 'service'],
-        format('Fields of %s were given new values.', noun), annals.partial_schema(child), jsonb_build_object('id', example -> 'id') || change);
+        format('Fields of %s were given new values.', noun), annals.partial_schema(child), jsonb_build_object('id', example -> 'id') || change,
+        requires => 'existing');
     perform annals.declare_child_removed(aggregate_type, collection, noun, child, example);
     perform annals.declare_child_inverses(aggregate_type, collection);
 end
@@ -42,7 +43,7 @@ begin
         aggregate_type || '.' || collection || '.removed', jsonb_build_object('remove_child', collection), array['staff', 'service'],
         format('%s was removed; its history stays.', upper(left(noun, 1)) || substr(noun, 2)),
         partial || jsonb_build_object('minProperties', 1, 'properties', partial -> 'properties' || '{"reason": {"type": "string", "minLength": 1}}'),
-        jsonb_build_object('id', example -> 'id', 'reason', 'added by mistake'));
+        jsonb_build_object('id', example -> 'id', 'reason', 'added by mistake'), requires => 'existing');
 end
 $$;
 comment on function annals.declare_child_removed(text, text, text, jsonb, jsonb) is

@@ -94,7 +94,8 @@ select annals.declare_event_type(
       "required": ["reason"],
       "properties": {"reason": {"type": "string", "minLength": 1},
                      "cancelled_by": {"type": "string", "minLength": 1}}}',
-    '{"reason": "the quality did not pass", "cancelled_by": "buyer"}');
+    '{"reason": "the quality did not pass", "cancelled_by": "buyer"}',
+    requires => 'existing');
 
 select annals.declare_event_type(
     'trade.settled', '{"set": {"status": {"const": "settled"}, "settled_on": "/settled_on", "settled_cents": "/amount_cents"}}',
@@ -106,7 +107,8 @@ select annals.declare_event_type(
                      "amount_cents": {"type": "integer", "minimum": 0, "maximum": 9223372036854775807},
                      "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
                      "reference": {"type": "string", "minLength": 1}}}',
-    '{"settled_on": "2025-12-12", "amount_cents": 566900000, "currency": "INR", "reference": "SETTLE-0042"}');
+    '{"settled_on": "2025-12-12", "amount_cents": 566900000, "currency": "INR", "reference": "SETTLE-0042"}',
+    requires => 'existing');
 
 select annals.declare_inverse('trade.executed',
     '{"event_type": "trade.cancelled", "data": {"reason": {"const": "executed in error"}}}');

@@ -86,7 +86,8 @@ select annals.declare_event_type(
                      "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
                      "reference": {"type": "string", "minLength": 1},
                      "reason": {"type": "string", "minLength": 1}}}',
-    '{"amount_cents": 549900, "currency": "INR", "reason": "one of two pumps was returned"}');
+    '{"amount_cents": 549900, "currency": "INR", "reason": "one of two pumps was returned"}',
+    requires => 'existing');
 
 select annals.declare_event_type(
     'payment.failed', '{"set": {"status": {"const": "failed"}, "failure_code": "/code", "failure_reason": "/reason"}}',

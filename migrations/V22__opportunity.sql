@@ -61,7 +61,7 @@ begin
     perform annals.declare_entity('opportunity', 'an opportunity', fields_1,
         '{"opportunity_id": "123", "title": "AI Chatbot", "ai_solution_type": "nlp", "market_size": 1000000}',
         '{"market_size": {"old": 1000000, "new": 1250000}, "ai_solution_type": {"old": "nlp", "new": "generative"}}',
-        creators => array['user', 'agent', 'staff', 'service']);
+        creators => array['user', 'agent', 'staff', 'service'], starter_sees => true);
     perform annals.declare_version('opportunity.created', '2.0', fields_2,
         '{"opportunity_id": "123", "title": "AI Chatbot", "ai_solution_type": "nlp", "market_size_estimate": 1000000,
           "ai_solution_category": "natural_language_processing", "confidence_score": 0.7}',

@@ -37,12 +37,18 @@ create table annals.event_types (
     description     text not null,
     effect          jsonb not null,
     posters         text[] not null,
+    requires        text,
+    appended_by     text,
+    starter_sees    boolean not null default false,
     created_by      text not null,
     created_at      timestamptz not null default clock_timestamp(),
     constraint event_types_key unique nulls not distinct (event_type, tenant_id),
     constraint event_types_name check (event_type ~ '^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$' and length(event_type) <= 100),
     constraint event_types_aggregate check (aggregate_type = split_part(event_type, '.', 1) and length(aggregate_type) <= 50),
     constraint event_types_posters check (posters <@ array['user', 'agent', 'staff', 'service']),
+    constraint event_types_requires check (requires in ('new', 'existing')),
+    -- What Annals appends by itself is evidence because nobody else can.
+    constraint event_types_closed check (appended_by is null or tenant_id is null),
     constraint event_types_effect check (annals.is_effect(effect) and annals.is_readable(effect))
 );
 comment on table annals.event_types is 'Every event type that can be posted, with its effect on state and who may post it.';
@@ -53,6 +59,9 @@ comment on column annals.event_types.current_version is 'Schema version given to
 comment on column annals.event_types.description is 'One sentence for people.';
 comment on column annals.event_types.effect is 'How the event changes state: "create", "merge", "changes", "delete", "none", {"add_child": collection}, {"update_child": collection}, {"remove_child": collection} or {"set": {field: JSON pointer into data | {"const": value}}}.';
 comment on column annals.event_types.posters is 'Roles that may post it: user, agent, staff, service.';
+comment on column annals.event_types.requires is 'What must be there: existing, the stream has events; new, it has none. Null: either.';
+comment on column annals.event_types.appended_by is 'Part of Annals that alone appends it (sweep, processing, import), for callers whom posters names; null: they post it themselves.';
+comment on column annals.event_types.starter_sees is 'Whether who started a stream sees events of this type that others append to it; kept on each event.';
 comment on column annals.event_types.created_by is 'Actor that registered the type; system: a migration.';
 comment on column annals.event_types.created_at is 'When it was registered.';
 
@@ -130,65 +139,20 @@ comment on function annals.make_append_only(regclass, text[]) is 'Has a table re
 select annals.make_append_only('annals.event_type_versions', 'update', 'delete', 'truncate');
 
 create function annals.declare_event_type(
-    event_type text, effect jsonb, posters text[], description text, schema jsonb, example jsonb, version text default '1.0'
+    event_type text, effect jsonb, posters text[], description text, schema jsonb, example jsonb, version text default '1.0',
+    requires text default null, starter_sees boolean default false, appended_by text default null
 ) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    insert into annals.event_types (event_type, aggregate_type, current_version, description, effect, posters, created_by)
+    insert into annals.event_types (event_type, aggregate_type, current_version, description, effect, posters, requires, starter_sees, appended_by, created_by)
     values (declare_event_type.event_type, split_part(declare_event_type.event_type, '.', 1), declare_event_type.version,
-            declare_event_type.description, declare_event_type.effect, declare_event_type.posters, 'system');
+            declare_event_type.description, declare_event_type.effect, declare_event_type.posters, declare_event_type.requires,
+            declare_event_type.starter_sees, declare_event_type.appended_by, 'system');
     insert into annals.event_type_versions (event_type, version, schema, example, created_by)
     values (declare_event_type.event_type, declare_event_type.version, declare_event_type.schema, declare_event_type.example, 'system');
 end
 $$;
-comment on function annals.declare_event_type(text, jsonb, text[], text, jsonb, jsonb, text) is
+comment on function annals.declare_event_type(text, jsonb, text[], text, jsonb, jsonb, text, text, boolean, text) is
     'Declares a built-in event type at its first version; for migrations, and callable by their role only.';
-
-create function annals.register_event_type(
-    event_type text, aggregate_type text, version text, description text, effect jsonb, posters text[], schema jsonb, example jsonb
-) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    tenant constant uuid := annals.caller_tenant();
-    actor  constant text := annals.caller_actor();
-    known  record;
-begin
-    if annals.caller_role() is distinct from 'staff' then
-        perform annals.refuse(403, 'staff_only', 'only staff may register event types');
-    end if;
-    if register_event_type.aggregate_type = 'projection' then
-        perform annals.refuse(422, 'reserved_type', 'the projector''s own events are not to be changed');
-    end if;
-    select t.aggregate_type, t.current_version, t.effect into known
-      from annals.event_types t
-     where t.event_type = register_event_type.event_type and (t.tenant_id = tenant or t.tenant_id is null)
-     order by t.tenant_id nulls last
-     limit 1;
-    if known.aggregate_type <> register_event_type.aggregate_type then
-        perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, known.aggregate_type));
-    elsif known.effect <> register_event_type.effect then
-        -- Stored events would come to mean something else, and state that is projected already would differ from their fold.
-        perform annals.refuse(422, 'effect_changed', format('%s has another effect; register another type', event_type));
-    elsif exists (
-        select from annals.event_type_versions v
-         where v.event_type = register_event_type.event_type and v.version = register_event_type.version
-           and (v.tenant_id = tenant or v.tenant_id is null)
-    ) then
-        perform annals.refuse(409, 'version_exists', format('%s has a version %s', event_type, version));
-    elsif string_to_array(version, '.')::int[] <= string_to_array(known.current_version, '.')::int[] then
-        perform annals.refuse(422, 'version_not_newer', format('%s is at version %s already', event_type, known.current_version));
-    end if;
-    insert into annals.event_types as t (tenant_id, event_type, aggregate_type, current_version, description, effect, posters, created_by)
-    values (tenant, register_event_type.event_type, register_event_type.aggregate_type, register_event_type.version,
-            register_event_type.description, register_event_type.effect, register_event_type.posters, actor)
-    on conflict on constraint event_types_key do update
-        set current_version = excluded.current_version, description = excluded.description, effect = excluded.effect,
-            posters = excluded.posters, created_by = excluded.created_by;
-    insert into annals.event_type_versions (tenant_id, event_type, version, schema, example, created_by)
-    values (tenant, register_event_type.event_type, register_event_type.version, register_event_type.schema, register_event_type.example, actor);
-end
-$$;
-comment on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb) is
-    'Registers a type, or a newer version of one, for the caller''s tenant; staff only. Other tenants never notice.';
-grant execute on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb) to authenticated;
 
 alter table annals.event_types enable row level security;
 alter table annals.event_type_versions enable row level security;

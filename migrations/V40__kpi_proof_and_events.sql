@@ -289,7 +289,8 @@ select annals.declare_event_type(
                      "new_customers": {"type": "integer", "minimum": 0},
                      "active_customers": {"type": "integer", "minimum": 0}}}',
     '{"day": "2018-11-08", "currency": "USD", "revision": 1, "revenue_cents": 121958, "refunds_cents": 0, "net_cents": 121958, "sales_count": 2,
-      "average_sale_cents": 60979, "expenses_cents": 4900, "expenses_count": 1, "profit_cents": 117058, "new_customers": 1, "active_customers": 1}');
+      "average_sale_cents": 60979, "expenses_cents": 4900, "expenses_count": 1, "profit_cents": 117058, "new_customers": 1, "active_customers": 1}',
+    appended_by => 'sweep');
 
 select annals.declare_event_type(
     'sync.started', '{"set": {"status": {"const": "running"}, "system": "/system", "direction": "/direction", "started_at": "/started_at"}}',
@@ -311,7 +312,8 @@ select annals.declare_event_type(
       "properties": {"records": {"type": "integer", "minimum": 0},
                      "records_failed": {"type": "integer", "minimum": 0},
                      "completed_at": {"type": "string", "format": "date-time"}}}',
-    '{"records": 1204, "records_failed": 2, "completed_at": "2026-02-01T02:03:11Z"}');
+    '{"records": 1204, "records_failed": 2, "completed_at": "2026-02-01T02:03:11Z"}',
+    requires => 'existing');
 
 select annals.declare_event_type(
     'sync.failed', '{"set": {"status": {"const": "failed"}, "error": "/error", "records": "/records", "failed_at": "/failed_at"}}',
@@ -321,4 +323,5 @@ select annals.declare_event_type(
       "properties": {"error": {"type": "string", "minLength": 1, "maxLength": 2000},
                      "records": {"type": "integer", "minimum": 0},
                      "failed_at": {"type": "string", "format": "date-time"}}}',
-    '{"error": "the shop did not answer", "records": 310, "failed_at": "2026-02-01T02:01:40Z"}');
+    '{"error": "the shop did not answer", "records": 310, "failed_at": "2026-02-01T02:01:40Z"}',
+    requires => 'existing');

@@ -42,7 +42,8 @@ select annals.declare_event_type(
     '{"type": "object",
       "required": ["dataset"],
       "properties": {"dataset": {"type": "string", "minLength": 1, "maxLength": 50}, "options": {"type": "object"}}}',
-    '{"dataset": "sales", "options": {"date_format": "%d.%m.%Y"}}');
+    '{"dataset": "sales", "options": {"date_format": "%d.%m.%Y"}}',
+    requires => 'new', appended_by => 'import');
 
 select annals.declare_event_type(
     'import.started', '{"set": {"status": {"const": "running"}, "size_bytes": "/size_bytes"}}', array['staff', 'service'],
@@ -50,7 +51,8 @@ select annals.declare_event_type(
     '{"type": "object",
       "required": ["size_bytes"],
       "properties": {"size_bytes": {"type": "integer", "minimum": 0}}}',
-    '{"size_bytes": 73400320}');
+    '{"size_bytes": 73400320}',
+    requires => 'existing', appended_by => 'import');
 
 select annals.declare_event_type(
     'import.completed', '{"set": {"status": {"const": "completed"}, "file_sha256": "/file_sha256", "rows_total": "/rows_total",
@@ -67,7 +69,8 @@ select annals.declare_event_type(
                      "rows_updated": {"type": "integer", "minimum": 0}, "rows_rounded": {"type": "integer", "minimum": 0},
                      "events_appended": {"type": "integer", "minimum": 0}}}',
     '{"file_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "rows_total": 1000000,
-      "rows_accepted": 999990, "rows_rejected": 4, "rows_duplicate": 5, "rows_updated": 1, "rows_rounded": 0, "events_appended": 999991}');
+      "rows_accepted": 999990, "rows_rejected": 4, "rows_duplicate": 5, "rows_updated": 1, "rows_rounded": 0, "events_appended": 999991}',
+    requires => 'existing', appended_by => 'import');
 
 select annals.declare_event_type(
     'import.failed', '{"set": {"status": {"const": "failed"}, "code": "/code", "detail": "/detail", "rows_total": "/rows_total",
@@ -84,4 +87,5 @@ select annals.declare_event_type(
                      "rows_rejected": {"type": "integer", "minimum": 0}, "rows_duplicate": {"type": "integer", "minimum": 0},
                      "rows_updated": {"type": "integer", "minimum": 0}, "rows_rounded": {"type": "integer", "minimum": 0},
                      "events_appended": {"type": "integer", "minimum": 0}}}',
-    '{"code": "unclosed_quote", "detail": "line 17: a quote is opened in the record that begins here and never closed"}');
+    '{"code": "unclosed_quote", "detail": "line 17: a quote is opened in the record that begins here and never closed"}',
+    requires => 'existing', appended_by => 'import');

@@ -549,19 +549,8 @@ $$;
 comment on function annals.list_kpi_differences(regclass, regclass, uuid) is
     'Where figures are not what these sales and expenses come to, less what is noted.';
 
--- Announcing. kpi.calculated is the sweep's alone: a forged one would be taken for figures. Whoever appends one must have been the
--- projector before the append became its owner's, which no request can be.
-
-create function annals.refuse_announcement() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
-begin
-    perform annals.refuse(403, 'event_type_forbidden', format('%s is announced by the sweep alone', new.event_type));
-    return null;
-end
-$$;
-comment on function annals.refuse_announcement() is 'Refuses an event that only the sweep may append.';
-create trigger events_announcements after insert on annals.events for each row
-    when (new.event_type = 'kpi.calculated' and current_setting('role') <> 'annals_projector')
-    execute function annals.refuse_announcement();
+-- Announcing. kpi.calculated is the sweep's alone: a forged one would be taken for figures. The append refuses it unless the part of
+-- Annals that asks is the sweep (annals.event_types.appended_by), which says so here and nowhere else.
 
 create function annals.announce_kpis(tenant uuid, new_ids uuid[], streams text[], datas jsonb[], causes uuid[], expected_versions int[])
 returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -577,7 +566,7 @@ begin
                    array_fill('system'::text, array[members]), array_fill(null::uuid, array[members]), array_fill('sweep'::text, array[members]),
                    array_fill(null::timestamptz, array[members]), array_fill(null::text, array[members]), causes,
                    array_fill(null::text, array[members]), array_fill(null::text, array[members]), expected_versions,
-                   (select r.revision from annals.catalog_revision r)));
+                   array_fill('sweep'::text, array[members]), (select r.revision from annals.catalog_revision r)));
 end
 $$;
 comment on function annals.announce_kpis(uuid, uuid[], text[], jsonb[], uuid[], int[]) is 'Appends a tenant''s announcements, as its service annals; how many.';

@@ -13,6 +13,7 @@ create table annals.events (
     user_id           uuid,
     causation_id      uuid,
     aggregate_version int not null,
+    starter_sees      boolean not null default false,
     event_type        text collate "C" not null,
     aggregate_type    text collate "C" not null,
     aggregate_id      text collate "C" not null,
@@ -72,6 +73,7 @@ comment on column annals.events.version is 'Version of the schema that data foll
 comment on column annals.events.created_by is 'Actor: user:…, agent:…, service:… or system.';
 comment on column annals.events.posted_by is 'Actor of the token; differs from created_by where a service speaks for another.';
 comment on column annals.events.started_by is 'Actor of the stream''s first event, repeated here so that policies need no second table.';
+comment on column annals.events.starter_sees is 'Whether the type said, when the event was appended, that the stream''s starter sees it; kept here like started_by.';
 comment on column annals.events.source is 'Where it came from, in the client''s words; api by default.';
 comment on column annals.events.correlation_id is 'Groups the events of one flow.';
 comment on column annals.events.command_id is 'The command that the event answers.';
@@ -85,7 +87,8 @@ create unique index events_idempotency_key on annals.events (tenant_id, posted_b
 create index events_by_type on annals.events (tenant_id, event_type, event_number);
 create index events_by_actor on annals.events (tenant_id, created_by, event_number);
 create index events_by_user on annals.events (tenant_id, user_id, event_number) where created_by not like 'user:%' and user_id is not null;
-create index events_by_starter on annals.events (tenant_id, started_by, event_number) where started_by <> created_by;
+create index events_by_starter on annals.events (tenant_id, started_by, event_number) where starter_sees and started_by <> created_by;
+create index events_hidden_from_starter on annals.events (tenant_id, aggregate_type, aggregate_id) where not starter_sees and started_by <> created_by;
 create index events_by_correlation on annals.events (tenant_id, correlation_id, event_number) where correlation_id is not null;
 create index events_by_causation on annals.events (tenant_id, causation_id, event_number) where causation_id is not null;
 create index events_by_time on annals.events (tenant_id, created_at);
@@ -125,10 +128,26 @@ create policy events_read on annals.events for select to authenticated using (
     tenant_id = (select annals.caller_tenant())
     and ((select annals.caller_sees_tenant())
          or created_by = (select annals.caller_actor())
-         or (started_by = (select annals.caller_actor()) and started_by <> created_by)
+         or (started_by = (select annals.caller_actor()) and starter_sees and started_by <> created_by)
          or (user_id = (select annals.caller_user_id()) and created_by not like 'user:%'))
 );
 create policy events_project on annals.events for select to annals_projector using (true);
+
+-- State is a fold of all events of a stream, so its starter sees it only while none of them is hidden from them. With the owner's
+-- rights, because the hidden ones are looked for; it answers about streams of the caller's alone.
+create function annals.starter_sees_all(aggregate_type text, aggregate_id text) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return not exists (
+        select from annals.events e
+         where e.tenant_id = annals.caller_tenant() and e.aggregate_type = starter_sees_all.aggregate_type
+           and e.aggregate_id = starter_sees_all.aggregate_id and not e.starter_sees and e.started_by <> e.created_by
+           and e.started_by = annals.caller_actor() and e.user_id is distinct from annals.caller_user_id());
+end
+$$;
+comment on function annals.starter_sees_all(text, text) is 'Whether no event of a stream that the caller started is hidden from them; asked of other streams it says nothing.';
+revoke all on function annals.starter_sees_all(text, text) from public;
+grant execute on function annals.starter_sees_all(text, text) to authenticated;
 
 create policy heads_read on annals.heads for select to authenticated using (
     tenant_id = (select annals.caller_tenant())

@@ -107,10 +107,21 @@ $$;
 comment on function annals.refuse_stream(int) is
     'Refuses a user or an agent a stream that is not theirs, in the same words whether it exists or not.';
 
+create function annals.refuse_requirement(event_type text, aggregate_type text, aggregate_id text, requires text, member int)
+returns boolean language sql volatile set search_path = pg_catalog, pg_temp as $$
+    select case requires
+               when 'new' then annals.refuse(409, 'stream_exists', format(
+                   '%s begins a stream, and %s %s has events already', event_type, aggregate_type, aggregate_id), member)
+               else annals.refuse(409, 'stream_missing', format(
+                   '%s needs something to happen to, and there is no event of %s %s yet', event_type, aggregate_type, aggregate_id), member) end
+$$;
+comment on function annals.refuse_requirement(text, text, text, text, int) is
+    'Refuses an event whose type requires a stream that has events, or one that has none.';
+
 create function annals.append_event(
     claims jsonb, new_id uuid, event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb,
     recorded jsonb, created_by text, user_id uuid, source text, happened_at timestamptz, correlation_id text, causation_id uuid,
-    command_id text, idempotency_key text, expected_version int, catalog_revision bigint,
+    command_id text, idempotency_key text, expected_version int, part text, catalog_revision bigint,
     out member int, out id uuid, out event_number bigint, out aggregate_version int, out created_at timestamptz,
     out schema_version text, out replayed boolean
 ) returns record language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -140,7 +151,8 @@ begin
         end if;
     end if;
 
-    select t.aggregate_type, t.current_version, t.posters, (select r.revision from annals.catalog_revision r) as revision
+    select t.aggregate_type, t.current_version, t.posters, t.requires, t.starter_sees, t.appended_by,
+           (select r.revision from annals.catalog_revision r) as revision
       into kind
       from annals.event_types t
      where t.event_type = event_type and (t.tenant_id = tenant or t.tenant_id is null)
@@ -148,7 +160,8 @@ begin
      limit 1;
     -- All rules in one expression, because each costs its own to set up; which one was broken is asked only where one was.
     if (kind.revision = catalog_revision and kind.aggregate_type = aggregate_type
-        and (version is null or version = kind.current_version) and role = any (kind.posters)) is not true then
+        and (version is null or version = kind.current_version) and role = any (kind.posters)
+        and (kind.appended_by is null or kind.appended_by = part)) is not true then
         if kind.revision <> catalog_revision then
             perform annals.refuse(503, 'catalog_changed', 'the event was checked against an older catalog');
         elsif kind.aggregate_type is null then
@@ -163,6 +176,8 @@ begin
             perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
         elsif role <> all (kind.posters) then
             perform annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, event_type), 0);
+        elsif kind.appended_by is not null and kind.appended_by is distinct from part then
+            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself appends %s', event_type), 0);
         end if;
     end if;
 
@@ -190,32 +205,35 @@ begin
 
     -- Before the versions are compared: whether somebody else's stream exists and how far it has come is not the caller's to know.
     -- So one that does not exist is refused alike where it is expected to.
-    if role in ('user', 'agent') and (head.started_by <> actor or (head.version = 1 and expected_version <> 0)) then
+    if role in ('user', 'agent') and (head.started_by <> actor or (head.version = 1 and (expected_version <> 0 or (kind.requires = 'existing' and part is null)))) then
         perform annals.refuse_stream(0);
     end if;
     if head.version <> expected_version + 1 then
         perform annals.refuse_version(tenant, actor, array[idempotency_key], head.version - 1, expected_version, 0);
+    end if;
+    if (kind.requires = case head.version when 1 then 'existing' else 'new' end and part is null) then
+        perform annals.refuse_requirement(event_type, aggregate_type, aggregate_id, kind.requires, 0);
     end if;
 
     member := 0; id := new_id; event_number := nextval('annals.event_numbers'); aggregate_version := head.version;
     created_at := head.last_created_at; schema_version := coalesce(version, kind.current_version); replayed := false;
     insert into annals.events (
         event_number, created_at, "timestamp", id, tenant_id, user_id, causation_id, aggregate_version, event_type, aggregate_type,
-        aggregate_id, version, created_by, posted_by, started_by, source, correlation_id, command_id, idempotency_key, data, metadata,
+        aggregate_id, version, created_by, posted_by, started_by, starter_sees, source, correlation_id, command_id, idempotency_key, data, metadata,
         recorded)
     values (
         event_number, created_at, coalesce(happened_at, created_at), id, tenant, user_id, causation_id, aggregate_version, event_type,
-        aggregate_type, aggregate_id, schema_version, created_by, actor, head.started_by, coalesce(source, 'api'), correlation_id,
+        aggregate_type, aggregate_id, schema_version, created_by, actor, head.started_by, kind.starter_sees, coalesce(source, 'api'), correlation_id,
         command_id, idempotency_key, data, metadata, recorded || jsonb_build_object('posted_by', actor));
 end
 $$;
-comment on function annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, bigint) is
+comment on function annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, text, bigint) is
     'Appends one event as the caller that the claims name. recorded is what the server observed of the request.';
 
 create function annals.append_events(
     claims jsonb, new_ids uuid[], event_types text[], aggregate_types text[], aggregate_ids text[], versions text[], datas jsonb[],
     metadatas jsonb[], recorded jsonb, created_bys text[], user_ids uuid[], sources text[], happened_ats timestamptz[],
-    correlation_ids text[], causation_ids uuid[], command_ids text[], idempotency_keys text[], expected_versions int[],
+    correlation_ids text[], causation_ids uuid[], command_ids text[], idempotency_keys text[], expected_versions int[], parts text[],
     catalog_revision bigint
 ) returns table (
     member int, id uuid, event_number bigint, aggregate_version int, created_at timestamptz, schema_version text, replayed boolean
@@ -263,13 +281,14 @@ begin
     perform set_config('enable_nestloop', 'off', true);
     return query
     with kinds as materialized (
-        select distinct on (t.event_type) t.event_type, t.aggregate_type, t.current_version, role = any (t.posters) as may_post
+        select distinct on (t.event_type) t.event_type, t.aggregate_type, t.current_version, role = any (t.posters) as may_post,
+               t.requires, t.starter_sees, t.appended_by
           from annals.event_types t
          where t.event_type = any (event_types) and (t.tenant_id = tenant or t.tenant_id is null)
          order by t.event_type, t.tenant_id nulls last
     ), checked as materialized (
         select n.ord, n.id, n.event_type, n.aggregate_type, n.aggregate_id, coalesce(n.version, k.current_version) as version, n.data,
-               n.metadata, n.source, n.happened_at, n.correlation_id, n.causation_id, n.command_id, n.key, n.expected_version,
+               n.metadata, n.source, n.happened_at, n.correlation_id, n.causation_id, n.command_id, n.key, n.expected_version, n.part, k.requires, k.starter_sees,
                coalesce(n.created_by, actor) as created_by,
                case when role <> 'service' then person
                     when n.user_id is null and n.created_by ~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -278,9 +297,9 @@ begin
                row_number() over stream as place,
                count(*) over (partition by n.aggregate_type, n.aggregate_id) as places
           from unnest(new_ids, event_types, aggregate_types, aggregate_ids, versions, datas, metadatas, created_bys, user_ids, sources,
-                      happened_ats, correlation_ids, causation_ids, command_ids, idempotency_keys, expected_versions)
+                      happened_ats, correlation_ids, causation_ids, command_ids, idempotency_keys, expected_versions, parts)
                with ordinality as n (id, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
-                      happened_at, correlation_id, causation_id, command_id, key, expected_version, ord)
+                      happened_at, correlation_id, causation_id, command_id, key, expected_version, part, ord)
           left join kinds k on k.event_type = n.event_type
          where n.ord <> all (known)
            and case
@@ -291,6 +310,8 @@ begin
                     where v.event_type = n.event_type and v.version = n.version and (v.tenant_id is null or v.tenant_id = tenant))
                then annals.refuse(422, 'unknown_version', format('%s has no version %s', n.event_type, n.version), (n.ord - 1)::int)
                when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
+               when k.appended_by is not null and k.appended_by is distinct from n.part
+               then annals.refuse(403, 'event_type_forbidden', format('only Annals itself appends %s', n.event_type), (n.ord - 1)::int)
                when role <> 'service' and (n.created_by <> actor or n.user_id <> person or (n.user_id is not null and person is null))
                then annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', (n.ord - 1)::int)
                when n.created_by like 'user:%' and n.created_by <> 'user:' || n.user_id
@@ -320,19 +341,22 @@ begin
           join locked l on l.aggregate_type = c.aggregate_type and l.aggregate_id = c.aggregate_id
          where case
                when role in ('user', 'agent')
-                    and (l.started_by <> actor or (l.version = c.places and c.expected_version <> c.place - 1))
+                    and (l.started_by <> actor or (l.version = c.places and (c.expected_version <> c.place - 1
+                                                         or (c.place = 1 and c.requires = 'existing' and c.part is null))))
                then annals.refuse_stream((c.ord - 1)::int)
                when c.expected_version <> l.version - c.places + c.place - 1
                then annals.refuse_version(tenant, actor, unknown, (l.version - c.places + c.place - 1)::int, c.expected_version, (c.ord - 1)::int)
+               when c.requires = case l.version - c.places + c.place when 1 then 'existing' else 'new' end and c.part is null
+               then annals.refuse_requirement(c.event_type, c.aggregate_type, c.aggregate_id, c.requires, (c.ord - 1)::int)
                else true end
          order by c.ord
     ), inserted as (
         insert into annals.events (
             event_number, created_at, "timestamp", id, tenant_id, user_id, causation_id, aggregate_version, event_type, aggregate_type,
-            aggregate_id, version, created_by, posted_by, started_by, source, correlation_id, command_id, idempotency_key, data, metadata,
+            aggregate_id, version, created_by, posted_by, started_by, starter_sees, source, correlation_id, command_id, idempotency_key, data, metadata,
             recorded)
         select p.event_number, p.created_at, coalesce(p.happened_at, p.created_at), p.id, tenant, p.user_id, p.causation_id,
-               p.aggregate_version, p.event_type, p.aggregate_type, p.aggregate_id, p.version, p.created_by, actor, p.started_by,
+               p.aggregate_version, p.event_type, p.aggregate_type, p.aggregate_id, p.version, p.created_by, actor, p.started_by, p.starter_sees,
                coalesce(p.source, 'api'), p.correlation_id, p.command_id, p.key, p.data, p.metadata,
                append_events.recorded || jsonb_build_object('posted_by', actor)
           from placed p
@@ -342,7 +366,7 @@ begin
     perform set_config('enable_nestloop', 'on', true);
 end
 $$;
-comment on function annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint) is
+comment on function annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], text[], bigint) is
     'Appends many events atomically as the caller that the claims name; members are numbered from 0.';
 
 create function annals.settle_append(claims jsonb, aggregate_types text[], aggregate_ids text[], event_ids uuid[]) returns table (
@@ -388,12 +412,12 @@ revoke all on function
     annals.caller_of(jsonb), annals.refuse_differing(text, int), annals.refuse_stream(int), annals.known_keys(jsonb, text[]),
     annals.settle_append(jsonb, text[], text[], uuid[]), annals.refuse_version(uuid, text, text[], int, int, int),
     annals.differing_fields(annals.events, text, text, uuid, text, text, text, text, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, int),
-    annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, bigint),
-    annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint)
+    annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, text, bigint),
+    annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], text[], bigint)
 from public, anon, authenticated, annals_projector;
 grant usage on schema annals to annals_api;
 grant execute on function
     annals.known_keys(jsonb, text[]), annals.settle_append(jsonb, text[], text[], uuid[]),
-    annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, bigint),
-    annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], bigint)
+    annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, text, bigint),
+    annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], text[], bigint)
 to annals_api;

@@ -111,7 +111,8 @@ alter table annals.event_counts enable row level security;
 
 create policy entities_read on annals.entities for select to authenticated using (
     tenant_id = (select annals.caller_tenant())
-    and ((select annals.caller_sees_tenant()) or started_by = (select annals.caller_actor()))
+    and ((select annals.caller_sees_tenant())
+         or (started_by = (select annals.caller_actor()) and annals.starter_sees_all(aggregate_type, aggregate_id)))
 );
 create policy parked_streams_read on annals.parked_streams for select to authenticated
     using (tenant_id = (select annals.caller_tenant()) and (select annals.caller_sees_tenant()));
@@ -327,9 +328,11 @@ select annals.declare_event_type(
     'projection.retried', '"none"', '{staff,service}', 'Staff asked for a parked event to be applied again.',
     '{"type": "object", "required": ["event_id"], "additionalProperties": false,
       "properties": {"event_id": {"type": "string", "format": "uuid"}, "reason": {"type": "string", "minLength": 1, "maxLength": 1000}}}',
-    '{"event_id": "018f8a2e-0000-7000-8000-000000000001", "reason": "the constraint was mended"}');
+    '{"event_id": "018f8a2e-0000-7000-8000-000000000001", "reason": "the constraint was mended"}',
+    appended_by => 'processing');
 select annals.declare_event_type(
     'projection.skipped', '"none"', '{staff,service}', 'Staff decided that a parked event stays out of state.',
     '{"type": "object", "required": ["event_id", "reason"], "additionalProperties": false,
       "properties": {"event_id": {"type": "string", "format": "uuid"}, "reason": {"type": "string", "minLength": 1, "maxLength": 1000}}}',
-    '{"event_id": "018f8a2e-0000-7000-8000-000000000001", "reason": "posted by mistake, compensated by hand"}');
+    '{"event_id": "018f8a2e-0000-7000-8000-000000000001", "reason": "posted by mistake, compensated by hand"}',
+    appended_by => 'processing');

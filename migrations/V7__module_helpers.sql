@@ -27,7 +27,7 @@ comment on table annals.state_row is 'Template of an entity''s state table (like
 comment on column annals.state_row.tenant_id is 'Tenant that the entity belongs to.';
 comment on column annals.state_row.id is 'The entity''s id: aggregate_id of its stream.';
 comment on column annals.state_row.version is 'Version of the last event that is projected here.';
-comment on column annals.state_row.started_by is 'Actor of the stream''s first event; users and agents see what they started.';
+comment on column annals.state_row.started_by is 'Actor of the stream''s first event; users and agents see what they started, while no event of it is hidden from them.';
 comment on column annals.state_row.deleted_at is 'Recorded time of the event that deleted the entity; null: it lives.';
 comment on column annals.state_row.created_at is 'Recorded time of the stream''s first event.';
 comment on column annals.state_row.updated_at is 'Recorded time of the last event that is projected here.';
@@ -124,8 +124,10 @@ begin
     execute format(
         'create policy %I on %s for select to authenticated
              using (tenant_id = (select annals.caller_tenant())
-                    and ((select annals.caller_sees_tenant()) or started_by = (select annals.caller_actor())))',
-        bare_name || '_read', table_name);
+                    and ((select annals.caller_sees_tenant())
+                         or (started_by = (select annals.caller_actor()) and annals.starter_sees_all(%L, %I))))',
+        bare_name || '_read', table_name, register_state_table.aggregate_type,
+        case when register_state_table.collection is null then 'id' else register_state_table.aggregate_type || '_id' end);
     execute format('create policy %I on %s for all to annals_projector using (true) with check (true)',
                    bare_name || '_project', table_name);
 
@@ -144,10 +146,15 @@ begin
     loop
         execute format('comment on column %s.%I is %L', table_name, standard.attname, standard.comment);
     end loop;
+    -- A module that comes late: a tenant may have registered its event types by itself long before, and then there are streams
+    -- that the table knows nothing of. Their shape (V17) rises, so that the sweep has read models rebuilt.
+    if exists (select from annals.heads h where h.aggregate_type = register_state_table.aggregate_type) then
+        perform annals.raise_shape(null, register_state_table.aggregate_type);
+    end if;
 end
 $$;
 comment on function annals.register_state_table(regclass, text, text) is
-    'Makes a table of schema public the state table of an aggregate type, or of one of its child collections: checks its columns, tells the projection, gives it row security, grants and the standard columns'' comments.';
+    'Makes a table of schema public the state table of an aggregate type, or of one of its child collections: checks its columns, tells the projection, gives it row security, grants and the standard columns'' comments, and has it filled where there are streams already.';
 
 -- Schemas that follow from the schema of an entity's or a child's fields, so that a field is described once.
 
@@ -202,17 +209,18 @@ comment on function annals.partial_schema(jsonb) is
     'Schema of an event whose data are some fields of the given schema, to be merged: none required but a child''s id, at least one given.';
 
 create function annals.declare_entity(
-    aggregate_type text, noun text, fields jsonb, example jsonb, change jsonb, creators text[] default array['staff', 'service']
+    aggregate_type text, noun text, fields jsonb, example jsonb, change jsonb, creators text[] default array['staff', 'service'],
+    starter_sees boolean default false
 ) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform annals.declare_event_type(
         aggregate_type || '.created', '"create"', creators,
         format('%s was created with the fields that the data give.', upper(left(noun, 1)) || substr(noun, 2)),
-        fields, example);
+        fields, example, requires => 'new', starter_sees => starter_sees);
     perform annals.declare_event_type(
         aggregate_type || '.updated', '"changes"', array['staff', 'service'],
         format('Fields of %s were changed, each with its old and its new value.', noun),
-        annals.changes_schema(fields), jsonb_build_object('changes', change));
+        annals.changes_schema(fields), jsonb_build_object('changes', change), requires => 'existing', starter_sees => starter_sees);
     perform annals.declare_event_type(
         aggregate_type || '.deleted', '"delete"', array['staff', 'service'],
         format('%s was deleted; its last state and its history stay.', upper(left(noun, 1)) || substr(noun, 2)),
@@ -220,8 +228,9 @@ begin
           "properties": {"name": {"type": "string", "minLength": 1},
                          "deleted_at": {"type": "string", "format": "date-time"},
                          "reason": {"type": "string", "minLength": 1}}}',
-        jsonb_strip_nulls(jsonb_build_object('name', example -> 'name', 'deleted_at', '2025-11-21T10:30:00Z')));
+        jsonb_strip_nulls(jsonb_build_object('name', example -> 'name', 'deleted_at', '2025-11-21T10:30:00Z')),
+        requires => 'existing', starter_sees => starter_sees);
 end
 $$;
-comment on function annals.declare_entity(text, text, jsonb, jsonb, jsonb, text[]) is
-    'Declares {type}.created, .updated and .deleted. noun: with its article, for descriptions; fields: schema of created''s data; example: such data; change: an example of changes, {field: {"old": …, "new": …}}; creators: roles that may post created.';
+comment on function annals.declare_entity(text, text, jsonb, jsonb, jsonb, text[], boolean) is
+    'Declares {type}.created, .updated and .deleted. noun: with its article, for descriptions; fields: schema of created''s data; example: such data; change: an example of changes, {field: {"old": …, "new": …}}; creators: roles that may post created; starter_sees: as in annals.event_types.';

@@ -132,11 +132,13 @@ with gst (fields) as (values (
 select annals.declare_event_type(
            'organization.gst.added', '{"add_child": "gst"}', array['staff', 'service'],
            'An organization''s GST registration was added.', fields,
-           '{"id": "gst-mh", "gstin": "27AAPFU0939F1ZV", "state": "Maharashtra", "registered_on": "2017-07-01", "is_primary": true}'),
+           '{"id": "gst-mh", "gstin": "27AAPFU0939F1ZV", "state": "Maharashtra", "registered_on": "2017-07-01", "is_primary": true}',
+           requires => 'existing'),
        annals.declare_event_type(
            'organization.gst.updated', '{"update_child": "gst"}', array['staff', 'service'],
            'Fields of an organization''s GST registration were given new values.', annals.partial_schema(fields),
-           '{"id": "gst-mh", "legal_name": "Commodity Trading Limited"}')
+           '{"id": "gst-mh", "legal_name": "Commodity Trading Limited"}',
+           requires => 'existing')
   from gst;
 
 with bank_account (fields) as (values (
@@ -153,11 +155,13 @@ with bank_account (fields) as (values (
 select annals.declare_event_type(
            'organization.bank_account.added', '{"add_child": "bank_account"}', array['staff', 'service'],
            'An organization''s bank account was added.', fields,
-           '{"id": "bank-1", "bank_name": "HDFC Bank", "account_number": "50100012345678", "ifsc": "HDFC0000123", "currency": "INR"}'),
+           '{"id": "bank-1", "bank_name": "HDFC Bank", "account_number": "50100012345678", "ifsc": "HDFC0000123", "currency": "INR"}',
+           requires => 'existing'),
        annals.declare_event_type(
            'organization.bank_account.updated', '{"update_child": "bank_account"}', array['staff', 'service'],
            'Fields of an organization''s bank account were given new values.', annals.partial_schema(fields),
-           '{"id": "bank-1", "branch": "Fort, Mumbai", "is_primary": true}')
+           '{"id": "bank-1", "branch": "Fort, Mumbai", "is_primary": true}',
+           requires => 'existing')
   from bank_account;
 
 select annals.declare_event_type(
@@ -170,7 +174,8 @@ select annals.declare_event_type(
                      "start_date": {"type": "string", "format": "date", "pattern": "^[1-9]"},
                      "end_date": {"type": "string", "format": "date", "pattern": "^[1-9]"},
                      "is_current": {"type": "boolean"}}}',
-    '{"id": "fy-2025", "name": "FY 2025-26", "start_date": "2025-04-01", "end_date": "2026-03-31", "is_current": true}');
+    '{"id": "fy-2025", "name": "FY 2025-26", "start_date": "2025-04-01", "end_date": "2026-03-31", "is_current": true}',
+    requires => 'existing');
 
 select annals.declare_event_type(
     'organization.document_series.added', '{"add_child": "document_series"}', array['staff', 'service'],
@@ -182,4 +187,5 @@ select annals.declare_event_type(
                      "prefix": {"type": "string"},
                      "next_number": {"type": "integer", "minimum": 1, "maximum": 999999999999},
                      "financial_year_id": {"type": "string", "minLength": 1, "maxLength": 128}}}',
-    '{"id": "inv-2025", "document_type": "invoice", "prefix": "INV/25-26/", "next_number": 1, "financial_year_id": "fy-2025"}');
+    '{"id": "inv-2025", "document_type": "invoice", "prefix": "INV/25-26/", "next_number": 1, "financial_year_id": "fy-2025"}',
+    requires => 'existing');

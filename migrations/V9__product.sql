@@ -46,11 +46,13 @@ with price (fields) as (values (
 select annals.declare_event_type(
            'product.price_changed', '{"set": {"base_price": "/new_price"}}', array['staff', 'service'],
            'A product''s base price was changed.', fields,
-           '{"old_price": 5999.00, "new_price": 5499.00, "reason": "competitor_match", "effective_date": "2025-10-27"}'),
+           '{"old_price": 5999.00, "new_price": 5499.00, "reason": "competitor_match", "effective_date": "2025-10-27"}',
+           requires => 'existing'),
        annals.declare_event_type(
            'product.price_corrected', '{"set": {"base_price": "/new_price"}}', array['staff', 'service'],
            'A wrong base price of a product was put right; the event that set it stays (causation_id may name it).', fields,
-           '{"old_price": 549.90, "new_price": 5499.00, "reason": "typing error"}')
+           '{"old_price": 549.90, "new_price": 5499.00, "reason": "typing error"}',
+           requires => 'existing')
   from price;
 
 select annals.declare_event_type(
@@ -61,4 +63,5 @@ select annals.declare_event_type(
       "properties": {"old_stock": {"type": ["number", "null"]},
                      "new_stock": {"type": "number", "minimum": 0},
                      "reason": {"type": "string", "minLength": 1}}}',
-    '{"old_stock": 40, "new_stock": 38, "reason": "sold"}');
+    '{"old_stock": 40, "new_stock": 38, "reason": "sold"}',
+    requires => 'existing');

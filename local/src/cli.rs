@@ -4,6 +4,7 @@ use crate::rebuild::{self, Folding};
 use crate::secrets::JwtSecret;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
 use crate::{Error, data_dir, demo, engine, output, replay, serve, verify};
+use annals::domain::Actor;
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, IsTerminal};
@@ -167,13 +168,14 @@ fn print_token(environment: &Environment, arguments: TokenArguments) -> Result<(
     )?)
 }
 
-/// `service:` and the name make an actor, which has at most 100 bytes.
+/// `service:` and the name make an actor, which has at most 100 characters.
 fn actor_name(text: &str) -> Result<String, String> {
-    let fits = (1..=92).contains(&text.len()) && !text.chars().any(char::is_control);
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err("must be 1 to 92 printable characters".to_owned())
+    match Actor::try_from(format!("service:{text}")) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(
+            "must be 1 to 92 printable characters without blanks; of ASCII's signs . _ - @ / + : may be in it"
+                .to_owned(),
+        ),
     }
 }
 
@@ -226,7 +228,7 @@ mod tests {
     fn an_actor_name_is_short_and_printable() {
         assert!(actor_name("category_agent").is_ok());
         assert!(
-            ["", "two\nlines", &"x".repeat(93)]
+            ["", "two\nlines", "two words", &"x".repeat(93)]
                 .iter()
                 .all(|name| actor_name(name).is_err())
         );

@@ -3,6 +3,8 @@
 //! The algorithm belongs to the key, never to the token: a token's header only chooses among keys, and a key accepts its own
 //! algorithm alone. Claims follow Supabase; `user_metadata`, which its owner can write, is not even read.
 
+mod refusal;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +12,11 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::RwLock;
 use uuid::Uuid;
 
+pub use self::refusal::TokenFault;
 use crate::config::AuthConfig;
 use crate::domain::{Caller, Role, TenantId};
 use crate::secrets::{Doubt, SecretError, Secrets, Values};
@@ -27,12 +31,17 @@ const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorith
 /// Clocks may differ by this many seconds.
 const LEEWAY_SECONDS: u64 = 30;
 
+/// Most bytes of a token: Supabase's have about one KiB, and what is longer costs a hash of all of it.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// The last second of the year 9999, which is as far as RFC 3339 can write a time.
+const LAST_SECOND: f64 = 253_402_300_799.0;
+
 /// Why a token names no caller.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// The token is not acceptable; the text says why, for logs only.
-    #[error("the token is not acceptable: {0}")]
-    Refused(&'static str),
+    /// The token is not acceptable.
+    #[error("the token is not acceptable")]
+    Refused(#[from] TokenFault),
     /// The token could not be checked.
     #[error("the key set cannot be fetched")]
     KeysUnavailable(#[source] reqwest::Error),
@@ -92,6 +101,9 @@ struct FetchedKeys {
 struct Claims {
     sub: Uuid,
     role: String,
+    exp: Option<Value>,
+    nbf: Option<Value>,
+    iat: Option<Value>,
     #[serde(default)]
     app_metadata: AppMetadata,
 }
@@ -146,9 +158,16 @@ impl Verifier {
     /// The caller that a token stands for.
     ///
     /// # Errors
-    /// [`AuthError`]; nothing about the reason belongs in an answer.
+    /// [`AuthError`].
     pub async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
-        let header = decode_header(token).map_err(|_| AuthError::Refused("its header is unreadable"))?;
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenFault::TooLarge.into());
+        }
+        let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
+        // RFC 7515: what is listed must be understood, and nothing that could be listed is.
+        if header.crit.is_some() {
+            return Err(TokenFault::Critical.into());
+        }
         let pinned = match &header.kid {
             Some(kid) => self.key_named(kid).await?,
             None => None,
@@ -157,7 +176,7 @@ impl Verifier {
         let claims = match (pinned, &self.secret) {
             (Some(pinned), _) => self.decode(token, &pinned)?,
             (None, Some(secret)) if header.alg == Algorithm::HS256 => self.decode_by(secret, token).await?,
-            _ => return Err(AuthError::Refused("its key is unknown")),
+            _ => return Err(TokenFault::Key.into()),
         };
         caller_of(claims)
     }
@@ -180,13 +199,19 @@ impl Verifier {
     }
 
     fn decode(&self, token: &str, pinned: &PinnedKey) -> Result<Claims, AuthError> {
-        let rules = self
-            .rules
-            .get(&pinned.algorithm)
-            .ok_or(AuthError::Refused("its key is unknown"))?;
-        decode::<Claims>(token, &pinned.key, rules)
-            .map(|token| token.claims)
-            .map_err(|_| AuthError::Refused("its signature or claims do not hold"))
+        let rules = self.rules.get(&pinned.algorithm).ok_or(TokenFault::Key)?;
+        let claims = decode::<Claims>(token, &pinned.key, rules)
+            .map_err(TokenFault::from)?
+            .claims;
+        if [&claims.exp, &claims.nbf, &claims.iat]
+            .into_iter()
+            .flatten()
+            .all(is_time)
+        {
+            Ok(claims)
+        } else {
+            Err(TokenFault::Times.into())
+        }
     }
 
     async fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
@@ -281,15 +306,24 @@ fn pin(jwk: &Jwk) -> Option<PinnedKey> {
     })
 }
 
+/// Whether a claim is a time that somebody could have meant: seconds, whole or not, from 1970 to 9999.
+fn is_time(claim: &Value) -> bool {
+    claim
+        .as_f64()
+        .is_some_and(|seconds| (0.0..=LAST_SECOND).contains(&seconds))
+}
+
 fn caller_of(claims: Claims) -> Result<Caller, AuthError> {
     if claims.role != "authenticated" {
-        return Err(AuthError::Refused("its database role is not authenticated"));
+        return Err(TokenFault::Claims("role must be authenticated").into());
     }
     let role = match claims.app_metadata.role.as_deref() {
         None => Role::User,
-        Some(name) => Role::from_name(name).ok_or(AuthError::Refused("its role is unknown"))?,
+        Some(name) => Role::from_name(name).ok_or(TokenFault::Claims(
+            "app_metadata.role must be user, staff, agent or service",
+        ))?,
     };
     let tenant_id = claims.app_metadata.tenant_id.map_or(TenantId::DEFAULT, TenantId::from);
     Caller::new(tenant_id, role, claims.sub, claims.app_metadata.name)
-        .map_err(|_| AuthError::Refused("an agent or service must have a name"))
+        .map_err(|_| TokenFault::Claims("app_metadata.name must name an agent or service, without blanks").into())
 }

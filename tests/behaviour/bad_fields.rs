@@ -1,6 +1,7 @@
 //! JSON that is no acceptable event: each refusal has its status and code, names the field, and leaves nothing behind.
 
 mod batches;
+mod names;
 
 use axum::http::Method;
 use serde_json::{Value, json};

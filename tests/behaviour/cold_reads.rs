@@ -12,7 +12,7 @@ async fn plan_of(statement: &str, part: &str, begin: &str, person: &Person) -> V
         .split_once(&format!("\"-- {statement}\n"))
         .expect("the statement");
     let (sql, _) = sql.split_once("\";").expect("its end");
-    let client = World::new().await.session_of(person).await;
+    let client = World::without_requirements().await.session_of(person).await;
     client.batch_execute(begin).await.unwrap();
     let explain = format!("explain (format json) {}", sql.replace("$1", part));
     client.query_one(&explain, &[]).await.unwrap().get(0)
@@ -49,7 +49,7 @@ fn reads_schemas(record: &[Passed]) -> bool {
 
 /// A function of its own, behind a proxy.
 async fn started_behind(proxy: &Proxy) -> World {
-    proxy.before(&World::new().await)
+    proxy.before(&World::without_requirements().await)
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn who_folds_reads_no_schemas() {
 /// What is built in is kept for all tenants, and a migration brings more of it while functions run.
 #[tokio::test]
 async fn what_is_built_in_is_read_again_when_it_has_changed() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let other = Person::staff().in_tenant(uuid::Uuid::from_u128(1));
     for person in [&staff, &other] {
         world.append(person, "customer.deleted", "C-1", json!({})).await;

@@ -21,7 +21,7 @@ fn numbers(items: &[Value]) -> Vec<i64> {
 
 /// A world with nine events: seven of a stream `C-0` and two more, none projected.
 async fn small() -> (World, Person) {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     world
         .append(&staff, "customer.created", "C-0", json!({"name": "N"}))
@@ -172,7 +172,7 @@ async fn a_cursor_of_a_pattern_outlives_a_new_type_that_fits_it() {
 
 #[tokio::test]
 async fn limits_are_positive_numbers_and_lowered_to_a_thousand() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     for first in [0, 500, 1000] {
         world
@@ -211,7 +211,7 @@ async fn limits_are_positive_numbers_and_lowered_to_a_thousand() {
 
 #[tokio::test]
 async fn paging_forward_reaches_what_is_appended_meanwhile_and_paging_back_does_not_repeat() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     world.post(&staff, "/events", batch(0, 60)).await.expect(201);
     let old: BTreeSet<i64> = numbers(&world.all_pages(&staff, "/events").await).into_iter().collect();
@@ -248,7 +248,7 @@ async fn paging_forward_reaches_what_is_appended_meanwhile_and_paging_back_does_
 
 #[tokio::test]
 async fn concurrent_appends_never_put_anything_twice_on_pages() {
-    let world = std::sync::Arc::new(World::new().await);
+    let world = std::sync::Arc::new(World::without_requirements().await);
     let staff = Person::staff();
     world.post(&staff, "/events", batch(0, 50)).await.expect(201);
     let writers = (1..5).map(|writer| {
@@ -274,7 +274,7 @@ async fn concurrent_appends_never_put_anything_twice_on_pages() {
 
 #[tokio::test]
 async fn a_page_is_cut_at_four_mebibytes() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     let large = |place: usize| {
         json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": format!("C-{place:02}"),

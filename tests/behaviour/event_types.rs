@@ -1,5 +1,6 @@
 //! The catalog over HTTP: read by all, extended at run time by staff for its own tenant, and never out of date where it matters.
 
+mod closed;
 mod sharing;
 
 use serde_json::{Value, json};

@@ -71,7 +71,7 @@ fn assert_in_order(events: &[Event]) {
 
 #[tokio::test]
 async fn an_event_that_commits_behind_a_later_number_is_not_missed() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
     let naive = world.owner().await;
     let naive_read = async |last: i64| -> Vec<i64> {
@@ -109,7 +109,7 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed() {
 /// The same within one page: a mark that was settled stays so, whoever begins later.
 #[tokio::test]
 async fn events_below_a_settled_mark_are_read_while_later_transactions_are_open() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
     let settled = [append(&quick, "quick").await, append(&quick, "quick").await];
     let mut feed = Feed::after(world.app.store.clone(), 0);
@@ -124,7 +124,7 @@ async fn events_below_a_settled_mark_are_read_while_later_transactions_are_open(
 
 #[tokio::test]
 async fn what_was_rolled_back_is_never_seen_and_holds_nobody_back() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     session.batch_execute("begin").await.unwrap();
     append(&session, "undone").await;
@@ -146,7 +146,7 @@ async fn what_was_rolled_back_is_never_seen_and_holds_nobody_back() {
 
 #[tokio::test]
 async fn readers_beside_many_writers_see_each_event_once_and_in_order() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let writing = AtomicBool::new(true);
     let write = async |writer: usize| {
         let session = world.session_of(&staff).await;
@@ -196,7 +196,7 @@ async fn readers_beside_many_writers_see_each_event_once_and_in_order() {
 
 #[tokio::test]
 async fn a_transaction_that_is_left_open_is_noticed() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let forgotten = world.session_of(&staff).await;
     forgotten.batch_execute("begin").await.unwrap();
     let number = append(&forgotten, "C-1").await;
@@ -226,7 +226,7 @@ async fn a_transaction_that_is_left_open_is_noticed() {
 /// Nothing new means nothing new: numbers that were drawn and rolled back are not mistaken for the end.
 #[tokio::test]
 async fn a_reader_that_has_caught_up_goes_on_with_what_is_new() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     let mut feed = Feed::after(world.app.store.clone(), 0);
     assert!(next_page(&mut feed, 10, PATIENCE).await.is_empty());

@@ -26,7 +26,11 @@ fn sleepy(world: &World, url: &str) -> World {
 
 #[tokio::test]
 async fn a_connection_that_died_in_its_sleep_costs_no_request() {
-    let (plain, line, staff) = (World::new().await, Line::start().await, Person::staff());
+    let (plain, line, staff) = (
+        World::without_requirements().await,
+        Line::start().await,
+        Person::staff(),
+    );
     let world = sleepy(&plain, &line.through(&plain.url_as("annals_api")));
     let created = json!({"id": "C-2", "name": "Ada", "email": "ada@example.com"});
     timeout(LIMIT, async {
@@ -53,7 +57,11 @@ async fn a_connection_that_died_in_its_sleep_costs_no_request() {
 
 #[tokio::test]
 async fn a_connection_is_tried_when_it_has_slept_and_only_then() {
-    let (plain, proxy, staff) = (World::new().await, Proxy::start().await, Person::staff());
+    let (plain, proxy, staff) = (
+        World::without_requirements().await,
+        Proxy::start().await,
+        Person::staff(),
+    );
     let awake = proxy.before(&plain);
     let sleepy = sleepy(&plain, &proxy.through(&plain.url_as("annals_api")));
     for (world, tried) in [(awake, 0), (sleepy, 1)] {
@@ -67,7 +75,7 @@ async fn a_connection_is_tried_when_it_has_slept_and_only_then() {
 
 #[tokio::test]
 async fn what_a_request_has_left_behind_does_not_keep_the_database() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let login = world.api_login().await;
     let limit = async |name: &str| -> String { login.query_one(&format!("show {name}"), &[]).await.unwrap().get(0) };
     assert_eq!(

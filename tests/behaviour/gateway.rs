@@ -41,7 +41,7 @@ fn request(who: &Person, route: &str, parameters: &Value, path: &str, query: &st
 
 #[tokio::test]
 async fn ids_of_any_characters_are_found_in_decoded_paths() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for id in [
         "plain", "A /ü", "a#b", "a?b", "50%", "a%2Fb", "a+b", "/", "a/b/c", "世界",
     ] {
@@ -61,7 +61,7 @@ async fn ids_of_any_characters_are_found_in_decoded_paths() {
 
 #[tokio::test]
 async fn a_query_behind_a_decoded_hash_is_not_lost() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world
         .append(&staff, "customer.created", "a#b", json!({"name": "N"}))
         .await;
@@ -79,7 +79,7 @@ async fn a_query_behind_a_decoded_hash_is_not_lost() {
 
 #[tokio::test]
 async fn what_no_route_matches_is_a_problem_whatever_its_path_holds() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for path in [
         "/",
         "",
@@ -104,7 +104,7 @@ async fn what_no_route_matches_is_a_problem_whatever_its_path_holds() {
 
 #[tokio::test]
 async fn recorded_requests_are_answered() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let (status, health) = invoke(&world, GET_HEALTH).await;
     assert_eq!((status, &health["status"]), (200, &json!("ok")));
     let (status, upload) = invoke(&world, &UPLOAD_CSV.replace("TOKEN", &staff.token())).await;
@@ -122,7 +122,7 @@ async fn recorded_requests_are_answered() {
 
 #[tokio::test]
 async fn a_recorded_request_with_a_base64_body_is_appended_once() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let (status, event) = invoke(&world, &POST_EVENT.replace("TOKEN", &staff.token())).await;
     assert_eq!(status, 201, "{event}");
     assert_eq!(
@@ -142,7 +142,7 @@ async fn a_recorded_request_with_a_base64_body_is_appended_once() {
 
 #[tokio::test]
 async fn a_recorded_request_finds_its_path_and_query_again() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for stock in 0..3 {
         world
             .append(&staff, "product.stock_updated", "A /ü", json!({"new_stock": stock}))
@@ -156,7 +156,7 @@ async fn a_recorded_request_finds_its_path_and_query_again() {
 
 #[tokio::test]
 async fn a_request_in_another_format_is_refused_with_a_problem() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (status, problem) = invoke(&world, V1_GET_HEALTH).await;
     assert_eq!((status, &problem["code"]), (400, &json!("payload_format")), "{problem}");
     assert_eq!(problem["request_id"], "an-invocation");

@@ -47,7 +47,7 @@ async fn text(client: &Client, sql: &str) -> String {
 
 /// A log with two streams, projected, one of them `owner_of_stream`'s.
 async fn world_of(starter: &Person) -> World {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let data = || json!({"name": "Ada", "email": "ada@example.com"});
     world.append(starter, "customer.registered", "theirs", data()).await;
     world

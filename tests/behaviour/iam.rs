@@ -34,8 +34,7 @@ async fn each_connection_is_let_in_by_a_token_that_the_functions_role_has_signed
     let url = format!("postgresql://annals_api@{HOST}:{}/annals?hostaddr=127.0.0.1", door.port);
     let staff = Person::staff();
     let post = async |world: &World, id: &str| {
-        let event =
-            json!({"event_type": "customer.deleted", "aggregate_type": "customer", "aggregate_id": id, "data": {}});
+        let event = json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": id, "data": {"name": "Ada"}});
         world.post(&staff, "/events", event).await
     };
 

@@ -71,7 +71,7 @@ async fn post_at_once(world: &World, person: &Person, body: &Value) -> Vec<Answe
 
 #[tokio::test]
 async fn the_same_key_from_thirty_two_tasks_appends_once() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     assert_one_new(&post_at_once(&world, &staff, &keyed("C-1", "1", "k-1")).await);
     // The stream has moved for those that come second, by nobody else than their twin.
     let expecting = with(keyed("C-1", "2", "k-2"), "expected_version", 1);
@@ -83,7 +83,7 @@ async fn the_same_key_from_thirty_two_tasks_appends_once() {
 
 #[tokio::test]
 async fn the_same_batch_from_thirty_two_tasks_appends_once() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let batch = json!({"events": [keyed("C-1", "1", "k-1"), keyed("C-2", "1", "k-2"), keyed("C-1", "2", "k-3")]});
     assert_one_new(&post_at_once(&world, &staff, &batch).await);
     assert_eq!(count_events(&world).await, 3);
@@ -91,7 +91,7 @@ async fn the_same_batch_from_thirty_two_tasks_appends_once() {
 
 #[tokio::test]
 async fn the_same_batch_with_expected_versions_from_thirty_two_tasks_appends_once() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for round in 0..4 {
         let id = format!("C-{round}");
         let first = with(event(&id, "1"), "expected_version", 0);
@@ -107,7 +107,7 @@ async fn the_same_batch_with_expected_versions_from_thirty_two_tasks_appends_onc
 /// Each batch brings an event of its own beside the one that all share, so each is new and none may lose its own.
 #[tokio::test]
 async fn batches_that_share_one_key_append_its_event_once_and_their_own_each() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for round in 0..8 {
         let shared = format!("shared-{round}");
         let posts = (0..TASKS).map(|task| {
@@ -127,7 +127,7 @@ async fn batches_that_share_one_key_append_its_event_once_and_their_own_each() {
 
 #[tokio::test]
 async fn one_key_with_thirty_two_bodies_belongs_to_one_of_them() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let same_stream = |task: usize| keyed("C-1", &task.to_string(), "k-1");
     let other_streams = |task: usize| keyed(&format!("D-{task}"), "1", "k-2");
     let bodies: [&dyn Fn(usize) -> Value; 2] = [&same_stream, &other_streams];
@@ -143,7 +143,7 @@ async fn one_key_with_thirty_two_bodies_belongs_to_one_of_them() {
 /// Two transactions that want each other's keys are a deadlock to PostgreSQL; the client hears of a winner and a loser.
 #[tokio::test]
 async fn batches_with_the_same_keys_in_opposite_order_end_with_one_winner() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let keys: Vec<String> = (0..40).map(|key| format!("k-{key}")).collect();
     let batch = |name: &str, keys: Vec<&String>| {
         let member = |key: &&String| keyed(&format!("{name}-{key}"), "1", key);
@@ -162,7 +162,7 @@ async fn batches_with_the_same_keys_in_opposite_order_end_with_one_winner() {
 
 #[tokio::test]
 async fn a_retry_gets_the_original_as_it_is_stored() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let body = with(keyed("C-1", "1", "k-1"), "metadata", json!({"reason": "call"}));
     let original = world.post(&staff, "/events", body.clone()).await.expect(201);
     world.post(&staff, "/events", event("C-1", "2")).await.expect(201);
@@ -183,7 +183,7 @@ async fn a_retry_gets_the_original_as_it_is_stored() {
 
 #[tokio::test]
 async fn a_key_with_another_body_is_refused_whatever_differs() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world
         .post(&staff, "/events", keyed("C-1", "1", "k-1"))
         .await
@@ -217,7 +217,7 @@ async fn a_key_with_another_body_is_refused_whatever_differs() {
 
 #[tokio::test]
 async fn a_key_belongs_to_the_tenant_and_to_the_actor_of_the_token() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (one, two) = (Person::staff(), Person::staff());
     let elsewhere = one.clone().in_tenant(Uuid::new_v4());
     let mut ids = BTreeSet::new();
@@ -256,7 +256,7 @@ async fn a_key_belongs_to_the_tenant_and_to_the_actor_of_the_token() {
 
 #[tokio::test]
 async fn retried_members_of_a_batch_come_back_as_stored_beside_the_new_ones() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let old = world
         .post(&staff, "/events", keyed("C-1", "1", "k-1"))
         .await
@@ -276,7 +276,7 @@ async fn retried_members_of_a_batch_come_back_as_stored_beside_the_new_ones() {
 
 #[tokio::test]
 async fn a_key_in_the_header_stands_for_the_whole_batch() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let batch = |last: &str| json!({"events": [event("C-1", "1"), event("C-2", "2"), event("C-1", last)]});
     let first = post_with_key(&world, &staff, "b-1", batch("3")).await.expect(201);
     let again = post_with_key(&world, &staff, "b-1", batch("3")).await.expect(200);
@@ -289,7 +289,7 @@ async fn a_key_in_the_header_stands_for_the_whole_batch() {
 
 #[tokio::test]
 async fn keys_that_contradict_each_other_are_refused() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let differing = post_with_key(&world, &staff, "k-1", keyed("C-1", "1", "k-2")).await;
     assert_eq!(differing.problem(400), "idempotency_keys_differ");
     let twice = json!({"events": [keyed("C-1", "1", "k-1"), keyed("C-1", "1", "k-1")]});
@@ -305,7 +305,7 @@ async fn keys_that_contradict_each_other_are_refused() {
 
 #[tokio::test]
 async fn a_refused_request_leaves_its_key_unused() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let early = with(keyed("C-1", "2", "k-1"), "expected_version", 1);
     assert_eq!(
         world.post(&staff, "/events", early.clone()).await.problem(409),

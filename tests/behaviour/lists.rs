@@ -38,7 +38,7 @@ struct Scene {
 
 /// Some two dozen events of four actors in eight streams of three kinds; the first half is projected.
 async fn scene() -> Scene {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (staff, ada, agent, service) = (
         Person::staff(),
         Person::user(),

@@ -25,7 +25,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let plain = World::new().await;
+        let plain = World::without_requirements().await;
         let proxy = Proxy::start().await;
         let proxied = proxy.before(&plain);
         let staff = Person::staff();
@@ -284,7 +284,7 @@ async fn settling_waits_for_the_append_that_is_still_under_way() {
 /// The other end of the promise: the client goes away, and what it began is finished or undone, not left open.
 #[tokio::test]
 async fn a_request_that_is_dropped_in_the_middle_leaves_no_transaction_open() {
-    let world = std::sync::Arc::new(World::new().await);
+    let world = std::sync::Arc::new(World::without_requirements().await);
     let staff = Person::staff();
     world.append(&staff, "customer.deleted", "C-1", json!({})).await;
     let mut blocker = world.superuser().await;

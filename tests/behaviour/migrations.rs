@@ -83,7 +83,7 @@ async fn the_migrations_as_sql_leave_behind_what_a_run_of_them_does() {
     set_api_password(&cluster).await;
     let world = World::at("annals".to_owned(), &cluster.url());
     world
-        .append(&Person::staff(), "customer.deleted", "C-1", json!({}))
+        .append(&Person::staff(), "customer.created", "C-1", json!({"name": "Ada"}))
         .await;
     world.project().await;
 

@@ -98,10 +98,10 @@ async fn catalog(world: &World) -> Vec<Value> {
     world.all_pages(&Person::staff(), "/events/types").await
 }
 
-/// Those that somebody may post: figures are announced by the sweep alone.
+/// Those that somebody may post: the others Annals itself appends.
 async fn posted(world: &World) -> Vec<Value> {
     let mut kinds = catalog(world).await;
-    kinds.retain(|kind| kind["event_type"] != "kpi.calculated");
+    kinds.retain(|kind| kind["closed"] == false);
     kinds
 }
 

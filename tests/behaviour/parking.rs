@@ -73,7 +73,7 @@ fn expected() -> Vec<&'static str> {
 
 #[tokio::test]
 async fn a_poison_event_stops_its_stream_there_and_no_other() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     post_history(&world, &staff, async |_| ()).await;
     world.project().await;
     assert_eq!(outcome(&world).await, expected());
@@ -81,10 +81,10 @@ async fn a_poison_event_stops_its_stream_there_and_no_other() {
 
 #[tokio::test]
 async fn what_is_parked_does_not_depend_on_how_events_came_together() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     post_history(&world, &staff, World::project).await;
     assert_eq!(outcome(&world).await, expected());
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     post_history(&world, &staff, async |_| ()).await;
     drop(world.take_wake_ups().await);
     world.sweep().await;
@@ -93,7 +93,7 @@ async fn what_is_parked_does_not_depend_on_how_events_came_together() {
 
 #[tokio::test]
 async fn many_streams_go_on_around_several_poison_ones() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let mut events = Vec::new();
     for place in 0..60 {
         let data = if place % 17 == 3 {
@@ -122,7 +122,7 @@ async fn many_streams_go_on_around_several_poison_ones() {
 
 #[tokio::test]
 async fn a_parked_stream_is_plain_to_see() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let poison = post_history(&world, &staff, async |_| ()).await;
     world.project().await;
     let status = world.get(&staff, "/projector/status").await.expect(200);
@@ -171,7 +171,7 @@ async fn a_parked_stream_is_plain_to_see() {
 
 #[tokio::test]
 async fn a_value_that_cannot_be_cast_parks_too() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let born = json!({"event_type": "customer.born", "effect": "merge", "schema": {"type": "object", "minProperties": 1},
                       "example": {"created_date": "2024-01-01"}});
     world.post(&staff, "/events/types", born).await.expect(201);
@@ -214,7 +214,7 @@ async fn a_value_that_cannot_be_cast_parks_too() {
 /// A table that is gone concerns its own streams, not everybody's.
 #[tokio::test]
 async fn a_module_whose_table_is_broken_stops_its_own_streams() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world
         .owner()
         .await

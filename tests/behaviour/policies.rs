@@ -17,11 +17,11 @@ use scene::Scene;
 /// Whose rows a table shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Shows {
-    /// Events: of the tenant, or one's own and those in streams that one started.
+    /// Events: of the tenant, or one's own and those in streams that one started whose type says so.
     Events,
     /// Heads: of the tenant, or of streams that one started or sees an event of.
     Heads,
-    /// States and uploads: of the tenant, or those that one started.
+    /// States and uploads: of the tenant, or those that one started and sees every event of.
     States,
     /// Only staff and services: the tenant's.
     TenantOnly,
@@ -98,6 +98,8 @@ pub(crate) struct Eyes<'a> {
     user_id: Value,
     sees_tenant: bool,
     seen_streams: BTreeSet<String>,
+    /// Ids of streams that have events which their starter does not see; here no two kinds of aggregate share one.
+    hidden: BTreeSet<String>,
 }
 
 impl<'a> Eyes<'a> {
@@ -109,7 +111,17 @@ impl<'a> Eyes<'a> {
             user_id: if is_human { json!(person.sub) } else { json!("nobody") },
             sees_tenant: matches!(person.role, Role::Staff | Role::Service),
             seen_streams: BTreeSet::new(),
+            hidden: BTreeSet::new(),
         };
+        let is_hidden = |e: &&Value| {
+            e["starter_sees"] == false && e["created_by"] != e["started_by"] && e["user_id"] != eyes.user_id
+        };
+        eyes.hidden = events
+            .iter()
+            .filter(is_hidden)
+            .filter(|e| e["tenant_id"] == json!(person.tenant))
+            .map(|e| e["aggregate_id"].to_string())
+            .collect();
         eyes.seen_streams = events
             .iter()
             .filter(|e| eyes.see(Shows::Events, e))
@@ -125,17 +137,25 @@ impl<'a> Eyes<'a> {
             Shows::Events => {
                 is_tenants
                     && (self.sees_tenant
-                        || is_starter
+                        || (is_starter && row["starter_sees"] == true)
                         || row["created_by"] == json!(self.actor)
                         || row["user_id"] == self.user_id)
             }
             Shows::Heads => is_tenants && (self.sees_tenant || is_starter || self.seen_streams.contains(&stream(row))),
-            Shows::States => is_tenants && (self.sees_tenant || is_starter),
+            Shows::States => is_tenants && (self.sees_tenant || (is_starter && !self.is_hidden(row))),
             Shows::TenantOnly => is_tenants && self.sees_tenant,
             Shows::Catalog => is_tenants || row["tenant_id"].is_null(),
             Shows::Everything => true,
             Shows::Nothing => false,
         }
+    }
+}
+
+impl Eyes<'_> {
+    /// Whether a state's row, or a child's, is of a stream with something hidden in it.
+    fn is_hidden(&self, row: &Value) -> bool {
+        let ids = ["id", "aggregate_id", "organization_id", "commodity_id"];
+        ids.iter().any(|column| self.hidden.contains(&row[*column].to_string()))
     }
 }
 

@@ -40,7 +40,7 @@ async fn append_what_the_fixtures_name(world: &World) {
 
 #[tokio::test]
 async fn a_recorded_wake_up_projects_the_streams_it_names() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     append_what_the_fixtures_name(&world).await;
     world
         .append(&Person::staff(), "customer.created", "another", json!({"name": "N"}))
@@ -53,7 +53,7 @@ async fn a_recorded_wake_up_projects_the_streams_it_names() {
 
 #[tokio::test]
 async fn of_a_mixed_batch_exactly_the_messages_at_fault_come_again() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     append_what_the_fixtures_name(&world).await;
     let answer = invoke(&world, MIXED_BATCH).await;
     assert_eq!(
@@ -70,7 +70,7 @@ async fn of_a_mixed_batch_exactly_the_messages_at_fault_come_again() {
 
 #[tokio::test]
 async fn recorded_messages_of_others_fail_each() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let answer = invoke(&world, FOREIGN_BODIES).await;
     let recorded: Value = serde_json::from_str(FOREIGN_BODIES).unwrap();
     let recorded: Vec<&Value> = recorded["Records"]
@@ -85,7 +85,7 @@ async fn recorded_messages_of_others_fail_each() {
 
 #[tokio::test]
 async fn a_tick_of_the_schedule_of_rebuilds_makes_what_is_due() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     append_what_the_fixtures_name(&world).await;
     world.project().await;
     world
@@ -99,7 +99,7 @@ async fn a_tick_of_the_schedule_of_rebuilds_makes_what_is_due() {
 
 #[tokio::test]
 async fn a_tick_of_the_schedule_sweeps() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     append_what_the_fixtures_name(&world).await;
     let invocation: Invocation = serde_json::from_str(TICK).unwrap();
     assert!(matches!(invocation, Invocation::Tick(_)), "{invocation:?}");
@@ -128,7 +128,7 @@ async fn a_batch_is_never_taken_for_a_tick() {
 
 #[tokio::test]
 async fn bodies_that_are_no_wake_up_fail_each_alone() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     append_what_the_fixtures_name(&world).await;
     let good = world.take_wake_ups().await;
     let nil = Uuid::nil();
@@ -159,7 +159,7 @@ async fn bodies_that_are_no_wake_up_fail_each_alone() {
 
 #[tokio::test]
 async fn empty_and_unknown_wake_ups_are_harmless() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     assert!(world.deliver(Vec::new()).await.is_empty());
     let bodies = vec![r#"{"streams":[]}"#.to_owned(), queue::encode(&streams(3)).unwrap()];
     assert!(world.deliver(bodies).await.is_empty());
@@ -183,7 +183,7 @@ async fn with_the_database_away_every_message_comes_again_and_a_tick_fails() {
 /// One message's trouble must not bring the others back: each is tried by itself after the batch has failed.
 #[tokio::test]
 async fn a_stream_that_cannot_be_projected_now_brings_back_its_own_message_only() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     append_what_the_fixtures_name(&world).await;
     let owner = world.superuser().await;
     owner
@@ -231,7 +231,7 @@ async fn messages_are_as_few_as_fit_and_none_is_too_large() {
 
 #[tokio::test]
 async fn an_append_of_five_hundred_sends_one_message() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let event = |place: usize| {
         json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": format!("C-{}", place % 450),
                "data": {"name": "N"}})
@@ -250,7 +250,7 @@ async fn an_append_of_five_hundred_sends_one_message() {
 /// A wake-up that cannot be sent is nobody's error: the append stands.
 #[tokio::test]
 async fn an_append_stands_whether_or_not_its_wake_up_can_be_sent() {
-    let mut world = World::new().await;
+    let mut world = World::without_requirements().await;
     let (sender, receiver) = unbounded_channel();
     drop(receiver);
     world.router = local::engine::router(App {

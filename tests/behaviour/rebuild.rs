@@ -107,7 +107,7 @@ pub(crate) async fn assert_no_shadow_is_left(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_right_is_not_touched() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     populate(&world).await;
     world.take_wake_ups().await;
     let before = all_there_is(&world).await;
@@ -129,7 +129,7 @@ async fn what_is_right_is_not_touched() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_lost_comes_back_and_what_was_never_said_goes() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     populate(&world).await;
     let before = all_there_is(&world).await;
     let damage = "delete from annals.entities where aggregate_id = 'ORG-1'; truncate public.orders;
@@ -149,7 +149,7 @@ async fn what_is_lost_comes_back_and_what_was_never_said_goes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_module_or_one_tenant_is_rebuilt_and_the_others_are_left_alone() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
     let right = all_there_is(&world).await;
     let damage = "update public.organizations set name = 'wrong'; update public.orders set notes = 'wrong';

@@ -133,7 +133,7 @@ async fn customer(world: &World, person: &Person, id: &str, updates: usize) {
 
 #[tokio::test]
 async fn every_event_of_every_tenant_is_delivered_in_order_as_the_api_answers_with_it() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let other = Person::staff().in_tenant(Uuid::from_u128(7));
     customer(&world, &staff, "C-1", 3).await;
     world.project().await;
@@ -163,7 +163,7 @@ async fn every_event_of_every_tenant_is_delivered_in_order_as_the_api_answers_wi
 
 #[tokio::test]
 async fn types_patterns_and_recorded_time_select() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 2).await;
     let order = json!({"customer_id": "C-1", "items": [], "total_cents": 1, "currency": "USD"});
     world.append(&staff, "order.created", "O-1", order).await;
@@ -201,7 +201,7 @@ async fn types_patterns_and_recorded_time_select() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_before_anything_is_delivered() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 2).await;
     let refused = async |wanted: Replay| delivered_until(&world, &wanted, 0).await.1.unwrap_err().to_string();
     for name in ["customer.regstered", "custmer.*", "customer*", "*", ""] {
@@ -222,7 +222,7 @@ async fn what_makes_no_sense_is_refused_before_anything_is_delivered() {
 
 #[tokio::test]
 async fn what_is_appended_meanwhile_is_the_next_runs() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 2).await;
     let wanted = in_batches_of(1, under("meanwhile"));
     let first = replay(&world.app.store, &wanted, async |event: Event| {
@@ -245,7 +245,7 @@ async fn what_is_appended_meanwhile_is_the_next_runs() {
 
 #[tokio::test]
 async fn a_run_that_fails_repeats_the_unfinished_batch_and_nothing_else() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 9).await;
     let wanted = in_batches_of(3, under("fails"));
     let (first, failed) = delivered_until(&world, &wanted, 5).await;
@@ -258,7 +258,7 @@ async fn a_run_that_fails_repeats_the_unfinished_batch_and_nothing_else() {
 
 #[tokio::test]
 async fn an_open_transaction_is_waited_for_and_then_reported_but_never_passed_over() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     session.batch_execute("begin").await.unwrap();
     let event = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "behind",
@@ -298,7 +298,7 @@ async fn an_open_transaction_is_waited_for_and_then_reported_but_never_passed_ov
 /// Numbers that nobody selected, in between and at the end, are passed for good: another run does not look at them again.
 #[tokio::test]
 async fn the_checkpoint_passes_what_nobody_selected() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 4).await;
     let wanted = of_types(&["customer.deleted"], under("rare"));
     assert_eq!(delivered(&world, &wanted).await.len(), 0);
@@ -313,7 +313,7 @@ async fn the_checkpoint_passes_what_nobody_selected() {
 /// Ten thousand events of the largest size are some gigabytes: a batch is cut by size, too.
 #[tokio::test]
 async fn a_batch_of_large_events_is_cut_before_it_fills_the_memory() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let incompressible = || {
         (0..7_800)
             .map(|_| Uuid::new_v4().simple().to_string())

@@ -32,7 +32,7 @@ impl Scene {
     async fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let login = format!("rotated_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let plain = World::new().await;
+        let plain = World::without_requirements().await;
         let administrator = plain.superuser().await;
         let made = format!("create role {login} login password 'first'; grant annals_api to {login}");
         administrator.batch_execute(&made).await.unwrap();
@@ -144,7 +144,9 @@ async fn the_secret_of_tokens_is_looked_at_again_when_it_made_no_signature_and_n
         issuer: Some("tests".to_owned()),
         ..AuthConfig::default()
     };
-    let world = World::new().await.with_kept_secret(&auth, manager.secrets(), LONG);
+    let world = World::without_requirements()
+        .await
+        .with_kept_secret(&auth, manager.secrets(), LONG);
     let staff = Person::staff();
     world.get(&staff, "/events").await.expect(200);
     world.get(&staff, "/events").await.expect(200);
@@ -168,7 +170,7 @@ async fn the_secret_of_tokens_is_looked_at_again_when_it_made_no_signature_and_n
     assert_eq!(manager.asked(), 3, "anybody can make a bad token");
 
     let away = SecretsManager::with(&json!({})).await;
-    let world = World::new()
+    let world = World::without_requirements()
         .await
         .with_kept_secret(&auth, Arc::clone(&away.secrets()), LONG);
     assert_eq!(world.get(&staff, "/events").await.problem(503), "unavailable");
@@ -223,7 +225,7 @@ async fn tokens_of_a_withdrawn_secret_are_refused_though_nobody_has_sent_another
         issuer: Some("tests".to_owned()),
         ..AuthConfig::default()
     };
-    let world = World::new()
+    let world = World::without_requirements()
         .await
         .with_kept_secret(&auth, manager.secrets(), Duration::ZERO);
     let staff = Person::staff();

@@ -16,7 +16,7 @@ fn event(id: &str) -> Value {
 
 /// A world behind a proxy that has served requests before: one live connection, and the catalog read.
 async fn warm_world(proxy: &Proxy, staff: &Person) -> World {
-    let world = proxy.before(&World::new().await);
+    let world = proxy.before(&World::without_requirements().await);
     world.append(staff, "customer.deleted", "C-1", json!({})).await;
     world.project().await;
     proxy.take_record();
@@ -146,7 +146,7 @@ async fn work(world: &World, staff: &Person) {
 #[tokio::test]
 async fn every_statement_names_its_function_and_none_has_a_name_on_the_server() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
-    let world = proxy.before(&World::new().await);
+    let world = proxy.before(&World::without_requirements().await);
     work(&world, &staff).await;
     let record = proxy.take_record();
     let transaction = [
@@ -183,7 +183,7 @@ async fn every_statement_names_its_function_and_none_has_a_name_on_the_server() 
 #[tokio::test]
 async fn everything_works_through_a_pooler_that_changes_the_server_connection_with_each_transaction() {
     let (pooler, staff) = (Pooler::start().await, Person::staff());
-    let world = pooler.before(&World::new().await);
+    let world = pooler.before(&World::without_requirements().await);
     // Some clients at once, so that there are server connections to change between.
     join_all((0..4).map(|n| world.post(&staff, "/events", event(&format!("C-{n}"))))).await;
     assert!(pooler.logins() > 1);

@@ -46,7 +46,7 @@ async fn versions(world: &World, staff: &Person, id: &str) -> Vec<i64> {
 
 #[tokio::test]
 async fn loading_version_990_of_a_thousand_reads_at_most_twenty_events() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     counted(&world, &staff, "C-1", 1_000).await;
     assert_eq!(load(&world, &staff, "C-1", 990).await.events_read, 990);
     world.project().await;
@@ -78,7 +78,7 @@ async fn loading_version_990_of_a_thousand_reads_at_most_twenty_events() {
 
 #[tokio::test]
 async fn the_newest_three_are_kept_however_events_arrive() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for (length, expected) in [
         (19, vec![]),
         (2, vec![20]),
@@ -100,7 +100,7 @@ async fn the_newest_three_are_kept_however_events_arrive() {
 
 #[tokio::test]
 async fn staff_has_one_taken_and_says_why() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     counted(&world, &staff, "C-1", 5).await;
     let path = "/entities/customer/C-1/snapshots";
     let taken = world
@@ -155,7 +155,7 @@ async fn staff_has_one_taken_and_says_why() {
 /// Whatever is changed by hand, the state is right, and the snapshot is called what it is.
 #[tokio::test]
 async fn a_snapshot_that_was_changed_by_hand_is_passed_over_and_reported() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     counted(&world, &staff, "C-1", 100).await;
     world.project().await;
     let owner = world.superuser().await;
@@ -192,7 +192,7 @@ async fn a_snapshot_that_was_changed_by_hand_is_passed_over_and_reported() {
 /// A later version of a type may change what old events come to: nothing that was folded before is believed then.
 #[tokio::test]
 async fn a_snapshot_of_an_older_catalog_is_never_used() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     counted(&world, &staff, "C-1", 45).await;
     world.project().await;
     assert_eq!(load(&world, &staff, "C-1", 42).await.snapshot, Some(40));

@@ -1,5 +1,7 @@
 //! Streams under many writers: versions without gap, one winner each, in the order of recorded time and of numbers.
 
+mod requires;
+
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
@@ -60,7 +62,7 @@ async fn sound_log(world: &World) -> BTreeSet<(String, String, i64)> {
 
 #[tokio::test]
 async fn appends_with_the_same_expected_version_let_exactly_one_win() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let mut won = BTreeSet::new();
     for version in 0..8 {
         let posts = (0..WRITERS).map(|_| world.post(&staff, "/events", expecting("C-1", version)));
@@ -76,7 +78,7 @@ async fn appends_with_the_same_expected_version_let_exactly_one_win() {
 
 #[tokio::test]
 async fn writers_that_read_expect_and_try_again_each_get_a_version_of_their_own() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let write = async || {
         let mut version = 0;
         loop {
@@ -103,7 +105,7 @@ async fn writers_that_read_expect_and_try_again_each_get_a_version_of_their_own(
 
 #[tokio::test]
 async fn writers_that_expect_nothing_all_win() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let posts = (0..WRITERS).map(|writer| world.post(&staff, "/events", event("C-1", &writer.to_string())));
     let won: BTreeSet<_> = join_all(posts)
         .await
@@ -117,7 +119,7 @@ async fn writers_that_expect_nothing_all_win() {
 /// Batches name the streams in opposite orders, single writers come in between, and the projector moves the heads meanwhile.
 #[tokio::test]
 async fn batches_that_share_streams_in_opposite_order_wait_for_each_other() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let streams = ["a", "B", "c", "D"];
     let write = async |writer: usize| {
         let mut won = Vec::new();
@@ -186,7 +188,7 @@ async fn batches_that_share_streams_in_opposite_order_wait_for_each_other() {
 
 #[tokio::test]
 async fn recorded_time_rises_within_a_stream_even_where_the_clock_stands_behind() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", event("C-1", "1")).await.expect(201);
     // As if the machine's clock had been an hour ahead when the last event came.
     let ahead = "update annals.heads set last_created_at = last_created_at + interval '1 hour'";
@@ -202,7 +204,7 @@ async fn recorded_time_rises_within_a_stream_even_where_the_clock_stands_behind(
 
 #[tokio::test]
 async fn a_batch_with_one_refused_member_leaves_nothing() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", event("C-1", "1")).await.expect(201);
     let before = sound_log(&world).await;
     let refused = json!({"events": [event("new", "1"), event("C-1", "2"), expecting("C-1", 1), event("newer", "1")]});

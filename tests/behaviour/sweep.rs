@@ -42,7 +42,7 @@ async fn counts(world: &World) -> (i64, i64, i64) {
 
 #[tokio::test]
 async fn a_sweep_reaches_the_end_and_says_how_far_it_came() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     append_customers(&world, &staff, "C", 7).await;
     assert_eq!(world.sweep().await, 7);
     assert_eq!(position(&world).await, world.last_event_number().await);
@@ -53,7 +53,7 @@ async fn a_sweep_reaches_the_end_and_says_how_far_it_came() {
 
 #[tokio::test]
 async fn a_sweep_is_asked_for_over_http_and_comes_as_a_message() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     append_customers(&world, &staff, "C", 3).await;
     drop(world.take_wake_ups().await);
     assert_eq!(
@@ -74,7 +74,7 @@ async fn a_sweep_is_asked_for_over_http_and_comes_as_a_message() {
 
 #[tokio::test]
 async fn an_open_transaction_holds_the_sweep_back_and_nothing_behind_it_is_passed_over() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     append_customers(&world, &staff, "before", 2).await;
     world.sweep().await;
     let before = position(&world).await;
@@ -103,7 +103,7 @@ async fn an_open_transaction_holds_the_sweep_back_and_nothing_behind_it_is_passe
 
 #[tokio::test]
 async fn a_transaction_that_is_rolled_back_leaves_a_gap_that_the_sweep_passes() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     session.batch_execute("begin").await.unwrap();
     let event = r#"{"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": "never", "data": {"name": "L"}}"#;
@@ -119,7 +119,7 @@ async fn a_transaction_that_is_rolled_back_leaves_a_gap_that_the_sweep_passes() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sweeps_that_meet_count_every_event_once() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let people = [Person::staff(), Person::staff().in_tenant(Uuid::new_v4())];
     let appending = people.clone().into_iter().map(|person| {
         let world = Arc::clone(&world);
@@ -163,7 +163,7 @@ async fn sweeps_that_meet_count_every_event_once() {
 
 #[tokio::test]
 async fn figures_are_exact_wherever_the_sweep_stands() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for swept in [false, true, false] {
         append_customers(&world, &staff, &Uuid::new_v4().to_string(), 4).await;
         if swept {
@@ -186,7 +186,7 @@ async fn figures_are_exact_wherever_the_sweep_stands() {
 
 #[tokio::test]
 async fn a_sweep_that_fails_stays_where_it_was_sure() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     append_customers(&world, &staff, "C", 2).await;
     let owner = world.superuser().await;
     owner
@@ -217,7 +217,7 @@ async fn a_sweep_that_fails_stays_where_it_was_sure() {
 
 #[tokio::test]
 async fn the_sweep_passes_parked_streams_without_trying_them_again() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let year = json!({"id": "fy", "start_date": "2026-03-31", "end_date": "2025-04-01"});
     world
         .append(&staff, "organization.financial_year.added", "O", year)

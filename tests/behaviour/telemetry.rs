@@ -38,7 +38,7 @@ async fn through_the_gateway(world: &World, staff: &Person, request_id: Option<&
 
 #[tokio::test]
 async fn a_request_is_named_as_the_gateway_and_lambda_name_it() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::deployed("info");
     let id = through_the_gateway(&world, &staff, None).await;
     let mut line = saying(&printed.lines(), "served")[0].clone();
@@ -59,7 +59,7 @@ async fn a_request_is_named_as_the_gateway_and_lambda_name_it() {
 
 #[tokio::test]
 async fn a_clients_own_request_id_stands_beside_the_gateways() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::deployed("info");
     assert_eq!(through_the_gateway(&world, &staff, Some("mine-1")).await, "mine-1");
     let lines = printed.lines();
@@ -75,7 +75,7 @@ fn correlated(id: &str, correlation_id: Option<&str>) -> Value {
 
 #[tokio::test]
 async fn lines_name_what_all_of_a_requests_events_are_correlated_by() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for (bodies, expected) in [
         (vec![correlated("A", Some("order-7"))], json!("order-7")),
         (
@@ -104,7 +104,7 @@ async fn lines_name_what_all_of_a_requests_events_are_correlated_by() {
 
 #[tokio::test]
 async fn a_refused_append_is_correlated_too() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::deployed("info");
     let mut event = correlated("A", Some("order-7"));
     event["data"]["base_price"] = json!("not a number");
@@ -172,7 +172,7 @@ async fn quoting_errors(world: &World) -> Vec<(&'static str, StoreError)> {
 
 #[tokio::test]
 async fn what_postgresql_quotes_is_in_no_log_line() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     for (code, error) in quoting_errors(&world).await {
         let line = told(&error);
         let wrapped = std::io::Error::other(error);
@@ -193,7 +193,7 @@ async fn what_postgresql_quotes_is_in_no_log_line() {
 
 #[tokio::test]
 async fn a_constraint_that_is_violated_is_named() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let client = world.owner().await;
     client
         .batch_execute("create table public.quoted (id text constraint quoted_short check (length(id) < 3))")
@@ -221,7 +221,7 @@ async fn post_poison(world: &World, staff: &Person) {
 
 #[tokio::test]
 async fn a_parked_stream_is_logged_under_its_events_correlation_id() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     post_poison(&world, &staff).await;
     let printed = Captured::deployed("warn");
     world.project().await;
@@ -240,7 +240,7 @@ async fn a_parked_stream_is_logged_under_its_events_correlation_id() {
 
 #[tokio::test]
 async fn a_rebuild_that_a_table_refuses_quotes_nothing_of_it() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world
         .append(&staff, "organization.created", "hunter2", json!({"name": "Grüße"}))
         .await;
@@ -284,7 +284,7 @@ fn message(body: &str, request_id: &str, correlation_id: &str) -> SqsMessage {
 
 #[tokio::test]
 async fn lines_about_a_message_name_the_request_that_sent_it() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let printed = Captured::deployed("info");
     let messages = [message("hello", "r-1", "order-7"), message("world", "r-2", "order-8")];
     world.projector.handle_messages(&messages).await;
@@ -301,7 +301,7 @@ async fn lines_about_a_message_name_the_request_that_sent_it() {
 
 #[tokio::test]
 async fn all_lines_of_an_invocation_for_one_message_name_its_request() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     post_poison(&world, &staff).await;
     let body = world.take_wake_ups().await.pop().unwrap();
     let printed = Captured::deployed("info");
@@ -320,7 +320,7 @@ async fn all_lines_of_an_invocation_for_one_message_name_its_request() {
 
 #[tokio::test]
 async fn neither_tokens_nor_bodies_are_logged() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::deployed("trace");
     let event = world
         .append(

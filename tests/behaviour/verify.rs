@@ -62,7 +62,7 @@ async fn plant(world: &World, sql: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_right_has_no_differences_and_is_not_touched() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
     // A stream that is not projected to its end, and one that is parked, are right as far as they are.
     world
@@ -83,7 +83,7 @@ async fn what_is_right_has_no_differences_and_is_not_touched() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_differences_in_read_models_are_named_to_the_column_and_mended_by_a_rebuild() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
     let right = all_there_is(&world).await;
     plant(
@@ -155,7 +155,7 @@ fn exact_and(others: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_differences_in_heads_and_in_the_log_are_named() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     populate(&world).await;
     let home = "tenant_id = '00000000-0000-0000-0000-000000000000'";
     plant(
@@ -193,7 +193,7 @@ async fn planted_differences_in_heads_and_in_the_log_are_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planted_differences_in_snapshots_are_named_and_go_with_a_rebuild() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     for id in ["C-1", "C-2", "C-3"] {
         let event = |n: usize| {
@@ -294,7 +294,7 @@ async fn planted_differences_in_snapshots_are_named_and_go_with_a_rebuild() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_while_everything_goes_on_finds_nothing() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let (staff, _) = populate(&world).await;
     let writing = tokio::spawn({
         let world = Arc::clone(&world);
@@ -334,7 +334,7 @@ async fn a_proof_while_everything_goes_on_finds_nothing() {
 /// The moment between the list of streams and their snapshots, made certain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_taken_after_its_stream_was_listed_is_no_finding() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
     let path = "/entities/customer/C-1/snapshots";
     world.post(&staff, path, json!({"reason": "before"})).await.expect(201);

@@ -54,7 +54,7 @@ async fn append_some(world: &World, staff: &Person) {
 
 #[tokio::test]
 async fn wake_ups_may_come_doubled_and_backwards() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     append_some(&world, &staff).await;
     let mut wake_ups = world.take_wake_ups().await;
     assert!(!wake_ups.is_empty());
@@ -69,7 +69,7 @@ async fn wake_ups_may_come_doubled_and_backwards() {
 
 #[tokio::test]
 async fn nothing_is_projected_before_its_wake_up_and_a_sweep_finds_what_none_reached() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     append_some(&world, &staff).await;
     assert!(world.rows_of("annals.entities").await.is_empty());
     drop(world.take_wake_ups().await);
@@ -80,7 +80,7 @@ async fn nothing_is_projected_before_its_wake_up_and_a_sweep_finds_what_none_rea
 
 #[tokio::test]
 async fn one_wake_up_brings_all_that_a_stream_has_left_however_much() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let event = |place: usize| json!({"event_type": "product.stock_updated", "aggregate_type": "product", "aggregate_id": "P", "data": {"new_stock": place}});
     let events: Vec<Value> = (0..450).map(event).collect();
     world
@@ -96,7 +96,7 @@ async fn one_wake_up_brings_all_that_a_stream_has_left_however_much() {
 /// A read of what is to be done is cut by its bytes, too, long before any stream has a hundred events in it.
 #[tokio::test]
 async fn a_sweep_leaves_nothing_behind_however_large_events_are() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let memo = json!({"event_type": "memo.written", "aggregate_type": "memo", "description": "A memo.", "version": "1.0",
         "schema": {"type": "object"}, "example": {}, "effect": "merge", "posters": ["staff"]});
     world.post(&staff, "/events/types", memo).await.expect(201);
@@ -129,7 +129,7 @@ async fn a_sweep_leaves_nothing_behind_however_large_events_are() {
 /// Several projectors get the same streams at the same time, while more is appended to them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn projectors_that_meet_on_the_same_streams_do_not_disturb_each_other() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let streams: Vec<StreamId> = (0..40)
         .map(|place| stream("organization", &format!("O-{place}")))
         .collect();
@@ -167,7 +167,7 @@ async fn projectors_that_meet_on_the_same_streams_do_not_disturb_each_other() {
 
 #[tokio::test]
 async fn a_wake_up_ahead_of_its_commit_does_no_harm() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let early = vec![queue::encode(&[stream("customer", "C-9"), stream("nonsense", "never")]).unwrap()];
     assert!(world.deliver(early.clone()).await.is_empty());
     assert!(world.rows_of("annals.entities").await.is_empty());
@@ -181,7 +181,7 @@ async fn a_wake_up_ahead_of_its_commit_does_no_harm() {
 /// A projector read a stream, fell asleep, and writes what others have meanwhile written, less or more of it.
 #[tokio::test]
 async fn a_projector_that_another_one_got_ahead_of_is_turned_away() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let late = [stream("customer", "C")];
     for stale_version in [2, 4] {
         for (event_type, data) in [
@@ -319,7 +319,7 @@ fn any_history_under_any_delivery_gives_the_fold_from_zero() {
 }
 
 async fn play(history: History) {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let mut known: BTreeSet<StreamId> = BTreeSet::new();
     for (events, deliveries) in history {
         let members: Vec<Value> = events

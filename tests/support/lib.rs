@@ -64,4 +64,4 @@ pub use secrets_manager::SecretsManager;
 pub use server::{Server, Standby};
 pub use sqs::sqs_at;
 pub use upload::{Part, multipart};
-pub use world::{Files, Log, World, url_at};
+pub use world::{Files, Log, World, forget_requirements, url_at};

@@ -9,9 +9,9 @@ use local::cluster::{Cluster, DATABASE, FAST_BUT_UNSAFE, Options};
 
 use crate::cluster::{connect, set_api_password};
 use crate::pgbouncer::{free_port, port_before};
-use crate::world::World;
+use crate::world::{World, forget_requirements};
 
-/// A migrated cluster and its programs.
+/// A migrated cluster and its programs; streams may begin with any event in it.
 pub struct Server {
     /// The cluster; it may be down.
     pub cluster: Cluster,
@@ -32,6 +32,7 @@ impl Server {
         options.max_connections = max_connections;
         let cluster = Cluster::start(options).await.expect("a private cluster");
         annals::store::migrate(&cluster.url()).await.expect("migrations");
+        forget_requirements(&cluster.url()).await;
         set_api_password(&cluster).await;
         let superuser = connect(&cluster.superuser_url()).await;
         let folder = "select setting from pg_config where name = 'BINDIR'";

@@ -88,12 +88,26 @@ pub struct World {
     pub files: Arc<Files>,
 }
 
+/// Lets streams begin with any event, in the database that its owner reaches by this address.
+pub async fn forget_requirements(url: &str) {
+    let forget = "update annals.event_types set requires = null where requires is not null";
+    connect(url).await.batch_execute(forget).await.expect("a catalog");
+}
+
 impl World {
     /// A world with an empty log.
     pub async fn new() -> Self {
         let database = database().await;
         let url = cluster().url_of(&database);
         Self::at(database, &url)
+    }
+
+    /// The same, but that streams may begin with any event: for tests of what happens to events, whatever they say. What the catalog
+    /// requires is tested in `streams/requires.rs`.
+    pub async fn without_requirements() -> Self {
+        let world = Self::new().await;
+        forget_requirements(&cluster().url_of(&world.database)).await;
+        world
     }
 
     /// A world whose requests reach its database by this address, or through PgBouncer before the server that it names.

@@ -3,6 +3,7 @@
 
 use annals::domain::AggregateId;
 use annals::domain::event::MAX_DATA_BYTES;
+use annals::domain::text::TextFault;
 use chrono::NaiveDate;
 use email_address::EmailAddress;
 use rust_decimal::Decimal;
@@ -134,7 +135,13 @@ impl Reading {
 
 /// The row's own id, or one of something else: that must be one which that thing can have.
 fn read_id(cell: &Cell<'_>) -> Result<AggregateId, RowFault> {
-    AggregateId::try_from(cell.text.to_owned()).map_err(|fault| cell.fault("invalid_id", fault.to_string()))
+    AggregateId::try_from(cell.text.to_owned()).map_err(|fault| {
+        let code = match fault {
+            TextFault::NotNormal => fault.code(),
+            _ => "invalid_id",
+        };
+        cell.fault(code, fault.to_string())
+    })
 }
 
 fn read_email(cell: &Cell<'_>) -> Result<Value, RowFault> {

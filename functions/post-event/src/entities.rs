@@ -51,7 +51,7 @@ pub async fn create(
         }
     };
     let id = AggregateId::try_from(id)
-        .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", "invalid_value", e.to_string())]))?;
+        .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", e.code(), e.to_string())]))?;
     let mut event = remarks.applied_to(verb.event(id.clone(), fields));
     event.expected_version = Some(0);
     match append(&app, &caller, event, &context).await {
@@ -231,7 +231,7 @@ async fn earlier(
         let detail = "the idempotency key belongs to another request";
         return Err(ApiError::unprocessable("idempotency_key_reused", detail, Vec::new()));
     }
-    Ok(AggregateId::try_from(event.aggregate_id).ok())
+    Ok(Some(AggregateId::stored(event.aggregate_id)))
 }
 
 /// Whether the event was asked for by these fields; a keyed change keeps a digest of what the client sent in `recorded`,

@@ -1,6 +1,7 @@
 //! What staff decides about projection: a parked event is retried or left out, a sweep or a rebuild is asked for.
 
 use annals::App;
+use annals::domain::event::Part;
 use annals::domain::{AggregateId, AggregateType, EventType, NewEvent};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, RequestContext};
 use annals::intake::{self, Framing};
@@ -115,6 +116,7 @@ impl Decision {
             data,
         );
         event.causation_id = Some(parked);
+        event.part = Some(Part::Processing);
         Ok(event)
     }
 }

@@ -5,7 +5,7 @@ mod schema;
 
 use annals::App;
 use annals::domain::event::FieldFault;
-use annals::domain::{AggregateType, Effect, EventKind, EventType, Inverse, Role, SchemaVersion, semver};
+use annals::domain::{AggregateType, Effect, EventKind, EventType, Inverse, Requires, Role, SchemaVersion, semver};
 use annals::http::{ApiError, Authenticated, JsonBody, Params};
 use annals::store::{NewVersion, Registration};
 use axum::Json;
@@ -28,9 +28,17 @@ struct Body {
     example: Value,
     effect: Option<Value>,
     posters: Option<Vec<String>>,
+    /// Left out is not null: null takes it away.
+    #[serde(default, deserialize_with = "given")]
+    requires: Option<Value>,
+    starter_sees: Option<bool>,
     inverse: Option<Value>,
     #[serde(default)]
     upcasters: Vec<evolution::UpcasterBody>,
+}
+
+fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(value).map(Some)
 }
 
 fn first_version() -> String {
@@ -102,6 +110,13 @@ fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError>
         None => known.map_or_else(|| vec![Role::Staff, Role::Service], |k| k.posters.clone()),
         Some(names) => read_posters(&names, &mut faults),
     };
+    let requires = match body.requires {
+        None => known.and_then(|k| k.requires),
+        Some(given) => read_requires(&given, &mut faults),
+    };
+    let starter_sees = body
+        .starter_sees
+        .unwrap_or_else(|| known.is_some_and(|k| k.starter_sees));
     schema::check(&body.schema, &body.example, &mut faults);
     refuse_other_aggregates(event_type.as_ref(), aggregate_type.as_ref(), &mut faults);
     let upcasters = evolution::read(body.upcasters, version.as_ref(), &mut faults);
@@ -113,6 +128,8 @@ fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError>
             aggregate_type,
             effect,
             posters,
+            requires,
+            starter_sees,
             inverse,
             version: NewVersion {
                 version,
@@ -148,6 +165,14 @@ fn refuse_other_aggregates(
 
 fn fault(faults: &mut Vec<FieldFault>, field: &str, detail: String) {
     faults.push(FieldFault::new(format!("/{field}"), "invalid_value", detail));
+}
+
+fn read_requires(given: &Value, faults: &mut Vec<FieldFault>) -> Option<Requires> {
+    let requires = given.as_str().and_then(Requires::from_name);
+    if requires.is_none() && !given.is_null() {
+        fault(faults, "requires", "must be new, existing or null".to_owned());
+    }
+    requires
 }
 
 fn read_posters(names: &[String], faults: &mut Vec<FieldFault>) -> Vec<Role> {

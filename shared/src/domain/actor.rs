@@ -9,6 +9,9 @@ use uuid::Uuid;
 use super::ids::{TenantId, Text, TextFault};
 
 /// Who an event says has acted: `user:{uuid}`, `agent:{name}`, `service:{name}` or `system`.
+///
+/// A service that speaks for somebody without an account may write a name in place of the uuid (`user:test`). A name has no blank,
+/// and of ASCII's signs only `. _ - @ / + :`, so that an actor stays one word wherever it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Actor(Text<100>);
@@ -25,15 +28,29 @@ impl TryFrom<String> for Actor {
 
     fn try_from(text: String) -> Result<Self, TextFault> {
         let text = Text::try_from(text)?;
-        let named = ["user:", "agent:", "service:"]
-            .iter()
-            .any(|kind| text.as_str().strip_prefix(kind).is_some_and(|name| !name.is_empty()));
-        if named || text.as_str() == "system" {
+        let is_actor = match text.as_str().split_once(':') {
+            Some(("user", name)) => is_name(name) && !is_odd_uuid(name),
+            Some(("agent" | "service", name)) => is_name(name),
+            _ => text.as_str() == "system",
+        };
+        if is_actor {
             Ok(Self(text))
         } else {
-            Err(TextFault::Form("user:…, agent:…, service:… or system"))
+            Err(TextFault::Form(
+                "user:, agent: or service: and a name without blanks, or system",
+            ))
         }
     }
+}
+
+fn is_name(name: &str) -> bool {
+    let sign = |c: char| c.is_ascii_alphanumeric() || "._-@/+:".contains(c);
+    !name.is_empty() && name.chars().all(|c| !c.is_ascii() || sign(c))
+}
+
+/// A person's uuid in capitals or without hyphens: the same person under another name.
+fn is_odd_uuid(name: &str) -> bool {
+    Uuid::try_parse(name).is_ok_and(|uuid| uuid.to_string() != name)
 }
 
 impl fmt::Display for Actor {
@@ -92,7 +109,7 @@ pub struct Caller {
 
 /// Claims that name no caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the token of an agent or service must carry its name")]
+#[error("the token of an agent or service must carry its name, without blanks")]
 pub struct NamelessCaller;
 
 impl Caller {
@@ -149,5 +166,46 @@ impl Caller {
             "role": "authenticated",
             "app_metadata": {"role": self.role, "tenant_id": self.tenant_id, "name": self.name},
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actors_are_well_formed() {
+        for good in [
+            "user:0199a3f0-0000-7000-8000-000000000001",
+            "user:test",
+            "user:not-a-uuid",
+            "agent:category_agent",
+            "agent:Zo\u{EB}",
+            "service:crm/eu-1",
+            "service:reports@example.com",
+            "system",
+        ] {
+            assert!(Actor::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "ada",
+            "user",
+            "user:",
+            "agent:",
+            "admin:ada",
+            "System",
+            "user:0199A3F0-0000-7000-8000-000000000001",
+            "user:0199a3f0000070008000000000000001",
+            "user:urn:uuid:0199a3f0-0000-7000-8000-000000000001",
+            "user:not a uuid!",
+            "agent: a",
+            "agent:a b",
+            "agent:<b>",
+            "agent:a\u{200B}b",
+            "agent:Zoe\u{308}",
+        ] {
+            assert!(Actor::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
     }
 }

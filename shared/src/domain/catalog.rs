@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::actor::Role;
@@ -31,6 +32,12 @@ pub struct EventKind {
     pub effect: Effect,
     /// Roles that may post it.
     pub posters: Vec<Role>,
+    /// What must be there before it.
+    pub requires: Option<Requires>,
+    /// Whether who started a stream sees events of this type that others append to it.
+    pub starter_sees: bool,
+    /// Whether Annals alone appends it.
+    pub closed: bool,
     /// When it was registered.
     pub created_at: Timestamp,
     /// Schema and example of each version; empty in an outline.
@@ -39,6 +46,31 @@ pub struct EventKind {
     pub upcasters: BTreeMap<String, Upcaster>,
     /// How its events are compensated; none: they cannot be.
     pub inverse: Option<Inverse>,
+}
+
+/// What an event's stream must be like before the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requires {
+    /// It has no events.
+    New,
+    /// It has some.
+    Existing,
+}
+
+impl Requires {
+    /// The word for it in the catalog.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Existing => "existing",
+        }
+    }
+
+    /// What that word stands for.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::New, Self::Existing].into_iter().find(|one| one.as_str() == name)
+    }
 }
 
 /// Data that cannot be lifted: nothing leads from their version to the current one. Registrations that would cause it are
@@ -156,6 +188,9 @@ impl EventKind {
             "example": current.map(EventSchema::example),
             "effect": self.effect,
             "posters": self.posters,
+            "requires": self.requires,
+            "starter_sees": self.starter_sees,
+            "closed": self.closed,
             "upcasters": self.upcasters.values().collect::<Vec<_>>(),
             "inverse": self.inverse,
             "built_in": self.tenant_id.is_none(),

@@ -74,6 +74,31 @@ pub struct NewEvent {
     pub idempotency_key: Option<Text<255>>,
     /// Version that the stream must be at; 0: it must not exist.
     pub expected_version: Option<i32>,
+    /// Which part of Annals appends it by itself; none: it is a client's.
+    pub part: Option<Part>,
+}
+
+/// Parts of Annals that append events of their own. They have looked at the stream themselves, so the catalog's `requires` is not
+/// asked of them; and the types that a part alone may append are closed to everybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Decisions about parked events.
+    Processing,
+    /// What becomes of large uploads.
+    Import,
+    /// Compensations, which bring back what was deleted.
+    Compensation,
+}
+
+impl Part {
+    /// Its name in the catalog's `appended_by`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Processing => "processing",
+            Self::Import => "import",
+            Self::Compensation => "compensation",
+        }
+    }
 }
 
 impl NewEvent {
@@ -101,6 +126,7 @@ impl NewEvent {
             command_id: None,
             idempotency_key: None,
             expected_version: None,
+            part: None,
         }
     }
 
@@ -180,6 +206,7 @@ impl NewEvent {
             command_id,
             idempotency_key,
             expected_version,
+            part: None,
         };
         Ok((event, tenant_id))
     }
@@ -233,7 +260,7 @@ impl Fields<'_> {
     fn text<T: TryFrom<String, Error = TextFault>>(&mut self, name: &str) -> Option<T> {
         let text = self.string(name)?;
         T::try_from(text)
-            .map_err(|fault| self.fault(name, "invalid_value", fault.to_string()))
+            .map_err(|fault| self.fault(name, fault.code(), fault.to_string()))
             .ok()
     }
 

@@ -7,66 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// What is wrong with a piece of text that should be an identity. `Display` completes the sentence "the value …".
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TextFault {
-    /// Nothing there.
-    #[error("must not be empty")]
-    Empty,
-    /// More characters than allowed.
-    #[error("must have at most {0} characters")]
-    TooLong(usize),
-    /// Control characters, or others that cannot be printed.
-    #[error("must be printable text")]
-    Unprintable,
-    /// Not of the form that the identity has.
-    #[error("must look like {0}")]
-    Form(&'static str),
-}
-
-/// Printable text of 1 to `MAX` characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct Text<const MAX: usize>(String);
-
-impl<const MAX: usize> Text<MAX> {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<const MAX: usize> TryFrom<String> for Text<MAX> {
-    type Error = TextFault;
-
-    fn try_from(text: String) -> Result<Self, TextFault> {
-        if text.is_empty() {
-            return Err(TextFault::Empty);
-        }
-        if text.chars().count() > MAX {
-            return Err(TextFault::TooLong(MAX));
-        }
-        if !text.chars().all(is_printable) {
-            return Err(TextFault::Unprintable);
-        }
-        Ok(Self(text))
-    }
-}
-
-impl<const MAX: usize> fmt::Display for Text<MAX> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Neither a control character nor one of those that only change how their neighbours are shown: an identity that looks like
-/// another one in a list is no use to an auditor.
-fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c,
-            '\u{00AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
-            | '\u{FFF0}'..='\u{FFFB}' | '\u{FFFE}' | '\u{FFFF}' | '\u{E000}'..='\u{F8FF}')
-}
+pub use super::text::{Text, TextFault};
 
 macro_rules! uuid_identity {
     ($(#[$doc:meta])* $name:ident) => {
@@ -176,12 +117,14 @@ text_identity! {
     AggregateType, 50, "lower_snake_case", is_name
 }
 text_identity! {
-    /// An aggregate within its kind: a uuid or any printable string.
-    AggregateId, 128, "printable text", |_| true
+    /// An aggregate within its kind: a uuid or any printable string, but no dot segment of a path.
+    AggregateId, 128, "a name: . and .. are places in a path", is_no_dots
 }
 text_identity! {
     /// Name of a consumer's checkpoint. The sweep's own is not to be had.
-    CheckpointName, 100, "a name of your own: sweep is the projector's", |text| text != "sweep"
+    CheckpointName, 100, "a name of your own: sweep is the projector's, . and .. are places in a path", |text| {
+        text != "sweep" && is_no_dots(text)
+    }
 }
 text_identity! {
     /// Version of an event type's schema: `1.0` or `1.0.2`.
@@ -193,6 +136,11 @@ text_identity! {
 }
 
 impl AggregateId {
+    /// The id of a stream that the log holds, by whatever rule it was once appended.
+    pub fn stored(text: String) -> Self {
+        Self(Text::stored(text))
+    }
+
     /// The id of an aggregate whose creation names none but has an idempotency key: the same for every retry. `owner` is whose
     /// key it is.
     pub fn from_key(owner: &str, key: &str) -> Self {
@@ -204,7 +152,7 @@ impl AggregateId {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         let id = uuid::Builder::from_custom_bytes(bytes).into_uuid();
-        Self(Text(id.to_string()))
+        Self(Text::stored(id.to_string()))
     }
 }
 
@@ -213,6 +161,11 @@ impl EventType {
     pub fn aggregate_part(&self) -> &str {
         self.as_str().split('.').next().unwrap_or_default()
     }
+}
+
+/// Clients and proxies resolve these in paths, so that nothing of that name could be asked for.
+fn is_no_dots(text: &str) -> bool {
+    !matches!(text, "." | "..")
 }
 
 /// Lower-case letters, digits and underscores, beginning with a letter.
@@ -235,7 +188,7 @@ pub struct StreamId {
 }
 
 /// The version that a type begins with.
-pub static FIRST_VERSION: LazyLock<SchemaVersion> = LazyLock::new(|| SchemaVersion(Text("1.0".into())));
+pub static FIRST_VERSION: LazyLock<SchemaVersion> = LazyLock::new(|| SchemaVersion(Text::stored("1.0".into())));
 
 #[cfg(test)]
 mod tests {
@@ -264,11 +217,17 @@ mod tests {
     fn aggregate_ids_are_printable_and_bounded() {
         assert!(AggregateId::try_from("CUST-0042 ü/€".to_owned()).is_ok());
         assert_eq!(AggregateId::try_from(String::new()), Err(TextFault::Empty));
-        assert_eq!(AggregateId::try_from("a\nb".to_owned()), Err(TextFault::Unprintable));
         assert_eq!(
-            AggregateId::try_from("a\u{200b}b".to_owned()),
-            Err(TextFault::Unprintable)
+            AggregateId::try_from("a\nb".to_owned()),
+            Err(TextFault::Unprintable(10))
         );
+        for dots in [".", ".."] {
+            assert!(
+                matches!(AggregateId::try_from(dots.to_owned()), Err(TextFault::Form(_))),
+                "{dots}"
+            );
+        }
+        assert!(AggregateId::try_from("...".to_owned()).is_ok());
         assert_eq!(AggregateId::try_from("x".repeat(129)), Err(TextFault::TooLong(128)));
         assert!(AggregateId::try_from("ü".repeat(128)).is_ok());
     }

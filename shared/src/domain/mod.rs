@@ -16,11 +16,12 @@ pub mod json;
 pub mod money;
 pub mod schema;
 pub mod semver;
+pub mod text;
 pub mod time;
 pub mod upcast;
 
 pub use actor::{Actor, Caller, Role};
-pub use catalog::{Catalog, EventKind, FoldError, StoredFact};
+pub use catalog::{Catalog, EventKind, FoldError, Requires, StoredFact};
 pub use effect::{Effect, Inverse};
 pub use event::{Event, NewEvent};
 pub use fold::{Entity, Fact};

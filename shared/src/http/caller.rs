@@ -40,9 +40,9 @@ impl FromRequestParts<App> for Authenticated {
             Err(error @ (AuthError::KeysUnavailable(_) | AuthError::SecretUnavailable(_))) => {
                 Err(ApiError::Unavailable(StoreError::Unavailable(Box::new(error))))
             }
-            Err(error @ AuthError::Refused(_)) => {
-                tracing::info!(%error, "token refused");
-                Err(unauthorized("the token is not acceptable"))
+            Err(AuthError::Refused(fault)) => {
+                tracing::info!(code = fault.code(), "token refused");
+                Err(Problem::new(StatusCode::UNAUTHORIZED, fault.code(), fault.to_string()).into())
             }
         }
     }

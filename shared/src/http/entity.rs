@@ -20,6 +20,8 @@ pub struct EntityAnswer {
     pub version: i32,
     /// Version up to which read models hold it.
     pub projected_version: i32,
+    /// Actor of its first event.
+    pub started_by: String,
     /// Its state.
     pub state: Map<String, Value>,
     /// Whether it has been deleted.
@@ -37,6 +39,7 @@ impl From<StoredEntity> for EntityAnswer {
             aggregate_id: stored.aggregate_id,
             version: stored.entity.version,
             projected_version: stored.projected_version,
+            started_by: stored.started_by,
             state: stored.entity.state,
             deleted: stored.entity.deleted_at.is_some(),
             created_at: stored.entity.created_at,

@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub(super) use self::columns::Columns;
 use super::session::{AS_PROJECTOR, Param, lost_is_unavailable};
 use super::{Store, StoreError};
+use crate::domain::event::Part;
 use crate::domain::{AggregateId, AggregateType, Caller, EventId, NewEvent, StreamId, Timestamp};
 use crate::telemetry::xray::in_postgres;
 
@@ -23,12 +24,12 @@ use crate::telemetry::xray::in_postgres;
 /// It is a transaction by itself: `annals_api` may execute the function, and the function takes the verified claims as an
 /// argument, so there is no role and no setting to begin with.
 const APPEND_EVENT: &str = "-- append_event
-select annals.append_event($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+select annals.append_event($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
 /// Many events, by columns.
 pub(super) const APPEND_EVENTS: &str = "-- append_events
 select a.member, a.id, a.event_number, a.aggregate_version, a.created_at, a.schema_version, a.replayed
-  from annals.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) as a
+  from annals.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) as a
  order by a.member";
 
 const SETTLE_APPEND: &str = "-- settle_append
@@ -147,7 +148,7 @@ impl Store {
         let correlation_id = event.correlation_id.as_ref().map(|c| c.as_str());
         let command_id = event.command_id.as_ref().map(|c| c.as_str());
         let key = event.idempotency_key.as_ref().map(|k| k.as_str());
-        let params: [Param<'_>; 19] = [
+        let params: [Param<'_>; 20] = [
             (&Json(&claims), Type::JSONB),
             (event.id.as_uuid(), Type::UUID),
             (&event.event_type.as_str(), Type::TEXT),
@@ -166,6 +167,7 @@ impl Store {
             (&command_id, Type::TEXT),
             (&key, Type::TEXT),
             (&event.expected_version, Type::INT4),
+            (&event.part.map(Part::as_str), Type::TEXT),
             (&revision, Type::INT8),
         ];
         let client = self.connection().await?;

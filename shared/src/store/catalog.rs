@@ -12,8 +12,8 @@ use super::session::{As, Param};
 use super::{Store, StoreError};
 use crate::domain::schema::EventSchema;
 use crate::domain::{
-    AggregateType, Caller, Catalog, Effect, EventKind, EventType, Inverse, Role, SchemaVersion, TenantId, Timestamp,
-    Upcaster,
+    AggregateType, Caller, Catalog, Effect, EventKind, EventType, Inverse, Requires, Role, SchemaVersion, TenantId,
+    Timestamp, Upcaster,
 };
 
 /// Tenants whose catalogs a process keeps at most; beyond it forgets all and starts anew.
@@ -44,7 +44,7 @@ const ALL: bool = false;
 /// of rows, and what that seems to cost has PostgreSQL compile the statement, in twenty times the time that it takes.
 const READ_TYPES: &str = "-- read_types
 select r.revision, t.tenant_id, t.event_type, t.aggregate_type, t.current_version, t.description, t.effect::text, t.posters,
-       t.created_at, t.inverse::text
+       t.created_at, t.inverse::text, t.requires, t.starter_sees, t.appended_by is not null as closed
   from (select revision from annals.catalog_revision limit 1) as r
   left join annals.event_types t on not $1 or t.tenant_id is not null";
 
@@ -282,6 +282,11 @@ fn kind_from(row: &Row, name: &str) -> Result<EventKind, StoreError> {
         description: row.try_get("description")?,
         effect: Effect::from_json(row.try_get("effect")?).map_err(|_| unusable("effect"))?,
         posters: posters.into_iter().filter_map(Role::from_name).collect(),
+        requires: row
+            .try_get::<_, Option<&str>>("requires")?
+            .and_then(Requires::from_name),
+        starter_sees: row.try_get("starter_sees")?,
+        closed: row.try_get("closed")?,
         created_at: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("created_at")?),
         versions: BTreeMap::new(),
         upcasters: BTreeMap::new(),

@@ -13,7 +13,7 @@ use super::{Store, StoreError};
 use crate::domain::{Caller, Entity, StoredFact, Timestamp};
 
 /// The state stands in a stream's first row only: a long tail must not repeat it. Whoever does not see the tenant sees state
-/// of streams that it started, and not of those where somebody let it appear: half a fold is no state.
+/// of streams that it started and sees every event of, and not of those where somebody let it appear: half a fold is no state.
 macro_rules! entity_columns {
     () => {
         "h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by,
@@ -46,7 +46,7 @@ const FIND_ENTITY: &str = concat!(
     entity_columns!(),
     " from annals.heads h ",
     tail!(),
-    " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or h.started_by = $5)
+    " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
   order by e.aggregate_version"
 );
 
@@ -56,7 +56,7 @@ pub(super) const FIND_ENTITIES: &str = concat!(
     " from (select distinct unnest($3) as aggregate_id) as k
  cross join lateral (
        select * from annals.heads h
-        where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id and ($4 or h.started_by = $5) offset 0) as h
+        where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id))) offset 0) as h
   ",
     tail!(),
     " order by h.aggregate_id, e.aggregate_version"
@@ -65,7 +65,7 @@ pub(super) const FIND_ENTITIES: &str = concat!(
 const LIST_ENTITIES_PAGE: &str = concat!(
     "-- list_entities_page\nselect ", entity_columns!(), " from (
     select * from annals.heads h
-     where h.tenant_id = $1 and h.aggregate_type = $2 and ($3::text is null or h.aggregate_id > $3) and ($4 or h.started_by = $5)
+     where h.tenant_id = $1 and h.aggregate_type = $2 and ($3::text is null or h.aggregate_id > $3) and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
      order by h.aggregate_id limit $6) as h ", tail!(),
     " order by h.aggregate_id, e.aggregate_version"
 );
@@ -76,7 +76,11 @@ select h.aggregate_id
   from (select distinct unnest($3) as aggregate_id) as k
  cross join lateral (
        select * from annals.heads h
-        where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id and h.started_by <> $4 offset 0) as h";
+        where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id offset 0) as h
+ where h.started_by <> $4
+    or exists (select from annals.events e
+                where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
+                  and not e.starter_sees and e.started_by <> e.created_by and e.user_id is distinct from $5 offset 0)";
 
 /// An entity with the progress of its projection.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,8 +119,8 @@ impl Store {
         Ok(self.read_entities(caller, FIND_ENTITY, &params).await?.pop())
     }
 
-    /// Those of the entities that exist and that the caller may not append to, because somebody else has started them. Whoever asks
-    /// learns no more than an append would tell.
+    /// Those of the entities that exist and whose state the caller does not see, because somebody else has started them or has added
+    /// what is hidden. Whoever asks learns no more than an append would tell.
     ///
     /// # Errors
     /// The database's.
@@ -129,11 +133,12 @@ impl Store {
         if caller.role().sees_tenant() || aggregate_ids.is_empty() {
             return Ok(HashSet::new());
         }
-        let params: [Param<'_>; 4] = [
+        let params: [Param<'_>; 5] = [
             (caller.tenant_uuid(), Type::UUID),
             (&aggregate_type, Type::TEXT),
             (&aggregate_ids, Type::TEXT_ARRAY),
             (&caller.actor().as_str(), Type::TEXT),
+            (&caller.user_id(), Type::UUID),
         ];
         let rows = self.read(As::Projector, FIND_TAKEN, &params).await?;
         rows.iter().map(|row| Ok(row.try_get("aggregate_id")?)).collect()

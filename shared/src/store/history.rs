@@ -20,7 +20,7 @@ const LIST_HISTORY_PAGE: &str = concat!(
     event_columns!(),
     ", exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
-                  and s.aggregate_version = e.aggregate_version) as skipped, e.started_by",
+                  and s.aggregate_version = e.aggregate_version) as skipped, e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all",
     " from annals.events e ",
     joined_head!(),
     " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
@@ -93,7 +93,8 @@ impl Store {
         };
         let revision: i64 = row.try_get("catalog_revision")?;
         let catalog = self.outline_at(caller, revision).await?;
-        let whole = caller.role().sees_tenant() || row.try_get::<_, &str>("started_by")? == caller.actor().as_str();
+        let is_starter = row.try_get::<_, &str>("started_by")? == caller.actor().as_str();
+        let whole = caller.role().sees_tenant() || (is_starter && row.try_get("starter_sees_all")?);
         let mut state = match (whole, query.after_version) {
             (false, _) => None,
             (true, 0) => Some(None),

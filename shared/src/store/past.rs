@@ -72,7 +72,7 @@ select h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_
            and s.version <= u.version and $8 and s.shape = annals.shape_of($1, $2) and s.digest = annals.snapshot_digest(s)
          order by s.version desc limit 1)
         order by version desc, is_snapshot limit 1) as b on true
- where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or h.started_by = $5)";
+ where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))";
 
 macro_rules! fact_columns {
     () => {

@@ -5,10 +5,10 @@ use tokio_postgres::types::Type;
 
 use super::session::{As, lost_is_unavailable};
 use super::{Store, StoreError};
-use crate::domain::{AggregateType, Caller, Effect, EventType, Inverse, Role, SchemaVersion, Upcaster};
+use crate::domain::{AggregateType, Caller, Effect, EventType, Inverse, Requires, Role, SchemaVersion, Upcaster};
 
 const REGISTER_EVENT_TYPE: &str = "-- register_event_type
-select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11)";
+select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11, $12, $13)";
 
 /// A type, or a new version of one, that staff registers at run time.
 #[derive(Debug)]
@@ -23,6 +23,10 @@ pub struct Registration {
     pub effect: Effect,
     /// Roles that may post it.
     pub posters: Vec<Role>,
+    /// What must be there before it.
+    pub requires: Option<Requires>,
+    /// Whether who started a stream sees events of this type that others append to it.
+    pub starter_sees: bool,
     /// How its events are compensated.
     pub inverse: Option<Inverse>,
     /// Its data.
@@ -58,6 +62,7 @@ impl Store {
         let inverse = new.inverse.as_ref().map(|inverse| json!(inverse).to_string());
         let upcasters = json!(new.version.upcasters).to_string();
         let based_on = new.based_on.as_ref().map(SchemaVersion::as_str);
+        let requires = new.requires.map_or("nothing", Requires::as_str);
         self.write(
             As::Caller(caller),
             REGISTER_EVENT_TYPE,
@@ -73,6 +78,8 @@ impl Store {
                 (&inverse, Type::TEXT),
                 (&upcasters, Type::TEXT),
                 (&based_on, Type::TEXT),
+                (&requires, Type::TEXT),
+                (&new.starter_sees, Type::BOOL),
             ],
         )
         .await

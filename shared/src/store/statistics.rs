@@ -100,10 +100,11 @@ with own as (
     select e.event_type, e.created_at from annals.events e where e.tenant_id = $1 and e.created_by = $2
     union all
     select e.event_type, e.created_at from annals.events e
-     where e.tenant_id = $1 and e.started_by = $2 and e.started_by <> e.created_by
+     where e.tenant_id = $1 and e.started_by = $2 and e.starter_sees and e.started_by <> e.created_by
     union all
     select e.event_type, e.created_at from annals.events e
-     where e.tenant_id = $1 and e.user_id = $3 and e.created_by not like 'user:%' and e.created_by <> $2 and e.started_by <> $2)
+     where e.tenant_id = $1 and e.user_id = $3 and e.created_by not like 'user:%' and e.created_by <> $2
+       and not (e.started_by = $2 and e.starter_sees))
 select event_type, count(*) as events, count(*) filter (where created_at >= now() - interval '24 hours') as last_day
   from own group by event_type";
 

@@ -207,7 +207,7 @@ pub(super) fn stream_from(row: &Row) -> Result<StreamId, StoreError> {
     Ok(StreamId {
         tenant_id: TenantId::from(row.try_get::<_, Uuid>("tenant_id")?),
         aggregate_type: AggregateType::try_from(row.try_get::<_, String>("aggregate_type")?).map_err(unexpected)?,
-        aggregate_id: AggregateId::try_from(row.try_get::<_, String>("aggregate_id")?).map_err(unexpected)?,
+        aggregate_id: AggregateId::stored(row.try_get("aggregate_id")?),
     })
 }
 

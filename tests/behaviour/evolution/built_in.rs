@@ -189,12 +189,12 @@ async fn data_of_one_version_are_not_taken_for_another() {
 /// Each version's example posts at its version, and what is read of it posts at the current one, lifted where there are steps to take.
 #[tokio::test]
 async fn every_version_of_every_built_in_type_posts_and_reads_as_its_current_one() {
-    let (world, service) = (World::new().await, Person::service("loader"));
+    let (world, service) = (World::without_requirements().await, Person::service("loader"));
     let mut lifted = 0;
     for kind in world.all_pages(&service, "/events/types").await {
         let (name, current) = (kind["event_type"].as_str().unwrap(), kind["version"].as_str().unwrap());
-        // The sweep's alone: analytics/announced.rs reads what it says.
-        if name == "kpi.calculated" {
+        // What Annals itself appends others test, where it does so.
+        if kind["closed"] == true {
             continue;
         }
         for version in kind["versions"].as_array().unwrap() {

@@ -120,7 +120,7 @@ async fn a_later_version_than_the_current_one_is_not_in_use() {
     let refused = session.execute(by_sql, &[&event.to_string()]).await.unwrap_err();
     assert_eq!(refused.as_db_error().unwrap().constraint(), Some("unknown_version"));
     let unchecked = "select annals.append_event(current_setting('request.jwt.claims')::jsonb, gen_random_uuid(), 'gauge.read', 'gauge', 'G-1', '1.5',
-                         '{\"value\": 1}', '{}', '{}', null, null, null, null, null, null, null, null, null, null)";
+                         '{\"value\": 1}', '{}', '{}', null, null, null, null, null, null, null, null, null, null, null)";
     let appender = world.appender(Some(&staff)).await;
     appender.execute(unchecked, &[]).await.unwrap();
     world.sweep().await;

@@ -33,7 +33,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let (world, cutter) = (World::new().await, Cutter::start().await);
+        let (world, cutter) = (World::without_requirements().await, Cutter::start().await);
         Self {
             process: cutter.before(&world),
             world,

@@ -67,7 +67,7 @@ async fn other_cluster_for(world: &World) -> Cluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_restored_into_a_cluster_with_lower_xids_goes_on() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let data = json!({"name": "Ada", "email": "ada@example.com"});
     for id in ["C-1", "C-2", "C-1"] {
         world.append(&staff, "customer.registered", id, data.clone()).await;
@@ -132,7 +132,7 @@ async fn write(world: &World, writer: usize, stop: &AtomicBool, written: &Atomic
 /// Dumped while four writers append, the projector projects and a replay stands in the middle of its third batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_database_is_dumped_and_everything_goes_on_in_the_copy() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (half_way, go_on) = (Notify::new(), Notify::new());
     let wanted = Replay {

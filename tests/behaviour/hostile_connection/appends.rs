@@ -47,7 +47,7 @@ fn arguments(aggregate_id: &str, replaced: &[(&str, &str)], write: impl Fn(&str,
     written.join(", ")
 }
 
-const ARGUMENTS: [(&str, &str, &str); 18] = [
+const ARGUMENTS: [(&str, &str, &str); 19] = [
     ("new_id", "uuid", "gen_random_uuid()"),
     ("event_type", "text", "'customer.registered'"),
     ("aggregate_type", "text", "'customer'"),
@@ -65,6 +65,7 @@ const ARGUMENTS: [(&str, &str, &str); 18] = [
     ("command_id", "text", "null"),
     ("idempotency_key", "text", "null"),
     ("expected_version", "int", "null"),
+    ("part", "text", "null"),
     ("catalog_revision", "bigint", "null"),
 ];
 
@@ -111,7 +112,7 @@ async fn nobody_but_a_service_names_another_actor_or_person() {
 
 #[tokio::test]
 async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_that_one_did() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let owner = world.owner().await;
     let victim = Person::user();
     let service = Person::service("billing");
@@ -161,7 +162,7 @@ async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_tha
 
 #[tokio::test]
 async fn over_http_what_the_server_records_is_nobodys_to_write() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let user = Person::user();
     let event = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-1",
                        "data": {"name": "Ada", "email": "ada@example.com"}, "metadata": {"posted_by": "service:billing", "reason": "x"}});

@@ -26,6 +26,7 @@ fn batch(place: usize, replacement: &str) -> String {
         "array[null, null]::text[]",
         "array[null, null]::text[]",
         "array[null, null]::int[]",
+        "array[null, null]::text[]",
         "null::bigint",
     ]
     .map(str::to_owned);
@@ -47,7 +48,7 @@ async fn arrays_of_any_shape_append_whole_events_or_nothing() {
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
     let hostile = world.appender(Some(&user)).await;
-    for place in 0..18 {
+    for place in 0..19 {
         for replacement in [
             "null",
             "'{}'",

@@ -46,7 +46,7 @@ async fn settings_that_would_switch_a_guard_off_are_refused() {
 /// A retry is recognised by what the function makes of the request, so the same event under other settings must make the same.
 #[tokio::test]
 async fn settings_that_anybody_may_set_change_nothing_of_an_append() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let owner = world.owner().await;
     let user = Person::user();
     let given = [

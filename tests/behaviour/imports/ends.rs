@@ -326,16 +326,21 @@ async fn events_name_whoever_asked() {
     assert!(!kept.contains("eyJ"), "no token is kept: {kept}");
 }
 
-/// Staff may post facts of any type; an import goes its way whatever they say of it.
+/// What an import's events say is its own to say; it goes its way whatever is tried.
 #[tokio::test]
-async fn what_others_post_to_an_imports_stream_does_not_hold_it_up() {
+async fn nobody_else_posts_to_an_imports_stream() {
     let (world, staff) = (World::new().await, Person::staff());
     for (event_type, data) in [
         ("import.started", json!({"size_bytes": 1})),
         ("import.failed", json!({"code": "x", "detail": "y"})),
     ] {
         let asked = world.ask_for_upload(&staff, sales()).await;
-        world.append(&staff, event_type, &asked.id.to_string(), data).await;
+        let forged =
+            json!({"event_type": event_type, "aggregate_type": "import", "aggregate_id": asked.id, "data": data});
+        assert_eq!(
+            world.post(&staff, "/events", forged).await.problem(403),
+            "event_type_forbidden"
+        );
         world.put_file(&asked, file(10)).await;
         let outcome = world.importer().import(asked.id, None).await.unwrap();
         assert_eq!(outcome, Outcome::Ended, "{event_type}");

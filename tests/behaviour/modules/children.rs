@@ -22,7 +22,7 @@ fn adding(types: &[Value]) -> Vec<(String, String, Value)> {
 
 #[tokio::test]
 async fn a_child_that_is_added_changed_and_removed_leaves_its_table_and_its_siblings_stay() {
-    let (world, service) = (World::new().await, Person::service("loader"));
+    let (world, service) = (World::without_requirements().await, Person::service("loader"));
     let types = catalog(&world).await;
     let example = |name: &str| {
         types
@@ -71,7 +71,7 @@ async fn a_child_that_is_added_changed_and_removed_leaves_its_table_and_its_sibl
 
 #[tokio::test]
 async fn no_child_comes_in_by_its_parents_fields() {
-    let (world, service) = (World::new().await, Person::service("loader"));
+    let (world, service) = (World::without_requirements().await, Person::service("loader"));
     let types = catalog(&world).await;
     let before = world.log().await;
     for (added, collection, child) in adding(&types) {
@@ -95,7 +95,7 @@ async fn no_child_comes_in_by_its_parents_fields() {
 
 #[tokio::test]
 async fn rates_and_days_of_commodities_arrive_as_they_were_written() {
-    let (world, service) = (World::new().await, Person::service("loader"));
+    let (world, service) = (World::without_requirements().await, Person::service("loader"));
     for (event_type, text) in [
         (
             "commodity.tax_rate.added",

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{outcome, post_history};
 
 async fn parked() -> (Arc<World>, Person, String) {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let poison = post_history(&world, &staff, async |_| ()).await;
     world.project().await;
     (Arc::new(world), staff, poison["id"].as_str().unwrap().to_owned())
@@ -165,7 +165,7 @@ async fn a_skip_that_meets_a_retry_under_way_is_either_done_or_too_late() {
 /// A failure that is the fault of what the stream holds, though no constraint's: it must not hold up the sweep for everybody.
 #[tokio::test]
 async fn a_limit_of_the_database_parks_the_stream_that_met_it() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let owner = world.superuser().await;
     sql(
         &owner,
@@ -185,7 +185,7 @@ async fn a_limit_of_the_database_parks_the_stream_that_met_it() {
 /// SQL users reach the same log. Whatever they get in, nobody else's projection may stop for it.
 #[tokio::test]
 async fn nothing_that_sql_lets_in_stops_the_projector() {
-    let (world, user, staff) = (World::new().await, Person::user(), Person::staff());
+    let (world, user, staff) = (World::without_requirements().await, Person::user(), Person::staff());
     let session = world.session_of(&user).await;
     let deep = |levels: usize| {
         format!(
@@ -236,7 +236,7 @@ async fn nothing_that_sql_lets_in_stops_the_projector() {
 /// The same for the catalog, which staff of one tenant may write: other tenants never notice.
 #[tokio::test]
 async fn no_registration_by_sql_stops_the_projector() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&Person::staff().in_tenant(Uuid::new_v4())).await;
     let register =
         "select annals.register_event_type($1, $2, $3, 'd', $4::text::jsonb, '{staff}', $5::text::jsonb, '{}')";
@@ -280,7 +280,7 @@ async fn no_registration_by_sql_stops_the_projector() {
 /// What is left of a freed stream may lie behind the sweep's checkpoint and in no message: only its row tells.
 #[tokio::test]
 async fn a_projector_that_dies_half_way_through_a_freed_stream_leaves_it_to_the_sweep() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for stock in 1..=3 {
         world
             .append(&staff, "product.stock_updated", "P-1", json!({"new_stock": stock}))

@@ -113,7 +113,7 @@ async fn project(world: Arc<World>, traffic: Arc<Traffic>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_fails_no_append_is_refused_and_no_event_is_doubled_while_read_models_are_exchanged() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let staff = Person::staff();
     for n in 0..CUSTOMERS {
         world
@@ -177,7 +177,7 @@ async fn no_read_fails_no_append_is_refused_and_no_event_is_doubled_while_read_m
 /// The middle of the exchange, made certain: one row that it changes is held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_the_middle_of_the_exchange_reads_and_appends_go_on_and_projections_wait() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let (staff, _) = populate(&world).await;
     let right = world.read_models().await;
     let superuser = world.superuser().await;
@@ -225,7 +225,7 @@ async fn in_the_middle_of_the_exchange_reads_and_appends_go_on_and_projections_w
 /// A projector holds its place: the exchange steps back again and again, and comes through in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_exchange_waits_for_a_projector_in_the_middle_and_others_are_not_held_up_behind_it() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let (staff, _) = populate(&world).await;
     let superuser = world.superuser().await;
     superuser
@@ -259,7 +259,7 @@ async fn the_exchange_waits_for_a_projector_in_the_middle_and_others_are_not_hel
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_projector_that_read_before_the_exchange_does_not_bring_back_what_was_exchanged() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
     world
         .superuser()
@@ -308,7 +308,7 @@ async fn a_projector_that_read_before_the_exchange_does_not_bring_back_what_was_
 /// Taken after the fold has looked at snapshots, of the state that it is about to mend.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_of_a_wrong_state_that_is_taken_meanwhile_goes_with_the_state() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let (staff, _) = populate(&world).await;
     let superuser = world.superuser().await;
     let wrong = "update annals.entities set state = '{\"name\": \"wrong\"}' where aggregate_id = 'C-1'";
@@ -336,7 +336,7 @@ async fn a_snapshot_of_a_wrong_state_that_is_taken_meanwhile_goes_with_the_state
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parked_streams_keep_their_place_and_skipped_events_stay_out() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     let mut parked = Vec::new();
     for id in ["ORG-1", "ORG-2"] {
@@ -393,7 +393,7 @@ async fn parked_streams_keep_their_place_and_skipped_events_stay_out() {
 /// Asking for a rebuild locks what the end of another one wants.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_asks_for_a_rebuild_and_does_not_commit_keeps_others_from_their_end_and_nobody_from_projecting() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let (staff, stranger) = populate(&world).await;
     let superuser = world.superuser().await;
     let mut holder = world.superuser().await;
@@ -433,7 +433,7 @@ async fn whoever_asks_for_a_rebuild_and_does_not_commit_keeps_others_from_their_
 /// What a server lets a request take is not what it lets a rebuild take.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_of_the_server_do_not_end_an_exchange() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     populate(&world).await;
     let superuser = world.superuser().await;
     let limits = "update public.organizations set name = 'wrong';

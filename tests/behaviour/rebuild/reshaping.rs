@@ -50,7 +50,7 @@ async fn is_reshaping(world: &World) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_shape_is_read_at_once_and_in_the_tables_after_the_sweep() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let (staff, stranger) = (Person::staff(), Person::staff().in_tenant(Uuid::new_v4()));
     customers(&world, &staff).await;
     customers(&world, &stranger).await;
@@ -111,7 +111,7 @@ async fn a_new_shape_is_read_at_once_and_in_the_tables_after_the_sweep() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shape_that_comes_up_while_rebuilding_is_the_one_that_is_exchanged() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let staff = Person::staff();
     customers(&world, &staff).await;
     let superuser = world.superuser().await;
@@ -137,7 +137,7 @@ async fn a_shape_that_comes_up_while_rebuilding_is_the_one_that_is_exchanged() {
 /// A table that refuses the new shape: the sweep goes on, tries again when something has changed, and tells.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_shape_that_a_table_refuses_stops_no_sweep_and_is_not_tried_all_the_time() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     customers(&world, &staff).await;
     let owner = world.owner().await;
@@ -190,7 +190,7 @@ async fn a_new_shape_that_a_table_refuses_stops_no_sweep_and_is_not_tried_all_th
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_that_comes_late_has_its_table_filled_with_what_was_there_before() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     let body = json!({"event_type": "gadget.created", "version": "1.0", "effect": "create",
         "schema": {"type": "object", "properties": {"colour": {"type": "string"}}}, "example": {"colour": "red"}});

@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// Appends past `post_event`, by the function that everything ends in.
 async fn append(world: &World, aggregate_id: &str, data: &str, timestamp: &str) -> Result<(), String> {
     let sql = "select annals.append_event(current_setting('request.jwt.claims')::jsonb, $1::text::uuid, 'customer.created', 'customer', $2, null,
-                                          $3::text::jsonb, '{}', '{}', null, null, null, $4::text::timestamptz, null, null, null, null, null, null)";
+                                          $3::text::jsonb, '{}', '{}', null, null, null, $4::text::timestamptz, null, null, null, null, null, null, null)";
     let session = world.appender(Some(&Person::staff())).await;
     let id = Uuid::now_v7().to_string();
     match session.execute(sql, &[&id, &aggregate_id, &data, &timestamp]).await {

@@ -54,7 +54,7 @@ fn product(id: &str) -> Value {
 
 #[tokio::test]
 async fn an_append_is_one_line_of_the_embedded_metric_format() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::deployed("error");
     world
         .post(&staff, "/events", json!({"events": [product("A"), product("B")]}))
@@ -74,7 +74,7 @@ async fn an_append_is_one_line_of_the_embedded_metric_format() {
 
 #[tokio::test]
 async fn nothing_is_printed_where_nobody_collects_it() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::local("error");
     world.post(&staff, "/events", product("A")).await.expect(201);
     assert_eq!(printed.text(), "");
@@ -82,7 +82,7 @@ async fn nothing_is_printed_where_nobody_collects_it() {
 
 #[tokio::test]
 async fn metrics_are_no_log_lines() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for capture in [Captured::local, Captured::deployed] {
         let printed = capture("trace");
         world
@@ -98,7 +98,7 @@ async fn metrics_are_no_log_lines() {
 
 #[tokio::test]
 async fn retries_and_refusals_append_nothing() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", product("A")).await.expect(201);
     let printed = Captured::deployed("error");
     world.post(&staff, "/events", product("A")).await.expect(200);
@@ -116,7 +116,7 @@ async fn retries_and_refusals_append_nothing() {
 
 #[tokio::test]
 async fn an_upload_counts_its_rows_and_a_dry_run_none() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let csv = |rows: &str| format!("sale_id,sale_date,amount\n{rows}");
     let upload = async |rows: &str, fields: &[(&str, &str)]| {
         world.upload_sales(&staff, fields, csv(rows)).await.expect(200);
@@ -151,7 +151,7 @@ async fn grow_old(world: &World, seconds: i32) {
 
 #[tokio::test]
 async fn the_sweep_tells_what_it_found() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for id in ["A", "B", "C"] {
         world.post(&staff, "/events", product(id)).await.expect(201);
     }
@@ -186,7 +186,7 @@ async fn the_sweep_tells_what_it_found() {
 
 #[tokio::test]
 async fn parked_streams_are_counted_and_are_no_lag() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world
         .append(&staff, "organization.created", "O-1", json!({"name": "One"}))
         .await;
@@ -204,7 +204,7 @@ async fn parked_streams_are_counted_and_are_no_lag() {
 
 #[tokio::test]
 async fn imports_that_fail_or_get_no_further_are_told_of() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let asked = world.ask_for_upload(&staff, json!({"dataset": "sales"})).await;
     world
         .put_file(&asked, "sale_id,sale_date,amount\n1,2026-01-01,1.00\n")
@@ -231,7 +231,7 @@ async fn imports_that_fail_or_get_no_further_are_told_of() {
 
 #[tokio::test]
 async fn a_rebuild_tells_what_it_changed() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", product("A")).await.expect(201);
     world.project().await;
     world

@@ -238,7 +238,7 @@ impl Case<'_> {
 }
 
 async fn run(actions: Vec<Action>) {
-    let world = &World::new().await;
+    let world = &World::without_requirements().await;
     world.owner().await.batch_execute(TABLES).await.unwrap();
     let staff = Person::staff().in_tenant(Uuid::new_v4());
     let mut case = Case {
@@ -265,7 +265,7 @@ const TABLES: &str = "create table public.widgets (like annals.state_row includi
 /// 1 and "1" are two children to the fold and one row to the table: the last one, whatever way they came about.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn children_that_a_table_cannot_tell_apart_are_one_row_that_follows_from_the_state() {
-    let world = &World::new().await;
+    let world = &World::without_requirements().await;
     world.owner().await.batch_execute(TABLES).await.unwrap();
     let staff = Person::staff();
     let case = Case {

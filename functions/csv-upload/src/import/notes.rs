@@ -1,5 +1,6 @@
 //! The events that tell of an import: requested, started, completed, failed.
 
+use annals::domain::event::Part;
 use annals::domain::ids::TextFault;
 use annals::domain::{AggregateId, AggregateType, Caller, EventType, NewEvent};
 use annals::store::{LaneProgress, Refusal, Store, StoreError};
@@ -48,6 +49,7 @@ pub(crate) fn event(
         source: Some("csv".to_owned().try_into().map_err(unexpected)?),
         correlation_id: Some(id.to_string().try_into().map_err(unexpected)?),
         expected_version: version,
+        part: Some(Part::Import),
         ..NewEvent::plain(event_type, aggregate_type, aggregate_id, data)
     })
 }

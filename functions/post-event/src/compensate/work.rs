@@ -2,7 +2,7 @@
 
 use annals::App;
 use annals::domain::compensate::{Correction, Refused};
-use annals::domain::event::FieldFault;
+use annals::domain::event::{FieldFault, Part};
 use annals::domain::{
     AggregateId, AggregateType, Caller, Catalog, Effect, Event, EventKind, Fact, FoldError, Inverse, NewEvent,
     Timestamp,
@@ -152,10 +152,11 @@ fn caused_by(event: &Event, kind: &EventKind, data: Map<String, Value>) -> Resul
     let mut inverse = NewEvent::plain(
         kind.event_type.clone(),
         AggregateType::try_from(event.aggregate_type.clone()).map_err(unreadable)?,
-        AggregateId::try_from(event.aggregate_id.clone()).map_err(unreadable)?,
+        AggregateId::stored(event.aggregate_id.clone()),
         data,
     );
     inverse.causation_id = Some(*event.id.as_uuid());
+    inverse.part = Some(Part::Compensation);
     let correlation_id = event.correlation_id.clone().map(TryFrom::try_from).transpose();
     inverse.correlation_id = correlation_id.map_err(unreadable)?;
     Ok(inverse)

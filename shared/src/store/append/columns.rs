@@ -6,6 +6,7 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use crate::domain::NewEvent;
+use crate::domain::event::Part;
 use crate::store::session::Param;
 
 /// Events by columns.
@@ -26,6 +27,7 @@ pub(in crate::store) struct Columns<'a> {
     command_ids: Vec<Option<&'a str>>,
     keys: Vec<Option<&'a str>>,
     expected_versions: Vec<Option<i32>>,
+    parts: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -50,6 +52,7 @@ impl<'a> Columns<'a> {
             command_ids: column(events, |e| e.command_id.as_ref().map(|c| c.as_str())),
             keys: column(events, |e| e.idempotency_key.as_ref().map(|k| k.as_str())),
             expected_versions: column(events, |e| e.expected_version),
+            parts: column(events, |e| e.part.map(Part::as_str)),
         }
     }
 
@@ -58,7 +61,7 @@ impl<'a> Columns<'a> {
         claims: &'b Json<Value>,
         recorded: &'b Json<&'b Value>,
         revision: &'b Option<i64>,
-    ) -> [Param<'b>; 19] {
+    ) -> [Param<'b>; 20] {
         [
             (claims, Type::JSONB),
             (&self.ids, Type::UUID_ARRAY),
@@ -78,6 +81,7 @@ impl<'a> Columns<'a> {
             (&self.command_ids, Type::TEXT_ARRAY),
             (&self.keys, Type::TEXT_ARRAY),
             (&self.expected_versions, Type::INT4_ARRAY),
+            (&self.parts, Type::TEXT_ARRAY),
             (revision, Type::INT8),
         ]
     }
