@@ -9,7 +9,7 @@ create view public.event_stream with (security_invoker = true) as
       from annals.events e
       left join annals.heads h
         on h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id;
-comment on view public.event_stream is 'The events that the caller may see, with whether read models hold them.';
+comment on view public.event_stream is 'The events that the caller may see, with whether read models hold them. To page through all of them use read_events.';
 do $$
 declare
     shown record;
@@ -36,6 +36,28 @@ returns setof public.event_stream language sql stable set search_path = pg_catal
      order by s.aggregate_version
 $$;
 comment on function public.get_aggregate_events(text, text, int) is 'A stream''s events, oldest first, from a version on.';
+
+-- Reading the whole log in SQL, page by page: `select * from read_events(after => 0)`, and on from the last event_number. Whoever
+-- pages event_stream by itself misses events whose transactions commit after ones with higher numbers (V6).
+create function public.read_events(after bigint default 0, row_limit int default 100) returns setof public.event_stream
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    mark bigint;
+begin
+    -- The page must be read in a snapshot that is taken after the mark; these transactions have one snapshot, taken before it.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        perform annals.refuse(400, 'wrong_isolation', 'read_events works in read committed transactions only: a snapshot that is older than the call may lack events');
+    end if;
+    mark := annals.settled_mark(interval '1 second');
+    return query
+        select s.* from public.event_stream s
+         where s.tenant_id = (select annals.caller_tenant()) and s.event_number > read_events.after and s.event_number <= mark
+         order by s.event_number
+         limit least(greatest(coalesce(row_limit, 100), 1), 1000);
+end
+$$;
+comment on function public.read_events(bigint, int) is
+    'Events that the caller may see after an event_number, oldest first, up to 1,000. Whoever goes on from the last event_number sees every committed event exactly once. It waits up to a second for appends that are under way.';
 
 -- What the JSON itself must be: the fields of an event and nothing else, each of its kind and within its bounds.
 create function annals.check_event_fields(event jsonb) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -229,6 +251,6 @@ comment on function public.post_event(jsonb) is 'Appends one event, given and re
 revoke all on function
     annals.check_event_fields(jsonb), annals.with_format_patterns(jsonb), annals.check_schema(text, uuid, text, text, jsonb),
     annals.check_size(jsonb, text, int), annals.uuid_v7(), annals.post_event(jsonb),
-    public.get_aggregate_events(text, text, int), public.post_event(jsonb)
+    public.get_aggregate_events(text, text, int), public.read_events(bigint, int), public.post_event(jsonb)
 from public, anon;
-grant execute on function annals.post_event(jsonb), public.get_aggregate_events(text, text, int), public.post_event(jsonb) to authenticated;
+grant execute on function annals.post_event(jsonb), public.get_aggregate_events(text, text, int), public.read_events(bigint, int), public.post_event(jsonb) to authenticated;

@@ -65,7 +65,7 @@ declare
     written bigint;
 begin
     -- An exchange that is under way is waited for: the revision that it leaves tells whether these states are of what it left.
-    lock table annals.entities in row exclusive mode;
+    lock table annals_locks.read_models in row exclusive mode;
     insert into annals.snapshots as s (tenant_id, created_at, updated_at, deleted_at, shape, version, aggregate_type, aggregate_id, started_by, state, metadata, digest)
     select n.tenant_id, n.created_at, n.updated_at, n.deleted_at, n.shape, n.version, n.aggregate_type, n.aggregate_id, n.started_by, n.state, n.metadata,
            annals.snapshot_digest(n)
@@ -119,7 +119,7 @@ comment on function annals.version_at(uuid, text, text, int, timestamptz) is 'Th
 grant execute on function annals.version_at(uuid, text, text, int, timestamptz) to authenticated, annals_projector;
 
 -- As in V6, and besides: what was read before the catalog changed, or before read models were exchanged (which counts as such
--- a change), is not written. The rows come first, because they wait for an exchange that is under way.
+-- a change), is not written. The lock comes first: it waits for an exchange that is under way.
 drop function annals.write_entities(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]);
 create function annals.write_entities(
     tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], versions int[], started_bys text[],
@@ -128,6 +128,7 @@ create function annals.write_entities(
 declare
     written bigint;
 begin
+    lock table annals_locks.read_models in row exclusive mode;
     insert into annals.entities as t (tenant_id, aggregate_type, aggregate_id, version, started_by, deleted_at, created_at, updated_at, state)
     select u.tenant_id, u.aggregate_type, u.aggregate_id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, u.state
       from unnest(tenant_ids, aggregate_types, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)

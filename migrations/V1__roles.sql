@@ -66,6 +66,14 @@ comment on schema annals is 'Machinery of the event log: events, heads, catalog,
 
 revoke all on schema annals from public;
 grant usage on schema annals to authenticated, annals_projector;
+
+-- Whatever Annals waits for is a lock on an empty table in this schema, never an advisory lock. A client that may run SQL as
+-- `authenticated` can take any advisory lock, and ROW EXCLUSIVE on any table of a schema that it may use: PREPARE of an INSERT
+-- takes that lock before PostgreSQL checks the right to insert. It has no USAGE here, so it cannot even name these tables.
+create schema if not exists annals_locks;
+comment on schema annals_locks is 'Empty tables that appends, readers, projectors, rebuilds, key figures, imports and migrations lock. Requests have no access.';
+revoke all on schema annals_locks from public;
+grant usage on schema annals_locks to annals_projector;
 grant usage on schema public to authenticated, annals_projector;
 
 -- Functions are callable by nobody until they are granted.

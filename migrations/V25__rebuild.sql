@@ -5,12 +5,20 @@
 -- nothing that depends on a table is lost, and what was right is not touched. Progress stays where it is: a rebuild computes
 -- what heads say is projected, and emits nothing.
 --
--- Whether a rebuild still runs is told by an advisory lock that it holds in a transaction left open: the lock goes with the
--- process, at once and whatever killed it, and works behind poolers that keep no sessions. A transaction without a snapshot or
--- an xid holds up neither vacuum nor the feed.
+-- Whether a rebuild still runs is told by a lock that it holds in a transaction left open: the lock goes with the
+-- process, at once and whatever killed it, and works behind poolers that keep no sessions. All rebuilds share the lock (ROW SHARE on
+-- annals_locks.rebuilds); annals.rebuilds.held_by says which transaction's is which. A transaction without a snapshot or an xid
+-- holds up neither vacuum nor the feed.
+
+create table annals_locks.rebuilds ();
+comment on table annals_locks.rebuilds is 'A rebuild locks it ROW SHARE for as long as it runs.';
+create table annals_locks.rebuild_starts ();
+comment on table annals_locks.rebuild_starts is 'A rebuild that starts locks it EXCLUSIVE: one at a time looks whether another is in its way.';
+grant select, update on annals_locks.rebuilds to annals_projector;
+grant update on annals_locks.rebuild_starts to annals_projector;
 
 create sequence annals.rebuild_ids as int;
-comment on sequence annals.rebuild_ids is 'Source of annals.rebuilds.id: drawn first, so that the lock is held before anybody sees the row.';
+comment on sequence annals.rebuild_ids is 'Source of annals.rebuilds.id.';
 
 create table annals.rebuilds (
     id               int not null,
@@ -28,6 +36,7 @@ create table annals.rebuilds (
     purpose          text not null default 'rebuild',
     status           text not null,
     requested_by     text not null,
+    held_by          text,
     error            text,
     constraint rebuilds_pkey primary key (id),
     constraint rebuilds_purpose check (purpose in ('rebuild', 'verify')),
@@ -37,7 +46,7 @@ create table annals.rebuilds (
     constraint rebuilds_error check ((status = 'failed') = (error is not null))
 );
 comment on table annals.rebuilds is 'Rebuilds of read models, and proofs of them, the newest thousand.';
-comment on column annals.rebuilds.id is 'Names it, its lock and its schema, annals_rebuild_{id}.';
+comment on column annals.rebuilds.id is 'Names it and its schema, annals_rebuild_{id}.';
 comment on column annals.rebuilds.attempts is 'How many in a row have been made for the same scope without success, this one counted.';
 comment on column annals.rebuilds.tenant_id is 'Tenant whose read models it is about; null: all.';
 comment on column annals.rebuilds.failed_tenant_id is 'Tenant of the stream that it failed at; the error is for that tenant alone to read.';
@@ -52,7 +61,10 @@ comment on column annals.rebuilds.aggregate_type is 'Kind of aggregate that it i
 comment on column annals.rebuilds.purpose is 'rebuild; or verify, which compares and changes nothing.';
 comment on column annals.rebuilds.status is 'requested, running, done, failed, or abandoned: its process was killed.';
 comment on column annals.rebuilds.requested_by is 'Actor who asked for it; system: the command line, or a new shape.';
+comment on column annals.rebuilds.held_by is 'Virtual transaction id of the transaction that holds its lock.';
 comment on column annals.rebuilds.error is 'Why it failed, with the stream at fault where there is one.';
+
+create unique index rebuilds_requested on annals.rebuilds (tenant_id, coalesce(aggregate_type, '')) where status = 'requested';
 
 create trigger rebuilds_revision after update on annals.rebuilds
     for each row when (new.status = 'done' and old.status <> 'done' and new.purpose = 'rebuild') execute function annals.raise_catalog_revision();
@@ -72,20 +84,25 @@ grant execute on function annals.refuse(int, text, text, int, text) to annals_pr
 
 -- What a server lets transactions take by default is for requests; only newer servers have the last limit. The keepalives are
 -- for a process that vanishes with its machine and closes nothing.
-create function annals.hold_rebuild(id int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+create function annals.hold_rebuild() returns text language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform set_config(s.name, '0', true) from pg_settings s
       where s.name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout');
     perform set_config('tcp_keepalives_idle', '30', true), set_config('tcp_keepalives_interval', '10', true),
             set_config('tcp_keepalives_count', '3', true);
-    return pg_try_advisory_xact_lock(1634627180, id);
+    lock table annals_locks.rebuilds in row share mode;
+    return (select l.virtualtransaction from pg_locks l where l.pid = pg_backend_pid() and l.locktype = 'virtualxid');
 end
 $$;
-comment on function annals.hold_rebuild(int) is 'Takes the lock that tells that a rebuild runs, for as long as the transaction stays open; false: somebody has it.';
+comment on function annals.hold_rebuild() is
+    'Takes the lock that tells that a rebuild runs, for as long as the transaction stays open. Its virtual transaction id, for annals.start_rebuild.';
 
-create function annals.is_rebuild_held(id int) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-    select exists (select from pg_locks l
-                    where l.locktype = 'advisory' and l.granted and l.classid = 1634627180 and l.objid = id::oid and l.objsubid = 2
+-- Virtual transaction ids begin anew when the server starts, and so does everything that it locks.
+create function annals.is_rebuild_held(id int) returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select exists (select from annals.rebuilds r
+                     join pg_locks l on l.virtualtransaction = r.held_by
+                    where r.id = is_rebuild_held.id and r.started_at >= pg_postmaster_start_time()
+                      and l.locktype = 'relation' and l.relation = 'annals_locks.rebuilds'::regclass and l.granted
                       and l.database = (select d.oid from pg_database d where d.datname = current_database()))
 $$;
 comment on function annals.is_rebuild_held(int) is 'Whether a rebuild''s process lives.';
@@ -122,26 +139,28 @@ begin
     ) then
         perform annals.refuse(422, 'unknown_module', 'no event type belongs to such aggregates');
     end if;
-    lock table annals.rebuilds in share row exclusive mode;
     perform annals.refuse_overlapping_rebuild(tenant, aggregate_type, 0);
+    -- No lock here: a caller could keep it by leaving its transaction open. Of two requests for the same read models at the same
+    -- moment one waits for the other, by the unique index.
     insert into annals.rebuilds (id, tenant_id, aggregate_type, status, requested_by)
     values (nextval('annals.rebuild_ids'), tenant, request_rebuild.aggregate_type, 'requested', annals.caller_actor())
     returning id into number;
     return number;
+exception when unique_violation then
+    perform annals.refuse(409, 'rebuild_running', 'a rebuild of the same read models is requested already');
+    return null;
 end
 $$;
 comment on function annals.request_rebuild(text) is 'Asks for a rebuild of the caller''s tenant''s read models, or one module of them; staff only. Its id.';
 grant execute on function annals.request_rebuild(text) to authenticated;
 
-create function annals.start_rebuild(id int, purpose text, tenant uuid, aggregate_type text, requested_by text) returns void
+create function annals.start_rebuild(id int, purpose text, tenant uuid, aggregate_type text, requested_by text, held_by text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     failures int;
 begin
-    -- Somebody may have asked for a rebuild in a transaction that is still open.
-    perform set_config('lock_timeout', '5s', true);
-    lock table annals.rebuilds in share row exclusive mode;
+    lock table annals_locks.rebuild_starts in exclusive mode;
     if start_rebuild.aggregate_type is not null and not exists (
         select from annals.event_types t where t.aggregate_type = start_rebuild.aggregate_type
     ) then
@@ -159,16 +178,16 @@ begin
                     where l.purpose = start_rebuild.purpose and l.tenant_id is not distinct from start_rebuild.tenant
                       and l.aggregate_type is not distinct from start_rebuild.aggregate_type and l.id <> start_rebuild.id)
        and r.status in ('failed', 'abandoned');
-    insert into annals.rebuilds (id, attempts, tenant_id, started_at, catalog_revision, aggregate_type, purpose, status, requested_by)
+    insert into annals.rebuilds (id, attempts, tenant_id, started_at, catalog_revision, aggregate_type, purpose, status, requested_by, held_by)
     select start_rebuild.id, coalesce(failures, 0) + 1, start_rebuild.tenant, clock_timestamp(), c.revision, start_rebuild.aggregate_type,
-           start_rebuild.purpose, 'running', start_rebuild.requested_by
+           start_rebuild.purpose, 'running', start_rebuild.requested_by, start_rebuild.held_by
       from annals.catalog_revision c
     on conflict on constraint rebuilds_pkey do update
         set attempts = case rebuilds.status when 'requested' then excluded.attempts else rebuilds.attempts + 1 end,
-            started_at = excluded.started_at, finished_at = null, catalog_revision = excluded.catalog_revision, status = 'running',
+            held_by = excluded.held_by, started_at = excluded.started_at, finished_at = null, catalog_revision = excluded.catalog_revision, status = 'running',
             events = 0, streams = 0
-        -- One that runs by its row is killed by its lock, which is the caller's now.
-        where rebuilds.status in ('requested', 'running', 'abandoned');
+        -- One that still says that it runs is held by its process: those that are not were abandoned above.
+        where rebuilds.status in ('requested', 'abandoned');
     if not found then
         perform annals.refuse(409, 'rebuild_running', 'the rebuild has been started already');
     end if;
@@ -176,7 +195,7 @@ begin
      where r.status in ('done', 'failed', 'abandoned') and r.id <= (select o.id from annals.rebuilds o order by o.id desc offset 1000 limit 1);
 end
 $$;
-comment on function annals.start_rebuild(int, text, uuid, text, text) is
+comment on function annals.start_rebuild(int, text, uuid, text, text, text) is
     'Notes that a rebuild runs, whose lock the caller holds: a new one, one that was asked for, or one that was killed.';
 
 create function annals.shadow_schema(id int) returns name language sql immutable set search_path = pg_catalog, pg_temp as $$
@@ -402,8 +421,8 @@ comment on function annals.list_differences(regclass, regclass, uuid, text) is
     'Where a live table is not what a fold from zero gives, column by column; no column: the whole row is missing, or should not be there.';
 
 grant execute on function
-    annals.hold_rebuild(int), annals.is_rebuild_held(int), annals.refuse_overlapping_rebuild(uuid, text, int),
-    annals.start_rebuild(int, text, uuid, text, text), annals.shadow_schema(int), annals.left_shadows(int), annals.shadow_tables(int),
+    annals.hold_rebuild(), annals.is_rebuild_held(int), annals.refuse_overlapping_rebuild(uuid, text, int),
+    annals.start_rebuild(int, text, uuid, text, text, text), annals.shadow_schema(int), annals.left_shadows(int), annals.shadow_tables(int),
     annals.open_shadow(int), annals.analyze_shadow(int), annals.drop_shadow(int),
     annals.write_shadow(regclass, regclass, text, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
     annals.delete_families(regclass, name, uuid[], text[]), annals.forget_shadow(int, uuid, text),

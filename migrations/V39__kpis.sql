@@ -121,16 +121,14 @@ comment on column annals.kpi_returns.day is 'Day on which they bought.';
 comment on column annals.kpi_returns.previous_day is 'Last day before on which they had bought; -infinity: none, they were new.';
 comment on column annals.kpi_returns.currency is 'Currency.';
 
--- A table of its own, which no vacuum ever locks.
-create table annals.kpi_lock (only_row boolean not null, constraint kpi_lock_pkey primary key (only_row));
-comment on table annals.kpi_lock is 'Never holds a row. Whoever changes figures locks it: one at a time.';
-comment on column annals.kpi_lock.only_row is 'A table needs a column.';
+-- A table of its own, which no vacuum and no request ever locks.
+create table annals_locks.kpis ();
+comment on table annals_locks.kpis is 'Whoever changes key figures locks it: one at a time.';
 
 alter table annals.kpi_changes enable row level security;
 alter table annals.kpi_days enable row level security;
 alter table annals.kpi_names enable row level security;
 alter table annals.kpi_returns enable row level security;
-alter table annals.kpi_lock enable row level security;
 -- Figures are the whole tenant's: who sees only what is its own sees none.
 create policy kpi_days_read on annals.kpi_days for select to authenticated
     using (tenant_id = (select annals.caller_tenant()) and (select annals.caller_sees_tenant()));
@@ -145,7 +143,7 @@ create policy kpi_returns_project on annals.kpi_returns for all to annals_projec
 grant select on annals.kpi_days, annals.kpi_names, annals.kpi_returns to authenticated;
 grant select, insert, delete on annals.kpi_changes to annals_projector;
 grant select, insert, update, delete on annals.kpi_days, annals.kpi_names, annals.kpi_returns to annals_projector;
-grant update on annals.kpi_lock to annals_projector;
+grant update on annals_locks.kpis to annals_projector;
 
 -- An index holds no row of more than 2,704 bytes, and products are named "as given".
 create function annals.kpi_name(given text) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
@@ -254,7 +252,7 @@ begin
         return 0;
     end if;
     begin
-        lock table annals.kpi_lock in exclusive mode nowait;
+        lock table annals_locks.kpis in exclusive mode nowait;
     exception when lock_not_available then
         return 0;  -- somebody else is at it, and whoever comes next takes what that one has left
     end;

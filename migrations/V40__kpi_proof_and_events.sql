@@ -70,7 +70,7 @@ $$;
 comment on function annals.kpi_returns_now(uuid) is 'What annals.kpi_returns should say, going by annals.kpi_names.';
 
 -- Mending: figures become what live state tables say, and changes noted so far are in them. In a transaction that is repeatable read and
--- has locked annals.kpi_lock before it looked, all of this is one moment; what is under way meanwhile is noted, and settled later.
+-- has locked annals_locks.kpis before it looked, all of this is one moment; what is under way meanwhile is noted, and settled later.
 create function annals.mend_kpis(tenant uuid) returns bigint language plpgsql set search_path = pg_catalog, pg_temp
 set enable_nestloop = off set jit = off as $$
 declare
@@ -145,7 +145,7 @@ begin
     return changed + rows;
 end
 $$;
-comment on function annals.mend_kpis(uuid) is 'Makes a tenant''s figures, or all, what state tables say; how many rows were not. Under a lock of annals.kpi_lock.';
+comment on function annals.mend_kpis(uuid) is 'Makes a tenant''s figures, or all, what state tables say; how many rows were not. Under a lock of annals_locks.kpis.';
 
 create function annals.list_kpi_differences(sales regclass, expenses regclass, tenant uuid)
 returns table (table_name text, key text, column_name text, found text, expected text)
@@ -224,7 +224,7 @@ to annals_projector;
 
 -- What was there before the triggers. Whoever writes waits, so that this is one moment.
 lock table public.sales, public.expenses in share row exclusive mode;
-lock table annals.kpi_lock in exclusive mode;
+lock table annals_locks.kpis in exclusive mode;
 select annals.mend_kpis(null);
 
 -- What one reads by SQL and PostgREST, under the same rules.

@@ -4,7 +4,7 @@
 -- rebuild made figures what damaged tables said, committed that, and repaired the tables afterwards.
 
 -- What takes long comes first: projectors wait for notes alone. In the order in which readers meet them.
-lock table annals.kpi_lock in exclusive mode;
+lock table annals_locks.kpis in exclusive mode;
 lock table annals.kpi_days, annals.kpi_returns, annals.kpi_names in access exclusive mode;
 
 -- Figures of days hold their customers, too. A correction rests for some minutes before it is announced.
@@ -48,7 +48,10 @@ update annals.kpi_days d
          group by 1, 2, 3) as c
  where d.tenant_id = c.tenant_id and d.day = c.day and d.currency = c.currency;
 
-comment on table annals.kpi_lock is 'Never holds a row. Who settles a tenant''s notes shares it, and has that tenant to itself; who mends figures has it alone.';
+comment on table annals_locks.kpis is 'Who settles a tenant''s notes shares it, and has that tenant''s row of annals_locks.kpi_tenants; who mends figures has it alone.';
+create table annals_locks.kpi_tenants (tenant_id uuid not null, constraint kpi_tenants_pkey primary key (tenant_id));
+comment on table annals_locks.kpi_tenants is 'A row per tenant: who settles the tenant''s notes locks it.';
+grant select, insert, update on annals_locks.kpi_tenants to annals_projector;
 
 -- Notes. Both halves of a change have one number: no batch, which is cut by numbers, ends between them.
 
@@ -299,11 +302,16 @@ declare
     taken annals.kpi_changes[];
 begin
     begin
-        lock table annals.kpi_lock in row exclusive mode nowait;
+        lock table annals_locks.kpis in row exclusive mode nowait;
     exception when lock_not_available then
         return null;
     end;
-    if not pg_try_advisory_xact_lock(hashtextextended('annals.kpis ' || tenant::text, 0)) then
+    -- Without a wait, but for the first time of a tenant, where two may wait for each other's insert.
+    if not exists (select from annals_locks.kpi_tenants t where t.tenant_id = settle_kpis.tenant) then
+        insert into annals_locks.kpi_tenants (tenant_id) values (settle_kpis.tenant) on conflict on constraint kpi_tenants_pkey do nothing;
+    end if;
+    perform from annals_locks.kpi_tenants t where t.tenant_id = settle_kpis.tenant for update skip locked;
+    if not found then
         return null;
     end if;
     select max(c.id) into upper
@@ -430,7 +438,7 @@ set enable_nestloop = off set jit = off as $$
 $$;
 comment on function annals.kpi_days_of(regclass, regclass, uuid) is 'What annals.kpi_days should say, with the event that each day heard of last.';
 
--- Mending, while annals.kpi_lock is held alone: one statement, so one moment, and what is noted stays noted, with its cause. It belongs
+-- Mending, while annals_locks.kpis is held alone: one statement, so one moment, and what is noted stays noted, with its cause. It belongs
 -- into the transaction that mends the tables: figures that were right all the time are made those of damaged tables only together with
 -- the notes of their repair.
 create function annals.mend_kpis(tenant uuid) returns bigint language plpgsql set search_path = pg_catalog, pg_temp
@@ -504,7 +512,7 @@ begin
 end
 $$;
 comment on function annals.mend_kpis(uuid) is
-    'Makes a tenant''s figures, or all, what state tables say less what is noted; how many rows were not. With annals.kpi_lock held alone.';
+    'Makes a tenant''s figures, or all, what state tables say less what is noted; how many rows were not. With annals_locks.kpis held alone.';
 
 -- A row that is not there says zero.
 create function annals.list_kpi_differences(sales regclass, expenses regclass, tenant uuid)

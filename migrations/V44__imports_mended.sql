@@ -14,10 +14,14 @@ comment on column annals.uploads.errors_found is 'Errors of refused rows, kept o
 
 create index imports_held on annals.imports (held_until) where holder is not null;
 
+create table annals_locks.imports ();
+comment on table annals_locks.imports is 'Who takes an import locks it EXCLUSIVE: one at a time counts how many are worked on.';
+grant update on annals_locks.imports to annals_projector;
+
 create function annals.take_import(import_id uuid, worker uuid, seconds float8, most int) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform pg_advisory_xact_lock(1634627181, 0);
+    lock table annals_locks.imports in exclusive mode;
     if (select count(*) from annals.imports i
          where i.holder is not null and i.held_until >= clock_timestamp() and i.upload_id <> import_id) >= most then
         return false;

@@ -97,6 +97,10 @@ create index events_by_time on annals.events (tenant_id, created_at);
 create sequence annals.event_numbers cache 1;
 comment on sequence annals.event_numbers is 'Source of events.event_number.';
 
+create table annals_locks.appends ();
+comment on table annals_locks.appends is
+    'An append locks it ROW EXCLUSIVE before it draws a number, until its transaction ends. Readers across streams look who holds that lock (V6).';
+
 create table annals.heads (
     tenant_id         uuid not null,
     last_created_at   timestamptz not null,

@@ -6,8 +6,8 @@
 --   * look the idempotency key up before anything else, so that a retry returns the stored event whatever the catalog, the
 --     stream or the caller's rights have become, and refuse the key for another request;
 --   * check type, aggregate, version and poster against the catalog;
---   * lock each stream by writing its head, streams in one order, and only then take recorded time and number: a
---     transaction holds its xid before it draws a number, which is what lets readers know that a number is settled (V6).
+--   * lock each stream by writing its head, streams in one order, and only then take recorded time and number;
+--   * lock annals_locks.appends before they draw a number, which is what lets readers know that a number is settled (V6).
 -- The JSON Schema is the caller's to check: in Rust for the HTTP API, in annals.post_event (V16) for SQL. The revision that it
 -- was checked against comes along, and an older one than the catalog's is refused.
 --
@@ -215,6 +215,8 @@ begin
         perform annals.refuse_requirement(event_type, aggregate_type, aggregate_id, kind.requires, 0);
     end if;
 
+    -- Before the number is drawn, and kept until the transaction ends: readers of the feed wait for it (V6).
+    lock table annals_locks.appends in row exclusive mode;
     member := 0; id := new_id; event_number := nextval('annals.event_numbers'); aggregate_version := head.version;
     created_at := head.last_created_at; schema_version := coalesce(version, kind.current_version); replayed := false;
     insert into annals.events (
@@ -277,6 +279,8 @@ begin
         perform annals.refuse(503, 'catalog_changed', 'the events were checked against an older catalog');
     end if;
 
+    -- Before the numbers are drawn, and kept until the transaction ends: readers of the feed wait for it (V6).
+    lock table annals_locks.appends in row exclusive mode;
     -- The planner takes the batch for a handful of rows, whatever its length, and would compare each member with each.
     perform set_config('enable_nestloop', 'off', true);
     return query

@@ -132,34 +132,97 @@ grant select, insert on annals.skipped_events to annals_projector;
 
 -- The feed's mark: how a reader across streams knows that no event will appear behind it.
 --
--- Every appending transaction holds its xid before it draws its first number (V5 writes heads first). So whoever reads the
--- sequence and only then takes an xid of its own has an xid above that of every transaction that drew a number up to the
--- one read. Once the snapshot's xmin has reached the reader's xid, all those transactions are over: every number up to the
--- mark is either visible or will never be. Nothing about transactions is stored, so a dump restored into a cluster with
--- lower xids goes on as if nothing had happened, and nothing has to hold about the order of xids within a stream.
-create function annals.feed_mark(out settled_to bigint, out after_xid xid8) language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- Numbers are drawn before transactions commit, so an event may become visible after one with a higher number. An append
+-- locks annals_locks.appends (ROW EXCLUSIVE, so appends do not wait for each other) before it draws its first number, and
+-- keeps the lock until its transaction ends. A reader does three things, in this order:
+--   1. it reads the highest number that is visible: M;
+--   2. it looks in pg_locks who holds the lock, and waits until those transactions are over; later ones do not matter;
+--   3. it takes a new snapshot and reads events up to M.
+-- Every number up to M was drawn before M was, and M's append had committed before step 1. So the transaction of each of these
+-- numbers held the lock before step 1. In step 2 it either still holds it, and is waited for, or is over. PostgreSQL makes a commit
+-- visible to new snapshots before it releases the locks of its transaction (CommitTransaction calls ProcArrayEndTransaction, and
+-- ResourceOwnerRelease after it), so whoever no longer finds the lock finds the events. Each number up to M is then visible, or
+-- belongs to a transaction that was rolled back.
+--
+--   t0  append A locks, draws 7
+--   t1  append B locks, draws 8, commits: 8 is visible, 7 is not
+--   t2  reader: the highest visible number is 8. In pg_locks: A
+--   t3  append C locks, draws 9
+--   t4  A commits: 7 is visible, A's lock goes
+--   t5  reader finds A gone (C is not waited for), takes its snapshot, reads 7 and 8, and remembers 8
+--
+-- A reader that had read at t2 without waiting would have remembered 8 and never seen 7. Only appends are waited for, not
+-- every transaction with an xid; and `authenticated` has no USAGE on the schema of the table, so it can hold this lock only by
+-- appending. No transaction id is stored, so a dump that is restored into another cluster goes on as if nothing had happened.
+--
+-- Not the sequence's value: a number that was drawn and rolled back is in no flushed WAL. After a crash of the server the sequence
+-- may hand it out again, and a reader that remembered it would never see its event. A visible number's commit is flushed.
+create function annals.appends_under_way() returns text[] language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select coalesce(array_agg(l.virtualtransaction), '{}')
+      from pg_locks l
+     where l.locktype = 'relation' and l.relation = 'annals_locks.appends'::regclass and l.mode = 'RowExclusiveLock' and l.granted
+       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+$$;
+comment on function annals.appends_under_way() is
+    'Virtual transaction ids of the transactions that have appended, or are about to, and are not over. A prepared transaction is one of them.';
+
+create function annals.feed_mark(out settled_to bigint, out holders text[])
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    select case when s.is_called then s.last_value else 0 end into settled_to from annals.event_numbers s;
-    after_xid := pg_current_xact_id();
+    -- Two statements, because the order decides: the number first, the locks after it.
+    settled_to := (select coalesce(max(e.event_number), 0) from annals.events e);
+    holders := annals.appends_under_way();
 end
 $$;
 comment on function annals.feed_mark() is
-    'A number, and the xid that pg_snapshot_xmin must have reached before every event up to that number is settled.';
-grant select on sequence annals.event_numbers to annals_projector;
-grant execute on function annals.feed_mark() to annals_projector;
+    'A number, and the transactions that must be over before a snapshot that is taken then holds every event up to that number.';
+grant execute on function annals.appends_under_way(), annals.feed_mark() to authenticated, annals_projector;
 
--- Whose transaction holds the feed back. With the owner's rights, because pg_stat_activity shows others' start times to
+create function annals.settled_mark(patience interval) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    deadline constant timestamptz := clock_timestamp() + patience;
+    mark     record := annals.feed_mark();
+    own      text;
+begin
+    select l.virtualtransaction into own from pg_locks l where l.pid = pg_backend_pid() limit 1;
+    while mark.holders && annals.appends_under_way() loop
+        if own = any (mark.holders) or clock_timestamp() > deadline then
+            return (select c.position from annals.checkpoints c where c.name = 'sweep');
+        end if;
+        perform pg_sleep(0.005);
+    end loop;
+    return mark.settled_to;
+end
+$$;
+comment on function annals.settled_mark(interval) is
+    'A number up to which a snapshot that is taken from now on holds every event. Where an append stays open for longer than patience: how far the sweep has come, which is settled too but older.';
+grant execute on function annals.settled_mark(interval) to authenticated, annals_projector;
+
+-- Which append holds the feed back. With the owner's rights, because pg_stat_activity shows others' start times to
 -- members of pg_read_all_stats only, which both Supabase's and RDS' migrating roles are; elsewhere the age may be null.
-create function annals.oldest_transaction(out pid int, out age_seconds bigint, out xid_age int)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select a.pid, extract(epoch from clock_timestamp() - a.xact_start)::bigint, age(a.backend_xid)
-      from pg_stat_activity a
-     where a.backend_xid is not null and a.pid <> pg_backend_pid()
-     order by age(a.backend_xid) desc
+create function annals.oldest_append(out pid int, out prepared text, out age_seconds bigint)
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select a.pid, p.gid, extract(epoch from clock_timestamp() - coalesce(a.xact_start, p.prepared))::bigint
+      from pg_locks l
+      left join pg_stat_activity a on a.pid = l.pid
+      left join pg_locks x on l.pid is null and x.locktype = 'transactionid' and x.virtualtransaction = l.virtualtransaction
+      left join pg_prepared_xacts p on p.transaction = x.transactionid
+     where l.locktype = 'relation' and l.relation = 'annals_locks.appends'::regclass and l.mode = 'RowExclusiveLock' and l.granted
+       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+       and l.pid is distinct from pg_backend_pid()
+     order by coalesce(a.xact_start, p.prepared) nulls last
      limit 1
 $$;
-comment on function annals.oldest_transaction() is 'The transaction that has held an xid the longest; readers of the feed wait for it.';
-grant execute on function annals.oldest_transaction() to authenticated, annals_projector;
+comment on function annals.oldest_append() is
+    'The append whose transaction began first of those that are not over: its server process, or the name of its prepared transaction. Readers of the feed wait for it.';
+grant execute on function annals.oldest_append() to authenticated, annals_projector;
+
+-- Projectors lock it ROW EXCLUSIVE while they write; a rebuild that exchanges read models, or takes the snapshot that a proof
+-- compares, locks it EXCLUSIVE.
+create table annals_locks.read_models ();
+comment on table annals_locks.read_models is 'Projectors share it; an exchange of read models has it alone.';
+grant update on annals_locks.read_models to annals_projector;
 
 -- Writing read models. Each takes columns of many rows, so that one call serves many streams.
 
@@ -194,6 +257,8 @@ declare
     moved   bigint;
     skipped bigint;
 begin
+    -- An append that stays open keeps its stream's head: the other streams of the batch must not wait for it for long.
+    perform set_config('lock_timeout', '1s', true);
     -- Lock in the order in which appends lock, then update: an update's own order is the planner's choice.
     perform from annals.heads h
        join unnest(tenant_ids, aggregate_types, aggregate_ids) as u (tenant_id, aggregate_type, aggregate_id)

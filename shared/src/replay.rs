@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 
 use crate::domain::event::LiftError;
 use crate::domain::{Catalog, CheckpointName, Event, TenantId, Timestamp};
-use crate::store::{CheckpointMove, Feed, OldestTransaction, Refusal, Run, Selection, Store, StoreError};
+use crate::store::{CheckpointMove, Feed, OldestAppend, Refusal, Run, Selection, Store, StoreError};
 
 /// What to replay, and how.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct Replay {
     pub batch_size: BatchSize,
     /// What may be handled at once.
     pub order: Order,
-    /// How long to wait for transactions that are still open, before they are reported.
+    /// How long to wait for appends that are still open, before they are reported.
     pub patience: Duration,
 }
 
@@ -116,9 +116,9 @@ pub enum ReplayError<E> {
     /// A type, or a pattern, that the catalog has nothing for.
     #[error("the catalog has no event type {0}")]
     UnknownType(String),
-    /// Somebody holds the log's end open.
-    #[error("a transaction that is still open holds the log back{}", .0.as_ref().map(described).unwrap_or_default())]
-    HeldBack(Option<OldestTransaction>),
+    /// An append stays open, so the end of the log cannot be known.
+    #[error("an append whose transaction is still open holds the log back{}", .0.as_ref().map(described).unwrap_or_default())]
+    HeldBack(Option<OldestAppend>),
     /// The checkpoint is another consumer's (`checkpoint_taken`), or another process moves it (`checkpoint_moved`).
     #[error("{}: {}", .0.code, .0.message)]
     Checkpoint(Refusal),
@@ -142,12 +142,16 @@ impl<E> From<StoreError> for ReplayError<E> {
     }
 }
 
-fn described(transaction: &OldestTransaction) -> String {
-    let age = transaction
+fn described(append: &OldestAppend) -> String {
+    let age = append
         .age_seconds
         .map(|seconds| format!(", open for {seconds} s"))
         .unwrap_or_default();
-    format!(" (server process {}{age})", transaction.pid)
+    match (append.pid, &append.prepared) {
+        (Some(pid), _) => format!(" (server process {pid}{age})"),
+        (None, Some(name)) => format!(" (prepared transaction {name}{age})"),
+        (None, None) => String::new(),
+    }
 }
 
 /// Delivers events one by one.
@@ -215,6 +219,7 @@ where
         let mut page = feed.next_page(i64::from(replay.batch_size.0)).await?;
         page.iter_mut().try_for_each(|event| lift(&catalog, event))?;
         let (position, count) = (feed.position(), page.len());
+        let of_default_tenant = page.iter().filter(|event| event.tenant_id.is_default()).count();
         let batch = Batch {
             events: page,
             start,
@@ -229,6 +234,7 @@ where
                 from,
                 to: position,
                 events: i64::try_from(count).unwrap_or(i64::MAX),
+                of_default_tenant: i64::try_from(of_default_tenant).unwrap_or(i64::MAX),
                 run: if ends { Run::Ends } else { Run::GoesOn },
             };
             store.move_checkpoint(name, moved).await?;
@@ -271,7 +277,7 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E
     };
     let mut feed = Feed::after(store.clone(), start);
     if !feed.settle(replay.patience).await? {
-        return Err(ReplayError::HeldBack(store.oldest_transaction().await?));
+        return Err(ReplayError::HeldBack(store.oldest_append().await?));
     }
     // Again, and only now: a type that was registered before the end was taken may have events before the end, and once the
     // checkpoint has passed them nobody would come back.

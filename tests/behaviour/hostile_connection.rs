@@ -15,6 +15,7 @@ use crate::policies::strings;
 mod appends;
 mod arguments;
 mod leaks;
+mod locks;
 mod objects;
 mod posts;
 mod roles;

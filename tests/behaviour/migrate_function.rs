@@ -300,7 +300,10 @@ async fn a_run_that_was_too_late_leaves_nothing_waiting() {
     let holder = connect(&cluster.superuser_url()).await;
     // The migrations' own: it is waited for first.
     holder
-        .batch_execute(&format!("select pg_advisory_lock({})", 0x616e_6e61_6c73_i64))
+        .batch_execute(
+            "create schema annals_locks; create table annals_locks.migrations (); begin;
+             lock table annals_locks.migrations in exclusive mode",
+        )
         .await
         .unwrap();
     let waiting =

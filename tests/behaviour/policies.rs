@@ -48,10 +48,9 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") => Shows::Catalog,
         // Of checkpoints the sweep's row, which is the only one here; replays' are looked at in replay/checkpoints.rs.
         ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
-        (
-            "annals",
-            "state_row" | "child_row" | "schema_history" | "kpi_lock" | "imports" | "import_lanes" | "import_contents",
-        ) => Shows::Nothing,
+        ("annals", "state_row" | "child_row" | "schema_history" | "imports" | "import_lanes" | "import_contents") => {
+            Shows::Nothing
+        }
         ("public", table) if state_tables.contains(table) => Shows::States,
         _ => panic!("nobody has decided who sees {schema}.{name}"),
     }

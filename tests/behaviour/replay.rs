@@ -257,7 +257,7 @@ async fn a_run_that_fails_repeats_the_unfinished_batch_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_open_transaction_is_waited_for_and_then_reported_but_never_passed_over() {
+async fn an_open_append_is_waited_for_and_then_reported_but_never_passed_over() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     session.batch_execute("begin").await.unwrap();
@@ -278,7 +278,7 @@ async fn an_open_transaction_is_waited_for_and_then_reported_but_never_passed_ov
     assert!(matches!(held, Err(ReplayError::HeldBack(Some(_)))), "{held:?}");
     let said = held.unwrap_err().to_string();
     assert!(
-        said.starts_with("a transaction that is still open holds the log back (server process "),
+        said.starts_with("an append whose transaction is still open holds the log back (server process "),
         "{said}"
     );
 

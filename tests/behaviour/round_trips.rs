@@ -78,9 +78,11 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
     let reads = [
         (format!("/events/{id}"), "-- find_event"),
         ("/events".to_owned(), "-- list_events_newest"),
+        // Behind the sweep's checkpoint and in parked streams, never along the log.
+        ("/events?processed=false".to_owned(), "-- list_unprocessed_newest"),
         (
-            "/events?event_type=customer.deleted&order=asc".to_owned(),
-            "-- list_events_of_types_oldest",
+            "/events?event_type=customer.deleted".to_owned(),
+            "-- list_events_of_types_newest",
         ),
         (
             "/events/aggregate/customer/C-1/history".to_owned(),
@@ -102,6 +104,40 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
             ]
         );
         assert_eq!(flights(&record), 2, "{path}: {record:?}");
+    }
+}
+
+/// The mark must be taken before the snapshot that reads, hence in a transaction of its own.
+#[tokio::test]
+async fn an_ascending_page_takes_a_mark_and_then_reads() {
+    let (proxy, staff) = (Proxy::start().await, Person::staff());
+    let world = warm_world(&proxy, &staff).await;
+    proxy.take_record();
+    proxy.hold_answers_until_commit();
+    for (path, name) in [
+        (
+            "/events?event_type=customer.deleted&order=asc",
+            "-- list_events_of_types_oldest",
+        ),
+        ("/events/feed?limit=1", "-- list_events_oldest"),
+        ("/events/unprocessed", "-- list_unprocessed_oldest"),
+    ] {
+        let answer = tokio::time::timeout(LIMIT, world.get(&staff, path)).await;
+        answer.expect("nothing is waited for before the commits").expect(200);
+        let record = proxy.take_record();
+        assert_eq!(
+            statements(&record),
+            [
+                "begin isolation level repeatable read read only; set local role annals_projector; set local statement_timeout = 0",
+                "-- take_feed_mark",
+                "commit",
+                "begin isolation level repeatable read read only; set local role authenticated",
+                "-- set_claims",
+                name,
+                "commit"
+            ]
+        );
+        assert_eq!(flights(&record), 4, "{path}: {record:?}");
     }
 }
 

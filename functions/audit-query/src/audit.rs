@@ -11,7 +11,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::events::page;
+use crate::events::newest;
 
 /// `GET /audit/entity/{id}?entity_type=`: what happened to an entity, newest first.
 pub async fn entity(
@@ -25,7 +25,7 @@ pub async fn entity(
         aggregate_type: params.one("entity_type")?,
         ..EventFilter::default()
     };
-    page(&app, &caller, "audit_entity", filter, Order::Desc, params).await
+    newest(&app, &caller, "audit_entity", filter, params).await
 }
 
 /// `GET /audit/user/{id}`: what somebody did, newest first. A uuid is a person; `agent:pricing` and the like are actors.
@@ -45,7 +45,7 @@ pub async fn user(
             ..EventFilter::default()
         },
     };
-    page(&app, &caller, "audit_user", filter, Order::Desc, params).await
+    newest(&app, &caller, "audit_user", filter, params).await
 }
 
 /// Longest look back: a hundred years.

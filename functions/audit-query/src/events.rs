@@ -1,13 +1,61 @@
-//! `GET /events…`: the log as it stands, filtered, and what is not projected yet.
+//! `GET /events…`: the log as it stands, filtered, what comes next, and what is not projected yet.
+
+use std::time::{Duration, Instant};
 
 use annals::App;
 use annals::domain::{Caller, Event};
 use annals::http::{ApiError, Authenticated, Cursor, Limit, Page, Params, Path};
-use annals::store::{EventFilter, Order};
+use annals::store::{EventFilter, Order, Reading};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
+
+/// How long an ascending list waits for appends that are under way. Longer than one takes; after that the list ends earlier, at
+/// a number that is settled for certain.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a caller asks for: filters, with types and patterns as they were given.
+struct Asked {
+    types: Vec<String>,
+    filter: EventFilter,
+}
+
+impl Asked {
+    fn read(params: &mut Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            types: params.all("event_type"),
+            filter: EventFilter {
+                event_types: None,
+                aggregate_type: params.one("aggregate_type")?,
+                aggregate_id: params.one("aggregate_id")?,
+                user_id: params.uuid("user_id")?,
+                created_by: params.one("created_by")?,
+                correlation_id: params.one("correlation_id")?,
+                causation_id: params.uuid("causation_id")?,
+                from: params.timestamp("from")?,
+                to: params.timestamp("to")?,
+                processed: None,
+            },
+        })
+    }
+
+    /// A cursor belongs to the patterns as they were asked for: what they stand for may grow between two pages.
+    fn cursor(&self, order: Order, caller: &Caller) -> Cursor {
+        let asked = EventFilter {
+            event_types: Some(self.types.clone()),
+            ..self.filter.clone()
+        };
+        Cursor::of("events", &(asked, order, caller.tenant_id()))
+    }
+
+    async fn resolved(&self, app: &App, caller: &Caller) -> Result<EventFilter, ApiError> {
+        Ok(EventFilter {
+            event_types: resolve_types(app, caller, &self.types).await?,
+            ..self.filter.clone()
+        })
+    }
+}
 
 /// `GET /events`.
 pub async fn list(
@@ -15,63 +63,140 @@ pub async fn list(
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Page, ApiError> {
-    let types = params.all("event_type");
-    let filter = EventFilter {
-        event_types: resolve_types(&app, &caller, &types).await?,
-        aggregate_type: params.one("aggregate_type")?,
-        aggregate_id: params.one("aggregate_id")?,
-        user_id: params.uuid("user_id")?,
-        created_by: params.one("created_by")?,
-        correlation_id: params.one("correlation_id")?,
-        causation_id: params.uuid("causation_id")?,
-        from: params.timestamp("from")?,
-        to: params.timestamp("to")?,
-        processed: params.boolean("processed")?,
-    };
+    let mut asked = Asked::read(&mut params)?;
+    asked.filter.processed = params.boolean("processed")?;
     let order = params.read("order", "must be asc or desc", |value| match value {
         "asc" => Some(Order::Asc),
         "desc" => Some(Order::Desc),
         _ => None,
     })?;
     let order = order.unwrap_or(Order::Desc);
-    // A cursor belongs to the patterns as they were asked for: what they stand for may grow between two pages.
-    let asked = EventFilter {
-        event_types: Some(types),
-        ..filter.clone()
-    };
-    let cursor = Cursor::of("events", &(asked, order, caller.tenant_id()));
-    page_after(&app, &caller, &cursor, filter, order, params).await
+    let cursor = asked.cursor(order, &caller);
+    let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
+    let (limit, reading) = (params.limit()?, params.reading()?);
+    params.end()?;
+    if order == Order::Asc {
+        let tail = Tail {
+            asked,
+            cursor,
+            limit,
+            reading,
+        };
+        return Ok(tail.read(&app, &caller, after.unwrap_or(0)).await?.page);
+    }
+    let filter = asked.resolved(&app, &caller).await?;
+    let found = app
+        .store
+        .list_events(&caller, &filter, order, after, limit.plus_one(), reading)
+        .await?;
+    by_number(&found, limit, &cursor)
 }
 
-/// A page of the events that match, by event number.
-pub(crate) async fn page(
+/// A list that a reader goes on reading: oldest first, up to where the log is settled.
+struct Tail {
+    asked: Asked,
+    cursor: Cursor,
+    limit: Limit,
+    reading: Reading,
+}
+
+/// A page of it.
+struct TailPage {
+    page: Page,
+    /// Number up to which the reader has seen everything, where the page is empty.
+    settled_to: i64,
+}
+
+impl Tail {
+    /// The next page after this number.
+    ///
+    /// The order matters: the mark first, then what patterns stand for, then the page. A type that is registered between the mark
+    /// and the page may have events beyond the mark only; one that was registered before it is known to this page.
+    async fn read(&self, app: &App, caller: &Caller, after: i64) -> Result<TailPage, ApiError> {
+        let settled_to = app.store.settled_mark_or_older(PATIENCE).await?.max(after);
+        let mut found = Vec::new();
+        if settled_to > after {
+            let filter = self.asked.resolved(app, caller).await?;
+            found = app
+                .store
+                .list_settled(
+                    caller,
+                    &filter,
+                    (after, settled_to),
+                    self.limit.plus_one(),
+                    self.reading,
+                )
+                .await?;
+        }
+        let at_the_end = self.cursor.encode(&settled_to.to_string());
+        let page = by_number(&found, self.limit, &self.cursor)?.going_on(&at_the_end)?;
+        Ok(TailPage { page, settled_to })
+    }
+}
+
+/// Longest wait for something new: what API Gateway gives an answer (30 s) leaves time for the rest.
+const MAX_WAIT_SECONDS: u64 = 20;
+/// Pauses between two looks for something new. A look reads the highest number and one list of locks, and takes no transaction id.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// `GET /events/feed?after=&limit=&wait=`: what comes after a cursor, at once where there is something, otherwise when it comes.
+/// `after=now` begins at the end of the log.
+pub async fn feed(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    mut params: Params,
+) -> Result<Page, ApiError> {
+    let asked = Asked::read(&mut params)?;
+    let cursor = asked.cursor(Order::Asc, &caller);
+    let after = params.one("after")?;
+    let read_wait = |value: &str| value.parse().ok().filter(|seconds| *seconds <= MAX_WAIT_SECONDS);
+    let wait = params.read("wait", "must be a whole number of seconds from 0 to 20", read_wait)?;
+    let (limit, reading) = (params.limit()?, params.reading()?);
+    params.end()?;
+    let mut position = match after.as_deref() {
+        None => 0,
+        Some("now") => app.store.settled_mark_or_older(PATIENCE).await?,
+        Some(after) => cursor.decode_number(after)?,
+    };
+    let tail = Tail {
+        asked,
+        cursor,
+        limit,
+        reading,
+    };
+    let deadline = Instant::now() + Duration::from_secs(wait.unwrap_or(0));
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let TailPage { page, settled_to } = tail.read(&app, &caller, position).await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !page.is_empty() || left.is_zero() {
+            return Ok(page);
+        }
+        position = settled_to;
+        // No connection is held here: a process with few of them serves other requests meanwhile.
+        tokio::time::sleep(pause.min(left)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A page of the events that match, newest first.
+pub(crate) async fn newest(
     app: &App,
     caller: &Caller,
     list: &str,
     filter: EventFilter,
-    order: Order,
-    params: Params,
-) -> Result<Page, ApiError> {
-    let cursor = Cursor::of(list, &(&filter, order, caller.tenant_id()));
-    page_after(app, caller, &cursor, filter, order, params).await
-}
-
-async fn page_after(
-    app: &App,
-    caller: &Caller,
-    cursor: &Cursor,
-    filter: EventFilter,
-    order: Order,
     mut params: Params,
 ) -> Result<Page, ApiError> {
+    let cursor = Cursor::of(list, &(&filter, Order::Desc, caller.tenant_id()));
     let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
     let (limit, reading) = (params.limit()?, params.reading()?);
     params.end()?;
     let found = app
         .store
-        .list_events(caller, &filter, order, after, limit.plus_one(), reading)
+        .list_events(caller, &filter, Order::Desc, after, limit.plus_one(), reading)
         .await?;
-    by_number(&found, limit, cursor)
+    by_number(&found, limit, &cursor)
 }
 
 fn by_number(found: &[Event], limit: Limit, cursor: &Cursor) -> Result<Page, ApiError> {
@@ -126,7 +251,7 @@ pub async fn find(
     Ok(Json(event).into_response())
 }
 
-/// `GET /events/unprocessed`: oldest first.
+/// `GET /events/unprocessed`: oldest first, those of parked streams among them.
 pub async fn unprocessed(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -136,9 +261,18 @@ pub async fn unprocessed(
     let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
     let (limit, reading) = (params.limit()?, params.reading()?);
     params.end()?;
-    let found = app
-        .store
-        .list_unprocessed(&caller, after.unwrap_or(0), limit.plus_one(), reading)
-        .await?;
-    by_number(&found, limit, &cursor)
+    let asked = Asked {
+        types: Vec::new(),
+        filter: EventFilter {
+            processed: Some(false),
+            ..EventFilter::default()
+        },
+    };
+    let tail = Tail {
+        asked,
+        cursor,
+        limit,
+        reading,
+    };
+    Ok(tail.read(&app, &caller, after.unwrap_or(0)).await?.page)
 }

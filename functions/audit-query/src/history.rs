@@ -2,7 +2,7 @@
 
 use annals::App;
 use annals::http::{ApiError, Authenticated, Cursor, Page, Params, Path};
-use annals::store::HistoryQuery;
+use annals::store::{HistoryEvent, HistoryQuery};
 use axum::extract::State;
 
 /// Oldest first; 404 for a stream that the caller sees nothing of.
@@ -29,7 +29,11 @@ pub async fn history(
     if found.is_empty() && after.is_none() {
         return Err(ApiError::not_found("there is no such stream"));
     }
-    Page::cut(&found, limit, |entry| {
-        cursor.encode(&entry.event.aggregate_version.to_string())
-    })
+    // A stream's versions have no gaps and become visible in their order, so its end needs no mark.
+    let last = found
+        .last()
+        .map_or(after_version, |entry| entry.event.aggregate_version);
+    let at_the_end = cursor.encode(&last.to_string());
+    let version = |entry: &HistoryEvent| cursor.encode(&entry.event.aggregate_version.to_string());
+    Page::cut(&found, limit, version)?.going_on(&at_the_end)
 }

@@ -22,6 +22,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/events/types", get(catalog::list))
         .route("/api/v1/events/types/{event_type}", get(catalog::find))
         .route("/api/v1/events/stats", get(status::statistics))
+        .route("/api/v1/events/feed", get(events::feed))
         .route("/api/v1/events/unprocessed", get(events::unprocessed))
         .route(
             "/api/v1/events/aggregate/{aggregate_type}/{aggregate_id}/history",

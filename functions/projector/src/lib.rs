@@ -113,11 +113,18 @@ impl Projector {
                 catalog: self.store.projector_outline(revision).await?,
                 tables: self.state_tables(revision).await?,
             };
-            match self.project_work(&batch, &work).await {
+            let mut locked = None;
+            match self.project_work(&batch, &work, &mut locked).await {
                 Ok((more, went)) => {
                     freed.extend(more);
                     if is_all && went == Went::AtOnce {
                         return Ok(freed);
+                    }
+                    // All others are projected. Where the lock outlasts the tries, the stream is left to a later call.
+                    match locked {
+                        Some(error) if contended >= TRIES => return Err(error),
+                        Some(_) => contended += 1,
+                        None => {}
                     }
                 }
                 Err(StoreError::Contention(_) | StoreError::Outdated) if contended < TRIES => contended += 1,
@@ -126,21 +133,41 @@ impl Projector {
         }
     }
 
-    /// Projects this work in one transaction, or, where that fails because of some event, in halves, so that all but the stream
-    /// at fault go on.
-    async fn project_work(&self, batch: &Batch, work: &[StreamWork]) -> Result<(Vec<StreamId>, Went), StoreError> {
-        let freed = match self.write(batch, work).await {
+    /// Projects this work in one transaction, or, where that fails because of some event or because somebody keeps a stream's head
+    /// locked, in halves, so that all but the stream at fault go on. A stream that stays locked is left, with the error in `locked`.
+    async fn project_work(
+        &self,
+        batch: &Batch,
+        work: &[StreamWork],
+        locked: &mut Option<StoreError>,
+    ) -> Result<(Vec<StreamId>, Went), StoreError> {
+        let error = match self.write(batch, work).await {
             Ok((freed, _)) => return Ok((freed, Went::AtOnce)),
-            Err(error) if error.poison().is_none() => return Err(error),
-            Err(_) => match work {
-                [stream] => self.project_step_by_step(batch, stream).await?,
-                several => {
-                    let (first, second) = several.split_at(several.len() / 2);
-                    let (mut freed, _) = Box::pin(self.project_work(batch, first)).await?;
-                    freed.extend(Box::pin(self.project_work(batch, second)).await?.0);
-                    freed
+            Err(error) => error,
+        };
+        if error.poison().is_none() && !error.is_locked_out() {
+            return Err(error);
+        }
+        let freed = match work {
+            [stream] => {
+                let done = match error.is_locked_out() {
+                    true => Err(error),
+                    false => self.project_step_by_step(batch, stream).await,
+                };
+                match done {
+                    Err(error) if error.is_locked_out() => {
+                        *locked = Some(error);
+                        Vec::new()
+                    }
+                    done => done?,
                 }
-            },
+            }
+            several => {
+                let (first, second) = several.split_at(several.len() / 2);
+                let (mut freed, _) = Box::pin(self.project_work(batch, first, locked)).await?;
+                freed.extend(Box::pin(self.project_work(batch, second, locked)).await?.0);
+                freed
+            }
         };
         Ok((freed, Went::InParts))
     }

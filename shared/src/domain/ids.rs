@@ -49,6 +49,11 @@ uuid_identity! {
 impl TenantId {
     /// The tenant of tokens that name none.
     pub const DEFAULT: Self = Self(Uuid::nil());
+
+    /// Whether it is that one.
+    pub fn is_default(self) -> bool {
+        self == Self::DEFAULT
+    }
 }
 
 impl EventId {

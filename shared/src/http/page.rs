@@ -52,6 +52,21 @@ impl Page {
         })
     }
 
+    /// A page of an ascending list of events, which has a cursor at its end too: the one to go on from later. Where the page holds
+    /// all there was, that is `at_the_end`.
+    ///
+    /// # Errors
+    /// A cursor that cannot be serialised.
+    pub fn going_on(self, at_the_end: &str) -> Result<Self, ApiError> {
+        let cursor = self.next_cursor.clone().unwrap_or_else(|| at_the_end.to_owned());
+        self.with("cursor", &cursor)
+    }
+
+    /// Whether it holds no item.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// The same with a member of its own beside the items, which is about all pages.
     ///
     /// # Errors

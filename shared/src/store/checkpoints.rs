@@ -20,6 +20,8 @@ pub struct CheckpointMove {
     pub to: i64,
     /// Events delivered between the two.
     pub events: i64,
+    /// Those of them that are the default tenant's.
+    pub of_default_tenant: i64,
     /// What comes after.
     pub run: Run,
 }
@@ -40,7 +42,7 @@ const CLAIM_CHECKPOINT: &str = "-- claim_checkpoint
 insert into annals.checkpoints as c (name, tenant_id, consumer, run_started_at)
 values ($1, $2, $3::jsonb, clock_timestamp())
 on conflict on constraint checkpoints_pkey do update
-   set run_started_at = clock_timestamp(), run_ended_at = null, run_event_count = 0
+   set run_started_at = clock_timestamp(), run_ended_at = null, run_event_count = 0, run_default_tenant_events = 0
  where c.consumer - 'from' = excluded.consumer - 'from'
    and coalesce(c.consumer ->> 'from', '') <= coalesce(excluded.consumer ->> 'from', '')
 returning position";
@@ -51,6 +53,7 @@ select consumer::text from annals.checkpoints where name = $1";
 const MOVE_CHECKPOINT: &str = "-- move_checkpoint
 update annals.checkpoints
    set position = $3, event_count = event_count + $4, run_event_count = run_event_count + $4,
+       default_tenant_events = default_tenant_events + $6, run_default_tenant_events = run_default_tenant_events + $6,
        updated_at = case when $3 > position then clock_timestamp() else updated_at end,
        run_ended_at = case when $5 then clock_timestamp() end
  where name = $1 and position = $2
@@ -96,12 +99,13 @@ impl Store {
     /// `checkpoint_moved` where another process has moved the checkpoint meanwhile.
     pub async fn move_checkpoint(&self, name: &CheckpointName, moved: CheckpointMove) -> Result<(), StoreError> {
         let ends = moved.run == Run::Ends;
-        let params: [Param<'_>; 5] = [
+        let params: [Param<'_>; 6] = [
             (&name.as_str(), Type::TEXT),
             (&moved.from, Type::INT8),
             (&moved.to, Type::INT8),
             (&moved.events, Type::INT8),
             (&ends, Type::BOOL),
+            (&moved.of_default_tenant, Type::INT8),
         ];
         let rows = self.write(As::Projector, MOVE_CHECKPOINT, &params).await;
         match rows.map_err(lost_is_unavailable)?.first() {

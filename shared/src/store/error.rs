@@ -62,6 +62,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether somebody keeps a lock for longer than the statement was to wait for it.
+    pub fn is_locked_out(&self) -> bool {
+        matches!(self, Self::Contention(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
     /// Whether a projection failed because of what an event or a module's table holds, so that trying again is pointless and
     /// the stream has to wait for a person: SQLSTATE and message. A missing table or a module's own trigger counts: it must stop
     /// its own streams, not everybody's. What the server says of itself (authorisation, state, system, internal) does not.

@@ -125,18 +125,40 @@ const LIST_OLDEST: &str = list_page!("list_events_oldest", ">", "asc");
 const LIST_NEWEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_newest", "<", "desc");
 const LIST_OLDEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_oldest", ">", "asc");
 
-/// What is behind the sweep's checkpoint is projected or parked, so the search begins there and at the parked streams.
-const LIST_UNPROCESSED: &str = concat!(
-    "-- list_unprocessed_page\nselect ", event_columns!(), " from (
+/// What is not projected yet lies behind the sweep's checkpoint or in parked streams: everything else up to the checkpoint is
+/// projected. So the search looks at those two and not at the log, whatever its size. Only for callers who see the tenant: others
+/// do not see which streams are parked.
+macro_rules! list_unprocessed {
+    ($name:literal, $compare:literal, $direction:literal) => {
+        concat!(
+            "-- ",
+            $name,
+            "\nselect ",
+            event_columns!(),
+            " from (
     select e.* from annals.events e
-     where e.tenant_id = $1 and e.event_number > greatest($2, (select position from annals.checkpoints where name = 'sweep'))
-    union
+     where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
+    union all
     select e.* from annals.parked_streams p
-      join annals.events e on e.tenant_id = p.tenant_id and e.aggregate_type = p.aggregate_type and e.aggregate_id = p.aggregate_id
-                          and e.aggregate_version >= p.aggregate_version
-     where p.tenant_id = $1 and e.event_number > $2) as e ", joined_head!(),
-    " where not coalesce(e.aggregate_version <= h.projected_version, false) order by e.event_number limit $3"
-);
+     cross join lateral (
+           select * from annals.events e
+            where e.tenant_id = p.tenant_id and e.aggregate_type = p.aggregate_type and e.aggregate_id = p.aggregate_id
+              and e.aggregate_version >= p.aggregate_version offset 0) as e
+     where p.tenant_id = $1 and e.event_number <= (select position from annals.checkpoints where name = 'sweep')) as e ",
+            joined_head!(),
+            " where",
+            filters!(),
+            " and ($11::bigint is null or e.event_number ",
+            $compare,
+            " $11) and ($13::text[] is null or e.event_type = any ($13))
+  order by e.event_number ",
+            $direction,
+            " limit $12"
+        )
+    };
+}
+const LIST_NEWEST_UNPROCESSED: &str = list_unprocessed!("list_unprocessed_newest", "<", "desc");
+const LIST_OLDEST_UNPROCESSED: &str = list_unprocessed!("list_unprocessed_oldest", ">", "asc");
 
 const COUNT_ENTITY: &str = "-- count_entity_events
 select count(*) as events from annals.events e
@@ -184,6 +206,21 @@ pub enum Order {
     Asc,
     /// Newest first.
     Desc,
+}
+
+impl EventFilter {
+    /// Whether only events that are not projected are asked for, which the sweep keeps few.
+    fn is_short(&self, caller: &Caller) -> bool {
+        self.processed == Some(false) && caller.role().sees_tenant()
+    }
+}
+
+/// Which part of a list a page is.
+struct Stretch {
+    order: Order,
+    after: Option<i64>,
+    up_to: Option<i64>,
+    limit: i64,
 }
 
 impl Store {
@@ -249,13 +286,58 @@ impl Store {
         limit: i64,
         reading: Reading,
     ) -> Result<Vec<Event>, StoreError> {
+        let stretch = Stretch {
+            order,
+            after,
+            up_to: None,
+            limit,
+        };
+        self.list_stretch(caller, filter, stretch, reading).await
+    }
+
+    /// Up to `limit` events that match, oldest first, after the event numbered `after` and up to a number that was settled before
+    /// this call: whoever goes on from that number misses nothing. The filter must have been worked out after the number was, since a
+    /// type that is registered in between may have events below it; the range of numbers that a time comes to is found here.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_settled(
+        &self,
+        caller: &Caller,
+        filter: &EventFilter,
+        (after, settled_to): (i64, i64),
+        limit: i64,
+        reading: Reading,
+    ) -> Result<Vec<Event>, StoreError> {
+        let stretch = Stretch {
+            order: Order::Asc,
+            after: Some(after),
+            up_to: Some(settled_to),
+            limit,
+        };
+        self.list_stretch(caller, filter, stretch, reading).await
+    }
+
+    async fn list_stretch(
+        &self,
+        caller: &Caller,
+        filter: &EventFilter,
+        stretch: Stretch,
+        reading: Reading,
+    ) -> Result<Vec<Event>, StoreError> {
+        let Stretch {
+            order, after, limit, ..
+        } = stretch;
         let sql = match (order, filter.event_types.is_some()) {
+            (Order::Desc, _) if filter.is_short(caller) => LIST_NEWEST_UNPROCESSED,
+            (Order::Asc, _) if filter.is_short(caller) => LIST_OLDEST_UNPROCESSED,
             (Order::Desc, false) => LIST_NEWEST,
             (Order::Asc, false) => LIST_OLDEST,
             (Order::Desc, true) => LIST_NEWEST_OF_TYPES,
             (Order::Asc, true) => LIST_OLDEST_OF_TYPES,
         };
         let range = self.find_number_range(caller, filter).await?;
+        let last = [range.last, stretch.up_to].into_iter().flatten().min();
         let from = filter.from.map(|t| t.as_datetime());
         let to = filter.to.map(|t| t.as_datetime());
         let rows = self
@@ -277,30 +359,10 @@ impl Store {
                     (&limit, Type::INT8),
                     (&filter.event_types, Type::TEXT_ARRAY),
                     (&range.first, Type::INT8),
-                    (&range.last, Type::INT8),
+                    (&last, Type::INT8),
                 ],
             )
             .await?;
-        self.events_from(caller, &rows, reading).await
-    }
-
-    /// Up to `limit` events that read models do not hold yet, oldest first, after the event numbered `after`.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn list_unprocessed(
-        &self,
-        caller: &Caller,
-        after: i64,
-        limit: i64,
-        reading: Reading,
-    ) -> Result<Vec<Event>, StoreError> {
-        let params: [super::session::Param<'_>; 3] = [
-            (caller.tenant_uuid(), Type::UUID),
-            (&after, Type::INT8),
-            (&limit, Type::INT8),
-        ];
-        let rows = self.read(As::Caller(caller), LIST_UNPROCESSED, &params).await?;
         self.events_from(caller, &rows, reading).await
     }
 

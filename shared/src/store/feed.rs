@@ -1,7 +1,7 @@
 //! The feed: every committed event exactly once, in an order that agrees with every stream's own.
 //!
 //! Numbers are drawn before transactions commit, so the highest number that a reader has seen says nothing about lower ones.
-//! A reader therefore takes a mark first (see V6, `annals.feed_mark`) and reads up to it once the transactions that could
+//! A reader therefore takes a mark first (see V6, `annals.feed_mark`) and reads up to it once the appends that could
 //! still own a lower number are over. What it keeps between two runs is one number.
 
 use std::time::Duration;
@@ -10,11 +10,11 @@ use serde::Serialize;
 use tokio_postgres::types::Type;
 
 use super::events::{event_columns, event_from, joined_head};
-use super::session::{As, Param, lost_is_unavailable};
-use super::{OldestTransaction, Store, StoreError};
+use super::session::{As, Param};
+use super::{OldestAppend, Store, StoreError};
 use crate::domain::{Event, TenantId, Timestamp};
 
-/// How often a mark is looked at again while transactions are still under way.
+/// How often a mark is looked at again while appends are still under way.
 const POLL: Duration = Duration::from_millis(5);
 /// Numbers that one page looks through at most: what nobody selected is passed in steps, each of which the reader can remember.
 const WINDOW: i64 = 50_000;
@@ -22,13 +22,13 @@ const WINDOW: i64 = 50_000;
 const PAGE_BYTES: i64 = 16 << 20;
 
 const TAKE_MARK: &str = "-- take_feed_mark
-select settled_to, after_xid::text from annals.feed_mark()";
+select settled_to, holders from annals.feed_mark()";
 
-const IS_SETTLED: &str = "-- is_settled
-select pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8 as settled";
+const ARE_OVER: &str = "-- are_appends_over
+select not (annals.appends_under_way() && $1) as are_over";
 
-const FIND_OLDEST_TRANSACTION: &str = "-- find_oldest_transaction
-select pid, age_seconds from annals.oldest_transaction() where pid is not null";
+const FIND_OLDEST_APPEND: &str = "-- find_oldest_append
+select pid, prepared, age_seconds from annals.oldest_append() where coalesce(pid::text, prepared) is not null";
 
 /// Conditions whose parameter is null fall away when the statement is planned, which happens anew at each call. Types stand as a
 /// list and not as a join, so that the planner knows how rare they are: a tenant's rare type is found by the index by type.
@@ -94,7 +94,7 @@ impl Feed {
         self.settled_to
     }
 
-    /// Moves the end to the log's, as it is now. False, and nothing moved, where a transaction that was open at the call is still
+    /// Moves the end to the log's, as it is now. False, and nothing moved, where an append that was open at the call is still
     /// open after `patience`.
     ///
     /// # Errors
@@ -139,49 +139,64 @@ impl Feed {
 }
 
 impl Store {
-    /// A number up to which every event is settled: visible now, or never. None where transactions that were open at the call
-    /// are still open after `patience`.
+    /// A number up to which every event is settled: visible to every read that begins from now on, or never. None where appends
+    /// that were open at the call are still open after `patience`.
     ///
     /// # Errors
     /// The database's.
     pub async fn settled_mark(&self, patience: Duration) -> Result<Option<i64>, StoreError> {
-        // Two transactions on purpose: the mark's own xid must be over before the snapshot can pass it.
-        let rows = self
-            .write(As::Projector, TAKE_MARK, &[])
-            .await
-            .map_err(lost_is_unavailable)?;
+        let rows = self.read(As::Projector, TAKE_MARK, &[]).await?;
         let row = rows
             .first()
             .ok_or_else(|| StoreError::Unexpected("no mark".to_owned()))?;
-        let (settled_to, after_xid): (i64, String) = (row.try_get("settled_to")?, row.try_get("after_xid")?);
+        let (settled_to, holders): (i64, Vec<String>) = (row.try_get("settled_to")?, row.try_get("holders")?);
         let deadline = tokio::time::Instant::now() + patience;
-        loop {
-            let rows = self
-                .read(As::Projector, IS_SETTLED, &[(&after_xid, Type::TEXT)])
-                .await?;
-            if rows.first().is_some_and(|row| row.try_get("settled").unwrap_or(false)) {
-                return Ok(Some(settled_to));
-            }
-            if tokio::time::Instant::now() >= deadline {
-                tracing::warn!(feed.settled_to = settled_to, "an open transaction holds the feed back");
+        let mut are_over = holders.is_empty();
+        while !are_over {
+            let params: [Param<'_>; 1] = [(&holders, Type::TEXT_ARRAY)];
+            let rows = self.read(As::Projector, ARE_OVER, &params).await?;
+            are_over = rows.first().is_some_and(|row| row.try_get("are_over").unwrap_or(false));
+            if !are_over && tokio::time::Instant::now() >= deadline {
+                self.log_held_back(settled_to).await?;
                 return Ok(None);
             }
-            tokio::time::sleep(POLL).await;
+            if !are_over {
+                tokio::time::sleep(POLL).await;
+            }
         }
+        Ok(Some(settled_to))
     }
 
-    /// The transaction that holds readers of the feed back the longest, as far as the database tells.
+    /// The same, and where an append stays open for longer than `patience`, an older number that is settled: how far the sweep
+    /// has come. A reader is then late, and misses nothing.
     ///
     /// # Errors
     /// The database's.
-    pub async fn oldest_transaction(&self) -> Result<Option<OldestTransaction>, StoreError> {
-        let rows = self.read(As::Projector, FIND_OLDEST_TRANSACTION, &[]).await?;
-        let oldest = rows.first().map(|row| {
-            Ok(OldestTransaction {
-                pid: row.try_get("pid")?,
-                age_seconds: row.try_get("age_seconds")?,
-            })
-        });
-        oldest.transpose()
+    pub async fn settled_mark_or_older(&self, patience: Duration) -> Result<i64, StoreError> {
+        match self.settled_mark(patience).await? {
+            Some(mark) => Ok(mark),
+            None => self.sweep_position().await,
+        }
+    }
+
+    async fn log_held_back(&self, settled_to: i64) -> Result<(), StoreError> {
+        let append = self.oldest_append().await?;
+        tracing::warn!(
+            feed.settled_to = settled_to,
+            append.pid = append.as_ref().and_then(|append| append.pid),
+            append.prepared = append.as_ref().and_then(|append| append.prepared.as_deref()),
+            append.age_seconds = append.as_ref().and_then(|append| append.age_seconds),
+            "an open append holds the feed back"
+        );
+        Ok(())
+    }
+
+    /// The append that holds readers of the feed back the longest, as far as the database tells.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn oldest_append(&self) -> Result<Option<OldestAppend>, StoreError> {
+        let rows = self.read(As::Projector, FIND_OLDEST_APPEND, &[]).await?;
+        rows.first().map(super::status::oldest_from).transpose()
     }
 }

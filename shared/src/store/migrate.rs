@@ -1,8 +1,11 @@
 //! Migrations: the folder `migrations/`, compiled in, applied in order, each in its own transaction.
 
+use std::time::Duration;
+
 use refinery::Runner;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::access::Access;
 use super::connect::ConnectError;
@@ -11,9 +14,19 @@ pub(super) mod embedded {
     refinery::embed_migrations!("../migrations");
 }
 
-/// One migration at a time per database. PostgreSQL's advisory locks end there, so V1 itself sees to it that two databases of
-/// one cluster may create their roles at the same time.
-pub(super) const LOCK: i64 = 0x616e_6e61_6c73;
+/// One migration at a time per database. The lock is on a table that only its owner can reach: an advisory lock could be held by
+/// anyone who may connect. It ends with the database, so V1 itself sees to it that two databases of one cluster may create their
+/// roles at the same time.
+pub(super) const CREATE_LOCK: &str =
+    "create schema if not exists annals_locks;\ncreate table if not exists annals_locks.migrations ()";
+pub(super) const TAKE_LOCK: &str = "lock table annals_locks.migrations in exclusive mode";
+
+/// How long a statement of a migration waits for a lock. What waits for a strong lock makes everyone wait who comes after it, so
+/// it gives up soon and lets the others pass before it is tried again.
+const LOCK_WAIT: &str = "-- limit_lock_waits\nset lock_timeout = '2s'";
+/// How often a migration is tried whose locks others hold, and the pause in between: some minutes.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What refinery leaves out of its own table.
 pub(super) const CLOSE_HISTORY: &str =
@@ -56,6 +69,21 @@ pub enum MigrateError {
     Migration(#[from] refinery::Error),
 }
 
+impl MigrateError {
+    /// Whether another session's lock was in the way, which may be gone at the next try.
+    fn is_held_up(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let code = error.downcast_ref::<tokio_postgres::Error>().and_then(|e| e.code());
+            if code.is_some_and(|code| [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code)) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 /// Brings the database at this address up to date, as the role that the address names; does nothing where that is so already.
 ///
 /// # Errors
@@ -69,6 +97,10 @@ pub async fn migrate(url: &str) -> Result<MigrationReport, MigrateError> {
 /// # Errors
 /// [`MigrateError`]; migrations before the failing one stay applied.
 pub async fn migrate_by(access: &Access, ahead: Ahead) -> Result<MigrationReport, MigrateError> {
+    // The lock takes a session of its own: each migration is a transaction, and a lock on a table ends with its transaction.
+    let (keeper, driver) = access.open().await?;
+    let _keepers = EndedWithUs(driver);
+    take_lock(&keeper).await?;
     let (mut client, driver) = access.open().await?;
     let mut driver = EndedWithUs(driver);
     let report = run(&mut client, ahead).await?;
@@ -76,7 +108,29 @@ pub async fn migrate_by(access: &Access, ahead: Ahead) -> Result<MigrationReport
     if let Ok(ended) = (&mut driver.0).await {
         ended?;
     }
+    keeper.batch_execute("commit").await?;
     Ok(report)
+}
+
+/// Waits until no other run migrates this database, and keeps others waiting for as long as the session lives.
+async fn take_lock(keeper: &Client) -> Result<(), MigrateError> {
+    // A run whose program was killed must not hold the lock against the next.
+    let words = "-- keep_migration_lock\nset client_connection_check_interval = '5s'; set idle_in_transaction_session_timeout = 0";
+    keeper.batch_execute(words).await?;
+    let mut tries = TRIES;
+    while let Err(error) = keeper.batch_execute(CREATE_LOCK).await {
+        // Another run creates the same schema or table at this moment: then it is there at the next try.
+        let twin = [
+            SqlState::UNIQUE_VIOLATION,
+            SqlState::DUPLICATE_TABLE,
+            SqlState::DUPLICATE_SCHEMA,
+        ];
+        if tries == 0 || !error.code().is_some_and(|code| twin.contains(code)) {
+            return Err(error.into());
+        }
+        tries -= 1;
+    }
+    Ok(keeper.batch_execute(&format!("begin; {TAKE_LOCK}")).await?)
 }
 
 /// The task that drives a connection. By itself it would wait for the answer to a migration that nobody waits for any more, and
@@ -90,25 +144,55 @@ impl Drop for EndedWithUs {
 }
 
 async fn run(client: &mut Client, ahead: Ahead) -> Result<MigrationReport, MigrateError> {
-    // A migration whose program was killed must not go on, nor hold the lock against the next.
-    client
-        .batch_execute(&format!(
-            "-- take_migration_lock\nset client_connection_check_interval = '5s';
-             select pg_advisory_lock({LOCK}); create schema if not exists annals;"
-        ))
-        .await?;
+    // A migration whose program was killed must not go on.
+    let words = "-- begin_migrating\nset client_connection_check_interval = '5s'; create schema if not exists annals;";
+    client.batch_execute(words).await?;
+    client.batch_execute(LOCK_WAIT).await?;
+    let mut applied = Vec::new();
+    let mut tries_left = TRIES;
+    loop {
+        match run_once(client, ahead, &mut applied).await {
+            Err(error) if error.is_held_up() && tries_left > 0 => {
+                tracing::warn!(
+                    migrate.tries_left = tries_left,
+                    "another session's lock holds the migration up"
+                );
+                tries_left -= 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+            Ok(ahead) => return Ok(MigrationReport { applied, ahead }),
+        }
+    }
+}
+
+/// Applies what is not applied yet; names of migrations that the database has and this program does not know.
+async fn run_once(client: &mut Client, ahead: Ahead, applied: &mut Vec<String>) -> Result<Vec<String>, MigrateError> {
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("annals.schema_history");
     let unknown = unknown_to(&runner, client).await?;
     if ahead == Ahead::Left && !unknown.is_empty() {
         runner = runner.set_abort_missing(false);
     }
-    let report = runner.run_async(client).await?;
-    client.batch_execute(CLOSE_HISTORY).await?;
-    Ok(MigrationReport {
-        applied: report.applied_migrations().iter().map(name_of).collect(),
-        ahead: unknown,
-    })
+    let done = runner.run_async(client).await;
+    let report = match &done {
+        Ok(report) => Some(report),
+        Err(error) => error.report(),
+    };
+    applied.extend(
+        report
+            .into_iter()
+            .flat_map(|report| report.applied_migrations())
+            .map(name_of),
+    );
+    done?;
+    // Once: it takes a lock that whoever looks at the table at this moment would hold up.
+    let is_closed =
+        "-- is_history_closed\nselect relrowsecurity from pg_class where oid = 'annals.schema_history'::regclass";
+    if !client.query_typed(is_closed, &[]).await?.iter().all(|row| row.get(0)) {
+        client.batch_execute(CLOSE_HISTORY).await?;
+    }
+    Ok(unknown)
 }
 
 /// Migrations of the database that come after all that this program knows.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::migrate::{CLOSE_HISTORY, LOCK, embedded};
+use super::migrate::{CLOSE_HISTORY, CREATE_LOCK, TAKE_LOCK, embedded};
 
 /// Migrations after the given number, as one transaction that leaves behind what a run of them would have: their effect and
 /// their entries in `annals.schema_history`, so that later runs find them applied.
@@ -11,7 +11,7 @@ pub fn migration_script(after: Option<i32>) -> String {
     migrations.retain(|migration| Some(migration.version()) > after);
     migrations.sort();
     let mut script = format!(
-        "begin;\nselect pg_advisory_xact_lock({LOCK});\ncreate schema if not exists annals;\n\
+        "begin;\n{CREATE_LOCK};\n{TAKE_LOCK};\ncreate schema if not exists annals;\n\
          create table if not exists annals.schema_history (\n    version int4 primary key,\n    name varchar(255),\n    \
          applied_on varchar(255),\n    checksum varchar(255)\n);\n"
     );

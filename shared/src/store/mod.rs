@@ -63,15 +63,15 @@ pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use ratio::Ratio;
 pub use rebuild::{
-    Difference, DueRebuild, Exchange, Locked, MendedKpis, PastEvent, Piece, Purpose, RebuildScope, RebuildStatus,
-    Shadow, Shape, StoredSnapshot, StreamToFold,
+    Compared, Difference, DueRebuild, Exchange, Locked, MendedKpis, PastEvent, Piece, Purpose, RebuildScope,
+    RebuildStatus, Shadow, Shape, StoredSnapshot, StreamToFold,
 };
 pub use registration::{NewVersion, Registration};
 pub use replays::ReplayStatus;
 pub use snapshots::{Snapshot, SnapshotMetadata};
 pub use standing::Standing;
 pub use statistics::{Statistics, StorageRate, TenantFigures, Window};
-pub use status::{Health, KpiLag, OldestTransaction, ParkedStream, ProjectorStatus, Rates};
+pub use status::{Health, KpiLag, OldestAppend, ParkedStream, ProjectorStatus, Rates};
 pub use told::told;
 pub use uploads::{FinishedUpload, RejectedCell, RejectedRow, ReportFrame, UploadFigures, UploadStatus};
 pub use usage::{SnapshotUse, Upcasting, Usage};

@@ -40,7 +40,7 @@ pub struct SweepWindow {
 const PARK: &str = "-- park
 insert into annals.parked_streams as p (tenant_id, aggregate_type, aggregate_id, event_id, event_number, aggregate_version, error_code, error)
 select h.tenant_id, h.aggregate_type, h.aggregate_id, $4, $5, $6, $7, $8
-  from annals.heads h
+  from annals.heads h cross join (select set_config('lock_timeout', '1s', true)) as s
  where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and h.projected_version = $6 - 1
    for no key update of h
 on conflict on constraint parked_streams_pkey do update

@@ -19,10 +19,10 @@ pub use self::exchange::{Exchange, Locked, Shape};
 use self::held::Held;
 pub use self::history::{PastEvent, Piece, StoredSnapshot, StreamToFold};
 pub use self::kpis::MendedKpis;
-pub use self::proof::Difference;
+pub use self::proof::{Compared, Difference};
 pub use self::shadow::Shadow;
 use super::session::{As, Param, lost_is_unavailable};
-use super::{Refusal, Store, StoreError, told};
+use super::{Store, StoreError, told};
 use crate::domain::{AggregateType, Caller, TenantId, Timestamp};
 
 /// Whose read models, and of which module; none: all.
@@ -93,9 +93,9 @@ select annals.request_rebuild($1) as id";
 const DRAW_REBUILD_ID: &str = "-- draw_rebuild_id
 select nextval('annals.rebuild_ids')::int as id";
 const HOLD_REBUILD: &str = "-- hold_rebuild
-select annals.hold_rebuild($1) as held";
+select annals.hold_rebuild() as held_by";
 const START_REBUILD: &str = "-- start_rebuild
-select annals.start_rebuild($1, $2, $3, $4, $5)";
+select annals.start_rebuild($1, $2, $3, $4, $5, $6)";
 const LIST_LEFT_SHADOWS: &str = "-- list_left_shadows
 select id from annals.left_shadows($1) as id";
 const DROP_SHADOW: &str = "-- drop_shadow
@@ -187,11 +187,12 @@ impl Store {
     ) -> Result<Shadow, StoreError> {
         let id = match due.id {
             Some(id) => id,
-            // In a transaction of its own: drawing takes an xid, and the one that holds the lock must have none.
+            // In a transaction of its own: drawing takes an xid, which the one that stays open must not have.
             None => number_from(&self.write(As::Projector, DRAW_REBUILD_ID, &[]).await?)?,
         };
-        let keeper = self.hold_rebuild(id).await?;
-        self.note_start(id, purpose, &due.scope, requested_by).await?;
+        let (keeper, held_by) = self.hold_rebuild().await?;
+        self.note_start(id, (purpose, requested_by), &due.scope, &held_by)
+            .await?;
         for left in self
             .read(As::Projector, LIST_LEFT_SHADOWS, &[(&id, Type::INT4)])
             .await?
@@ -207,36 +208,32 @@ impl Store {
         }
     }
 
-    async fn hold_rebuild(&self, id: i32) -> Result<Held, StoreError> {
+    /// A transaction that tells, as long as it is open, that a rebuild runs; and its virtual transaction id.
+    async fn hold_rebuild(&self) -> Result<(Held, String), StoreError> {
         let keeper = Held::begin(self, "begin; set local role annals_projector").await?;
-        let rows = keeper.query(HOLD_REBUILD, &[(&id, Type::INT4)]).await?;
-        match rows.first().map(|row| row.try_get("held")).transpose()? {
-            Some(true) => Ok(keeper),
-            _ => Err(StoreError::Refused(Refusal {
-                status: 409,
-                code: "rebuild_running".to_owned(),
-                message: format!("rebuild {id} is under way"),
-                member: None,
-                figure: None,
-                fields: Vec::new(),
-            })),
-        }
+        let rows = keeper.query(HOLD_REBUILD, &[]).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Unexpected("a rebuild without a lock".to_owned()))?;
+        let held_by = row.try_get("held_by")?;
+        Ok((keeper, held_by))
     }
 
     async fn note_start(
         &self,
         id: i32,
-        purpose: Purpose,
+        (purpose, requested_by): (Purpose, &str),
         scope: &RebuildScope,
-        requested_by: &str,
+        held_by: &str,
     ) -> Result<(), StoreError> {
         let (tenant, aggregate_type) = scope.columns();
-        let params: [Param<'_>; 5] = [
+        let params: [Param<'_>; 6] = [
             (&id, Type::INT4),
             (&purpose.as_str(), Type::TEXT),
             (&tenant, Type::UUID),
             (&aggregate_type, Type::TEXT),
             (&requested_by, Type::TEXT),
+            (&held_by, Type::TEXT),
         ];
         self.write(As::Projector, START_REBUILD, &params).await.map(|_| ())
     }

@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::moment::Moment;
 use super::ratio::Ratio;
+use super::replays::ReplayStatus;
 use super::session::{As, Param};
 use super::usage::{SnapshotUse, Upcasting};
 use super::{Store, StoreError};
@@ -26,7 +27,7 @@ pub struct Statistics {
     pub events_by_type: BTreeMap<String, i64>,
     /// Recorded in the last 24 hours.
     pub events_last_24_hours: i64,
-    /// Not yet held by read models, those of parked streams not counted; null for callers who do not see the tenant.
+    /// Not yet held by read models, `parked_events` among them; null for callers who do not see the tenant.
     pub unprocessed_events: Option<i64>,
     /// What only those hear who see the tenant.
     #[serde(flatten)]
@@ -36,7 +37,7 @@ pub struct Statistics {
 /// Figures of a whole tenant.
 #[derive(Debug, Serialize)]
 pub struct TenantFigures {
-    /// Events that wait because their streams are parked.
+    /// Those of the unprocessed events that wait because their streams are parked.
     pub parked_events: i64,
     /// How fast events come in.
     pub storage_rate: StorageRate,
@@ -44,6 +45,8 @@ pub struct TenantFigures {
     pub upcasting: Upcasting,
     /// What snapshots were good for.
     pub snapshots: SnapshotUse,
+    /// The replay that moved last, with its rate.
+    pub last_replay: Option<ReplayStatus>,
 }
 
 /// How fast events come in.
@@ -131,7 +134,7 @@ impl Store {
             total_events: counts.by_type.values().sum(),
             events_by_type: counts.by_type,
             events_last_24_hours: counts.last_day,
-            unprocessed_events: Some(lag.events),
+            unprocessed_events: Some(lag.unprocessed()),
             of_tenant: Some(TenantFigures {
                 parked_events: lag.parked_events,
                 storage_rate: StorageRate {
@@ -140,6 +143,7 @@ impl Store {
                 },
                 upcasting,
                 snapshots,
+                last_replay: moment.replays().await?.into_iter().next(),
             }),
         })
     }

@@ -17,7 +17,9 @@ const RECENT: i64 = 60;
 /// How the projector is doing, for the caller's tenant.
 #[derive(Debug, Serialize)]
 pub struct ProjectorStatus {
-    /// Events that read models do not hold yet, those of parked streams not counted.
+    /// Events that read models do not hold yet: `lag_events` and `parked_events` together.
+    pub unprocessed_events: i64,
+    /// Those of them that will be projected by themselves: the ones of parked streams are not among them.
     pub lag_events: i64,
     /// Age of the oldest of them, in seconds.
     pub lag_seconds: i64,
@@ -39,8 +41,8 @@ pub struct ProjectorStatus {
     pub replays: Vec<ReplayStatus>,
     /// The last rebuilds of read models, newest first.
     pub rebuilds: Vec<RebuildStatus>,
-    /// The transaction that holds readers of the log back the longest.
-    pub oldest_transaction: Option<OldestTransaction>,
+    /// The append that holds readers of the log back: the oldest whose transaction is open.
+    pub oldest_append: Option<OldestAppend>,
 }
 
 /// What key figures lack of what read models hold.
@@ -86,11 +88,13 @@ pub struct ParkedStream {
     pub parked_at: Timestamp,
 }
 
-/// A transaction that has held an xid for long.
+/// An append whose transaction is open.
 #[derive(Debug, Serialize)]
-pub struct OldestTransaction {
-    /// The server process.
-    pub pid: i32,
+pub struct OldestAppend {
+    /// The server process; null for a prepared transaction.
+    pub pid: Option<i32>,
+    /// Name of the prepared transaction, where it is one.
+    pub prepared: Option<String>,
     /// Seconds since it began; null where the database does not tell.
     pub age_seconds: Option<i64>,
 }
@@ -114,6 +118,13 @@ pub(super) struct Lag {
     pub(super) parked_events: i64,
     /// Of all these together, those of the last sixty seconds.
     recent: i64,
+}
+
+impl Lag {
+    /// All that read models do not hold yet: what `GET /events/unprocessed` lists.
+    pub(super) fn unprocessed(&self) -> i64 {
+        self.events + self.parked_events
+    }
 }
 
 /// `offset 0`: one look-up per event of the tail, by the whole key, whatever the planner believes.
@@ -155,8 +166,8 @@ const MEASURE_KPI_LAG: &str = "-- measure_own_kpi_lag
 select count(*) as changes_pending, greatest(coalesce(extract(epoch from now() - min(c.noted_at)), 0), 0)::bigint as lag_seconds
   from (select k.noted_at from annals.kpi_changes k where k.tenant_id = $1 order by k.id limit 10000) as c";
 
-const READ_OLDEST: &str = "-- read_oldest_transaction
-select o.pid, o.age_seconds from annals.oldest_transaction() o where o.pid is not null";
+const READ_OLDEST: &str = "-- read_oldest_append
+select o.pid, o.prepared, o.age_seconds from annals.oldest_append() o where coalesce(o.pid::text, o.prepared) is not null";
 
 /// Whoever does not see the tenant hears of its own last event, which its index finds at once.
 const READ_HEALTH: &str = "-- read_health
@@ -187,6 +198,7 @@ impl Store {
             .row(MEASURE_KPI_LAG, &[(caller.tenant_uuid(), Type::UUID)])
             .await?;
         Ok(ProjectorStatus {
+            unprocessed_events: lag.unprocessed(),
             lag_events: lag.events,
             lag_seconds: lag.seconds,
             parked_count: parked.first().map_or(Ok(0), |row| row.try_get("parked_count"))?,
@@ -203,9 +215,9 @@ impl Store {
                 appended,
                 projected: appended - lag.recent,
             },
-            replays: moment.replays(caller).await?,
+            replays: moment.replays().await?,
             rebuilds: rebuilds.iter().map(status_from).collect::<Result<_, _>>()?,
-            oldest_transaction: oldest.first().map(oldest_from).transpose()?,
+            oldest_append: oldest.first().map(oldest_from).transpose()?,
         })
     }
 
@@ -258,9 +270,10 @@ impl Moment<'_> {
     }
 }
 
-fn oldest_from(row: &tokio_postgres::Row) -> Result<OldestTransaction, StoreError> {
-    Ok(OldestTransaction {
+pub(super) fn oldest_from(row: &tokio_postgres::Row) -> Result<OldestAppend, StoreError> {
+    Ok(OldestAppend {
         pid: row.try_get("pid")?,
+        prepared: row.try_get("prepared")?,
         age_seconds: row.try_get("age_seconds")?,
     })
 }

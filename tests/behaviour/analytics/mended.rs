@@ -101,12 +101,13 @@ async fn a_rebuild_of_another_module_leaves_figures_to_others() {
 async fn mended_and_waiting(world: &World) -> (Client, JoinHandle<Result<Rebuilt, RebuildError>>) {
     let somebody = world.superuser().await;
     somebody
-        .batch_execute("begin; lock table annals.entities in row exclusive mode")
+        .batch_execute("begin; lock table annals_locks.read_models in row exclusive mode")
         .await
         .unwrap();
     let other = world.elsewhere();
     let rebuilding = tokio::spawn(async move { rebuild(&other, &everything()).await });
-    let waits = "select count(*) from pg_locks l where l.relation = 'annals.entities'::regclass and not l.granted
+    let waits =
+        "select count(*) from pg_locks l where l.relation = 'annals_locks.read_models'::regclass and not l.granted
                     and l.database = (select oid from pg_database where datname = current_database())";
     let watcher = world.superuser().await;
     while watcher.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {

@@ -34,15 +34,15 @@ async fn what_somebody_else_settles_is_not_announced_half_and_other_tenants_do_n
     world.append(&elsewhere, "sale.created", "S-1", theirs).await;
     world.project().await;
     let somebody = world.superuser().await;
-    let half = "select annals.settle_kpis('00000000-0000-0000-0000-000000000000', 1);
-                select pg_advisory_lock(hashtextextended('annals.kpis 00000000-0000-0000-0000-000000000000', 0))";
+    let half = "select annals.settle_kpis('00000000-0000-0000-0000-000000000000', 1); begin;
+                select from annals_locks.kpi_tenants where tenant_id = '00000000-0000-0000-0000-000000000000' for update";
     somebody.batch_execute(half).await.unwrap();
     world.sweep().await;
     assert_eq!(announced(&world).await, Vec::<Value>::new());
     assert_eq!(noted(&world).await.len(), 1);
     let theirs = world.all_pages(&elsewhere, "/events?event_type=kpi.calculated").await;
     assert_eq!(theirs.len(), 1);
-    somebody.batch_execute("select pg_advisory_unlock_all()").await.unwrap();
+    somebody.batch_execute("rollback").await.unwrap();
     world.sweep().await;
     let events = announced(&world).await;
     assert_eq!((events.len(), &events[0]["data"]["revenue_cents"]), (1, &json!(1500)));

@@ -9,25 +9,30 @@ use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions are not
 /// among them: what they are told of a caller they believe.
-const CALLABLE: [&str; 18] = [
+const CALLABLE: [&str; 23] = [
+    "annals.appends_under_way",
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
     "annals.caller_sees_tenant",
     "annals.caller_tenant",
     "annals.caller_user_id",
+    "annals.feed_mark",
     "annals.is_rebuild_held",
     "annals.is_reshaping",
-    "annals.oldest_transaction",
+    "annals.list_replays",
+    "annals.oldest_append",
     "annals.post_event",
     "annals.refuse",
     "annals.register_event_type",
     "annals.request_rebuild",
+    "annals.settled_mark",
     "annals.shape_of",
     "annals.snapshot_digest",
     "annals.version_at",
     "annals.version_key",
     "public.get_aggregate_events",
+    "public.read_events",
 ];
 const ALSO_CALLABLE: [&str; 4] = ["public.post_event", "auth.jwt", "auth.role", "auth.uid"];
 

@@ -108,7 +108,7 @@ async fn the_api_login_can_append_by_itself_and_anon_can_do_nothing() {
         }
         for call in [
             "annals.caller_role()",
-            "annals.oldest_transaction()",
+            "annals.oldest_append()",
             "annals.feed_mark()",
             "public.post_event('{}')",
             "annals.uuid_v7()",
@@ -142,7 +142,6 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.kpi_changes insert".to_owned(),
         "annals.kpi_changes delete".to_owned(),
         "annals.kpi_changes_id_seq usage".to_owned(),
-        "annals.kpi_lock update".to_owned(),
         "annals.heads.projected_version update".to_owned(),
         "annals.import_lanes insert".to_owned(),
         "annals.import_lanes update".to_owned(),

@@ -62,11 +62,17 @@ async fn haunted(world: &World, person: &Person) -> Client {
 }
 
 /// What a request calls, without a literal that the attacker's own types would catch.
-const CALLS: [&str; 9] = [
+const CALLS: [&str; 15] = [
     "select annals.register_event_type('customer.praised', 'customer', '1.0', 'x', '{\"set\": {\"a\": \"/b\"}}', '{user}', '{}', '{}')",
     "select annals.register_event_type('customer.praised', 'customer', '1.1', 'x', '{\"set\": {\"a\": \"/b\"}}', '{user}', '{}', '{}')",
     "select annals.request_rebuild('customer')",
-    "select annals.oldest_transaction()",
+    "select annals.oldest_append()",
+    "select annals.appends_under_way()",
+    "select annals.is_rebuild_held(1)",
+    "select annals.feed_mark()",
+    "select annals.settled_mark('0 s')",
+    "select annals.list_replays()",
+    "select pg_catalog.count(*) from public.read_events(0, 10)",
     "select public.post_event('{\"event_type\": \"customer.registered\", \"aggregate_type\": \"customer\", \"aggregate_id\": \"z\",
          \"data\": {\"name\": \"a\", \"email\": \"a@b.cd\"}}')",
     "select annals.post_event('{\"event_type\": \"customer.registered\", \"aggregate_type\": \"customer\", \"aggregate_id\": \"x\",
@@ -84,9 +90,9 @@ async fn no_name_of_the_attackers_is_used_by_any_function() {
     let owner = world.owner().await;
     for call in CALLS {
         let hostile = haunted(&world, &staff).await;
-        // Another transaction holds an xid, so that there is one to report.
+        // Another transaction appends, so that there is one to report.
         owner
-            .batch_execute("begin; create temp table if not exists busy ()")
+            .batch_execute("begin; lock table annals_locks.appends in row exclusive mode")
             .await
             .unwrap();
         let outcome = hostile.batch_execute(call).await;

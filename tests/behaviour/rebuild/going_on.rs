@@ -20,7 +20,7 @@ const CUSTOMERS: i64 = 7;
 pub(super) async fn until_waited_for(client: &Client, relation: &str) {
     // Of this database: the numbers of relations are the same in all copies of the template. Whoever waits for a row waits for
     // the transaction that holds it, and has a lock on the relation, as the projector has on others.
-    let row = if relation == "annals.entities" {
+    let row = if relation == "annals_locks.read_models" {
         "false"
     } else {
         "w.locktype in ('transactionid', 'tuple')"
@@ -209,7 +209,7 @@ async fn in_the_middle_of_the_exchange_reads_and_appends_go_on_and_projections_w
         let world = Arc::clone(&world);
         async move { world.project().await }
     });
-    until_waited_for(&superuser, "annals.entities").await;
+    until_waited_for(&superuser, "annals_locks.read_models").await;
     assert!(!projecting.is_finished() && !rebuilding.is_finished());
 
     held.rollback().await.unwrap();
@@ -234,14 +234,14 @@ async fn the_exchange_waits_for_a_projector_in_the_middle_and_others_are_not_hel
         .unwrap();
     let mut holder = world.superuser().await;
     let held = holder.transaction().await.unwrap();
-    held.batch_execute("lock table annals.entities in row exclusive mode")
+    held.batch_execute("lock table annals_locks.read_models in row exclusive mode")
         .await
         .unwrap();
     let rebuilding = tokio::spawn({
         let world = Arc::clone(&world);
         async move { rebuild(&world, &everything()).await }
     });
-    until_waited_for(&superuser, "annals.entities").await;
+    until_waited_for(&superuser, "annals_locks.read_models").await;
     // This one queues up behind whoever waits for the lock, and gets its turn when that one steps back.
     world
         .append(&staff, "customer.created", "C-2", json!({"name": "meanwhile"}))
@@ -315,14 +315,14 @@ async fn a_snapshot_of_a_wrong_state_that_is_taken_meanwhile_goes_with_the_state
     superuser.batch_execute(wrong).await.unwrap();
     let mut holder = world.superuser().await;
     let held = holder.transaction().await.unwrap();
-    held.batch_execute("lock table annals.entities in row exclusive mode")
+    held.batch_execute("lock table annals_locks.read_models in row exclusive mode")
         .await
         .unwrap();
     let rebuilding = tokio::spawn({
         let world = Arc::clone(&world);
         async move { rebuild(&world, &everything()).await }
     });
-    until_waited_for(&superuser, "annals.entities").await;
+    until_waited_for(&superuser, "annals_locks.read_models").await;
     let path = "/entities/customer/C-1/snapshots";
     world.post(&staff, path, json!({"reason": "a test"})).await.expect(201);
     assert_eq!(
@@ -398,14 +398,14 @@ async fn whoever_asks_for_a_rebuild_and_does_not_commit_keeps_others_from_their_
     let superuser = world.superuser().await;
     let mut holder = world.superuser().await;
     let held = holder.transaction().await.unwrap();
-    held.batch_execute("lock table annals.entities in row exclusive mode")
+    held.batch_execute("lock table annals_locks.read_models in row exclusive mode")
         .await
         .unwrap();
     let rebuilding = tokio::spawn({
         let (world, due) = (Arc::clone(&world), module("organization", Some(stranger.tenant)));
         async move { rebuild(&world, &due).await }
     });
-    until_waited_for(&superuser, "annals.entities").await;
+    until_waited_for(&superuser, "annals_locks.read_models").await;
     let asking = world.session_of(&staff).await;
     asking
         .batch_execute("begin; select annals.request_rebuild(null)")

@@ -25,7 +25,7 @@ async fn a_rebuild_that_is_dropped_leaves_live_read_models_as_they_were_and_can_
     let mut holder = world.superuser().await;
     // Before the lock, and in the middle of the exchange.
     for held_by in [
-        "lock table annals.entities in row exclusive mode",
+        "lock table annals_locks.read_models in row exclusive mode",
         "select from public.organizations for update",
     ] {
         let held = holder.transaction().await.unwrap();
@@ -37,7 +37,7 @@ async fn a_rebuild_that_is_dropped_leaves_live_read_models_as_they_were_and_can_
         until_waited_for(
             &superuser,
             if held_by.starts_with("lock") {
-                "annals.entities"
+                "annals_locks.read_models"
             } else {
                 "public.organizations"
             },

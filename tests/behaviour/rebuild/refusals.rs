@@ -16,14 +16,14 @@ async fn of_two_rebuilds_of_the_same_read_models_the_second_is_refused() {
     let (staff, stranger) = populate(&world).await;
     let mut holder = world.superuser().await;
     let held = holder.transaction().await.unwrap();
-    held.batch_execute("lock table annals.entities in row exclusive mode")
+    held.batch_execute("lock table annals_locks.read_models in row exclusive mode")
         .await
         .unwrap();
     let first = tokio::spawn({
         let (world, due) = (Arc::clone(&world), module("organization", Some(staff.tenant)));
         async move { rebuild(&world, &due).await }
     });
-    until_waited_for(&world.superuser().await, "annals.entities").await;
+    until_waited_for(&world.superuser().await, "annals_locks.read_models").await;
     for overlapping in [
         everything(),
         module("organization", None),

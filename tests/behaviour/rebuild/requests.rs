@@ -120,11 +120,12 @@ async fn nobody_but_the_projector_reaches_the_means() {
         for attempt in [
             "select annals.open_shadow(1)",
             "select annals.drop_shadow(1)",
-            "select annals.start_rebuild(1, 'rebuild', null, null, 'system')",
+            "select annals.start_rebuild(1, 'rebuild', null, null, 'system', '1/1')",
             "select annals.exchange_rows('public.orders', 'public.orders', null, null, 'false')",
             "insert into annals.rebuilds (id, status, requested_by) values (1, 'requested', 'system')",
             "update annals.shapes set rebuilt_shape = shape",
             "do $$ begin lock table annals.entities in exclusive mode; end $$",
+            "do $$ begin lock table annals_locks.read_models in exclusive mode; end $$",
         ] {
             let refused = session.batch_execute(attempt).await.expect_err(attempt);
             assert_eq!(refused.code().unwrap().code(), "42501", "{attempt}: {refused:?}");
@@ -152,14 +153,14 @@ async fn one_that_staff_asked_for_and_that_was_killed_is_made_again_and_leaves_n
     let superuser = world.superuser().await;
     let mut holder = world.superuser().await;
     let held = holder.transaction().await.unwrap();
-    held.batch_execute("lock table annals.entities in row exclusive mode")
+    held.batch_execute("lock table annals_locks.read_models in row exclusive mode")
         .await
         .unwrap();
     let rebuilding = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.projector.rebuild_due().await }
     });
-    until_waited_for(&superuser, "annals.entities").await;
+    until_waited_for(&superuser, "annals_locks.read_models").await;
     rebuilding.abort();
     assert!(rebuilding.await.unwrap_err().is_cancelled());
     held.rollback().await.unwrap();

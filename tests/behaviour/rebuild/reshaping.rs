@@ -117,7 +117,7 @@ async fn a_shape_that_comes_up_while_rebuilding_is_the_one_that_is_exchanged() {
     let superuser = world.superuser().await;
     let mut holder = world.superuser().await;
     let held = holder.transaction().await.unwrap();
-    held.batch_execute("lock table annals.entities in row exclusive mode")
+    held.batch_execute("lock table annals_locks.read_models in row exclusive mode")
         .await
         .unwrap();
     let rebuilding = tokio::spawn({
@@ -125,7 +125,7 @@ async fn a_shape_that_comes_up_while_rebuilding_is_the_one_that_is_exchanged() {
         async move { rebuild(&world, &everything()).await }
     });
     // All is folded by now, and the exchange only waits for the lock.
-    until_waited_for(&superuser, "annals.entities").await;
+    until_waited_for(&superuser, "annals_locks.read_models").await;
     reshape(&world, &staff).await;
     held.rollback().await.unwrap();
     rebuilding.await.unwrap().unwrap();

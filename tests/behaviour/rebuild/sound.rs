@@ -16,7 +16,7 @@ async fn rebuild_that_waits(world: &Arc<World>) -> (Client, JoinHandle<Result<Re
     let holder = world.superuser().await;
     holder
         .batch_execute(
-            "set session_replication_role = replica; begin; lock table annals.entities in row exclusive mode",
+            "set session_replication_role = replica; begin; lock table annals_locks.read_models in row exclusive mode",
         )
         .await
         .unwrap();
@@ -24,7 +24,7 @@ async fn rebuild_that_waits(world: &Arc<World>) -> (Client, JoinHandle<Result<Re
         let world = Arc::clone(world);
         async move { rebuild(&world, &everything()).await }
     });
-    until_waited_for(&world.superuser().await, "annals.entities").await;
+    until_waited_for(&world.superuser().await, "annals_locks.read_models").await;
     (holder, rebuilding)
 }
 

@@ -203,6 +203,43 @@ async fn only_those_who_see_the_tenant_know_of_its_replays() {
     );
 }
 
+/// Most installations have the default tenant alone and replay without naming it.
+#[tokio::test]
+async fn staff_of_the_default_tenant_see_what_was_replayed_of_theirs_and_nobody_elses() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let elsewhere = Person::staff().in_tenant(Uuid::from_u128(7));
+    customer(&world, &staff, "C-1", 2).await;
+    customer(&world, &elsewhere, "C-1", 5).await;
+    delivered(&world, &in_batches_of(2, under("nightly"))).await;
+    let status = world.get(&staff, "/projector/status").await.expect(200).body;
+    let shown = &status["replays"][0];
+    assert_eq!(
+        (&shown["checkpoint"], &shown["events"], &shown["run_events"]),
+        (&json!("nightly"), &json!(3), &json!(3)),
+        "{status}"
+    );
+    let stats = world.get(&staff, "/events/stats").await.expect(200).body;
+    assert_eq!(stats["last_replay"], *shown);
+    assert!(!stats["last_replay"]["run_events_per_second"].is_null());
+    let theirs = world.get(&elsewhere, "/projector/status").await.expect(200).body;
+    assert_eq!(theirs["replays"], json!([]), "the operator's, of all tenants");
+    let service = world
+        .get(&Person::service("billing"), "/events/stats")
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(service["last_replay"], *shown);
+    assert_eq!(
+        world
+            .get(&Person::user(), "/events/stats")
+            .await
+            .expect(200)
+            .body
+            .get("last_replay"),
+        None
+    );
+}
+
 /// Handlers may look at the checkpoint: it stands before the batch that they are at.
 #[tokio::test]
 async fn the_checkpoint_moves_after_the_batch_and_never_before() {

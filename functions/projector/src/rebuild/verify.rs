@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals::store::{Difference, DueRebuild, Purpose};
+use annals::store::{Compared, Difference, DueRebuild, Purpose};
 
 use super::run::Run;
 use super::{Progress, RebuildError};
@@ -11,9 +11,9 @@ use crate::Projector;
 /// A proof that came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
-    /// Streams folded.
+    /// Streams folded and compared, each counted once however often it was folded.
     pub streams: i64,
-    /// Events folded.
+    /// Their events.
     pub events: i64,
     /// How much is not what the log says.
     pub differences: u64,
@@ -32,11 +32,11 @@ impl Projector {
         each: impl FnMut(Difference),
     ) -> Result<Verified, RebuildError> {
         let shadow = self.store.start_rebuild(Purpose::Verify, due, "system").await?;
-        let mut run = Run::new(self.store.clone(), shadow, workers, Arc::clone(&progress));
+        let mut run = Run::new(self.store.clone(), shadow, workers, progress);
         match run.verify(each).await {
-            Ok(differences) => Ok(Verified {
-                streams: progress.streams(),
-                events: progress.events(),
+            Ok((compared, differences)) => Ok(Verified {
+                streams: compared.streams,
+                events: compared.events,
                 differences,
             }),
             Err(error) => {
@@ -48,8 +48,9 @@ impl Projector {
 }
 
 impl Run {
-    async fn verify(&mut self, mut each: impl FnMut(Difference)) -> Result<u64, RebuildError> {
+    async fn verify(&mut self, mut each: impl FnMut(Difference)) -> Result<(Compared, u64), RebuildError> {
         let snapshot = self.fold_to_a_snapshot().await?;
+        let compared = self.shadow.count_compared(&snapshot).await?;
         let mut count = 0;
         let mut counted = |difference| {
             count += 1;
@@ -68,6 +69,6 @@ impl Run {
             .for_each(&mut counted);
         self.shadow.compare(snapshot, &mut counted).await?;
         self.shadow.end_verify().await?;
-        Ok(count)
+        Ok((compared, count))
     }
 }

@@ -52,11 +52,10 @@ pub struct Exchange<'a> {
 }
 
 /// No lock is waited for without limit, neither this one nor those that the exchange meets behind it: projectors that come
-/// meanwhile queue up behind whoever waits, so somebody's open transaction must not hold them all up. One that asks for a
-/// rebuild is met before the lock: what it has locked is wanted at the very end.
+/// meanwhile queue up behind whoever waits, so somebody's open transaction must not hold them all up. The lock is not on
+/// `annals.entities`: a request could hold ROW EXCLUSIVE there (see V1) and would keep every exchange waiting.
 const LOCK: &str = "-- lock_read_models
-set local lock_timeout = '2s'; savepoint before_look; lock table annals.rebuilds in row exclusive mode; rollback to savepoint before_look;
-lock table annals.entities in exclusive mode; set local lock_timeout = '10s'";
+set local lock_timeout = '2s'; lock table annals_locks.read_models in exclusive mode; set local lock_timeout = '10s'";
 
 const LIST_SHAPES: &str = "-- list_shapes
 select s.tenant_id, s.aggregate_type, s.shape from annals.shapes s

@@ -18,7 +18,7 @@ const SOURCES: [&str; 2] = ["sale", "expense"];
 
 /// Whoever settles is done before the mending looks.
 const LOCK_KPIS: &str = "-- lock_kpis
-set local lock_timeout = '10s'; lock table annals.kpi_lock in exclusive mode";
+set local lock_timeout = '10s'; lock table annals_locks.kpis in exclusive mode";
 const MEND_KPIS: &str = "-- mend_kpis
 select annals.mend_kpis($1) as changed";
 

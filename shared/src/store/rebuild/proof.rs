@@ -52,7 +52,7 @@ impl Difference {
 /// The lock alone is taken back: the snapshot is not there yet, and stays until the transaction ends.
 const LOCK_FOR_A_SNAPSHOT: &str = "-- lock_for_a_snapshot
 set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0;
-savepoint before_lock; set local lock_timeout = '2s'; lock table annals.entities in exclusive mode";
+savepoint before_lock; set local lock_timeout = '2s'; lock table annals_locks.read_models in exclusive mode";
 const TAKE_SNAPSHOT: &str = "-- take_snapshot
 select 1; rollback to savepoint before_lock";
 
@@ -89,7 +89,40 @@ select v.table_name, v.column_name, v.found, v.expected,
        ) as v (table_name, column_name, found, expected, differs)
  where v.differs";
 
+/// Each of these streams is folded up to exactly this version once nothing is outdated.
+const COUNT_COMPARED: &str = "-- count_compared
+select count(*) as streams, coalesce(sum(h.projected_version), 0)::bigint as events
+  from annals.heads h
+ where h.projected_version > 0 and ($1::uuid is null or h.tenant_id = $1) and ($2::text is null or h.aggregate_type = $2)";
+
+/// What a proof has compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compared {
+    /// Streams.
+    pub streams: i64,
+    /// Their events up to where read models hold them.
+    pub events: i64,
+}
+
 impl Shadow {
+    /// How many streams and events the held snapshot is about. What was folded on the way there is more where streams went on
+    /// meanwhile: those were folded again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn count_compared(&self, snapshot: &Locked) -> Result<Compared, StoreError> {
+        let (tenant, aggregate_type) = self.scope.columns();
+        let params: [Param<'_>; 2] = [(&tenant, Type::UUID), (&aggregate_type, Type::TEXT)];
+        let rows = snapshot.held.query(COUNT_COMPARED, &params).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Unexpected("a count without a row".to_owned()))?;
+        Ok(Compared {
+            streams: row.try_get("streams")?,
+            events: row.try_get("events")?,
+        })
+    }
+
     /// Keeps projectors out until [`Locked::keep_snapshot`].
     ///
     /// # Errors
