@@ -89,6 +89,12 @@ begin
                 as t (name, longest)
           where annals.text_fault(event ->> t.name, t.longest) is not null limit 1),
         case when event ->> 'aggregate_id' in ('.', '..') then 'aggregate_id must be a name: . and .. are places in a path' end,
+        -- As in domain::NewEvent: in metadata it is as good as the field.
+        case when jsonb_typeof(event #> '{metadata,correlation_id}') not in ('string', 'null')
+             then 'metadata.correlation_id must be a string' end,
+        'metadata.correlation_id ' || annals.text_fault(event #>> '{metadata,correlation_id}', 128),
+        case when event ->> 'correlation_id' <> event #>> '{metadata,correlation_id}'
+             then 'metadata.correlation_id differs from correlation_id; give one of them, or the same twice' end,
         (select format('%s must be a uuid', u) from unnest(array['user_id', 'tenant_id', 'causation_id']) as u
           where event ->> u !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' limit 1),
         'created_by ' || annals.actor_fault(event ->> 'created_by'))
@@ -232,7 +238,8 @@ begin
     return (select a.id from annals.append_event(
         claims, annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
         event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
-        event ->> 'source', (event ->> 'timestamp')::timestamptz, event ->> 'correlation_id', (event ->> 'causation_id')::uuid,
+        event ->> 'source', (event ->> 'timestamp')::timestamptz, coalesce(event ->> 'correlation_id', event #>> '{metadata,correlation_id}'),
+        (event ->> 'causation_id')::uuid,
         event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null, revision) a);
 end
 $$;

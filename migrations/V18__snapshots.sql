@@ -33,7 +33,7 @@ comment on column annals.snapshots.aggregate_type is 'Kind of the aggregate.';
 comment on column annals.snapshots.aggregate_id is 'The aggregate.';
 comment on column annals.snapshots.started_by is 'Actor of the stream''s first event, for the policy.';
 comment on column annals.snapshots.state is 'The state.';
-comment on column annals.snapshots.metadata is 'Who had it taken, and why: created_by, reason.';
+comment on column annals.snapshots.metadata is 'Who had it taken, and why: created_by, reason, and whatever else staff gave along.';
 comment on column annals.snapshots.digest is 'SHA-256 of all that a reader believes; see annals.snapshot_digest.';
 
 create function annals.snapshot_digest(snapshot annals.snapshots) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use annals::http::{ApiError, Problem};
+use annals::http::{ApiError, Params, Path, Problem};
 use annals::storage::{Folder, WriteError};
+use annals::store::Store;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::put;
 use csv_upload::Importer;
-use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use uuid::Uuid;
 
@@ -24,35 +23,35 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 struct Bucket {
     folder: Folder,
+    store: Store,
     came: UnboundedSender<Uuid>,
 }
 
-/// What an address of the folder's brings along.
-#[derive(Deserialize)]
-struct Permission {
-    #[serde(default)]
-    token: String,
-}
-
 /// Takes files in, and says which have come: the place of the bucket and of its events.
-pub fn router(folder: Folder, came: UnboundedSender<Uuid>) -> Router {
+pub fn router(folder: Folder, store: Store, came: UnboundedSender<Uuid>) -> Router {
     Router::new()
         .route("/uploads/{id}", put(take))
         .layer(DefaultBodyLimit::disable())
-        .with_state(Bucket { folder, came })
+        .with_state(Bucket { folder, store, came })
 }
 
 async fn take(
     State(bucket): State<Bucket>,
-    Path(id): Path<Uuid>,
-    Query(permission): Query<Permission>,
+    Path(id): Path<String>,
+    mut params: Params,
     body: Body,
-) -> Result<StatusCode, Response> {
-    let written = bucket
-        .folder
-        .write(id, &permission.token, body.into_data_stream())
-        .await;
-    written.map_err(|error| refused(error).into_response())?;
+) -> Result<StatusCode, ApiError> {
+    let id = Uuid::try_parse(&id).map_err(|_| ApiError::not_found("there is no such upload"))?;
+    let token = params.one("token")?.unwrap_or_default();
+    params.end()?;
+    bucket.folder.check(id, &token).map_err(refused)?;
+    // Before the body is read: nothing would ever import it, or delete it.
+    if bucket.store.open_imports(&[id]).await?.is_empty() {
+        let detail = "this upload has come to its end; ask for another one by POST /api/v1/data/uploads";
+        return Err(Problem::new(StatusCode::GONE, "upload_ended", detail).into());
+    }
+    let written = bucket.folder.write(id, &token, body.into_data_stream()).await;
+    written.map_err(refused)?;
     // Where nobody listens any more, the next start's look finds it.
     let _ = bucket.came.send(id);
     Ok(StatusCode::OK)

@@ -8,7 +8,7 @@ use annals::domain::Actor;
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
@@ -113,7 +113,7 @@ impl Cli {
                 output::lines(annals::store::migration_script(after).into_bytes()).await
             }
             Some(Command::Migrate(_)) => match self.environment.database_url.as_deref() {
-                Some(url) => engine::migrate(url).await,
+                Some(url) => engine::migrate(url, engine::Place::Address).await,
                 None => Err(Error::Invalid("set DATABASE_URL to the database to migrate".to_owned())),
             },
         }
@@ -155,7 +155,11 @@ fn print_token(environment: &Environment, arguments: TokenArguments) -> Result<(
         name,
         ttl,
     } = arguments;
+    let is_new = environment.jwt_secret.is_none() && !JwtSecret::is_kept_in(&environment.data_dir()?);
     let secret = environment.jwt_secret()?;
+    if is_new {
+        warn_of_a_new_key(&environment.data_dir()?);
+    }
     output::line(&token::mint(
         &secret,
         Holder {
@@ -166,6 +170,17 @@ fn print_token(environment: &Environment, arguments: TokenArguments) -> Result<(
         },
         TimeDelta::hours(i64::from(ttl)),
     )?)
+}
+
+/// Most likely the folder is not the one that the running server has. The token itself is good: it is valid for a server that is
+/// started with this folder later.
+fn warn_of_a_new_key(data_dir: &Path) {
+    eprintln!(
+        "warning: no server has run with the folder {} yet, so a new key was made there for this token. Only a server that is started \
+         with this folder will accept it. If your server runs with another folder, name that one by ANNALS_DATA_DIR, or the server's \
+         key by JWT_SECRET.",
+        data_dir.display()
+    );
 }
 
 /// `service:` and the name make an actor, which has at most 100 characters.

@@ -4,10 +4,11 @@
 //! brought to the current schema: started for as long as the command takes, or, where `cargo run` serves the same data folder
 //! meanwhile, the one that runs already.
 
+use crate::Error;
 use crate::cli::Environment;
 use crate::cluster::{Cluster, Options};
+use crate::engine::{self, Place};
 use crate::shutdown::Shutdown;
-use crate::{Error, engine};
 use annals::config::DatabaseConfig;
 use annals::store::Store;
 use std::time::Duration;
@@ -40,7 +41,7 @@ impl Database {
         let (url, cluster) = started_or_running(environment).await?;
         let database = Self { url, cluster, shutdown };
         // Where another process is doing the same, this waits for it and finds nothing left to do.
-        match engine::migrate(&database.url).await {
+        match engine::migrate(&database.url, Place::Folder(&environment.data_dir()?)).await {
             Ok(()) => Ok(database),
             Err(error) => database.close().await.and(Err(error)),
         }

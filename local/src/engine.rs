@@ -1,6 +1,7 @@
 //! What a deployment spreads over four functions and a queue, in one process: the same routers, the same projector, a channel
 //! in SQS' place and a timer in the schedule's.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use annals::auth::Verifier;
 use annals::config::{AuthConfig, DatabaseConfig, snapshot_every};
 use annals::queue::{self, Queue, WakeUp};
 use annals::storage::{Folder, Storage};
-use annals::store::{self, Store};
+use annals::store::{self, MigrateError, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
 use csv_upload::Importer;
@@ -35,15 +36,46 @@ const BATCH: usize = 10;
 /// After a failed batch its messages come again, as SQS' visibility timeout would have it, only sooner.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// Whose database it is, which decides what to do about one that another version made.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// That of the private cluster in this data folder.
+    Folder(&'a Path),
+    /// That of DATABASE_URL.
+    Address,
+}
+
 /// Brings the database to the current schema.
-pub async fn migrate(database_url: &str) -> Result<(), Error> {
-    let report = store::migrate(database_url)
-        .await
-        .map_err(|source| Error::Migrate(Box::new(source)))?;
+pub async fn migrate(database_url: &str, place: Place<'_>) -> Result<(), Error> {
+    let report = match store::migrate(database_url).await {
+        Ok(report) => report,
+        Err(source) if source.is_of_another_version() => return Err(of_another_version(source, place)),
+        Err(source) => return Err(Error::Migrate(Box::new(source))),
+    };
     for name in &report.applied {
         tracing::info!(migration.name = name, "applied");
     }
     Ok(())
+}
+
+/// Nothing has been released yet, so migrations are edited in place, and a database that has an earlier text of one cannot be brought
+/// on. refinery only says that two texts differ.
+fn of_another_version(source: MigrateError, place: Place<'_>) -> Error {
+    let (place, advice) = match place {
+        Place::Folder(folder) => {
+            let folder = folder.display();
+            let advice = format!(
+                "nothing was changed; to begin with an empty log, move the folder out of the way (mv {folder} {folder}.old); to \
+                 keep its events, run the version of Annals that made it"
+            );
+            (format!("the database in {folder}"), advice)
+        }
+        Place::Address => (
+            "the database of DATABASE_URL".to_owned(),
+            "nothing was changed; use an empty database, or the version of Annals that made this one".to_owned(),
+        ),
+    };
+    Error::AnotherVersion { place, source, advice }
 }
 
 /// Everything that answers or works while the server runs.
@@ -97,8 +129,7 @@ impl Engine {
         });
         background.spawn(bucket::import(importer, left, coming, shutdown.clone()));
         Ok(Self {
-            // The bucket is none of the functions: what is sent there is larger than they take.
-            router: router(app).merge(bucket::router(folder, came)),
+            router: router_with_bucket(app.clone(), bucket::router(folder, app.store, came)),
             background,
         })
     }
@@ -106,11 +137,18 @@ impl Engine {
 
 /// What is deployed as three functions, on one port.
 pub fn router(app: App) -> Router {
-    annals::http::finish(
-        post_event::router(app.clone())
-            .merge(audit_query::router(app.clone()))
-            .merge(csv_upload::router(app)),
-    )
+    annals::http::finish(routes(app))
+}
+
+/// The same with the bucket's place beside them, which answers errors in the same form.
+pub fn router_with_bucket(app: App, bucket: Router) -> Router {
+    annals::http::finish(routes(app).merge(bucket))
+}
+
+fn routes(app: App) -> Router {
+    post_event::router(app.clone())
+        .merge(audit_query::router(app.clone()))
+        .merge(csv_upload::router(app))
 }
 
 /// The queue's place: hands messages to the projector in batches, and those that failed once more a little later.

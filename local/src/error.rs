@@ -75,6 +75,16 @@ pub enum Error {
     /// The schema could not be brought up to date.
     #[error("cannot migrate the database")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database was made by a version of Annals that had other migrations.
+    #[error("cannot use {place}: {source}; {advice}")]
+    AnotherVersion {
+        /// Which database.
+        place: String,
+        /// Which migration.
+        source: annals::store::MigrateError,
+        /// What to do.
+        advice: String,
+    },
     /// The functions could not be started.
     #[error("cannot start")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -20,6 +20,7 @@ pub mod rebuild;
 pub mod replay;
 pub mod secrets;
 pub mod serve;
+pub mod server;
 pub mod shutdown;
 pub mod token;
 pub mod verify;

@@ -14,9 +14,12 @@ use projector::{CONNECTIONS, Progress, Projector, RebuildError};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, interval, interval_at};
 
 /// How often the bar moves.
 const TICK: Duration = Duration::from_millis(100);
+/// How often there is a line where there is no bar.
+const LINE: Duration = Duration::from_secs(5);
 
 /// What `rebuild` and `verify` fold.
 #[derive(Args, Debug)]
@@ -38,7 +41,7 @@ pub async fn run(environment: &Environment, folding: Folding) -> Result<(), Erro
         .run(async move {
             let progress = Arc::new(Progress::default());
             let work = projector.rebuild(&due, folding.workers, Arc::clone(&progress));
-            let done = watched(&progress, work).await.map_err(failed("rebuild"))?;
+            let done = watched("rebuild", &progress, work).await.map_err(failed("rebuild"))?;
             output::line(
                 &json!({"rebuild": done.id, "streams": done.streams, "events": done.events, "changed_rows": done.changed_rows})
                     .to_string(),
@@ -80,12 +83,16 @@ pub fn failed(doing: &'static str) -> impl FnOnce(RebuildError) -> Error {
     }
 }
 
-/// The work, with a bar on standard error while it goes on, where that is a terminal.
-pub async fn watched<T>(progress: &Progress, work: impl Future<Output = T>) -> T {
+/// The work, and how far it is on standard error: a bar where that is a terminal, elsewhere a line every few seconds, so that a log shows
+/// that it goes on.
+pub async fn watched<T>(doing: &str, progress: &Progress, work: impl Future<Output = T>) -> T {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} events, {per_sec}, {eta} left") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} events, {per_sec}, {eta} left{msg}") {
         bar.set_style(style);
     }
+    // Before there is anything to show, so that nobody waits before an empty screen.
+    bar.tick();
+    let (mut ticks, mut lines) = (interval(TICK), interval_at(Instant::now() + LINE, LINE));
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
@@ -93,10 +100,27 @@ pub async fn watched<T>(progress: &Progress, work: impl Future<Output = T>) -> T
                 bar.finish_and_clear();
                 return done;
             }
-            () = tokio::time::sleep(TICK) => {
+            _ = ticks.tick(), if !bar.is_hidden() => {
                 bar.set_length(progress.total().max(progress.events()).unsigned_abs());
                 bar.set_position(progress.events().unsigned_abs());
+                if is_folded(progress) {
+                    bar.set_message("; comparing tables");
+                }
             }
+            _ = lines.tick(), if bar.is_hidden() => eprintln!("{doing}: {}", described(progress)),
         }
+    }
+}
+
+/// Whether all that there was at the beginning has been folded. What is left is the tables' comparison, which nobody counts.
+fn is_folded(progress: &Progress) -> bool {
+    progress.total() > 0 && progress.events() >= progress.total()
+}
+
+fn described(progress: &Progress) -> String {
+    match progress.total() {
+        0 => "counting events".to_owned(),
+        _ if is_folded(progress) => format!("{} events folded, comparing tables", progress.events()),
+        total => format!("{} of {total} events folded", progress.events()),
     }
 }

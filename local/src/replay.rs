@@ -7,7 +7,8 @@
 use crate::cli::Environment;
 use crate::database::Database;
 use crate::{Error, output};
-use annals::domain::{CheckpointName, Event, TenantId, Timestamp};
+use annals::domain::event::MAX_METADATA_BYTES;
+use annals::domain::{CheckpointName, Event, TenantId, Timestamp, json};
 use annals::queue::Queue;
 use annals::replay::{Batch, BatchSize, Replay, ReplayError, Report, lanes, replay_batches};
 use annals::store::Store;
@@ -15,6 +16,7 @@ use aws_config::BehaviorVersion;
 use clap::Args;
 use futures_util::future::join_all;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -30,6 +32,9 @@ pub struct Arguments {
     /// Remember progress under this name and go on from there; the name belongs to what is read under it first
     #[arg(long, value_name = "NAME", value_parser = checkpoint_name)]
     checkpoint: Option<CheckpointName>,
+    /// What to keep with the checkpoint about its consumer, a JSON object [default: what was given last]
+    #[arg(long, value_name = "JSON", requires = "checkpoint", value_parser = metadata)]
+    metadata: Option<Map<String, Value>>,
     /// Only events recorded at this time or later (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     from: Option<Timestamp>,
@@ -57,6 +62,15 @@ fn checkpoint_name(text: &str) -> Result<CheckpointName, String> {
     CheckpointName::try_from(text.to_owned()).map_err(|fault| fault.to_string())
 }
 
+fn metadata(text: &str) -> Result<Map<String, Value>, String> {
+    match json::parse(text.as_bytes()) {
+        Ok(Value::Object(members)) if text.len() <= MAX_METADATA_BYTES => Ok(members),
+        Ok(Value::Object(_)) => Err(format!("must be at most {MAX_METADATA_BYTES} bytes of JSON")),
+        Ok(_) => Err("must be a JSON object, such as {\"owner\": \"reporting\"}".to_owned()),
+        Err(fault) => Err(format!("must be a JSON object: {}", fault.message)),
+    }
+}
+
 fn batch_size(text: &str) -> Result<BatchSize, String> {
     let size = text.parse().ok().and_then(BatchSize::new);
     size.ok_or_else(|| format!("must be a whole number from 1 to {}", BatchSize::MAX))
@@ -78,6 +92,7 @@ async fn deliver(store: &Store, arguments: Arguments) -> Result<(), Error> {
         event_types: arguments.types,
         tenant: arguments.tenant.map(TenantId::from),
         checkpoint: arguments.checkpoint,
+        metadata: arguments.metadata,
         batch_size: arguments.batch_size,
         ..Replay::default()
     };

@@ -13,6 +13,9 @@ use uuid::Uuid;
 /// Shortest key that HS256 may have (RFC 7518 §3.2): as many bytes as the hash.
 const HS256_KEY_BYTES: usize = 32;
 
+/// Name of the file that holds the key.
+const KEY_FILE: &str = "jwt-secret";
+
 /// The key that signs and verifies local tokens. Its text is the key, as with Supabase's JWT secret; it is not decoded.
 #[derive(Clone)]
 pub struct JwtSecret(String);
@@ -22,7 +25,7 @@ impl JwtSecret {
     pub fn load(chosen: Option<&str>, data_dir: &Path) -> Result<Self, Error> {
         let secret = match chosen {
             Some(secret) => secret.to_owned(),
-            None => read_or_generate(&data_dir.join("jwt-secret"))?,
+            None => read_or_generate(&data_dir.join(KEY_FILE))?,
         };
         if secret.len() < HS256_KEY_BYTES {
             return Err(Error::Invalid(format!(
@@ -30,6 +33,11 @@ impl JwtSecret {
             )));
         }
         Ok(Self(secret))
+    }
+
+    /// Whether the data folder has a key of its own.
+    pub fn is_kept_in(data_dir: &Path) -> bool {
+        data_dir.join(KEY_FILE).exists()
     }
 
     /// The key.

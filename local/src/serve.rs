@@ -5,8 +5,9 @@
 
 use crate::cli::Environment;
 use crate::cluster::{Cluster, Options};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Place};
 use crate::secrets::JwtSecret;
+use crate::server::{self, Limits};
 use crate::shutdown::Shutdown;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
 use crate::{Error, data_dir, output};
@@ -30,13 +31,21 @@ pub async fn run(environment: Environment) -> Result<(), Error> {
     };
     let secret = environment.jwt_secret()?;
     if let Some(url) = environment.database_url.as_deref() {
-        return serve(url, listener, &secret, &environment.data_dir()?, shutdown).await;
+        return serve(
+            url,
+            Place::Address,
+            listener,
+            &secret,
+            &environment.data_dir()?,
+            shutdown,
+        )
+        .await;
     }
     let data_dir = environment.data_dir()?;
     let cluster = Cluster::start(Options::persistent(data_dir.clone())).await?;
     let url = cluster.url();
     let served = tokio::select! {
-        served = serve(&url, listener, &secret, &data_dir, shutdown) => served,
+        served = serve(&url, Place::Folder(&data_dir), listener, &secret, &data_dir, shutdown) => served,
         never = cluster.keep_running() => match never {},
     };
     let stopped = cluster.stop().await;
@@ -45,32 +54,30 @@ pub async fn run(environment: Environment) -> Result<(), Error> {
 
 async fn serve(
     database_url: &str,
+    place: Place<'_>,
     listener: TcpListener,
     secret: &JwtSecret,
     data_dir: &Path,
     mut shutdown: Shutdown,
 ) -> Result<(), Error> {
-    engine::migrate(database_url).await?;
+    engine::migrate(database_url, place).await?;
     if shutdown.is_asked() {
         return Ok(());
     }
     let folder = folder(data_dir, &listener, secret)?;
     let Engine { router, mut background } = Engine::start(database_url, secret, folder, &shutdown)?;
     announce(&listener, secret)?;
-    let mut signal = shutdown.clone();
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move { signal.asked().await });
-    let served = tokio::select! {
-        served = serving.into_future() => served.map_err(|source| Error::Io { doing: "serve".to_owned(), source }),
-        () = async { shutdown.asked().await; tokio::time::sleep(GRACE).await } => Ok(()),
-    };
+    tokio::select! {
+        () = server::serve(listener, router, Limits::default(), shutdown.clone()) => {}
+        () = async { shutdown.asked().await; tokio::time::sleep(GRACE).await } => {}
+    }
     if tokio::time::timeout(GRACE, async { while background.join_next().await.is_some() {} })
         .await
         .is_err()
     {
         background.shutdown().await;
     }
-    served
+    Ok(())
 }
 
 /// The likeliest holder of a taken port is another `cargo run` on the same folder, and then that is what to say.

@@ -38,6 +38,11 @@ impl Shutdown {
         Ok(Self { asked })
     }
 
+    /// Told by somebody else than signals.
+    pub fn told_by(asked: watch::Receiver<bool>) -> Self {
+        Self { asked }
+    }
+
     /// Waits until the process is to end.
     pub async fn asked(&mut self) {
         // An error means that the listening task is gone, which it never is before the signal.

@@ -26,7 +26,7 @@ pub async fn run(environment: &Environment, folding: Folding) -> Result<(), Erro
                         .and_then(|line| output::line(&line));
                 }
             });
-            let verified = watched(&progress, work).await.map_err(failed("verify"))?;
+            let verified = watched("verify", &progress, work).await.map_err(failed("verify"))?;
             printed?;
             eprintln!(
                 "{} streams of {} events folded from zero, {} differences",

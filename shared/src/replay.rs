@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use serde_json::{Map, Value};
 
 use crate::domain::event::LiftError;
 use crate::domain::{Catalog, CheckpointName, Event, TenantId, Timestamp};
@@ -30,6 +31,8 @@ pub struct Replay {
     pub tenant: Option<TenantId>,
     /// Where a run goes on and what it leaves for the next; without one, every run begins at the beginning.
     pub checkpoint: Option<CheckpointName>,
+    /// What the consumer says about itself, kept with the checkpoint; none leaves it as it was said last.
+    pub metadata: Option<Map<String, Value>>,
     /// Events that are handled between two moves of the checkpoint.
     pub batch_size: BatchSize,
     /// What may be handled at once.
@@ -47,6 +50,7 @@ impl Default for Replay {
             event_types: Vec::new(),
             tenant: None,
             checkpoint: None,
+            metadata: None,
             batch_size: BatchSize::DEFAULT,
             order: Order::Global,
             patience: Duration::from_secs(30),
@@ -220,6 +224,7 @@ where
         page.iter_mut().try_for_each(|event| lift(&catalog, event))?;
         let (position, count) = (feed.position(), page.len());
         let of_default_tenant = page.iter().filter(|event| event.tenant_id.is_default()).count();
+        let last_event = page.last().map(|event| event.id);
         let batch = Batch {
             events: page,
             start,
@@ -235,6 +240,7 @@ where
                 to: position,
                 events: i64::try_from(count).unwrap_or(i64::MAX),
                 of_default_tenant: i64::try_from(of_default_tenant).unwrap_or(i64::MAX),
+                last_event,
                 run: if ends { Run::Ends } else { Run::GoesOn },
             };
             store.move_checkpoint(name, moved).await?;
@@ -272,7 +278,11 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E
     let catalog = store.fresh_projector_outline().await?;
     resolve(&catalog, &selection).map_err(ReplayError::UnknownType)?;
     let start = match &replay.checkpoint {
-        Some(name) => store.claim_checkpoint(name, &selection).await?,
+        Some(name) => {
+            store
+                .claim_checkpoint(name, &selection, replay.metadata.as_ref())
+                .await?
+        }
         None => 0,
     };
     let mut feed = Feed::after(store.clone(), start);

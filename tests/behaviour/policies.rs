@@ -36,7 +36,7 @@ pub(crate) enum Shows {
 /// What is decided about a relation; a new one belongs here before it can pass.
 pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>) -> Shows {
     match (schema, name) {
-        ("annals", "events") | ("public", "event_stream") => Shows::Events,
+        ("annals", "events") | ("public", "event_stream" | "events") => Shows::Events,
         ("annals", "heads") => Shows::Heads,
         ("annals", "entities" | "snapshots" | "uploads" | "rejected_rows") => Shows::States,
         (
@@ -45,7 +45,9 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
             | "rebuilds" | "kpi_changes" | "kpi_days" | "kpi_names" | "kpi_returns",
         )
         | ("public", "kpi_days") => Shows::TenantOnly,
-        ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") => Shows::Catalog,
+        ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") | ("public", "event_types") => {
+            Shows::Catalog
+        }
         // Of checkpoints the sweep's row, which is the only one here; replays' are looked at in replay/checkpoints.rs.
         ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
         ("annals", "state_row" | "child_row" | "schema_history" | "imports" | "import_lanes" | "import_contents") => {
@@ -162,9 +164,9 @@ fn stream(row: &Value) -> String {
     format!("{} {} {}", row["tenant_id"], row["aggregate_type"], row["aggregate_id"])
 }
 
-/// The view leaves out who started a stream, which decides: its rows are known by their ids.
+/// The views leave out who started a stream, which decides: their rows are known by their ids.
 fn key(relation: &str, row: &Value) -> String {
-    if relation.ends_with("event_stream") {
+    if ["public.event_stream", "public.events"].contains(&relation) {
         row["id"].to_string()
     } else {
         row.to_string()

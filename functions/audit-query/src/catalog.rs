@@ -55,3 +55,25 @@ pub async fn find(
         .ok_or_else(|| ApiError::not_found("there is no such event type"))?;
     Ok(Json(kind.to_json()).into_response())
 }
+
+/// `GET /events/upcasters?event_type=`: every upcaster that reads of the caller's tenant go through, by type and version. Where a
+/// tenant has an upcaster of its own for a version, it stands in place of the built-in one, as it does for reads.
+pub async fn upcasters(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    mut params: Params,
+) -> Result<Page, ApiError> {
+    let event_type = params.one("event_type")?;
+    let cursor = Cursor::of("upcasters", &(&event_type, caller.tenant_id()));
+    let after = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
+    let limit = params.limit()?;
+    params.end()?;
+    let after = after.as_deref().and_then(|key| key.split_once(' '));
+    let found = app
+        .store
+        .list_upcasters(&caller, event_type.as_deref(), after, limit.plus_one())
+        .await?;
+    Page::cut(&found, limit, |upcaster| {
+        cursor.encode(&format!("{} {}", upcaster.event_type, upcaster.from_version))
+    })
+}

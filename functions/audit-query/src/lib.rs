@@ -21,6 +21,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/events", get(events::list))
         .route("/api/v1/events/types", get(catalog::list))
         .route("/api/v1/events/types/{event_type}", get(catalog::find))
+        .route("/api/v1/events/upcasters", get(catalog::upcasters))
         .route("/api/v1/events/stats", get(status::statistics))
         .route("/api/v1/events/feed", get(events::feed))
         .route("/api/v1/events/unprocessed", get(events::unprocessed))

@@ -1,7 +1,8 @@
 //! `POST /entities/{type}/{id}/snapshots`: staff has a snapshot taken now, and says why.
 
 use annals::App;
-use annals::domain::{AggregateId, AggregateType, StreamId};
+use annals::domain::event::MAX_METADATA_BYTES;
+use annals::domain::{AggregateId, AggregateType, Caller, StreamId};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Path};
 use annals::store::{Bounds, SnapshotMetadata, StateRow};
 use axum::Json;
@@ -9,13 +10,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-/// Why.
+/// Why, and whatever is to be kept beside it. `metadata.reason` is as good as `reason`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
     reason: Option<String>,
+    metadata: Option<Map<String, Value>>,
 }
 
 /// Most characters of a reason.
@@ -33,14 +35,7 @@ pub async fn take(
     let caller = who.staff()?;
     let body: Body =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
-    if body
-        .reason
-        .as_ref()
-        .is_some_and(|reason| reason.chars().count() > MAX_REASON)
-    {
-        let detail = format!("reason must have at most {MAX_REASON} characters");
-        return Err(ApiError::unprocessable("invalid_reason", detail, Vec::new()));
-    }
+    let metadata = metadata_of(body, &caller)?;
     let missing = || ApiError::not_found("there is no such entity");
     let past = app
         .store
@@ -58,10 +53,6 @@ pub async fn take(
         started_by: found.started_by,
         entity: found.entity,
     };
-    let metadata = SnapshotMetadata {
-        created_by: caller.actor().as_str().to_owned(),
-        reason: body.reason,
-    };
     let version = row.entity.version;
     if !app.store.take_snapshot(row, revision, &metadata).await? {
         let detail =
@@ -73,4 +64,46 @@ pub async fn take(
         Json(json!({"version": version, "metadata": metadata})),
     )
         .into_response())
+}
+
+/// What is kept with the snapshot. Who had it taken is the token's word, as with events.
+fn metadata_of(body: Body, caller: &Caller) -> Result<SnapshotMetadata, ApiError> {
+    let mut also = body.metadata.unwrap_or_default();
+    if json!(also).to_string().len() > MAX_METADATA_BYTES {
+        let detail = format!("metadata must be at most {MAX_METADATA_BYTES} bytes of JSON");
+        return Err(ApiError::unprocessable("invalid_metadata", detail, Vec::new()));
+    }
+    let created_by = caller.actor().as_str().to_owned();
+    let named = also.remove("created_by").filter(|named| !named.is_null());
+    if named.is_some_and(|named| named != created_by.as_str()) {
+        let detail = "metadata.created_by is the token's actor; leave it out";
+        return Err(ApiError::forbidden("actor_forged", detail));
+    }
+    Ok(SnapshotMetadata {
+        created_by,
+        reason: reason_of(body.reason, also.remove("reason"))?,
+        also,
+    })
+}
+
+fn reason_of(given: Option<String>, in_metadata: Option<Value>) -> Result<Option<String>, ApiError> {
+    let refused = |detail: String| ApiError::unprocessable("invalid_reason", detail, Vec::new());
+    let noted = match in_metadata {
+        None | Some(Value::Null) => None,
+        Some(Value::String(reason)) => Some(reason),
+        Some(_) => return Err(refused("metadata.reason must be text".to_owned())),
+    };
+    if given.is_some() && noted.is_some() && given != noted {
+        return Err(refused(
+            "reason and metadata.reason differ; give one of them".to_owned(),
+        ));
+    }
+    let reason = given.or(noted);
+    if reason
+        .as_ref()
+        .is_some_and(|reason| reason.chars().count() > MAX_REASON)
+    {
+        return Err(refused(format!("reason must have at most {MAX_REASON} characters")));
+    }
+    Ok(reason)
 }

@@ -178,7 +178,7 @@ impl NewEvent {
         let tenant_id = fields.uuid("tenant_id").map(TenantId::from);
         let source = fields.text("source");
         let timestamp = fields.timestamp("timestamp");
-        let correlation_id = fields.text("correlation_id");
+        let correlation_id = fields.correlation_id(metadata.as_ref());
         let causation_id = fields.uuid("causation_id");
         let command_id = fields.text("command_id");
         let idempotency_key = fields.text("idempotency_key");
@@ -269,6 +269,35 @@ impl Fields<'_> {
             self.fault(name, "required", "is required");
         }
         self.text(name)
+    }
+
+    /// The field or, where it is absent, `metadata.correlation_id`, so that `?correlation_id=` finds the event either way. Metadata
+    /// itself stays as it was sent. Two different ones are refused: neither is known to be the right one.
+    fn correlation_id(&mut self, metadata: Option<&Map<String, Value>>) -> Option<Text<128>> {
+        let field = self.text("correlation_id");
+        let noted = match metadata.and_then(|metadata| metadata.get("correlation_id")) {
+            None | Some(Value::Null) => return field,
+            Some(Value::String(text)) => Text::try_from(text.clone()),
+            Some(_) => {
+                self.fault("metadata/correlation_id", "wrong_type", "must be a string");
+                return None;
+            }
+        };
+        match (field, noted) {
+            (Some(field), Ok(noted)) if field != noted => {
+                self.fault(
+                    "metadata/correlation_id",
+                    "correlation_id_differs",
+                    "differs from correlation_id; give one of them, or the same twice",
+                );
+                None
+            }
+            (_, Ok(noted)) => Some(noted),
+            (_, Err(fault)) => {
+                self.fault("metadata/correlation_id", "invalid_value", fault.to_string());
+                None
+            }
+        }
     }
 
     fn uuid(&mut self, name: &str) -> Option<Uuid> {

@@ -1,8 +1,8 @@
-//! What surrounds every request: an id, a log line, and problems for unknown routes and methods.
+//! What surrounds every request: an id, a log line, what caches may do with the answer, and problems for unknown routes and methods.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use lambda_http::Context;
@@ -43,11 +43,38 @@ pub fn finish(routes: Router) -> Router {
 async fn identify(request: Request, next: Next) -> Response {
     let ids = ids_of(&request);
     let id = ids.request.clone();
-    let mut response = telemetry::within(ids, serve(request, next)).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    let response = telemetry::within(ids, serve(request, next)).await;
+    completed(response, &id)
+}
+
+/// The answer to something that never became a request, because a server could not read it. It looks like every other problem.
+pub async fn unread(problem: Problem) -> Response {
+    let ids = Ids {
+        request: Uuid::now_v7().to_string(),
+        ..Ids::default()
+    };
+    let id = ids.request.clone();
+    let answer = async { ApiError::from(problem).into_response() };
+    completed(telemetry::within(ids, answer).await, &id)
+}
+
+fn completed(mut response: Response, id: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    forbid_caching(response.headers_mut());
     response
+}
+
+/// Every answer is one caller's. One with an ETag may be kept by that caller, who has to ask each time whether it still holds.
+fn forbid_caching(headers: &mut HeaderMap) {
+    let rule = match headers.contains_key(header::ETAG) {
+        true => "private, no-cache",
+        false => "private, no-store",
+    };
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static(rule));
 }
 
 async fn serve(request: Request, next: Next) -> Response {

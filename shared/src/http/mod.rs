@@ -19,7 +19,7 @@ pub use entity::EntityAnswer;
 pub use error::{ApiError, Problem};
 pub use gateway::serve;
 pub use idempotency::idempotency_key;
-pub use layers::finish;
+pub use layers::{finish, unread};
 pub use page::Page;
 pub use params::{Limit, Params};
 pub use path::Path;

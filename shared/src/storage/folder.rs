@@ -117,7 +117,11 @@ impl Folder {
         written
     }
 
-    fn check(&self, id: Uuid, token: &str) -> Result<(), WriteError> {
+    /// That the token lets this upload's file in, now.
+    ///
+    /// # Errors
+    /// [`WriteError::Token`]
+    pub fn check(&self, id: Uuid, token: &str) -> Result<(), WriteError> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[AUDIENCE]);
         validation.leeway = 0;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use refinery::Runner;
+use refinery::error::Kind;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -64,9 +65,34 @@ pub enum MigrateError {
     /// It refused a statement.
     #[error("the database could not be migrated")]
     Database(#[from] tokio_postgres::Error),
-    /// A migration failed, or one that was applied before has been edited since.
+    /// A migration failed.
     #[error("a migration failed")]
     Migration(#[from] refinery::Error),
+    /// It has a migration of this name that is not the one this program has: it was made while that was still being worked on.
+    #[error(
+        "its migration {0} is not the one that this version of Annals has: another development version made the database"
+    )]
+    Edited(String),
+    /// It has a migration that this program does not have.
+    #[error(
+        "this version of Annals does not have its migration {0}: a newer one, or another development version, made the database"
+    )]
+    Unknown(String),
+}
+
+impl MigrateError {
+    /// Whether the database is sound, and another version of Annals the one to use it.
+    pub fn is_of_another_version(&self) -> bool {
+        matches!(self, Self::Edited(_) | Self::Unknown(_))
+    }
+
+    fn of(error: refinery::Error) -> Self {
+        match error.kind() {
+            Kind::DivergentVersion(applied, _) => Self::Edited(name_of(applied)),
+            Kind::MissingVersion(applied) => Self::Unknown(name_of(applied)),
+            _ => Self::Migration(error),
+        }
+    }
 }
 
 impl MigrateError {
@@ -185,7 +211,7 @@ async fn run_once(client: &mut Client, ahead: Ahead, applied: &mut Vec<String>) 
             .flat_map(|report| report.applied_migrations())
             .map(name_of),
     );
-    done?;
+    done.map_err(MigrateError::of)?;
     // Once: it takes a lock that whoever looks at the table at this moment would hold up.
     let is_closed =
         "-- is_history_closed\nselect relrowsecurity from pg_class where oid = 'annals.schema_history'::regclass";

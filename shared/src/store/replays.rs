@@ -2,9 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::StoreError;
+use super::entities::parse_object;
 use super::moment::Moment;
 use super::ratio::Ratio;
 use crate::domain::Timestamp;
@@ -17,7 +20,11 @@ pub struct ReplayStatus {
     /// Number up to which its events have been dealt with.
     pub position: i64,
     /// How many events that were, over all runs.
-    pub events: i64,
+    pub event_count: i64,
+    /// The last of them; null before the first.
+    pub last_event_id: Option<Uuid>,
+    /// What the consumer says about itself.
+    pub metadata: Map<String, Value>,
     /// When it last moved.
     pub moved_at: Timestamp,
     /// When its last run began.
@@ -31,7 +38,7 @@ pub struct ReplayStatus {
 }
 
 const LIST_REPLAYS: &str = "-- list_replays
-select c.name, c.position, c.event_count, c.updated_at, c.run_started_at, c.run_ended_at, c.run_event_count,
+select c.name, c.position, c.event_count, c.last_event_id, c.metadata::text, c.updated_at, c.run_started_at, c.run_ended_at, c.run_event_count,
        (extract(epoch from coalesce(c.run_ended_at, c.updated_at) - c.run_started_at) * 1000)::bigint as run_milliseconds
   from annals.list_replays() c
  order by c.updated_at desc, c.name";
@@ -51,7 +58,9 @@ fn replay_from(row: &Row) -> Result<ReplayStatus, StoreError> {
     Ok(ReplayStatus {
         checkpoint: row.try_get("name")?,
         position: row.try_get("position")?,
-        events: row.try_get("event_count")?,
+        event_count: row.try_get("event_count")?,
+        last_event_id: row.try_get("last_event_id")?,
+        metadata: parse_object(row.try_get("metadata")?)?,
         moved_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("updated_at")?),
         run_started_at: time("run_started_at")?,
         run_ended_at: time("run_ended_at")?,

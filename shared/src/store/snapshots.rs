@@ -49,6 +49,9 @@ pub struct SnapshotMetadata {
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whatever else staff gave along.
+    #[serde(flatten)]
+    pub also: Map<String, Value>,
 }
 
 impl SnapshotMetadata {
@@ -57,6 +60,7 @@ impl SnapshotMetadata {
         Self {
             created_by: "system".to_owned(),
             reason: Some("periodic_snapshot".to_owned()),
+            also: Map::new(),
         }
     }
 }

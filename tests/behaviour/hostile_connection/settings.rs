@@ -32,6 +32,7 @@ async fn settings_that_would_switch_a_guard_off_are_refused() {
     for relation in [
         "annals.events",
         "public.event_stream",
+        "public.events",
         "public.customers",
         "annals.heads",
     ] {

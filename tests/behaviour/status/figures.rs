@@ -328,7 +328,7 @@ async fn replays_show_with_the_rate_of_their_last_run_to_those_who_see_the_tenan
     );
     assert_eq!(
         own[0],
-        json!({"checkpoint": "ended", "position": 9, "events": 700, "moved_at": "2026-01-01T00:00:09.000000Z", "run_events": 500,
+        json!({"checkpoint": "ended", "position": 9, "event_count": 700, "last_event_id": null, "metadata": {}, "moved_at": "2026-01-01T00:00:09.000000Z", "run_events": 500,
                "run_started_at": "2026-01-01T00:00:00.000000Z", "run_ended_at": "2026-01-01T00:00:08.000000Z",
                "run_events_per_second": 62.5})
     );
