@@ -152,7 +152,7 @@ begin
       from versions v
      where v.version not in (select a.version from arriving a);
     if stranded is not null then
-        perform annals.refuse(422, 'upcaster_hole', format('no upcasters lead from version %s of %s to %s', stranded, event_type, current_version));
+        perform annals.refuse(422, 'upcaster_hole', format('version %s of %s could not be read as version %s: add upcasters that lead there', stranded, event_type, current_version));
     end if;
 end
 $$;
@@ -222,20 +222,20 @@ begin
      order by t.tenant_id nulls last
      limit 1;
     if known.aggregate_type <> register_event_type.aggregate_type then
-        perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, known.aggregate_type));
+        perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s: register it with that aggregate_type', event_type, known.aggregate_type));
     elsif known.effect <> register_event_type.effect then
         -- Stored events would come to mean something else, and state that is projected already would differ from their fold.
-        perform annals.refuse(422, 'effect_changed', format('%s has another effect; register another type', event_type));
+        perform annals.refuse(422, 'effect_changed', format('the effect of %s cannot change: register another event type', event_type));
     elsif exists (
         select from annals.event_type_versions v
          where v.event_type = register_event_type.event_type and v.version = register_event_type.version
            and (v.tenant_id is null or v.tenant_id = tenant)
     ) then
-        perform annals.refuse(409, 'version_exists', format('%s has a version %s', event_type, version));
+        perform annals.refuse(409, 'version_exists', format('%s already has a version %s: register a higher one', event_type, version));
     elsif known.current_version <> based_on then
-        perform annals.refuse(409, 'version_conflict', format('%s is at version %s, not %s', event_type, known.current_version, based_on));
+        perform annals.refuse(409, 'version_conflict', format('%s is at version %s, no longer at %s: somebody else registered a version; read the type and try again', event_type, known.current_version, based_on));
     elsif annals.version_key(version) <= annals.version_key(known.current_version) then
-        perform annals.refuse(422, 'version_not_newer', format('%s is at version %s already', event_type, known.current_version));
+        perform annals.refuse(422, 'version_not_newer', format('%s is already at version %s: register a higher one', event_type, known.current_version));
     end if;
     insert into annals.event_types as t (
         tenant_id, event_type, aggregate_type, current_version, description, effect, posters, inverse, requires, starter_sees, created_by)
@@ -255,7 +255,7 @@ begin
          where t.event_type = register_event_type.inverse ->> 'event_type' and (t.tenant_id = tenant or t.tenant_id is null)
            and t.aggregate_type = register_event_type.aggregate_type
     ) then
-        perform annals.refuse(422, 'unknown_inverse', format('no type %s of the same aggregates is in the catalog', inverse ->> 'event_type'));
+        perform annals.refuse(422, 'unknown_inverse', format('the inverse names %s, which is no event type of the same aggregate type: register that first', inverse ->> 'event_type'));
     end if;
 end
 $$;
@@ -276,16 +276,16 @@ begin
         if not exists (select from annals.event_type_versions v
                         where v.event_type = register_upcasters.event_type and v.version = added.from_version
                           and (v.tenant_id is null or v.tenant_id = tenant)) then
-            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, added.from_version));
+            perform annals.refuse(422, 'unknown_version', format('an upcaster begins at version %s, which %s does not have', added.from_version, event_type));
         elsif not exists (select from annals.event_type_versions v
                            where v.event_type = register_upcasters.event_type and v.version = added.to_version
                              and (v.tenant_id is null or v.tenant_id = tenant)) then
-            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, added.to_version));
+            perform annals.refuse(422, 'unknown_version', format('an upcaster leads to version %s, which %s does not have', added.to_version, event_type));
         elsif annals.version_key(added.from_version) >= annals.version_key(added.to_version) then
-            perform annals.refuse(422, 'upcaster_loop', format('an upcaster leads to a later version, not from %s to %s', added.from_version, added.to_version));
+            perform annals.refuse(422, 'upcaster_loop', format('an upcaster must lead to a later version, and %s is not later than %s', added.to_version, added.from_version));
         elsif exists (select from annals.upcasters u where u.event_type = register_upcasters.event_type
                                                        and u.from_version = added.from_version and u.tenant_id = tenant) then
-            perform annals.refuse(409, 'upcaster_exists', format('%s has an upcaster from version %s', event_type, added.from_version));
+            perform annals.refuse(409, 'upcaster_exists', format('%s already has an upcaster from version %s', event_type, added.from_version));
         end if;
         insert into annals.upcasters (tenant_id, event_type, from_version, to_version, steps, created_by)
         values (tenant, register_upcasters.event_type, added.from_version, added.to_version, added.steps, actor);

@@ -119,7 +119,7 @@ declare
                           or r.aggregate_type = refuse_overlapping_rebuild.aggregate_type));
 begin
     if other is not null then
-        perform annals.refuse(409, 'rebuild_running', format('rebuild %s of the same read models is under way', other));
+        perform annals.refuse(409, 'rebuild_running', format('rebuild %s of the same read models is still running: wait until it has ended', other));
     end if;
 end
 $$;
@@ -137,7 +137,7 @@ begin
     if aggregate_type is not null and not exists (
         select from annals.event_types t where t.aggregate_type = request_rebuild.aggregate_type and (t.tenant_id = tenant or t.tenant_id is null)
     ) then
-        perform annals.refuse(422, 'unknown_module', 'no event type belongs to such aggregates');
+        perform annals.refuse(422, 'unknown_module', 'there is no such module: GET /api/v1/events/types lists those that there are, as aggregate_type');
     end if;
     perform annals.refuse_overlapping_rebuild(tenant, aggregate_type, 0);
     -- No lock here: a caller could keep it by leaving its transaction open. Of two requests for the same read models at the same
@@ -164,7 +164,7 @@ begin
     if start_rebuild.aggregate_type is not null and not exists (
         select from annals.event_types t where t.aggregate_type = start_rebuild.aggregate_type
     ) then
-        perform annals.refuse(422, 'unknown_module', format('no event type belongs to aggregates of type %s', start_rebuild.aggregate_type));
+        perform annals.refuse(422, 'unknown_module', format('there is no module %s: no event type has it as its aggregate_type', start_rebuild.aggregate_type));
     end if;
     update annals.rebuilds r set status = 'abandoned', finished_at = clock_timestamp()
      where r.status = 'running' and not annals.is_rebuild_held(r.id);
@@ -189,7 +189,7 @@ begin
         -- One that still says that it runs is held by its process: those that are not were abandoned above.
         where rebuilds.status in ('requested', 'abandoned');
     if not found then
-        perform annals.refuse(409, 'rebuild_running', 'the rebuild has been started already');
+        perform annals.refuse(409, 'rebuild_running', 'this rebuild has already been started');
     end if;
     delete from annals.rebuilds r
      where r.status in ('done', 'failed', 'abandoned') and r.id <= (select o.id from annals.rebuilds o order by o.id desc offset 1000 limit 1);

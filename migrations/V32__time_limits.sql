@@ -3,7 +3,7 @@
 --
 -- A function is ended after 15 seconds and its caller has long been told so by then, but PostgreSQL would go on: with a
 -- statement that nobody waits for, or with a transaction that nobody will end, whose locks keep a stream from
--- everybody and whose xid keeps every reader across streams from going on. The projector's transactions lift the first
+-- everybody and whose appends keep every reader across streams from going on. The projector's transactions lift the first
 -- limit for themselves: a rebuild's take their time, and those that wait for it have to.
 
 -- The login is the cluster's: where another of its databases is migrated at the same moment, one of the two has to look again.

@@ -91,6 +91,8 @@ create index events_by_starter on annals.events (tenant_id, started_by, event_nu
 create index events_hidden_from_starter on annals.events (tenant_id, aggregate_type, aggregate_id) where not starter_sees and started_by <> created_by;
 create index events_by_correlation on annals.events (tenant_id, correlation_id, event_number) where correlation_id is not null;
 create index events_by_causation on annals.events (tenant_id, causation_id, event_number) where causation_id is not null;
+create index events_by_command on annals.events (tenant_id, command_id, event_number) where command_id is not null;
+create index events_by_source on annals.events (tenant_id, source, event_number) where source <> 'api';
 create index events_by_time on annals.events (tenant_id, created_at);
 
 -- No cache: a number drawn in advance could be used by a later transaction, below a mark that readers hold to be settled (V6).

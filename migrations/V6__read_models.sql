@@ -157,13 +157,13 @@ grant select, insert on annals.skipped_events to annals_projector;
 --
 -- Not the sequence's value: a number that was drawn and rolled back is in no flushed WAL. After a crash of the server the sequence
 -- may hand it out again, and a reader that remembered it would never see its event. A visible number's commit is flushed.
-create function annals.appends_under_way() returns text[] language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function annals.feed_holders() returns text[] language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select coalesce(array_agg(l.virtualtransaction), '{}')
       from pg_locks l
      where l.locktype = 'relation' and l.relation = 'annals_locks.appends'::regclass and l.mode = 'RowExclusiveLock' and l.granted
        and l.database = (select d.oid from pg_database d where d.datname = current_database())
 $$;
-comment on function annals.appends_under_way() is
+comment on function annals.feed_holders() is
     'Virtual transaction ids of the transactions that have appended, or are about to, and are not over. A prepared transaction is one of them.';
 
 create function annals.feed_mark(out settled_to bigint, out holders text[])
@@ -171,12 +171,12 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 begin
     -- Two statements, because the order decides: the number first, the locks after it.
     settled_to := (select coalesce(max(e.event_number), 0) from annals.events e);
-    holders := annals.appends_under_way();
+    holders := annals.feed_holders();
 end
 $$;
 comment on function annals.feed_mark() is
     'A number, and the transactions that must be over before a snapshot that is taken then holds every event up to that number.';
-grant execute on function annals.appends_under_way(), annals.feed_mark() to authenticated, annals_projector;
+grant execute on function annals.feed_holders(), annals.feed_mark() to authenticated, annals_projector;
 
 create function annals.settled_mark(patience interval) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -186,7 +186,7 @@ declare
     own      text;
 begin
     select l.virtualtransaction into own from pg_locks l where l.pid = pg_backend_pid() limit 1;
-    while mark.holders && annals.appends_under_way() loop
+    while mark.holders && annals.feed_holders() loop
         if own = any (mark.holders) or clock_timestamp() > deadline then
             return (select c.position from annals.checkpoints c where c.name = 'sweep');
         end if;
@@ -201,7 +201,7 @@ grant execute on function annals.settled_mark(interval) to authenticated, annals
 
 -- Which append holds the feed back. With the owner's rights, because pg_stat_activity shows others' start times to
 -- members of pg_read_all_stats only, which both Supabase's and RDS' migrating roles are; elsewhere the age may be null.
-create function annals.oldest_append(out pid int, out prepared text, out age_seconds bigint)
+create function annals.oldest_feed_holder(out pid int, out prepared text, out age_seconds bigint)
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select a.pid, p.gid, extract(epoch from clock_timestamp() - coalesce(a.xact_start, p.prepared))::bigint
       from pg_locks l
@@ -214,9 +214,9 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
      order by coalesce(a.xact_start, p.prepared) nulls last
      limit 1
 $$;
-comment on function annals.oldest_append() is
+comment on function annals.oldest_feed_holder() is
     'The append whose transaction began first of those that are not over: its server process, or the name of its prepared transaction. Readers of the feed wait for it.';
-grant execute on function annals.oldest_append() to authenticated, annals_projector;
+grant execute on function annals.oldest_feed_holder() to authenticated, annals_projector;
 
 -- Projectors lock it ROW EXCLUSIVE while they write; a rebuild that exchanges read models, or takes the snapshot that a proof
 -- compares, locks it EXCLUSIVE.

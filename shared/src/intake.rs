@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::domain::event::FieldFault;
-use crate::domain::{Caller, Catalog, Event, EventId, EventKind, NewEvent, Role, semver};
+use crate::domain::{Caller, Catalog, Event, EventId, EventKind, NewEvent, Role, naming, semver};
 use crate::store::{Appended, StoreError};
 use crate::telemetry::{self, metrics};
 
@@ -79,6 +79,7 @@ pub async fn append(
     framing: Framing,
 ) -> Result<Vec<Appended>, IntakeError> {
     correlate(events);
+    let recorded = &naming::observed(caller, recorded);
     let members = || events.iter().enumerate();
     let (mut catalog, mut faults) = checked(app, caller, members(), framing).await?;
     for _ in 0..CATALOG_TRIES {
@@ -325,8 +326,10 @@ fn assemble(caller: &Caller, event: NewEvent, decided: &Appended, recorded: &Val
         .user_id()
         .or(event.user_id)
         .or_else(|| created_by.strip_prefix("user:").and_then(lower_case_uuid));
-    let mut recorded: Map<String, Value> = recorded.as_object().cloned().unwrap_or_default();
-    recorded.insert("posted_by".to_owned(), json!(caller.actor()));
+    let mut recorded = naming::observed(caller, recorded);
+    recorded["posted_by"] = json!(caller.actor());
+    let recorded = serde_json::value::to_raw_value(&recorded).map_err(|e| StoreError::Unexpected(e.to_string()))?;
+    let created_by_name = naming::of_event(&created_by, &recorded);
     Ok(Event {
         id: decided.id,
         event_number: decided.event_number,
@@ -338,7 +341,8 @@ fn assemble(caller: &Caller, event: NewEvent, decided: &Appended, recorded: &Val
         version: decided.schema_version.clone(),
         data: raw(&event.data)?,
         metadata: raw(&event.metadata)?,
-        recorded: raw(&recorded)?,
+        recorded,
+        created_by_name,
         created_by,
         user_id,
         source: event

@@ -2,6 +2,7 @@
 
 mod answers;
 mod minutes;
+mod params;
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -63,7 +64,7 @@ async fn scene() -> Scene {
             post(
                 &staff,
                 "order.created",
-                json!({"correlation_id": "flow-1", "causation_id": cause}),
+                json!({"correlation_id": "flow-1", "causation_id": cause, "source": "web", "command_id": format!("cmd-{place}")}),
             )
             .await;
             post(
@@ -72,7 +73,12 @@ async fn scene() -> Scene {
                 json!({"correlation_id": format!("flow-{place}")}),
             )
             .await;
-            post(&agent, "agent.decision_proposed", json!({"causation_id": cause})).await;
+            post(
+                &agent,
+                "agent.decision_proposed",
+                json!({"causation_id": cause, "source": "batch", "command_id": "cmd-A"}),
+            )
+            .await;
             post(&service, "customer.profile_updated", json!({"created_by": ada.actor()})).await;
             post(
                 &service,
@@ -118,6 +124,10 @@ impl Scene {
             equal("created_by", &self.ada.actor()),
             equal("correlation_id", "flow-1"),
             equal("causation_id", self.all[0]["id"].as_str().unwrap()),
+            equal("source", "web"),
+            equal("source", "api"),
+            equal("source", "nowhere"),
+            equal("command_id", "cmd-A"),
             filter("from", &middle, move |e| {
                 e["created_at"].as_str().unwrap() >= from.as_str()
             }),
@@ -178,6 +188,8 @@ async fn all_filters_hold_together() {
         pick("user_id", 1),
         pick("correlation_id", 0),
         pick("causation_id", 0),
+        pick("source", 0),
+        pick("command_id", 0),
         pick("to", 0),
         pick("processed", 0),
     ];
@@ -263,6 +275,9 @@ async fn parameters_that_are_unknown_repeated_or_unreadable_are_refused() {
         "aggregate_id=A0&aggregate_id=B0",
         "order=asc&order=asc",
         "from=2026-01-01T00:00:00Z&from=2026-01-01T00:00:00Z",
+        "event_type=order.created,order.placed",
+        "event_type=order.created&event_type=order.*,customer.*",
+        "aggregate_type=order,customer",
     ] {
         let answer = scene.world.get(&scene.staff, &format!("/events?{query}")).await;
         assert_eq!(answer.problem(400), "invalid_parameter", "{query}");

@@ -215,7 +215,7 @@ async fn a_snapshot_of_an_older_catalog_is_never_used() {
         .expect(200);
     assert_eq!(
         history.items()[1]["changes"],
-        json!({"phones": {"old": ["1"], "new": ["2"]}})
+        json!({"/phones/0": {"old": "1", "new": "2"}})
     );
     assert_eq!(history.items()[1]["metadata"]["migration_applied"], "1.0_to_2.0");
     // Neither is one taken while read models wait to be rebuilt.

@@ -52,6 +52,12 @@ impl Answer {
         for member in ["type", "title", "detail", "code", "request_id"] {
             assert!(self.body[member].is_string(), "{member} is missing: {}", self.text);
         }
+        let detail = self.body["detail"].as_str().unwrap_or_default();
+        assert!(
+            !detail.is_empty() && detail.trim() == detail,
+            "a detail is a sentence: {}",
+            self.text
+        );
         assert_eq!(self.body["status"], status);
         self.body["code"].as_str().unwrap_or_default()
     }

@@ -78,7 +78,10 @@ pub async fn top(
 fn may_see(caller: &Caller) -> Result<(), ApiError> {
     match caller.role().sees_tenant() {
         true => Ok(()),
-        false => Err(ApiError::forbidden("staff_only", "this is for staff and services")),
+        false => Err(ApiError::forbidden(
+            "staff_only",
+            "only staff and services may read this",
+        )),
     }
 }
 
@@ -135,12 +138,7 @@ fn last_line(key: &str) -> Result<(Days, (NaiveDate, String)), ApiError> {
         let (from, to) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         Some((Days { from, to }, (period, currency)))
     };
-    parsed().ok_or_else(|| {
-        ApiError::bad_request(
-            "invalid_cursor",
-            "the cursor does not belong to this list with this filter",
-        )
-    })
+    parsed().ok_or_else(|| Cursor::invalid())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub async fn list(
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Page, ApiError> {
-    let aggregate_type = params.one("aggregate_type")?;
+    let aggregate_type = params.name("aggregate_type")?;
     let cursor = Cursor::of("types", &(&aggregate_type, caller.tenant_id()));
     let after = params
         .one("cursor")?
@@ -50,9 +50,11 @@ pub async fn find(
 ) -> Result<Response, ApiError> {
     params.end()?;
     let catalog = app.store.fresh_catalog(&caller).await?;
-    let kind = catalog
-        .find(caller.tenant_id(), &event_type)
-        .ok_or_else(|| ApiError::not_found("there is no such event type"))?;
+    let kind = catalog.find(caller.tenant_id(), &event_type).ok_or_else(|| {
+        ApiError::not_found(format!(
+            "there is no event type {event_type}; GET /api/v1/events/types lists those that there are"
+        ))
+    })?;
     Ok(Json(kind.to_json()).into_response())
 }
 

@@ -23,9 +23,18 @@ pub async fn find(
         return past::find(&app, &caller, &aggregate_type, &aggregate_id, bounds).await;
     }
     let found = app.store.find_entity(&caller, &aggregate_type, &aggregate_id).await?;
-    found
-        .map(|entity| EntityAnswer::from(entity).into_response())
-        .ok_or_else(|| ApiError::not_found(format!("there is no such {aggregate_type}")))
+    match found {
+        Some(entity) => Ok(EntityAnswer::from(entity).into_response()),
+        None => Err(missing(&app, &caller, &aggregate_type, &aggregate_id).await),
+    }
+}
+
+/// 404, which says whether it is the kind that there is not, or the entity.
+pub(crate) async fn missing(app: &App, caller: &Caller, aggregate_type: &str, aggregate_id: &str) -> ApiError {
+    match refuse_unknown(app, caller, aggregate_type).await {
+        Err(unknown) => unknown,
+        Ok(()) => ApiError::no_such_entity(aggregate_type, aggregate_id),
+    }
 }
 
 /// `GET /entities/{type}/{id}/snapshots`: which there are, newest first, without their states.
@@ -40,6 +49,9 @@ pub async fn snapshots(
         .store
         .list_snapshots(&caller, &aggregate_type, &aggregate_id)
         .await?;
+    if found.is_empty() {
+        refuse_unknown(&app, &caller, &aggregate_type).await?;
+    }
     Ok(Json(json!({"items": found, "next_cursor": null})).into_response())
 }
 
@@ -83,6 +95,6 @@ async fn refuse_unknown(app: &App, caller: &Caller, aggregate_type: &str) -> Res
     if known {
         Ok(())
     } else {
-        Err(ApiError::not_found("there are no such entities"))
+        Err(ApiError::no_such_kind(aggregate_type))
     }
 }

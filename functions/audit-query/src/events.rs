@@ -13,43 +13,73 @@ use uuid::Uuid;
 
 /// How long an ascending list waits for appends that are under way. Longer than one takes; after that the list ends earlier, at
 /// a number that is settled for certain.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a caller asks for: filters, with types and patterns as they were given.
-struct Asked {
+pub(crate) struct Asked {
     types: Vec<String>,
-    filter: EventFilter,
+    pub(crate) filter: EventFilter,
 }
 
 impl Asked {
     fn read(params: &mut Params) -> Result<Self, ApiError> {
-        Ok(Self {
-            types: params.all("event_type"),
+        let mut asked = Self {
+            types: params.each("event_type")?,
             filter: EventFilter {
-                event_types: None,
-                aggregate_type: params.one("aggregate_type")?,
+                aggregate_type: params.name("aggregate_type")?,
                 aggregate_id: params.one("aggregate_id")?,
-                user_id: params.uuid("user_id")?,
-                created_by: params.one("created_by")?,
-                correlation_id: params.one("correlation_id")?,
-                causation_id: params.uuid("causation_id")?,
-                from: params.timestamp("from")?,
-                to: params.timestamp("to")?,
-                processed: None,
+                ..EventFilter::default()
             },
-        })
+        };
+        asked.read_actor(params)?;
+        asked.read_rest(params)?;
+        Ok(asked)
     }
 
-    /// A cursor belongs to the patterns as they were asked for: what they stand for may grow between two pages.
-    fn cursor(&self, order: Order, caller: &Caller) -> Cursor {
-        let asked = EventFilter {
+    /// What the lists of `/audit/…` are asked for: `entity_type` in place of an aggregate.
+    pub(crate) fn of_audit(params: &mut Params) -> Result<Self, ApiError> {
+        let mut asked = Self {
+            types: params.each("event_type")?,
+            filter: EventFilter {
+                aggregate_type: params.name("entity_type")?,
+                ..EventFilter::default()
+            },
+        };
+        asked.read_rest(params)?;
+        asked.filter.processed = params.boolean("processed")?;
+        Ok(asked)
+    }
+
+    /// Who acted.
+    pub(crate) fn read_actor(&mut self, params: &mut Params) -> Result<(), ApiError> {
+        self.filter.user_id = params.uuid("user_id")?;
+        self.filter.created_by = params.one("created_by")?;
+        Ok(())
+    }
+
+    fn read_rest(&mut self, params: &mut Params) -> Result<(), ApiError> {
+        self.filter.correlation_id = params.one("correlation_id")?;
+        self.filter.causation_id = params.uuid("causation_id")?;
+        self.filter.command_id = params.one("command_id")?;
+        self.filter.source = params.one("source")?;
+        self.filter.from = params.timestamp("from")?;
+        self.filter.to = params.timestamp("to")?;
+        Ok(())
+    }
+
+    /// What a cursor belongs to: the patterns as they were asked for, since what they stand for may grow between two pages.
+    pub(crate) fn scope(&self) -> EventFilter {
+        EventFilter {
             event_types: Some(self.types.clone()),
             ..self.filter.clone()
-        };
-        Cursor::of("events", &(asked, order, caller.tenant_id()))
+        }
     }
 
-    async fn resolved(&self, app: &App, caller: &Caller) -> Result<EventFilter, ApiError> {
+    fn cursor(&self, order: Order, caller: &Caller) -> Cursor {
+        Cursor::of("events", &(self.scope(), order, caller.tenant_id()))
+    }
+
+    pub(crate) async fn resolved(&self, app: &App, caller: &Caller) -> Result<EventFilter, ApiError> {
         Ok(EventFilter {
             event_types: resolve_types(app, caller, &self.types).await?,
             ..self.filter.clone()
@@ -65,13 +95,30 @@ pub async fn list(
 ) -> Result<Page, ApiError> {
     let mut asked = Asked::read(&mut params)?;
     asked.filter.processed = params.boolean("processed")?;
+    let order = order(&mut params)?;
+    let cursor = asked.cursor(order, &caller);
+    page(&app, &caller, asked, order, cursor, params).await
+}
+
+/// `order`: newest first unless somebody asks otherwise.
+pub(crate) fn order(params: &mut Params) -> Result<Order, ApiError> {
     let order = params.read("order", "must be asc or desc", |value| match value {
         "asc" => Some(Order::Asc),
         "desc" => Some(Order::Desc),
         _ => None,
     })?;
-    let order = order.unwrap_or(Order::Desc);
-    let cursor = asked.cursor(order, &caller);
+    Ok(order.unwrap_or(Order::Desc))
+}
+
+/// A page of the events that match, by number: newest first, or oldest first up to where the log is settled.
+pub(crate) async fn page(
+    app: &App,
+    caller: &Caller,
+    asked: Asked,
+    order: Order,
+    cursor: Cursor,
+    mut params: Params,
+) -> Result<Page, ApiError> {
     let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
     let (limit, reading) = (params.limit()?, params.reading()?);
     params.end()?;
@@ -82,12 +129,12 @@ pub async fn list(
             limit,
             reading,
         };
-        return Ok(tail.read(&app, &caller, after.unwrap_or(0)).await?.page);
+        return Ok(tail.read(app, caller, after.unwrap_or(0)).await?.page);
     }
-    let filter = asked.resolved(&app, &caller).await?;
+    let filter = asked.resolved(app, caller).await?;
     let found = app
         .store
-        .list_events(&caller, &filter, order, after, limit.plus_one(), reading)
+        .list_events(caller, &filter, order, after, limit.plus_one(), reading)
         .await?;
     by_number(&found, limit, &cursor)
 }
@@ -180,25 +227,6 @@ pub async fn feed(
     }
 }
 
-/// A page of the events that match, newest first.
-pub(crate) async fn newest(
-    app: &App,
-    caller: &Caller,
-    list: &str,
-    filter: EventFilter,
-    mut params: Params,
-) -> Result<Page, ApiError> {
-    let cursor = Cursor::of(list, &(&filter, Order::Desc, caller.tenant_id()));
-    let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
-    let (limit, reading) = (params.limit()?, params.reading()?);
-    params.end()?;
-    let found = app
-        .store
-        .list_events(caller, &filter, Order::Desc, after, limit.plus_one(), reading)
-        .await?;
-    by_number(&found, limit, &cursor)
-}
-
 fn by_number(found: &[Event], limit: Limit, cursor: &Cursor) -> Result<Page, ApiError> {
     Page::cut(found, limit, |event| cursor.encode(&event.event_number.to_string()))
 }
@@ -244,7 +272,7 @@ pub async fn find(
 ) -> Result<Response, ApiError> {
     let reading = params.reading()?;
     params.end()?;
-    let missing = || ApiError::not_found("there is no such event");
+    let missing = ApiError::no_such_event;
     let id = Uuid::try_parse(&id).map_err(|_| missing())?;
     let found = app.store.find_event(&caller, id.into(), reading).await?;
     let event = found.ok_or_else(missing)?;

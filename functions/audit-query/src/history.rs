@@ -5,6 +5,8 @@ use annals::http::{ApiError, Authenticated, Cursor, Page, Params, Path};
 use annals::store::{HistoryEvent, HistoryQuery};
 use axum::extract::State;
 
+use crate::entities::missing;
+
 /// Oldest first; 404 for a stream that the caller sees nothing of.
 pub async fn history(
     State(app): State<App>,
@@ -14,8 +16,7 @@ pub async fn history(
 ) -> Result<Page, ApiError> {
     let cursor = Cursor::of("history", &(&aggregate_type, &aggregate_id, caller.tenant_id()));
     let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
-    let after_version = i32::try_from(after.unwrap_or(0))
-        .map_err(|_| ApiError::bad_request("invalid_cursor", "no version is that high"))?;
+    let after_version = i32::try_from(after.unwrap_or(0)).map_err(|_| Cursor::invalid())?;
     let (limit, reading) = (params.limit()?, params.reading()?);
     params.end()?;
     let query = HistoryQuery {
@@ -27,7 +28,7 @@ pub async fn history(
     };
     let found = app.store.list_history(&caller, query).await?;
     if found.is_empty() && after.is_none() {
-        return Err(ApiError::not_found("there is no such stream"));
+        return Err(missing(&app, &caller, &aggregate_type, &aggregate_id).await);
     }
     // A stream's versions have no gaps and become visible in their order, so its end needs no mark.
     let last = found

@@ -14,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Map;
 
+use crate::entities;
+
 /// Two states of an entity, and how they differ.
 #[derive(Debug, Serialize)]
 struct Diff {
@@ -42,7 +44,7 @@ pub(crate) fn bounds(params: &mut Params) -> Result<Option<Bounds>, ApiError> {
     if bounds.version.is_some() && bounds.at.is_some() {
         return Err(ApiError::bad_request(
             "contradictory_parameters",
-            "at and version both say up to where the stream is read: give one of them",
+            "at and version both say where the stream is read up to: give only one of them",
         ));
     }
     Ok((bounds != Bounds::default()).then_some(bounds))
@@ -63,9 +65,11 @@ pub(crate) async fn find(
     bounds: Bounds,
 ) -> Result<Response, ApiError> {
     let past = load(app, caller, aggregate_type, aggregate_id, bounds).await?;
-    let found = past
-        .found
-        .ok_or_else(|| ApiError::not_found(format!("there was no such {aggregate_type} then")))?;
+    let found = past.found.ok_or_else(|| {
+        ApiError::not_found(format!(
+            "the {aggregate_type} with the id {aggregate_id} did not exist yet at that time or version"
+        ))
+    })?;
     // Without a tag: what has passed cannot be the condition of a write.
     Ok(Json(EntityAnswer::from(found)).into_response())
 }
@@ -81,19 +85,21 @@ async fn load(
     let past = app
         .store
         .find_entity_at(caller, aggregate_type, aggregate_id, bounds)
-        .await?
-        .ok_or_else(|| ApiError::not_found(format!("there is no such {aggregate_type}")))?;
+        .await?;
+    let Some(past) = past else {
+        return Err(entities::missing(app, caller, aggregate_type, aggregate_id).await);
+    };
     if past.in_future {
         return Err(ApiError::unprocessable(
             "time_in_future",
-            "nothing is known of what will be recorded",
+            "the time is in the future; ask for a time up to now",
             Vec::new(),
         ));
     }
     if bounds.version.is_some_and(|version| version > past.head_version) {
         return Err(ApiError::unprocessable(
             "version_in_future",
-            format!("the stream is at version {}", past.head_version),
+            format!("there is no such version yet: the newest is {}", past.head_version),
             Vec::new(),
         ));
     }
@@ -127,8 +133,12 @@ pub async fn diff(
     Path((aggregate_type, aggregate_id)): Path<(String, String)>,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let from = side(&mut params, "from", "from_at")?
-        .ok_or_else(|| ApiError::bad_request("missing_parameter", "from or from_at is required"))?;
+    let from = side(&mut params, "from", "from_at")?.ok_or_else(|| {
+        ApiError::bad_request(
+            "missing_parameter",
+            "say where the comparison begins: from (a version) or from_at (a time)",
+        )
+    })?;
     let to = side(&mut params, "to", "to_at")?.unwrap_or_default();
     params.end()?;
     let [before, after] = both(&app, &caller, &aggregate_type, &aggregate_id, [from, to]).await?;
@@ -148,7 +158,7 @@ fn side(params: &mut Params, by_version: &str, by_time: &str) -> Result<Option<B
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(ApiError::bad_request(
             "contradictory_parameters",
-            format!("give {by_version} or {by_time}"),
+            format!("{by_version} and {by_time} say the same in two ways: give only one of them"),
         )),
         (version, at) => Ok(Some(Bounds {
             version,

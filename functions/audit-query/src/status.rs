@@ -27,7 +27,10 @@ pub async fn projector(
 ) -> Result<Response, ApiError> {
     params.end()?;
     if !caller.role().sees_tenant() {
-        return Err(ApiError::forbidden("staff_only", "this is for staff and services"));
+        return Err(ApiError::forbidden(
+            "staff_only",
+            "only staff and services may read this",
+        ));
     }
     Ok(Json(app.store.projector_status(&caller).await?).into_response())
 }

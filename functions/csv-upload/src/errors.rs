@@ -33,7 +33,7 @@ pub(crate) async fn list(
     let format = params.read("format", "must be json or csv", |value| {
         ["json", "csv"].contains(&value).then(|| value == "csv")
     })?;
-    let missing = || ApiError::not_found("there is no such upload");
+    let missing = || ApiError::not_found("there is no upload with this id, or you may not see it");
     let id = Uuid::try_parse(&id).map_err(|_| missing())?;
     let frame = app.store.find_report(&caller, id).await?.ok_or_else(missing)?;
     if format.unwrap_or_else(|| asks_for_csv(&headers)) {
@@ -116,7 +116,7 @@ async fn file(
     let (Some(columns), Some(delimiter)) = (&frame.header, frame.delimiter) else {
         return Err(ApiError::conflict(
             "upload_unread",
-            "the upload's file has not been read yet",
+            "the upload's file has not been read yet; try again when its status is running, completed or failed",
         ));
     };
     let mut written = Written::new(columns, delimiter)?;

@@ -26,8 +26,9 @@ impl Form {
     /// # Errors
     /// 415 for other content types, 413 for a body that is too large, 400 for what cannot be taken apart.
     pub(crate) async fn read(request: Request) -> Result<Self, ApiError> {
-        let Query(fields) = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
-            .map_err(|_| ApiError::bad_request("malformed_query", "the query string cannot be read"))?;
+        let Query(fields) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).map_err(|_| {
+            ApiError::bad_request("malformed_query", "the query string is not valid percent-encoded UTF-8")
+        })?;
         let (essence, charset) = content_type(request.headers());
         match essence.as_str() {
             "multipart/form-data" => read_multipart(request, fields).await,
@@ -46,15 +47,18 @@ impl Form {
 }
 
 async fn read_multipart(request: Request, mut fields: Vec<(String, String)>) -> Result<Form, ApiError> {
-    let mut parts = Multipart::from_request(request, &())
-        .await
-        .map_err(|_| ApiError::bad_request("malformed_multipart", "the content type names no boundary"))?;
+    let mut parts = Multipart::from_request(request, &()).await.map_err(|_| {
+        ApiError::bad_request(
+            "malformed_multipart",
+            "the header Content-Type has no boundary; let the HTTP client set it",
+        )
+    })?;
     let mut file = None;
     while let Some(part) = parts.next_field().await.map_err(|e| malformed(&e))? {
         let Some(name) = part.name().map(str::to_owned) else {
             return Err(ApiError::bad_request(
                 "malformed_multipart",
-                "a part of the form has no name",
+                "a part of the form has no name; the file's is \"file\"",
             ));
         };
         if name != "file" {
@@ -65,11 +69,16 @@ async fn read_multipart(request: Request, mut fields: Vec<(String, String)>) -> 
         if file.replace(part.bytes().await.map_err(|e| malformed(&e))?).is_some() {
             return Err(ApiError::bad_request(
                 "repeated_file",
-                "the form has more than one file",
+                "the form has more than one field \"file\"; send one file per request",
             ));
         }
     }
-    let file = file.ok_or_else(|| ApiError::bad_request("missing_file", "the form has no field \"file\""))?;
+    let file = file.ok_or_else(|| {
+        ApiError::bad_request(
+            "missing_file",
+            "the form has no field \"file\"; send the file under that name",
+        )
+    })?;
     Ok(Form {
         file,
         fields,
@@ -79,8 +88,12 @@ async fn read_multipart(request: Request, mut fields: Vec<(String, String)>) -> 
 
 async fn read_text(name: &str, part: Field<'_>) -> Result<String, ApiError> {
     let bytes = part.bytes().await.map_err(|e| malformed(&e))?;
-    String::from_utf8(bytes.into())
-        .map_err(|_| ApiError::bad_request("malformed_multipart", format!("the field {name} is not UTF-8")))
+    String::from_utf8(bytes.into()).map_err(|_| {
+        ApiError::bad_request(
+            "malformed_multipart",
+            format!("the field {name} of the form is not valid UTF-8"),
+        )
+    })
 }
 
 fn malformed(error: &MultipartError) -> ApiError {
@@ -88,7 +101,7 @@ fn malformed(error: &MultipartError) -> ApiError {
         StatusCode::PAYLOAD_TOO_LARGE => unreadable(StatusCode::PAYLOAD_TOO_LARGE),
         _ => ApiError::bad_request(
             "malformed_multipart",
-            "the form cannot be taken apart; perhaps it was cut short",
+            "the form is not valid multipart/form-data; perhaps it was cut short",
         ),
     }
 }
@@ -98,11 +111,14 @@ fn unreadable(status: StatusCode) -> ApiError {
         return Problem::new(
             status,
             "body_too_large",
-            format!("a body has at most {MAX_BODY_BYTES} bytes"),
+            format!("the body is larger than {MAX_BODY_BYTES} bytes; for larger files ask for an address with POST /api/v1/data/uploads"),
         )
         .into();
     }
-    ApiError::bad_request("body_unreadable", "the body could not be read to its end")
+    ApiError::bad_request(
+        "body_unreadable",
+        "the body ended before its announced length; send it again",
+    )
 }
 
 /// The media type in lower case, and its charset.

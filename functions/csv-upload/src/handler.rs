@@ -147,7 +147,8 @@ impl From<UploadError> for ApiError {
             UploadError::Store(error) => error.into(),
             UploadError::Intake(error) => Self::from_intake(error, Framing::Batch),
             UploadError::Overtaken => {
-                let detail = "others keep changing the same entities; send the file again to go on";
+                let detail =
+                    "others kept changing the same entities; send the same file again, and it goes on where it stopped";
                 Problem::new(StatusCode::CONFLICT, "version_conflict", detail).into()
             }
             UploadError::Unexpected(_) => Self::from(StoreError::Unexpected(error.to_string())),

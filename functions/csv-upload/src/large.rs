@@ -76,7 +76,7 @@ pub(crate) async fn show(
     params: Params,
 ) -> Result<Response, ApiError> {
     params.end()?;
-    let missing = || ApiError::not_found("there is no such upload");
+    let missing = || ApiError::not_found("there is no upload with this id, or you may not see it");
     let id = Uuid::try_parse(&id).map_err(|_| missing())?;
     let upload = app.store.find_upload(&caller, id).await?.ok_or_else(missing)?;
     let errors = app.store.upload_errors(&caller, id, most_errors(&upload)).await?;
@@ -99,7 +99,10 @@ fn most_errors(upload: &UploadRecord) -> usize {
 /// The dataset, and the fields of an upload as a form has them: what JSON has a better word for is taken as well.
 fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
     let Value::Object(mut members) = body else {
-        return Err(ApiError::bad_request("malformed_request", "the body is no JSON object"));
+        return Err(ApiError::bad_request(
+            "malformed_request",
+            "the body must be a JSON object with dataset and the fields of an upload",
+        ));
     };
     let fault = |code, detail: &str| ApiError::malformed(vec![FieldFault::new("/dataset", code, detail)]);
     let dataset = match members.remove("dataset") {
@@ -107,7 +110,7 @@ fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
         Some(_) => None,
         None => return Err(fault("required", "is required")),
     };
-    let dataset = dataset.ok_or_else(|| fault("invalid_value", "is no dataset that can be uploaded"))?;
+    let dataset = dataset.ok_or_else(|| fault("invalid_value", "must be sales, customers or expenses"))?;
     let text = |value: Value| match value {
         Value::String(text) => text,
         other => other.to_string(),
@@ -119,7 +122,7 @@ fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
 fn unavailable(error: StorageError) -> ApiError {
     match error {
         StorageError::Nowhere => {
-            let detail = "this deployment has no place for large files";
+            let detail = "this deployment has no storage for large files; set the bucket of uploads";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "large_uploads_unavailable", detail).into()
         }
         other => ApiError::Internal(Box::new(other)),

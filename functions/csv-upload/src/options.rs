@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::columns::Column;
 use crate::dataset::Dataset;
 use crate::date::DateFormat;
+use crate::dictionary::FIELDS;
 use crate::number::DecimalMark;
 use crate::reader::Format;
 
@@ -93,7 +94,9 @@ impl Mapping {
 
     fn parse(text: &str, dataset: &Dataset) -> Result<Self, String> {
         let Value::Object(members) = json::parse(text.as_bytes()).map_err(|fault| fault.to_string())? else {
-            return Err("must be a JSON object, our column to the file's header".to_owned());
+            return Err(
+                "must be a JSON object from column to the file's header, such as {\"amount\": \"Total\"}".to_owned(),
+            );
         };
         let mut mapping = Vec::with_capacity(members.len());
         for (name, header) in members {
@@ -128,12 +131,18 @@ impl Options {
                 continue;
             }
             if fields[..place].iter().any(|(earlier, _)| earlier == name) {
-                faults.push(fault("repeated_field", "may be given once".to_owned()));
+                faults.push(fault("repeated_field", "may be given only once".to_owned()));
                 continue;
             }
             match options.set(name, value, dataset) {
                 Ok(true) => {}
-                Ok(false) => faults.push(fault("unknown_field", "is not a field of an upload".to_owned())),
+                Ok(false) => faults.push(fault(
+                    "unknown_field",
+                    format!(
+                        "is not a field of an upload; those are {}",
+                        FIELDS.map(|field| field.name).join(", ")
+                    ),
+                )),
                 Err(detail) => faults.push(fault("invalid_value", detail)),
             }
         }
@@ -251,7 +260,6 @@ fn encoding(label: &str) -> Result<&'static Encoding, String> {
 mod tests {
     use super::*;
     use crate::dataset::SALES;
-    use crate::dictionary::FIELDS;
 
     fn parse(fields: &[(&str, &str)]) -> Result<Options, Vec<String>> {
         let fields = fields

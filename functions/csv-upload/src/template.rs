@@ -18,7 +18,8 @@ pub(crate) async fn download(
         ["csv", "json"].contains(&value).then(|| value == "json")
     })?;
     params.end()?;
-    let dataset = Dataset::named(&name).ok_or_else(|| ApiError::not_found("there is no such dataset"))?;
+    let dataset = Dataset::named(&name)
+        .ok_or_else(|| ApiError::not_found("there is no such dataset: use sales, customers or expenses"))?;
     if wants_json == Some(true) {
         return Ok(Json(Dictionary::of(dataset)).into_response());
     }

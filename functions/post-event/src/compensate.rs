@@ -70,5 +70,5 @@ async fn appended_event(app: &App, caller: &Caller, id: Option<EventId>) -> Resu
 }
 
 fn missing() -> ApiError {
-    ApiError::not_found("there is no such event")
+    ApiError::no_such_event()
 }

@@ -41,13 +41,16 @@ pub async fn decide(
 ) -> Result<Response, ApiError> {
     params.end()?;
     let caller = who.staff()?;
-    let id = Uuid::try_parse(&id).map_err(|_| ApiError::not_found("there is no such event"))?;
+    let id = Uuid::try_parse(&id).map_err(|_| ApiError::no_such_event())?;
     let decision: Decision =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     if app.store.find_parked(&caller, &id).await?.is_none() {
         return match app.store.find_event(&caller, id.into(), Reading::AsStored).await? {
-            None => Err(ApiError::not_found("there is no such event")),
-            Some(_) => Err(ApiError::conflict("not_parked", "no stream is parked at this event")),
+            None => Err(ApiError::no_such_event()),
+            Some(_) => Err(ApiError::conflict(
+                "not_parked",
+                "no stream waits at this event, so there is nothing to retry or to skip",
+            )),
         };
     }
     let events = vec![decision.into_event(id)?];
@@ -97,7 +100,7 @@ impl Decision {
             Action::Skip if self.reason.is_none() => {
                 return Err(ApiError::unprocessable(
                     "reason_required",
-                    "leaving an event out of state needs a reason",
+                    "say why in reason: skipping leaves the event out of the entity's state",
                     Vec::new(),
                 ));
             }

@@ -36,7 +36,7 @@ pub async fn take(
     let body: Body =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     let metadata = metadata_of(body, &caller)?;
-    let missing = || ApiError::not_found("there is no such entity");
+    let missing = || ApiError::no_such_entity(&aggregate_type, &aggregate_id);
     let past = app
         .store
         .find_entity_at(&caller, &aggregate_type, &aggregate_id, Bounds::default())
@@ -47,8 +47,8 @@ pub async fn take(
     let row = StateRow {
         stream: StreamId {
             tenant_id: caller.tenant_id(),
-            aggregate_type: AggregateType::try_from(aggregate_type).map_err(|_| missing())?,
-            aggregate_id: AggregateId::try_from(aggregate_id).map_err(|_| missing())?,
+            aggregate_type: AggregateType::try_from(aggregate_type.clone()).map_err(|_| missing())?,
+            aggregate_id: AggregateId::try_from(aggregate_id.clone()).map_err(|_| missing())?,
         },
         started_by: found.started_by,
         entity: found.entity,

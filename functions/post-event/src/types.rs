@@ -97,13 +97,13 @@ fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError>
     let effect = match body.effect {
         None => Some(known.map_or(Effect::None, |k| k.effect.clone())),
         Some(json) => Effect::from_json(&json.to_string())
-            .map_err(|e| fault(&mut faults, "effect", format!("is no effect: {e}")))
+            .map_err(|e| fault(&mut faults, "effect", format!("is not a valid effect: {e}")))
             .ok(),
     };
     let inverse = match body.inverse {
         None => known.and_then(|k| k.inverse.clone()),
         Some(json) => Inverse::from_json(&json.to_string())
-            .map_err(|e| fault(&mut faults, "inverse", format!("is no inverse: {e}")))
+            .map_err(|e| fault(&mut faults, "inverse", format!("is not a valid inverse: {e}")))
             .ok(),
     };
     let posters = match body.posters {
@@ -181,7 +181,7 @@ fn read_posters(names: &[String], faults: &mut Vec<FieldFault>) -> Vec<Role> {
         fault(
             faults,
             "posters",
-            "must be some of user, agent, staff, service".to_owned(),
+            "must name one or more of user, agent, staff and service".to_owned(),
         );
     }
     posters

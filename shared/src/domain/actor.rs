@@ -153,6 +153,11 @@ impl Caller {
         &self.actor
     }
 
+    /// The name in the token: an agent's or service's id is made of it, a person's is for display only.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// The person behind the token; none for agents and services.
     pub fn user_id(&self) -> Option<Uuid> {
         matches!(self.role, Role::User | Role::Staff).then_some(self.subject)

@@ -76,7 +76,7 @@ impl Requires {
 /// Data that cannot be lifted: nothing leads from their version to the current one. Registrations that would cause it are
 /// refused, so this says that the catalog was tampered with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("nothing leads from version {version} of {event_type} to the current one")]
+#[error("version {version} of {event_type} cannot be read as its current version: no upcaster leads there")]
 pub struct NoWay {
     /// The type.
     pub event_type: EventType,
@@ -105,7 +105,7 @@ pub struct StoredFact<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     /// The type.
-    #[error("the log holds {0}, the catalog does not")]
+    #[error("the log holds events of type {0}, which the catalog does not know: register the type again")]
     UnknownType(String),
     /// A way to the current version.
     #[error(transparent)]

@@ -147,7 +147,7 @@ impl NewEvent {
         ]
         .into_iter()
         .filter_map(|(name, code, members, most)| {
-            let bytes = json_bytes(members);
+            let bytes = serde_json::to_vec(members).map_or(0, |text| text.len());
             let detail = || format!("{name} has {bytes} bytes as JSON; an event may have {most}");
             (bytes > most).then(|| FieldFault::new(format!("{at}/{name}"), code, detail()))
         })
@@ -210,24 +210,6 @@ impl NewEvent {
         };
         Ok((event, tenant_id))
     }
-}
-
-/// Bytes of a JSON object as text, without writing it anywhere.
-pub fn json_bytes(members: &Map<String, Value>) -> usize {
-    struct Count(usize);
-    impl std::io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    // Nothing here can fail: the writer takes all, and a map with text keys is always JSON.
-    let _written = serde_json::to_writer(&mut count, members);
-    count.0
 }
 
 /// Takes typed fields out of a JSON object and remembers what was wrong. `null` counts as absent.
@@ -382,6 +364,9 @@ pub struct Event {
     pub recorded: Box<RawValue>,
     /// Who acted.
     pub created_by: String,
+    /// What who acted is called, for people to read; only where it is known, and only where the log is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by_name: Option<String>,
     /// The person.
     pub user_id: Option<Uuid>,
     /// Where it came from.

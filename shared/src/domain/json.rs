@@ -51,7 +51,7 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonFault> {
         } else {
             "malformed_json"
         };
-        JsonFault::at("", code, format!("this is not JSON: {e}"))
+        JsonFault::at("", code, format!("the body is not valid JSON: {e}"))
     })?;
     open(raw, &mut String::new(), 0)
 }
@@ -62,7 +62,7 @@ fn open(raw: &RawValue, pointer: &mut String, depth: usize) -> Result<Value, Jso
         Some(b'{' | b'[') if depth == MAX_DEPTH => Err(JsonFault::at(
             pointer,
             "nesting_too_deep",
-            format!("more than {MAX_DEPTH} levels of nesting"),
+            format!("is nested more than {MAX_DEPTH} levels deep"),
         )),
         Some(b'{') => open_object(text, pointer, depth),
         Some(b'[') => open_array(text, pointer, depth),
@@ -82,11 +82,15 @@ fn open_object(text: &str, pointer: &mut String, depth: usize) -> Result<Value, 
         pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
         refuse_nul(&key, pointer)?;
         if key.starts_with("$serde_json::private::") {
-            return Err(JsonFault::at(pointer, "reserved_key", "this key is reserved"));
+            return Err(JsonFault::at(
+                pointer,
+                "reserved_key",
+                "is a reserved key: choose another name",
+            ));
         }
         let value = open(raw, pointer, depth + 1)?;
         if object.insert(key.into_owned(), value).is_some() {
-            return Err(JsonFault::at(pointer, "duplicate_key", "this key occurs twice"));
+            return Err(JsonFault::at(pointer, "duplicate_key", "occurs twice in its object"));
         }
         pointer.truncate(parent);
     }
@@ -111,7 +115,7 @@ fn open_string(text: &str, pointer: &str) -> Result<String, JsonFault> {
         JsonFault::at(
             pointer,
             "malformed_json",
-            format!("not a string of Unicode characters: {e}"),
+            format!("is not a string of Unicode characters: {e}"),
         )
     })?;
     refuse_nul(&string, pointer)?;
@@ -123,7 +127,7 @@ fn refuse_nul(text: &str, pointer: &str) -> Result<(), JsonFault> {
         return Err(JsonFault::at(
             pointer,
             "nul_character",
-            "the character U+0000 cannot be stored",
+            "holds the character U+0000, which cannot be stored",
         ));
     }
     Ok(())
@@ -134,12 +138,12 @@ fn open_number(text: &str, pointer: &str) -> Result<Value, JsonFault> {
         return Err(JsonFault::at(
             pointer,
             "number_too_long",
-            format!("the number needs over {MAX_DIGITS} digits"),
+            format!("needs more than {MAX_DIGITS} digits when it is written out"),
         ));
     }
     let number: Number = text
         .parse()
-        .map_err(|_| JsonFault::at(pointer, "malformed_json", "not a number"))?;
+        .map_err(|_| JsonFault::at(pointer, "malformed_json", "is not a number"))?;
     Ok(Value::Number(number))
 }
 

@@ -14,6 +14,7 @@ pub mod fold;
 pub mod ids;
 pub mod json;
 pub mod money;
+pub mod naming;
 pub mod schema;
 pub mod semver;
 pub mod text;

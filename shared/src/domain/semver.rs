@@ -38,24 +38,27 @@ fn compare(old: &Value, new: &Value, at: &str, faults: &mut Vec<FieldFault>) {
     if let Some(known) = types(old) {
         match types(new) {
             Some(types) if types.iter().all(|name| fits(name, &known)) => {}
-            _ => fault(format!("was {}, and readers expect it to stay so", listed(&known))),
+            _ => fault(format!(
+                "must stay {}, as readers of the version before expect",
+                listed(&known)
+            )),
         }
     }
     if let Some(known) = values(old)
         && values(new).is_none_or(|values| values.iter().any(|value| !known.contains(value)))
     {
-        fault("may have values that the version before did not list".to_owned());
+        fault("must not allow values that the version before did not list".to_owned());
     }
     let missing = required(old).difference(&required(new)).copied().collect::<Vec<_>>();
     if !missing.is_empty() {
-        fault(format!("need no longer have {}", missing.join(", ")));
+        fault(format!("must still require {}", missing.join(", ")));
     }
     if let Some(known) = properties(old) {
         for (name, field) in known {
             let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
             match properties(new).and_then(|fields| fields.get(name)) {
                 Some(now) => compare(field, now, &at, faults),
-                None => faults.push(FieldFault::new(at, "breaks_readers", "is no longer described")),
+                None => faults.push(FieldFault::new(at, "breaks_readers", "must still be described")),
             }
         }
     }

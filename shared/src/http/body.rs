@@ -18,7 +18,7 @@ pub struct JsonBody(pub Value);
 impl JsonBody {
     fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
         if !is_json(headers) {
-            let detail = "send the body as application/json";
+            let detail = "send the body as JSON, with the header Content-Type: application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).into());
         }
         let value = json::parse(bytes).map_err(|fault| {
@@ -27,7 +27,11 @@ impl JsonBody {
                 fault.code,
                 fault.message.clone(),
             )];
-            Problem::new(StatusCode::BAD_REQUEST, fault.code, fault.message).with_errors(errors)
+            let detail = match fault.pointer.as_str() {
+                "" => fault.message,
+                pointer => format!("{pointer} {}", fault.message),
+            };
+            Problem::new(StatusCode::BAD_REQUEST, fault.code, detail).with_errors(errors)
         })?;
         Ok(Self(value))
     }
@@ -69,10 +73,13 @@ async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, 
 /// The problem of a body that could not be read whole.
 fn too_large_or_cut(status: StatusCode) -> ApiError {
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail = format!("a body has at most {MAX_BODY_BYTES} bytes");
+        let detail = format!("the body is larger than {MAX_BODY_BYTES} bytes");
         return Problem::new(status, "body_too_large", detail).into();
     }
-    ApiError::bad_request("body_unreadable", "the body could not be read to its end")
+    ApiError::bad_request(
+        "body_unreadable",
+        "the body ended before its announced length; send it again",
+    )
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

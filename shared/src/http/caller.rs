@@ -25,7 +25,7 @@ impl Authenticated {
     pub fn staff(self) -> Result<Caller, ApiError> {
         match self.0.role() {
             Role::Staff => Ok(self.0),
-            _ => Err(ApiError::forbidden("staff_only", "this is for staff")),
+            _ => Err(ApiError::forbidden("staff_only", "only staff may do this")),
         }
     }
 }
@@ -34,7 +34,8 @@ impl FromRequestParts<App> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let token = bearer(&parts.headers).ok_or_else(|| unauthorized("send a bearer token"))?;
+        let token = bearer(&parts.headers)
+            .ok_or_else(|| unauthorized("send a token, in the header Authorization: Bearer …"))?;
         match app.verifier.verify(token).await {
             Ok(caller) => Ok(Self(caller)),
             Err(error @ (AuthError::KeysUnavailable(_) | AuthError::SecretUnavailable(_))) => {

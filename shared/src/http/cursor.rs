@@ -38,19 +38,13 @@ impl Cursor {
     /// # Errors
     /// 400 for one that is garbage, cut, or another list's or filter's.
     pub fn decode(&self, cursor: &str) -> Result<String, ApiError> {
-        let invalid = || {
-            ApiError::bad_request(
-                "invalid_cursor",
-                "the cursor does not belong to this list with this filter",
-            )
-        };
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| invalid())?;
-        let (check, key) = bytes.split_at_checked(CHECK_BYTES).ok_or_else(invalid)?;
-        let key = std::str::from_utf8(key).map_err(|_| invalid())?;
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Self::invalid())?;
+        let (check, key) = bytes.split_at_checked(CHECK_BYTES).ok_or_else(Self::invalid)?;
+        let key = std::str::from_utf8(key).map_err(|_| Self::invalid())?;
         if check == self.check(key) {
             Ok(key.to_owned())
         } else {
-            Err(invalid())
+            Err(Self::invalid())
         }
     }
 
@@ -60,12 +54,16 @@ impl Cursor {
     /// As [`Self::decode`].
     pub fn decode_number(&self, cursor: &str) -> Result<i64, ApiError> {
         let key = self.decode(cursor)?;
-        key.parse().map_err(|_| {
-            ApiError::bad_request(
-                "invalid_cursor",
-                "the cursor does not belong to this list with this filter",
-            )
-        })
+        key.parse().map_err(|_| Self::invalid())
+    }
+
+    /// 400: the cursor is none, or another list's.
+    pub fn invalid() -> ApiError {
+        ApiError::bad_request(
+            "invalid_cursor",
+            "the cursor is not one of this list with these parameters: send it with the parameters of the request that gave it, \
+             or leave it out to begin anew",
+        )
     }
 
     fn check(&self, key: &str) -> [u8; CHECK_BYTES] {

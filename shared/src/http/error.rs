@@ -13,6 +13,9 @@ use crate::telemetry::request_id;
 /// Seconds after which a client may try again what was refused for want of a database.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// Characters of a name that a client sent and that an answer repeats.
+const MAX_NAME: usize = 128;
+
 /// What a handler can fail with.
 #[derive(Debug)]
 pub enum ApiError {
@@ -79,7 +82,7 @@ impl ApiError {
     pub fn malformed(errors: Vec<FieldFault>) -> Self {
         let detail = errors.first().map_or_else(
             || "the request is malformed".to_owned(),
-            |e| format!("{} {}", e.pointer, e.detail),
+            |e| format!("{} {}", e.pointer, e.detail).trim_start().to_owned(),
         );
         Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
             .with_errors(errors)
@@ -94,6 +97,26 @@ impl ApiError {
     /// 404: there is no such thing, or none that the caller may see.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into()
+    }
+
+    /// 404: no event type makes entities of this kind.
+    pub fn no_such_kind(aggregate_type: &str) -> Self {
+        let name: String = aggregate_type.chars().take(MAX_NAME).collect();
+        Self::not_found(format!(
+            "there is no entity type {name}; GET /api/v1/events/types lists those that there are"
+        ))
+    }
+
+    /// 404: no such entity of a known kind.
+    pub fn no_such_entity(aggregate_type: &str, aggregate_id: &str) -> Self {
+        Self::not_found(format!(
+            "there is no {aggregate_type} with the id {aggregate_id}, or you may not see it"
+        ))
+    }
+
+    /// 404: no event has this id.
+    pub fn no_such_event() -> Self {
+        Self::not_found("there is no event with this id, or you may not see it")
     }
 
     /// 409: the present state does not allow it.
@@ -154,7 +177,11 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Data { .. } => {
                 tracing::warn!(%error, "the database refused a value that the API let through");
-                Self::unprocessable("not_storable", "the database cannot store this value", Vec::new())
+                Self::unprocessable(
+                    "not_storable",
+                    "the database refused a value of this request; check that its numbers, dates and texts are within usual bounds",
+                    Vec::new(),
+                )
             }
             // The tenant's own catalog is at fault, and its staff can mend it with another version.
             StoreError::Unfoldable(error) => {
@@ -186,7 +213,7 @@ impl IntoResponse for ApiError {
                 respond(&Problem::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "internal",
-                    "something went wrong on our side",
+                    "the server failed to answer; its log says why under this request_id",
                 ))
             }
         }

@@ -23,12 +23,12 @@ const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// for what no route matches.
 pub fn finish(routes: Router) -> Router {
     routes
-        .fallback(|| async { ApiError::not_found("there is no such resource") })
+        .fallback(|| async { ApiError::not_found("there is no resource at this path") })
         .method_not_allowed_fallback(|| async {
             ApiError::from(Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "this resource does not take that method",
+                "this resource does not support this method; the header Allow lists those that it does",
             ))
         })
         // Where a panic unwinds: on the laptop. A deployed function's process ends with it, and the gateway answers.

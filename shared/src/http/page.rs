@@ -97,6 +97,24 @@ impl Page {
     }
 }
 
+impl Page {
+    /// The page of what a bounded search found: where it is not cut it goes on at `looked_to`, which may lie beyond its last
+    /// item, and even where it has none.
+    ///
+    /// # Errors
+    /// An item that cannot be serialised.
+    pub fn searched<T: Serialize>(
+        found: &[T],
+        limit: Limit,
+        cursor: impl Fn(&T) -> String,
+        looked_to: Option<String>,
+    ) -> Result<Self, ApiError> {
+        let mut page = Self::cut(found, limit, cursor)?;
+        page.next_cursor = page.next_cursor.or(looked_to);
+        Ok(page)
+    }
+}
+
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
         let Ok(body) = serde_json::to_vec(&self) else {

@@ -9,8 +9,11 @@ use crate::domain::Timestamp;
 use crate::domain::event::FieldFault;
 use crate::store::Reading;
 
-/// The parameters of a request that have not been taken yet.
-pub struct Params(Vec<(String, String)>);
+/// The parameters of a request that have not been taken yet, and the names that were asked for: what the resource takes.
+pub struct Params {
+    left: Vec<(String, String)>,
+    known: Vec<String>,
+}
 
 /// How many items a page holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,26 +40,64 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
             .await
-            .map_err(|_| ApiError::bad_request("malformed_query", "the query string cannot be read"))?;
+            .map_err(|_| {
+                ApiError::bad_request("malformed_query", "the query string is not valid percent-encoded UTF-8")
+            })?;
         match pairs
             .iter()
             .find(|(name, value)| name.contains('\0') || value.contains('\0'))
         {
             Some(_) => Err(ApiError::bad_request(
                 "nul_character",
-                "the character U+0000 is not part of any parameter",
+                "a parameter holds the character U+0000, which nothing in the log has",
             )),
-            None => Ok(Self(pairs)),
+            None => Ok(Self {
+                left: pairs,
+                known: Vec::new(),
+            }),
         }
     }
 }
 
 impl Params {
     /// Every value of a parameter that may be repeated.
-    pub fn all(&mut self, name: &str) -> Vec<String> {
-        let (taken, left): (Vec<_>, Vec<_>) = self.0.drain(..).partition(|(n, _)| n == name);
-        self.0 = left;
+    fn all(&mut self, name: &str) -> Vec<String> {
+        if !self.known.iter().any(|known| known == name) {
+            self.known.push(name.to_owned());
+        }
+        let (taken, left): (Vec<_>, Vec<_>) = self.left.drain(..).partition(|(n, _)| n == name);
+        self.left = left;
         taken.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Every value of a parameter that may be repeated and whose values hold no comma, such as names of types. A list in one
+    /// value would be one long name that nothing has: an empty answer for a question that was not asked.
+    ///
+    /// # Errors
+    /// 400 for a value with a comma.
+    pub fn each(&mut self, name: &str) -> Result<Vec<String>, ApiError> {
+        let values = self.all(name);
+        match values.iter().find(|value| value.contains(',')) {
+            None => Ok(values),
+            Some(_) => Err(invalid(
+                name,
+                &format!(
+                    "takes one name at a time: repeat the parameter, as in ?{name}=…&{name}=…, instead of a comma"
+                ),
+            )),
+        }
+    }
+
+    /// The value of a parameter that may be given once and holds no comma.
+    ///
+    /// # Errors
+    /// 400 where it is repeated or a list.
+    pub fn name(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        let value = self.one(name)?;
+        match value {
+            Some(value) if value.contains(',') => Err(invalid(name, "takes one name, not a list with commas")),
+            value => Ok(value),
+        }
     }
 
     /// The value of a parameter that may be given once.
@@ -67,7 +108,7 @@ impl Params {
         let mut values = self.all(name);
         match values.len() {
             0 | 1 => Ok(values.pop()),
-            _ => Err(invalid(name, "may be given once")),
+            _ => Err(invalid(name, "may be given only once")),
         }
     }
 
@@ -138,12 +179,16 @@ impl Params {
     /// That nothing is left over.
     ///
     /// # Errors
-    /// 400 with the first parameter that the resource does not know.
+    /// 400 with the first parameter that the resource does not know, and those that it knows.
     pub fn end(self) -> Result<(), ApiError> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((name, _)) => Err(invalid(name, "is not a parameter of this resource")),
-        }
+        let Some((name, _)) = self.left.first() else {
+            return Ok(());
+        };
+        let known = match self.known.as_slice() {
+            [] => "it takes none".to_owned(),
+            names => format!("it takes {}", names.join(", ")),
+        };
+        Err(invalid(name, &format!("is not a parameter of this resource; {known}")))
     }
 }
 

@@ -17,12 +17,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         if parts.uri.path().contains("%00") {
             return Err(ApiError::bad_request(
                 "nul_character",
-                "the character U+0000 is not part of any path",
+                "the path holds the character U+0000, which no id and no name has",
             ));
         }
         let axum::extract::Path(read) = axum::extract::Path::from_request_parts(parts, state)
             .await
-            .map_err(|_| ApiError::bad_request("malformed_path", "the path is not percent-encoded UTF-8"))?;
+            .map_err(|_| ApiError::bad_request("malformed_path", "the path is not valid percent-encoded UTF-8"))?;
         Ok(Self(read))
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::session::As;
 use super::{Store, StoreError, Usage};
-use crate::domain::{Caller, Catalog, Event, EventId, TenantId, Timestamp};
+use crate::domain::{Caller, Catalog, Event, EventId, TenantId, Timestamp, naming};
 
 /// Columns of an event, in the answer's order; every statement here selects them from `annals.events e` and a head `h`.
 macro_rules! event_columns {
@@ -29,9 +29,20 @@ macro_rules! joined_head {
     };
 }
 
+/// What the module `user` calls the person who acted, where there is such a user and the caller may see it.
+macro_rules! actor_name {
+    () => {
+        "\n, (select left(n.state ->> 'name', 200)
+           from annals.entities n
+          where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+            and e.created_by like 'user:%' and jsonb_typeof(n.state -> 'name') = 'string') as actor_name"
+    };
+}
+
 const FIND_EVENT: &str = concat!(
     "-- find_event\nselect ",
     event_columns!(),
+    actor_name!(),
     " from annals.events e ",
     joined_head!(),
     " where e.tenant_id = $2 and e.id = $1"
@@ -54,7 +65,7 @@ const FIND_EVENTS: &str = concat!(
     " order by i.place"
 );
 
-pub(super) use {event_columns, joined_head};
+pub(super) use {actor_name, event_columns, joined_head};
 
 /// Filters that are null fall away when the statement is planned, which happens anew at each call: no statement is prepared.
 /// Types come as a list; each takes its page from the index by type, and the pages are merged, so that a rare type among
@@ -72,7 +83,9 @@ macro_rules! filters {
     and ($9::timestamptz is null or e.created_at < $9)
     and ($10::boolean is null or coalesce(e.aggregate_version <= h.projected_version, false) = $10)
     and ($14::bigint is null or e.event_number >= $14)
-    and ($15::bigint is null or e.event_number <= $15)"
+    and ($15::bigint is null or e.event_number <= $15)
+    and ($16::text is null or e.source = $16)
+    and ($17::text is null or e.command_id = $17)"
     };
 }
 
@@ -83,6 +96,7 @@ macro_rules! list_page {
             $name,
             "\nselect ",
             event_columns!(),
+            actor_name!(),
             " from annals.events e ",
             joined_head!(),
             " where",
@@ -104,6 +118,7 @@ macro_rules! list_page_of_types {
             "\nselect p.* from unnest($13::text[]) as t (event_type)
   cross join lateral (select ",
             event_columns!(),
+            actor_name!(),
             " from annals.events e ",
             joined_head!(),
             " where e.event_type = t.event_type and",
@@ -135,6 +150,7 @@ macro_rules! list_unprocessed {
             $name,
             "\nselect ",
             event_columns!(),
+            actor_name!(),
             " from (
     select e.* from annals.events e
      where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
@@ -187,6 +203,10 @@ pub struct EventFilter {
     pub to: Option<Timestamp>,
     /// Held by read models, or not.
     pub processed: Option<bool>,
+    /// From this source.
+    pub source: Option<String>,
+    /// Answering this command.
+    pub command_id: Option<String>,
 }
 
 /// Which data a read gives.
@@ -360,6 +380,8 @@ impl Store {
                     (&filter.event_types, Type::TEXT_ARRAY),
                     (&range.first, Type::INT8),
                     (&last, Type::INT8),
+                    (&filter.source, Type::TEXT),
+                    (&filter.command_id, Type::TEXT),
                 ],
             )
             .await?;
@@ -391,7 +413,7 @@ impl Store {
 
 impl Store {
     async fn events_from(&self, caller: &Caller, rows: &[Row], reading: Reading) -> Result<Vec<Event>, StoreError> {
-        let mut events: Vec<Event> = rows.iter().map(event_from).collect::<Result<_, _>>()?;
+        let mut events: Vec<Event> = rows.iter().map(named_event_from).collect::<Result<_, _>>()?;
         let (Reading::Current, Some(row)) = (reading, rows.first()) else {
             return Ok(events);
         };
@@ -422,6 +444,8 @@ pub(super) fn lift<'a>(catalog: &Catalog, events: impl Iterator<Item = &'a mut E
 }
 
 pub(super) fn event_from(row: &Row) -> Result<Event, StoreError> {
+    let created_by: String = row.try_get("created_by")?;
+    let recorded = raw(row.try_get("recorded")?)?;
     Ok(Event {
         id: EventId::from(row.try_get::<_, Uuid>("id")?),
         event_number: row.try_get("event_number")?,
@@ -433,8 +457,9 @@ pub(super) fn event_from(row: &Row) -> Result<Event, StoreError> {
         version: row.try_get("version")?,
         data: raw(row.try_get("data")?)?,
         metadata: raw(row.try_get("metadata")?)?,
-        recorded: raw(row.try_get("recorded")?)?,
-        created_by: row.try_get("created_by")?,
+        created_by_name: naming::of_event(&created_by, &recorded),
+        recorded,
+        created_by,
         user_id: row.try_get("user_id")?,
         source: row.try_get("source")?,
         timestamp: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("timestamp")?),
@@ -445,6 +470,14 @@ pub(super) fn event_from(row: &Row) -> Result<Event, StoreError> {
         idempotency_key: row.try_get("idempotency_key")?,
         processed: row.try_get("processed")?,
     })
+}
+
+/// The same with the name of a person who acted, as read models have it.
+pub(super) fn named_event_from(row: &Row) -> Result<Event, StoreError> {
+    let mut event = event_from(row)?;
+    let known: Option<String> = row.try_get("actor_name")?;
+    event.created_by_name = known.or(event.created_by_name);
+    Ok(event)
 }
 
 fn raw(text: String) -> Result<Box<RawValue>, StoreError> {

@@ -25,10 +25,10 @@ const TAKE_MARK: &str = "-- take_feed_mark
 select settled_to, holders from annals.feed_mark()";
 
 const ARE_OVER: &str = "-- are_appends_over
-select not (annals.appends_under_way() && $1) as are_over";
+select not (annals.feed_holders() && $1) as are_over";
 
 const FIND_OLDEST_APPEND: &str = "-- find_oldest_append
-select pid, prepared, age_seconds from annals.oldest_append() where coalesce(pid::text, prepared) is not null";
+select pid, prepared, age_seconds from annals.oldest_feed_holder() where coalesce(pid::text, prepared) is not null";
 
 /// Conditions whose parameter is null fall away when the statement is planned, which happens anew at each call. Types stand as a
 /// list and not as a join, so that the planner knows how rare they are: a tenant's rare type is found by the index by type.

@@ -1,23 +1,22 @@
 //! A stream's history: each event, and the state change that it caused.
 
-use std::collections::BTreeMap;
-
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
-use super::events::{Reading, event_columns, event_from, joined_head, lift};
+use super::events::{Reading, actor_name, event_columns, joined_head, lift, named_event_from};
 use super::past::Bounds;
 use super::session::{As, Param};
 use super::{Store, StoreError};
-use crate::domain::diff::{Change, changes};
+use crate::domain::diff::changes;
 use crate::domain::{Caller, Catalog, Entity, Event, StoredFact};
 
 const LIST_HISTORY_PAGE: &str = concat!(
     "-- list_history_page\nselect ",
     event_columns!(),
+    actor_name!(),
     ", exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
                   and s.aggregate_version = e.aggregate_version) as skipped, e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all",
@@ -29,7 +28,7 @@ const LIST_HISTORY_PAGE: &str = concat!(
 
 /// A page ends where its changes have more bytes than an answer may have: each may hold a whole collection twice. One entry too
 /// many is read, for the answer to know that there are more.
-const MAX_CHANGES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_CHANGES: usize = 4 * 1024 * 1024;
 
 /// A page of a stream to read.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +51,7 @@ pub struct HistoryEvent {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// What it changed in the entity's state, field by field; none where the caller does not see the whole stream.
+    /// What it changed in the entity's state, as [`changes`] tells it; none where the caller does not see the whole stream.
     pub changes: Option<Box<RawValue>>,
     /// Whether the entity is deleted after it; none like `changes`.
     pub deleted: Option<bool>,
@@ -140,38 +139,33 @@ impl Store {
 
 fn entry_from(row: &Row, catalog: &Catalog, state: Option<&mut Option<Entity>>) -> Result<HistoryEvent, StoreError> {
     let mut entry = HistoryEvent {
-        event: event_from(row)?,
+        event: named_event_from(row)?,
         changes: None,
         deleted: None,
         skipped: row.try_get("skipped")?,
     };
     if let Some(state) = state {
-        let changes = step(catalog, &entry, state)?;
-        entry.changes = Some(to_raw_value(&changes).map_err(|e| StoreError::Unexpected(e.to_string()))?);
-        entry.deleted = state.as_ref().map(|entity| entity.deleted_at.is_some());
+        let event = &entry.event;
+        let data: Map<String, Value> = serde_json::from_str(event.data.get())
+            .map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))?;
+        let fact = StoredFact {
+            event_type: &event.event_type,
+            schema_version: &event.version,
+            version: event.aggregate_version,
+            created_at: event.created_at,
+            data: &data,
+            skipped: entry.skipped,
+        };
+        let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
+        let before = entity.state.clone();
+        catalog.fold(event.tenant_id, entity, &fact)?;
+        entry.changes = Some(written(&before, entity)?);
+        entry.deleted = Some(entity.deleted_at.is_some());
     }
     Ok(entry)
 }
 
-/// Folds an event as it is stored, and tells what that changed.
-fn step(
-    catalog: &Catalog,
-    entry: &HistoryEvent,
-    state: &mut Option<Entity>,
-) -> Result<BTreeMap<String, Change>, StoreError> {
-    let event = &entry.event;
-    let data: Map<String, Value> = serde_json::from_str(event.data.get())
-        .map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))?;
-    let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
-    let before = entity.state.clone();
-    let fact = StoredFact {
-        event_type: &event.event_type,
-        schema_version: &event.version,
-        version: event.aggregate_version,
-        created_at: event.created_at,
-        data: &data,
-        skipped: entry.skipped,
-    };
-    catalog.fold(event.tenant_id, entity, &fact)?;
-    Ok(changes(&before, &entity.state))
+/// What lies between a state and the entity after it, as it is answered.
+pub(super) fn written(before: &Map<String, Value>, after: &Entity) -> Result<Box<RawValue>, StoreError> {
+    to_raw_value(&changes(before, &after.state)).map_err(|e| StoreError::Unexpected(e.to_string()))
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod append;
+mod audited;
 mod backlog;
 mod catalog;
 mod checkpoints;
@@ -43,6 +44,7 @@ mod work;
 
 pub use access::{Access, Address, Login};
 pub use append::Appended;
+pub use audited::{AuditQuery, Audited};
 pub use backlog::Backlog;
 pub use checkpoints::{CheckpointMove, Run};
 pub use connect::{ConnectError, Store};

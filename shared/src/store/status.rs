@@ -167,7 +167,7 @@ select count(*) as changes_pending, greatest(coalesce(extract(epoch from now() -
   from (select k.noted_at from annals.kpi_changes k where k.tenant_id = $1 order by k.id limit 10000) as c";
 
 const READ_OLDEST: &str = "-- read_oldest_append
-select o.pid, o.prepared, o.age_seconds from annals.oldest_append() o where coalesce(o.pid::text, o.prepared) is not null";
+select o.pid, o.prepared, o.age_seconds from annals.oldest_feed_holder() o where coalesce(o.pid::text, o.prepared) is not null";
 
 /// Whoever does not see the tenant hears of its own last event, which its index finds at once.
 const READ_HEALTH: &str = "-- read_health

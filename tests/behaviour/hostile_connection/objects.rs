@@ -10,7 +10,7 @@ use crate::policies::{Shows, relations, strings};
 /// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions are not
 /// among them: what they are told of a caller they believe.
 const CALLABLE: [&str; 23] = [
-    "annals.appends_under_way",
+    "annals.feed_holders",
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
@@ -21,7 +21,7 @@ const CALLABLE: [&str; 23] = [
     "annals.is_rebuild_held",
     "annals.is_reshaping",
     "annals.list_replays",
-    "annals.oldest_append",
+    "annals.oldest_feed_holder",
     "annals.post_event",
     "annals.refuse",
     "annals.register_event_type",

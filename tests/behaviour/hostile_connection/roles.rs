@@ -108,7 +108,7 @@ async fn the_api_login_can_append_by_itself_and_anon_can_do_nothing() {
         }
         for call in [
             "annals.caller_role()",
-            "annals.oldest_append()",
+            "annals.oldest_feed_holder()",
             "annals.feed_mark()",
             "public.post_event('{}')",
             "annals.uuid_v7()",

@@ -114,7 +114,7 @@ async fn a_quoted_key_in_the_header_is_the_key_between_the_quotes() {
         assert_eq!(both.body["id"], first.body["id"]);
     }
     let create = async |key: &str| {
-        let body = Some(json!({"id": "C-9", "name": "N"}));
+        let body = Some(json!({"id": "by CRUD", "name": "N"}));
         let headers = [("Idempotency-Key", key)];
         world
             .request(Method::POST, &staff, "/entities/customer", &headers, body)

@@ -323,6 +323,8 @@ async fn replays_show_with_the_rate_of_their_last_run_to_those_who_see_the_tenan
         [
             (&json!("ended"), &json!(62.5)),
             (&json!("killed"), &json!(1.6667)),
+            // Of all tenants; shown to the default one's staff with what was theirs.
+            (&json!("everybody's"), &json!(0)),
             (&json!("begun"), &Value::Null)
         ]
     );

@@ -20,9 +20,10 @@ impl Verb {
         aggregate_type: String,
         action: &str,
     ) -> Result<Self, ApiError> {
-        let unknown = || ApiError::not_found("there are no such entities");
-        let aggregate_type = AggregateType::try_from(aggregate_type).map_err(|_| unknown())?;
-        let event_type = EventType::try_from(format!("{aggregate_type}.{action}")).map_err(|_| unknown())?;
+        let unknown = |name: &str| ApiError::no_such_kind(name);
+        let aggregate_type = AggregateType::try_from(aggregate_type.clone()).map_err(|_| unknown(&aggregate_type))?;
+        let event_type =
+            EventType::try_from(format!("{aggregate_type}.{action}")).map_err(|_| unknown(aggregate_type.as_str()))?;
         let mut catalog = app.store.catalog(caller).await?;
         if catalog.find(caller.tenant_id(), event_type.as_str()).is_none() {
             catalog = app.store.fresh_catalog(caller).await?;
@@ -35,10 +36,12 @@ impl Verb {
             });
         }
         if catalog.knows_aggregate(caller.tenant_id(), aggregate_type.as_str()) {
-            let detail = format!("{aggregate_type} has its own verbs: see GET /events/types");
+            let detail = format!(
+                "an entity of type {aggregate_type} changes by its own events only: GET /api/v1/events/types?aggregate_type={aggregate_type} lists them"
+            );
             return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_generic_edit", detail).into());
         }
-        Err(unknown())
+        Err(unknown(aggregate_type.as_str()))
     }
 
     pub(super) fn event(&self, id: AggregateId, data: Map<String, Value>) -> NewEvent {

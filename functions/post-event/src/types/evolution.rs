@@ -32,19 +32,31 @@ pub(super) fn read(
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Upcaster> {
     if bodies.len() > MAX_UPCASTERS {
-        fault(faults, "upcasters", format!("must be at most {MAX_UPCASTERS}"));
+        fault(
+            faults,
+            "upcasters",
+            format!("must hold at most {MAX_UPCASTERS} upcasters"),
+        );
     }
     let mut upcasters = Vec::new();
     for (place, body) in bodies.into_iter().enumerate() {
         let at = format!("upcasters/{place}");
         if body.steps.len() > MAX_STEPS {
-            fault(faults, &format!("{at}/steps"), format!("must be at most {MAX_STEPS}"));
+            fault(
+                faults,
+                &format!("{at}/steps"),
+                format!("must hold at most {MAX_STEPS} steps"),
+            );
         }
         let mut steps = Vec::new();
         for (number, step) in body.steps.iter().enumerate() {
             match serde_json::from_str::<Step>(&step.to_string()) {
                 Ok(step) => steps.push(step),
-                Err(e) => fault(faults, &format!("{at}/steps/{number}"), format!("is no step: {e}")),
+                Err(e) => fault(
+                    faults,
+                    &format!("{at}/steps/{number}"),
+                    format!("is not a valid step: {e}"),
+                ),
             }
         }
         let from_version = read_version(body.from_version, &format!("{at}/from_version"), faults);
@@ -81,7 +93,7 @@ pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError>
             return Err(ApiError::unprocessable(
                 "breaking_change",
                 format!(
-                    "{} breaks readers of {current}: that takes a new major version",
+                    "{} would break readers of {current}: register it as a new major version, with upcasters",
                     new.version
                 ),
                 faults,
@@ -94,7 +106,7 @@ pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError>
     }
     Err(ApiError::unprocessable(
         "upcaster_misses_schema",
-        "examples of older versions, lifted, are not what the new schema describes",
+        "the upcasters turn examples of older versions into data that the new schema refuses",
         lifted,
     ))
 }

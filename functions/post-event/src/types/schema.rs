@@ -28,12 +28,12 @@ pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault
         return fault(
             faults,
             "schema",
-            "must be written out: references are not followed".to_owned(),
+            "must not hold $ref: write the schema out in full".to_owned(),
         );
     }
     let checker = match Checker::compile(schema) {
         Ok(checker) => checker,
-        Err(error) => return fault(faults, "schema", format!("is no JSON Schema: {error}")),
+        Err(error) => return fault(faults, "schema", format!("is not a valid JSON Schema: {error}")),
     };
     let Ok(Value::Object(example)) = json::parse(example.to_string().as_bytes()) else {
         return;

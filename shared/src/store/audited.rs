@@ -1,0 +1,356 @@
+//! What happened to an entity: events of all streams with its id, each with the state change that it caused, newest or oldest first.
+//!
+//! A change is known where the state before it is, so events are told by runs: a stretch of one stream, folded from the snapshot
+//! before it. What a page may fold and hold is bounded: a page that would go beyond ends early, with a cursor like any other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::catalog::{CATALOG_TRIES, catalog_unsteady};
+use super::entities::parse_object;
+use super::events::lift;
+use super::history::{MAX_CHANGES, written};
+use super::past::fact_columns;
+use super::session::{As, Param};
+use super::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
+use crate::domain::diff::FieldPath;
+use crate::domain::{Caller, Catalog, Entity, Event, StoredFact, Timestamp};
+
+const LIST_AUDITED_FACTS: &str = concat!(
+    "-- list_audited_facts\nselect ",
+    fact_columns!(),
+    " and e.aggregate_version > $5 order by e.aggregate_version limit $6"
+);
+
+/// Events that are folded at a time.
+const PAGE: i64 = 100;
+/// Most events that a page looks through for those that changed a value.
+const SEARCHED: i64 = 1_000;
+/// Most events that a page folds, more or less: none begins another run beyond it.
+const MAX_FACTS: usize = 10_000;
+/// Versions between two events of a page from which on a snapshot is nearer than the events between them.
+const MAX_GAP: u32 = 250;
+/// Most versions of one run.
+const MAX_RUN: u32 = 1_000;
+
+/// A page of what happened to an entity.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditQuery<'a> {
+    /// Which events; `aggregate_id` is the entity's.
+    pub filter: &'a EventFilter,
+    /// In which order.
+    pub order: Order,
+    /// On from (and without) the event with this number.
+    pub after: Option<i64>,
+    /// Oldest first: up to this number, which was settled before. Newest first there is none.
+    pub settled_to: Option<i64>,
+    /// At most so many, unless a value is asked for.
+    pub limit: i64,
+    /// Only events that changed this value.
+    pub field: Option<&'a FieldPath>,
+    /// Which data.
+    pub reading: Reading,
+}
+
+/// A page of what happened to an entity.
+#[derive(Debug)]
+pub struct Audited {
+    /// The events.
+    pub entries: Vec<HistoryEvent>,
+    /// Number of the last event that was looked at, where there may be more.
+    pub looked_to: Option<i64>,
+}
+
+/// What is known of one event of a page.
+enum Told {
+    /// The caller does not see the whole stream: half a fold is no state.
+    Unseen,
+    /// It left the value alone that is asked for.
+    Untouched,
+    Changed {
+        changes: Box<RawValue>,
+        deleted: bool,
+        skipped: bool,
+    },
+}
+
+impl Told {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Changed { changes, .. } => changes.get().len(),
+            Self::Unseen | Self::Untouched => 0,
+        }
+    }
+}
+
+/// A stretch of a stream: places of its events in the page, by version.
+#[derive(Debug)]
+struct Run<'a> {
+    aggregate_type: &'a str,
+    aggregate_id: &'a str,
+    /// The version that it was begun with.
+    begun_at: i32,
+    last_added: i32,
+    places: BTreeMap<i32, usize>,
+}
+
+/// What a page has come to.
+struct Page {
+    told: Vec<Option<Told>>,
+    catalog: Option<Arc<Catalog>>,
+    facts: usize,
+    bytes: usize,
+}
+
+impl Store {
+    /// A page of events with the state change that each caused, where the caller sees their streams whole.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_audited(&self, caller: &Caller, query: AuditQuery<'_>) -> Result<Audited, StoreError> {
+        for _ in 0..CATALOG_TRIES {
+            match self.try_audited(caller, query).await {
+                Err(StoreError::Outdated) => {}
+                other => return other,
+            }
+        }
+        Err(catalog_unsteady())
+    }
+
+    async fn try_audited(&self, caller: &Caller, query: AuditQuery<'_>) -> Result<Audited, StoreError> {
+        let most = query.field.map_or(query.limit, |_| SEARCHED);
+        let mut events = match query.settled_to {
+            Some(settled_to) => {
+                let stretch = (query.after.unwrap_or(0), settled_to);
+                self.list_settled(caller, query.filter, stretch, most, Reading::AsStored)
+                    .await?
+            }
+            None => {
+                self.list_events(caller, query.filter, query.order, query.after, most, Reading::AsStored)
+                    .await?
+            }
+        };
+        let mut page = Page {
+            told: events.iter().map(|_| None).collect(),
+            catalog: None,
+            facts: 0,
+            bytes: 0,
+        };
+        for run in runs(&events) {
+            if page.facts >= MAX_FACTS || page.bytes >= MAX_CHANGES {
+                break;
+            }
+            self.tell_run(caller, &query, &run, &mut page).await?;
+        }
+        let known = page.told.iter().position(Option::is_none).unwrap_or(events.len());
+        let is_all = known == events.len() && i64::try_from(known).is_ok_and(|known| known < most);
+        events.truncate(known);
+        let looked_to = events.last().filter(|_| !is_all).map(|event| event.event_number);
+        let catalog = page.catalog.take();
+        let mut entries: Vec<HistoryEvent> = events
+            .into_iter()
+            .zip(page.told.into_iter().flatten())
+            .filter_map(|(event, told)| entry_from(event, told, query.field.is_some()))
+            .collect();
+        if query.reading == Reading::Current && !entries.is_empty() {
+            self.lift_entries(caller, catalog, &mut entries).await?;
+        }
+        Ok(Audited { entries, looked_to })
+    }
+
+    async fn lift_entries(
+        &self,
+        caller: &Caller,
+        catalog: Option<Arc<Catalog>>,
+        entries: &mut [HistoryEvent],
+    ) -> Result<(), StoreError> {
+        let catalog = match catalog {
+            Some(catalog) => catalog,
+            None => self.fresh_outline(caller).await?,
+        };
+        let usage = lift(&catalog, entries.iter_mut().map(|entry| &mut entry.event));
+        self.tally(caller.tenant_id(), usage).await;
+        Ok(())
+    }
+
+    /// Tells what the events of a run changed.
+    async fn tell_run(
+        &self,
+        caller: &Caller,
+        query: &AuditQuery<'_>,
+        run: &Run<'_>,
+        page: &mut Page,
+    ) -> Result<(), StoreError> {
+        let before = run.places.first_key_value().map_or(0, |(version, _)| version - 1);
+        let upto = run.places.last_key_value().map_or(0, |(version, _)| *version);
+        let bounds = Bounds {
+            version: Some(before),
+            ..Bounds::default()
+        };
+        let past = self
+            .find_entity_at(caller, run.aggregate_type, run.aggregate_id, bounds)
+            .await?;
+        let Some(past) = past else {
+            run.places
+                .values()
+                .for_each(|place| page.told[*place] = Some(Told::Unseen));
+            return Ok(());
+        };
+        page.facts += past.events_read;
+        let catalog = self.outline_at(caller, past.catalog_revision).await?;
+        if page.catalog.get_or_insert_with(|| catalog.clone()).revision() != past.catalog_revision {
+            return Err(StoreError::Outdated);
+        }
+        let mut fold = Fold {
+            query,
+            run,
+            catalog,
+            entity: past.found.map(|stored| stored.entity),
+            reached: before,
+            told: VecDeque::new(),
+            bytes: 0,
+        };
+        while fold.reached < upto && !fold.is_full() {
+            let params: [Param<'_>; 6] = [
+                (caller.tenant_uuid(), Type::UUID),
+                (&run.aggregate_type, Type::TEXT),
+                (&run.aggregate_id, Type::TEXT),
+                (&upto, Type::INT4),
+                (&fold.reached, Type::INT4),
+                (&PAGE, Type::INT8),
+            ];
+            let rows = self.read(As::Caller(caller), LIST_AUDITED_FACTS, &params).await?;
+            if rows.is_empty() {
+                return Err(StoreError::Unexpected("a stream with a gap".to_owned()));
+            }
+            page.facts += rows.len();
+            rows.iter().try_for_each(|row| fold.step(caller, row))?;
+        }
+        page.bytes += fold.bytes;
+        for (place, told) in fold.told {
+            page.told[place] = Some(told);
+        }
+        Ok(())
+    }
+}
+
+/// A run while it is folded.
+struct Fold<'a> {
+    query: &'a AuditQuery<'a>,
+    run: &'a Run<'a>,
+    catalog: Arc<Catalog>,
+    entity: Option<Entity>,
+    reached: i32,
+    told: VecDeque<(usize, Told)>,
+    bytes: usize,
+}
+
+impl Fold<'_> {
+    /// Oldest first, what comes after is the next page's.
+    fn is_full(&self) -> bool {
+        self.query.order == Order::Asc && self.bytes >= MAX_CHANGES
+    }
+
+    fn step(&mut self, caller: &Caller, row: &Row) -> Result<(), StoreError> {
+        if row.try_get::<_, i64>("revision")? != self.catalog.revision() {
+            return Err(StoreError::Outdated);
+        }
+        let data = parse_object(row.try_get("data")?)?;
+        let fact = StoredFact {
+            event_type: row.try_get("event_type")?,
+            schema_version: row.try_get("schema_version")?,
+            version: row.try_get("aggregate_version")?,
+            created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
+            data: &data,
+            skipped: row.try_get("skipped")?,
+        };
+        self.reached = fact.version;
+        let entity = self.entity.get_or_insert_with(|| Entity::before(fact.created_at));
+        let Some(place) = self.run.places.get(&fact.version) else {
+            self.catalog.fold(caller.tenant_id(), entity, &fact)?;
+            return Ok(());
+        };
+        let before = entity.state.clone();
+        self.catalog.fold(caller.tenant_id(), entity, &fact)?;
+        let told = match self.query.field {
+            Some(field) if !field.differs(&before, &entity.state) => Told::Untouched,
+            _ => Told::Changed {
+                changes: written(&before, entity)?,
+                deleted: entity.deleted_at.is_some(),
+                skipped: fact.skipped,
+            },
+        };
+        if !self.is_full() {
+            self.note(*place, told);
+        }
+        Ok(())
+    }
+
+    /// Newest first, it is the oldest that are the next page's.
+    fn note(&mut self, place: usize, told: Told) {
+        self.bytes += told.bytes();
+        self.told.push_back((place, told));
+        while self.query.order == Order::Desc && self.bytes > MAX_CHANGES && self.told.len() > 1 {
+            if let Some((_, oldest)) = self.told.pop_front() {
+                self.bytes -= oldest.bytes();
+            }
+        }
+    }
+}
+
+/// The runs that a page's events make up, in the page's order.
+fn runs(events: &[Event]) -> Vec<Run<'_>> {
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    for (place, event) in events.iter().enumerate() {
+        let version = event.aggregate_version;
+        let run = runs
+            .iter_mut()
+            .rfind(|run| run.aggregate_type == event.aggregate_type && run.aggregate_id == event.aggregate_id)
+            .filter(|run| run.takes(version));
+        match run {
+            Some(run) => {
+                run.places.insert(version, place);
+                run.last_added = version;
+            }
+            None => runs.push(Run {
+                aggregate_type: &event.aggregate_type,
+                aggregate_id: &event.aggregate_id,
+                begun_at: version,
+                last_added: version,
+                places: BTreeMap::from([(version, place)]),
+            }),
+        }
+    }
+    runs
+}
+
+impl Run<'_> {
+    fn takes(&self, version: i32) -> bool {
+        self.last_added.abs_diff(version) <= MAX_GAP && self.begun_at.abs_diff(version) < MAX_RUN
+    }
+}
+
+/// The event as it is answered; none where it is not one that is asked for.
+fn entry_from(event: Event, told: Told, is_search: bool) -> Option<HistoryEvent> {
+    let (changes, deleted, skipped) = match told {
+        Told::Untouched => return None,
+        Told::Unseen if is_search => return None,
+        Told::Unseen => (None, None, false),
+        Told::Changed {
+            changes,
+            deleted,
+            skipped,
+        } => (Some(changes), Some(deleted), skipped),
+    };
+    Some(HistoryEvent {
+        event,
+        changes,
+        deleted,
+        skipped,
+    })
+}

@@ -1,0 +1,146 @@
+//! Who acted has a name beside the id, where the log or a token has told it.
+
+use serde_json::{Value, json};
+use tests::{Person, World};
+
+fn name_of(event: &Value) -> &Value {
+    &event["created_by_name"]
+}
+
+/// Every way in which one event of `C-1` can be read.
+async fn readings(world: &World, person: &Person, id: &str) -> Vec<Value> {
+    let mut found = vec![world.get(person, &format!("/events/{id}")).await.expect(200).body];
+    for path in [
+        "/events",
+        "/events?event_type=customer.created",
+        "/events?order=asc&event_type=customer.*",
+        "/events/unprocessed",
+        "/events/aggregate/customer/C-1/history",
+        "/audit/entity/C-1",
+        "/audit/recent",
+        &format!("/audit/user/{}", person.actor()),
+    ] {
+        let items = world.all_pages(person, path).await;
+        found.extend(items.into_iter().find(|event| event["id"] == id));
+    }
+    found
+}
+
+#[tokio::test]
+async fn an_actor_has_the_name_that_the_module_user_has() {
+    let world = World::new().await;
+    let (staff, other) = (Person::staff(), Person::staff().in_tenant(uuid::Uuid::new_v4()));
+    let event = world
+        .append(&staff, "customer.created", "C-1", json!({"name": "C"}))
+        .await;
+    let id = event["id"].as_str().unwrap();
+    for reading in readings(&world, &staff, id).await {
+        assert_eq!(name_of(&reading), &Value::Null);
+    }
+    // Another tenant's user of the same id is another's business.
+    for (person, name) in [(&other, "Mallory"), (&staff, "Ada Lovelace")] {
+        let user = json!({"email": "a@example.com", "name": name});
+        let posted = world.append(person, "user.created", &staff.sub.to_string(), user).await;
+        world.project().await;
+        assert_eq!(
+            name_of(&posted),
+            &Value::Null,
+            "what is posted is answered as it was posted"
+        );
+    }
+    let found = readings(&world, &staff, id).await;
+    assert_eq!(found.len(), 8);
+    for reading in found {
+        assert_eq!(name_of(&reading), "Ada Lovelace", "{reading}");
+        assert_eq!(reading["created_by"], staff.actor());
+    }
+    let renamed = json!({"changes": {"name": {"old": "Ada Lovelace", "new": "Ada King"}}});
+    world
+        .append(&staff, "user.updated", &staff.sub.to_string(), renamed)
+        .await;
+    world.project().await;
+    let read = world.get(&staff, &format!("/events/{id}")).await.expect(200).body;
+    assert_eq!(name_of(&read), "Ada King");
+}
+
+#[tokio::test]
+async fn agents_and_services_are_called_what_their_tokens_say() {
+    let world = World::new().await;
+    let (staff, agent, service) = (Person::staff(), Person::agent("pricing"), Person::service("crm"));
+    world
+        .append(&agent, "agent.decision_proposed", "D-1", json!({"decision": "D"}))
+        .await;
+    world
+        .append(&service, "customer.created", "C-1", json!({"name": "C"}))
+        .await;
+    let found = world.get(&staff, "/events?order=asc").await.expect(200);
+    let names: Vec<&Value> = found.items().iter().map(name_of).collect();
+    assert_eq!(names, ["pricing", "crm"]);
+}
+
+/// A user sees names of users that the user may see, and no others.
+#[tokio::test]
+async fn a_name_is_told_to_those_who_may_see_that_user() {
+    let world = World::new().await;
+    let (staff, user) = (Person::staff(), Person::user());
+    let created = json!({"email": "u@example.com", "name": "Eve"});
+    world
+        .append(&staff, "user.created", &user.sub.to_string(), created)
+        .await;
+    let registered = json!({"name": "C", "email": "c@example.com"});
+    let event = world.append(&user, "customer.registered", "C-1", registered).await;
+    world.project().await;
+    let path = format!("/events/{}", event["id"].as_str().unwrap());
+    assert_eq!(name_of(&world.get(&user, &path).await.expect(200).body), &Value::Null);
+    assert_eq!(name_of(&world.get(&staff, &path).await.expect(200).body), "Eve");
+}
+
+/// A person's token may say what the person is called, where the server side of the identity provider has set it.
+#[tokio::test]
+async fn a_person_is_called_what_the_token_says() {
+    let (world, service) = (World::new().await, Person::service("crm"));
+    let ada = Person {
+        name: Some("Ada Lovelace".to_owned()),
+        ..Person::staff()
+    };
+    let event = world
+        .append(&ada, "customer.created", "C-1", json!({"name": "C"}))
+        .await;
+    assert_eq!(name_of(&event), "Ada Lovelace");
+    let found = readings(&world, &ada, event["id"].as_str().unwrap()).await;
+    assert_eq!(found.len(), 8);
+    for reading in found {
+        assert_eq!(name_of(&reading), "Ada Lovelace", "{reading}");
+        assert_eq!(reading["recorded"]["posted_by_name"], "Ada Lovelace");
+    }
+    // A service speaks in her name, and its token says nothing about her.
+    let spoken = json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": "C-2", "data": {"name": "C"},
+                        "created_by": ada.actor()});
+    let spoken = world.post(&service, "/events", spoken).await.expect(201).body;
+    assert_eq!(name_of(&spoken), &Value::Null);
+    // What a caller writes about itself is not believed.
+    let mut claims = ada.claims();
+    claims["app_metadata"]["name"] = Value::Null;
+    claims["user_metadata"] = json!({"name": "Charles", "full_name": "Charles Babbage"});
+    let body = json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": "C-3", "data": {"name": "C"},
+                      "metadata": {"posted_by_name": "Charles"}});
+    let request = axum::http::Request::post("/api/v1/events")
+        .header(
+            "authorization",
+            format!("Bearer {}", tests::sign(&claims, tests::SECRET)),
+        )
+        .header("content-type", "application/json");
+    let own_word = world
+        .send(request.body(body.to_string().into()).unwrap())
+        .await
+        .expect(201)
+        .body;
+    assert_eq!(name_of(&own_word), &Value::Null);
+    assert_eq!(own_word["recorded"]["posted_by_name"], Value::Null);
+    // The organisation's own word counts more.
+    let user = json!({"email": "a@example.com", "name": "Ada King"});
+    world.append(&service, "user.created", &ada.sub.to_string(), user).await;
+    world.project().await;
+    let read = world.get(&ada, "/audit/entity/C-1").await.expect(200);
+    assert_eq!(name_of(&read.items()[0]), "Ada King");
+}

@@ -1,0 +1,106 @@
+//! A request that asks for something a resource does not know is told what it may ask for.
+
+use serde_json::json;
+use tests::{Person, World};
+
+#[tokio::test]
+async fn an_unknown_parameter_is_refused_with_those_that_are_known() {
+    let (world, staff) = (World::new().await, Person::staff());
+    world
+        .append(&staff, "customer.created", "C-1", json!({"name": "N"}))
+        .await;
+    for (path, known) in [
+        ("/audit/count/C-1", "entity_type"),
+        ("/entities/customer/C-1", "version, at, valid_at"),
+        ("/events/types", "aggregate_type, cursor, limit"),
+        (
+            "/events",
+            "event_type, aggregate_type, aggregate_id, user_id, created_by, correlation_id, causation_id, command_id, source, from, to, \
+             processed, order, cursor, limit, upcast",
+        ),
+    ] {
+        let answer = world.get(&staff, &format!("{path}?colour=red")).await;
+        assert_eq!(answer.problem(400), "invalid_parameter", "{path}");
+        let expected = format!("colour is not a parameter of this resource; it takes {known}");
+        assert_eq!(answer.body["detail"], expected.as_str());
+    }
+    let answer = world.get(&staff, "/events/types/customer.created?colour=red").await;
+    let expected = "colour is not a parameter of this resource; it takes none";
+    assert_eq!(answer.body["detail"], expected);
+}
+
+#[tokio::test]
+async fn a_list_in_one_value_is_refused_with_the_form_that_is_meant() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for list in [
+        "/events",
+        "/events/feed",
+        "/audit/entity/C-1",
+        "/audit/user/system",
+        "/audit/recent",
+    ] {
+        let answer = world
+            .get(&staff, &format!("{list}?event_type=order.created,order.placed"))
+            .await;
+        assert_eq!(answer.problem(400), "invalid_parameter", "{list}");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains("?event_type=…&event_type=…"), "{detail}");
+    }
+    for path in [
+        "/events?aggregate_type=order,customer",
+        "/audit/entity/C-1?entity_type=order,customer",
+        "/audit/user/system?entity_type=order,customer",
+        "/audit/recent?entity_type=order,customer",
+        "/audit/count/C-1?entity_type=order,customer",
+        "/events/types?aggregate_type=order,customer",
+    ] {
+        let answer = world.get(&staff, path).await;
+        assert_eq!(answer.problem(400), "invalid_parameter", "{path}");
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.ends_with("takes one name, not a list with commas"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_kind_of_entity_is_named_and_told_apart_from_an_unknown_entity() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for path in [
+        "/entities/nosuch",
+        "/entities/nosuch/1",
+        "/entities/nosuch/1?version=1",
+        "/entities/nosuch/1/diff?from=0",
+        "/entities/nosuch/1/snapshots",
+        "/events/aggregate/nosuch/1/history",
+    ] {
+        let answer = world.get(&staff, path).await;
+        assert_eq!(answer.problem(404), "not_found", "{path}");
+        let expected = "there is no entity type nosuch; GET /api/v1/events/types lists those that there are";
+        assert_eq!(answer.body["detail"], expected, "{path}");
+    }
+    let answer = world.get(&staff, "/entities/customer/nobody").await;
+    assert_eq!(answer.problem(404), "not_found");
+    assert_eq!(
+        answer.body["detail"],
+        "there is no customer with the id nobody, or you may not see it"
+    );
+}
+
+#[tokio::test]
+async fn a_fault_of_the_whole_body_is_told_without_an_empty_pointer() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for path in ["/events", "/entities/customer"] {
+        let answer = world.post(&staff, path, json!(5)).await;
+        assert_eq!(answer.problem(400), "malformed_request", "{path}");
+        assert!(
+            answer.body["detail"].as_str().unwrap().starts_with("an e"),
+            "{}",
+            answer.text
+        );
+    }
+    // What is not acceptable in a body names its place.
+    let answer = world
+        .post_text(&staff, "/events", r#"{"data": {"a": 1, "a": 2}}"#)
+        .await;
+    assert_eq!(answer.problem(400), "duplicate_key");
+    assert_eq!(answer.body["detail"], "/data/a occurs twice in its object");
+}
