@@ -82,11 +82,11 @@ select annals.declare_event_type(
 
 select annals.declare_event_type(
     'order.status_changed', '{"set": {"status": "/new_status"}}', array['staff', 'service'],
-    'An order moved from one status to another.',
+    'An order moved from one status to another. Null: it had none.',
     '{"type": "object",
       "required": ["new_status"],
       "properties": {"old_status": {"type": ["string", "null"]},
-                     "new_status": {"type": "string", "pattern": "^[a-z][a-z_]*$"},
+                     "new_status": {"type": ["string", "null"], "pattern": "^[a-z][a-z_]*$"},
                      "reason": {"type": "string", "minLength": 1}}}',
     '{"old_status": "placed", "new_status": "shipped"}',
     requires => 'existing', starter_sees => true);

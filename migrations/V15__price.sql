@@ -33,11 +33,11 @@ select annals.declare_entity('price', 'a price',
 select annals.declare_event_type(
     'price.changed', '{"set": {"price": "/new_price", "reason": "/reason", "effective_date": "/effective_date"}}',
     array['staff', 'service'],
-    'A price was changed, for a reason and from a day on.',
+    'A price was changed, for a reason and from a day on. Null: there is none any more.',
     '{"type": "object",
       "required": ["old_price", "new_price", "reason", "effective_date"],
       "properties": {"old_price": {"type": ["number", "null"], "minimum": 0},
-                     "new_price": {"type": "number", "minimum": 0},
+                     "new_price": {"type": ["number", "null"], "minimum": 0},
                      "reason": {"type": "string", "minLength": 1},
                      "effective_date": {"type": "string", "format": "date", "pattern": "^[1-9]"}}}',
     '{"old_price": 5999.00, "new_price": 5499.00, "reason": "competitor_match", "effective_date": "2025-10-27"}');

@@ -21,7 +21,7 @@ create table annals.snapshots (
     constraint snapshots_version_positive check (version > 0),
     constraint snapshots_state_shape check (jsonb_typeof(state) = 'object' and jsonb_typeof(metadata) = 'object')
 );
-comment on table annals.snapshots is 'States of streams at some versions, the newest three of each stream. Derived from the log: any of them may be lost.';
+comment on table annals.snapshots is 'States of streams at some versions: the newest three of each stream, and of the older ones one in a thousand versions. Derived from the log: any of them may be lost.';
 comment on column annals.snapshots.tenant_id is 'Tenant of the stream.';
 comment on column annals.snapshots.taken_at is 'When it was written.';
 comment on column annals.snapshots.created_at is 'Recorded time of the stream''s first event.';
@@ -55,6 +55,42 @@ create policy snapshots_project on annals.snapshots for all to annals_projector 
 grant select on annals.snapshots to authenticated;
 grant select, insert, update, delete on annals.snapshots to annals_projector;
 
+-- Of each stream, the newest stay, and of the older ones so many that no two of them lie further apart than a thousand versions,
+-- as far as there were any: so any version of a long stream is a snapshot and at most a thousand events. Example, one taken every 20
+-- events: at version 2,100 there are 2,100, 2,080, 2,060, and 2,000 and 1,000. Going up, one goes if its neighbours are near enough.
+create function annals.thin_snapshots(tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], kept int) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    apart constant int := 1000;
+    found record;
+    below int;
+begin
+    for found in
+        select s.tenant_id, s.aggregate_type, s.aggregate_id, s.version, lead(s.version) over rising as following,
+               row_number() over rising = 1 as is_first, row_number() over falling > kept as is_older
+          from (select distinct * from unnest(tenant_ids, aggregate_types, aggregate_ids)) as u (tenant_id, aggregate_type, aggregate_id)
+          join annals.snapshots s
+            on s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id
+        window rising as (partition by s.tenant_id, s.aggregate_type, s.aggregate_id order by s.version),
+               falling as (partition by s.tenant_id, s.aggregate_type, s.aggregate_id order by s.version desc)
+         order by s.tenant_id, s.aggregate_type, s.aggregate_id, s.version
+    loop
+        if found.is_first then
+            below := 0;
+        end if;
+        if found.is_older and found.following - below <= apart then
+            delete from annals.snapshots s
+             where s.tenant_id = found.tenant_id and s.aggregate_type = found.aggregate_type and s.aggregate_id = found.aggregate_id
+               and s.version = found.version;
+        else
+            below := found.version;
+        end if;
+    end loop;
+end
+$$;
+comment on function annals.thin_snapshots(uuid[], text[], text[], int) is
+    'Deletes snapshots of these streams that nobody needs: all but the newest, and of the older ones one in a thousand versions.';
+
 -- One that is there already goes: it is the same, or of an older shape, or not what it was.
 create function annals.write_snapshots(
     tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], versions int[], started_bys text[],
@@ -82,17 +118,12 @@ begin
         set taken_at = clock_timestamp(), created_at = excluded.created_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
             shape = excluded.shape, started_by = excluded.started_by, state = excluded.state, metadata = excluded.metadata, digest = excluded.digest;
     get diagnostics written = row_count;
-    delete from annals.snapshots s
-     using (select distinct u.tenant_id, u.aggregate_type, u.aggregate_id from unnest(tenant_ids, aggregate_types, aggregate_ids) as u (tenant_id, aggregate_type, aggregate_id)) as u
-     where s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id
-       and s.version <= (select o.version from annals.snapshots o
-                          where o.tenant_id = u.tenant_id and o.aggregate_type = u.aggregate_type and o.aggregate_id = u.aggregate_id
-                          order by o.version desc offset kept limit 1);
+    perform annals.thin_snapshots(tenant_ids, aggregate_types, aggregate_ids, kept);
     return written;
 end
 $$;
 comment on function annals.write_snapshots(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], jsonb, int, bigint) is
-    'Writes snapshots and keeps the newest of each stream; how many were written: none where the catalog has changed since the states were folded, or read models are due to be rebuilt, because they may be of an older shape.';
+    'Writes snapshots and deletes those that nobody needs any more; how many were written: none where the catalog has changed since the states were folded, or read models are due to be rebuilt, because they may be of an older shape.';
 
 -- Recorded times rise with versions, so the search halves what is left: a dozen look-ups in a stream of thousands.
 create function annals.version_at(tenant uuid, aggregate_type text, aggregate_id text, head_version int, at timestamptz)
@@ -150,6 +181,7 @@ comment on function annals.write_entities(uuid[], text[], text[], int[], text[],
     'Moves entities forward; fails with serialization_failure, for a fresh read and a retry, where another projector has done so or the catalog has changed since the work was read.';
 
 grant execute on function
+    annals.thin_snapshots(uuid[], text[], text[], int),
     annals.write_snapshots(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], jsonb, int, bigint),
     annals.write_entities(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], bigint)
 to annals_projector;

@@ -3,7 +3,8 @@
 --
 -- No inverse have: customer.profile_updated, dealer.approved, dealer.pricing_updated and order.payment_received, which do not say
 -- what was before; order.fulfilled and a decision's rejection, which no other type takes back; a dealer's application, which is
--- answered by an update. Later modules': trade.cancelled, trade.settled, payment.refunded and payment.failed.
+-- answered by an update. What a declared inverse writes over a field that the event changed is taken from the state before, whatever
+-- the event said was old ("/old_price" only tells which member takes it); null where there was none. Later modules': trade.cancelled, trade.settled, payment.refunded and payment.failed.
 
 select annals.declare_child_removed('organization', c.collection, c.noun, v.schema, v.example)
   from (values ('gst', 'an organization''s GST registration'),

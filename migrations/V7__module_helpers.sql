@@ -190,12 +190,12 @@ create function annals.changes_schema(schema jsonb) returns jsonb language sql i
                 'type', 'object',
                 'required', jsonb_build_array('old', 'new'),
                 'additionalProperties', false,
-                'properties', jsonb_build_object('old', true, 'new', f.field_schema))))))
+                'properties', jsonb_build_object('old', true, 'new', f.field_schema, 'removed', '{"type": "boolean"}'::jsonb))))))
       from annals.optional_fields(schema) as f
      where f.field_schema <> 'false'
 $$;
 comment on function annals.changes_schema(jsonb) is
-    'Schema of an updated event''s data, {"changes": {field: {"old": …, "new": …}}}, from the schema of the entity''s fields: each new is what its field accepts, other fields are refused; so are child collections, which created''s schema forbids.';
+    'Schema of an updated event''s data, {"changes": {field: {"old": …, "new": …}}}, from the schema of the entity''s fields: each new is what its field accepts, other fields are refused; so are child collections, which created''s schema forbids. A change to null that says "removed": true takes the field out of the state; without it, the field is null.';
 
 create function annals.partial_schema(schema jsonb) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case when schema -> 'properties' ? 'id' then '{"required": ["id"], "minProperties": 2}'::jsonb

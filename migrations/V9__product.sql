@@ -50,18 +50,19 @@ select annals.declare_event_type(
            requires => 'existing'),
        annals.declare_event_type(
            'product.price_corrected', '{"set": {"base_price": "/new_price"}}', array['staff', 'service'],
-           'A wrong base price of a product was put right; the event that set it stays (causation_id may name it).', fields,
+           'A wrong base price of a product was put right; the event that set it stays (causation_id may name it). Null: it had none.',
+           jsonb_set(fields, '{properties,new_price,type}', '["number", "null"]'),
            '{"old_price": 549.90, "new_price": 5499.00, "reason": "typing error"}',
            requires => 'existing')
   from price;
 
 select annals.declare_event_type(
     'product.stock_updated', '{"set": {"stock": "/new_stock"}}', array['staff', 'service'],
-    'A product''s quantity in stock was counted or changed.',
+    'A product''s quantity in stock was counted or changed. Null: it is not known.',
     '{"type": "object",
       "required": ["new_stock"],
       "properties": {"old_stock": {"type": ["number", "null"]},
-                     "new_stock": {"type": "number", "minimum": 0},
+                     "new_stock": {"type": ["number", "null"], "minimum": 0},
                      "reason": {"type": "string", "minLength": 1}}}',
     '{"old_stock": 40, "new_stock": 38, "reason": "sold"}',
     requires => 'existing');

@@ -1,5 +1,6 @@
 //! `POST /events/{id}/compensate`: the declared inverse is appended to the event's stream, caused by it.
 
+mod before;
 mod module;
 mod races;
 mod refusals;
@@ -156,6 +157,7 @@ async fn a_compensation_is_compensated_like_any_event() {
 #[tokio::test]
 async fn declared_data_are_taken_from_the_event_as_its_current_version_has_them() {
     let (world, staff) = world().await;
+    happen(&world, &staff, "moved", json!({"from": "nowhere", "to": "a"})).await;
     let old = happen(&world, &staff, "moved", json!({"from": "a", "to": "b"})).await;
     let answer = compensate(&world, &staff, &old, json!({})).await.expect(201).body;
     assert_eq!(answer["data"], json!({"from": "b", "to": "a", "why": "a mistake"}));

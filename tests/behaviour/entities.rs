@@ -1,8 +1,14 @@
 //! Generic CRUD: what comes in as fields goes into the log as created, updated and deleted, and comes back as state.
 
 mod conditions;
+mod equal_values;
+mod kept_keys;
+mod merge_patch;
+mod reasons;
 mod refusals;
 mod retries;
+mod strict;
+mod tags;
 
 use serde_json::{Value, json};
 use tests::{Person, World, redacted};
@@ -59,10 +65,8 @@ async fn what_is_created_is_answered_with_its_state_and_tag() {
     );
     for projected in [0, 1] {
         let read = world.get(&staff, ADA).await.expect(200);
-        assert_eq!(
-            (read.header("etag"), &read.body["projected_version"]),
-            (Some("\"1\""), &json!(projected))
-        );
+        assert!(read.header("etag").is_some_and(|tag| tag.starts_with("\"1-")));
+        assert_eq!(read.body["projected_version"], projected);
         assert_eq!(read.body["state"], created.body["state"]);
         world.project().await;
     }

@@ -50,9 +50,10 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         }
         // Of checkpoints the sweep's row, which is the only one here; replays' are looked at in replay/checkpoints.rs.
         ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
-        ("annals", "state_row" | "child_row" | "schema_history" | "imports" | "import_lanes" | "import_contents") => {
-            Shows::Nothing
-        }
+        (
+            "annals",
+            "state_row" | "child_row" | "schema_history" | "imports" | "import_lanes" | "import_contents" | "kept_keys",
+        ) => Shows::Nothing,
         ("public", table) if state_tables.contains(table) => Shows::States,
         _ => panic!("nobody has decided who sees {schema}.{name}"),
     }

@@ -141,6 +141,31 @@ async fn an_ascending_page_takes_a_mark_and_then_reads() {
     }
 }
 
+/// Business time has no snapshots, so all events are read: sorted once, by one statement, however many there are.
+#[tokio::test]
+async fn what_was_true_at_a_time_is_read_in_one_pass() {
+    let (proxy, staff) = (Proxy::start().await, Person::staff());
+    let world = warm_world(&proxy, &staff).await;
+    for _ in 0..2 {
+        let events: Vec<Value> = (0..400).map(|_| event("C-2")).collect();
+        world
+            .post(&staff, "/events", json!({"events": events}))
+            .await
+            .expect(201);
+    }
+    proxy.take_record();
+    proxy.hold_answers_until_commit();
+    let path = "/entities/customer/C-2?valid_at=2100-01-01T00:00:00Z";
+    let answer = tokio::time::timeout(LIMIT, world.get(&staff, path)).await;
+    let answer = answer.expect("nothing is waited for before the commit").expect(200);
+    assert_eq!(answer.body["version"], 800);
+    let record = proxy.take_record();
+    let passes = statements(&record)
+        .into_iter()
+        .filter(|name| *name == "-- list_true_facts");
+    assert_eq!(passes.count(), 1, "{record:?}");
+}
+
 /// Requests of every kind, and the projector's work.
 async fn work(world: &World, staff: &Person) {
     let key = [("Idempotency-Key", "k-1")];

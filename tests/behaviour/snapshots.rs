@@ -76,6 +76,89 @@ async fn loading_version_990_of_a_thousand_reads_at_most_twenty_events() {
     assert_eq!(by_time.body["state"]["phone"], "985");
 }
 
+/// Versions that the stream's snapshots are of, and how far from them any of its versions are.
+#[tokio::test]
+async fn any_version_of_a_long_stream_is_at_most_a_thousand_events_away_and_twenty_near_its_head() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let kept = [3_120, 3_100, 3_080, 3_000, 2_000, 1_000];
+    // In one go, and as it grows.
+    for (id, lengths) in [("C-1", &[3_130][..]), ("C-2", &[990, 30, 1_100, 500, 510])] {
+        let mut versions_so_far = 0;
+        for length in lengths {
+            let event = |number: usize| {
+                json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id,
+                       "data": {"phone": number.to_string()}})
+            };
+            for start in (versions_so_far + 1..=versions_so_far + length).step_by(500) {
+                let events: Vec<Value> = (start..=(versions_so_far + length).min(start + 499))
+                    .map(event)
+                    .collect();
+                world
+                    .post(&staff, "/events", json!({"events": events}))
+                    .await
+                    .expect(201);
+            }
+            versions_so_far += length;
+            world.project().await;
+        }
+        assert_eq!(versions(&world, &staff, id).await, kept, "{id}");
+        far_and_near(&world, &staff, id).await;
+    }
+    // A page of the history begins at a snapshot, not at the first event.
+    let owner = world.superuser().await;
+    let forged = "update annals.events set data = '{\"phone\": \"forged\"}' where aggregate_version <= 1000";
+    let off = "alter table annals.events disable trigger user";
+    owner.batch_execute(&format!("{off}; {forged}")).await.unwrap();
+    let history = world
+        .all_pages(&staff, "/events/aggregate/customer/C-1/history?limit=1000")
+        .await;
+    assert_eq!(history[1_000]["changes"]["phone"]["old"], "1000");
+}
+
+async fn far_and_near(world: &World, staff: &Person, id: &str) {
+    for version in [3_129, 3_119, 3_099, 3_081] {
+        let read = load(world, staff, id, version).await.events_read;
+        assert!(read <= 20, "{read} events for version {version}");
+    }
+    for version in [1, 500, 999, 1_000, 1_001, 1_999, 2_000, 2_500, 2_999, 3_000, 3_079] {
+        let read = load(world, staff, id, version).await.events_read;
+        assert!(read <= 1_000, "{read} events for version {version}");
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_puts_snapshots_of_long_streams_in_place_again() {
+    let (world, staff) = (World::new().await, Person::staff());
+    counted(&world, &staff, "C-1", 3_130).await;
+    counted(&world, &staff, "C-2", 500).await;
+    world.project().await;
+    let kept = versions(&world, &staff, "C-1").await;
+    let owner = world.superuser().await;
+    owner.batch_execute("delete from annals.snapshots").await.unwrap();
+    assert_eq!(load(&world, &staff, "C-1", 2_999).await.events_read, 2_999);
+    crate::rebuild::rebuild(&world, &crate::rebuild::everything())
+        .await
+        .unwrap();
+    assert_eq!(versions(&world, &staff, "C-1").await, kept);
+    far_and_near(&world, &staff, "C-1").await;
+    assert_eq!(versions(&world, &staff, "C-2").await, [0_i64; 0]);
+    assert_eq!(crate::verify::verify(&world).await, []);
+    // After a schema that shows old events otherwise, too: snapshots of the old shape are of no use.
+    let types = world
+        .get(&staff, "/events/types/customer.profile_updated")
+        .await
+        .expect(200)
+        .body;
+    let evolved = json!({"event_type": "customer.profile_updated", "version": "2.0", "schema": types["schema"], "example": types["example"],
+                         "upcasters": [{"from_version": "1.0", "steps": [{"default": {"segment": "none"}}]}]});
+    world.post(&staff, "/events/types", evolved).await.expect(201);
+    crate::rebuild::rebuild(&world, &crate::rebuild::everything())
+        .await
+        .unwrap();
+    assert_eq!(versions(&world, &staff, "C-1").await, kept);
+    far_and_near(&world, &staff, "C-1").await;
+}
+
 #[tokio::test]
 async fn the_newest_three_are_kept_however_events_arrive() {
     let (world, staff) = (World::without_requirements().await, Person::staff());

@@ -45,7 +45,9 @@ impl Refolded {
             "merge" => overwrite(&mut self.state, data),
             "changes" => {
                 for (field, change) in data["changes"].as_object().unwrap() {
-                    if let Some(new) = change.get("new") {
+                    if change["removed"] == true && change["new"].is_null() {
+                        self.state.remove(field);
+                    } else if let Some(new) = change.get("new") {
                         self.state.insert(field.clone(), new.clone());
                     }
                 }

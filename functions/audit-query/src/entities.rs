@@ -5,16 +5,19 @@ use annals::domain::Caller;
 use annals::http::{ApiError, Authenticated, Cursor, EntityAnswer, Page, Params, Path};
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::past;
 
 /// `GET /entities/{type}/{id}`; a deleted entity is shown, marked as such. `?at=`, `?version=` and `?valid_at=` ask for the past.
+/// 304 where `If-None-Match` names what the answer would be.
 pub async fn find(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path((aggregate_type, aggregate_id)): Path<(String, String)>,
+    headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let bounds = past::bounds(&mut params)?;
@@ -24,7 +27,7 @@ pub async fn find(
     }
     let found = app.store.find_entity(&caller, &aggregate_type, &aggregate_id).await?;
     match found {
-        Some(entity) => Ok(EntityAnswer::from(entity).into_response()),
+        Some(entity) => EntityAnswer::from(entity).to_reader(&headers),
         None => Err(missing(&app, &caller, &aggregate_type, &aggregate_id).await),
     }
 }

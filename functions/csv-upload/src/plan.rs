@@ -5,10 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use annals::domain::event::MAX_DATA_BYTES;
 use annals::domain::ids::{Text, TextFault};
-use annals::domain::{AggregateId, AggregateType, Catalog, EventType, NewEvent, TenantId, Timestamp};
+use annals::domain::{AggregateId, AggregateType, Catalog, EventType, NewEvent, TenantId, Timestamp, json};
 use annals::store::{Refusal, StoreError, StoredEntity};
 use chrono::NaiveTime;
-use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -262,7 +261,8 @@ impl Frame {
                 state.get(*field).unwrap_or(&Value::Null),
                 data.get(*field).unwrap_or(&Value::Null),
             );
-            if !same(old, new) {
+            // The log may write `2.50` where the file's number became `2.5`.
+            if !json::same(old, new) {
                 changes.insert((*field).to_owned(), json!({"old": old, "new": new}));
             }
         }
@@ -326,26 +326,6 @@ pub(crate) fn ids(chunk: &[ChunkRow]) -> Vec<&str> {
 /// Whether an append was refused because somebody was ahead at some entity: to be seen, or not.
 pub(crate) fn is_overtaken(refusal: &Refusal) -> bool {
     matches!(refusal.code.as_str(), "version_conflict" | "stream_of_another")
-}
-
-/// Equal, numbers by their value: the log may write `2.50` where the file's number became `2.5`.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => match (decimal(&a.to_string()), decimal(&b.to_string())) {
-            (Some(a), Some(b)) => a == b,
-            _ => a == b,
-        },
-        _ => a == b,
-    }
-}
-
-fn decimal(text: &str) -> Option<Decimal> {
-    let exact = Decimal::from_str_exact(text).ok();
-    exact.or_else(|| {
-        text.contains(['e', 'E'])
-            .then(|| Decimal::from_scientific(text).ok())
-            .flatten()
-    })
 }
 
 #[cfg(test)]

@@ -1,22 +1,31 @@
 //! Generic create, update and delete: plain REST on any module, which emits `{type}.created`, `.updated` and `.deleted`.
 //!
 //! A body is the entity's fields, with `id` where the client chooses it. Why and how come along as query parameters (`reason`,
-//! `correlation_id`, `causation_id`), so that they cannot be mistaken for fields.
+//! `correlation_id`, `causation_id`), so that they cannot be mistaken for fields. A DELETE has no fields, and may say its reason
+//! in its body.
 
+mod deleted;
+mod fields;
+mod keyed;
+mod patch;
 mod remarks;
 mod verb;
 
 use annals::App;
 use annals::domain::event::FieldFault;
 use annals::domain::{AggregateId, Caller, Event, NewEvent, Timestamp};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
+use annals::http::{
+    ApiError, Authenticated, JsonBody, Params, PatchBody, Path, Problem, RequestContext, required_versions,
+};
 use annals::intake::{self, Framing, IntakeError};
-use annals::store::{StoreError, StoredEntity};
+use annals::store::{Outcome, StoreError, StoredEntity};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use self::keyed::Keyed;
+use self::patch::Patch;
 use self::remarks::Remarks;
 use self::verb::Verb;
 
@@ -52,14 +61,17 @@ pub async fn create(
     };
     let id = AggregateId::try_from(id)
         .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", e.code(), e.to_string())]))?;
+    match fields::known(&app, &caller, &verb, &fields).await {
+        Ok(known) => known.drop_nulls(&mut fields),
+        // A retry is answered with its original, even if its fields would be refused by now.
+        Err(_) if used_before(&app, &caller, &remarks).await? => {}
+        Err(refused) => return Err(refused),
+    }
     let mut event = remarks.applied_to(verb.event(id.clone(), fields));
     event.expected_version = Some(0);
     match append(&app, &caller, event, &context).await {
         Err(IntakeError::Store(StoreError::Refused(refusal))) if refusal.code == "version_conflict" => {
-            Err(ApiError::conflict(
-                "already_exists",
-                format!("there is a {} {id} already", verb.aggregate_type),
-            ))
+            Err(deleted::already_there(&app, &caller, &verb, &id).await?)
         }
         Err(error) => Err(from_fields(error, "")),
         Ok(replayed) => {
@@ -84,8 +96,8 @@ pub async fn create(
     }
 }
 
-/// `PATCH /entities/{type}/{id}`: the body's fields become the entity's; the event holds what they were and what they are.
-/// Fields that are so already are no change, and no change is no event.
+/// `PATCH /entities/{type}/{id}`: the body's fields become the entity's, or are merged into them; the event holds what they were
+/// and what they are. Fields that are so already are no change, and no change is no event.
 pub async fn update(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -93,27 +105,44 @@ pub async fn update(
     Path((aggregate_type, aggregate_id)): Path<(String, String)>,
     headers: HeaderMap,
     params: Params,
-    JsonBody(body): JsonBody,
+    body: PatchBody,
 ) -> Result<Response, ApiError> {
     let remarks = Remarks::read(params, &headers)?;
     let verb = Verb::find(&app, &caller, aggregate_type, "updated").await?;
-    let fields = fields_of(body)?;
-    let required = required_version(&headers)?;
-    let same = |event: &Event| asked_for_by(event, &fields);
+    let patch = Patch::read(body)?;
+    let required = required_versions(&headers)?;
+    let keyed = Keyed {
+        caller: &caller,
+        verb: &verb,
+        aggregate_id: &aggregate_id,
+        key: remarks.idempotency_key.as_ref(),
+        body: patch.digest(),
+    };
     for _ in 0..TRIES {
-        if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, same).await? {
-            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+        let found = find(&app, &caller, &verb, &aggregate_id).await?;
+        if keyed
+            .earlier(&app, |event| asked_for_by(event, &keyed.body))
+            .await?
+            .is_some()
+        {
+            return answer_about(&app, &caller, &verb, &aggregate_id).await;
         }
-        let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
-        let changes = changes(&current.entity.state, &fields);
+        let (id, current) = present(found, &verb, required.as_deref())?;
+        if current.entity.deleted_at.is_some() {
+            return Err(deleted::refusal(&app, &caller, &verb, &current).await?);
+        }
+        fields::known(&app, &caller, &verb, patch.fields()).await?;
+        let changes = patch.changes(&current.entity.state);
         if changes.is_empty() {
-            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+            if keyed.keep(&app, (&id, &current), Outcome::Unchanged).await? {
+                return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+            }
+            continue;
         }
-        let mut data = Map::new();
-        data.insert("changes".to_owned(), Value::Object(changes));
+        let data = verb.told_as_it_may_be(&app, &caller, changes).await?;
         let mut event = remarks.applied_to(verb.event(id.clone(), data));
-        let keyed = remarks.idempotency_key.is_some();
-        let recorded = with_digest(&context, keyed.then(|| digest(&fields)));
+        let keyed_by = remarks.idempotency_key.as_ref().map(|_| keyed.body.clone());
+        let recorded = with_digest(&context, keyed_by);
         event.expected_version = Some(current.entity.version);
         match append(&app, &caller, event, &recorded).await {
             Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
@@ -124,7 +153,7 @@ pub async fn update(
     Err(contended())
 }
 
-/// `DELETE /entities/{type}/{id}`: marks the entity; its state and history stay.
+/// `DELETE /entities/{type}/{id}`: marks the entity; its state and history stay. The body may say why: `{"reason": "…"}`.
 pub async fn delete(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -132,15 +161,32 @@ pub async fn delete(
     Path((aggregate_type, aggregate_id)): Path<(String, String)>,
     headers: HeaderMap,
     params: Params,
+    body: Option<JsonBody>,
 ) -> Result<Response, ApiError> {
-    let remarks = Remarks::read(params, &headers)?;
+    let remarks = Remarks::read(params, &headers)?.with_reason_in(body)?;
     let verb = Verb::find(&app, &caller, aggregate_type, "deleted").await?;
-    let required = required_version(&headers)?;
+    let required = required_versions(&headers)?;
+    let keyed = Keyed {
+        caller: &caller,
+        verb: &verb,
+        aggregate_id: &aggregate_id,
+        key: remarks.idempotency_key.as_ref(),
+        body: json!(remarks.reason).to_string(),
+    };
     for _ in 0..TRIES {
-        if let Some(id) = earlier(&app, &caller, &verb, &aggregate_id, &remarks, |_| true).await? {
-            return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+        let found = find(&app, &caller, &verb, &aggregate_id).await?;
+        match keyed.earlier(&app, |event| remarks.gave_the_reason_of(event)).await? {
+            Some(Outcome::Unchanged) => return answer_about(&app, &caller, &verb, &aggregate_id).await,
+            Some(Outcome::Deleted) => return Err(deleted::was_before()),
+            None => {}
         }
-        let (id, current) = present(&app, &caller, &verb, &aggregate_id, required).await?;
+        let (id, current) = present(found, &verb, required.as_deref())?;
+        if current.entity.deleted_at.is_some() {
+            if keyed.keep(&app, (&id, &current), Outcome::Deleted).await? {
+                return Err(deleted::refusal(&app, &caller, &verb, &current).await?);
+            }
+            continue;
+        }
         let mut data = Map::new();
         if let Some(Value::String(name)) = current.entity.state.get("name") {
             data.insert("name".to_owned(), json!(name));
@@ -168,76 +214,52 @@ fn fields_of(body: Value) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-/// The version that `If-Match` demands: `"3"`, or `*` for any that exists.
-fn required_version(headers: &HeaderMap) -> Result<Option<i32>, ApiError> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        return Ok(None);
-    };
-    let malformed = || ApiError::bad_request("invalid_if_match", "If-Match holds a version in quotes, like \"3\"");
-    let text = value.to_str().map_err(|_| malformed())?.trim();
-    if text == "*" {
-        return Ok(None);
-    }
-    let version = text
-        .strip_prefix('"')
-        .and_then(|t| t.strip_suffix('"'))
-        .ok_or_else(malformed)?;
-    version.parse().map(Some).map_err(|_| malformed())
-}
-
-/// The entity as it is now, at the version that the client demands.
-async fn present(
+/// The entity as it is now, if the caller may see it.
+async fn find(
     app: &App,
     caller: &Caller,
     verb: &Verb,
     aggregate_id: &str,
-    required: Option<i32>,
-) -> Result<(AggregateId, StoredEntity), ApiError> {
-    let missing = || ApiError::not_found(format!("there is no such {}", verb.aggregate_type));
-    let id = AggregateId::try_from(aggregate_id.to_owned()).map_err(|_| missing())?;
+) -> Result<Option<(AggregateId, StoredEntity)>, ApiError> {
+    let Ok(id) = AggregateId::try_from(aggregate_id.to_owned()) else {
+        return Ok(None);
+    };
     let found = app
         .store
         .find_entity(caller, verb.aggregate_type.as_str(), id.as_str())
-        .await?
-        .ok_or_else(missing)?;
-    if required.is_some_and(|version| version != found.entity.version) {
-        let detail = format!("the entity is at version {}", found.entity.version);
+        .await?;
+    Ok(found.map(|found| (id, found)))
+}
+
+/// What was found, if it is there at a version that the client demands.
+fn present(
+    found: Option<(AggregateId, StoredEntity)>,
+    verb: &Verb,
+    required: Option<&[i32]>,
+) -> Result<(AggregateId, StoredEntity), ApiError> {
+    let (id, found) = found.ok_or_else(|| ApiError::not_found(format!("there is no such {}", verb.aggregate_type)))?;
+    if required.is_some_and(|versions| !versions.contains(&found.entity.version)) {
+        let detail = format!(
+            "the entity is at version {}, which If-Match does not name; read it again and decide anew",
+            found.entity.version
+        );
         return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", detail).into());
-    }
-    if found.entity.deleted_at.is_some() {
-        return Err(ApiError::conflict("entity_deleted", "the entity has been deleted"));
     }
     Ok((id, found))
 }
 
-/// The entity, where this very change was made before under the same key. What an update's event holds depends on what it
-/// found, so a retry's would differ from the original's; what the client asked for is what has to be the same.
-async fn earlier(
-    app: &App,
-    caller: &Caller,
-    verb: &Verb,
-    aggregate_id: &str,
-    remarks: &Remarks,
-    asks_the_same: impl Fn(&Event) -> bool,
-) -> Result<Option<AggregateId>, ApiError> {
-    let Some(key) = &remarks.idempotency_key else {
-        return Ok(None);
-    };
-    let Some(event) = app.store.find_event_by_key(caller, key.as_str()).await? else {
-        return Ok(None);
-    };
-    let same_entity = event.event_type == verb.event_type.as_str() && event.aggregate_id == aggregate_id;
-    if !(same_entity && asks_the_same(&event)) {
-        let detail = "the idempotency key belongs to another request";
-        return Err(ApiError::unprocessable("idempotency_key_reused", detail, Vec::new()));
+/// Whether the client's key has been used for an event.
+async fn used_before(app: &App, caller: &Caller, remarks: &Remarks) -> Result<bool, ApiError> {
+    match &remarks.idempotency_key {
+        None => Ok(false),
+        Some(key) => Ok(app.store.find_event_by_key(caller, key.as_str()).await?.is_some()),
     }
-    Ok(Some(AggregateId::stored(event.aggregate_id)))
 }
 
-/// Whether the event was asked for by these fields; a keyed change keeps a digest of what the client sent in `recorded`,
+/// Whether the event was asked for by this body; a keyed change keeps a digest of what the client sent in `recorded`,
 /// because its data does not show fields that had their values already.
-fn asked_for_by(event: &Event, fields: &Map<String, Value>) -> bool {
-    digest_of(event).is_some_and(|asked| asked == digest(fields))
+fn asked_for_by(event: &Event, digest: &str) -> bool {
+    digest_of(event).is_some_and(|asked| asked == digest)
 }
 
 /// What the server observed of a request, with the digest of what was sent.
@@ -253,19 +275,6 @@ pub(super) fn with_digest(recorded: &Value, digest: Option<String>) -> Value {
 pub(super) fn digest_of(event: &Event) -> Option<String> {
     let recorded: Value = serde_json::from_str(event.recorded.get()).ok()?;
     Some(recorded.get(REQUEST_DIGEST)?.as_str()?.to_owned())
-}
-
-/// The fields in a few letters, the same however their numbers are spelt.
-fn digest(fields: &Map<String, Value>) -> String {
-    annals::domain::json::digest(&Value::Object(fields.clone()))
-}
-
-fn changes(state: &Map<String, Value>, fields: &Map<String, Value>) -> Map<String, Value> {
-    fields
-        .iter()
-        .filter(|(field, new)| !annals::domain::json::same(state.get(*field).unwrap_or(&Value::Null), new))
-        .map(|(field, new)| (field.clone(), json!({"old": state.get(field), "new": new})))
-        .collect()
 }
 
 /// Appends one event; whether it had been appended before, under its key.
@@ -297,7 +306,7 @@ fn from_fields(error: IntakeError, below: &str) -> ApiError {
                     fault.pointer = if below.is_empty() {
                         rest.to_owned()
                     } else {
-                        rest.strip_suffix("/new").unwrap_or(rest).to_owned()
+                        without_new(rest)
                     };
                 }
                 fault
@@ -310,6 +319,27 @@ fn from_fields(error: IntakeError, below: &str) -> ApiError {
         other => other,
     };
     ApiError::from_intake(error, Framing::Single)
+}
+
+/// `/email/new` and what lies below it, as the client sent it: `/address/new/city` is its `/address/city`.
+fn without_new(pointer: &str) -> String {
+    let after_field = pointer
+        .strip_prefix('/')
+        .and_then(|path| path.find('/'))
+        .map(|slash| slash + 1);
+    let Some((field, below)) = after_field.map(|place| pointer.split_at(place)) else {
+        return pointer.to_owned();
+    };
+    match below.strip_prefix("/new") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{field}{rest}"),
+        _ => pointer.to_owned(),
+    }
+}
+
+/// The entity as it is now, to a request that was made before.
+async fn answer_about(app: &App, caller: &Caller, verb: &Verb, aggregate_id: &str) -> Result<Response, ApiError> {
+    let id = AggregateId::try_from(aggregate_id.to_owned()).map_err(|e| ApiError::Internal(Box::new(e)))?;
+    answer(app, caller, verb, &id, StatusCode::OK).await
 }
 
 async fn answer(

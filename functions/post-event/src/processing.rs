@@ -3,7 +3,7 @@
 use annals::App;
 use annals::domain::event::Part;
 use annals::domain::{AggregateId, AggregateType, EventType, NewEvent};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, RequestContext};
+use annals::http::{ApiError, Authenticated, JsonBody, NoBody, Params, Path, RequestContext};
 use annals::intake::{self, Framing};
 use annals::store::Reading;
 use axum::Json;
@@ -62,7 +62,12 @@ pub async fn decide(
 }
 
 /// `POST /projector/sweep`: asks the projector to go along the log now rather than at its next tick.
-pub async fn sweep(State(app): State<App>, who: Authenticated, params: Params) -> Result<Response, ApiError> {
+pub async fn sweep(
+    State(app): State<App>,
+    who: Authenticated,
+    params: Params,
+    _none: NoBody,
+) -> Result<Response, ApiError> {
     params.end()?;
     who.staff()?;
     app.queue.ask_for_sweep().await;

@@ -9,6 +9,7 @@
 //! that anybody reads.
 
 mod fold;
+mod refill;
 mod run;
 mod snapshots;
 mod verify;
@@ -132,6 +133,11 @@ impl Projector {
         match run.rebuild().await {
             Ok(changed_rows) => {
                 run.shadow.drop_tables().await;
+                if let Some(every) = self.snapshot_every
+                    && let Err(error) = refill::refill(&self.store, &run.shadow, every).await
+                {
+                    tracing::warn!(error = told(&error), "snapshots not refilled");
+                }
                 // It is done; what it noted can wait for the sweep.
                 if let Err(error) = self.settle_kpis(self.pace.patience).await {
                     tracing::warn!(error = told(&error), "key figures not settled");

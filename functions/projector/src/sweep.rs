@@ -51,6 +51,7 @@ impl Projector {
                 self.settle_kpis(self.pace.patience).await?;
                 // Only here: what is not projected is not noted, and half of a load is no news.
                 self.announce_kpis().await?;
+                self.store.forget_kept_keys().await?;
                 return Ok(swept);
             }
             self.store.finish_window(window).await?;

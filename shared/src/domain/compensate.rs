@@ -4,11 +4,11 @@
 //! Invariant: what others have recorded since is never undone along the way. Where the inverse would write over it, there is no
 //! compensation, and whoever asked is told which fields those are.
 
-use std::collections::BTreeMap;
+mod declared;
 
 use serde_json::{Map, Value, json};
 
-use super::effect::{Effect, FieldSource, Inverse};
+use super::effect::{Effect, Inverse};
 use super::fold::{Entity, Fact};
 use super::json;
 use super::time::Timestamp;
@@ -64,34 +64,6 @@ impl Correction<'_> {
             Some(sources) => self.declared(&sides, sources),
             None => self.derived(&sides),
         }
-    }
-
-    /// Data that the catalog says how to take from the event's. What it does to state is tried out.
-    fn declared(
-        &self,
-        sides: &Sides<'_>,
-        sources: &BTreeMap<String, FieldSource>,
-    ) -> Result<Map<String, Value>, Refused> {
-        let values = sources
-            .iter()
-            .filter_map(|(field, source)| Some((field.clone(), source.value(self.event.data)?)));
-        let data: Map<String, Value> = values.collect();
-        let mut result = self.now.clone();
-        result.apply(&Fact {
-            version: self.now.version.saturating_add(1),
-            created_at: self.at,
-            effect: self.inverse_effect,
-            data: &data,
-        });
-        let written = differences(&self.now.state, &result.state);
-        let mut lost = differences(&sides.after.state, &self.now.state);
-        lost.retain(|place| written.contains(place));
-        let deletes = result.deleted_at.is_some() != self.now.deleted_at.is_some();
-        if sides.deleted_since() && (deletes || !written.is_empty()) {
-            lost.push(DELETED.to_owned());
-        }
-        none_lost(lost)?;
-        Ok(data)
     }
 
     /// Data that follow from what the two types do to state.
@@ -187,11 +159,14 @@ impl Sides<'_> {
     /// Removes the child that the event added.
     fn removal(&self, collection: &str, data: &Map<String, Value>) -> Result<Map<String, Value>, Refused> {
         let id = id_of(data)?;
-        if child(&self.before, collection, id).is_some() {
+        if child(&self.before.state, collection, id).is_some() {
             return Err(Refused::NoInverse("the child was there before the event"));
         }
         let place = pointer(&[collection, &name_of(id)]);
-        let (added, present) = (child(&self.after, collection, id), child(self.now, collection, id));
+        let (added, present) = (
+            child(&self.after.state, collection, id),
+            child(&self.now.state, collection, id),
+        );
         self.expect_unchanged(differ(added, present).then_some(place).into_iter().collect())?;
         Ok(Map::from_iter([("id".to_owned(), id.clone())]))
     }
@@ -199,9 +174,9 @@ impl Sides<'_> {
     /// Adds the child that the event removed.
     fn return_of(&self, collection: &str, data: &Map<String, Value>) -> Result<Map<String, Value>, Refused> {
         let id = id_of(data)?;
-        let removed = child(&self.before, collection, id).and_then(Value::as_object);
+        let removed = child(&self.before.state, collection, id).and_then(Value::as_object);
         let removed = removed.ok_or(Refused::NoEffect)?;
-        let taken = child(self.now, collection, id).map(|_| pointer(&[collection, &name_of(id)]));
+        let taken = child(&self.now.state, collection, id).map(|_| pointer(&[collection, &name_of(id)]));
         self.expect_unchanged(taken.into_iter().collect())?;
         Ok(removed.clone())
     }
@@ -209,15 +184,15 @@ impl Sides<'_> {
     /// Gives the child's fields the values that they had.
     fn child_update(&self, collection: &str, data: &Map<String, Value>) -> Result<Map<String, Value>, Refused> {
         let id = id_of(data)?;
-        let object = |entity| child(entity, collection, id).and_then(Value::as_object);
-        let before = object(&self.before).ok_or(Refused::NoInverse("the event added the child"))?;
-        let after = object(&self.after).ok_or(Refused::NoEffect)?;
+        let object = |state| child(state, collection, id).and_then(Value::as_object);
+        let before = object(&self.before.state).ok_or(Refused::NoInverse("the event added the child"))?;
+        let after = object(&self.after.state).ok_or(Refused::NoEffect)?;
         let fields = differing(before, after);
         if fields.is_empty() {
             return Err(Refused::NoEffect);
         }
         let name = name_of(id);
-        let changed = match object(self.now) {
+        let changed = match object(&self.now.state) {
             None => vec![pointer(&[collection, &name])],
             Some(now) => {
                 let changed = fields.iter().filter(|field| differ(after.get(*field), now.get(*field)));
@@ -247,7 +222,7 @@ fn former(fields: Vec<String>, before: &Map<String, Value>) -> impl Iterator<Ite
 
 /// No value is as good as null, which is what a field that was absent is given back.
 fn differ(a: Option<&Value>, b: Option<&Value>) -> bool {
-    !json::same(a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null))
+    !json::same_or_absent(a, b)
 }
 
 /// Names of the fields that differ.
@@ -292,8 +267,8 @@ fn children(value: &Value) -> Option<Vec<(String, &Value)>> {
     value.as_array()?.iter().map(named).collect()
 }
 
-fn child<'a>(entity: &'a Entity, collection: &str, id: &Value) -> Option<&'a Value> {
-    let children = entity.state.get(collection)?.as_array()?;
+fn child<'a>(state: &'a Map<String, Value>, collection: &str, id: &Value) -> Option<&'a Value> {
+    let children = state.get(collection)?.as_array()?;
     children.iter().find(|child| child.get("id") == Some(id))
 }
 

@@ -430,3 +430,84 @@ fn numbers_are_compared_by_value() {
     ];
     assert!(derived(&stream, 1, json!("changes")).data.is_ok());
 }
+
+/// The table's columns: the event's effect and data, the inverse's effect and declared data, and the data that come of them for an
+/// entity with city B, price 7 and the children of [`created`].
+#[test]
+fn what_the_event_says_was_old_is_not_believed() {
+    let began = || {
+        let (effect, mut data) = created();
+        data["price"] = json!(7);
+        (effect, data)
+    };
+    let to_city = json!({"set": {"city": "/to"}});
+    let table = [
+        // A lie, and nothing at all.
+        (
+            (to_city.clone(), json!({"from": "a lie", "to": "C"})),
+            (to_city.clone(), json!({"to": "/from", "from": "/to"})),
+            Some(json!({"to": "B", "from": "C"})),
+        ),
+        (
+            (to_city.clone(), json!({"to": "C"})),
+            (to_city, json!({"to": "/from", "from": "/to"})),
+            Some(json!({"to": "B", "from": "C"})),
+        ),
+        // There was none.
+        (
+            (json!({"set": {"place": "/to"}}), json!({"from": "a lie", "to": "C"})),
+            (json!({"set": {"place": "/to"}}), json!({"to": "/from"})),
+            Some(json!({"to": null})),
+        ),
+        // What the event itself wrote, and constants, are meant to stay.
+        (
+            (
+                json!({"set": {"price": "/new", "day": "/day"}}),
+                json!({"new": 5, "old": 1, "day": "d"}),
+            ),
+            (
+                json!({"set": {"price": "/new", "day": "/day", "city": "/why"}}),
+                json!({"new": "/old", "day": "/day", "why": {"const": "a mistake"}}),
+            ),
+            Some(json!({"new": 7, "day": "d", "why": "a mistake"})),
+        ),
+        (
+            (json!("merge"), json!({"city": "C", "old_city": "a lie"})),
+            (json!("merge"), json!({"city": "/old_city"})),
+            Some(json!({"city": "B"})),
+        ),
+        (
+            (
+                json!({"update_child": "gst"}),
+                json!({"id": "1", "no": "w", "old_no": "a lie"}),
+            ),
+            (json!({"update_child": "gst"}), json!({"id": "/id", "no": "/old_no"})),
+            Some(json!({"id": "1", "no": "x"})),
+        ),
+        // Deeper within a member, a lie is found out, and the truth is let through.
+        (
+            (
+                json!({"set": {"price": "/new"}}),
+                json!({"new": 5, "old": {"amount": 1}}),
+            ),
+            (json!({"set": {"price": "/money/amount"}}), json!({"money": "/old"})),
+            None,
+        ),
+        (
+            (
+                json!({"set": {"price": "/new"}}),
+                json!({"new": 5, "old": {"amount": 7.0}}),
+            ),
+            (json!({"set": {"price": "/money/amount"}}), json!({"money": "/old"})),
+            Some(json!({"money": {"amount": 7.0}})),
+        ),
+    ];
+    for (event, (effect, data), expected) in table {
+        let inverse = json!({"event_type": "a.b", "data": data});
+        let outcome = outcome(&[began(), event.clone()], 1, inverse, effect);
+        match expected {
+            Some(expected) => assert_eq!(outcome.data.map(Value::Object), Ok(expected), "{event:?}"),
+            None => assert!(matches!(refused(outcome), Refused::NoInverse(_)), "{event:?}"),
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::json;
+use super::json::{MAX_DEPTH as MAX_JSON_DEPTH, same_or_absent as same};
 
 /// Levels that members are looked for at; what lies deeper is told whole.
 const MAX_DEPTH: usize = 16;
@@ -63,17 +63,6 @@ pub fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> BTree
     found
 }
 
-/// Whether two values are the same to whoever asks what changed: numbers by what they are worth, and null like absent.
-pub fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
-    match (a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null)) {
-        (Value::Object(a), Value::Object(b)) => names_of(a, b).into_iter().all(|name| same(a.get(name), b.get(name))),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(Some(a), Some(b)))
-        }
-        (a, b) => json::same(a, b),
-    }
-}
-
 /// Which value of a state somebody asks about: a field by its name, or a value below one by JSON pointer, as [`changes`] names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -86,7 +75,7 @@ impl FieldPath {
             return (!text.is_empty()).then(|| Self(vec![text.to_owned()]));
         };
         let steps: Vec<String> = pointer.split('/').map(unescaped).collect::<Option<_>>()?;
-        (steps.len() <= json::MAX_DEPTH).then_some(Self(steps))
+        (steps.len() <= MAX_JSON_DEPTH).then_some(Self(steps))
     }
 
     /// Whether the value, or anything in it, differs between two states.

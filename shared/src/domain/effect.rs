@@ -13,7 +13,7 @@ pub enum Effect {
     Create,
     /// Data's top-level fields replace state's.
     Merge,
-    /// `data.changes`: each field becomes its `new`.
+    /// `data.changes`: each field becomes its `new`; one whose `new` is null goes altogether where the change says `removed`.
     Changes,
     /// The entity is marked as deleted; its state stays.
     Delete,

@@ -86,8 +86,15 @@ fn apply_changes(state: &mut Map<String, Value>, data: &Map<String, Value>) {
         return;
     };
     for (field, change) in changes {
-        if let Some(new) = change.get("new") {
-            state.insert(field.clone(), new.clone());
+        match change.get("new") {
+            // Only with null: so a schema that wants a field to have a value need not know of removals.
+            None | Some(Value::Null) if change.get("removed") == Some(&Value::Bool(true)) => {
+                state.remove(field);
+            }
+            None => {}
+            Some(new) => {
+                state.insert(field.clone(), new.clone());
+            }
         }
     }
 }
@@ -171,6 +178,19 @@ mod tests {
             ),
         ];
         assert_eq!(state(&steps), json!({"name": "C", "tags": [2], "city": "B"}));
+    }
+
+    #[test]
+    fn a_change_leaves_null_where_it_says_so_and_nothing_where_it_says_removed() {
+        let steps = [
+            (json!("create"), json!({"a": 1, "b": 2, "c": 3})),
+            (
+                json!("changes"),
+                json!({"changes": {"a": {"old": 1, "new": null}, "b": {"old": 2, "new": null, "removed": true},
+                                   "c": {"old": 3, "new": 4, "removed": true}}}),
+            ),
+        ];
+        assert_eq!(state(&steps), json!({"a": null, "c": 4}));
     }
 
     #[test]

@@ -162,24 +162,6 @@ fn digits_needed(text: &str) -> i64 {
     before.saturating_add(after)
 }
 
-/// The value with every number written out as jsonb keeps it: `1e2` is `100`, `-0.0` is `0.0`. Two values that the log would
-/// store alike are equal in this form.
-pub fn normal(value: &Value) -> Value {
-    match value {
-        Value::Number(number) => written_out(&number.to_string())
-            .parse()
-            .map_or_else(|_| value.clone(), Value::Number),
-        Value::Array(items) => Value::Array(items.iter().map(normal).collect()),
-        Value::Object(members) => Value::Object(
-            members
-                .iter()
-                .map(|(key, value)| (key.clone(), normal(value)))
-                .collect(),
-        ),
-        other => other.clone(),
-    }
-}
-
 /// Whether a value has more levels than these; looks no deeper than that.
 pub fn is_deeper(value: &Value, levels: usize) -> bool {
     match (value, levels.checked_sub(1)) {
@@ -190,53 +172,91 @@ pub fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Equality as the log has it: `1e2` is stored as `100`.
+/// Equality by value. `44`, `44.00` and `4.4e1` are one number, and a member that is null is as good as none.
+///
+/// This is the one comparison wherever changes are told or looked for: PATCH, diff, history, imports, and the check of a
+/// compensation. Whoever finds two values to be the same keeps the text that was written first.
 pub fn same(a: &Value, b: &Value) -> bool {
-    a == b || normal(a) == normal(b)
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || is_same_number(&a.to_string(), &b.to_string()),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            let differs = |(name, value): (&String, &Value)| !same_or_absent(Some(value), b.get(name));
+            !a.iter().any(differs) && b.iter().all(|(name, value)| a.contains_key(name) || value.is_null())
+        }
+        _ => a == b,
+    }
 }
 
-/// SHA-256 of the value in its [`normal`] form, keys in order, as hexadecimal digits.
+/// The same for values that may be missing: no value is as good as null.
+pub fn same_or_absent(a: Option<&Value>, b: Option<&Value>) -> bool {
+    same(a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null))
+}
+
+/// SHA-256 of the value, keys in order, as hexadecimal digits. Numbers count by their value, however they are spelt.
 pub fn digest(value: &Value) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(normal(value).to_string())
+    Sha256::digest(by_value(value).to_string())
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
 
-/// A JSON number without exponent and without the sign of a zero. Only for numbers within [`MAX_DIGITS`].
-fn written_out(text: &str) -> String {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let Ok(exponent) = exponent.parse::<i64>() else {
-        return text.to_owned();
-    };
-    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent);
-    let Ok(length) = i64::try_from(digits.len()) else {
-        return text.to_owned();
-    };
-    if point.saturating_sub(length).saturating_abs() > 2 * MAX_DIGITS {
-        return text.to_owned();
+/// The value with each number in one spelling of its value.
+fn by_value(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => spelt_once(number).map_or_else(|| value.clone(), Value::Number),
+        Value::Array(items) => Value::Array(items.iter().map(by_value).collect()),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| (name.clone(), by_value(value)));
+            Value::Object(members.collect())
+        }
+        other => other.clone(),
     }
-    let (whole, fraction) = if point <= 0 {
-        let zeros = usize::try_from(-point).unwrap_or(0);
-        ("0".to_owned(), format!("{}{digits}", "0".repeat(zeros)))
-    } else if point >= length {
-        let zeros = usize::try_from(point - length).unwrap_or(0);
-        (format!("{digits}{}", "0".repeat(zeros)), String::new())
-    } else {
-        let (whole, fraction) = digits.split_at(usize::try_from(point).unwrap_or(0));
-        (whole.to_owned(), fraction.to_owned())
-    };
-    let whole = whole.trim_start_matches('0');
-    let whole = if whole.is_empty() { "0" } else { whole };
-    let sign = if digits.bytes().all(|b| b == b'0') { "" } else { sign };
-    if fraction.is_empty() {
-        format!("{sign}{whole}")
-    } else {
-        format!("{sign}{whole}.{fraction}")
+}
+
+fn spelt_once(number: &Number) -> Option<Number> {
+    let text = number.to_string();
+    let parts = Parts::of(&text)?;
+    let sign = if parts.is_negative { "-" } else { "" };
+    let digits = if parts.digits.is_empty() { "0" } else { &parts.digits };
+    format!("{sign}{digits}e{}", parts.exponent).parse().ok()
+}
+
+fn is_same_number(a: &str, b: &str) -> bool {
+    matches!((Parts::of(a), Parts::of(b)), (Some(a), Some(b)) if a == b)
+}
+
+/// What a number's value is made of: `-0.0120e5` is minus, `12`, and `2`. Zero has no digits and no sign.
+#[derive(PartialEq, Eq)]
+struct Parts {
+    is_negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Parts {
+    /// None where the exponent itself is beyond what can be counted: such numbers never enter the log.
+    fn of(text: &str) -> Option<Self> {
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let exponent: i64 = exponent.parse().ok()?;
+        let (is_negative, mantissa) = mantissa
+            .strip_prefix('-')
+            .map_or((false, mantissa), |rest| (true, rest));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{whole}{fraction}");
+        let digits = all.trim_end_matches('0');
+        let dropped = i64::try_from(all.len() - digits.len()).ok()?;
+        let exponent = exponent
+            .checked_sub(i64::try_from(fraction.len()).ok()?)?
+            .checked_add(dropped)?;
+        let digits = digits.trim_start_matches('0').to_owned();
+        let is_zero = digits.is_empty();
+        Some(Self {
+            is_negative: is_negative && !is_zero,
+            digits,
+            exponent: if is_zero { 0 } else { exponent },
+        })
     }
 }
 
@@ -296,23 +316,41 @@ mod tests {
         assert_eq!(code("1e99999999999999999999"), "number_too_long");
     }
 
+    fn value(text: &str) -> Value {
+        parse(text.as_bytes()).expect("JSON")
+    }
+
     #[test]
-    fn numbers_are_normal_when_written_as_jsonb_writes_them() {
-        let pairs = [
+    fn numbers_are_the_same_by_their_value_and_null_is_as_good_as_none() {
+        for (a, b) in [
+            ("44.00", "44"),
             ("1e2", "100"),
-            ("-0", "0"),
-            ("-0.0", "0.0"),
-            ("1.50", "1.50"),
-            ("1.5e1", "15"),
-            ("1.50e1", "15.0"),
-            ("12e-3", "0.012"),
-            ("0.5E1", "5"),
-            ("-1e-2", "-0.01"),
+            ("-0.0", "0"),
             ("0e5", "0"),
-        ];
-        for (given, normal_form) in pairs {
-            let given = parse(given.as_bytes()).expect("a number");
-            assert_eq!(normal(&given).to_string(), normal_form);
+            ("0.0120e5", "1200"),
+            ("12e-3", "0.012"),
+            ("-1e-2", "-0.01"),
+            ("12345678901234567890.10", "12345678901234567890.1"),
+            (r#"{"a": [1, {"b": 2.0}]}"#, r#"{"a": [1.0, {"b": 2, "c": null}]}"#),
+            (r#"{"a": null}"#, "{}"),
+        ] {
+            assert!(same(&value(a), &value(b)) && same(&value(b), &value(a)), "{a} {b}");
+        }
+        assert_eq!(digest(&value(r#"{"a": 1e2}"#)), digest(&value(r#"{"a": 100.0}"#)));
+        for (a, b) in [
+            ("1", "-1"),
+            ("10", "1"),
+            ("0.1", "0.01"),
+            ("1", "\"1\""),
+            ("[1, 2]", "[2, 1]"),
+            ("[null]", "[]"),
+            ("null", "0"),
+            (r#"{"a": 1}"#, "{}"),
+            (r#"{"a": 1}"#, r#"{"a": 2}"#),
+            ("12345678901234567890.1", "12345678901234567890.2"),
+        ] {
+            assert!(!same(&value(a), &value(b)) && !same(&value(b), &value(a)), "{a} {b}");
+            assert_ne!(digest(&value(a)), digest(&value(b)), "{a} {b}");
         }
     }
 

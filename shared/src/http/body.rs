@@ -15,12 +15,28 @@ pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// A JSON body, as [`json::parse`] reads it.
 pub struct JsonBody(pub Value);
 
+/// No body, or an object without members: what is not looked at must not come and be lost.
+pub struct NoBody;
+
+/// A JSON body that says what of a thing is to change.
+pub enum PatchBody {
+    /// `application/json`: each of its fields takes the place of the thing's.
+    Fields(Value),
+    /// `application/merge-patch+json` (RFC 7396): objects are merged member by member, and null takes a member out.
+    Merge(Value),
+}
+
 impl JsonBody {
     fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
         if !is_json(headers) {
-            let detail = "send the body as JSON, with the header Content-Type: application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).into());
+            return Err(unsupported(
+                "send the body as JSON, with the header Content-Type: application/json",
+            ));
         }
+        Self::parse(bytes)
+    }
+
+    fn parse(bytes: &Bytes) -> Result<Self, ApiError> {
         let value = json::parse(bytes).map_err(|fault| {
             let errors = vec![FieldFault::new(
                 fault.pointer.clone(),
@@ -47,6 +63,42 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             return Self::read(&headers, &Bytes::new());
         }
         Self::read(&headers, &bytes_of(request, state).await?)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let headers = request.headers().clone();
+        let bytes = bytes_of(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(Self);
+        }
+        let JsonBody(value) = JsonBody::read(&headers, &bytes)?;
+        if value.as_object().is_some_and(serde_json::Map::is_empty) {
+            return Ok(Self);
+        }
+        let detail = "this resource takes no body; send the request without one";
+        Err(ApiError::bad_request("unexpected_body", detail))
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for PatchBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let kind = match media_type(request.headers()).as_deref() {
+            Some("application/json") => Self::Fields,
+            Some(MERGE_PATCH) => Self::Merge,
+            _ => {
+                let detail = "send the change as application/json (its fields replace the entity's) or as \
+                              application/merge-patch+json (RFC 7396)";
+                return Err(unsupported(detail));
+            }
+        };
+        let JsonBody(value) = JsonBody::parse(&bytes_of(request, state).await?)?;
+        Ok(kind(value))
     }
 }
 
@@ -82,15 +134,23 @@ fn too_large_or_cut(status: StatusCode) -> ApiError {
     )
 }
 
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// JSON by itself, or a kind of it that means no more than its text. The kinds of patches mean something else.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(content_type) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(essence) = media_type(headers) else {
         return false;
     };
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let is_patch = matches!(&*essence, MERGE_PATCH | "application/json-patch+json");
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json") && !is_patch)
+}
+
+/// What the body is said to be, without parameters.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(content_type.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+fn unsupported(detail: &str) -> ApiError {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).into()
 }

@@ -1,11 +1,13 @@
-//! An entity as the API answers with it; its version is its entity tag.
+//! An entity as the API answers with it, with its entity tag (`etag`).
 
 use axum::Json;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::error::ApiError;
+use super::etag;
 use crate::domain::Timestamp;
 use crate::store::StoredEntity;
 
@@ -48,9 +50,33 @@ impl From<StoredEntity> for EntityAnswer {
     }
 }
 
+impl EntityAnswer {
+    /// The answer to a read: 304 where the reader has it already.
+    ///
+    /// # Errors
+    /// What cannot be written as JSON.
+    pub fn to_reader(&self, headers: &HeaderMap) -> Result<Response, ApiError> {
+        let body = serde_json::to_vec(self).map_err(|e| ApiError::Internal(Box::new(e)))?;
+        let tag = etag::tag_of(self.version, &body);
+        // What a write was answered with is what a reader is told until the projector has come by.
+        let of_write = (self.projected_version < self.version).then(|| self.version_tag());
+        let etag = HeaderValue::from_str(&tag).map_err(|e| ApiError::Internal(Box::new(e)))?;
+        if etag::is_known(headers, &tag, of_write.as_deref()) {
+            return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+        }
+        let json = HeaderValue::from_static("application/json");
+        Ok(([(header::CONTENT_TYPE, json), (header::ETAG, etag)], body).into_response())
+    }
+
+    fn version_tag(&self) -> String {
+        format!("\"{}\"", self.version)
+    }
+}
+
+/// The answer to a write.
 impl IntoResponse for EntityAnswer {
     fn into_response(self) -> Response {
-        let tag = HeaderValue::from_str(&format!("\"{}\"", self.version));
+        let tag = HeaderValue::from_str(&self.version_tag());
         let mut response = Json(self).into_response();
         if let Ok(tag) = tag {
             response.headers_mut().insert(header::ETAG, tag);

@@ -1,8 +1,9 @@
 //! What surrounds every request: an id, a log line, what caches may do with the answer, and problems for unknown routes and methods.
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use lambda_http::Context;
@@ -86,7 +87,12 @@ async fn serve(request: Request, next: Next) -> Response {
         .map_or("unmatched", |p| p.as_str())
         .to_owned();
     let started = std::time::Instant::now();
-    let response = next.run(request).await;
+    let response = match has_stray_body(&request) {
+        false => next.run(request).await,
+        true => {
+            ApiError::bad_request("unexpected_body", "a GET has no body; send parameters in the query").into_response()
+        }
+    };
     let status = response.status();
     let elapsed = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     tracing::info!(http.method = %method, http.route = path, http.status = status.as_u16(), duration_us = elapsed, "served");
@@ -94,6 +100,12 @@ async fn serve(request: Request, next: Next) -> Response {
         metrics::conflict();
     }
     response
+}
+
+/// Whether a request that only reads has a body: nobody would look at it, and what its client meant by it would be lost.
+fn has_stray_body(request: &Request) -> bool {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    reads && !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0)
 }
 
 /// The client's own id where it is one that a log can hold, else API Gateway's, else a new one. The other names go into the log

@@ -17,6 +17,7 @@ mod events;
 mod feed;
 mod history;
 mod imports;
+mod kept_keys;
 mod kpis;
 mod login;
 mod migrate;
@@ -57,6 +58,7 @@ pub use imports::{
     AT_ONCE, DueImport, HELD_SECONDS, HeldImport, ImportEnd, Inspection, LaneProgress, NewImport, SettledRows,
     TAKEN_OVER, Taking, UploadRecord, WholeImport,
 };
+pub use kept_keys::{KeptKey, Outcome};
 pub use kpis::{By, Days, DueKpi, Granularity, KpiLine, KpiPage, Settled, TopLine};
 pub use login::{ApiLogin, let_api_in};
 pub use migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};
@@ -71,7 +73,7 @@ pub use rebuild::{
 };
 pub use registration::{NewVersion, Registration};
 pub use replays::ReplayStatus;
-pub use snapshots::{Snapshot, SnapshotMetadata};
+pub use snapshots::{APART, Snapshot, SnapshotMetadata};
 pub use standing::Standing;
 pub use statistics::{Statistics, StorageRate, TenantFigures, Window};
 pub use status::{Health, KpiLag, OldestAppend, ParkedStream, ProjectorStatus, Rates};

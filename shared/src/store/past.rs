@@ -2,7 +2,8 @@
 //!
 //! Recorded time and versions rise together, so what was recorded by some time is a stretch of the stream from its beginning:
 //! the newest snapshot below its end and the few events after it. Business time knows no such order: what was true at some
-//! time is folded from all events of an earlier or the same business time, in its order.
+//! time is folded from all events of an earlier or the same business time, in its order. They are sorted once, by the database,
+//! and folded one by one as they come.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
@@ -14,7 +15,7 @@ use super::session::{As, Param};
 use super::{Store, StoreError, StoredEntity, Usage};
 use crate::domain::{Caller, Catalog, Entity, StoredFact, Timestamp};
 
-/// Events that are read at a time: memory holds one such page and the state.
+/// Recorded events that are read at a time: memory holds one such page and the state.
 const PAGE: i64 = 250;
 
 /// Where to look: what was recorded by a version or a time, and of that, what was true by a business time. Both absent is now.
@@ -76,13 +77,11 @@ select h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_
 
 macro_rules! fact_columns {
     () => {
-        "e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.\"timestamp\", e.data::text,
+        "e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
        exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
                   and s.aggregate_version = e.aggregate_version) as skipped,
-       (select r.revision from annals.catalog_revision r) as revision
-  from annals.events e
- where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4"
+       (select r.revision from annals.catalog_revision r) as revision"
     };
 }
 
@@ -91,13 +90,19 @@ pub(super) use fact_columns;
 const LIST_RECORDED: &str = concat!(
     "-- list_recorded_facts\nselect ",
     fact_columns!(),
-    " and e.aggregate_version > $5 order by e.aggregate_version limit $6"
+    " from annals.events e
+ where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4
+   and e.aggregate_version > $5 order by e.aggregate_version limit $6"
 );
+/// `offset 0`: sorted before data are written out as text, which are much larger than what is sorted.
 const LIST_TRUE: &str = concat!(
     "-- list_true_facts\nselect ",
     fact_columns!(),
-    " and e.\"timestamp\" <= $7 and ($8::timestamptz is null or (e.\"timestamp\", e.aggregate_version) > ($8, $5))
-  order by e.\"timestamp\", e.aggregate_version limit $6"
+    " from (
+    select * from annals.events e
+     where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4 and e.\"timestamp\" <= $5
+     order by e.\"timestamp\", e.aggregate_version offset 0) as e
+ order by e.\"timestamp\", e.aggregate_version"
 );
 
 /// What a load has come to.
@@ -200,112 +205,102 @@ impl Store {
             if reached >= load.upto {
                 return Ok(());
             }
-            let params: [Param<'_>; 2] = [(&reached, Type::INT4), (&PAGE, Type::INT8)];
-            if self.fold_page(load, LIST_RECORDED, &params).await?.is_none() {
+            let mut params = load.params().to_vec();
+            params.extend([(&reached as _, Type::INT4), (&PAGE as _, Type::INT8)]);
+            let rows = self.read(As::Caller(load.caller), LIST_RECORDED, &params).await?;
+            let mut entity = load.entity.take();
+            for row in &rows {
+                load.fold(row, &mut entity)?;
+            }
+            load.entity = entity;
+            load.events_read += rows.len();
+            if rows.is_empty() {
                 return Ok(());
             }
         }
     }
 
-    /// The version that is told is the highest among the events folded, and so is the time of the last change.
     async fn fold_true(&self, load: &mut Load<'_>, valid_at: Timestamp) -> Result<(), StoreError> {
-        let (mut after, mut after_version): (Option<DateTime<Utc>>, i32) = (None, 0);
-        let (mut version, mut created_at, mut updated_at) = (0, None, None);
         let valid_at = valid_at.as_datetime();
-        loop {
-            let params: [Param<'_>; 4] = [
-                (&after_version, Type::INT4),
-                (&PAGE, Type::INT8),
-                (&valid_at, Type::TIMESTAMPTZ),
-                (&after, Type::TIMESTAMPTZ),
-            ];
-            let Some(page) = self.fold_page(load, LIST_TRUE, &params).await? else {
-                break;
-            };
-            version = version.max(page.highest_version);
-            created_at = created_at.into_iter().chain([page.first_recorded]).min();
-            updated_at = updated_at.into_iter().chain([page.last_recorded]).max();
-            (after, after_version) = (Some(page.last.0), page.last.1);
+        let of = &*load;
+        let fold = || async move {
+            let mut params = of.params().to_vec();
+            params.push((&valid_at, Type::TIMESTAMPTZ));
+            let mut truth = Truth::default();
+            let each = |row: &Row| truth.take(of, row);
+            self.read_each(of.caller, LIST_TRUE, &params, each).await?;
+            Ok(truth)
+        };
+        let folded = self.twice_if_lost(fold).await?;
+        load.events_read = folded.events;
+        load.entity = folded.told();
+        Ok(())
+    }
+}
+
+impl Load<'_> {
+    /// Whose stream, and how far.
+    fn params(&self) -> [Param<'_>; 4] {
+        [
+            (self.caller.tenant_uuid(), Type::UUID),
+            (&self.aggregate_type, Type::TEXT),
+            (&self.aggregate_id, Type::TEXT),
+            (&self.upto, Type::INT4),
+        ]
+    }
+
+    /// Folds an event into the entity; its version, recorded time, and whether staff left it out.
+    fn fold(&self, row: &Row, entity: &mut Option<Entity>) -> Result<(i32, Timestamp, bool), StoreError> {
+        if row.try_get::<_, i64>("revision")? != self.revision {
+            return Err(StoreError::Outdated);
         }
-        if let Some(entity) = &mut load.entity {
-            entity.version = version;
-            entity.created_at = created_at.unwrap_or(entity.created_at);
-            entity.updated_at = updated_at.unwrap_or(entity.updated_at);
-        }
+        let data = parse_object(row.try_get("data")?)?;
+        let fact = StoredFact {
+            event_type: row.try_get("event_type")?,
+            schema_version: row.try_get("schema_version")?,
+            version: row.try_get("aggregate_version")?,
+            created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
+            data: &data,
+            skipped: row.try_get("skipped")?,
+        };
+        let entity = entity.get_or_insert_with(|| Entity::before(fact.created_at));
+        self.catalog.fold(self.caller.tenant_id(), entity, &fact)?;
+        Ok((fact.version, fact.created_at, fact.skipped))
+    }
+}
+
+/// A fold in the order of business time. The version that is told is the highest among the events folded, and the times are the
+/// first and the last that any of them was recorded at.
+#[derive(Default)]
+struct Truth {
+    entity: Option<Entity>,
+    version: i32,
+    recorded: Option<(Timestamp, Timestamp)>,
+    events: usize,
+}
+
+impl Truth {
+    fn take(&mut self, load: &Load<'_>, row: &Row) -> Result<(), StoreError> {
+        let (version, recorded_at, skipped) = load.fold(row, &mut self.entity)?;
+        self.events += 1;
+        self.version = self.version.max(version);
+        self.recorded = Some(match self.recorded {
+            None => (recorded_at, recorded_at),
+            // What was left out moves the version alone.
+            Some(recorded) if skipped => recorded,
+            Some((first, last)) => (first.min(recorded_at), last.max(recorded_at)),
+        });
         Ok(())
     }
 
-    /// Folds the next page; none where there is nothing left.
-    async fn fold_page(
-        &self,
-        load: &mut Load<'_>,
-        sql: &str,
-        more: &[Param<'_>],
-    ) -> Result<Option<FoldedPage>, StoreError> {
-        let mut params: Vec<Param<'_>> = vec![
-            (load.caller.tenant_uuid(), Type::UUID),
-            (&load.aggregate_type, Type::TEXT),
-            (&load.aggregate_id, Type::TEXT),
-            (&load.upto, Type::INT4),
-        ];
-        params.extend(more.iter().cloned());
-        let rows = self.read(As::Caller(load.caller), sql, &params).await?;
-        let mut folded: Option<FoldedPage> = None;
-        for row in &rows {
-            if row.try_get::<_, i64>("revision")? != load.revision {
-                return Err(StoreError::Outdated);
-            }
-            let data = parse_object(row.try_get("data")?)?;
-            let fact = StoredFact {
-                event_type: row.try_get("event_type")?,
-                schema_version: row.try_get("schema_version")?,
-                version: row.try_get("aggregate_version")?,
-                created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
-                data: &data,
-                skipped: row.try_get("skipped")?,
-            };
-            let entity = load.entity.get_or_insert_with(|| Entity::before(fact.created_at));
-            load.catalog.fold(load.caller.tenant_id(), entity, &fact)?;
-            let business: DateTime<Utc> = row.try_get("timestamp")?;
-            FoldedPage::add(&mut folded, &fact, business);
-        }
-        load.events_read += rows.len();
-        Ok(folded)
-    }
-}
-
-/// What a page of events tells.
-struct FoldedPage {
-    highest_version: i32,
-    first_recorded: Timestamp,
-    last_recorded: Timestamp,
-    /// Business time and version of its last event.
-    last: (DateTime<Utc>, i32),
-}
-
-impl FoldedPage {
-    fn add(page: &mut Option<Self>, fact: &StoredFact<'_>, business: DateTime<Utc>) {
-        let last = (business, fact.version);
-        *page = Some(match page.take() {
-            None => Self {
-                highest_version: fact.version,
-                first_recorded: fact.created_at,
-                last_recorded: fact.created_at,
-                last,
-            },
-            // What was left out moves the version alone.
-            Some(page) if fact.skipped => Self {
-                highest_version: page.highest_version.max(fact.version),
-                last,
-                ..page
-            },
-            Some(page) => Self {
-                highest_version: page.highest_version.max(fact.version),
-                first_recorded: page.first_recorded.min(fact.created_at),
-                last_recorded: page.last_recorded.max(fact.created_at),
-                last,
-            },
-        });
+    fn told(self) -> Option<Entity> {
+        let (created_at, updated_at) = self.recorded?;
+        Some(Entity {
+            version: self.version,
+            created_at,
+            updated_at,
+            ..self.entity?
+        })
     }
 }
 

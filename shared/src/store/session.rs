@@ -5,6 +5,9 @@
 //! anything is awaited, which is what puts the messages on the wire in order; since `commit` is then already under way, a
 //! request that is cancelled leaves no transaction open.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use futures_util::future::{join, try_join_all};
 use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
@@ -82,6 +85,39 @@ impl Store {
     ) -> Result<[Vec<Row>; N], StoreError> {
         let reading = self.twice_if_lost(|| self.one_round_trip(who, Writes::No, statements));
         in_postgres(statements.first().map_or("", |(sql, _)| sql), reading).await
+    }
+
+    /// Runs one reading statement as a caller and hands its rows on one by one as they come: however many there are, memory holds
+    /// few. `commit` is under way before the first row is looked at, as with every read, so a request that is cancelled leaves no
+    /// transaction open.
+    pub(super) async fn read_each(
+        &self,
+        caller: &Caller,
+        sql: &str,
+        params: &[Param<'_>],
+        mut each: impl FnMut(&Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let client = self.connection().await?;
+        let claims = caller.database_claims().to_string();
+        let set_params = [(&claims as &(dyn ToSql + Sync), Type::TEXT)];
+        let reading = async {
+            let begin = client.batch_execute(As::Caller(caller).begin(Writes::No));
+            let set = client.query_typed(SET_CLAIMS, &set_params);
+            let params = params.iter().map(|(value, kind)| (*value, kind.clone()));
+            let ((begun, set), rows) = join(join(begin, set), client.query_typed_raw(sql, params)).await;
+            begun?;
+            set?;
+            let mut rows = pin!(rows?);
+            while let Some(row) = rows.try_next().await? {
+                each(&row)?;
+            }
+            Ok(())
+        };
+        let (read, ended) = in_postgres(sql, async {
+            Ok::<_, StoreError>(join(reading, client.batch_execute("commit")).await)
+        })
+        .await?;
+        read.and(ended.map_err(StoreError::from))
     }
 
     /// Runs one writing statement in a transaction of its own, in one round trip.

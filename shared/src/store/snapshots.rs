@@ -13,8 +13,10 @@ use super::session::{As, Param, lost_is_unavailable};
 use super::{Store, StoreError};
 use crate::domain::{Caller, StreamId, Timestamp};
 
-/// Snapshots of a stream that are kept: the newest.
+/// Snapshots of a stream that are kept: the newest. Of the older ones some are (V18 `annals.thin_snapshots`).
 const KEPT: i32 = 3;
+/// No two of those lie further apart than this.
+pub const APART: i32 = 1_000;
 
 const WRITE_SNAPSHOTS: &str = "-- write_snapshots
 select annals.write_snapshots($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[], $10::jsonb, $11, $12) as written";
@@ -57,11 +59,28 @@ pub struct SnapshotMetadata {
 impl SnapshotMetadata {
     /// Of those that the projector takes by itself.
     pub fn periodic() -> Self {
+        Self::of_annals("periodic_snapshot")
+    }
+
+    /// Of those that a rebuild puts in place of lost ones.
+    pub fn refilled() -> Self {
+        Self::of_annals("rebuild")
+    }
+
+    fn of_annals(reason: &str) -> Self {
         Self {
             created_by: "system".to_owned(),
-            reason: Some("periodic_snapshot".to_owned()),
+            reason: Some(reason.to_owned()),
             also: Map::new(),
         }
+    }
+
+    /// The versions of a stream at this version that deserve a snapshot, where one is taken every so many events: those of the newest
+    /// ones, and of the older ones one in a thousand.
+    pub fn is_due_at(version: i32, every: i32, stream_version: i32) -> bool {
+        let step = every.saturating_mul((APART / every).max(1));
+        let is_new = version > stream_version.saturating_sub(KEPT.saturating_mul(every));
+        version % every == 0 && (is_new || version % step == 0)
     }
 }
 

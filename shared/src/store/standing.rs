@@ -4,8 +4,8 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::session::{As, Param};
-use super::{Store, StoreError};
-use crate::domain::{Caller, EventId};
+use super::{Store, StoreError, StoredEntity};
+use crate::domain::{Caller, EventId, Timestamp};
 
 /// How often a compensation may be left out of state by staff and made anew.
 const ATTEMPTS: u8 = 8;
@@ -47,7 +47,36 @@ select exists (select from annals.skipped_events s
         order by i.place desc limit 1) as c on true
  where e.tenant_id = $3 and e.id = $1";
 
+/// Recorded times rise with versions, so the version is found by halves.
+const FIND_EVENT_RECORDED_AT: &str = "-- find_event_recorded_at
+select e.id from annals.events e
+ where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.created_at = $5
+   and e.aggregate_version = annals.version_at($1, $2, $3, $4, $5)";
+
 impl Store {
+    /// The event that was recorded in an entity's stream at just this time, if the caller may see it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_event_recorded_at(
+        &self,
+        caller: &Caller,
+        of: &StoredEntity,
+        at: Timestamp,
+    ) -> Result<Option<EventId>, StoreError> {
+        let at = at.as_datetime();
+        let params: [Param<'_>; 5] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&of.aggregate_type, Type::TEXT),
+            (&of.aggregate_id, Type::TEXT),
+            (&of.entity.version, Type::INT4),
+            (&at, Type::TIMESTAMPTZ),
+        ];
+        let rows = self.read(As::Caller(caller), FIND_EVENT_RECORDED_AT, &params).await?;
+        let id = rows.first().map(|row| row.try_get::<_, Uuid>("id")).transpose()?;
+        Ok(id.map(EventId::from))
+    }
+
     /// How the event stands, as the caller sees it; none where the caller does not see it. Parked streams are for those to see
     /// who see the tenant.
     ///

@@ -171,6 +171,7 @@ async fn claims_that_name_nobody_append_nothing() {
         many("x", &[]),
         format!("select annals.settle_append({CLAIMS}, '{{customer}}', '{{x}}', '{{}}')"),
         format!("select annals.known_keys({CLAIMS}, '{{k}}')"),
+        "select annals.keep_key('customer', 'x', 1, 'k', repeat('0', 64), 'unchanged')".to_owned(),
     ] {
         let code = super::refusal(&session, &sql).await;
         assert!(["PT401", "23502"].contains(&code.as_str()), "{sql}: {code}");

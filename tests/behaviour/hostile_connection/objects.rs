@@ -9,7 +9,7 @@ use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions are not
 /// among them: what they are told of a caller they believe.
-const CALLABLE: [&str; 23] = [
+const CALLABLE: [&str; 25] = [
     "annals.feed_holders",
     "annals.caller_actor",
     "annals.caller_claims",
@@ -18,8 +18,10 @@ const CALLABLE: [&str; 23] = [
     "annals.caller_tenant",
     "annals.caller_user_id",
     "annals.feed_mark",
+    "annals.find_kept_key",
     "annals.is_rebuild_held",
     "annals.is_reshaping",
+    "annals.keep_key",
     "annals.list_replays",
     "annals.oldest_feed_holder",
     "annals.post_event",

@@ -147,6 +147,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.import_lanes update".to_owned(),
         "annals.imports insert".to_owned(),
         "annals.imports update".to_owned(),
+        "annals.kept_keys delete".to_owned(),
         "annals.noted_events update".to_owned(),
         "annals.rebuild_ids usage".to_owned(),
         "annals.rejected_rows delete".to_owned(),

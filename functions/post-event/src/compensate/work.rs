@@ -127,8 +127,9 @@ fn worked_out(
         at: Timestamp::now(),
     };
     let mut data = correction.data().map_err(refused)?;
-    if inverse.data.is_none() {
-        add_reason(inverse_kind, ask, &mut data);
+    match &inverse.data {
+        None => add_reason(inverse_kind, ask, &mut data),
+        Some(_) => refuse_unsayable(inverse_kind, &data)?,
     }
     let event = caused_by(event, inverse_kind, data)?;
     let mut event = ask.applied_to(event);
@@ -145,6 +146,21 @@ fn add_reason(kind: &EventKind, ask: &Ask, data: &mut Map<String, Value>) {
     if kind.current().is_some_and(|schema| schema.check(data).is_err()) {
         data.remove("reason");
     }
+}
+
+/// That there was no value before, null says, which the inverse's schema may not take.
+fn refuse_unsayable(kind: &EventKind, data: &Map<String, Value>) -> Result<(), ApiError> {
+    let says_none = data.values().any(Value::is_null);
+    let Some(Err(faults)) = kind.current().filter(|_| says_none).map(|schema| schema.check(data)) else {
+        return Ok(());
+    };
+    let fault = faults.first().map_or_else(String::new, |fault| {
+        format!(" (data{}: {})", fault.pointer, fault.detail)
+    });
+    Err(no_inverse(&format!(
+        "{} cannot say what the entity was before the event{fault}; correct it by an event of your own",
+        kind.event_type
+    )))
 }
 
 fn caused_by(event: &Event, kind: &EventKind, data: Map<String, Value>) -> Result<NewEvent, ApiError> {

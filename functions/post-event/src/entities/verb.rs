@@ -44,6 +44,34 @@ impl Verb {
         Err(unknown(aggregate_type.as_str()))
     }
 
+    /// Data that tell these changes. A schema of the tenant's own may know no `removed`: there, a field that is taken out becomes
+    /// null.
+    pub(super) async fn told_as_it_may_be(
+        &self,
+        app: &App,
+        caller: &Caller,
+        changes: Map<String, Value>,
+    ) -> Result<Map<String, Value>, ApiError> {
+        let told =
+            |changes: &Map<String, Value>| Map::from_iter([("changes".to_owned(), Value::Object(changes.clone()))]);
+        let data = told(&changes);
+        if changes.values().all(|change| change.get("removed").is_none()) {
+            return Ok(data);
+        }
+        let catalog = app.store.catalog(caller).await?;
+        let kind = catalog.find(caller.tenant_id(), self.event_type.as_str());
+        let takes = |data| {
+            kind.and_then(|kind| kind.current())
+                .is_some_and(|schema| schema.check(data).is_ok())
+        };
+        let mut plain = changes;
+        for change in plain.values_mut().filter_map(Value::as_object_mut) {
+            change.remove("removed");
+        }
+        let plain = told(&plain);
+        Ok(if !takes(&data) && takes(&plain) { plain } else { data })
+    }
+
     pub(super) fn event(&self, id: AggregateId, data: Map<String, Value>) -> NewEvent {
         NewEvent::plain(self.event_type.clone(), self.aggregate_type.clone(), id, data)
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::exchange::Shape;
@@ -13,6 +13,7 @@ use crate::store::StoreError;
 use crate::store::append::tenant_stream_columns;
 use crate::store::entities::parse_object;
 use crate::store::session::{As, Param};
+use crate::store::snapshots::APART;
 use crate::store::work::stream_from;
 
 /// A stream to fold from zero.
@@ -99,6 +100,21 @@ macro_rules! in_scope {
 
 const LIST_STREAMS: &str = concat!("-- list_streams_to_fold", stream_to_fold!(), " where ", in_scope!());
 
+/// Streams where some version lies more than so many events after what it can be loaded from: a snapshot, or the beginning.
+const LIST_SPARSE: &str = concat!(
+    "-- list_sparse_streams",
+    stream_to_fold!(),
+    " where h.projected_version > $7 and exists (
+       select from (select k.version, lead(k.version, 1, h.projected_version) over (order by k.version) as following
+                      from (select 0 as version
+                            union all
+                            select s.version from annals.snapshots s
+                             where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
+                               and s.version < h.projected_version and s.shape = annals.shape_of(h.tenant_id, h.aggregate_type)) as k) as g
+        where g.following - g.version > $7) and ",
+    in_scope!()
+);
+
 /// `offset 0` keeps each look-up a look-up by the whole key. Decisions are looked for once per stream, not once per event.
 const READ_HISTORIES: &str = "-- read_histories
 select * from (
@@ -154,6 +170,15 @@ impl Shadow {
         self.list(LIST_STREAMS, self.scope.columns(), after).await
     }
 
+    /// Those whose snapshots lie too far apart.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_sparse(&self, after: Option<&StreamId>) -> Result<Vec<StreamToFold>, StoreError> {
+        let apart = [(&APART as &(dyn ToSql + Sync), Type::INT4)];
+        self.list_by(LIST_SPARSE, self.scope.columns(), after, &apart).await
+    }
+
     /// Those of one shape.
     ///
     /// # Errors
@@ -203,8 +228,18 @@ impl Shadow {
     async fn list(
         &self,
         sql: &str,
+        scope: (Option<Uuid>, Option<&str>),
+        after: Option<&StreamId>,
+    ) -> Result<Vec<StreamToFold>, StoreError> {
+        self.list_by(sql, scope, after, &[]).await
+    }
+
+    async fn list_by(
+        &self,
+        sql: &str,
         (tenant, aggregate_type): (Option<Uuid>, Option<&str>),
         after: Option<&StreamId>,
+        more: &[Param<'_>],
     ) -> Result<Vec<StreamToFold>, StoreError> {
         let after_tenant = after.map(|s| *s.tenant_id.as_uuid());
         let (after_type, after_id) = (
@@ -219,6 +254,7 @@ impl Shadow {
             (&after_id, Type::TEXT),
             (&STREAMS, Type::INT8),
         ];
+        let params: Vec<Param<'_>> = params.into_iter().chain(more.iter().cloned()).collect();
         let rows = self.store.read(As::Projector, sql, &params).await?;
         rows.iter().map(stream_to_fold_from).collect()
     }

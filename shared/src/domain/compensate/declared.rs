@@ -1,0 +1,137 @@
+//! Inverses whose data the catalog declares: `{"new_price": "/old_price"}`.
+//!
+//! Invariant: an inverse is worked out from the state before the event, never from what the event's poster said was old.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::super::effect::{Effect, FieldSource};
+use super::super::fold::Fact;
+use super::{Correction, DELETED, Refused, Sides, child, differ, differences, none_lost, pointer};
+
+/// A place in state that an event gives a value to.
+#[derive(Debug, Clone, PartialEq)]
+enum Place<'a> {
+    /// A field of the entity.
+    Field(String),
+    /// A field of a collection's child with this id.
+    OfChild(&'a str, Value, String),
+}
+
+impl Place<'_> {
+    fn of<'s>(&self, state: &'s Map<String, Value>) -> Option<&'s Value> {
+        match self {
+            Self::Field(field) => state.get(field),
+            Self::OfChild(collection, id, field) => child(state, collection, id)?.get(field),
+        }
+    }
+}
+
+impl Correction<'_> {
+    /// Data that the catalog says how to take from the event's. What a field of the state was before the event is taken from the
+    /// state, never from the event: its poster may have said anything, or nothing. What the inverse does is tried out.
+    pub(super) fn declared(
+        &self,
+        sides: &Sides<'_>,
+        sources: &BTreeMap<String, FieldSource>,
+    ) -> Result<Map<String, Value>, Refused> {
+        let mut data: Map<String, Value> = sources
+            .iter()
+            .filter_map(|(member, source)| Some((member.clone(), source.value(self.event.data)?)))
+            .collect();
+        let restored = self.restore(sides, sources, &mut data);
+        let mut result = self.now.clone();
+        result.apply(&Fact {
+            version: self.now.version.saturating_add(1),
+            created_at: self.at,
+            effect: self.inverse_effect,
+            data: &data,
+        });
+        let written = differences(&self.now.state, &result.state);
+        let mut lost = differences(&sides.after.state, &self.now.state);
+        lost.retain(|place| written.contains(place));
+        let deletes = result.deleted_at.is_some() != self.now.deleted_at.is_some();
+        if sides.deleted_since() && (deletes || !written.is_empty()) {
+            lost.push(DELETED.to_owned());
+        }
+        none_lost(lost)?;
+        for place in restored {
+            if differ(place.of(&result.state), place.of(&sides.before.state)) {
+                return Err(Refused::NoInverse(
+                    "the declared data cannot say what the state was before",
+                ));
+            }
+        }
+        Ok(data)
+    }
+
+    /// Puts what the state was before into those members of the data that the inverse writes to a field which the event has written
+    /// from elsewhere; the places that have to be restored. A member whose declared source is what the event itself wrote to the
+    /// field is meant to stay, and so is a constant. What lies deeper within a member cannot be put right, only be found wrong.
+    fn restore<'a>(
+        &'a self,
+        sides: &Sides<'_>,
+        sources: &BTreeMap<String, FieldSource>,
+        data: &mut Map<String, Value>,
+    ) -> Vec<Place<'a>> {
+        let mut restored = Vec::new();
+        let event_writes = writes(self.event.effect, self.event.data);
+        for (place, from) in writes(self.inverse_effect, data) {
+            let Some((member, below)) = split(&from) else { continue };
+            let Some(FieldSource::Pointer(declared)) = sources.get(&member) else {
+                continue;
+            };
+            let source = format!("{declared}{below}");
+            let mut event_sources = event_writes.iter().filter(|(written, _)| *written == place).peekable();
+            if event_sources.peek().is_none() || event_sources.any(|(_, from)| *from == source) {
+                continue;
+            }
+            if below.is_empty() {
+                let before = place.of(&sides.before.state).cloned();
+                data.insert(member, before.unwrap_or(Value::Null));
+            }
+            restored.push(place);
+        }
+        restored
+    }
+}
+
+/// A pointer's first member, and what lies below it; none for the empty pointer.
+fn split(pointer: &str) -> Option<(String, &str)> {
+    let path = pointer.strip_prefix('/')?;
+    let (first, below) = path.find('/').map_or((path, ""), |slash| path.split_at(slash));
+    Some((first.replace("~1", "/").replace("~0", "~"), below))
+}
+
+/// The places that an effect writes, each with the pointer into data that it takes the value from; empty for a constant.
+fn writes<'a>(effect: &'a Effect, data: &Map<String, Value>) -> Vec<(Place<'a>, String)> {
+    let members = data.keys().map(|member| (member.clone(), pointer(&[member])));
+    match effect {
+        Effect::Create | Effect::Merge => members.map(|(member, from)| (Place::Field(member), from)).collect(),
+        Effect::Set(fields) => {
+            let from = |source: &FieldSource| match source {
+                FieldSource::Pointer(pointer) => pointer.clone(),
+                FieldSource::Constant { .. } => String::new(),
+            };
+            let places = fields
+                .iter()
+                .map(|(field, source)| (Place::Field(field.clone()), from(source)));
+            places.collect()
+        }
+        Effect::Changes => {
+            let changes = data.get("changes").and_then(Value::as_object).into_iter().flatten();
+            let places = changes.map(|(field, _)| (Place::Field(field.clone()), pointer(&["changes", field, "new"])));
+            places.collect()
+        }
+        Effect::AddChild(collection) | Effect::UpdateChild(collection) => {
+            let Some(id) = data.get("id").cloned() else {
+                return Vec::new();
+            };
+            let fields = members.filter(|(member, _)| member != "id");
+            let of_child = |(member, from)| (Place::OfChild(collection, id.clone(), member), from);
+            fields.map(of_child).collect()
+        }
+        Effect::Delete | Effect::RemoveChild(_) | Effect::None => Vec::new(),
+    }
+}

@@ -1,0 +1,137 @@
+//! What an entity does not have is refused when it is created as when it is changed; and what is deleted is said to be so.
+
+use serde_json::{Value, json};
+use tests::{Person, World};
+
+use super::{ADA, ada, history, with_ada};
+
+#[tokio::test]
+async fn a_field_that_the_entity_does_not_have_is_named_with_those_that_it_has() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let pump = json!({"id": "P-1", "sku": "S", "name": "Pump"});
+    world.post(&staff, "/entities/product", pump).await.expect(201);
+    let before = world.log().await;
+    let created = json!({"sku": "T", "name": "Pump", "colr": "red", "nmae": null});
+    let answers = [
+        world.post(&staff, "/entities/product", created).await,
+        world
+            .patch(
+                &staff,
+                "/entities/product/P-1",
+                json!({"colr": "red", "nmae": null, "name": "P"}),
+            )
+            .await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.problem(422), "schema_violation");
+        let errors = answer.body["errors"].as_array().unwrap();
+        let faults: Vec<(&Value, &Value)> = errors.iter().map(|e| (&e["pointer"], &e["code"])).collect();
+        let unknown = json!("unknown_field");
+        assert_eq!(faults, [(&json!("/colr"), &unknown), (&json!("/nmae"), &unknown)]);
+        let detail = errors[0]["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("no field colr") && detail.contains("base_price, category"),
+            "{detail}"
+        );
+    }
+    assert_eq!(world.log().await, before);
+}
+
+/// Every module that has generic edits, not only the one of the case.
+#[tokio::test]
+async fn every_module_is_as_strict_at_creation_as_at_a_change() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let types = world.get(&staff, "/events/types").await.expect(200);
+    let mut modules = 0;
+    for kind in types.items() {
+        let name = kind["event_type"].as_str().unwrap();
+        let Some(module) = name.strip_suffix(".created") else {
+            continue;
+        };
+        let mut body = kind["example"].clone();
+        body["nosuchfield"] = json!(1);
+        let answer = world.post(&staff, &format!("/entities/{module}"), body).await;
+        assert_eq!(answer.problem(422), "schema_violation", "{module}");
+        assert_eq!(answer.body["errors"][0]["pointer"], "/nosuchfield", "{module}");
+        let created = world
+            .post(&staff, &format!("/entities/{module}"), kind["example"].clone())
+            .await;
+        assert_eq!(created.status, 201, "{module}: {}", created.text);
+        modules += 1;
+    }
+    assert!(modules >= 10, "{modules}");
+}
+
+#[tokio::test]
+async fn a_module_whose_schemas_are_open_takes_any_field() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (action, effect, example) in [
+        ("created", "create", json!({})),
+        ("updated", "changes", json!({"changes": {}})),
+    ] {
+        let kind = json!({"event_type": format!("gadget.{action}"), "aggregate_type": "gadget", "description": "Happened.",
+                          "effect": effect, "schema": {"type": "object"}, "example": example});
+        world.post(&staff, "/events/types", kind).await.expect(201);
+    }
+    let body = json!({"id": "G-1", "colr": "red", "none": null});
+    let created = world.post(&staff, "/entities/gadget", body).await.expect(201);
+    assert_eq!(created.body["state"], json!({"colr": "red"}));
+    let patched = world
+        .patch(&staff, "/entities/gadget/G-1", json!({"size": 1}))
+        .await
+        .expect(200);
+    assert_eq!(patched.body["state"]["size"], 1);
+}
+
+#[tokio::test]
+async fn a_field_of_a_version_that_was_registered_elsewhere_is_known_at_once() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let elsewhere = world.elsewhere();
+    elsewhere.post(&staff, "/entities/customer", ada()).await.expect(201);
+    let types = world
+        .get(&staff, "/events/types/customer.created")
+        .await
+        .expect(200)
+        .body;
+    let mut schema = types["schema"].clone();
+    schema["properties"]["colour"] = json!({"type": "string"});
+    let kind =
+        json!({"event_type": "customer.created", "version": "1.1", "schema": schema, "example": types["example"]});
+    world.post(&staff, "/events/types", kind).await.expect(201);
+    let body = json!({"name": "N", "colour": "red"});
+    elsewhere.post(&staff, "/entities/customer", body).await.expect(201);
+}
+
+#[tokio::test]
+async fn whoever_creates_what_was_deleted_is_told_when_by_what_and_how_it_comes_back() {
+    let (world, staff) = with_ada().await;
+    let taken = world.post(&staff, "/entities/customer", ada()).await;
+    assert_eq!(taken.problem(409), "already_exists");
+    assert!(!taken.text.contains("deleted"), "{}", taken.text);
+    world.delete(&staff, ADA).await.expect(200);
+    let deletion = &history(&world, "C-1").await[1];
+    let (id, at) = (
+        deletion["id"].as_str().unwrap(),
+        deletion["created_at"].as_str().unwrap(),
+    );
+    let answers = [
+        (world.post(&staff, "/entities/customer", ada()).await, "already_exists"),
+        (world.patch(&staff, ADA, json!({"name": "Eve"})).await, "entity_deleted"),
+        (world.delete(&staff, ADA).await, "entity_deleted"),
+    ];
+    for (answer, code) in &answers {
+        assert_eq!(answer.problem(409), *code);
+        let detail = answer.body["detail"].as_str().unwrap();
+        let way_back = format!("/api/v1/events/{id}/compensate");
+        assert!(
+            detail.contains("was deleted at") && detail.contains(at) && detail.contains(&way_back),
+            "{detail}"
+        );
+    }
+    assert_eq!(answers[0].0.body["errors"][0]["code"], "entity_deleted");
+    world
+        .post(&staff, &format!("/events/{id}/compensate"), json!({}))
+        .await
+        .expect(201);
+    assert_eq!(world.get(&staff, ADA).await.expect(200).body["deleted"], false);
+}
