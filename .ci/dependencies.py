@@ -1,7 +1,8 @@
-"""Refuses a dependency whose licence or source deny.toml does not allow.
+"""Refuses a dependency whose licence or source deny.toml does not allow, and one of our own crates' that nothing uses.
 
-cargo-deny would do this and more, but takes longer to compile than Annals, and its advisories come from GitHub, which a
-clean build machine need not reach. So advisories are not checked here; the list of what is allowed is the same file.
+cargo-deny would do the first and more, but takes longer to compile than Annals, and its advisories come from GitHub, which a
+clean build machine need not reach. So advisories are not checked here; the list of what is allowed is the same file. The second is
+what cargo-machete does, and as simply: a crate that is used is named somewhere in the sources.
 """
 
 import json
@@ -60,12 +61,22 @@ def complaint(package: dict, allowed: set[str]) -> str | None:
     return None if fine else f"licence {package['license']}"
 
 
+def unused(package: dict) -> list[str]:
+    """Dependencies of this member that none of its sources names."""
+    sources = Path(package["manifest_path"]).parent.rglob("*.rs")
+    words = {word for file in sources for word in re.findall(r"\w+", file.read_text())}
+    names = {d["rename"] or d["name"] for d in package["dependencies"]}
+    return sorted(name for name in names if name.replace("-", "_") not in words)
+
+
 def main() -> int:
     allowed = set(tomllib.loads(Path("deny.toml").read_text())["licenses"]["allow"])
     command = ["cargo", "metadata", "--locked", "--all-features", "--format-version", "1"]
     metadata = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     foreign = [p for p in metadata["packages"] if p["id"] not in metadata["workspace_members"]]
     complaints = [f"{p['name']} {p['version']}: {why}" for p in foreign if (why := complaint(p, allowed))]
+    members = [p for p in metadata["packages"] if p["id"] in metadata["workspace_members"]]
+    complaints += [f"{p['name']} does not use {name}" for p in members for name in unused(p)]
     print(*complaints, f"{len(foreign)} dependencies, {len(complaints)} refused", sep="\n")
     return 1 if complaints else 0
 

@@ -255,9 +255,7 @@ end
 $$;
 comment on function public.post_event(jsonb) is 'Appends one event, given and returned in the HTTP API''s form.';
 
-revoke all on function
-    annals.check_event_fields(jsonb), annals.with_format_patterns(jsonb), annals.check_schema(text, uuid, text, text, jsonb),
-    annals.check_size(jsonb, text, int), annals.uuid_v7(), annals.post_event(jsonb),
-    public.get_aggregate_events(text, text, int), public.read_events(bigint, int), public.post_event(jsonb)
-from public, anon;
+revoke all on function public.get_aggregate_events(text, text, int), public.read_events(bigint, int), public.post_event(jsonb) from public, anon;
 grant execute on function annals.post_event(jsonb), public.get_aggregate_events(text, text, int), public.read_events(bigint, int), public.post_event(jsonb) to authenticated;
+
+revoke execute on all functions in schema annals from public;

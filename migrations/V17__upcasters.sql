@@ -328,3 +328,5 @@ select annals.declare_version('product.price_changed', '1.1',
                      "effective_date": {"type": "string", "format": "date", "pattern": "^[1-9]"}}}',
     '{"old_price": 5999.00, "new_price": 5499.00, "reason": "competitor_match", "effective_date": "2025-10-27"}',
     '[{"default": {"old_price": null, "reason": "not given"}}]');
+
+revoke execute on all functions in schema annals from public;

@@ -196,3 +196,5 @@ create policy skipped_events_read on annals.skipped_events for select to authent
                        and h.aggregate_id = skipped_events.aggregate_id and h.started_by = (select annals.caller_actor())
                        and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
 );
+
+revoke execute on all functions in schema annals from public;

@@ -386,3 +386,5 @@ select annals.declare_child('commodity', 'commission_structure', 'a commodity''s
                      "paid_by": {"enum": ["buyer", "seller", "both"]}}}',
     '{"id": "brokerage", "name": "brokerage", "basis": "percent", "rate": 0.5, "paid_by": "seller"}',
     '{"paid_by": "both"}');
+
+revoke execute on all functions in schema annals from public;

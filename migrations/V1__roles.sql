@@ -76,9 +76,9 @@ revoke all on schema annals_locks from public;
 grant usage on schema annals_locks to annals_projector;
 grant usage on schema public to authenticated, annals_projector;
 
--- Functions are callable by nobody until they are granted.
-alter default privileges in schema annals revoke execute on functions from public;
-alter default privileges revoke execute on functions from public;
+-- PostgreSQL lets everybody call a new function. Each migration that makes functions takes that back for its own before it ends, so
+-- that they are callable by nobody until they are granted. Not by default privileges: those would hold for every function that this
+-- role makes later, anywhere in the database, and the database may hold somebody else's project.
 
 -- Supabase's auth helpers, for SQL that expects them; nothing here does. On Supabase they exist and are left alone, and so is an
 -- auth schema of somebody else's that lacks one: only its owner may add it.
@@ -96,18 +96,21 @@ begin
         create function auth.jwt() returns jsonb language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $f$;
         comment on function auth.jwt() is 'The verified claims of the current request, or null.';
+        revoke execute on function auth.jwt() from public;
         grant execute on function auth.jwt() to anon, authenticated, annals_projector;
     end if;
     if to_regprocedure('auth.uid()') is null then
         create function auth.uid() returns uuid language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $f$;
         comment on function auth.uid() is 'The subject of the current request''s token, or null.';
+        revoke execute on function auth.uid() from public;
         grant execute on function auth.uid() to anon, authenticated, annals_projector;
     end if;
     if to_regprocedure('auth.role()') is null then
         create function auth.role() returns text language sql stable set search_path = pg_catalog, pg_temp
             as $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role' $f$;
         comment on function auth.role() is 'The database role that the current request''s token asks for, or null.';
+        revoke execute on function auth.role() from public;
         grant execute on function auth.role() to anon, authenticated, annals_projector;
     end if;
 end

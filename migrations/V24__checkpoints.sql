@@ -58,3 +58,5 @@ $$;
 comment on function annals.list_replays() is
     'Replays of the caller''s tenant, the hundred that moved last; of one that reads all tenants, what is the default tenant''s.';
 grant execute on function annals.list_replays() to authenticated;
+
+revoke execute on all functions in schema annals from public;

@@ -430,3 +430,5 @@ grant execute on function
     annals.list_differences(regclass, regclass, uuid, text)
 to annals_projector;
 grant execute on function annals.is_rebuild_held(int) to authenticated;
+
+revoke execute on all functions in schema annals from public;

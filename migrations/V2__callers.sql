@@ -49,3 +49,5 @@ end
 $$;
 comment on function annals.refuse(int, text, text, int, text) is 'Raises a refusal; boolean so that an expression can call it.';
 grant execute on function annals.refuse(int, text, text, int, text) to authenticated;
+
+revoke execute on all functions in schema annals from public;

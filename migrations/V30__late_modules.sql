@@ -20,3 +20,5 @@ begin
        from (select distinct h.aggregate_type from annals.heads h where h.aggregate_type = any (empty) and h.projected_version > 0) as late;
 end
 $$;
+
+revoke execute on all functions in schema annals from public;

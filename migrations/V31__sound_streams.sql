@@ -212,3 +212,5 @@ grant execute on function
     annals.recheck_states(regclass, regclass, uuid, text, xid8), annals.has_orphans(regclass, uuid, text),
     annals.exchange_rows(regclass, regclass, uuid, text, text)
 to annals_projector;
+
+revoke execute on all functions in schema annals from public;

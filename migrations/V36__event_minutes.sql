@@ -69,3 +69,5 @@ end
 $$;
 comment on function annals.note_minutes(bigint, bigint) is 'Notes the minutes of a stretch of the log, (from, to], that follows what is noted; nothing where it does not.';
 grant execute on function annals.note_minutes(bigint, bigint) to annals_projector;
+
+revoke execute on all functions in schema annals from public;

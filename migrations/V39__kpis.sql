@@ -377,3 +377,5 @@ end
 $$;
 comment on function annals.settle_kpis(int) is 'Adds noted changes to the figures, so many at most; how many: 0 where somebody else is at it.';
 grant execute on function annals.kpi_name(text), annals.settle_kpis(int) to annals_projector;
+
+revoke execute on all functions in schema annals from public;

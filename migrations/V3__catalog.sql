@@ -117,7 +117,7 @@ begin
         using errcode = 'insufficient_privilege', constraint = tg_name;
 end
 $$;
-comment on function annals.refuse_change() is 'Trigger of append-only tables: refuses, whoever asks, the owner too.';
+comment on function annals.refuse_change() is 'Trigger of append-only tables: refuses, whoever asks, the owner too, as long as the owner leaves it enabled.';
 
 -- Twice, because neither sees everything: one for each statement is passed over when the statement names a parent that the
 -- table was made to inherit from, one for each row knows no truncate. Always, so that no replica role switches them off.
@@ -165,3 +165,5 @@ create policy event_type_versions_read on annals.event_type_versions for select 
 create policy event_type_versions_project on annals.event_type_versions for select to annals_projector using (true);
 create policy catalog_revision_read on annals.catalog_revision for select to authenticated, annals_projector using (true);
 grant select on annals.event_types, annals.event_type_versions, annals.catalog_revision to authenticated, annals_projector;
+
+revoke execute on all functions in schema annals from public;

@@ -325,3 +325,5 @@ select annals.declare_event_type(
                      "failed_at": {"type": "string", "format": "date-time"}}}',
     '{"error": "the shop did not answer", "records": 310, "failed_at": "2026-02-01T02:01:40Z"}',
     requires => 'existing');
+
+revoke execute on all functions in schema annals from public;

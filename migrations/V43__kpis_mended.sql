@@ -601,3 +601,5 @@ alter function annals.caller_tenant() parallel safe;
 alter function annals.caller_actor() parallel safe;
 alter function annals.caller_user_id() parallel safe;
 alter function annals.caller_sees_tenant() parallel safe;
+
+revoke execute on all functions in schema annals from public;

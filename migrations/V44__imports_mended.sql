@@ -36,7 +36,6 @@ end
 $$;
 comment on function annals.take_import(uuid, uuid, float8, int) is
     'Takes an import that nobody works on, unless so many others are worked on; answers with whether it did.';
-revoke all on function annals.take_import(uuid, uuid, float8, int) from public;
 grant execute on function annals.take_import(uuid, uuid, float8, int) to annals_projector;
 
 -- A dry run's figures are of what would be: whoever reacts to the end of an import has to be able to tell. A minor version, because
@@ -61,3 +60,5 @@ begin
     end loop;
 end
 $$;
+
+revoke execute on all functions in schema annals from public;

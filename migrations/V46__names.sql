@@ -163,3 +163,5 @@ create function annals.actor_fault(value text) returns text language sql immutab
 $$;
 comment on function annals.actor_fault(text) is 'Why text names no actor, as the rest of a sentence; null: it does.';
 grant execute on function annals.text_fault(text, int), annals.actor_fault(text) to authenticated;
+
+revoke execute on all functions in schema annals from public;

@@ -84,3 +84,5 @@ $$;
 comment on function annals.refuse_kept_key() is 'Refuses an event under a key that was kept without one.';
 create trigger events_kept_keys before insert on annals.events for each row
     when (new.idempotency_key is not null) execute function annals.refuse_kept_key();
+
+revoke execute on all functions in schema annals from public;

@@ -57,7 +57,7 @@ create table annals.events (
     constraint events_recorded_shape check (jsonb_typeof(recorded) = 'object'),
     constraint events_user_is_actor check (created_by not like 'user:%' or user_id is null or created_by = 'user:' || user_id)
 );
-comment on table annals.events is 'The log: immutable facts, in order, for ever.';
+comment on table annals.events is 'The log: facts in order. Triggers refuse every change of them.';
 comment on column annals.events.event_number is 'Position over all streams: rising, with gaps. Taken after the stream''s lock, hence in every stream''s own order.';
 comment on column annals.events.created_at is 'Recorded time, of the database; within a stream strictly rising.';
 comment on column annals.events."timestamp" is 'Business time: when it happened, as the client says.';
@@ -168,3 +168,5 @@ create policy heads_progress on annals.heads for update to annals_projector usin
 
 grant select on annals.events, annals.heads to authenticated, annals_projector;
 grant update (projected_version) on annals.heads to annals_projector;
+
+revoke execute on all functions in schema annals from public;

@@ -425,3 +425,5 @@ grant execute on function
     annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, text, bigint),
     annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], text[], bigint)
 to annals_api;
+
+revoke execute on all functions in schema annals from public;

@@ -401,3 +401,5 @@ select annals.declare_event_type(
       "properties": {"event_id": {"type": "string", "format": "uuid"}, "reason": {"type": "string", "minLength": 1, "maxLength": 1000}}}',
     '{"event_id": "018f8a2e-0000-7000-8000-000000000001", "reason": "posted by mistake, compensated by hand"}',
     appended_by => 'processing');
+
+revoke execute on all functions in schema annals from public;

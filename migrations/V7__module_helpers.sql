@@ -234,3 +234,5 @@ end
 $$;
 comment on function annals.declare_entity(text, text, jsonb, jsonb, jsonb, text[], boolean) is
     'Declares {type}.created, .updated and .deleted. noun: with its article, for descriptions; fields: schema of created''s data; example: such data; change: an example of changes, {field: {"old": …, "new": …}}; creators: roles that may post created; starter_sees: as in annals.event_types.';
+
+revoke execute on all functions in schema annals from public;

@@ -60,7 +60,7 @@ impl App {
         let store = Store::open(access, database.pool_size)?;
         let meeting = tokio::spawn({
             let store = store.clone();
-            async move { store.ping().await }
+            async move { store.meet().await }
         });
         let checks = config
             .wake_queue_url

@@ -42,6 +42,9 @@ pub enum AuthError {
     /// The token is not acceptable.
     #[error("the token is not acceptable")]
     Refused(#[from] TokenFault),
+    /// It is good, but says nothing of the caller's role, which is asked for.
+    #[error("the token names no role")]
+    NoRole,
     /// The token could not be checked.
     #[error("the key set cannot be fetched")]
     KeysUnavailable(#[source] reqwest::Error),
@@ -66,6 +69,7 @@ pub struct Verifier {
     secret: Option<SharedSecret>,
     fixed: HashMap<String, PinnedKey>,
     remote: Option<RemoteKeys>,
+    requires_role: bool,
     /// What a token must hold besides its signature, by its key's algorithm: made once, because making it costs a request as
     /// much as the signature.
     rules: HashMap<Algorithm, Validation>,
@@ -144,6 +148,7 @@ impl Verifier {
             secret,
             fixed,
             remote,
+            requires_role: config.requires_role,
             rules: ALGORITHMS.map(|algorithm| (algorithm, rules(config, algorithm))).into(),
         })
     }
@@ -178,6 +183,9 @@ impl Verifier {
             (None, Some(secret)) if header.alg == Algorithm::HS256 => self.decode_by(secret, token).await?,
             _ => return Err(TokenFault::Key.into()),
         };
+        if self.requires_role && claims.app_metadata.role.is_none() {
+            return Err(AuthError::NoRole);
+        }
         caller_of(claims)
     }
 

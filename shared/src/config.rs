@@ -71,6 +71,9 @@ pub struct AuthConfig {
     pub audience: String,
     /// `JWT_ISSUER`: the `iss` that tokens must carry; any, when unset.
     pub issuer: Option<String>,
+    /// `JWT_REQUIRE_ROLE`, true or false: whether a token without `app_metadata.role` is refused instead of being a plain user's.
+    /// Where everybody may sign up, as on Supabase, only what the project itself writes into a token says who may post.
+    pub requires_role: bool,
 }
 
 /// A variable that is missing or unusable.
@@ -141,6 +144,7 @@ impl AuthConfig {
             jwks_url: variable("JWT_JWKS_URL"),
             audience: variable("JWT_AUDIENCE").unwrap_or_else(|| "authenticated".to_owned()),
             issuer: variable("JWT_ISSUER"),
+            requires_role: variable("JWT_REQUIRE_ROLE").is_some_and(|required| required == "true"),
         }
     }
 }
@@ -174,7 +178,7 @@ pub struct Deployed {
     pub stack: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
     pub function: String,
-    /// `AWS_XRAY_DAEMON_ADDRESS`, which Lambda sets: who takes traces.
+    /// `TRACE_DAEMON_ADDRESS`, a collector's; without it `AWS_XRAY_DAEMON_ADDRESS`, which Lambda sets: who takes traces.
     pub trace_daemon: Option<SocketAddr>,
 }
 
@@ -183,8 +187,13 @@ pub fn deployed() -> Option<Deployed> {
     Some(Deployed {
         stack: variable("STACK_NAME").unwrap_or_else(|| "none".to_owned()),
         function: variable("AWS_LAMBDA_FUNCTION_NAME")?,
-        trace_daemon: variable("AWS_XRAY_DAEMON_ADDRESS").and_then(|address| address.parse().ok()),
+        trace_daemon: first_address([variable("TRACE_DAEMON_ADDRESS"), variable("AWS_XRAY_DAEMON_ADDRESS")]),
     })
+}
+
+/// The first of these that is given. One that cannot be read means that nobody takes traces: they must not go where they were not to.
+fn first_address(given: [Option<String>; 2]) -> Option<SocketAddr> {
+    given.into_iter().flatten().next()?.parse().ok()
 }
 
 /// `SECRET_ARN`: the secret of AWS Secrets Manager that holds the database's address, and `JWT_SECRET`.
@@ -207,6 +216,11 @@ pub fn wake_queue_url() -> Option<String> {
     variable("WAKE_QUEUE_URL")
 }
 
+/// `SWEEP_BY_WAKE_UPS`, true or false: whether wake-ups ask for sweeps, because the schedule does so too seldom.
+pub fn sweep_by_wake_ups() -> bool {
+    variable("SWEEP_BY_WAKE_UPS").is_some_and(|asked| asked == "true")
+}
+
 /// `UPLOAD_BUCKET`: the bucket that large files are sent to.
 ///
 /// # Errors
@@ -227,4 +241,22 @@ fn login_setting(name: &'static str) -> Result<LoginSetting, ConfigError> {
 /// Supabase's own for their hosts.
 pub fn database_ca() -> Option<String> {
     variable("DATABASE_CA")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collectors_address_goes_before_the_one_that_lambda_sets() {
+        let address = |own: Option<&str>, lambdas: Option<&str>| {
+            let found = first_address([own.map(str::to_owned), lambdas.map(str::to_owned)]);
+            found.map(|address| address.to_string())
+        };
+        let (collector, daemon) = ("127.0.0.1:2001", "169.254.79.129:2000");
+        assert_eq!(address(Some(collector), Some(daemon)).as_deref(), Some(collector));
+        assert_eq!(address(None, Some(daemon)).as_deref(), Some(daemon));
+        assert_eq!(address(Some("collector"), Some(daemon)), None);
+        assert_eq!(address(None, None), None);
+    }
 }

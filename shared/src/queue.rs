@@ -6,12 +6,14 @@
 
 mod attributes;
 mod events;
+mod sweeps;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_types::SdkConfig;
+use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -25,6 +27,7 @@ use attributes::{attributes_of, system_attributes_of};
 
 pub use attributes::carried_by;
 pub use events::SendError;
+pub use sweeps::Sweeps;
 
 /// Streams that one message names at most: what a batch of messages names has to be projected within a projector's time. Names
 /// of full length do not fit that often, and come in more messages.
@@ -45,6 +48,8 @@ pub enum Queue {
         client: aws_sdk_sqs::Client,
         /// The queue's address.
         url: String,
+        /// Whether wake-ups ask for sweeps, too.
+        sweeps: Sweeps,
     },
     /// A channel within the process, for `local` and tests: it carries the same message bodies.
     Channel(mpsc::UnboundedSender<String>),
@@ -93,6 +98,7 @@ impl Queue {
                 Self::Sqs {
                     client: aws_sdk_sqs::Client::from_conf(settings.build()),
                     url,
+                    sweeps: Sweeps::of_function(),
                 }
             }
         }
@@ -103,16 +109,21 @@ impl Queue {
         Self::Sqs {
             client: aws_sdk_sqs::Client::new(settings),
             url,
+            sweeps: Sweeps::Scheduled,
         }
     }
 
     /// Tells the projector. A failure is logged and is nobody's error: the append stands, and the sweep will come by.
     pub async fn wake(&self, streams: impl IntoIterator<Item = StreamId>) {
         let distinct: Vec<StreamId> = streams.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        for chunk in messages_of(&distinct) {
+        join(self.name(&distinct), self.ask_for_late_sweep()).await;
+    }
+
+    async fn name(&self, streams: &[StreamId]) {
+        for chunk in messages_of(streams) {
             match encode(chunk) {
                 // A queue that does not take one takes no other.
-                Ok(body) => match self.send(body).await {
+                Ok(body) => match self.send(body, None).await {
                     Sent::Yes => {}
                     Sent::No => break,
                 },
@@ -123,31 +134,40 @@ impl Queue {
 
     /// Asks for a sweep, at the next convenience.
     pub async fn ask_for_sweep(&self) {
-        self.ask_for(&Message::Sweep {}).await;
+        self.ask_for(&Message::Sweep {}, None).await;
+    }
+
+    /// Where the clock asks for sweeps too seldom, whoever wakes the projector asks for one as well.
+    async fn ask_for_late_sweep(&self) {
+        let Self::Sqs { sweeps, .. } = self else { return };
+        if let Some(delay) = sweeps.due() {
+            self.ask_for(&Message::Sweep {}, Some(delay)).await;
+        }
     }
 
     /// Asks for whatever rebuilds are due; where the message gets lost, the sweep finds them.
     pub async fn ask_for_rebuilds(&self) {
-        self.ask_for(&Message::Rebuilds {}).await;
+        self.ask_for(&Message::Rebuilds {}, None).await;
     }
 
-    async fn ask_for(&self, message: &Message) {
+    async fn ask_for(&self, message: &Message, delay_seconds: Option<i32>) {
         match serde_json::to_string(message) {
             Ok(body) => {
-                self.send(body).await;
+                self.send(body, delay_seconds).await;
             }
             Err(error) => tracing::error!(%error, "wake-up not encoded"),
         }
     }
 
-    async fn send(&self, body: String) -> Sent {
+    async fn send(&self, body: String, delay_seconds: Option<i32>) -> Sent {
         match self {
-            Self::Sqs { client, url } => {
+            Self::Sqs { client, url, .. } => {
                 let carried = telemetry::carried();
                 let request = client
                     .send_message()
                     .queue_url(url)
                     .message_body(body)
+                    .set_delay_seconds(delay_seconds)
                     .set_message_attributes(Some(attributes_of(&carried)))
                     .set_message_system_attributes(Some(system_attributes_of(&carried)));
                 match timeout(WAKE_UP, in_sqs(request.send())).await {

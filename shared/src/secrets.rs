@@ -1,5 +1,5 @@
 //! What must not stand in a function's configuration: the database's address and the tokens' shared secret, kept in one secret
-//! of AWS Secrets Manager as a JSON object.
+//! of AWS Secrets Manager as a JSON object. Ours has `DATABASE_URL`; one of RDS' has `host`, `port`, `username` and `password`.
 //!
 //! Invariant: it is fetched once per process, and again when somebody was refused what it says, or wants to know that it is still
 //! said. Whoever asks meanwhile waits for that one answer; and an answer that changes nothing is not asked for again at once, so
@@ -14,6 +14,7 @@ use aws_sdk_secretsmanager::config::Builder;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
 use futures_util::FutureExt;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::aws;
@@ -70,8 +71,8 @@ pub enum SecretError {
     /// It could not be fetched a moment ago.
     #[error("the secret could not be fetched a moment ago")]
     NotFetchedLately,
-    /// It is something else than an object of texts. Serde's reason would quote it.
-    #[error("the secret is not a JSON object of texts")]
+    /// It is something else than an object. Serde's reason would quote it.
+    #[error("the secret is not a JSON object")]
     Malformed,
     /// A name that it lacks.
     #[error("the secret has no {0}")]
@@ -79,6 +80,21 @@ pub enum SecretError {
 }
 
 impl Values {
+    /// Texts, and numbers as texts: RDS writes its port as a number. Whatever else there is, nobody here asks for.
+    fn of(object: HashMap<String, Value>) -> Self {
+        let texts = object.into_iter().filter_map(|(name, value)| match value {
+            Value::String(text) => Some((name, text)),
+            Value::Number(number) => Some((name, number.to_string())),
+            _ => None,
+        });
+        Self(texts.collect())
+    }
+
+    /// Whether there is a value of this name.
+    pub fn has(&self, name: &'static str) -> bool {
+        self.get(name).is_ok()
+    }
+
     /// The value of this name.
     ///
     /// # Errors
@@ -183,9 +199,9 @@ impl Secrets {
         let answer = self.client.get_secret_value().secret_id(&self.arn).send().boxed().await;
         let answer = answer.map_err(|error| SecretError::NotFetched(DisplayErrorContext(error).to_string()))?;
         let text = answer.secret_string().ok_or(SecretError::Malformed)?;
-        let values = serde_json::from_str(text).map_err(|_| SecretError::Malformed)?;
+        let object: HashMap<String, Value> = serde_json::from_str(text).map_err(|_| SecretError::Malformed)?;
         tracing::info!(secret.version = answer.version_id(), "secret fetched");
-        Ok(Values(values))
+        Ok(Values::of(object))
     }
 }
 

@@ -158,7 +158,7 @@ fn only_the_store_holds_sql() {
     assert_eq!(found, NONE);
     assert!(in_store > 40, "only {in_store} statements were recognised in the store");
     let drivers = places(
-        &["tokio_postgres", "deadpool", "refinery"],
+        &["tokio_postgres", "deadpool_postgres", "refinery"],
         &[
             "shared/src/store/",
             "local/src/cluster/provision.rs",
@@ -284,7 +284,7 @@ fn the_domain_does_no_io() {
         "lambda_http",
         "lambda_runtime",
         "tokio_postgres",
-        "deadpool",
+        "deadpool_postgres",
         "tracing",
         "store",
         "queue",

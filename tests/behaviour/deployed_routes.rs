@@ -57,7 +57,7 @@ fn deployed() -> Vec<Route> {
             let name = name.trim_end_matches(':');
             function = FUNCTIONS.iter().map(|(function, _)| *function).find(|f| *f == name);
         }
-        if !line.contains("ApiId: !Ref Api") {
+        if !line.contains("{ ApiId: !Ref Api") {
             continue;
         }
         let between = |start: &str, end: char| Some(line.split_once(start)?.1.split_once(end)?.0.to_owned());

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::{Fault, Passed, Person, Proxy, World};
 
-const FAULTS: [Fault; 7] = [
+const FAULTS: [Fault; 9] = [
     Fault::CutBeforeAppend,
     Fault::CutBeforeCommit,
     Fault::CutAfterCommit,
     Fault::CrashAfterCommit,
+    Fault::PoolerFull,
+    Fault::PoolerLostServer,
     Fault::CutWhileRunning,
     Fault::ArrivesBeforeRetry,
     Fault::ArrivesLast,

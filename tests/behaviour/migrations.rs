@@ -168,7 +168,7 @@ const SUPABASE_DATABASE: &str = "
     alter default privileges for role annals_owner in schema public grant all on tables to anon, authenticated, service_role;
     alter default privileges for role annals_owner in schema public grant all on functions to anon, authenticated, service_role;
     alter default privileges for role annals_owner in schema public grant all on sequences to anon, authenticated, service_role;";
-const SUPABASE_JWT: &str = "
+pub(crate) const SUPABASE_JWT: &str = "
     set role supabase_auth_admin;
     create function auth.jwt() returns jsonb language sql stable as $$
         select coalesce(nullif(current_setting('request.jwt.claim', true), ''),
@@ -185,7 +185,7 @@ const SUPABASES_OWN: &str = "
     select concat_ws(' ', m.roleid::regrole, m.member::regrole) from pg_auth_members m where m.member::regrole::text = 'authenticator'";
 
 /// A cluster with Supabase's roles and the database `annals` as Supabase lays it out, with or without auth.jwt().
-async fn supabase(jwt: &str) -> Cluster {
+pub(crate) async fn supabase(jwt: &str) -> Cluster {
     let cluster = cluster().await;
     let admin = connect(&cluster.superuser_url()).await;
     for sql in [SUPABASE_ROLES, SUPABASE_DATABASE, jwt] {

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use annals::store::Access;
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::join_all;
 use local::cluster::DATABASE;
 use serde_json::{Value, json};
-use tests::{Answer, Person, Server, World};
+use tests::{Answer, Person, Proxy, Server, World};
 
 fn event(id: &str) -> Value {
     json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
@@ -92,6 +93,44 @@ async fn connections_that_the_server_ended_while_idle_cost_no_request() {
             world.get(&staff, "/events").await.expect(200);
         }
     }
+}
+
+/// A full pooler turns away who logs in, and Supavisor has one code for that and for all else.
+#[tokio::test]
+async fn a_pooler_that_takes_no_login_is_answered_503_until_it_does() {
+    let (plain, proxy, staff) = (World::new().await, Proxy::start().await, Person::staff());
+    let world = proxy.before(&plain);
+    proxy.refuse_logins(true);
+    assert_unavailable(&world.post(&staff, "/events", event("C-1")).await);
+    assert_unavailable(&world.get(&staff, "/events").await);
+    assert_unavailable(
+        &world
+            .post(&staff, "/entities/customer", json!({"id": "C", "name": "Ada"}))
+            .await,
+    );
+    assert_unavailable(&world.get(&staff, "/projector/status").await);
+    assert_eq!(health(&world).await["status"], "degraded");
+    proxy.refuse_logins(false);
+    world.post(&staff, "/events", event("C-1")).await.expect(201);
+    let stored = plain.get(&staff, "/events").await.expect(200);
+    assert_eq!(stored.items().len(), 1, "what was answered 503 is not there");
+}
+
+/// A deployment sets the functions' password where their login is turned away. No room for it is another thing.
+#[tokio::test]
+async fn a_pooler_that_takes_no_login_gets_the_login_no_other_password() {
+    let (world, proxy) = (World::new().await, Proxy::start().await);
+    let superuser = world.superuser().await;
+    let hash = async || -> Option<String> {
+        let sql = "select rolpassword from pg_authid where rolname = 'annals_api'";
+        superuser.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    let before = hash().await;
+    proxy.refuse_logins(true);
+    let owner = Access::to(tests::cluster().url_of(&world.database));
+    let api = Access::to(proxy.through(&world.url_as("annals_api")));
+    annals::store::let_api_in(&owner, &api).await.unwrap_err();
+    assert_eq!(hash().await, before);
 }
 
 #[tokio::test]

@@ -233,3 +233,36 @@ async fn tokens_of_a_withdrawn_secret_are_refused_though_nobody_has_sent_another
     manager.put(&json!({"JWT_SECRET": "another secret, of sufficient length, for the tests"}).to_string());
     world.get(&staff, "/events").await.expect(401);
 }
+
+/// As RDS and its rotation write a secret: no address, its parts, the port as a number, and more than anybody asked for.
+#[tokio::test]
+async fn a_secret_of_rds_is_as_good_as_an_address() {
+    let scene = Scene::new().await;
+    let address: tokio_postgres::Config = scene.plain.url_as(&scene.login).parse().unwrap();
+    let awkward = "p@ss:w/rd%20 ?";
+    scene.change_password(awkward).await;
+    let mut secret = json!({
+        "engine": "postgres", "host": "127.0.0.1", "port": address.get_ports()[0], "username": scene.login, "password": awkward,
+        "dbname": address.get_dbname().unwrap(), "masterarn": null, "tags": {"project": "annals"},
+    });
+    scene.manager.put(&secret.to_string());
+    scene.post_at_once(2, 201).await;
+
+    scene.change_password("second").await;
+    secret["password"] = json!("second");
+    secret["port"] = json!(address.get_ports()[0].to_string());
+    scene.manager.put(&secret.to_string());
+    scene.post_at_once(2, 201).await;
+
+    // An address goes before its parts, and half of them is no address.
+    secret["host"] = json!("nowhere.invalid");
+    secret["DATABASE_URL"] = json!(scene.plain.url_as(&scene.login).replace("only-for-tests", "third"));
+    scene.change_password("third").await;
+    scene.manager.put(&secret.to_string());
+    scene.post_at_once(2, 201).await;
+    scene.change_password("fourth").await;
+    scene
+        .manager
+        .put(&json!({"host": "127.0.0.1", "username": scene.login}).to_string());
+    scene.post_at_once(1, 503).await;
+}

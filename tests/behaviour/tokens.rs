@@ -261,3 +261,41 @@ async fn a_token_without_a_tenant_belongs_to_the_default_one() {
     let event = accepted(&world, &Person::staff().in_tenant(tenant).token()).await;
     assert_eq!(event["tenant_id"], json!(tenant));
 }
+
+/// Where everybody can sign up, a token says nothing of its bearer but that somebody is there.
+#[tokio::test]
+async fn a_token_without_a_role_is_refused_where_one_is_required() {
+    let auth = annals::config::AuthConfig {
+        secret: Some(SECRET.to_owned()),
+        audience: "authenticated".to_owned(),
+        requires_role: true,
+        ..annals::config::AuthConfig::default()
+    };
+    let lenient = World::new().await;
+    let strict = World::at(lenient.database.clone(), &lenient.address).with_auth(&auth);
+    let anonymous =
+        json!({"is_anonymous": true, "app_metadata": {"provider": "anonymous"}, "user_metadata": {"role": "staff"}});
+    for changes in [
+        json!({"app_metadata": null}),
+        anonymous,
+        json!({"app_metadata": {"role": null}}),
+    ] {
+        let token = sign(&claims_with(changes.clone()), SECRET);
+        accepted(&lenient, &token).await;
+        let before = strict.log().await;
+        let answer = post_with(&strict, Some(&format!("Bearer {token}"))).await;
+        assert_eq!(answer.problem(403), "role_required", "{changes}");
+        assert_eq!(strict.log().await, before);
+        let list = Request::get("/api/v1/events").header(header::AUTHORIZATION, format!("Bearer {token}"));
+        assert_eq!(
+            strict.send(list.body(Body::empty()).unwrap()).await.problem(403),
+            "role_required"
+        );
+    }
+    accepted(&strict, &Person::staff().token()).await;
+    accepted(
+        &strict,
+        &sign(&claims_with(json!({"app_metadata": {"role": "user"}})), SECRET),
+    )
+    .await;
+}

@@ -4,8 +4,9 @@
 //! `cargo run --release -p tests --bin cold-start [-- ROUNDS] [as-built]` builds the functions, starts a PostgreSQL of its own, with
 //! PgBouncer before it, and plays Lambda to them: the Runtime API on the loopback interface, with the recorded events of
 //! `tests/events`. All take turns, round by round, because the machine is rarely quiet. Functions are deployed behind a pooler,
-//! whose connections to PostgreSQL are warm; directly, each start waits for a new backend to read its catalogs, too. Figures are
-//! information: a run above a limit ends like any other.
+//! whose connections to PostgreSQL are warm; directly, each start waits for a new backend to read its catalogs, too. And directly by TLS, as
+//! every deployed function connects: that has a floor of its own, with a connection by TLS. Figures are information: a run
+//! above a limit ends like any other.
 
 #![expect(
     clippy::expect_used,
@@ -20,14 +21,17 @@ mod runtime;
 
 use std::time::{Duration, Instant};
 
+use annals::store::{Access, Store};
 use binaries::{Binaries, Build};
 use events::{FUNCTIONS, Login, Queue};
 use local::cluster::{Cluster, DATABASE, Options};
 use runtime::{Lambda, Start};
-use tests::{PgBouncer, SERVER_CONNECTIONS, connect, set_api_password, url_at};
+use tests::{Authority, PgBouncer, SERVER_CONNECTIONS, SecuredServer, connect, set_api_password, url_at};
 
 /// How often each is started, unless another number is given.
 const ROUNDS: usize = 31;
+/// The server's name in its certificate.
+const HOST: &str = "db.example.com";
 /// A function's start, at most so many times its floor's.
 const LIMIT: f64 = 1.5;
 /// Bytes of a zipped function at most.
@@ -39,6 +43,8 @@ struct Way {
     url: String,
     /// The migrating role's, which goes past poolers.
     owner_url: Option<String>,
+    /// Where the connection is encrypted, who alone may sign the server's certificate.
+    authorities: Option<String>,
     /// What the bare connect and query took.
     bare: Vec<Duration>,
     /// Each function's starts.
@@ -51,10 +57,24 @@ impl Way {
             name,
             url: url_at(port, "annals_api", DATABASE),
             owner_url,
+            authorities: None,
             bare: Vec::new(),
             starts: vec![Vec::new(); FUNCTIONS.len()],
         }
     }
+}
+
+/// The same server by a name in the network, with a certificate for it.
+async fn encrypted(cluster: Cluster) -> (Way, SecuredServer) {
+    let (server, authority) = (SecuredServer { cluster }, Authority::new());
+    server.show(&authority.sign(HOST, 2100)).await;
+    let login = url_at(server.cluster.port(), "annals_api", DATABASE).replace("127.0.0.1", HOST);
+    let way = Way {
+        url: login.replace("sslmode=disable", "hostaddr=127.0.0.1&sslmode=require"),
+        authorities: Some(authority.pem()),
+        ..Way::by("directly, by TLS", server.cluster.port(), None)
+    };
+    (way, server)
 }
 
 #[tokio::main]
@@ -67,24 +87,27 @@ async fn main() {
     let pooler = PgBouncer::start_with(&hash_of_password(&cluster).await, cluster.port(), SERVER_CONNECTIONS);
     let lambda = Lambda::start().await;
     let mut hello = Vec::new();
-    let mut ways = [
+    let plain = [
         Way::by("directly", cluster.port(), Some(cluster.url())),
         Way::by("through PgBouncer", pooler.port(), None),
     ];
+    let (secured, _server) = encrypted(cluster).await;
+    let mut ways: Vec<Way> = plain.into_iter().chain([secured]).collect();
     for round in 0..asked.rounds {
         let program = binaries.path("hello");
-        hello.push(lambda.invoke(&program, "", Queue::None, "{}".to_owned()).await);
+        hello.push(lambda.invoke(&program, ("", ""), Queue::None, "{}".to_owned()).await);
         for (place, way) in ways.iter_mut().enumerate() {
-            way.bare.push(connect_and_query(&way.url).await);
+            way.bare.push(connect_and_query(way).await);
             for (function, starts) in FUNCTIONS.iter().zip(&mut way.starts) {
                 let url = match function.login {
                     Login::Api => Some(&way.url),
                     Login::Owner => way.owner_url.as_ref(),
                 };
                 if let Some(url) = url {
-                    let event = function.event(round * 2 + place);
+                    let event = function.event(round * 3 + place);
                     let program = binaries.path(function.binary);
-                    starts.push(lambda.invoke(&program, url, function.queue, event).await);
+                    let database = (&**url, way.authorities.as_deref().unwrap_or_default());
+                    starts.push(lambda.invoke(&program, database, function.queue, event).await);
                 }
             }
         }
@@ -92,16 +115,20 @@ async fn main() {
     report(&hello, &ways, &binaries);
 }
 
-fn report(hello: &[Start], ways: &[Way; 2], binaries: &Binaries) {
+fn report(hello: &[Start], ways: &[Way], binaries: &Binaries) {
     let hello = median(hello.iter().map(|start| start.answered));
-    let floor = hello + median(ways[0].bare.iter().copied());
+    let floors = [0, 2].map(|place: usize| hello + median(ways[place].bare.iter().copied()));
     println!("{} rounds; medians in ms, from spawn\n", ways[0].bare.len());
     println!("hello-world {:.1}", milliseconds(hello));
     for way in ways {
         let bare = median(way.bare.iter().copied());
         println!("bare connect and query, {}: {:.1}", way.name, milliseconds(bare));
     }
-    println!("floor: hello-world, and the query directly: {:.1}", milliseconds(floor));
+    println!(
+        "floor: hello-world, and the query directly: {:.1}",
+        milliseconds(floors[0])
+    );
+    println!("floor by TLS: {:.1}", milliseconds(floors[1]));
     for (place, way) in ways.iter().enumerate() {
         println!(
             "\n{:<34} {:>8} {:>8} {:>8} {:>10}",
@@ -110,7 +137,12 @@ fn report(hello: &[Start], ways: &[Way; 2], binaries: &Binaries) {
         for (function, starts) in FUNCTIONS.iter().zip(&way.starts) {
             let zipped = (place == 0).then(|| binaries.zipped(function.binary));
             if !starts.is_empty() {
-                show(function.name, starts, floor, zipped);
+                show(
+                    function.name,
+                    starts,
+                    floors[usize::from(way.authorities.is_some())],
+                    zipped,
+                );
             }
         }
     }
@@ -152,10 +184,23 @@ async fn hash_of_password(cluster: &Cluster) -> String {
     superuser.query_one(hash, &[]).await.expect("a login").get(0)
 }
 
-async fn connect_and_query(url: &str) -> Duration {
+async fn connect_and_query(way: &Way) -> Duration {
     let began = Instant::now();
-    let client = connect(url).await;
-    client.simple_query("select 1").await.expect("an answer");
+    match &way.authorities {
+        None => {
+            let client = connect(&way.url).await;
+            client.simple_query("select 1").await.expect("an answer");
+        }
+        // What the functions do at least: a connection by TLS and a question after it.
+        Some(_) => {
+            let access = Access {
+                authorities: way.authorities.clone(),
+                ..Access::to(&way.url)
+            };
+            let store = Store::open(access, 1).expect("an address");
+            store.meet().await.expect("an answer");
+        }
+    }
     began.elapsed()
 }
 

@@ -63,10 +63,10 @@ impl Lambda {
         Self { address, round }
     }
 
-    /// Starts a program for one event, with the database at this address, and ends it.
-    pub async fn invoke(&self, program: &Path, database_url: &str, queue: Queue, event: String) -> Start {
+    /// Starts a program for one event, with the database at this address, whose certificate these authorities sign, and ends it.
+    pub async fn invoke(&self, program: &Path, database: (&str, &str), queue: Queue, event: String) -> Start {
         let (done, answer) = oneshot::channel();
-        let mut command = self.command(program, database_url, queue);
+        let mut command = self.command(program, database, queue);
         *self.round.lock().expect("nobody panicked") = Some(Round {
             event,
             began: Instant::now(),
@@ -83,7 +83,7 @@ impl Lambda {
         start
     }
 
-    fn command(&self, program: &Path, database_url: &str, queue: Queue) -> Command {
+    fn command(&self, program: &Path, (database_url, database_ca): (&str, &str), queue: Queue) -> Command {
         let address = format!("http://{}/queue", self.address);
         let mut command = Command::new(program);
         command
@@ -101,6 +101,7 @@ impl Lambda {
                 ("AWS_ENDPOINT_URL_SQS", &*address),
                 ("WAKE_QUEUE_URL", if queue == Queue::WakeUps { &*address } else { "" }),
                 ("DATABASE_URL", database_url),
+                ("DATABASE_CA", database_ca),
                 ("JWT_SECRET", SECRET),
                 ("JWT_ISSUER", "tests"),
                 ("STACK_NAME", "annals"),

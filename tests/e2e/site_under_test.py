@@ -25,9 +25,11 @@ class Site:
         self.postgres = postgres
         self.stack = stack
         self.tokens: dict[str, str] = {}
+        self.jwt_secret = ""
 
     def sign_tokens(self, jwt_secret: str) -> None:
         """A token for each role, in Supabase's shape."""
+        self.jwt_secret = jwt_secret
         for role in ("staff", "user"):
             claims = {
                 "sub": str(uuid.uuid4()),

@@ -42,7 +42,7 @@ class Stack:
         if self.built:
             return
         run(
-            "sam", "build", "--beta-features",
+            "sam", "build",
             "--parameter-overrides", f"Architecture={architecture()}",
             "--build-dir", self.build_folder,
             env={**self.tools, "AWS_ENDPOINT_URL": ""}, limit=BUILD_SECONDS,

@@ -3,11 +3,15 @@
 //! Every client logs in through to a server connection of its own; from then on all server connections serve all clients, and
 //! each transaction goes to another one than its client's last, where there is one. So it stands before the server itself also
 //! where other worlds go through PgBouncer, which would rather give a client the connection it had.
+//!
+//! A strict one takes a transaction's end for the end of the client's turn, as Supavisor has been seen to do: the answers to what
+//! the client sent behind that, without waiting for it, are lost.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -18,6 +22,9 @@ use crate::frames::Frames;
 use crate::listener::listen;
 use crate::world::World;
 
+/// How long a strict pooler looks for what a client has sent behind a transaction's end.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// A running pooler; it ends with the test's runtime.
 pub struct Pooler {
     port: u16,
@@ -27,8 +34,10 @@ pub struct Pooler {
 #[derive(Default)]
 struct Shared {
     idle: Mutex<VecDeque<Server>>,
+    is_strict: bool,
     logins: AtomicUsize,
     switches: AtomicUsize,
+    lost: AtomicUsize,
 }
 
 struct Server {
@@ -40,7 +49,21 @@ struct Server {
 impl Pooler {
     /// A pooler before the tests' cluster.
     pub async fn start() -> Self {
-        let shared = Arc::<Shared>::default();
+        Self::of(Shared::default()).await
+    }
+
+    /// A strict one.
+    pub async fn start_strict() -> Self {
+        let is_strict = true;
+        Self::of(Shared {
+            is_strict,
+            ..Shared::default()
+        })
+        .await
+    }
+
+    async fn of(shared: Shared) -> Self {
+        let shared = Arc::new(shared);
         let served = Arc::clone(&shared);
         let port = listen(move |client| {
             let shared = Arc::clone(&served);
@@ -63,6 +86,11 @@ impl Pooler {
     /// How many clients have logged in.
     pub fn logins(&self) -> usize {
         self.shared.logins.load(Ordering::SeqCst)
+    }
+
+    /// How many times a strict pooler has lost the answers to what a client sent without waiting for the end of its transaction.
+    pub fn lost(&self) -> usize {
+        self.shared.lost.load(Ordering::SeqCst)
     }
 
     /// How many transactions ran on another server connection than their client's one before.
@@ -107,6 +135,13 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                     let Some(frame) = frame? else { return Ok(()) };
                     owed -= usize::from(frame.ends_answer());
                     let over = owed == 0 && frame.is_idle();
+                    if shared.is_strict && frame.is_idle() && is_impatient(&mut requests, owed).await? {
+                        shared.lost.fetch_add(1, Ordering::SeqCst);
+                        client.write_all(frame.bytes()).await?;
+                        // Whoever waits for them now, waits until it gives up.
+                        while requests.next().await?.is_some() {}
+                        return Ok(());
+                    }
                     if over {
                         shared.idle.lock().expect("no panic elsewhere").push_back(server);
                         client.write_all(frame.bytes()).await?;
@@ -118,6 +153,17 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the client has sent more than the server has answered by the end of a transaction. Its goodbye does not count.
+async fn is_impatient(requests: &mut Frames, owed: usize) -> io::Result<bool> {
+    if owed > 0 {
+        return Ok(true);
+    }
+    match tokio::time::timeout(LOOK, requests.next()).await {
+        Ok(frame) => Ok(frame?.is_some_and(|frame| frame.tag() != b'X')),
+        Err(_quiet) => Ok(false),
+    }
 }
 
 async fn log_in(requests: &mut Frames, client: &mut OwnedWriteHalf, shared: &Shared) -> io::Result<usize> {

@@ -27,6 +27,10 @@ pub enum Fault {
     CutAfterCommit,
     /// The server dies when the commit is done: it says so (SQLSTATE 57P02), and nothing more.
     CrashAfterCommit,
+    /// The pooler has no server connection for the append: it says FATAL with the three fields that Supavisor sends, and closes.
+    PoolerFull,
+    /// The pooler loses its server when the commit is done: it says so in the same way.
+    PoolerLostServer,
     /// The client loses its connection while the server is still at work, which goes on and commits.
     CutWhileRunning,
     /// The client loses its connection, but what it sent arrives after all, before it tries again.
@@ -71,6 +75,7 @@ struct Shared {
     fault: Mutex<Option<Fault>>,
     hold: AtomicBool,
     hold_cut: AtomicBool,
+    refuses_logins: AtomicBool,
     cut: Notify,
     record: Mutex<Vec<Passed>>,
     late: tokio::sync::Mutex<Option<Late>>,
@@ -131,6 +136,11 @@ impl Proxy {
         self.shared.hold_cut.store(true, Ordering::SeqCst);
     }
 
+    /// Whether who comes from now on is turned away as a full pooler does it.
+    pub fn refuse_logins(&self, refused: bool) {
+        self.shared.refuses_logins.store(refused, Ordering::SeqCst);
+    }
+
     /// Cuts what waits for it.
     pub fn cut(&self) {
         self.shared.cut.notify_one();
@@ -173,6 +183,10 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let (client_in, mut client) = client.into_split();
     let (server_in, mut server) = server.into_split();
     let (mut requests, mut answers) = (Frames::of_client(client_in), Frames::of_server(server_in));
+    if shared.refuses_logins.load(Ordering::SeqCst) {
+        requests.next().await?;
+        return client.write_all(&fatal(POOLER_FULL)).await;
+    }
     let mut fault = None;
     // A transaction goes from its begin to its commit; that of an append that stands alone to the Sync after its statement.
     let (mut in_transaction, mut stands_alone, mut held) = (false, false, Vec::new());
@@ -189,6 +203,11 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                 }
                 let commits = frame.is_commit() || (stands_alone && frame.is_sync());
                 if fault == Some(Fault::CutBeforeAppend) || (fault == Some(Fault::CutBeforeCommit) && commits) {
+                    return Ok(());
+                }
+                if fault == Some(Fault::PoolerFull) {
+                    client.write_all(&fatal(POOLER_FULL)).await?;
+                    requests.next().await?;
                     return Ok(());
                 }
                 if let Some(Fault::ArrivesBeforeRetry | Fault::ArrivesLast) = fault {
@@ -225,8 +244,12 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
         }
         match fault {
             Some(Fault::CutAfterCommit) if held.iter().any(Frame::is_idle) => return Ok(()),
-            Some(Fault::CrashAfterCommit) if held.iter().any(Frame::is_idle) => {
-                client.write_all(&crash()).await?;
+            Some(Fault::CrashAfterCommit | Fault::PoolerLostServer) if held.iter().any(Frame::is_idle) => {
+                let words = match fault {
+                    Some(Fault::CrashAfterCommit) => CRASH,
+                    _ => POOLER_LOST_SERVER,
+                };
+                client.write_all(&fatal(words)).await?;
                 // The connection's end is on its way as long as nobody uses it: who does has not listened.
                 requests.next().await?;
                 return Ok(());
@@ -251,8 +274,12 @@ async fn finish(mut answers: Frames, _server: OwnedWriteHalf) -> io::Result<()> 
 }
 
 /// What a server says when another of its processes has crashed.
-fn crash() -> Vec<u8> {
-    let fields = b"SFATAL\0VFATAL\0C57P02\0Mterminating connection because of crash of another server process\0\0";
+const CRASH: &str = "SFATAL\0VFATAL\0C57P02\0Mterminating connection because of crash of another server process\0\0";
+/// What Supavisor says: severity, code and message, no more.
+const POOLER_FULL: &str = "SFATAL\0CXX000\0MMax client connections reached\0\0";
+const POOLER_LOST_SERVER: &str = "SFATAL\0CXX000\0Mterminating connection due to a lost backend\0\0";
+
+fn fatal(fields: &str) -> Vec<u8> {
     let length = u32::try_from(fields.len() + 4).expect("a short message");
-    [b"E".as_slice(), &length.to_be_bytes(), fields].concat()
+    [b"E".as_slice(), &length.to_be_bytes(), fields.as_bytes()].concat()
 }

@@ -1,6 +1,6 @@
 //! SQS as a deployed function knows it, but on the loopback interface.
 
-use annals::queue::Queue;
+use annals::queue::{Queue, Sweeps};
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::config::{BehaviorVersion, Region};
 
@@ -13,6 +13,7 @@ pub fn sqs_at(port: u16) -> Queue {
         .endpoint_url(format!("http://127.0.0.1:{port}"));
     Queue::Sqs {
         client: aws_sdk_sqs::Client::from_conf(config.build()),
+        sweeps: Sweeps::Scheduled,
         url: "https://sqs.eu-central-1.amazonaws.com/123456789012/wake".to_owned(),
     }
 }

@@ -138,7 +138,7 @@ fn last_line(key: &str) -> Result<(Days, (NaiveDate, String)), ApiError> {
         let (from, to) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         Some((Days { from, to }, (period, currency)))
     };
-    parsed().ok_or_else(|| Cursor::invalid())
+    parsed().ok_or_else(Cursor::invalid)
 }
 
 #[cfg(test)]

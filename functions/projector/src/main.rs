@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     let access = Access::of(database.address, database.login)?;
     let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
     // Projecting takes one connection, which is made before there is an event that would wait for it; rebuilding makes others.
-    let _met = store.ping().await;
+    let _met = store.meet().await;
     let projector = Projector::new(store, snapshot_every()?);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
         let ids = Ids::of_invocation(event.context.request_id, event.context.xray_trace_id);

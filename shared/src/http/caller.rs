@@ -45,6 +45,10 @@ impl FromRequestParts<App> for Authenticated {
                 tracing::info!(code = fault.code(), "token refused");
                 Err(Problem::new(StatusCode::UNAUTHORIZED, fault.code(), fault.to_string()).into())
             }
+            Err(AuthError::NoRole) => Err(ApiError::forbidden(
+                "role_required",
+                "the token names no role: app_metadata.role must be user, staff, agent or service",
+            )),
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum ApiError {
     Refused(Box<Problem>),
     /// The database is away or busy: 503 with `Retry-After`.
     Unavailable(StoreError),
+    /// The database was not migrated to what this program needs: 503 with `Retry-After`.
+    SchemaOutdated(StoreError),
     /// We are at fault: 500, cause in the log only.
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -188,6 +190,7 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(%error, "a state cannot be worked out");
                 Self::conflict("unfoldable_event", error.to_string())
             }
+            StoreError::SchemaOutdated(_) => Self::SchemaOutdated(error),
             // Whoever met it has begun again as often as it makes sense.
             StoreError::Outdated => Self::Unavailable(error),
             other => Self::Internal(Box::new(other)),
@@ -207,6 +210,14 @@ impl IntoResponse for ApiError {
                     "the database is not available; try again",
                 );
                 respond(&problem)
+            }
+            Self::SchemaOutdated(error) => {
+                tracing::error!(error = told(&error), "the schema is too old");
+                respond(&Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "schema_outdated",
+                    "the database's schema is older than this version of Annals needs: run its migrations, then try again",
+                ))
             }
             Self::Internal(error) => {
                 tracing::error!(error = told(error.as_ref()), "internal error");

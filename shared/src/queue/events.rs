@@ -82,7 +82,7 @@ impl Queue {
 
     async fn send_batch(&self, batch: &[EventMessage]) -> Result<(), SendError> {
         match self {
-            Self::Sqs { client, url } => send_to_sqs(client, url, batch).await,
+            Self::Sqs { client, url, .. } => send_to_sqs(client, url, batch).await,
             Self::Channel(sender) => batch.iter().try_for_each(|message| {
                 sender
                     .send(message.body.clone())

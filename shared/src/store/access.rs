@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::connect::ConnectError;
 use super::tls;
+use super::told::told;
 use crate::config::{self, AddressSetting, LoginSetting};
 use crate::rds::Signer;
 use crate::secrets::{Doubt, Secrets, Values};
@@ -20,6 +21,8 @@ use crate::secrets::{Doubt, Secrets, Values};
 pub(super) const WAIT: Duration = Duration::from_secs(5);
 /// Unacknowledged for so long, what was sent counts as lost: the other end is gone without a word, as after a failover.
 const SILENCE: Duration = Duration::from_secs(5);
+/// The database of a secret that names none: RDS and Supabase always have it.
+const DEFAULT_DATABASE: &str = "postgres";
 /// The login that serves requests.
 const API_ROLE: &str = "annals_api";
 
@@ -41,7 +44,7 @@ pub struct Access {
 pub enum Address {
     /// It is known.
     Url(String),
-    /// It is a secret's `DATABASE_URL`.
+    /// It is a secret's `DATABASE_URL`, or its `host`, `port`, `username`, `password` and `dbname`.
     Secret(Arc<Secrets>),
 }
 
@@ -61,7 +64,7 @@ struct Target {
 }
 
 /// A session that is open, and the task that drives it.
-pub(super) type Session = (Client, JoinHandle<Result<(), tokio_postgres::Error>>);
+pub(super) type Session = (Client, JoinHandle<()>);
 
 impl Access {
     /// Nothing outlives this on the way: the shortest of the idle limits that firewalls, NAT and balancers are known to have is
@@ -169,14 +172,23 @@ impl Access {
     }
 
     fn kept(&self, values: Arc<Values>) -> Result<Target, ConnectError> {
+        let config = if values.has("DATABASE_URL") || !values.has("host") {
+            self.read(values.get("DATABASE_URL")?)?
+        } else {
+            self.settled(of_parts(&values)?)?
+        };
         Ok(Target {
-            config: self.read(values.get("DATABASE_URL")?)?,
+            config,
             values: Some(values),
         })
     }
 
     fn read(&self, url: &str) -> Result<Config, ConnectError> {
-        let mut config = tls::read_address(url)?;
+        self.settled(tls::read_address(url)?)
+    }
+
+    /// An address with what every connection has.
+    fn settled(&self, mut config: Config) -> Result<Config, ConnectError> {
         if matches!(self.login, Login::Iam(_)) && config.get_ssl_mode() == SslMode::Disable {
             return Err(ConnectError::TokenInTheClear);
         }
@@ -202,12 +214,26 @@ impl Access {
         }
         if config.get_ssl_mode() == SslMode::Disable {
             let (client, connection) = config.connect(NoTls).await?;
-            return Ok((client, tokio::spawn(connection)));
+            return Ok((client, tokio::spawn(drive(connection))));
         }
         let connector = tls::connector(&config, self.authorities.as_deref())?;
         let (client, connection) = config.connect(connector).await?;
-        Ok((client, tokio::spawn(connection)))
+        Ok((client, tokio::spawn(drive(connection))))
     }
+}
+
+/// The address in a secret as RDS and its rotation write it.
+fn of_parts(values: &Values) -> Result<Config, ConnectError> {
+    let mut config = Config::new();
+    config
+        .host(values.get("host")?)
+        .user(values.get("username")?)
+        .password(values.get("password")?)
+        .dbname(values.get("dbname").unwrap_or(DEFAULT_DATABASE));
+    if let Ok(port) = values.get("port") {
+        config.port(port.parse().map_err(|_| ConnectError::Address)?);
+    }
+    Ok(tls::secured(config))
 }
 
 impl Target {
@@ -215,6 +241,13 @@ impl Target {
     fn is_api(&self) -> bool {
         let user = self.config.get_user().unwrap_or_default();
         user.split('.').next() == Some(API_ROLE)
+    }
+}
+
+/// Drives a connection to its end. What ends it, whoever waits for an answer hears as well.
+async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(error = told(&error), "connection ended");
     }
 }
 

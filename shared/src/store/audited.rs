@@ -15,17 +15,20 @@ use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::entities::parse_object;
 use super::events::lift;
 use super::history::{MAX_CHANGES, written};
-use super::past::fact_columns;
 use super::session::{As, Param};
 use super::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
 use crate::domain::diff::FieldPath;
 use crate::domain::{Caller, Catalog, Entity, Event, StoredFact, Timestamp};
 
-const LIST_AUDITED_FACTS: &str = concat!(
-    "-- list_audited_facts\nselect ",
-    fact_columns!(),
-    " and e.aggregate_version > $5 order by e.aggregate_version limit $6"
-);
+const LIST_AUDITED_FACTS: &str = "-- list_audited_facts
+select e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
+       exists (select from annals.skipped_events s
+                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                  and s.aggregate_version = e.aggregate_version) as skipped,
+       (select r.revision from annals.catalog_revision r) as revision
+  from annals.events e
+ where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4 and e.aggregate_version > $5
+ order by e.aggregate_version limit $6";
 
 /// Events that are folded at a time.
 const PAGE: i64 = 100;

@@ -4,19 +4,28 @@
 //! connection has died. So one that was not used for a while is tried before it is used, and replaced if it does not answer
 //! soon; one in use is used at once, which is what keeps an append one round trip.
 
-use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
-use std::time::Duration;
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use deadpool::Runtime;
-use deadpool::managed::{self, BuildError, Metrics, Pool, PoolError, RecycleError, RecycleResult, Timeouts};
-use futures_util::FutureExt;
+use deadpool_postgres::{
+    BuildError, ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Metrics, Pool, PoolError,
+    RecyclingMethod, Runtime, Timeouts,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Config, NoTls};
 
 use super::StoreError;
 use super::access::{Access, WAIT};
 use super::catalog::CatalogCache;
+use super::error::is_fatal;
+use super::lease::Lease;
+use super::schema_check::{SchemaCheck, SchemaOutdated};
 use crate::config::DatabaseConfig;
 use crate::rds::TokenError;
 use crate::secrets::SecretError;
@@ -26,11 +35,13 @@ use crate::since::Since;
 const ANSWER: Duration = Duration::from_secs(1);
 /// A statement without a statement: the cheapest thing that a server, or a pooler's server, answers.
 const STILL_THERE: &str = "-- still_there\n";
+/// The two clocks of a process differ by less than this unless it was frozen, or a clock was set.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 
 /// The database, shared by all requests of a process.
 #[derive(Clone)]
 pub struct Store {
-    pool: Pool<Connections>,
+    pool: Pool,
     pub(super) catalogs: Arc<CatalogCache>,
 }
 
@@ -61,21 +72,18 @@ pub enum ConnectError {
     /// The server is not there, is not the one that it should be, or accepts no connection.
     #[error("no connection to the database")]
     Database(#[from] tokio_postgres::Error),
+    /// The database has not been migrated to what this program needs.
+    #[error(transparent)]
+    SchemaOutdated(#[from] SchemaOutdated),
     /// The pool could not be made.
     #[error("no connection pool")]
     Pool(#[from] BuildError),
 }
 
-/// A connection of the pool.
-pub(super) type Object = managed::Object<Connections>;
-
-/// Makes the pool's connections.
-pub(super) struct Connections(Access);
-
-/// A connection, and when it was last used.
-pub(super) struct Connection {
-    client: Client,
-    used: Since,
+/// Makes the pool's connections, in the way that the process reaches its database.
+struct Reach {
+    access: Access,
+    schema: SchemaCheck,
 }
 
 impl Store {
@@ -93,7 +101,18 @@ impl Store {
     /// What can be found wrong without asking anybody.
     pub fn open(access: Access, pool_size: usize) -> Result<Self, ConnectError> {
         access.check()?;
-        let pool = Pool::builder(Connections(access))
+        let tried_after = access.tried_after;
+        let only_closed = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        // The address comes from `Reach`: it may have to be fetched first, and may change.
+        let reach = Reach {
+            access,
+            schema: SchemaCheck::default(),
+        };
+        let manager = Manager::from_connect(Config::new(), reach, only_closed);
+        let awake = Awake::default();
+        let pool = Pool::builder(manager)
             .max_size(pool_size)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
@@ -101,6 +120,16 @@ impl Store {
                 create: Some(WAIT),
                 recycle: Some(WAIT),
             })
+            .post_recycle(Hook::async_fn(move |client: &mut ClientWrapper, metrics: &Metrics| {
+                let is_doubtful = metrics.last_used() >= tried_after || awake.has_slept_since(metrics);
+                Box::pin(async move {
+                    if is_doubtful && !answers(client).await {
+                        tracing::info!("a connection that was idle does not answer any more");
+                        return Err(HookError::message("does not answer"));
+                    }
+                    Ok(())
+                })
+            }))
             .build()?;
         Ok(Self {
             pool,
@@ -109,15 +138,20 @@ impl Store {
     }
 
     /// A connection from the pool.
-    pub(super) async fn connection(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(ConnectError::Database(error))
-                if error.as_db_error().is_some_and(|db| !is_passing(db.code().code())) =>
-            {
-                StoreError::Database(error)
-            }
-            other => StoreError::Unavailable(Box::new(other)),
-        })
+    pub(super) async fn connection(&self) -> Result<Lease, StoreError> {
+        match self.pool.get().await {
+            Ok(object) => Ok(Lease::of(object)),
+            Err(PoolError::Backend(error)) => Err(not_connected(error)),
+            Err(other) => Err(StoreError::Unavailable(Box::new(other))),
+        }
+    }
+
+    /// Makes a connection if there is none yet, so that the first request need not.
+    ///
+    /// # Errors
+    /// There is none to be had.
+    pub async fn meet(&self) -> Result<(), StoreError> {
+        self.connection().await.map(drop)
     }
 
     /// Lets go of every connection that nobody uses. What ended one, a crash of the server for instance, has ended others, and
@@ -128,50 +162,116 @@ impl Store {
     }
 }
 
+/// What no connection means to a request. A server or pooler that ends the attempt (FATAL: full, starting, no such login) may take
+/// the next one. An error that is not fatal comes from the statements after the login, and no retry helps.
+fn not_connected(error: tokio_postgres::Error) -> StoreError {
+    if let Some(ConnectError::SchemaOutdated(outdated)) = ours(&error) {
+        return StoreError::SchemaOutdated(*outdated);
+    }
+    match error.as_db_error() {
+        Some(db) if !is_fatal(db) && !is_passing(db.code().code()) => StoreError::Database(error),
+        _ => StoreError::Unavailable(Box::new(ConnectError::Database(error))),
+    }
+}
+
 /// Whether an error at connecting may go away by itself: the server is starting, stopping or full.
 fn is_passing(code: &str) -> bool {
     matches!(&code[..2], "08" | "53" | "57")
 }
 
-impl managed::Manager for Connections {
-    type Type = Connection;
-    type Error = ConnectError;
+async fn answers(client: &Client) -> bool {
+    matches!(timeout(ANSWER, client.simple_query(STILL_THERE)).await, Ok(Ok(_)))
+}
 
-    async fn create(&self) -> Result<Connection, ConnectError> {
-        let (client, _driver) = self.0.open_as_api().boxed().await?;
-        let used = Since::now();
-        Ok(Connection { client, used })
+impl Connect for Reach {
+    fn connect(&self, _: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
+        Box::pin(async move {
+            match self.open().await {
+                Ok(session) => Ok(session),
+                Err(ConnectError::Database(error)) => Err(error),
+                Err(other) => Err(wrapped(other).await?),
+            }
+        })
+    }
+}
+
+type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
+
+impl Reach {
+    async fn open(&self) -> Result<(Client, JoinHandle<()>), ConnectError> {
+        let session = self.access.open_as_api().await?;
+        self.schema.check(&session.0).await?;
+        Ok(session)
+    }
+}
+
+/// The pool's manager takes errors of the driver only, and those cannot be made. So ours becomes the cause of one: the driver is
+/// given a stream that fails with it.
+async fn wrapped(error: ConnectError) -> Result<tokio_postgres::Error, tokio_postgres::Error> {
+    let stream = Failing(Some(error));
+    match Config::new().user("none").connect_raw(stream, NoTls).await {
+        Err(wrapped) => Ok(wrapped),
+        Ok(_) => unreachable!("the stream takes nothing"),
+    }
+}
+
+/// Our error in one of the driver's.
+fn ours(error: &tokio_postgres::Error) -> Option<&ConnectError> {
+    error.source()?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+}
+
+/// A stream that fails with this error.
+struct Failing(Option<ConnectError>);
+
+impl Failing {
+    fn fail<T>(mut self: Pin<&mut Self>) -> Poll<io::Result<T>> {
+        Poll::Ready(Err(match self.0.take() {
+            Some(error) => io::Error::other(error),
+            None => io::ErrorKind::BrokenPipe.into(),
+        }))
+    }
+}
+
+impl AsyncRead for Failing {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.fail()
+    }
+}
+
+impl AsyncWrite for Failing {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        self.fail()
     }
 
-    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<ConnectError> {
-        if connection.is_closed() {
-            return Err(RecycleError::message("closed"));
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fail()
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fail()
+    }
+}
+
+/// When the process was last seen to have slept. The pool measures how long a connection was idle by a clock that may stand still
+/// while an environment is frozen; the wall clock does not, so a jump between the two tells.
+#[derive(Clone)]
+struct Awake(Arc<Mutex<(Since, Option<Instant>)>>);
+
+impl Default for Awake {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new((Since::now(), None))))
+    }
+}
+
+impl Awake {
+    fn has_slept_since(&self, metrics: &Metrics) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (seen, woke) = &mut *state;
+        if seen.clocks_differ_by() >= CLOCKS_DIFFER {
+            *woke = Some(Instant::now());
         }
-        if connection.used.elapsed() >= self.0.tried_after && !connection.answers().await {
-            tracing::info!("a connection that was idle does not answer any more");
-            return Err(RecycleError::message("does not answer"));
-        }
-        connection.used = Since::now();
-        Ok(())
-    }
-}
-
-impl Connection {
-    async fn answers(&self) -> bool {
-        matches!(timeout(ANSWER, self.client.simple_query(STILL_THERE)).await, Ok(Ok(_)))
-    }
-}
-
-impl Deref for Connection {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        &self.client
-    }
-}
-
-impl DerefMut for Connection {
-    fn deref_mut(&mut self) -> &mut Client {
-        &mut self.client
+        *seen = Since::now();
+        let used = metrics.recycled.unwrap_or(metrics.created);
+        woke.is_some_and(|woke| used < woke)
     }
 }

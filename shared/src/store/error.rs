@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
+use super::schema_check::SchemaOutdated;
 use crate::domain::FoldError;
 
 /// The database refused a request for a reason that the caller should hear: raised by `annals.refuse`, or by a named
@@ -33,6 +34,9 @@ pub enum StoreError {
     /// The database cannot be reached, or takes no work now. Try again later.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database has not been migrated to what this program needs.
+    #[error(transparent)]
+    SchemaOutdated(#[from] SchemaOutdated),
     /// The connection broke while a commit was under way: whether it took place must be found out.
     #[error("the connection was lost")]
     ConnectionLost(#[source] tokio_postgres::Error),
@@ -94,6 +98,11 @@ impl From<tokio_postgres::Error> for StoreError {
                 Self::Database(error)
             };
         };
+        // The server, or a pooler before it, ends the session: a crash says so even after the commit, and Supavisor says so with XX000
+        // when it has lost its server or is full.
+        if is_fatal(db) {
+            return Self::ConnectionLost(error);
+        }
         if db.constraint() == Some("projection_outdated") {
             return Self::Outdated;
         }
@@ -113,7 +122,7 @@ impl From<tokio_postgres::Error> for StoreError {
                 Self::Contention(error)
             }
             _ if db.constraint() == Some("events_idempotency_key") => Self::Contention(error),
-            // The server, or a pooler before it, ends the session: a crash says so even after the commit.
+            // Without a severity that says so.
             _ if *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN => Self::ConnectionLost(error),
             "08" => Self::ConnectionLost(error),
             // No connections, memory or disk left; a statement cancelled, no connections accepted now.
@@ -124,6 +133,15 @@ impl From<tokio_postgres::Error> for StoreError {
             },
             _ => Self::Database(error),
         }
+    }
+}
+
+/// Whether the session is over with this error. PostgreSQL says its severity twice, once in the language of the server's messages;
+/// Supavisor says it once, in English.
+pub(super) fn is_fatal(db: &DbError) -> bool {
+    match db.parsed_severity() {
+        Some(severity) => matches!(severity, Severity::Fatal | Severity::Panic),
+        None => matches!(db.severity(), "FATAL" | "PANIC"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::Client;
+use tokio_postgres::error::DbError;
 
 use super::access::{Access, Login};
 use super::connect::ConnectError;
@@ -37,13 +38,19 @@ pub async fn let_api_in(owner: &Access, api: &Access) -> Result<ApiLogin, Migrat
     Ok(ApiLogin::Set)
 }
 
-/// Whether it was a server, or a pooler before it, that turned the login away: each has its own words for it.
+/// Whether it was a server, or a pooler before it, that turned the login away: each has its own words for it. One that is full, starts
+/// or stops says nothing about the login.
 fn is_answered(error: &ConnectError) -> bool {
     match error {
         ConnectError::Login(_) => true,
-        ConnectError::Database(error) => error.as_db_error().is_some(),
+        ConnectError::Database(error) => error.as_db_error().is_some_and(|db| !has_no_room(db)),
         _ => false,
     }
+}
+
+/// PostgreSQL and PgBouncer have codes for it. Supavisor's code says nothing, so its words have to.
+fn has_no_room(db: &DbError) -> bool {
+    matches!(&db.code().code()[..2], "53" | "57") || db.message().to_ascii_lowercase().contains("max client")
 }
 
 /// As a salted hash, which is all that reaches the server and its log.

@@ -1,18 +1,18 @@
 //! One moment of the database in several statements: figures that are put together agree with each other.
 
 use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{IsolationLevel, Row, Transaction};
 
 use super::StoreError;
-use super::connect::Object;
-use super::session::{Param, set_claims};
+use super::lease::{Lease, Transaction};
+use super::session::{As, Param, Writes, set_claims};
 use crate::domain::Caller;
 
 const READ_MOMENT: &str = "-- read_moment
 select c.position, c.updated_at, clock_timestamp() as now from annals.checkpoints c where c.name = 'sweep'";
 
-/// A reading transaction, which is over when it is dropped, and how far the sweep had come when it began. The position goes into statements as a parameter: a
+/// A reading transaction, which [`Moment::end`] ends, and how far the sweep had come when it began. The position goes into statements as a parameter: a
 /// sub-select in its place would leave the planner guessing how much of the log lies beyond, and it guesses a third.
 pub(super) struct Moment<'a> {
     transaction: Transaction<'a>,
@@ -26,12 +26,8 @@ pub(super) struct Moment<'a> {
 
 impl<'a> Moment<'a> {
     /// The present, as the caller sees it.
-    pub(super) async fn begin(client: &'a mut Object, caller: &Caller) -> Result<Self, StoreError> {
-        let begin = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead);
-        let transaction = begin.read_only(true).start().await?;
-        transaction.batch_execute("set local role authenticated").await?;
+    pub(super) async fn begin(client: &'a Lease, caller: &Caller) -> Result<Self, StoreError> {
+        let transaction = client.begin(As::Caller(caller).begin(Writes::No)).await?;
         set_claims(&transaction, caller).await?;
         let row = transaction.query_typed(READ_MOMENT, &[]).await?.pop();
         let row = row.ok_or_else(|| StoreError::Unexpected("the sweep has no checkpoint".to_owned()))?;
@@ -41,6 +37,11 @@ impl<'a> Moment<'a> {
             now: row.try_get("now")?,
             transaction,
         })
+    }
+
+    /// The end of it, with what was read.
+    pub(super) async fn end<T>(self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.transaction.end(read).await
     }
 
     /// Rows of a statement.

@@ -85,8 +85,6 @@ macro_rules! fact_columns {
     };
 }
 
-pub(super) use fact_columns;
-
 const LIST_RECORDED: &str = concat!(
     "-- list_recorded_facts\nselect ",
     fact_columns!(),

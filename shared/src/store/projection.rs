@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::append::tenant_stream_columns;
-use super::session::{AS_PROJECTOR, Param, lost_is_unavailable};
+use super::lease::Transaction;
+use super::session::{As, Param, Writes, lost_is_unavailable};
 use super::snapshots::{SnapshotMetadata, write_snapshots};
 use super::work::{StateTables, stream_from};
 use super::{Store, StoreError};
@@ -134,27 +134,35 @@ impl Store {
         tables: &StateTables,
         write: &ProjectionWrite,
     ) -> Result<Vec<StreamId>, StoreError> {
-        let mut client = self.connection().await?;
-        let freed = async {
-            let transaction = client.transaction().await?;
-            transaction.batch_execute(AS_PROJECTOR).await?;
-            write_entities(&transaction, revision, &write.entities).await?;
-            for wave in &write.waves {
-                write_wave(&transaction, tables, wave).await?;
-            }
-            write_snapshots(&transaction, &write.snapshots, revision, &SnapshotMetadata::periodic()).await?;
-            let mut freed = Vec::new();
-            for instruction in &write.instructions {
-                freed.extend(carry_out(&transaction, instruction).await?);
-            }
-            advance_heads(&transaction, &write.entities, write.left_out).await?;
-            transaction.commit().await?;
-            Ok(freed)
+        let client = self.connection().await?;
+        let written = async {
+            let transaction = client.begin(As::Projector.begin(Writes::Yes)).await?;
+            let freed = write_all(&transaction, revision, tables, write).await;
+            transaction.end(freed).await
         };
-        in_postgres("-- write_projection", freed)
+        in_postgres("-- write_projection", written)
             .await
             .map_err(lost_is_unavailable)
     }
+}
+
+async fn write_all(
+    client: &Transaction<'_>,
+    revision: i64,
+    tables: &StateTables,
+    write: &ProjectionWrite,
+) -> Result<Vec<StreamId>, StoreError> {
+    write_entities(client, revision, &write.entities).await?;
+    for wave in &write.waves {
+        write_wave(client, tables, wave).await?;
+    }
+    write_snapshots(client, &write.snapshots, revision, &SnapshotMetadata::periodic()).await?;
+    let mut freed = Vec::new();
+    for instruction in &write.instructions {
+        freed.extend(carry_out(client, instruction).await?);
+    }
+    advance_heads(client, &write.entities, write.left_out).await?;
+    Ok(freed)
 }
 
 async fn write_entities(client: &Transaction<'_>, revision: i64, writes: &[EntityWrite]) -> Result<(), StoreError> {

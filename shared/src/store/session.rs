@@ -2,17 +2,18 @@
 //!
 //! A client sends `begin` with the role, the claims, its statement and `commit` without waiting in between; PostgreSQL works
 //! through them in order and, after a failure, turns the commit into a rollback. The futures are polled once, in order, before
-//! anything is awaited, which is what puts the messages on the wire in order; since `commit` is then already under way, a
-//! request that is cancelled leaves no transaction open.
+//! anything is awaited, which is what puts the messages on the wire in order. The connection of a request that is cancelled
+//! in between is closed (`lease`).
 
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
-use futures_util::future::{join, try_join_all};
+use futures_util::future::{join, join_all};
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Row, Transaction};
 
+use super::lease::Transaction;
 use super::{Store, StoreError};
 use crate::domain::Caller;
 use crate::telemetry::xray::in_postgres;
@@ -143,7 +144,8 @@ impl Store {
                     .map(|_| ()),
             }
         };
-        let queries = try_join_all(statements.map(|(sql, params)| client.query_typed(sql, params)));
+        // All are awaited, whichever fails: the connection is to owe nothing afterwards.
+        let queries = join_all(statements.map(|(sql, params)| client.query_typed(sql, params)));
         let (((begun, set), rows), ended) = join(
             join(join(client.batch_execute(who.begin(writes)), set), queries),
             client.batch_execute("commit"),
@@ -151,7 +153,7 @@ impl Store {
         .await;
         begun?;
         set?;
-        let rows = rows?;
+        let rows: Vec<_> = rows.into_iter().collect::<Result<_, _>>()?;
         ended?;
         rows.try_into()
             .map_err(|_| StoreError::Unexpected("a statement without an answer".to_owned()))

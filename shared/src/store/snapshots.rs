@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::append::tenant_stream_columns;
 use super::entities::parse_object;
+use super::lease::Transaction;
 use super::projection::{EntityColumns, StateRow};
-use super::session::{As, Param, lost_is_unavailable};
+use super::session::{As, Param, Writes, lost_is_unavailable};
 use super::{Store, StoreError};
 use crate::domain::{Caller, StreamId, Timestamp};
 
@@ -96,15 +96,13 @@ impl Store {
         revision: i64,
         metadata: &SnapshotMetadata,
     ) -> Result<bool, StoreError> {
-        let mut client = self.connection().await?;
+        let client = self.connection().await?;
         let taken = async {
-            let transaction = client.transaction().await?;
-            transaction.batch_execute("set local role annals_projector").await?;
-            let written = write_snapshots(&transaction, &[row], revision, metadata).await?;
-            transaction.commit().await?;
-            Ok(written > 0)
+            let transaction = client.begin(As::Projector.begin(Writes::Yes)).await?;
+            let written = write_snapshots(&transaction, &[row], revision, metadata).await;
+            transaction.end(written).await
         };
-        taken.await.map_err(lost_is_unavailable)
+        taken.await.map(|written| written > 0).map_err(lost_is_unavailable)
     }
 
     /// The snapshots of a stream that the caller may see, newest first.

@@ -125,27 +125,10 @@ impl Store {
     }
 
     async fn tenant_statistics(&self, caller: &Caller) -> Result<Statistics, StoreError> {
-        let mut client = self.connection().await?;
-        let moment = Moment::begin(&mut client, caller).await?;
-        let counts = moment.counts(caller).await?;
-        let lag = moment.lag(caller).await?;
-        let (upcasting, snapshots) = moment.usage(caller).await?;
-        Ok(Statistics {
-            total_events: counts.by_type.values().sum(),
-            events_by_type: counts.by_type,
-            events_last_24_hours: counts.last_day,
-            unprocessed_events: Some(lag.unprocessed()),
-            of_tenant: Some(TenantFigures {
-                parked_events: lag.parked_events,
-                storage_rate: StorageRate {
-                    last_minute: Window::of(counts.last_minute, MINUTE),
-                    last_hour: Window::of(counts.last_hour, HOUR),
-                },
-                upcasting,
-                snapshots,
-                last_replay: moment.replays().await?.into_iter().next(),
-            }),
-        })
+        let client = self.connection().await?;
+        let moment = Moment::begin(&client, caller).await?;
+        let figures = moment.statistics(caller).await;
+        moment.end(figures).await
     }
 
     async fn own_statistics(&self, caller: &Caller) -> Result<Statistics, StoreError> {
@@ -171,6 +154,28 @@ impl Store {
 }
 
 impl Moment<'_> {
+    async fn statistics(&self, caller: &Caller) -> Result<Statistics, StoreError> {
+        let counts = self.counts(caller).await?;
+        let lag = self.lag(caller).await?;
+        let (upcasting, snapshots) = self.usage(caller).await?;
+        Ok(Statistics {
+            total_events: counts.by_type.values().sum(),
+            events_by_type: counts.by_type,
+            events_last_24_hours: counts.last_day,
+            unprocessed_events: Some(lag.unprocessed()),
+            of_tenant: Some(TenantFigures {
+                parked_events: lag.parked_events,
+                storage_rate: StorageRate {
+                    last_minute: Window::of(counts.last_minute, MINUTE),
+                    last_hour: Window::of(counts.last_hour, HOUR),
+                },
+                upcasting,
+                snapshots,
+                last_replay: self.replays().await?.into_iter().next(),
+            }),
+        })
+    }
+
     /// Counts of the tenant's events.
     pub(super) async fn counts(&self, caller: &Caller) -> Result<Counts, StoreError> {
         let params: [Param<'_>; 5] = [

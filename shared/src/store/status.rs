@@ -187,38 +187,10 @@ impl Store {
     }
 
     async fn projector_status_now(&self, caller: &Caller) -> Result<ProjectorStatus, StoreError> {
-        let mut client = self.connection().await?;
-        let moment = Moment::begin(&mut client, caller).await?;
-        let lag = moment.lag(caller).await?;
-        let appended = moment.counts(caller).await?.last_minute;
-        let parked = moment.rows(LIST_PARKED, &[(caller.tenant_uuid(), Type::UUID)]).await?;
-        let rebuilds = moment.rows(LIST_REBUILDS, &[]).await?;
-        let oldest = moment.rows(READ_OLDEST, &[]).await?;
-        let kpis = moment
-            .row(MEASURE_KPI_LAG, &[(caller.tenant_uuid(), Type::UUID)])
-            .await?;
-        Ok(ProjectorStatus {
-            unprocessed_events: lag.unprocessed(),
-            lag_events: lag.events,
-            lag_seconds: lag.seconds,
-            parked_count: parked.first().map_or(Ok(0), |row| row.try_get("parked_count"))?,
-            parked_events: lag.parked_events,
-            parked_streams: parked.iter().map(parked_from).collect::<Result<_, _>>()?,
-            sweep_position: moment.position,
-            swept_at: Timestamp::from(moment.swept_at),
-            kpis: KpiLag {
-                changes_pending: kpis.try_get("changes_pending")?,
-                lag_seconds: kpis.try_get("lag_seconds")?,
-            },
-            rates: Rates {
-                window_seconds: RECENT,
-                appended,
-                projected: appended - lag.recent,
-            },
-            replays: moment.replays().await?,
-            rebuilds: rebuilds.iter().map(status_from).collect::<Result<_, _>>()?,
-            oldest_append: oldest.first().map(oldest_from).transpose()?,
-        })
+        let client = self.connection().await?;
+        let moment = Moment::begin(&client, caller).await?;
+        let status = moment.projector_status(caller).await;
+        moment.end(status).await
     }
 
     /// Whether the store is well, as the caller sees it.
@@ -252,6 +224,37 @@ impl Store {
 }
 
 impl Moment<'_> {
+    async fn projector_status(&self, caller: &Caller) -> Result<ProjectorStatus, StoreError> {
+        let lag = self.lag(caller).await?;
+        let appended = self.counts(caller).await?.last_minute;
+        let parked = self.rows(LIST_PARKED, &[(caller.tenant_uuid(), Type::UUID)]).await?;
+        let rebuilds = self.rows(LIST_REBUILDS, &[]).await?;
+        let oldest = self.rows(READ_OLDEST, &[]).await?;
+        let kpis = self.row(MEASURE_KPI_LAG, &[(caller.tenant_uuid(), Type::UUID)]).await?;
+        Ok(ProjectorStatus {
+            unprocessed_events: lag.unprocessed(),
+            lag_events: lag.events,
+            lag_seconds: lag.seconds,
+            parked_count: parked.first().map_or(Ok(0), |row| row.try_get("parked_count"))?,
+            parked_events: lag.parked_events,
+            parked_streams: parked.iter().map(parked_from).collect::<Result<_, _>>()?,
+            sweep_position: self.position,
+            swept_at: Timestamp::from(self.swept_at),
+            kpis: KpiLag {
+                changes_pending: kpis.try_get("changes_pending")?,
+                lag_seconds: kpis.try_get("lag_seconds")?,
+            },
+            rates: Rates {
+                window_seconds: RECENT,
+                appended,
+                projected: appended - lag.recent,
+            },
+            replays: self.replays().await?,
+            rebuilds: rebuilds.iter().map(status_from).collect::<Result<_, _>>()?,
+            oldest_append: oldest.first().map(oldest_from).transpose()?,
+        })
+    }
+
     /// What the tenant's read models lack.
     pub(super) async fn lag(&self, caller: &Caller) -> Result<Lag, StoreError> {
         let params: [Param<'_>; 4] = [

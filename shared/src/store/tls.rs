@@ -27,13 +27,18 @@ pub(super) fn read_address(url: &str) -> Result<Config, ConnectError> {
     let known = url
         .replace("sslmode=verify-full", "sslmode=require")
         .replace("sslmode=verify-ca", "sslmode=require");
-    let mut address: Config = known.parse().map_err(|_| ConnectError::Address)?;
+    let address: Config = known.parse().map_err(|_| ConnectError::Address)?;
+    Ok(secured(address))
+}
+
+/// An address with the decision about encryption that it leaves open.
+pub(super) fn secured(mut address: Config) -> Config {
     if address.get_ssl_mode() == SslMode::Prefer {
         let local =
             address.get_hosts().iter().all(is_local) && address.get_hostaddrs().iter().all(|ip| ip.is_loopback());
         address.ssl_mode(if local { SslMode::Disable } else { SslMode::Require });
     }
-    Ok(address)
+    address
 }
 
 fn is_local(host: &Host) -> bool {

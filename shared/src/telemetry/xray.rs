@@ -6,7 +6,7 @@
 //!
 //! By hand, because a subsegment is one JSON object. OpenTelemetry's exporter would be the library for it, but it brings gRPC or
 //! HTTP and protobuf into every zip, a collector layer that adds to each cold start, and a flush at the end of each request.
-//! Whoever wants its backends lets a collector read X-Ray.
+//! Whoever wants its backends lets a collector take these datagrams (docs/deploy.md, "Traces").
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{SystemTime, UNIX_EPOCH};

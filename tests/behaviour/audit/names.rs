@@ -108,7 +108,7 @@ async fn a_person_is_called_what_the_token_says() {
         .await;
     assert_eq!(name_of(&event), "Ada Lovelace");
     let found = readings(&world, &ada, event["id"].as_str().unwrap()).await;
-    assert_eq!(found.len(), 8);
+    assert_eq!(found.len(), 9);
     for reading in found {
         assert_eq!(name_of(&reading), "Ada Lovelace", "{reading}");
         assert_eq!(reading["recorded"]["posted_by_name"], "Ada Lovelace");

@@ -61,6 +61,7 @@ async fn world_with_keys(keys: &[&Value], secret: Option<&str>) -> World {
         jwks_url: None,
         audience: "authenticated".to_owned(),
         issuer: Some("tests".to_owned()),
+        requires_role: false,
     })
 }
 

@@ -4,7 +4,7 @@
 //! which tell whether its id or content was met, and the refused rows of the report. While it is open, readers across streams (the sweep, replays) wait with what was appended after its beginning, which is why such imports are
 //! bounded.
 
-use deadpool::managed::Object;
+use deadpool_postgres::ClientWrapper;
 use serde_json::Value;
 use tokio_postgres::types::{Json, Type};
 
@@ -13,7 +13,6 @@ use super::{HeldImport, StoreError};
 use crate::domain::{Caller, NewEvent, StreamId};
 use crate::store::Store;
 use crate::store::append::{APPEND_EVENTS, Columns};
-use crate::store::connect::Connection;
 use crate::store::entities::{FIND_ENTITIES, StoredEntity};
 use crate::store::session::{AS_PROJECTOR, As, Param, SET_CLAIMS, Writes};
 use crate::store::uploads::RejectedColumns;
@@ -28,7 +27,7 @@ select e.event_number, e.tenant_id, e.aggregate_type, e.aggregate_id
 /// The open transaction. Dropped, it is rolled back, because its connection goes with it.
 pub struct WholeImport {
     store: Store,
-    client: Connection,
+    client: ClientWrapper,
     caller: Caller,
 }
 
@@ -39,7 +38,7 @@ impl Store {
     /// The database's.
     pub async fn begin_whole(&self, import: &HeldImport) -> Result<WholeImport, StoreError> {
         // Taken out of the pool: what is dropped there comes back with whatever transaction is open on it.
-        let client = Object::take(self.connection().await?);
+        let client = self.connection().await?.detach();
         client
             .batch_execute(As::Caller(&import.caller).begin(Writes::Yes))
             .await?;

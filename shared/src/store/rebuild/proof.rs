@@ -203,7 +203,7 @@ pub(super) async fn stream_differences(
     let params = params
         .iter()
         .map(|(value, kind)| (*value as &(dyn ToSql + Sync), kind.clone()));
-    let mut rows = pin!(held.client()?.query_typed_raw(sql, params).await?);
+    let mut rows = pin!(held.client().query_typed_raw(sql, params).await?);
     while let Some(row) = rows.try_next().await? {
         each(&row)?;
     }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use tokio::sync::OnceCell;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
 use super::held::Held;
@@ -11,8 +10,9 @@ use super::tables::Tables;
 use super::{Purpose, RebuildScope};
 use crate::domain::TenantId;
 use crate::store::append::tenant_stream_columns;
+use crate::store::lease::Transaction;
 use crate::store::projection::{EntityColumns, StateRow, Wave, write_wave};
-use crate::store::session::{AS_PROJECTOR, As, Param, lost_is_unavailable};
+use crate::store::session::{As, Param, Writes, lost_is_unavailable};
 use crate::store::work::StateTables;
 use crate::store::{Store, StoreError};
 
@@ -105,18 +105,21 @@ impl Shadow {
             return Ok(());
         }
         self.make_tables().await?;
-        let mut client = self.store.connection().await?;
+        let client = self.store.connection().await?;
         let written = async {
-            let transaction = client.transaction().await?;
-            transaction.batch_execute(AS_PROJECTOR).await?;
-            for rows in states.chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type) {
-                self.write_states(&transaction, rows).await?;
-            }
-            self.delete_families(&transaction, wave).await?;
-            write_wave(&transaction, &self.tables.children, wave).await?;
-            Ok(transaction.commit().await?)
+            let transaction = client.begin(As::Projector.begin(Writes::Yes)).await?;
+            let written = self.write_all(&transaction, &states, wave).await;
+            transaction.end(written).await
         };
         written.await.map_err(lost_is_unavailable)
+    }
+
+    async fn write_all(&self, client: &Transaction<'_>, states: &[&StateRow], wave: &Wave) -> Result<(), StoreError> {
+        for rows in states.chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type) {
+            self.write_states(client, rows).await?;
+        }
+        self.delete_families(client, wave).await?;
+        write_wave(client, &self.tables.children, wave).await
     }
 
     async fn write_states(&self, client: &Transaction<'_>, rows: &[&StateRow]) -> Result<(), StoreError> {
