@@ -254,7 +254,7 @@ fn stream_from((tenant, aggregate_type, aggregate_id): (Uuid, String, String)) -
     Ok(StreamId {
         tenant_id: TenantId::from(tenant),
         aggregate_type: AggregateType::try_from(aggregate_type).map_err(|_| WakeUpError::Stream)?,
-        aggregate_id: AggregateId::stored(aggregate_id),
+        aggregate_id: AggregateId::try_from(aggregate_id).map_err(|_| WakeUpError::Stream)?,
     })
 }
 

@@ -290,7 +290,7 @@ async fn a_foreign_stream_does_not_tell_its_version() {
 /// S11: whether a stream that is not the caller's exists is not told by what is expected of it.
 #[tokio::test]
 async fn a_foreign_stream_and_one_that_does_not_exist_are_refused_in_the_same_words() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     world
         .post(&Person::staff(), "/events", registered("theirs"))
         .await

@@ -215,6 +215,8 @@ fn only_the_http_layer_and_the_http_functions_know_http() {
         "local/src/bucket.rs",
         "local/src/engine.rs",
         "local/src/serve.rs",
+        "local/src/server.rs",
+        "local/src/server/",
     ];
     let words = [
         "axum",

@@ -191,7 +191,7 @@ async fn ids_and_names_that_are_empty_too_long_or_unprintable_are_refused() {
 
 #[tokio::test]
 async fn times_that_are_none_or_out_of_range_are_refused() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     for time in [
         "",

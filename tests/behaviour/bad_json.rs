@@ -199,7 +199,7 @@ async fn post_as(world: &World, content_type: Option<&str>) -> Answer {
 
 #[tokio::test]
 async fn bodies_that_are_not_said_to_be_json_are_refused() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let before = world.log().await;
     let others = [
         "text/plain",

@@ -45,6 +45,7 @@ async fn what_is_created_is_answered_with_its_state_and_tag() {
       "created_at": "[time]",
       "deleted": false,
       "projected_version": 0,
+      "started_by": "user:[uuid]",
       "state": {
         "email": "ada@example.com",
         "name": "Ada"
@@ -207,6 +208,7 @@ async fn lists_hold_the_entities_of_a_kind_with_their_latest_state() {
           "created_at": "[time]",
           "deleted": false,
           "projected_version": 0,
+          "started_by": "user:[uuid]",
           "state": {
             "name": "Grace"
           },
@@ -219,6 +221,7 @@ async fn lists_hold_the_entities_of_a_kind_with_their_latest_state() {
           "created_at": "[time]",
           "deleted": false,
           "projected_version": 1,
+          "started_by": "user:[uuid]",
           "state": {
             "email": "ada@example.com",
             "name": "Ada",

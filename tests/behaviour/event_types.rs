@@ -43,6 +43,7 @@ async fn a_registered_type_is_answered_listed_and_usable() {
     {
       "aggregate_type": "widget",
       "built_in": false,
+      "closed": false,
       "created_at": "[time]",
       "description": "A widget was made.",
       "effect": "create",
@@ -55,6 +56,7 @@ async fn a_registered_type_is_answered_listed_and_usable() {
         "user",
         "staff"
       ],
+      "requires": null,
       "schema": {
         "additionalProperties": false,
         "properties": {
@@ -67,6 +69,7 @@ async fn a_registered_type_is_answered_listed_and_usable() {
         ],
         "type": "object"
       },
+      "starter_sees": false,
       "upcasters": [],
       "version": "1.0",
       "versions": [
@@ -135,6 +138,7 @@ async fn a_built_in_type_is_answered_whole() {
     {
       "aggregate_type": "order",
       "built_in": true,
+      "closed": false,
       "created_at": "[time]",
       "description": "A payment for an order came in.",
       "effect": {
@@ -157,6 +161,7 @@ async fn a_built_in_type_is_answered_whole() {
         "staff",
         "service"
       ],
+      "requires": "existing",
       "schema": {
         "properties": {
           "amount_cents": {
@@ -182,6 +187,7 @@ async fn a_built_in_type_is_answered_whole() {
         ],
         "type": "object"
       },
+      "starter_sees": true,
       "upcasters": [],
       "version": "1.0",
       "versions": [

@@ -11,7 +11,7 @@ fn event(id: &str, metadata: &Value) -> Value {
 /// E10 and S10: what looks like evidence in metadata stays the client's, as it was sent.
 #[tokio::test]
 async fn metadata_stays_what_was_sent_and_what_was_observed_stands_beside_it() {
-    let (world, user) = (World::new().await, Person::user());
+    let (world, user) = (World::without_requirements().await, Person::user());
     let metadata = json!({"ip_address": "8.8.8.8", "user_agent": "x", "request_id": "r", "posted_by": "service:billing",
                           "source": "sweep", "migration_applied": "1.0_to_2.0", "correlation_id": "mine"});
     let headers = [("user-agent", "curl/8"), ("x-forwarded-for", "10.0.0.1, 192.0.2.7")];
@@ -46,7 +46,7 @@ async fn metadata_stays_what_was_sent_and_what_was_observed_stands_beside_it() {
 
 #[tokio::test]
 async fn no_way_in_takes_recorded_from_a_caller() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     for person in [Person::user(), Person::staff(), Person::service("crm")] {
         let mut forged = event("C-1", &json!({}));
         forged["recorded"] = json!({"posted_by": "service:billing"});
@@ -70,7 +70,7 @@ async fn no_way_in_takes_recorded_from_a_caller() {
 
 #[tokio::test]
 async fn what_annals_appends_for_somebody_says_who_asked_and_from_where() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let headers = [("user-agent", "curl/8"), ("idempotency-key", "k-1")];
     let created = json!({"id": "C-1", "name": "Ada"});
     world.post(&staff, "/entities/customer", created).await.expect(201);
@@ -119,7 +119,7 @@ async fn what_annals_appends_for_somebody_says_who_asked_and_from_where() {
 /// One bound for every event, whoever makes it.
 #[tokio::test]
 async fn what_is_larger_than_an_event_may_be_is_refused_by_every_way_in() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let large = "x".repeat(256 * 1024);
     world
         .post(

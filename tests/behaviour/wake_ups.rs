@@ -41,7 +41,11 @@ async fn append_some(world: &World, staff: &Person) {
             json!({"sku": "S", "name": "Pump", "base_price": 5999.00}),
         ),
         ("organization.gst.updated", "O-1", json!({"id": "g1", "state": "Goa"})),
-        ("product.price_changed", "P-1", json!({"new_price": 5499.50})),
+        (
+            "product.price_changed",
+            "P-1",
+            json!({"old_price": 5999.00, "new_price": 5499.50, "reason": "sale"}),
+        ),
         (
             "sale.created",
             "S-1",
@@ -241,7 +245,7 @@ fn arbitrary_event() -> impl Strategy<Value = (String, &'static str, Value)> {
         )),
         (0..10_000_000_u64).prop_map(|cents| (
             "product.price_changed",
-            json!({"new_price": decimal(cents), "reason": "r"})
+            json!({"old_price": null, "new_price": decimal(cents), "reason": "r"})
         )),
         (0..1_000_u64).prop_map(|stock| ("product.stock_updated", json!({"old_stock": null, "new_stock": stock}))),
         "[a-zé☃]{1,6}".prop_map(|name| (

@@ -127,9 +127,7 @@ text_identity! {
 }
 text_identity! {
     /// Name of a consumer's checkpoint. The sweep's own is not to be had.
-    CheckpointName, 100, "a name of your own: sweep is the projector's, . and .. are places in a path", |text| {
-        text != "sweep" && is_no_dots(text)
-    }
+    CheckpointName, 100, "a name of your own: sweep is the projector's", |text| text != "sweep"
 }
 text_identity! {
     /// Version of an event type's schema: `1.0` or `1.0.2`.

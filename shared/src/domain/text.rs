@@ -4,7 +4,7 @@
 //! character that is invisible, unassigned or for private use, no blank at its edges, and one spelling (NFC). Text inside an
 //! event's `data` is not touched by any of this.
 //!
-//! `annals.text_fault` (V46) says the same in SQL, from tables that were made from this file; a test compares both for every
+//! `annals.text_fault` (V2) says the same in SQL, from tables that were made from this file; a test compares both for every
 //! code point, so that a new Unicode version in either shows.
 
 use std::fmt;

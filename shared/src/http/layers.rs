@@ -102,10 +102,13 @@ async fn serve(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether a request that only reads has a body: nobody would look at it, and what its client meant by it would be lost.
+/// Whether a request that only reads has a body: no handler would read it, and what its client meant by it would be lost. HTTP/1.1
+/// announces a body by its headers; behind API Gateway the body itself is there.
 fn has_stray_body(request: &Request) -> bool {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    reads && !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0)
+    let announced = request.headers().contains_key(header::TRANSFER_ENCODING)
+        || request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    reads && (announced || request.body().size_hint().lower() > 0)
 }
 
 /// The client's own id where it is one that a log can hold, else API Gateway's, else a new one. The other names go into the log

@@ -241,7 +241,7 @@ fn random_histories_come_to_the_figures_that_their_events_come_to() {
         .enable_all()
         .build()
         .unwrap();
-    let world = runtime.block_on(World::new());
+    let world = runtime.block_on(World::without_requirements());
     let config = Config {
         cases: 32,
         failure_persistence: None,

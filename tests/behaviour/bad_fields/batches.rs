@@ -70,7 +70,7 @@ async fn one_bad_member_refuses_the_batch_and_is_named() {
 
 #[tokio::test]
 async fn a_batch_is_a_list_of_one_to_five_hundred_events_and_nothing_beside_it() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let staff = Person::staff();
     let many = |n: usize| json!({"events": (0..n).map(|i| event_with(json!({"aggregate_id": format!("B-{}", i % 7)}))).collect::<Vec<_>>()});
     for (body, status, code) in [

@@ -184,13 +184,15 @@ async fn a_file_s_ids_follow_the_same_rule() {
     assert_eq!(codes, ["invalid_id", "not_nfc", "invalid_id"]);
 }
 
-/// Fails where PostgreSQL's tables (V46) no longer say what the Rust rule says, e.g. after an update of Unicode in a crate: make
+/// Fails where PostgreSQL's tables (V2) no longer say what the Rust rule says, e.g. after an update of Unicode in a crate: make
 /// them anew from `annals::domain::text` then.
 #[tokio::test]
 async fn sql_s_tables_are_those_of_the_rust_rule() {
     let world = World::new().await;
     let owner = world.owner().await;
-    let codes: Vec<i32> = (1..=0x10_FFFF_u32)
+    // Planes that have characters, and samples of the others.
+    let codes = (1..=0x10_FFFF_u32).filter(|c| *c < 0x3_4000 || (0xE_0000..0xE_1000).contains(c) || c % 997 == 0);
+    let codes: Vec<i32> = codes
         .filter(|c| char::from_u32(*c).is_some())
         .map(|c| c as i32)
         .collect();

@@ -94,7 +94,7 @@ pub async fn register(
         _ => json!({}),
     };
     let kind = json!({"event_type": format!("widget.{action}"), "aggregate_type": "widget", "version": version, "description": "Happened.",
-                      "effect": effect, "posters": ["user", "staff", "service"], "schema": schema, "example": example, "inverse": inverse});
+                      "effect": effect, "posters": ["user", "staff", "service"], "starter_sees": true, "schema": schema, "example": example, "inverse": inverse});
     world.post(staff, "/events/types", kind).await.expect(201);
 }
 

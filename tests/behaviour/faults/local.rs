@@ -4,19 +4,23 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reqwest::Client as Http;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{DataDir, Local};
 
-use super::phone;
+use super::{meant_once, phone};
 
 /// Far more than anything here takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+fn created(place: u8) -> Value {
+    meant_once("customer.created", &format!("C-{place}"), json!({"name": "Ada"}))
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_postgres_that_is_killed_comes_back_without_a_hand() {
     let (data_dir, http) = (DataDir::fresh(), Http::new());
     let mut local = Local::start(&data_dir.0);
-    let events: Vec<_> = (0..3).map(|n| phone(&format!("C-{n}"))).collect();
+    let events: Vec<_> = (0..3).map(created).collect();
     local.post(&http, "/events", &json!({"events": events}), 201).await;
     let killed = data_dir.postmaster().unwrap();
     assert!(

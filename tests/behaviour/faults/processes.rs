@@ -29,7 +29,7 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         Self {
-            world: World::new().await,
+            world: World::without_requirements().await,
             cutter: Cutter::start().await,
             staff: Person::staff(),
             ledger: Ledger::default(),
@@ -171,7 +171,7 @@ async fn a_killed_sweep_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_migration_is_finished_by_the_next() {
     let admin = connect(&cluster().superuser_url_of("postgres")).await;
-    let migrated = World::new().await.owner().await;
+    let migrated = World::without_requirements().await.owner().await;
     let cutter = Cutter::before_server(cluster().port()).await;
     for statement in [1, 3, 10, 40, 80] {
         let database = format!("killed_migration_{statement}");

@@ -30,7 +30,7 @@ async fn append_some(world: &World, staff: &Person, ledger: &Ledger) {
 
 #[tokio::test]
 async fn a_queue_that_takes_nothing_costs_no_append_and_the_schedule_projects() {
-    let (mut world, staff, ledger) = (World::new().await, Person::staff(), Ledger::default());
+    let (mut world, staff, ledger) = (World::without_requirements().await, Person::staff(), Ledger::default());
     let (sender, receiver) = unbounded_channel();
     drop(receiver);
     world.app.queue = Queue::Channel(sender);
@@ -52,7 +52,7 @@ async fn a_queue_that_is_silent_away_or_out_of_order_holds_no_answer_up() {
     let refuse = Router::new().fallback(|| async { StatusCode::SERVICE_UNAVAILABLE });
     tokio::spawn(async move { axum::serve(broken, refuse).await });
     for port in ports {
-        let (mut world, staff, ledger) = (World::new().await, Person::staff(), Ledger::default());
+        let (mut world, staff, ledger) = (World::without_requirements().await, Person::staff(), Ledger::default());
         world.app.queue = sqs_at(port);
         world.router = local::engine::router(world.app.clone());
         let events: Vec<Value> = (0..20).map(|n| phone(&format!("C-{n}"))).collect();
@@ -78,7 +78,7 @@ fn streams(number: usize) -> impl Iterator<Item = StreamId> {
 
 #[tokio::test]
 async fn wake_ups_twice_in_any_order_and_days_late_change_nothing() {
-    let (world, staff, ledger) = (World::new().await, Person::staff(), Ledger::default());
+    let (world, staff, ledger) = (World::without_requirements().await, Person::staff(), Ledger::default());
     append_some(&world, &staff, &ledger).await;
     let old = world.take_wake_ups().await;
     let mut order: Vec<String> = old.iter().chain(&old).cloned().collect();

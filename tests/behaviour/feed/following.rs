@@ -60,7 +60,7 @@ const FEED: (&str, &str) = ("/events/feed?limit=50", "after");
 /// The case from the field: a client of batches, two of single events, and readers by each way beside them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_beside_writers_of_batches_and_of_single_events_see_every_event_exactly_once() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let staff = Person::staff();
     let writers = Arc::new(AtomicUsize::new(3));
     let mut writing = tokio::task::JoinSet::new();
@@ -132,7 +132,7 @@ async fn readers_beside_writers_of_batches_and_of_single_events_see_every_event_
 /// Without the mark each of these readers hands out the later event first, goes on behind it, and never sees the earlier one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_commits_behind_a_later_number_is_not_missed_by_lists_and_feed() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
     slow.batch_execute("begin").await.unwrap();
     let behind = append(&slow, "slow").await;
@@ -168,7 +168,7 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed_by_lists_and_
 /// An append that stays open makes readers late: what the sweep has passed is given all the same, and nothing is missed later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_an_append_stays_open_readers_get_what_was_settled_before() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
     let before = append(&quick, "C-1").await;
     world.sweep().await;
@@ -198,7 +198,7 @@ async fn while_an_append_stays_open_readers_get_what_was_settled_before() {
 
 #[tokio::test]
 async fn ascending_lists_carry_a_cursor_to_go_on_from_and_the_feed_takes_it() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let stranger = Person::staff().in_tenant(Uuid::new_v4());
     for path in ["/events?order=asc", "/events/feed", "/events/unprocessed"] {
         let page = world.get(&staff, path).await.expect(200).body;
@@ -278,7 +278,7 @@ async fn ascending_lists_carry_a_cursor_to_go_on_from_and_the_feed_takes_it() {
 /// Users poll as well, and see what policies let them see.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_feed_waits_for_what_the_caller_may_see() {
-    let world = Arc::new(World::new().await);
+    let world = Arc::new(World::without_requirements().await);
     let (user, other) = (Person::user(), Person::user());
     let start = world.get(&user, "/events/feed?after=now").await.expect(200).body["cursor"].clone();
     let waiting = tokio::spawn({

@@ -120,7 +120,7 @@ fn any_interleaving_shows_each_committed_event_once_and_in_order() {
         .enable_all()
         .build()
         .unwrap();
-    let world = runtime.block_on(World::new());
+    let world = runtime.block_on(World::without_requirements());
     let config = Config {
         cases: 24,
         failure_persistence: None,

@@ -11,7 +11,7 @@ use super::{PATIENCE, append, next_page, numbers};
 /// An xid is anybody's to take and to keep: readers used to wait for each.
 #[tokio::test]
 async fn a_transaction_that_appends_nothing_holds_nobody_back() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let (idle, session) = (world.hostile(Some(&staff)).await, world.session_of(&staff).await);
     idle.batch_execute("begin; select pg_current_xact_id()").await.unwrap();
     let number = append(&session, "C-1").await;
@@ -28,7 +28,7 @@ async fn a_transaction_that_appends_nothing_holds_nobody_back() {
 /// The wait is for appends that were there when the mark was taken: those that begin later do not keep it from being settled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_that_begin_after_the_mark_are_not_waited_for() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let (first, second) = (world.session_of(&staff).await, world.session_of(&staff).await);
     first.batch_execute("begin").await.unwrap();
     append(&first, "first").await;
@@ -49,7 +49,7 @@ async fn appends_that_begin_after_the_mark_are_not_waited_for() {
 /// A savepoint that is rolled back lets go of the lock, and of what was appended since.
 #[tokio::test]
 async fn an_append_that_was_undone_by_a_savepoint_is_not_waited_for() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     session.batch_execute("begin; savepoint one").await.unwrap();
     append(&session, "C-1").await;
@@ -105,7 +105,7 @@ async fn a_prepared_append_is_waited_for_and_named() {
 /// In SQL: a transaction that has appended does not wait for itself, and one whose snapshot is too old is refused.
 #[tokio::test]
 async fn reading_in_sql_never_waits_for_oneself_and_says_so_where_the_snapshot_is_too_old() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     let settled = append(&session, "C-1").await;
     world.sweep().await;

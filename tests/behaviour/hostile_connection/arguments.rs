@@ -171,11 +171,12 @@ async fn claims_that_name_nobody_append_nothing() {
         many("x", &[]),
         format!("select annals.settle_append({CLAIMS}, '{{customer}}', '{{x}}', '{{}}')"),
         format!("select annals.known_keys({CLAIMS}, '{{k}}')"),
-        "select annals.keep_key('customer', 'x', 1, 'k', repeat('0', 64), 'unchanged')".to_owned(),
     ] {
         let code = super::refusal(&session, &sql).await;
         assert!(["PT401", "23502"].contains(&code.as_str()), "{sql}: {code}");
     }
+    let keep = "select annals.keep_key('customer', 'x', 1, 'k', repeat('0', 64), 'unchanged')";
+    assert_eq!(super::refusal(&world.hostile(None).await, keep).await, "PT401");
     super::assert_untouched(&owner, &before).await;
 }
 

@@ -9,14 +9,14 @@ use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions are not
 /// among them: what they are told of a caller they believe.
-const CALLABLE: [&str; 25] = [
-    "annals.feed_holders",
+const CALLABLE: [&str; 26] = [
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
     "annals.caller_sees_tenant",
     "annals.caller_tenant",
     "annals.caller_user_id",
+    "annals.feed_holders",
     "annals.feed_mark",
     "annals.find_kept_key",
     "annals.is_rebuild_held",
@@ -31,6 +31,7 @@ const CALLABLE: [&str; 25] = [
     "annals.settled_mark",
     "annals.shape_of",
     "annals.snapshot_digest",
+    "annals.starter_sees_all",
     "annals.version_at",
     "annals.version_key",
     "public.get_aggregate_events",

@@ -62,7 +62,7 @@ async fn haunted(world: &World, person: &Person) -> Client {
 }
 
 /// What a request calls, without a literal that the attacker's own types would catch.
-const CALLS: [&str; 17] = [
+const CALLS: [&str; 18] = [
     "select annals.keep_key('customer', 'x', 1, 'kept', pg_catalog.repeat('0', 64), 'unchanged')",
     "select annals.find_kept_key('kept')",
     "select annals.register_event_type('customer.praised', 'customer', '1.0', 'x', '{\"set\": {\"a\": \"/b\"}}', '{user}', '{}', '{}')",
@@ -75,6 +75,7 @@ const CALLS: [&str; 17] = [
     "select annals.settled_mark('0 s')",
     "select annals.list_replays()",
     "select pg_catalog.count(*) from public.read_events(0, 10)",
+    "select annals.starter_sees_all('customer', 'x')",
     "select public.post_event('{\"event_type\": \"customer.registered\", \"aggregate_type\": \"customer\", \"aggregate_id\": \"z\",
          \"data\": {\"name\": \"a\", \"email\": \"a@b.cd\"}}')",
     "select annals.post_event('{\"event_type\": \"customer.registered\", \"aggregate_type\": \"customer\", \"aggregate_id\": \"x\",

@@ -7,7 +7,7 @@ use super::appends::{many, one};
 
 #[tokio::test]
 async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_written_down() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let owner = world.owner().await;
     let user = Person::user();
     let (hostile, appender) = (world.hostile(Some(&user)).await, world.appender(Some(&user)).await);
@@ -59,7 +59,7 @@ async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_wri
 /// What the functions' readers could not read would stop the projector for everybody.
 #[tokio::test]
 async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_goes_on() {
-    let world = World::new().await;
+    let world = World::without_requirements().await;
     let owner = world.owner().await;
     let user = Person::user();
     let (hostile, appender) = (world.hostile(Some(&user)).await, world.appender(Some(&user)).await);

@@ -9,7 +9,7 @@ use super::{count_events, event, keyed, post_with_key, with};
 /// E5 and the field that was left out: equal numbers, defaults spelt out and an expectation that was fulfilled are no difference.
 #[tokio::test]
 async fn a_retry_that_says_the_same_in_other_words_is_the_same() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let text = |data: &str, rest: &str| {
         format!(
             r#"{{"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-1",
@@ -66,7 +66,7 @@ async fn a_retry_that_says_the_same_in_other_words_is_the_same() {
 
 #[tokio::test]
 async fn a_reused_key_names_every_field_that_differs_and_no_value() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let secret = with(keyed("C-1", "555-0100", "k-1"), "correlation_id", "flow-secret");
     world.post(&staff, "/events", secret).await.expect(201);
     let other = with(
@@ -102,7 +102,7 @@ async fn a_reused_key_names_every_field_that_differs_and_no_value() {
 /// E22: the IETF's draft has the key as a string in quotes.
 #[tokio::test]
 async fn a_quoted_key_in_the_header_is_the_key_between_the_quotes() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     for (bare, quoted) in [("k", r#""k""#), (r#"a "b" \ c"#, r#""a \"b\" \\ c""#)] {
         let id = format!("C-{}", bare.len());
         let first = world.post(&staff, "/events", keyed(&id, "1", bare)).await.expect(201);
@@ -136,7 +136,7 @@ async fn a_quoted_key_in_the_header_is_the_key_between_the_quotes() {
 /// E4: a key is looked up before anything else is judged.
 #[tokio::test]
 async fn a_retry_returns_the_original_whatever_the_catalog_and_the_stream_have_become() {
-    let (world, staff, user) = (World::new().await, Person::staff(), Person::user());
+    let (world, staff, user) = (World::without_requirements().await, Person::staff(), Person::user());
     let first = json!({"event_type": "widget.made", "schema": {"type": "object"}, "example": {}, "effect": "merge", "posters": ["user", "staff"]});
     world.post(&staff, "/events/types", first).await.expect(201);
     let made = |id: &str, key: &str| {
@@ -194,7 +194,7 @@ async fn a_retry_returns_the_original_whatever_the_catalog_and_the_stream_have_b
 /// The same for what generic CRUD emits.
 #[tokio::test]
 async fn a_retried_creation_is_the_first_one_although_the_type_has_changed() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let create = async |body: Value| {
         let headers = [("Idempotency-Key", "k-1")];
         world

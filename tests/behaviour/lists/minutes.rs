@@ -77,7 +77,7 @@ fn a_stretch_of_time_is_listed_whole_whatever_clocks_did() {
         ..Config::default()
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let world = runtime.block_on(World::new());
+    let world = runtime.block_on(World::without_requirements());
     let cases = (clocks(), proptest::collection::vec(1..9i64, 0..6), 0..400i32, 0..400i32);
     TestRunner::new(config)
         .run(&cases, |(minutes, stretches, from, to)| {

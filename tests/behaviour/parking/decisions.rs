@@ -2,6 +2,7 @@
 
 use annals::domain::NewEvent;
 use annals::domain::event::Part;
+use annals::intake::{self, Framing};
 use serde_json::{Value, json};
 use tests::{Answer, Person, World};
 
@@ -228,9 +229,9 @@ async fn a_skip_of_an_event_that_was_applied_changes_nothing() {
     // As the endpoint appends one whose parked stream has gone on in between.
     let (mut late, _) = NewEvent::from_json(late, "").unwrap();
     late.part = Some(Part::Processing);
-    let (store, caller) = (&world.app.store, staff.caller());
-    let revision = store.fresh_catalog(&caller).await.unwrap().revision();
-    store.append(&caller, &[late], &json!({}), revision).await.unwrap();
+    intake::append(&world.app, &staff.caller(), &[late], &json!({}), Framing::Single)
+        .await
+        .unwrap();
     world.project().await;
     assert!(world.rows_of("annals.skipped_events").await.is_empty());
     world.assert_read_models_are_the_fold().await;

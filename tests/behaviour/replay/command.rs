@@ -259,7 +259,8 @@ async fn the_private_cluster_is_read_whether_or_not_a_server_runs() {
     let beside = run(replay()).await;
     assert!(beside.status.success(), "{}", said(&beside));
     assert_eq!(lines(&beside.stdout)[0]["aggregate_id"], "C-1");
-    local.post(&reqwest::Client::new(), "/events", &event, 201).await;
+    let later = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-1", "data": {"phone": "1"}});
+    local.post(&reqwest::Client::new(), "/events", &later, 201).await;
     assert!(local.stop(), "the server goes on until it is asked to end");
 
     let alone = run(replay()).await;

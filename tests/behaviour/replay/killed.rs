@@ -217,7 +217,7 @@ fn whatever_commits_when_and_wherever_the_consumer_dies_it_handles_each_committe
         .enable_all()
         .build()
         .unwrap();
-    let world = runtime.block_on(World::new());
+    let world = runtime.block_on(World::without_requirements());
     let config = Config {
         cases: 16,
         failure_persistence: None,
