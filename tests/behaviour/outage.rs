@@ -81,7 +81,7 @@ async fn requests_are_answered_503_while_postgres_is_gone_and_served_as_soon_as_
 /// What an administrator, a failover or a pooler's restart does to pooled connections.
 #[tokio::test]
 async fn connections_that_the_server_ended_while_idle_cost_no_request() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let administrator = world.superuser().await;
     for round in 0..3 {
         join_all((0..4).map(|n| world.post(&staff, "/events", event(&format!("C-{n}"))))).await;
@@ -98,7 +98,11 @@ async fn connections_that_the_server_ended_while_idle_cost_no_request() {
 /// A full pooler turns away who logs in, and Supavisor has one code for that and for all else.
 #[tokio::test]
 async fn a_pooler_that_takes_no_login_is_answered_503_until_it_does() {
-    let (plain, proxy, staff) = (World::new().await, Proxy::start().await, Person::staff());
+    let (plain, proxy, staff) = (
+        World::without_requirements().await,
+        Proxy::start().await,
+        Person::staff(),
+    );
     let world = proxy.before(&plain);
     proxy.refuse_logins(true);
     assert_unavailable(&world.post(&staff, "/events", event("C-1")).await);
@@ -119,7 +123,7 @@ async fn a_pooler_that_takes_no_login_is_answered_503_until_it_does() {
 /// A deployment sets the functions' password where their login is turned away. No room for it is another thing.
 #[tokio::test]
 async fn a_pooler_that_takes_no_login_gets_the_login_no_other_password() {
-    let (world, proxy) = (World::new().await, Proxy::start().await);
+    let (world, proxy) = (World::without_requirements().await, Proxy::start().await);
     let superuser = world.superuser().await;
     let hash = async || -> Option<String> {
         let sql = "select rolpassword from pg_authid where rolname = 'annals_api'";
@@ -135,7 +139,7 @@ async fn a_pooler_that_takes_no_login_gets_the_login_no_other_password() {
 
 #[tokio::test]
 async fn an_append_whose_session_is_ended_in_the_middle_is_done_again() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", event("C-1")).await.expect(201);
     let mut blocker = world.superuser().await;
     let administrator = world.superuser().await;

@@ -16,7 +16,7 @@ fn assert_outdated(answer: &Answer) {
 
 #[tokio::test]
 async fn a_function_refuses_a_database_that_lacks_the_newest_migration_until_it_has_run() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let administrator = world.superuser().await;
     let forget = "with newest as (delete from annals.schema_history where version = (select max(version) from annals.schema_history) returning *)
                   select row_to_json(newest)::text from newest";
@@ -56,7 +56,7 @@ async fn a_database_from_before_that_could_be_asked_is_refused_too() {
 #[tokio::test]
 async fn the_schema_is_looked_at_once() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
-    let world = proxy.before(&World::new().await);
+    let world = proxy.before(&World::without_requirements().await);
     for _ in 0..3 {
         world.post(&staff, "/events", event("C-1")).await.expect(201);
     }

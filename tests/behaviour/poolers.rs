@@ -18,7 +18,7 @@ fn event(id: &str) -> Value {
 #[tokio::test]
 async fn requests_projection_and_the_sweep_are_answered() {
     let (pooler, staff) = (Pooler::start_strict().await, Person::staff());
-    let world = pooler.before(&World::new().await);
+    let world = pooler.before(&World::without_requirements().await);
     timeout(LIMIT, async {
         for round in 0..3 {
             let one = event(&format!("C-{round}"));
@@ -49,7 +49,7 @@ async fn requests_projection_and_the_sweep_are_answered() {
 #[tokio::test]
 async fn a_transaction_that_fails_leaves_nothing_behind_it() {
     let (pooler, staff) = (Pooler::start_strict().await, Person::staff());
-    let plain = World::new().await;
+    let plain = World::without_requirements().await;
     let world = pooler.before(&plain);
     let refuse = "alter table public.customers add constraint not_7 check (phone is distinct from '7')";
     plain.superuser().await.batch_execute(refuse).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_transaction_that_fails_leaves_nothing_behind_it() {
 #[tokio::test]
 async fn a_request_that_is_given_up_leaves_nothing_behind_it() {
     let (pooler, staff) = (Pooler::start_strict().await, Person::staff());
-    let plain = World::new().await;
+    let plain = World::without_requirements().await;
     let world = pooler.before(&plain);
     world.post(&staff, "/events", event("C-0")).await.expect(201);
     let mut given_up = 0;

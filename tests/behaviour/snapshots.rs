@@ -79,7 +79,7 @@ async fn loading_version_990_of_a_thousand_reads_at_most_twenty_events() {
 /// Versions that the stream's snapshots are of, and how far from them any of its versions are.
 #[tokio::test]
 async fn any_version_of_a_long_stream_is_at_most_a_thousand_events_away_and_twenty_near_its_head() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     let kept = [3_120, 3_100, 3_080, 3_000, 2_000, 1_000];
     // In one go, and as it grows.
     for (id, lengths) in [("C-1", &[3_130][..]), ("C-2", &[990, 30, 1_100, 500, 510])] {
@@ -128,7 +128,7 @@ async fn far_and_near(world: &World, staff: &Person, id: &str) {
 
 #[tokio::test]
 async fn a_rebuild_puts_snapshots_of_long_streams_in_place_again() {
-    let (world, staff) = (World::new().await, Person::staff());
+    let (world, staff) = (World::without_requirements().await, Person::staff());
     counted(&world, &staff, "C-1", 3_130).await;
     counted(&world, &staff, "C-2", 500).await;
     world.project().await;

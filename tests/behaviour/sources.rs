@@ -35,9 +35,13 @@ async fn status_tells_features_without_a_token_and_figures_with_one() {
         (&json!(true), &json!(false))
     );
     // A token that was sent and is not valid is not passed over: its bearer believes to be somebody.
-    for wrong in ["Bearer not.a.token", "Bearer ", "Basic dTpw"] {
+    for (wrong, code) in [
+        ("Bearer not.a.token", "token_malformed"),
+        ("Bearer ", "unauthorized"),
+        ("Basic dTpw", "unauthorized"),
+    ] {
         let refused = status_by(&world, Some(wrong.to_owned())).await;
-        assert_eq!(refused.problem(401), "unauthorized", "{wrong}");
+        assert_eq!(refused.problem(401), code, "{wrong}");
     }
     assert_eq!(
         status_by(&world, None).await.header("cache-control"),

@@ -82,7 +82,6 @@ async fn without_a_bearer_token_nobody_comes_in() {
         "/audit/recent",
         "/entities/customer",
         "/projector/status",
-        "/status",
     ] {
         let answer = world
             .send(Request::get(format!("/api/v1{path}")).body(Body::empty()).unwrap())

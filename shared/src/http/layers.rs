@@ -107,7 +107,10 @@ async fn serve(request: Request, next: Next) -> Response {
 fn has_stray_body(request: &Request) -> bool {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let announced = request.headers().contains_key(header::TRANSFER_ENCODING)
-        || request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+        || request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|length| length != "0");
     reads && (announced || request.body().size_hint().lower() > 0)
 }
 

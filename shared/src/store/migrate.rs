@@ -18,8 +18,7 @@ pub(super) mod embedded {
 /// One migration at a time per database. The lock is on a table that only its owner can reach: an advisory lock could be held by
 /// anyone who may connect. It ends with the database, so V1 itself sees to it that two databases of one cluster may create their
 /// roles at the same time.
-pub(super) const CREATE_LOCK: &str =
-    "-- create_migration_lock\ncreate schema if not exists annals_locks;\ncreate table if not exists annals_locks.migrations ()";
+pub(super) const CREATE_LOCK: &str = "-- create_migration_lock\ncreate schema if not exists annals_locks;\ncreate table if not exists annals_locks.migrations ()";
 pub(super) const TAKE_LOCK: &str = "lock table annals_locks.migrations in exclusive mode";
 
 /// How long a statement of a migration waits for a lock. What waits for a strong lock makes everyone wait who comes after it, so

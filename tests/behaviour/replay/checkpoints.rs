@@ -214,7 +214,7 @@ async fn staff_of_the_default_tenant_see_what_was_replayed_of_theirs_and_nobody_
     let status = world.get(&staff, "/projector/status").await.expect(200).body;
     let shown = &status["replays"][0];
     assert_eq!(
-        (&shown["checkpoint"], &shown["events"], &shown["run_events"]),
+        (&shown["checkpoint"], &shown["event_count"], &shown["run_events"]),
         (&json!("nightly"), &json!(3), &json!(3)),
         "{status}"
     );
