@@ -171,7 +171,7 @@ impl Store {
             (&revision, Type::INT8),
         ];
         let client = self.connection().await?;
-        let rows = in_postgres(APPEND_EVENT, client.query_typed(APPEND_EVENT, &params)).await?;
+        let rows = in_postgres(APPEND_EVENT, client.query_alone(APPEND_EVENT, &params)).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
@@ -186,7 +186,7 @@ impl Store {
         let (claims, recorded) = (Json(caller.database_claims()), Json(recorded));
         let params = columns.params(&claims, &recorded, &revision);
         let client = self.connection().await?;
-        let rows = in_postgres(APPEND_EVENTS, client.query_typed(APPEND_EVENTS, &params)).await?;
+        let rows = in_postgres(APPEND_EVENTS, client.query_alone(APPEND_EVENTS, &params)).await?;
         rows.iter().map(appended_from).collect()
     }
 
@@ -244,7 +244,7 @@ impl Store {
             (&event_ids, Type::UUID_ARRAY),
         ];
         let client = self.connection().await?;
-        let rows = client.query_typed(SETTLE_APPEND, &params).await?;
+        let rows = client.query_alone(SETTLE_APPEND, &params).await?;
         rows.iter().map(appended_from).collect()
     }
 
@@ -255,7 +255,7 @@ impl Store {
     pub async fn known_keys(&self, caller: &Caller, keys: &[&str]) -> Result<HashSet<String>, StoreError> {
         let claims = Json(caller.database_claims());
         let params: [Param<'_>; 2] = [(&claims, Type::JSONB), (&keys, Type::TEXT_ARRAY)];
-        let look = || async { Ok(self.connection().await?.query_typed(FIND_KNOWN_KEYS, &params).await?) };
+        let look = || async { Ok(self.connection().await?.query_alone(FIND_KNOWN_KEYS, &params).await?) };
         let rows = in_postgres(FIND_KNOWN_KEYS, self.twice_if_lost(look)).await?;
         rows.iter().map(|row| Ok(row.try_get("key")?)).collect()
     }

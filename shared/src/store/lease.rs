@@ -6,9 +6,11 @@
 //! follow an answer that the pooler takes for the end of the client's turn, and Supavisor has been seen to lose what comes after
 //! that (supavisor issue 1061).
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use deadpool_postgres::{ClientWrapper, Object};
+use futures_util::TryStreamExt;
 use tokio_postgres::types::BorrowToSql;
 use tokio_postgres::{Client, Error, Row, RowStream};
 
@@ -43,6 +45,31 @@ impl Lease {
     /// One statement, without a name on the server.
     pub(super) async fn query_typed(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         self.answered(self.client().query_typed(sql, params)).await
+    }
+
+    /// One statement that is a transaction of its own.
+    ///
+    /// PostgreSQL reports an error before it is ready for the next statement, and the client hands the error on at once. Within a
+    /// transaction the answer to `commit` comes after both. Here the readiness is waited for: the next request would be sent before
+    /// the transaction's end has arrived, and a pooler may lose its answer. If an error comes so early that the client cannot wait,
+    /// the statement stays owed and the connection is closed.
+    pub(super) async fn query_alone(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        self.owed.fetch_add(1, Ordering::Relaxed);
+        let params = params.iter().map(|(value, kind)| (*value, kind.clone()));
+        let mut answer = pin!(self.client().query_typed_raw(sql, params).await?);
+        let mut rows = Vec::new();
+        let failed = loop {
+            match answer.try_next().await {
+                Ok(Some(row)) => rows.push(row),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        let is_ready = failed.is_none() || answer.try_next().await.is_ok_and(|row| row.is_none());
+        if is_ready {
+            self.owed.fetch_sub(1, Ordering::Relaxed);
+        }
+        failed.map_or(Ok(rows), Err)
     }
 
     /// One statement whose rows come one by one. Only within a transaction: the rows that nobody reads are still owed, and an open
