@@ -148,7 +148,7 @@ pub fn is_picture(c: char) -> bool {
     CodePointSetData::new::<ExtendedPictographic>().contains(c) && CodePointSetData::new::<Emoji>().contains(c)
 }
 
-/// Whether a character is text unless [`AS_PICTURE`] follows. After others it would change nothing that can be seen.
+/// Whether a character is text unless U+FE0F follows. After others it would change nothing that can be seen.
 pub fn is_text_picture(c: char) -> bool {
     is_picture(c) && !CodePointSetData::new::<EmojiPresentation>().contains(c)
 }
