@@ -211,7 +211,9 @@ async fn an_append_that_is_left_open_is_noticed() {
     assert_eq!(world.app.store.settled_mark(Duration::ZERO).await.unwrap(), None);
     let status = world.get(&staff, "/projector/status").await.expect(200).body;
     assert_eq!(status["oldest_append"]["pid"], pid, "{status}");
-    assert!(status["oldest_append"]["age_seconds"].as_i64().unwrap() >= 0);
+    // From PostgreSQL 16 on only members of pg_read_all_stats see it, which a managed database's migrating role is.
+    let age = &status["oldest_append"]["age_seconds"];
+    assert!(age.is_null() || age.as_i64().is_some_and(|age| age >= 0), "{age}");
     forgotten.batch_execute("commit").await.unwrap();
     assert_eq!(world.app.store.settled_mark(PATIENCE).await.unwrap(), Some(number));
     let status = world.get(&staff, "/projector/status").await.expect(200).body;

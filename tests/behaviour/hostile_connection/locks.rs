@@ -106,7 +106,14 @@ async fn everyone_works(world: &World, round: usize) {
     assert_eq!(feed.next_page(1).await.unwrap()[0].event_number, number);
     let listed = world.get(&staff, "/events/feed?after=now").await.expect(200);
     assert!(listed.body["cursor"].is_string());
-    assert_eq!(annals::store::migrate(&world.address).await.unwrap().applied.len(), 0);
+    assert_eq!(
+        annals::store::migrate(&tests::cluster().url_of(&world.database))
+            .await
+            .unwrap()
+            .applied
+            .len(),
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +164,7 @@ async fn a_migration_waits_for_readers_without_holding_others_up_and_goes_on_whe
         .batch_execute("begin; select count(*) from annals.kpi_days")
         .await
         .unwrap();
-    let address = world.address.clone();
+    let address = tests::cluster().url_of(&world.database);
     let migrating = tokio::spawn(async move { annals::store::migrate(&address).await });
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(5) {
