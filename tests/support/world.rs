@@ -232,12 +232,8 @@ impl World {
     /// A connection with role and claims of a request by this person, for the whole session.
     pub async fn session_of(&self, person: &Person) -> Client {
         let client = self.api_login().await;
-        let claims = person.caller().database_claims().to_string();
         client.batch_execute("set role authenticated").await.expect("the role");
-        client
-            .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
-            .await
-            .expect("the claims");
+        set_claims(&client, person).await;
         client
     }
 
@@ -246,11 +242,7 @@ impl World {
     pub async fn appender(&self, person: Option<&Person>) -> Client {
         let client = self.api_login().await;
         if let Some(person) = person {
-            let claims = person.caller().database_claims().to_string();
-            client
-                .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
-                .await
-                .expect("the claims");
+            set_claims(&client, person).await;
         }
         client
     }
@@ -262,11 +254,7 @@ impl World {
         let client = connect(&self.url_as(HOSTILE)).await;
         client.batch_execute("set role authenticated").await.expect("the role");
         if let Some(person) = person {
-            let claims = person.caller().database_claims().to_string();
-            client
-                .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
-                .await
-                .expect("the claims");
+            set_claims(&client, person).await;
         }
         client
     }
@@ -402,4 +390,13 @@ impl World {
         let failed = self.deliver(self.take_wake_ups().await).await;
         assert!(failed.is_empty(), "{failed:?}");
     }
+}
+
+/// Gives a session the claims of a request by this person, until it ends.
+async fn set_claims(client: &Client, person: &Person) {
+    let claims = person.caller().database_claims().to_string();
+    client
+        .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
+        .await
+        .expect("the claims");
 }
