@@ -355,6 +355,8 @@ fn assemble(caller: &Caller, event: NewEvent, decided: &Appended, recorded: &Val
         causation_id: event.causation_id,
         idempotency_key: event.idempotency_key.map(|k| k.as_str().to_owned()),
         processed: false,
+        not_lifted: None,
+        ends_read: false,
     })
 }
 

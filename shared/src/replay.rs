@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value};
 
 use crate::domain::event::LiftError;
-use crate::domain::{Catalog, CheckpointName, Event, TenantId, Timestamp};
+use crate::domain::{Catalog, CheckpointName, Event, TenantId, Timestamp, UpcastError};
 use crate::store::{CheckpointMove, Feed, OldestAppend, Refusal, Run, Selection, Store, StoreError};
 
 /// What to replay, and how.
@@ -301,7 +301,8 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E
 fn lift<E>(catalog: &Catalog, event: &mut Event) -> Result<(), ReplayError<E>> {
     match catalog.find(event.tenant_id, &event.event_type) {
         Some(kind) => match event.lift(kind) {
-            Ok(_) => Ok(()),
+            // What would be too large is delivered as it is stored, and says so: one tenant's events hold back nobody's.
+            Ok(_) | Err(LiftError::Upcast(UpcastError::TooLarge)) => Ok(()),
             Err(error) => Err(ReplayError::Lift(event.event_number, error)),
         },
         None => Err(ReplayError::UnknownType(event.event_type.clone())),

@@ -45,6 +45,7 @@ mod killed_projector;
 mod lists;
 mod local_server;
 mod lost_acknowledgement;
+mod memory;
 mod migrate_function;
 mod migrations;
 mod modules;

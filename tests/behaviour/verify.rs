@@ -366,7 +366,7 @@ async fn a_snapshot_taken_after_its_stream_was_listed_is_no_finding() {
     world.post(&staff, path, json!({"reason": "after"})).await.expect(201);
     let listed: Vec<_> = listed.iter().collect();
     let found = shadow.read_snapshots(&listed).await.unwrap();
-    let versions: Vec<i32> = found.iter().map(|snapshot| snapshot.entity.version).collect();
+    let versions: Vec<i32> = found.iter().map(|snapshot| snapshot.entity.version()).collect();
     assert_eq!((listed.len(), versions), (1, vec![1]));
     shadow.end_verify().await.unwrap();
     assert_eq!(verify(&world).await, []);

@@ -41,6 +41,23 @@ pub fn get_history(staff: &Person, aggregate_id: &str) -> Value {
     )
 }
 
+/// A GET of this path below `/api/v1`, with this query.
+pub fn get(staff: &Person, path: &str, query: &str) -> Value {
+    let (mut event, path) = (
+        read(&GET_HISTORY.replace("TOKEN", &staff.token())),
+        format!("/api/v1{path}"),
+    );
+    event["routeKey"] = json!("$default");
+    event["rawPath"] = json!(path);
+    event["rawQueryString"] = json!(query);
+    event["requestContext"]["routeKey"] = json!("$default");
+    event["requestContext"]["http"]["path"] = json!(path);
+    let members = event.as_object_mut().expect("an object");
+    members.remove("queryStringParameters");
+    members.remove("pathParameters");
+    event
+}
+
 /// A message of the queue with this body.
 pub fn wake_up(body: &str) -> Value {
     let mut event = read(WAKE_UP);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,6 +24,9 @@ use crate::people::SECRET;
 
 /// What a function may take, as it is told.
 const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Most bytes of an answer.
+const MAX_ANSWER: usize = 6_291_556;
 
 /// A running stand-in; it ends with the program.
 pub struct Runtime {
@@ -50,6 +53,7 @@ impl Runtime {
             .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(answered))
             .route("/queue/", post(take_message))
+            .layer(DefaultBodyLimit::max(MAX_ANSWER))
             .with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
@@ -63,7 +67,20 @@ impl Runtime {
 
     /// A process of this binary, as Lambda starts it, with the database at this address. It is killed with what is returned.
     pub fn process(&self, binary: &str, database_url: &str) -> Child {
-        let mut command = Command::new(built(binary));
+        self.spawn(Command::new(built(binary)), binary, database_url)
+    }
+
+    /// The same with an address space of so many bytes at most: what asks for more of it ends.
+    pub fn process_within(&self, bytes: u64, binary: &str, database_url: &str) -> Child {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -v $0 && exec \"$1\""])
+            .arg((bytes / 1024).to_string())
+            .arg(built(binary));
+        self.spawn(command, binary, database_url)
+    }
+
+    fn spawn(&self, mut command: Command, binary: &str, database_url: &str) -> Child {
         command
             .env("AWS_LAMBDA_RUNTIME_API", &self.address)
             .env("AWS_LAMBDA_FUNCTION_NAME", binary)

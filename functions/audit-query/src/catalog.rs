@@ -2,10 +2,11 @@
 
 use annals::App;
 use annals::domain::EventKind;
-use annals::http::{ApiError, Authenticated, Cursor, Page, Params, Path};
+use annals::http::{ApiError, Authenticated, Cursor, Listed, Page, Params, Path};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
 /// `GET /events/types?aggregate_type=`: by name.
@@ -30,15 +31,25 @@ pub async fn list(
                 .as_deref()
                 .is_none_or(|t| kind.aggregate_type.as_str() == t)
     };
-    let found: Vec<_> = catalog
+    let found: Vec<Listing> = catalog
         .list(caller.tenant_id())
         .into_iter()
         .filter(|kind| wanted(kind))
-        .map(|kind| kind.to_json())
+        .take(limit.items() + 1)
+        .map(|kind| Listing(Arc::clone(kind)))
         .collect();
-    Page::cut(&found, limit, |kind| {
-        cursor.encode(kind["event_type"].as_str().unwrap_or_default())
-    })
+    Page::cut(&found, limit, |kind| cursor.encode(kind.0.event_type.as_str()))
+}
+
+/// A type that becomes JSON when it is its turn: a page may end long before the last of them.
+struct Listing(Arc<EventKind>);
+
+impl Listed for Listing {}
+
+impl Serialize for Listing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.to_json().serialize(serializer)
+    }
 }
 
 /// `GET /events/types/{event_type}`.

@@ -177,6 +177,11 @@ impl Dataset {
         fields
     }
 
+    /// Whether files of this dataset can say something of this field.
+    pub(crate) fn speaks_of(&self, field: &str) -> bool {
+        self.columns.iter().any(|column| self.field(*column) == field)
+    }
+
     /// What a schema's fault means for a row: `/email` of what is created, `/changes/email/new` of what is changed.
     pub(crate) fn schema_violation(&self, fault: FieldFault) -> RowFault {
         let names = |column: &&Column| fault.pointer.split('/').any(|part| part == self.field(**column));

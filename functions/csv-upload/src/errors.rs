@@ -3,7 +3,7 @@
 
 use annals::App;
 use annals::domain::Caller;
-use annals::http::{ApiError, Authenticated, Cursor, Page, Params, Path};
+use annals::http::{ApiError, Authenticated, Cursor, Listed, Page, Params, Path};
 use annals::store::{RejectedCell, RejectedRow, ReportFrame};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -64,6 +64,8 @@ struct Item<'a> {
     #[serde(flatten)]
     error: RowError<'a>,
 }
+
+impl Listed for Item<'_> {}
 
 async fn page(app: &App, caller: &Caller, id: Uuid, mut params: Params) -> Result<Page, ApiError> {
     let cursor = Cursor::of("upload_errors", &(id, caller.tenant_id()));

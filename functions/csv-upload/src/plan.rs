@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use annals::domain::event::MAX_DATA_BYTES;
 use annals::domain::ids::{Text, TextFault};
-use annals::domain::{AggregateId, AggregateType, Catalog, EventType, NewEvent, TenantId, Timestamp, json};
+use annals::domain::weight::text_bytes;
+use annals::domain::{
+    AggregateId, AggregateType, Catalog, EventType, MAX_STATE_BYTES, NewEvent, TenantId, Timestamp, json,
+};
 use annals::store::{Refusal, StoreError, StoredEntity};
 use chrono::NaiveTime;
 use serde_json::{Map, Value, json};
@@ -23,8 +26,10 @@ pub(crate) struct Known {
     pub(crate) version: i32,
     /// Whether it was deleted.
     pub(crate) deleted: bool,
-    /// Its state.
+    /// Its state, as far as files can speak of it.
     pub(crate) state: Map<String, Value>,
+    /// Bytes of its whole state's text.
+    pub(crate) bytes: usize,
 }
 
 /// Entities by their id.
@@ -229,11 +234,23 @@ impl Frame {
             version: 1,
             deleted: false,
             state: facts.data.clone(),
+            bytes: text_bytes(&facts.data),
         };
         Step { event, entity }
     }
 
     fn update(&self, id: &AggregateId, entity: &Known, changes: Map<String, Value>) -> Result<Step, RowFault> {
+        let bytes = changes.iter().fold(entity.bytes, |bytes, (field, change)| {
+            let old = entity
+                .state
+                .get(field)
+                .map_or(0, |old| text_bytes(old) + text_bytes(field) + 2);
+            (bytes + text_bytes(&change["new"]) + text_bytes(field) + 2).saturating_sub(old)
+        });
+        if bytes > MAX_STATE_BYTES {
+            let message = format!("the entity would have over {MAX_STATE_BYTES} bytes");
+            return Err(self.fault(id, "state_too_large", &message));
+        }
         let mut state = entity.state.clone();
         for (field, change) in &changes {
             state.insert(field.clone(), change["new"].clone());
@@ -248,6 +265,7 @@ impl Frame {
             version: entity.version + 1,
             deleted: false,
             state,
+            bytes,
         };
         Ok(Step { event, entity })
     }
@@ -302,19 +320,26 @@ impl Plan {
     }
 }
 
-/// What is known of entities that were found.
-pub(crate) fn known(found: Vec<StoredEntity>) -> Entities {
-    let known = |found: StoredEntity| {
-        let entity = found.entity;
-        let known = Known {
-            version: entity.version,
-            deleted: entity.deleted_at.is_some(),
-            state: entity.state,
-        };
-        (found.aggregate_id, known)
+/// What is known of an entity that was found, by its id. Of what others have put into its state nothing is kept: it may be much. A stream
+/// that waits before an event that is too large takes no more.
+pub(crate) fn known(found: StoredEntity, dataset: &Dataset) -> (String, Known) {
+    let mut entity = found.entity;
+    let bytes = match found.stopped {
+        None => text_bytes(&entity.state),
+        Some(_) => STOPPED,
     };
-    found.into_iter().map(known).collect()
+    entity.state.retain(|field, _| dataset.speaks_of(field));
+    let known = Known {
+        version: entity.version,
+        deleted: entity.deleted_at.is_some(),
+        state: entity.state,
+        bytes,
+    };
+    (found.aggregate_id, known)
 }
+
+/// More than any row could make room in.
+const STOPPED: usize = usize::MAX / 2;
 
 /// The ids of a chunk's entities, each once.
 pub(crate) fn ids(chunk: &[ChunkRow]) -> Vec<&str> {

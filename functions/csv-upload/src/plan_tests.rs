@@ -63,6 +63,7 @@ fn entity(id: &str, version: i32, state: Value) -> Entities {
             version,
             deleted: false,
             state,
+            bytes: 0,
         },
     )])
 }

@@ -283,9 +283,11 @@ impl Upload<'_> {
             let found = self
                 .app
                 .store
-                .find_entities(self.caller, self.dataset.aggregate_type, &asked)
+                .find_entities(self.caller, self.dataset.aggregate_type, &asked, |found| {
+                    plan::known(found, self.dataset)
+                })
                 .await?;
-            known.extend(plan::known(found));
+            known.extend(found);
         }
         Ok(known)
     }

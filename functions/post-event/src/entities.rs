@@ -13,7 +13,7 @@ mod verb;
 
 use annals::App;
 use annals::domain::event::FieldFault;
-use annals::domain::{AggregateId, Caller, Event, NewEvent, Timestamp};
+use annals::domain::{AggregateId, Caller, Effect, Entity, Event, Fact, MAX_STATE_BYTES, NewEvent, Timestamp};
 use annals::http::{
     ApiError, Authenticated, JsonBody, Params, PatchBody, Path, Problem, RequestContext, required_versions,
 };
@@ -140,6 +140,7 @@ pub async fn update(
             continue;
         }
         let data = verb.told_as_it_may_be(&app, &caller, changes).await?;
+        refuse_too_large(&current.entity, &data)?;
         let mut event = remarks.applied_to(verb.event(id.clone(), data));
         let keyed_by = remarks.idempotency_key.as_ref().map(|_| keyed.body.clone());
         let recorded = with_digest(&context, keyed_by);
@@ -203,6 +204,22 @@ pub async fn delete(
     Err(contended())
 }
 
+/// A posted event that would make the state too large is recorded, and its stream waits before it. Here it is known beforehand.
+fn refuse_too_large(entity: &Entity, data: &Map<String, Value>) -> Result<(), ApiError> {
+    let fact = Fact {
+        version: entity.version.saturating_add(1),
+        created_at: Timestamp::now(),
+        effect: &Effect::Changes,
+        data,
+    };
+    entity.clone().try_apply(&fact).map_err(|_| state_too_large())
+}
+
+pub(super) fn state_too_large() -> ApiError {
+    let detail = format!("the entity's state would have over {MAX_STATE_BYTES} bytes of JSON");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "state_too_large", detail).into()
+}
+
 fn fields_of(body: Value) -> Result<Map<String, Value>, ApiError> {
     match body {
         Value::Object(fields) => Ok(fields),
@@ -244,6 +261,13 @@ fn present(
             found.entity.version
         );
         return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", detail).into());
+    }
+    if let Some(stopped) = &found.stopped {
+        let detail = format!(
+            "the entity's stream waits before version {}, which is too large; staff may have it left out",
+            stopped.version
+        );
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, stopped.code, detail).into());
     }
     Ok((id, found))
 }

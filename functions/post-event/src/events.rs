@@ -3,7 +3,7 @@
 use annals::App;
 use annals::domain::event::{FieldFault, MAX_BATCH};
 use annals::domain::{Caller, Event, NewEvent, TenantId};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, Problem, RequestContext, idempotency_key};
+use annals::http::{ApiError, Authenticated, JsonBody, MAX_ERRORS, Params, Problem, RequestContext, idempotency_key};
 use annals::intake::{self, Framing};
 use axum::Json;
 use axum::extract::State;
@@ -166,6 +166,9 @@ fn read_members(events: Vec<Value>, caller: &Caller, key: Option<String>) -> Res
                 read.push((member, event));
             }
             Err(more) => faults.extend(more.into_iter().map(|fault| (member, fault))),
+        }
+        if faults.len() >= MAX_ERRORS {
+            break;
         }
     }
     Ok((read, faults))

@@ -1,10 +1,12 @@
 //! `POST /events/types`: staff registers an event type, or a new version of one, for its tenant.
 
 mod evolution;
+mod limits;
 mod schema;
 
 use annals::App;
 use annals::domain::event::FieldFault;
+use annals::domain::weight::text_bytes;
 use annals::domain::{AggregateType, Effect, EventKind, EventType, Inverse, Requires, Role, SchemaVersion, semver};
 use annals::http::{ApiError, Authenticated, JsonBody, Params};
 use annals::store::{NewVersion, Registration};
@@ -58,6 +60,7 @@ pub async fn register(
     let body: Body = serde_json::from_str(&body.to_string())
         .map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     let known = app.store.fresh_catalog(&caller).await?;
+    limits::refuse_full_catalog(&known, caller.tenant_id())?;
     let known = known.find(caller.tenant_id(), &body.event_type).cloned();
     let registration = read(body, known.as_deref())?;
     // What is no later version the database refuses.
@@ -96,6 +99,14 @@ fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError>
         .ok();
     let effect = match body.effect {
         None => Some(known.map_or(Effect::None, |k| k.effect.clone())),
+        Some(json) if text_bytes(&json) > schema::MAX_SCHEMA_BYTES => {
+            fault(
+                &mut faults,
+                "effect",
+                format!("must be at most {} bytes of JSON", schema::MAX_SCHEMA_BYTES),
+            );
+            None
+        }
         Some(json) => Effect::from_json(&json.to_string())
             .map_err(|e| fault(&mut faults, "effect", format!("is not a valid effect: {e}")))
             .ok(),

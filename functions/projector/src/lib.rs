@@ -12,13 +12,14 @@ mod kpis;
 mod plan;
 mod rebuild;
 mod sweep;
+mod turns;
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::num::NonZeroI32;
 use std::sync::Arc;
 
 use annals::domain::{Catalog, StreamId};
-use annals::store::{Parked, ProjectionWrite, StateTables, Store, StoreError, StreamWork};
+use annals::store::{EntityText, Parked, StateTables, Store, StoreError, StreamWork, WorkEvent};
 use tokio::sync::RwLock;
 
 pub use invocation::{Answer, Invocation};
@@ -57,6 +58,23 @@ struct Batch {
     tables: Arc<StateTables>,
 }
 
+/// What came of one look at a chunk.
+struct Turn {
+    /// Streams that were freed.
+    freed: Vec<StreamId>,
+    /// Whether the chunk may have more.
+    is_to_go_on: bool,
+}
+
+/// What a transaction has written.
+struct Written {
+    freed: Vec<StreamId>,
+    /// Whether it has left some of the work.
+    is_cut: bool,
+    /// Where the work is of one stream: the version that it came to, and the entity.
+    entity: Option<(i32, EntityText)>,
+}
+
 /// How work went into read models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Went {
@@ -77,33 +95,40 @@ impl Projector {
         }
     }
 
-    /// Projects all that these streams have left. A stream with an event that cannot be applied is parked; the others go on.
+    /// Projects all that these streams have left. A stream with an event that cannot be applied is parked; the others go on. Chunks take
+    /// turns, and so do tenants within them: much work of some is no wait for others.
     ///
     /// # Errors
     /// The database is away, or fails for reasons that no single event explains: nothing is lost, call again.
     pub async fn project(&self, streams: &[StreamId]) -> Result<(), StoreError> {
-        let mut left: Vec<StreamId> = streams.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-        while !left.is_empty() {
-            let mut freed = BTreeSet::new();
-            for chunk in left.chunks(STREAMS_AT_ONCE) {
-                freed.extend(self.project_chunk(chunk).await?);
+        let mut chunks = VecDeque::from(turns::chunks(streams, STREAMS_AT_ONCE));
+        let mut freed = Vec::new();
+        while let Some(chunk) = chunks.pop_front() {
+            let turn = self.project_once(&chunk).await?;
+            freed.extend(turn.freed);
+            if turn.is_to_go_on {
+                chunks.push_back(chunk);
             }
-            // Instructions met on the way have freed parked streams, which now have work.
-            left = freed.into_iter().collect();
+            if chunks.is_empty() {
+                // Instructions met on the way have freed parked streams, which now have work.
+                chunks.extend(turns::chunks(&std::mem::take(&mut freed), STREAMS_AT_ONCE));
+            }
         }
         Ok(())
     }
 
-    /// Projects until the chunk has nothing left; answers with streams that were freed. Events that come meanwhile have wake-ups of
-    /// their own, and whoever answers those either waits for this transaction or is in its way: where all that there was went in
-    /// at once, it need not be looked whether there is more.
-    async fn project_chunk(&self, chunk: &[StreamId]) -> Result<Vec<StreamId>, StoreError> {
-        let mut freed = Vec::new();
-        let mut contended = 0;
+    /// Projects what one read of the chunk gives. Events that come meanwhile have wake-ups of their own, and whoever answers those
+    /// either waits for this transaction or is in its way: where all that there was went in at once, it need not be looked whether
+    /// there is more.
+    async fn project_once(&self, chunk: &[StreamId]) -> Result<Turn, StoreError> {
+        let (mut freed, mut contended) = (Vec::new(), 0);
         loop {
             let work = self.store.read_work(chunk, EVENTS_PER_STREAM).await?;
             if work.streams.is_empty() {
-                return Ok(freed);
+                return Ok(Turn {
+                    freed,
+                    is_to_go_on: false,
+                });
             }
             let (revision, found, is_cut) = (work.revision, work.streams.len(), work.is_cut);
             let work = decisions_first(work.streams);
@@ -117,14 +142,14 @@ impl Projector {
             match self.project_work(&batch, &work, &mut locked).await {
                 Ok((more, went)) => {
                     freed.extend(more);
-                    if is_all && went == Went::AtOnce {
-                        return Ok(freed);
-                    }
                     // All others are projected. Where the lock outlasts the tries, the stream is left to a later call.
                     match locked {
                         Some(error) if contended >= TRIES => return Err(error),
                         Some(_) => contended += 1,
-                        None => {}
+                        None => {
+                            let is_to_go_on = !(is_all && went == Went::AtOnce);
+                            return Ok(Turn { freed, is_to_go_on });
+                        }
                     }
                 }
                 Err(StoreError::Contention(_) | StoreError::Outdated) if contended < TRIES => contended += 1,
@@ -142,7 +167,8 @@ impl Projector {
         locked: &mut Option<StoreError>,
     ) -> Result<(Vec<StreamId>, Went), StoreError> {
         let error = match self.write(batch, work).await {
-            Ok((freed, _)) => return Ok((freed, Went::AtOnce)),
+            Ok(written) if written.is_cut => return Ok((written.freed, Went::InParts)),
+            Ok(written) => return Ok((written.freed, Went::AtOnce)),
             Err(error) => error,
         };
         if error.poison().is_none() && !error.is_locked_out() {
@@ -152,7 +178,7 @@ impl Projector {
             [stream] => {
                 let done = match error.is_locked_out() {
                     true => Err(error),
-                    false => self.project_step_by_step(batch, stream).await,
+                    false => self.project_stream(batch, stream).await,
                 };
                 match done {
                     Err(error) if error.is_locked_out() => {
@@ -172,48 +198,71 @@ impl Projector {
         Ok((freed, Went::InParts))
     }
 
-    /// Projects a stream event by event up to the one that cannot be applied, and parks it there.
-    async fn project_step_by_step(&self, batch: &Batch, work: &StreamWork) -> Result<Vec<StreamId>, StoreError> {
+    /// Projects a stream up to the event that cannot be applied, and parks it there. The event is found by halving: a large state is not
+    /// written once for every event before it.
+    async fn project_stream(&self, batch: &Batch, work: &StreamWork) -> Result<Vec<StreamId>, StoreError> {
         let (mut freed, mut base) = (Vec::new(), work.base.clone());
-        for event in &work.events {
-            let one = plan::step(work, event, base.take());
-            match self.write(batch, std::slice::from_ref(&one)).await {
-                Ok((more, written)) => {
-                    freed.extend(more);
-                    base = written.entities.into_iter().next().map(|write| write.entity);
+        let (mut left, mut at_once) = (work.events.as_slice(), work.events.len().div_ceil(2));
+        while let Some(event) = left.first() {
+            let next = plan::stretch(work, &left[..at_once.min(left.len())], base.clone());
+            let error = match self.write(batch, std::slice::from_ref(&next)).await {
+                Ok(written) => {
+                    let reached = written.entity.map_or(i32::MAX, |(version, entity)| {
+                        base = Some(entity);
+                        version
+                    });
+                    freed.extend(written.freed);
+                    left = &left[left.partition_point(|event| event.version <= reached)..];
+                    continue;
                 }
-                Err(error) => {
-                    let Some((code, message)) = error.poison() else {
-                        return Err(error);
-                    };
-                    let parked = Parked {
-                        stream: &work.stream,
-                        event_id: event.id,
-                        event_number: event.event_number,
-                        version: event.version,
-                        error_code: code,
-                        error: &message,
-                    };
-                    if let Some(correlation_id) = self.store.park(&parked).await? {
-                        // The event's own: one batch of work belongs to many requests.
-                        tracing::error_span!("parked", correlation.id = correlation_id).in_scope(|| {
-                            tracing::warn!(event.id = %event.id, event.number = event.event_number, error.code = code, "stream parked");
-                        });
-                    }
+                Err(error) => error,
+            };
+            match error.poison() {
+                None => return Err(error),
+                Some((code, message)) if next.events.len() == 1 => {
+                    self.park(&work.stream, event, code, &message).await?;
                     return Ok(freed);
                 }
+                Some(_) => at_once = next.events.len() / 2,
             }
         }
         Ok(freed)
     }
 
-    async fn write(&self, batch: &Batch, work: &[StreamWork]) -> Result<(Vec<StreamId>, ProjectionWrite), StoreError> {
-        let write = plan::plan(&batch.catalog, &batch.tables, self.snapshot_every, work)?;
+    async fn park(&self, stream: &StreamId, event: &WorkEvent, code: &str, message: &str) -> Result<(), StoreError> {
+        let parked = Parked {
+            stream,
+            event_id: event.id,
+            event_number: event.event_number,
+            version: event.version,
+            error_code: code,
+            error: message,
+        };
+        if let Some(correlation_id) = self.store.park(&parked).await? {
+            // The event's own: one batch of work belongs to many requests.
+            tracing::error_span!("parked", correlation.id = correlation_id).in_scope(|| {
+                tracing::warn!(event.id = %event.id, event.number = event.event_number, error.code = code, "stream parked");
+            });
+        }
+        Ok(())
+    }
+
+    async fn write(&self, batch: &Batch, work: &[StreamWork]) -> Result<Written, StoreError> {
+        let plan = plan::plan(&batch.catalog, &batch.tables, self.snapshot_every, work)?;
         let freed = self
             .store
-            .write_projection(batch.revision, &batch.tables, &write)
+            .write_projection(batch.revision, &batch.tables, &plan.write)
             .await?;
-        Ok((freed, write))
+        let entity = match (work, plan.write.entities.as_slice()) {
+            // Only a stream by itself goes on from here.
+            ([_], [write]) => Some((write.entity.version, EntityText::from(&write.entity))),
+            _ => None,
+        };
+        Ok(Written {
+            freed,
+            is_cut: plan.is_cut,
+            entity,
+        })
     }
 
     async fn state_tables(&self, revision: i64) -> Result<Arc<StateTables>, StoreError> {

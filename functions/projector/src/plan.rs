@@ -3,81 +3,174 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroI32;
 
-use annals::domain::{Catalog, Entity, FoldError, StreamId};
+use annals::domain::weight::{footprint, footprint_of};
+use annals::domain::{Catalog, Entity, StreamId};
 use annals::store::{
-    ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, StateTables, StreamWork, Wave, WorkEvent,
+    ChildKey, ChildRow, EntityText, EntityWrite, Instruction, ProjectionWrite, StateRow, StateTables, StoreError,
+    StreamWork, Wave, WorkEvent,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+/// Bytes of memory, estimated, that what one transaction writes takes at most, but for the last state that is added: then the plan ends, and
+/// what is left is read again.
+const MAX_FOOTPRINT: usize = 32 << 20;
+
+/// What a transaction is to write.
+pub(crate) struct Plan {
+    pub(crate) write: ProjectionWrite,
+    /// Whether it leaves some of the work.
+    pub(crate) is_cut: bool,
+    footprint: usize,
+}
 
 /// Folds each stream's events, and lays the rows out in waves: the n-th event of every stream in the n-th wave, so that tables
-/// meet each state in turn.
+/// meet each state in turn. Of each stream one whole state is held; a row of a wave has only those fields that its table has columns for.
 ///
 /// # Errors
-/// An event that the catalog does not tell how to fold: types are never removed, so somebody has tampered with it.
+/// A first event that cannot be folded. One further on ends the plan before it: what comes before is written, and then it is the first.
 pub(crate) fn plan(
     catalog: &Catalog,
     tables: &StateTables,
     snapshot_every: Option<NonZeroI32>,
     work: &[StreamWork],
-) -> Result<ProjectionWrite, FoldError> {
-    let mut write = ProjectionWrite::default();
+) -> Result<Plan, StoreError> {
+    let mut plan = Plan {
+        write: ProjectionWrite::default(),
+        is_cut: false,
+        footprint: 0,
+    };
     for stream in work {
-        let Some(first) = stream.events.first() else { continue };
-        let mut entity = stream.base.clone().unwrap_or_else(|| Entity::before(first.created_at));
+        plan.is_cut |= plan.footprint >= MAX_FOOTPRINT;
+        if plan.is_cut {
+            break;
+        }
+        plan.add(catalog, tables, snapshot_every, stream)?;
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    fn add(
+        &mut self,
+        catalog: &Catalog,
+        tables: &StateTables,
+        snapshot_every: Option<NonZeroI32>,
+        stream: &StreamWork,
+    ) -> Result<(), StoreError> {
+        let Some(first) = stream.events.first() else {
+            return Ok(());
+        };
+        let mut entity = match &stream.base {
+            Some(base) => base.entity()?,
+            None => Entity::before(first.created_at),
+        };
         for (wave, event) in stream.events.iter().enumerate() {
-            if write.waves.len() <= wave {
-                write.waves.push(Wave::default());
+            let data = event.data()?;
+            let before = families(tables, stream, &entity);
+            match catalog.fold(stream.stream.tenant_id, &mut entity, &event.fact(&data)) {
+                Ok(()) => {}
+                Err(error) if wave == 0 => return Err(error.into()),
+                Err(_) => {
+                    self.is_cut = true;
+                    break;
+                }
             }
-            let before = entity.clone();
-            catalog.fold(stream.stream.tenant_id, &mut entity, &event.fact())?;
-            write.left_out += i64::from(event.skipped);
-            write.instructions.extend(instruction(&stream.stream, event));
-            add_rows(&mut write.waves[wave], tables, stream, &before, &entity);
+            self.write.left_out += i64::from(event.skipped);
+            self.write
+                .instructions
+                .extend(instruction(&stream.stream, event, &data));
+            self.add_rows(wave, tables, stream, &before, &entity);
             if snapshot_every.is_some_and(|every| entity.version % every.get() == 0) {
-                write.snapshots.push(StateRow {
-                    stream: stream.stream.clone(),
-                    started_by: stream.started_by.clone(),
-                    entity: entity.clone(),
-                });
+                self.footprint += footprint_of(&entity.state);
+                self.write.snapshots.push(row(stream, entity.clone()));
+            }
+            if self.footprint >= MAX_FOOTPRINT && wave + 1 < stream.events.len() {
+                self.is_cut = true;
+                break;
             }
         }
-        write.entities.push(EntityWrite {
+        self.footprint += footprint_of(&entity.state);
+        self.write.entities.push(EntityWrite {
             stream: stream.stream.clone(),
             started_by: stream.started_by.clone(),
             from_version: stream.projected_version,
             entity,
         });
+        Ok(())
     }
-    Ok(write)
+
+    fn add_rows(&mut self, wave: usize, tables: &StateTables, work: &StreamWork, before: &Families, after: &Entity) {
+        if self.write.waves.len() <= wave {
+            self.write.waves.resize_with(wave + 1, Wave::default);
+        }
+        let wave = &mut self.write.waves[wave];
+        let aggregate_type = work.stream.aggregate_type.as_str();
+        if tables.has_table(aggregate_type) {
+            let entity = with_columns_only(tables, aggregate_type, after);
+            self.footprint += footprint_of(&entity.state);
+            wave.states.push(row(work, entity));
+        }
+        for (collection, old) in before {
+            let (old, new) = (children(old.as_ref()), children(after.state.get(*collection)));
+            if old == new {
+                continue;
+            }
+            let key = |id: &Option<String>| ChildKey {
+                stream: work.stream.clone(),
+                collection: (*collection).to_owned(),
+                id: id.clone(),
+            };
+            wave.removed
+                .extend(old.keys().filter(|id| !new.contains_key(*id)).map(key));
+            for (id, child) in new.iter().filter(|(id, child)| old.get(*id) != Some(child)) {
+                self.footprint += footprint(child);
+                wave.children.push(ChildRow {
+                    key: key(id),
+                    started_by: work.started_by.clone(),
+                    child: (*child).clone(),
+                });
+            }
+        }
+    }
 }
 
-fn add_rows(wave: &mut Wave, tables: &StateTables, work: &StreamWork, before: &Entity, after: &Entity) {
-    let aggregate_type = work.stream.aggregate_type.as_str();
-    if tables.has_table(aggregate_type) {
-        wave.states.push(StateRow {
-            stream: work.stream.clone(),
-            started_by: work.started_by.clone(),
-            entity: after.clone(),
-        });
+/// Child collections that have tables, as they are before an event.
+type Families<'a> = Vec<(&'a str, Option<Value>)>;
+
+fn families<'a>(tables: &'a StateTables, work: &StreamWork, entity: &Entity) -> Families<'a> {
+    let collections = tables.collections(work.stream.aggregate_type.as_str());
+    collections
+        .map(|collection| (collection, entity.state.get(collection).cloned()))
+        .collect()
+}
+
+fn row(work: &StreamWork, entity: Entity) -> StateRow {
+    StateRow {
+        stream: work.stream.clone(),
+        started_by: work.started_by.clone(),
+        entity,
     }
-    for collection in tables.collections(aggregate_type) {
-        let (old, new) = (children(before, collection), children(after, collection));
-        if old == new {
-            continue;
-        }
-        let key = |id: &Option<String>| ChildKey {
-            stream: work.stream.clone(),
-            collection: collection.to_owned(),
-            id: id.clone(),
-        };
-        wave.removed
-            .extend(old.keys().filter(|id| !new.contains_key(*id)).map(key));
-        let changed = new.iter().filter(|(id, child)| old.get(*id) != Some(child));
-        wave.children.extend(changed.map(|(id, child)| ChildRow {
-            key: key(id),
-            started_by: work.started_by.clone(),
-            child: (*child).clone(),
-        }));
+}
+
+/// States that take more memory than this are cut to what their table has columns for.
+const LARGE: usize = 64 << 10;
+
+/// The entity as its table sees it. A small one goes as it is: somebody may have given the table a column since its columns were read.
+fn with_columns_only(tables: &StateTables, aggregate_type: &str, entity: &Entity) -> Entity {
+    if footprint_of(&entity.state) <= LARGE {
+        return entity.clone();
+    }
+    let seen = entity
+        .state
+        .iter()
+        .filter(|(field, _)| tables.has_column(aggregate_type, field));
+    Entity {
+        state: seen.map(|(field, value)| (field.clone(), value.clone())).collect(),
+        version: entity.version,
+        created_at: entity.created_at,
+        updated_at: entity.updated_at,
+        deleted_at: entity.deleted_at,
+        size: entity.size,
     }
 }
 
@@ -85,7 +178,7 @@ fn add_rows(wave: &mut Wave, tables: &StateTables, work: &StreamWork, before: &E
 pub(crate) fn child_rows(tables: &StateTables, row: &StateRow) -> Vec<ChildRow> {
     let collections = tables.collections(row.stream.aggregate_type.as_str());
     let of_collection = |collection: &str| {
-        let rows = children(&row.entity, collection)
+        let rows = children(row.entity.state.get(collection))
             .into_iter()
             .map(|(id, child)| ChildRow {
                 key: ChildKey {
@@ -103,9 +196,9 @@ pub(crate) fn child_rows(tables: &StateTables, row: &StateRow) -> Vec<ChildRow> 
 
 /// A collection's children by what their table knows them by. Of several that it cannot tell apart (1 and "1") the last one
 /// counts, so that the rows follow from the state, whatever way it came about.
-fn children<'a>(entity: &'a Entity, collection: &str) -> BTreeMap<Option<String>, &'a Value> {
-    let children = entity.state.get(collection).and_then(Value::as_array);
-    let by_id = |child: &'a Value| (child_id(child), child);
+fn children(collection: Option<&Value>) -> BTreeMap<Option<String>, &Value> {
+    let children = collection.and_then(Value::as_array);
+    let by_id = |child| (child_id(child), child);
     children.map_or(BTreeMap::new(), |all| all.iter().map(by_id).collect())
 }
 
@@ -119,35 +212,43 @@ fn child_id(child: &Value) -> Option<String> {
 }
 
 /// The decision that an event of the stream `projection` holds about a parked event.
-fn instruction(stream: &StreamId, event: &WorkEvent) -> Option<Instruction> {
-    let skip = match event.event_type.as_str() {
-        "projection.retried" => false,
-        "projection.skipped" => true,
-        _ => return None,
-    };
-    let event_id = event.data.get("event_id")?.as_str()?.parse().ok()?;
+fn instruction(stream: &StreamId, event: &WorkEvent, data: &Map<String, Value>) -> Option<Instruction> {
+    let event_id = data.get("event_id")?.as_str()?.parse().ok()?;
     Some(Instruction {
         tenant_id: stream.tenant_id,
         id: event.id,
         event_id,
-        skip,
+        skip: skips(event)?,
     })
+}
+
+/// Whether an event that decides about a parked one has it skipped; none: it decides nothing.
+fn skips(event: &WorkEvent) -> Option<bool> {
+    match event.event_type.as_str() {
+        "projection.retried" => Some(false),
+        "projection.skipped" => Some(true),
+        _ => None,
+    }
 }
 
 /// Whether the work holds decisions about parked events.
 pub(crate) fn decides(work: &StreamWork) -> bool {
-    work.events
-        .iter()
-        .any(|event| instruction(&work.stream, event).is_some())
+    let decides = |event: &WorkEvent| {
+        skips(event).is_some()
+            && event
+                .data()
+                .is_ok_and(|data| instruction(&work.stream, event, &data).is_some())
+    };
+    work.events.iter().any(decides)
 }
 
-/// One event of a stream's work, on the entity as the event before left it.
-pub(crate) fn step(work: &StreamWork, event: &WorkEvent, base: Option<Entity>) -> StreamWork {
+/// Some events of a stream's work, on the entity as the event before left it.
+pub(crate) fn stretch(work: &StreamWork, events: &[WorkEvent], base: Option<EntityText>) -> StreamWork {
     StreamWork {
         stream: work.stream.clone(),
         started_by: work.started_by.clone(),
-        projected_version: event.version - 1,
+        projected_version: events.first().map_or(work.projected_version, |event| event.version - 1),
         base,
-        events: vec![event.clone()],
+        events: events.to_vec(),
     }
 }

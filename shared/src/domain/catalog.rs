@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 
 use super::actor::Role;
 use super::effect::{Effect, Inverse};
-use super::fold::{Entity, Fact};
+use super::fold::{Entity, Fact, MAX_STATE_BYTES, TooLarge};
 use super::ids::{AggregateType, EventType, SchemaVersion, TenantId};
 use super::schema::EventSchema;
 use super::semver;
 use super::time::Timestamp;
-use super::upcast::Upcaster;
+use super::upcast::{MAX_LIFTED_BYTES, Upcaster};
+use super::weight::text_bytes;
 
 /// An event type with all its versions.
 #[derive(Debug)]
@@ -110,6 +111,48 @@ pub enum FoldError {
     /// A way to the current version.
     #[error(transparent)]
     NoWay(#[from] NoWay),
+    /// Room: data that have become too large as they were lifted.
+    #[error("lifted to the current version, the data have over {MAX_LIFTED_BYTES} bytes of JSON")]
+    LiftedTooLarge,
+    /// Room: the state after it.
+    #[error("the state would have over {MAX_STATE_BYTES} bytes of JSON")]
+    StateTooLarge,
+}
+
+impl FoldError {
+    /// Stable code: of a parked stream, and of an answer that has to do without the event.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownType(_) | Self::NoWay(_) => "unfoldable_event",
+            Self::LiftedTooLarge => "lifted_too_large",
+            Self::StateTooLarge => "state_too_large",
+        }
+    }
+
+    /// Whether the event is at fault, and not the catalog: its stream waits before it, and is read up to there.
+    pub fn is_about_size(&self) -> bool {
+        matches!(self, Self::LiftedTooLarge | Self::StateTooLarge)
+    }
+}
+
+impl From<UpcastError> for FoldError {
+    fn from(error: UpcastError) -> Self {
+        match error {
+            UpcastError::NoWay(error) => Self::NoWay(error),
+            UpcastError::TooLarge => Self::LiftedTooLarge,
+        }
+    }
+}
+
+/// Why data are not lifted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpcastError {
+    /// Nothing leads to the current version.
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
+    /// Lifted, they would be too large.
+    #[error("lifted, the data have over {MAX_LIFTED_BYTES} bytes of JSON")]
+    TooLarge,
 }
 
 impl EventKind {
@@ -122,14 +165,18 @@ impl EventKind {
     /// current version says.
     ///
     /// # Errors
-    /// That nothing leads there; data are then as they were.
-    pub fn upcast(&self, version: &str, data: &mut Map<String, Value>) -> Result<Option<String>, NoWay> {
+    /// That nothing leads there; data are then as they were. That data become larger than [`MAX_LIFTED_BYTES`] on the way; what is
+    /// left of them is then of no use.
+    pub fn upcast(&self, version: &str, data: &mut Map<String, Value>) -> Result<Option<String>, UpcastError> {
         let way = self.way_from(version)?;
         if way.iter().all(|upcaster| upcaster.is_identity()) {
             return Ok(None);
         }
-        for upcaster in way {
+        for upcaster in way.iter().filter(|upcaster| !upcaster.is_identity()) {
             upcaster.apply(data);
+            if text_bytes(data) > MAX_LIFTED_BYTES {
+                return Err(UpcastError::TooLarge);
+            }
         }
         Ok(Some(format!("{version}_to_{}", self.current_version)))
     }
@@ -264,7 +311,7 @@ impl Catalog {
     /// Architecture invariant: projector, reads, time travel, snapshots, rebuild and proof all fold through here.
     ///
     /// # Errors
-    /// What the catalog lacks; the entity is then as it was.
+    /// What the catalog lacks, or that the state would be too large; the entity is then as it was.
     pub fn fold(&self, tenant_id: TenantId, entity: &mut Entity, event: &StoredFact<'_>) -> Result<(), FoldError> {
         if event.skipped {
             entity.skip(event.version);
@@ -280,14 +327,12 @@ impl Catalog {
             data: event.data,
         };
         if event.schema_version == kind.current_version.as_str() {
-            entity.apply(&fact);
-            return Ok(());
+            return entity.try_apply(&fact).map_err(|TooLarge| FoldError::StateTooLarge);
         }
         let mut data = event.data.clone();
         kind.upcast(event.schema_version, &mut data)?;
         fact.data = &data;
-        entity.apply(&fact);
-        Ok(())
+        entity.try_apply(&fact).map_err(|TooLarge| FoldError::StateTooLarge)
     }
 
     /// Every type that the tenant knows, by name.

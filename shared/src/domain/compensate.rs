@@ -9,7 +9,7 @@ mod declared;
 use serde_json::{Map, Value, json};
 
 use super::effect::{Effect, Inverse};
-use super::fold::{Entity, Fact};
+use super::fold::{Entity, Fact, TooLarge};
 use super::json;
 use super::time::Timestamp;
 
@@ -39,6 +39,14 @@ pub enum Refused {
     NoEffect,
     /// What it changed is something else by now: JSON pointers into the entity's state, children by their ids, and `/deleted`.
     ChangedSince(Vec<String>),
+    /// The state would be too large, or the data are.
+    TooLarge,
+}
+
+impl From<TooLarge> for Refused {
+    fn from(_: TooLarge) -> Self {
+        Self::TooLarge
+    }
 }
 
 const DELETED: &str = "/deleted";
@@ -54,15 +62,26 @@ impl Correction<'_> {
             None => Entity::before(self.event.created_at),
         };
         let mut after = before.clone();
-        after.apply(&self.event);
+        after.try_apply(&self.event)?;
         let sides = Sides {
             before,
             after,
             now: self.now,
         };
-        match &self.inverse.data {
+        let data = match &self.inverse.data {
             Some(sources) => self.declared(&sides, sources),
             None => self.derived(&sides),
+        }?;
+        self.now.clone().try_apply(&self.inverse_with(&data))?;
+        Ok(data)
+    }
+
+    fn inverse_with<'d>(&'d self, data: &'d Map<String, Value>) -> Fact<'d> {
+        Fact {
+            version: self.now.version.saturating_add(1),
+            created_at: self.at,
+            effect: self.inverse_effect,
+            data,
         }
     }
 

@@ -16,12 +16,13 @@ fn moment(second: i32) -> Timestamp {
 
 fn fold(entity: &mut Option<Entity>, version: i32, effect: &Effect, data: &Map<String, Value>) {
     let entity = entity.get_or_insert_with(|| Entity::before(moment(version)));
-    entity.apply(&Fact {
+    let applied = entity.try_apply(&Fact {
         version,
         created_at: moment(version),
         effect,
         data,
     });
+    assert_eq!(applied, Ok(()));
 }
 
 struct Outcome {
@@ -64,12 +65,13 @@ fn outcome(stream: Stream<'_>, place: usize, inverse: Value, effect: Value) -> O
     }
     .data();
     if let Ok(data) = &data {
-        now.apply(&Fact {
+        let applied = now.try_apply(&Fact {
             version: version(stream.len()),
             created_at: moment(59),
             effect: &inverse_effect,
             data,
         });
+        assert_eq!(applied, Ok(()));
     }
     Outcome {
         data,

@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::weight::text_bytes;
+
+/// What JSON text needs between things: a colon, commas, the brackets of a new collection.
+const SEPARATORS: usize = 6;
+
 /// What an event does to state. Its JSON is the catalog's: `"merge"`, `{"add_child": "gst"}`, `{"set": {"price": "/new_price"}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -48,20 +53,26 @@ impl FieldSource {
     pub fn value(&self, data: &Map<String, Value>) -> Option<Value> {
         match self {
             Self::Constant { value } => Some(value.clone()),
-            Self::Pointer(pointer) => point(data, pointer),
+            Self::Pointer(pointer) if pointer.is_empty() => Some(Value::Object(data.clone())),
+            Self::Pointer(pointer) => point(data, pointer).cloned(),
+        }
+    }
+
+    /// Bytes of the value's text.
+    pub(super) fn text_bytes(&self, data: &Map<String, Value>) -> usize {
+        match self {
+            Self::Constant { value } => text_bytes(value),
+            Self::Pointer(pointer) if pointer.is_empty() => text_bytes(data),
+            Self::Pointer(pointer) => point(data, pointer).map_or(0, text_bytes),
         }
     }
 }
 
-/// `Value::pointer`, for an object that is not wrapped in a `Value`.
-fn point(data: &Map<String, Value>, pointer: &str) -> Option<Value> {
-    let Some(path) = pointer.strip_prefix('/') else {
-        return pointer.is_empty().then(|| Value::Object(data.clone()));
-    };
+/// `Value::pointer`, for an object that is not wrapped in a `Value`; not for the object itself.
+fn point<'a>(data: &'a Map<String, Value>, pointer: &str) -> Option<&'a Value> {
+    let path = pointer.strip_prefix('/')?;
     let (first, rest) = path.find('/').map_or((path, ""), |slash| path.split_at(slash));
-    data.get(&first.replace("~1", "/").replace("~0", "~"))?
-        .pointer(rest)
-        .cloned()
+    data.get(&first.replace("~1", "/").replace("~0", "~"))?.pointer(rest)
 }
 
 /// How events of a type are compensated.
@@ -99,6 +110,22 @@ fn check_sources<'a>(sources: impl Iterator<Item = &'a FieldSource>) -> Result<(
 }
 
 impl Effect {
+    /// By how many bytes of JSON text an event with these data lets a state grow at most; for `create`, how large it leaves it.
+    pub fn growth(&self, data: &Map<String, Value>) -> usize {
+        match self {
+            Self::Create => text_bytes(data),
+            Self::Merge | Self::Changes => text_bytes(data) + 1,
+            Self::Delete | Self::None | Self::RemoveChild(_) => SEPARATORS,
+            Self::AddChild(collection) | Self::UpdateChild(collection) => {
+                text_bytes(data) + text_bytes(collection) + SEPARATORS
+            }
+            Self::Set(fields) => fields
+                .iter()
+                .map(|(field, source)| text_bytes(field) + source.text_bytes(data) + SEPARATORS)
+                .sum(),
+        }
+    }
+
     /// Reads an effect as the catalog writes it.
     ///
     /// # Errors

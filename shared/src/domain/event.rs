@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::actor::Actor;
-use super::catalog::{EventKind, NoWay};
+use super::catalog::{EventKind, UpcastError};
 use super::ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId, Text, TextFault};
 use super::time::Timestamp;
+use super::weight::{shortened, text_bytes};
 
 /// Most bytes of `data` as JSON text.
 pub const MAX_DATA_BYTES: usize = 256 * 1024;
@@ -28,13 +29,20 @@ pub struct FieldFault {
     pub detail: String,
 }
 
+/// Most characters of a pointer, and of what is said of it: both may repeat what a caller has sent.
+const MAX_POINTER: usize = 200;
+const MAX_DETAIL: usize = 400;
+
+/// Unknown fields of an event that are named.
+const MAX_UNKNOWN: usize = 20;
+
 impl FieldFault {
-    /// A fault at a JSON pointer.
+    /// A fault at a JSON pointer. What is very long is cut.
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            pointer: pointer.into(),
+            pointer: shortened(&pointer.into(), MAX_POINTER),
             code,
-            detail: detail.into(),
+            detail: shortened(&detail.into(), MAX_DETAIL),
         }
     }
 }
@@ -147,7 +155,7 @@ impl NewEvent {
         ]
         .into_iter()
         .filter_map(|(name, code, members, most)| {
-            let bytes = serde_json::to_vec(members).map_or(0, |text| text.len());
+            let bytes = text_bytes(members);
             let detail = || format!("{name} has {bytes} bytes as JSON; an event may have {most}");
             (bytes > most).then(|| FieldFault::new(format!("{at}/{name}"), code, detail()))
         })
@@ -326,7 +334,7 @@ impl Fields<'_> {
     }
 
     fn finish(mut self) -> Vec<FieldFault> {
-        for name in std::mem::take(&mut self.members).keys() {
+        for name in std::mem::take(&mut self.members).keys().take(MAX_UNKNOWN) {
             self.fault(
                 &name.replace('~', "~0").replace('/', "~1"),
                 "unknown_field",
@@ -385,14 +393,23 @@ pub struct Event {
     pub idempotency_key: Option<String>,
     /// Whether read models hold it.
     pub processed: bool,
+    /// Why data are as they are stored, though the type has a later version: `lifted_too_large`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_lifted: Option<&'static str>,
+    /// Whether the page that it was read with ends with it because there is as much data in it as a page may have.
+    #[serde(skip)]
+    pub ends_read: bool,
 }
+
+/// See [`Event::not_lifted`]; a fold says the same of such an event.
+const LIFTED_TOO_LARGE: &str = "lifted_too_large";
 
 /// An event that cannot be lifted; it is then as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum LiftError {
-    /// Nothing leads to the current version.
+    /// Nothing leads to the current version, or lifted data would be too large.
     #[error(transparent)]
-    NoWay(#[from] NoWay),
+    Upcast(#[from] UpcastError),
     /// What the log holds is no object.
     #[error("the log holds JSON that is no object")]
     Json(#[from] serde_json::Error),
@@ -401,17 +418,22 @@ pub enum LiftError {
 impl Event {
     /// Lifts data to the current version of the event's type; `recorded.migration_applied` then tells from where, `1.0_to_2.0`,
     /// and so does `metadata.migration_applied`, where the sources want it. A client can write the latter, but not the former.
-    /// Whether that changed anything.
+    /// Whether that changed anything. Data that would be too large stay as they are stored, and `not_lifted` tells it.
     ///
     /// # Errors
-    /// [`LiftError`], which the catalog prevents unless somebody tampers with it.
+    /// [`LiftError`], which the catalog prevents, but for sizes, unless somebody tampers with it.
     pub fn lift(&mut self, kind: &EventKind) -> Result<bool, LiftError> {
         if self.version == kind.current_version.as_str() {
             return Ok(false);
         }
         let mut data: Map<String, Value> = serde_json::from_str(self.data.get())?;
-        let Some(applied) = kind.upcast(&self.version, &mut data)? else {
-            return Ok(false);
+        let applied = match kind.upcast(&self.version, &mut data) {
+            Ok(Some(applied)) => applied,
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                self.not_lifted = (error == UpcastError::TooLarge).then_some(LIFTED_TOO_LARGE);
+                return Err(error.into());
+            }
         };
         let applied = Value::String(applied);
         let metadata = with_member(&self.metadata, "migration_applied", applied.clone())?;

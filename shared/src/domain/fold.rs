@@ -1,13 +1,33 @@
 //! State is the fold of a stream's events: one pure function, which every reader and writer of state shares.
 //!
-//! Architecture invariant: projector, present state, time travel, snapshots and rebuild call [`Entity::apply`] and nothing
-//! else, so that they cannot differ. It is total: there is no event that cannot be folded, only rows that a state table
-//! refuses.
+//! Architecture invariant: projector, present state, time travel, snapshots and rebuild call [`Entity::try_apply`] and nothing
+//! else, so that they cannot differ. It is total but for one thing: a state has at most [`MAX_STATE_BYTES`]. An event that leads
+//! beyond parks its stream, as one does whose state a table refuses.
 
 use serde_json::{Map, Value};
 
 use super::effect::Effect;
 use super::time::Timestamp;
+use super::weight::text_bytes;
+
+/// Most bytes of a state as JSON text. Whoever reads or writes an entity holds its state, so one that grew without bound would end
+/// every function that meets it.
+pub const MAX_STATE_BYTES: usize = 1024 * 1024;
+
+/// Says that an event would make a state larger than [`MAX_STATE_BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// How large a state is at most: kept from event to event, so that a large state is not measured anew for each.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SizeBound(Option<usize>);
+
+/// What is known of a state's size is no part of what an entity is.
+impl PartialEq for SizeBound {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
 
 /// An aggregate as its events leave it.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +42,8 @@ pub struct Entity {
     pub deleted_at: Option<Timestamp>,
     /// The state.
     pub state: Map<String, Value>,
+    /// How large the state is at most; unknown at first.
+    pub size: SizeBound,
 }
 
 /// What the fold needs to know of an event.
@@ -46,11 +68,44 @@ impl Entity {
             updated_at: created_at,
             deleted_at: None,
             state: Map::new(),
+            size: SizeBound::default(),
         }
     }
 
+    /// Folds the next event in, unless that makes the state larger than [`MAX_STATE_BYTES`]. The state is measured only where
+    /// it may be: with a state of nearly that size, and then for every event.
+    ///
+    /// # Errors
+    /// [`TooLarge`]; the entity is then as it was.
+    pub fn try_apply(&mut self, fact: &Fact<'_>) -> Result<(), TooLarge> {
+        let growth = fact.effect.growth(fact.data);
+        // What the fields of `set` take they take beside each other: many that point to one value are many times as large.
+        if matches!(fact.effect, Effect::Set(_)) && growth > 2 * MAX_STATE_BYTES {
+            return Err(TooLarge);
+        }
+        let before = match fact.effect {
+            Effect::Create => 0,
+            _ => self.size.0.unwrap_or_else(|| text_bytes(&self.state)),
+        };
+        let bound = before.saturating_add(growth);
+        if bound <= MAX_STATE_BYTES {
+            self.apply(fact);
+            self.size = SizeBound(Some(bound));
+            return Ok(());
+        }
+        let mut after = self.clone();
+        after.apply(fact);
+        let bytes = text_bytes(&after.state);
+        if bytes > MAX_STATE_BYTES {
+            return Err(TooLarge);
+        }
+        after.size = SizeBound(Some(bytes));
+        *self = after;
+        Ok(())
+    }
+
     /// Folds the next event in.
-    pub fn apply(&mut self, fact: &Fact<'_>) {
+    fn apply(&mut self, fact: &Fact<'_>) {
         self.version = fact.version;
         self.updated_at = fact.created_at;
         match fact.effect {
@@ -153,12 +208,13 @@ mod tests {
             let effect = Effect::from_json(&effect.to_string()).expect("a valid effect");
             let data = data.as_object().expect("data is an object");
             let version = i32::try_from(place).expect("few steps") + 1;
-            entity.apply(&Fact {
+            let fact = Fact {
                 version,
                 created_at: Timestamp::now(),
                 effect: &effect,
                 data,
-            });
+            };
+            assert_eq!(entity.try_apply(&fact), Ok(()));
         }
         entity
     }
@@ -230,6 +286,43 @@ mod tests {
             state(&[(effect, data)]),
             json!({"base_price": 5, "deep": true, "status": "on"})
         );
+    }
+
+    #[test]
+    fn a_state_grows_to_its_limit_and_an_event_that_leads_beyond_changes_nothing() {
+        let mut entity = Entity::before(Timestamp::now());
+        let apply = |entity: &mut Entity, effect: Value, data: Value| {
+            entity.try_apply(&Fact {
+                version: entity.version + 1,
+                created_at: Timestamp::now(),
+                effect: &Effect::from_json(&effect.to_string()).expect("an effect"),
+                data: data.as_object().expect("an object"),
+            })
+        };
+        let quarter = "x".repeat(MAX_STATE_BYTES / 4 - 7);
+        for field in ["a", "b", "c", "d"] {
+            assert_eq!(apply(&mut entity, json!("merge"), json!({field: quarter})), Ok(()));
+        }
+        let before = entity.clone();
+        assert_eq!(text_bytes(&before.state), MAX_STATE_BYTES - 3);
+        assert_eq!(apply(&mut entity, json!("merge"), json!({"e": 1})), Err(TooLarge));
+        assert_eq!((&entity, entity.version), (&before, 4));
+        // What takes the place of something else is no growth.
+        assert_eq!(apply(&mut entity, json!("merge"), json!({"a": "1", "e": 1})), Ok(()));
+        assert_eq!(
+            apply(&mut entity, json!({"add_child": "all"}), json!({"id": 1, "b": "short"})),
+            Ok(())
+        );
+        assert_eq!(
+            apply(&mut entity, json!({"add_child": "all"}), json!({"id": 2, "b": quarter})),
+            Err(TooLarge)
+        );
+        let many: Map<String, Value> = (0..1_000).map(|n| (n.to_string(), json!("/b"))).collect();
+        assert_eq!(
+            apply(&mut entity, json!({"set": many}), json!({"b": quarter})),
+            Err(TooLarge)
+        );
+        assert_eq!(apply(&mut entity, json!("create"), json!({"b": quarter})), Ok(()));
     }
 
     #[test]

@@ -12,10 +12,16 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use super::weight;
+
 /// Arrays and objects may stand within each other this deep.
 pub const MAX_DEPTH: usize = 64;
 /// Digits that a number may need when it is written out.
 pub const MAX_DIGITS: i64 = 1_000;
+/// Bytes of memory that the values of one text may take (`weight::footprint`). Without it 4 MiB of `{"a":1}` would take 370 MB.
+pub const MAX_FOOTPRINT: usize = 96 << 20;
+/// The code of a text with more values than that.
+pub const TOO_MANY_VALUES: &str = "too_many_values";
 
 /// Why a text is not JSON that the log takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +45,8 @@ impl JsonFault {
     }
 }
 
-/// Reads JSON text strictly: no duplicate keys, no NUL characters, at most [`MAX_DEPTH`] levels, every number exact.
+/// Reads JSON text strictly: no duplicate keys, no NUL characters, at most [`MAX_DEPTH`] levels, every number exact, no more
+/// values than [`MAX_FOOTPRINT`] has room for.
 ///
 /// # Errors
 /// A [`JsonFault`] that names the place.
@@ -53,59 +60,94 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonFault> {
         };
         JsonFault::at("", code, format!("the body is not valid JSON: {e}"))
     })?;
-    open(raw, &mut String::new(), 0)
+    let mut at = Place {
+        pointer: String::new(),
+        room: MAX_FOOTPRINT,
+    };
+    open(raw, &mut at, 0)
 }
 
-fn open(raw: &RawValue, pointer: &mut String, depth: usize) -> Result<Value, JsonFault> {
-    let text = raw.get();
+/// Where reading has come to.
+struct Place {
+    pointer: String,
+    /// Bytes of memory that values may still take.
+    room: usize,
+}
+
+impl Place {
+    /// Called before the memory is taken.
+    fn make_room(&mut self, bytes: usize) -> Result<(), JsonFault> {
+        self.room = self.room.checked_sub(bytes).ok_or_else(|| {
+            let message = "the body has more values than there is memory for; send less at a time";
+            JsonFault::at("", TOO_MANY_VALUES, message)
+        })?;
+        Ok(())
+    }
+}
+
+fn open(raw: &RawValue, at: &mut Place, depth: usize) -> Result<Value, JsonFault> {
+    let (text, pointer) = (raw.get(), &at.pointer);
     match text.as_bytes().first() {
         Some(b'{' | b'[') if depth == MAX_DEPTH => Err(JsonFault::at(
             pointer,
             "nesting_too_deep",
             format!("is nested more than {MAX_DEPTH} levels deep"),
         )),
-        Some(b'{') => open_object(text, pointer, depth),
-        Some(b'[') => open_array(text, pointer, depth),
-        Some(b'"') => open_string(text, pointer).map(Value::String),
-        Some(b'-' | b'0'..=b'9') => open_number(text, pointer),
+        Some(b'{') => open_object(text, at, depth),
+        Some(b'[') => open_array(text, at, depth),
+        Some(b'"') => {
+            at.make_room(weight::of_text(text))?;
+            open_string(text, &at.pointer).map(Value::String)
+        }
+        Some(b'-' | b'0'..=b'9') => {
+            at.make_room(weight::of_text(text))?;
+            open_number(text, &at.pointer)
+        }
         _ => serde_json::from_str(text).map_err(|e| JsonFault::at(pointer, "malformed_json", e.to_string())),
     }
 }
 
-fn open_object(text: &str, pointer: &mut String, depth: usize) -> Result<Value, JsonFault> {
+fn open_object(text: &str, at: &mut Place, depth: usize) -> Result<Value, JsonFault> {
     let members: Members<'_> =
-        serde_json::from_str(text).map_err(|e| JsonFault::at(pointer, "malformed_json", e.to_string()))?;
+        serde_json::from_str(text).map_err(|e| JsonFault::at(&at.pointer, "malformed_json", e.to_string()))?;
+    at.make_room(weight::of_members(members.0.len()))?;
     let mut object = Map::new();
     for (key, raw) in members.0 {
-        let parent = pointer.len();
-        pointer.push('/');
-        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-        refuse_nul(&key, pointer)?;
+        let parent = at.pointer.len();
+        at.pointer.push('/');
+        at.pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        refuse_nul(&key, &at.pointer)?;
         if key.starts_with("$serde_json::private::") {
             return Err(JsonFault::at(
-                pointer,
+                &at.pointer,
                 "reserved_key",
                 "is a reserved key: choose another name",
             ));
         }
-        let value = open(raw, pointer, depth + 1)?;
+        at.make_room(weight::of_text(&key))?;
+        let value = open(raw, at, depth + 1)?;
         if object.insert(key.into_owned(), value).is_some() {
-            return Err(JsonFault::at(pointer, "duplicate_key", "occurs twice in its object"));
+            return Err(JsonFault::at(
+                &at.pointer,
+                "duplicate_key",
+                "occurs twice in its object",
+            ));
         }
-        pointer.truncate(parent);
+        at.pointer.truncate(parent);
     }
     Ok(Value::Object(object))
 }
 
-fn open_array(text: &str, pointer: &mut String, depth: usize) -> Result<Value, JsonFault> {
+fn open_array(text: &str, at: &mut Place, depth: usize) -> Result<Value, JsonFault> {
     let items: Vec<&RawValue> =
-        serde_json::from_str(text).map_err(|e| JsonFault::at(pointer, "malformed_json", e.to_string()))?;
+        serde_json::from_str(text).map_err(|e| JsonFault::at(&at.pointer, "malformed_json", e.to_string()))?;
+    at.make_room(weight::of_items(items.len()))?;
     let mut array = Vec::with_capacity(items.len());
     for (place, raw) in items.into_iter().enumerate() {
-        let parent = pointer.len();
-        pointer.push_str(&format!("/{place}"));
-        array.push(open(raw, pointer, depth + 1)?);
-        pointer.truncate(parent);
+        let parent = at.pointer.len();
+        at.pointer.push_str(&format!("/{place}"));
+        array.push(open(raw, at, depth + 1)?);
+        at.pointer.truncate(parent);
     }
     Ok(Value::Array(array))
 }
@@ -369,6 +411,16 @@ mod tests {
         assert_eq!(code("{} {}"), "malformed_json");
         assert_eq!(code(""), "malformed_json");
         assert_eq!(code("NaN"), "malformed_json");
+    }
+
+    #[test]
+    fn many_small_values_are_refused_before_they_are_held() {
+        let small = |count: usize| format!("[{}0]", r#"{"a":1},"#.repeat(count));
+        assert_eq!(code(&small(10_000)), "fine");
+        assert_eq!(code(&small(500_000)), TOO_MANY_VALUES);
+        // Four MiB of anything that is not mostly braces.
+        assert_eq!(code(&format!("[{}0]", "[],".repeat(1_390_000))), "fine");
+        assert_eq!(code(&format!("[\"{}\"]", "x".repeat(4 << 20))), "fine");
     }
 
     #[test]

@@ -2,12 +2,17 @@
 
 use std::sync::OnceLock;
 
+use jsonschema::PatternOptions;
 use serde_json::{Map, Value, json};
 
 use super::event::FieldFault;
+use super::explain::explain;
+use super::weight::{count_values, shortened};
 
 /// A refusal names at most this many places.
 pub const MAX_FAULTS: usize = 50;
+/// Most characters of what is said of a schema that cannot be used.
+const MAX_MESSAGE: usize = 300;
 
 /// Does what the first [`Checker`] of a process would: the drafts' own schemas are read then, which takes milliseconds.
 pub fn prepare() {
@@ -15,9 +20,41 @@ pub fn prepare() {
     let _ready = Checker::compile(&json!({"properties": {"any": {"pattern": "^.$", "format": "date"}}}));
 }
 
+/// Most steps that a check may take: parts of the schema times values of the data. A step takes some nanoseconds.
+pub const MAX_STEPS: usize = 30_000_000;
+/// Most bytes that an expression takes when it is compiled: what it takes to match follows from it and the text's length.
+const MAX_PATTERN_SIZE: usize = 1 << 20;
+
 /// A schema, ready to check data.
 #[derive(Debug)]
-pub struct Checker(jsonschema::Validator);
+pub struct Checker {
+    validator: jsonschema::Validator,
+    schema: Box<str>,
+    weight: usize,
+}
+
+/// Compiles a schema. Expressions are matched in time that grows with the text's length and no faster: look-around and references
+/// back, which take longer, are refused.
+pub(super) fn build(schema: &Value) -> Result<jsonschema::Validator, String> {
+    let patterns = PatternOptions::regex()
+        .size_limit(MAX_PATTERN_SIZE)
+        .dfa_size_limit(MAX_PATTERN_SIZE);
+    jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .should_validate_formats(true)
+        .with_pattern_options(patterns)
+        .build(schema)
+        .map_err(|e| shortened(&e.to_string(), MAX_MESSAGE))
+}
+
+/// How much a schema may have to do for each value: its parts, and the values that it lists.
+pub fn weight_of(schema: &Value) -> usize {
+    match schema {
+        Value::Object(members) => 1 + members.values().map(weight_of).sum::<usize>(),
+        Value::Array(items) => items.iter().map(|item| weight_of(item).max(1)).sum(),
+        _ => 0,
+    }
+}
 
 impl Checker {
     /// Compiles a schema; references lead nowhere outside of it.
@@ -25,29 +62,28 @@ impl Checker {
     /// # Errors
     /// Why it is no usable JSON Schema.
     pub fn compile(schema: &Value) -> Result<Self, String> {
-        jsonschema::options()
-            .with_draft(jsonschema::Draft::Draft202012)
-            .should_validate_formats(true)
-            .build(schema)
-            .map(Self)
-            .map_err(|e| e.to_string())
+        Ok(Self {
+            validator: build(schema)?,
+            weight: weight_of(schema).max(1),
+            schema: schema.to_string().into(),
+        })
     }
 
     /// Checks data.
     ///
     /// # Errors
-    /// Each place that the schema refuses, at most [`MAX_FAULTS`].
+    /// Each place that the schema refuses, at most [`MAX_FAULTS`]; or that there is too much to check.
     pub fn check(&self, data: &Map<String, Value>) -> Result<(), Vec<FieldFault>> {
         let data = Value::Object(data.clone());
-        if self.0.is_valid(&data) {
+        if self.weight.saturating_mul(count_values(&data)) > MAX_STEPS {
+            let detail =
+                "has more values than the schema, with its many parts, can be checked for; send less in one event";
+            return Err(vec![FieldFault::new("", "too_much_to_check", detail)]);
+        }
+        if self.validator.is_valid(&data) {
             return Ok(());
         }
-        Err(self
-            .0
-            .iter_errors(&data)
-            .take(MAX_FAULTS)
-            .map(|e| FieldFault::new(e.instance_path().to_string(), "schema_violation", e.to_string()))
-            .collect())
+        Err(explain(&value_of(&self.schema), &self.validator, &data))
     }
 }
 
@@ -68,6 +104,11 @@ impl EventSchema {
             example,
             checker: OnceLock::new(),
         }
+    }
+
+    /// Bytes that it keeps.
+    pub fn text_bytes(&self) -> usize {
+        self.schema.len() + self.example.len()
     }
 
     /// The JSON Schema.

@@ -6,7 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::event::MAX_DATA_BYTES;
 use super::json;
+use super::weight::text_bytes;
+
+/// Most bytes of lifted data as JSON text: twice what an event may bring, so that a long way may add as much again.
+pub const MAX_LIFTED_BYTES: usize = 2 * MAX_DATA_BYTES;
 
 /// From one version of an event type to a later one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +176,11 @@ impl Upcaster {
     /// Whether it changes nothing.
     pub fn is_identity(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Bytes that its steps say themselves, and so may put into every event that it lifts.
+    pub fn text_bytes(&self) -> usize {
+        text_bytes(&self.steps)
     }
 
     /// Lifts data.

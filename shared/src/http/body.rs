@@ -43,11 +43,15 @@ impl JsonBody {
                 fault.code,
                 fault.message.clone(),
             )];
+            let status = match fault.code {
+                json::TOO_MANY_VALUES => StatusCode::PAYLOAD_TOO_LARGE,
+                _ => StatusCode::BAD_REQUEST,
+            };
             let detail = match fault.pointer.as_str() {
                 "" => fault.message,
                 pointer => format!("{pointer} {}", fault.message),
             };
-            Problem::new(StatusCode::BAD_REQUEST, fault.code, detail).with_errors(errors)
+            Problem::new(status, fault.code, detail).with_errors(errors)
         })?;
         Ok(Self(value))
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::ApiError;
 use super::etag;
 use crate::domain::Timestamp;
-use crate::store::StoredEntity;
+use crate::store::{Stopped, StoredEntity};
 
 /// The body of `GET /entities/{type}/{id}`.
 #[derive(Debug, Serialize)]
@@ -32,6 +32,12 @@ pub struct EntityAnswer {
     pub created_at: Timestamp,
     /// Recorded time of its last event.
     pub updated_at: Timestamp,
+    /// Where the stream goes on with an event that is waiting because it is too large: which, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+    /// Whether the list that it was read with ends with it for want of room.
+    #[serde(skip)]
+    pub ends_read: bool,
 }
 
 impl From<StoredEntity> for EntityAnswer {
@@ -46,6 +52,8 @@ impl From<StoredEntity> for EntityAnswer {
             deleted: stored.entity.deleted_at.is_some(),
             created_at: stored.entity.created_at,
             updated_at: stored.entity.updated_at,
+            stopped: stored.stopped,
+            ends_read: stored.ends_read,
         }
     }
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::domain::event::FieldFault;
+use crate::domain::weight::shortened;
 use crate::intake::{Framing, IntakeError};
 use crate::store::{Refusal, StoreError, told};
 use crate::telemetry::request_id;
@@ -28,6 +29,11 @@ pub enum ApiError {
     /// We are at fault: 500, cause in the log only.
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// Most fields at fault that a problem names.
+pub const MAX_ERRORS: usize = 100;
+/// Most characters of a problem's detail, which may repeat what a caller has sent.
+const MAX_DETAIL: usize = 1_000;
 
 /// A refusal, as the client reads it.
 #[derive(Debug, Clone)]
@@ -56,13 +62,14 @@ impl Problem {
         Self {
             status,
             code: code.into(),
-            detail: detail.into(),
+            detail: shortened(&detail.into(), MAX_DETAIL),
             errors: Vec::new(),
         }
     }
 
-    /// The same, with the fields at fault.
-    pub fn with_errors(mut self, errors: Vec<FieldFault>) -> Self {
+    /// The same, with the fields at fault; of very many the first.
+    pub fn with_errors(mut self, mut errors: Vec<FieldFault>) -> Self {
+        errors.truncate(MAX_ERRORS);
         self.errors = errors;
         self
     }
@@ -188,7 +195,7 @@ impl From<StoreError> for ApiError {
             // The tenant's own catalog is at fault, and its staff can mend it with another version.
             StoreError::Unfoldable(error) => {
                 tracing::warn!(%error, "a state cannot be worked out");
-                Self::conflict("unfoldable_event", error.to_string())
+                Self::conflict(error.code(), error.to_string())
             }
             StoreError::SchemaOutdated(_) => Self::SchemaOutdated(error),
             // Whoever met it has begun again as often as it makes sense.

@@ -7,11 +7,46 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::entity::EntityAnswer;
 use super::error::ApiError;
 use super::params::Limit;
+use crate::domain::Event;
+use crate::store::{HistoryEvent, KpiLine, ListedUpcaster};
 
 /// Most bytes of a page's items: what a Lambda function may answer with, less what base64 and the frame take.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// What pages list.
+pub trait Listed: Serialize {
+    /// Whether no more was read after it for want of room, though there may be more.
+    fn ends_read(&self) -> bool {
+        false
+    }
+}
+
+impl Listed for serde_json::Value {}
+
+impl Listed for KpiLine {}
+
+impl Listed for ListedUpcaster {}
+
+impl Listed for Event {
+    fn ends_read(&self) -> bool {
+        self.ends_read
+    }
+}
+
+impl Listed for HistoryEvent {
+    fn ends_read(&self) -> bool {
+        self.event.ends_read
+    }
+}
+
+impl Listed for EntityAnswer {
+    fn ends_read(&self) -> bool {
+        self.ends_read
+    }
+}
 
 /// A page of a list.
 #[derive(Debug, Serialize)]
@@ -28,7 +63,7 @@ impl Page {
     ///
     /// # Errors
     /// An item that cannot be serialised.
-    pub fn cut<T: Serialize>(found: &[T], limit: Limit, cursor: impl Fn(&T) -> String) -> Result<Self, ApiError> {
+    pub fn cut<T: Listed>(found: &[T], limit: Limit, cursor: impl Fn(&T) -> String) -> Result<Self, ApiError> {
         let mut items: Vec<Box<RawValue>> = Vec::with_capacity(found.len().min(limit.items()));
         let mut bytes = 0;
         for item in found.iter().take(limit.items()) {
@@ -40,11 +75,8 @@ impl Page {
             }
             items.push(raw);
         }
-        let last = if items.len() < found.len() {
-            items.len().checked_sub(1).and_then(|place| found.get(place))
-        } else {
-            None
-        };
+        let last = items.len().checked_sub(1).and_then(|place| found.get(place));
+        let last = last.filter(|last| items.len() < found.len() || last.ends_read());
         Ok(Self {
             next_cursor: last.map(cursor),
             items,
@@ -81,7 +113,7 @@ impl Page {
     ///
     /// # Errors
     /// An item that cannot be serialised.
-    pub fn filtered<T: Serialize>(
+    pub fn filtered<T: Listed>(
         read: &[T],
         limit: Limit,
         keep: impl Fn(&T) -> bool,
@@ -103,7 +135,7 @@ impl Page {
     ///
     /// # Errors
     /// An item that cannot be serialised.
-    pub fn searched<T: Serialize>(
+    pub fn searched<T: Listed>(
         found: &[T],
         limit: Limit,
         cursor: impl Fn(&T) -> String,

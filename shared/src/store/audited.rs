@@ -14,21 +14,26 @@ use tokio_postgres::types::Type;
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::entities::parse_object;
 use super::events::lift;
-use super::history::{MAX_CHANGES, written};
+use super::history::{MAX_CHANGES, fold_or_stop, written};
+use super::pages::cut_facts;
 use super::session::{As, Param};
 use super::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
 use crate::domain::diff::FieldPath;
 use crate::domain::{Caller, Catalog, Entity, Event, StoredFact, Timestamp};
 
-const LIST_AUDITED_FACTS: &str = "-- list_audited_facts
-select e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
+const LIST_AUDITED_FACTS: &str = concat!(
+    "-- list_audited_facts\n",
+    cut_facts!(
+        "select e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
        exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
                   and s.aggregate_version = e.aggregate_version) as skipped,
        (select r.revision from annals.catalog_revision r) as revision
   from annals.events e
  where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4 and e.aggregate_version > $5
- order by e.aggregate_version limit $6";
+ order by e.aggregate_version limit $6"
+    )
+);
 
 /// Events that are folded at a time.
 const PAGE: i64 = 100;
@@ -151,7 +156,9 @@ impl Store {
             self.tell_run(caller, &query, &run, &mut page).await?;
         }
         let known = page.told.iter().position(Option::is_none).unwrap_or(events.len());
-        let is_all = known == events.len() && i64::try_from(known).is_ok_and(|known| known < most);
+        // A read ends early where there is as much in it as a page may have.
+        let is_read_whole = events.last().is_none_or(|last| !last.ends_read);
+        let is_all = is_read_whole && known == events.len() && i64::try_from(known).is_ok_and(|known| known < most);
         events.truncate(known);
         let looked_to = events.last().filter(|_| !is_all).map(|event| event.event_number);
         let catalog = page.catalog.take();
@@ -275,11 +282,11 @@ impl Fold<'_> {
         self.reached = fact.version;
         let entity = self.entity.get_or_insert_with(|| Entity::before(fact.created_at));
         let Some(place) = self.run.places.get(&fact.version) else {
-            self.catalog.fold(caller.tenant_id(), entity, &fact)?;
+            fold_or_stop(&self.catalog, caller.tenant_id(), entity, &fact)?;
             return Ok(());
         };
         let before = entity.state.clone();
-        self.catalog.fold(caller.tenant_id(), entity, &fact)?;
+        fold_or_stop(&self.catalog, caller.tenant_id(), entity, &fact)?;
         let told = match self.query.field {
             Some(field) if !field.differs(&before, &entity.state) => Told::Untouched,
             _ => Told::Changed {

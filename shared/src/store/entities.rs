@@ -9,8 +9,11 @@ use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::session::{As, Param};
+use super::tails::Rest;
+use super::work::guessed_bytes;
 use super::{Store, StoreError};
-use crate::domain::{Caller, Entity, StoredFact, Timestamp};
+use crate::domain::fold::SizeBound;
+use crate::domain::{Caller, Entity, FoldError, Timestamp};
 
 /// The state stands in a stream's first row only: a long tail must not repeat it. Whoever does not see the tenant sees state
 /// of streams that it started and sees every event of, and not of those where somebody let it appear: half a fold is no state.
@@ -18,16 +21,22 @@ macro_rules! entity_columns {
     () => {
         "h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by,
        n.version as entity_version, n.created_at as entity_created_at, n.updated_at as entity_updated_at, n.deleted_at,
-       case when e.aggregate_version is null or e.aggregate_version = coalesce(n.version, 0) + 1 then n.state::text end as state,
-       e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
+       e.aggregate_version, e.event_type, e.version as schema_version, e.created_at,
        exists (select from annals.skipped_events s
                 where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
                   and s.aggregate_version = e.aggregate_version) as skipped,
        (select r.revision from annals.catalog_revision r) as revision"
     };
 }
+macro_rules! state {
+    () => {
+        "case when e.aggregate_version is null or e.aggregate_version = coalesce(n.version, 0) + 1 then n.state end"
+    };
+}
 /// `offset 0` keeps each look-up a look-up by the whole key: right after a large load the planner has no statistics, and a plain
 /// join would walk the tenant once per stream.
+///
+/// Of a long tail the first 64 events come with the entity; the others are read after it ([`LIST_TAIL`]).
 macro_rules! tail {
     () => {
         "left join lateral (
@@ -37,37 +46,76 @@ macro_rules! tail {
   left join lateral (
        select * from annals.events e
         where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
-          and e.aggregate_version > coalesce(n.version, 0) and e.aggregate_version <= h.version offset 0) as e on true"
+          and e.aggregate_version > coalesce(n.version, 0) and e.aggregate_version <= h.version
+        order by e.aggregate_version limit 64) as e on true"
+    };
+}
+
+/// Rows of many entities, cut where they have 4 MiB of text: first by what that is guessed to be, before values are unpacked (see
+/// `work`), and then by what it is.
+macro_rules! cut_by_bytes {
+    ($($rows:tt)*) => {
+        concat!(
+            "select * from (
+select t.*, sum(coalesce(octet_length(t.state), 0) + coalesce(octet_length(t.data), 0)) over (order by t.aggregate_id, t.aggregate_version)
+           as running_bytes,
+       coalesce(octet_length(t.state), 0) + coalesce(octet_length(t.data), 0) as bytes
+  from (
+select s.aggregate_type, s.aggregate_id, s.head_version, s.projected_version, s.started_by, s.entity_version, s.entity_created_at,
+       s.entity_updated_at, s.deleted_at, s.aggregate_version, s.event_type, s.schema_version, s.created_at, s.skipped, s.revision,
+       s.packed_state::text as state, s.packed_data::text as data, s.running_guess >= 4194304 as is_last
+  from (
+select g.*, sum(g.guess) over (order by g.aggregate_id, g.aggregate_version) as running_guess
+  from (
+select r.*, coalesce(",
+            guessed_bytes!("r.packed_state"),
+            ", 0) + coalesce(",
+            guessed_bytes!("r.packed_data"),
+            ", 0) as guess
+  from (select ",
+            entity_columns!(),
+            ", ",
+            state!(),
+            " as packed_state, e.data as packed_data",
+            $($rows)*,
+            ") as r) as g) as s where s.running_guess - s.guess < 4194304 offset 0) as t) as w
+ where running_bytes - bytes < 4194304 order by aggregate_id, aggregate_version"
+        )
     };
 }
 
 const FIND_ENTITY: &str = concat!(
     "-- find_entity\nselect ",
     entity_columns!(),
-    " from annals.heads h ",
+    ", (",
+    state!(),
+    ")::text as state, e.data::text from annals.heads h ",
     tail!(),
     " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
   order by e.aggregate_version"
 );
 
 pub(super) const FIND_ENTITIES: &str = concat!(
-    "-- find_entities\nselect ",
-    entity_columns!(),
-    " from (select distinct unnest($3) as aggregate_id) as k
+    "-- find_entities\n",
+    cut_by_bytes!(
+        " from (select distinct unnest($3) as aggregate_id) as k
  cross join lateral (
        select * from annals.heads h
         where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id))) offset 0) as h
   ",
-    tail!(),
-    " order by h.aggregate_id, e.aggregate_version"
+        tail!()
+    )
 );
 
 const LIST_ENTITIES_PAGE: &str = concat!(
-    "-- list_entities_page\nselect ", entity_columns!(), " from (
+    "-- list_entities_page\n",
+    cut_by_bytes!(
+        " from (
     select * from annals.heads h
      where h.tenant_id = $1 and h.aggregate_type = $2 and ($3::text is null or h.aggregate_id > $3) and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
-     order by h.aggregate_id limit $6) as h ", tail!(),
-    " order by h.aggregate_id, e.aggregate_version"
+     order by h.aggregate_id limit $6) as h ",
+        tail!()
+    )
 );
 
 /// As the projector, because nobody else sees them.
@@ -93,8 +141,34 @@ pub struct StoredEntity {
     pub projected_version: i32,
     /// Actor of its first event.
     pub started_by: String,
-    /// The entity at its stream's last version.
+    /// The entity at its stream's last version, or as far as that can be folded.
     pub entity: Entity,
+    /// What kept it from that version.
+    pub stopped: Option<Stopped>,
+    /// Whether it is the last of a list that ends for want of room.
+    pub ends_read: bool,
+}
+
+/// An event that is too large to be folded: its stream waits before it until staff has it left out.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Stopped {
+    /// Its version.
+    pub version: i32,
+    /// `state_too_large` or `lifted_too_large`.
+    pub code: &'static str,
+}
+
+impl Stopped {
+    /// By this event; other errors are the catalog's, and stay errors.
+    pub(super) fn by(version: i32, error: FoldError) -> Result<Self, FoldError> {
+        match error.is_about_size() {
+            true => Ok(Self {
+                version,
+                code: error.code(),
+            }),
+            false => Err(error),
+        }
+    }
 }
 
 impl Store {
@@ -144,25 +218,32 @@ impl Store {
         rows.iter().map(|row| Ok(row.try_get("aggregate_id")?)).collect()
     }
 
-    /// Those of the entities that exist and that the caller may see, by id.
+    /// Those of the entities that exist and that the caller may see, by id, as `keep` leaves them: many of them are held at once.
     ///
     /// # Errors
     /// The database's.
-    pub async fn find_entities(
+    pub async fn find_entities<T>(
         &self,
         caller: &Caller,
         aggregate_type: &str,
         aggregate_ids: &[&str],
-    ) -> Result<Vec<StoredEntity>, StoreError> {
+        keep: impl Fn(StoredEntity) -> T,
+    ) -> Result<Vec<T>, StoreError> {
         let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
-        let params: [Param<'_>; 5] = [
-            (caller.tenant_uuid(), Type::UUID),
-            (&aggregate_type, Type::TEXT),
-            (&aggregate_ids, Type::TEXT_ARRAY),
-            (&sees_tenant, Type::BOOL),
-            (&actor, Type::TEXT),
-        ];
-        self.read_entities(caller, FIND_ENTITIES, &params).await
+        let (mut left, mut kept) = (aggregate_ids.to_vec(), Vec::new());
+        while !left.is_empty() {
+            let params: [Param<'_>; 5] = [
+                (caller.tenant_uuid(), Type::UUID),
+                (&aggregate_type, Type::TEXT),
+                (&left, Type::TEXT_ARRAY),
+                (&sees_tenant, Type::BOOL),
+                (&actor, Type::TEXT),
+            ];
+            let found = self.read_entities(caller, FIND_ENTITIES, &params).await?;
+            left = left_after(left, &found);
+            kept.extend(found.into_iter().map(&keep));
+        }
+        Ok(kept)
     }
 
     /// Up to `limit` entities of a kind, deleted ones included, by id, after an id.
@@ -197,57 +278,22 @@ impl Store {
     ) -> Result<Vec<StoredEntity>, StoreError> {
         for _ in 0..CATALOG_TRIES {
             let rows = self.read(As::Caller(caller), sql, params).await?;
-            match self.fold_rows(caller, &rows).await {
+            match self.fold_rows(caller, &rows, Rest::ByItself).await {
                 Err(StoreError::Outdated) => {}
                 other => return other,
             }
         }
         Err(catalog_unsteady())
     }
-
-    /// Folds each entity's tail into its projected state.
-    pub(super) async fn fold_rows(&self, caller: &Caller, rows: &[Row]) -> Result<Vec<StoredEntity>, StoreError> {
-        let Some(row) = rows.first() else {
-            return Ok(Vec::new());
-        };
-        let catalog = self.outline_at(caller, row.try_get("revision")?).await?;
-        let mut found: Vec<StoredEntity> = Vec::new();
-        for row in rows {
-            let aggregate_id: String = row.try_get("aggregate_id")?;
-            if found.last().is_none_or(|last| last.aggregate_id != aggregate_id) {
-                found.push(entity_from(row, aggregate_id)?);
-            }
-            let (Some(version), Some(last)) = (row.try_get::<_, Option<i32>>("aggregate_version")?, found.last_mut())
-            else {
-                continue;
-            };
-            let data = parse_object(row.try_get("data")?)?;
-            let fact = StoredFact {
-                event_type: row.try_get("event_type")?,
-                schema_version: row.try_get("schema_version")?,
-                version,
-                created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
-                data: &data,
-                skipped: row.try_get("skipped")?,
-            };
-            catalog.fold(caller.tenant_id(), &mut last.entity, &fact)?;
-        }
-        Ok(found)
-    }
 }
 
-fn entity_from(row: &Row, aggregate_id: String) -> Result<StoredEntity, StoreError> {
-    let entity = match base_entity(row)? {
-        Some(entity) => entity,
-        None => Entity::before(Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?)),
-    };
-    Ok(StoredEntity {
-        aggregate_type: row.try_get("aggregate_type")?,
-        aggregate_id,
-        projected_version: row.try_get("projected_version")?,
-        started_by: row.try_get("started_by")?,
-        entity,
-    })
+/// The ids to ask for next: those after the last that was found, where reading ended with it.
+pub(super) fn left_after<'a>(mut ids: Vec<&'a str>, found: &[StoredEntity]) -> Vec<&'a str> {
+    match found.last().filter(|last| last.ends_read) {
+        Some(last) => ids.retain(|id| *id > last.aggregate_id.as_str()),
+        None => ids.clear(),
+    }
+    ids
 }
 
 /// The projected entity in a row with columns `entity_version`, `entity_created_at`, `entity_updated_at`, `deleted_at`, `state`.
@@ -255,7 +301,7 @@ pub(super) fn base_entity(row: &Row) -> Result<Option<Entity>, StoreError> {
     let Some(version) = row.try_get::<_, Option<i32>>("entity_version")? else {
         return Ok(None);
     };
-    let state: Option<String> = row.try_get("state")?;
+    let state: Option<&str> = row.try_get("state")?;
     let state = state.ok_or_else(|| StoreError::Unexpected("a stream with a gap".to_owned()))?;
     Ok(Some(Entity {
         version,
@@ -265,10 +311,11 @@ pub(super) fn base_entity(row: &Row) -> Result<Option<Entity>, StoreError> {
             .try_get::<_, Option<DateTime<Utc>>>("deleted_at")?
             .map(Timestamp::from),
         state: parse_object(state)?,
+        size: SizeBound::default(),
     }))
 }
 
 /// A JSON object from a column of text.
-pub(super) fn parse_object(text: String) -> Result<Map<String, Value>, StoreError> {
-    serde_json::from_str(&text).map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))
+pub(super) fn parse_object(text: &str) -> Result<Map<String, Value>, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))
 }

@@ -78,7 +78,7 @@ impl StoreError {
         match self {
             Self::Data { code, message } => Some((code, message.into())),
             Self::Refused(refusal) => Some((&refusal.code, (&refusal.message).into())),
-            Self::Unfoldable(error) => Some(("unfoldable_event", error.to_string().into())),
+            Self::Unfoldable(error) => Some((error.code(), error.to_string().into())),
             Self::Database(error) => {
                 let db = error.as_db_error()?;
                 let of_the_server = matches!(&db.code().code()[..2], "25" | "28" | "55" | "58" | "F0" | "XX");

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::pages::{cut_by_bytes, is_full};
 use super::session::As;
 use super::{Store, StoreError, Usage};
 use crate::domain::{Caller, Catalog, Event, EventId, TenantId, Timestamp, naming};
@@ -94,19 +95,18 @@ macro_rules! list_page {
         concat!(
             "-- ",
             $name,
-            "\nselect ",
-            event_columns!(),
-            actor_name!(),
-            " from annals.events e ",
-            joined_head!(),
-            " where",
-            filters!(),
-            " and ($11::bigint is null or e.event_number ",
-            $compare,
-            " $11) and $13::text[] is null
+            "\n",
+            cut_by_bytes!(["event_number", $direction], "";
+                "select e.*, h.projected_version as head_projected from annals.events e ",
+                joined_head!(),
+                " where",
+                filters!(),
+                " and ($11::bigint is null or e.event_number ",
+                $compare,
+                " $11) and $13::text[] is null
   order by e.event_number ",
-            $direction,
-            " limit $12"
+                $direction,
+                " limit $12")
         )
     };
 }
@@ -115,30 +115,30 @@ macro_rules! list_page_of_types {
         concat!(
             "-- ",
             $name,
-            "\nselect p.* from unnest($13::text[]) as t (event_type)
-  cross join lateral (select ",
-            event_columns!(),
-            actor_name!(),
-            " from annals.events e ",
-            joined_head!(),
-            " where e.event_type = t.event_type and",
-            filters!(),
-            " and ($11::bigint is null or e.event_number ",
-            $compare,
-            " $11)
+            "\n",
+            cut_by_bytes!(["event_number", $direction], "";
+                "select p.* from unnest($13::text[]) as t (event_type)
+  cross join lateral (
+       select e.*, h.projected_version as head_projected from annals.events e ",
+                joined_head!(),
+                " where e.event_type = t.event_type and",
+                filters!(),
+                " and ($11::bigint is null or e.event_number ",
+                $compare,
+                " $11)
   order by e.event_number ",
-            $direction,
-            " limit $12) as p
+                $direction,
+                " limit $12) as p
   order by p.event_number ",
-            $direction,
-            " limit $12"
+                $direction,
+                " limit $12")
         )
     };
 }
-const LIST_NEWEST: &str = list_page!("list_events_newest", "<", "desc");
-const LIST_OLDEST: &str = list_page!("list_events_oldest", ">", "asc");
-const LIST_NEWEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_newest", "<", "desc");
-const LIST_OLDEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_oldest", ">", "asc");
+const LIST_NEWEST: &str = list_page!("list_events_newest", "<", " desc");
+const LIST_OLDEST: &str = list_page!("list_events_oldest", ">", " asc");
+const LIST_NEWEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_newest", "<", " desc");
+const LIST_OLDEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_oldest", ">", " asc");
 
 /// What is not projected yet lies behind the sweep's checkpoint or in parked streams: everything else up to the checkpoint is
 /// projected. So the search looks at those two and not at the log, whatever its size. Only for callers who see the tenant: others
@@ -148,10 +148,9 @@ macro_rules! list_unprocessed {
         concat!(
             "-- ",
             $name,
-            "\nselect ",
-            event_columns!(),
-            actor_name!(),
-            " from (
+            "\n",
+            cut_by_bytes!(["event_number", $direction], "";
+                "select e.*, h.projected_version as head_projected from (
     select e.* from annals.events e
      where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
     union all
@@ -161,20 +160,20 @@ macro_rules! list_unprocessed {
             where e.tenant_id = p.tenant_id and e.aggregate_type = p.aggregate_type and e.aggregate_id = p.aggregate_id
               and e.aggregate_version >= p.aggregate_version offset 0) as e
      where p.tenant_id = $1 and e.event_number <= (select position from annals.checkpoints where name = 'sweep')) as e ",
-            joined_head!(),
-            " where",
-            filters!(),
-            " and ($11::bigint is null or e.event_number ",
-            $compare,
-            " $11) and ($13::text[] is null or e.event_type = any ($13))
+                joined_head!(),
+                " where",
+                filters!(),
+                " and ($11::bigint is null or e.event_number ",
+                $compare,
+                " $11) and ($13::text[] is null or e.event_type = any ($13))
   order by e.event_number ",
-            $direction,
-            " limit $12"
+                $direction,
+                " limit $12")
         )
     };
 }
-const LIST_NEWEST_UNPROCESSED: &str = list_unprocessed!("list_unprocessed_newest", "<", "desc");
-const LIST_OLDEST_UNPROCESSED: &str = list_unprocessed!("list_unprocessed_oldest", ">", "asc");
+const LIST_NEWEST_UNPROCESSED: &str = list_unprocessed!("list_unprocessed_newest", "<", " desc");
+const LIST_OLDEST_UNPROCESSED: &str = list_unprocessed!("list_unprocessed_oldest", ">", " asc");
 
 const COUNT_ENTITY: &str = "-- count_entity_events
 select count(*) as events from annals.events e
@@ -414,6 +413,9 @@ impl Store {
 impl Store {
     async fn events_from(&self, caller: &Caller, rows: &[Row], reading: Reading) -> Result<Vec<Event>, StoreError> {
         let mut events: Vec<Event> = rows.iter().map(named_event_from).collect::<Result<_, _>>()?;
+        if let (Some(row), Some(last)) = (rows.last(), events.last_mut()) {
+            last.ends_read = is_full(row)?;
+        }
         let (Reading::Current, Some(row)) = (reading, rows.first()) else {
             return Ok(events);
         };
@@ -469,6 +471,8 @@ pub(super) fn event_from(row: &Row) -> Result<Event, StoreError> {
         causation_id: row.try_get("causation_id")?,
         idempotency_key: row.try_get("idempotency_key")?,
         processed: row.try_get("processed")?,
+        not_lifted: None,
+        ends_read: false,
     })
 }
 

@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 
 use super::events::{event_columns, event_from, joined_head};
 use super::session::{As, Param};
+use super::work::guessed_bytes;
 use super::{OldestAppend, Store, StoreError};
 use crate::domain::{Event, TenantId, Timestamp};
 
@@ -18,7 +19,7 @@ use crate::domain::{Event, TenantId, Timestamp};
 const POLL: Duration = Duration::from_millis(5);
 /// Numbers that one page looks through at most: what nobody selected is passed in steps, each of which the reader can remember.
 const WINDOW: i64 = 50_000;
-/// The data of one page stays below this many stored bytes, so that a large batch of large events does not fill the memory.
+/// The data of one page have about this many bytes of text at most, so that a large batch of large events does not fill the memory.
 const PAGE_BYTES: i64 = 16 << 20;
 
 const TAKE_MARK: &str = "-- take_feed_mark
@@ -31,19 +32,25 @@ const FIND_OLDEST_APPEND: &str = "-- find_oldest_append
 select pid, prepared, age_seconds from annals.oldest_feed_holder() where coalesce(pid::text, prepared) is not null";
 
 /// Conditions whose parameter is null fall away when the statement is planned, which happens anew at each call. Types stand as a
-/// list and not as a join, so that the planner knows how rare they are: a tenant's rare type is found by the index by type.
+/// list and not as a join, so that the planner knows how rare they are: a tenant's rare type is found by the index by type. The page
+/// is cut first by what its size is guessed to be, and then by what it is (see `work`).
 const READ_FEED_PAGE: &str = concat!(
-    "-- read_feed_page\nselect p.* from (select ",
+    "-- read_feed_page\nselect * from (
+select p.*, octet_length(p.data) as bytes, sum(octet_length(p.data)) over (order by p.event_number rows unbounded preceding) as running_bytes
+  from (select ",
     event_columns!(),
-    ", pg_column_size(e.data) as bytes, sum(pg_column_size(e.data)) over (order by e.event_number) as running_bytes
-  from (select * from annals.events e
+    ", e.running_guess >= $8 as is_last
+  from (select g.*, sum(g.guess) over (order by g.event_number rows unbounded preceding) as running_guess
+  from (select e.*, ",
+    guessed_bytes!("e.data"),
+    " as guess from annals.events e
          where e.event_number > $1 and e.event_number <= $2
            and ($4::uuid is null or e.tenant_id = $4)
            and ($5::timestamptz is null or e.created_at >= $5) and ($6::timestamptz is null or e.created_at < $6)
            and ($7::text[] is null or e.event_type = any ($7))
-         order by e.event_number limit $3) as e ",
+         order by e.event_number limit $3) as g) as e ",
     joined_head!(),
-    ") as p where p.running_bytes - p.bytes < $8 order by p.event_number"
+    " where e.running_guess - e.guess < $8 offset 0) as p) as w where running_bytes - bytes < $8 order by event_number"
 );
 
 /// Which events a reader wants; absent means any.
@@ -127,8 +134,11 @@ impl Feed {
         ];
         let rows = self.store.read(As::Projector, READ_FEED_PAGE, &params).await?;
         let page: Vec<Event> = rows.iter().map(event_from).collect::<Result<_, _>>()?;
-        let bytes: i64 = rows.last().map_or(Ok(0), |row| row.try_get("running_bytes"))?;
-        let is_full = i64::try_from(page.len()).is_ok_and(|length| length >= limit) || bytes >= PAGE_BYTES;
+        let is_cut = match rows.last() {
+            Some(last) => last.try_get("is_last")? || last.try_get::<_, i64>("running_bytes")? >= PAGE_BYTES,
+            None => false,
+        };
+        let is_full = is_cut || i64::try_from(page.len()).is_ok_and(|length| length >= limit);
         // A page that is not full holds all there is in its window; numbers beyond its last event are gaps, or others' events.
         self.position = match page.last() {
             Some(last) if is_full => last.event_number,

@@ -7,27 +7,26 @@ use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::events::{Reading, actor_name, event_columns, joined_head, lift, named_event_from};
+use super::pages::{cut_by_bytes, is_full};
 use super::past::Bounds;
 use super::session::{As, Param};
 use super::{Store, StoreError};
 use crate::domain::diff::changes;
-use crate::domain::{Caller, Catalog, Entity, Event, StoredFact};
+use crate::domain::{Caller, Catalog, Entity, Event, FoldError, StoredFact, TenantId};
 
 const LIST_HISTORY_PAGE: &str = concat!(
-    "-- list_history_page\nselect ",
-    event_columns!(),
-    actor_name!(),
-    ", exists (select from annals.skipped_events s
+    "-- list_history_page\n",
+    cut_by_bytes!(["aggregate_version"],
+        ", exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
-                  and s.aggregate_version = e.aggregate_version) as skipped, e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all",
-    " from annals.events e ",
-    joined_head!(),
-    " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
-  order by e.aggregate_version limit $5"
+                  and s.aggregate_version = e.aggregate_version) as skipped, e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all";
+        "select e.*, h.projected_version as head_projected from annals.events e ",
+        joined_head!(),
+        " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
+  order by e.aggregate_version limit $5")
 );
 
-/// A page ends where its changes have more bytes than an answer may have: each may hold a whole collection twice. One entry too
-/// many is read, for the answer to know that there are more.
+/// A page ends where its changes have more bytes than an answer may have: each may hold a whole collection twice.
 pub(super) const MAX_CHANGES: usize = 4 * 1024 * 1024;
 
 /// A page of a stream to read.
@@ -101,12 +100,17 @@ impl Store {
         };
         let (mut history, mut bytes) = (Vec::with_capacity(rows.len()), 0);
         for row in &rows {
-            let entry = entry_from(row, &catalog, state.as_mut())?;
+            let mut entry = entry_from(row, &catalog, state.as_mut())?;
             bytes += entry.changes.as_ref().map_or(0, |changes| changes.get().len());
+            entry.event.ends_read = bytes > MAX_CHANGES;
             history.push(entry);
-            if bytes > MAX_CHANGES && history.len() > 1 {
+            if bytes > MAX_CHANGES {
                 break;
             }
+        }
+        let is_read = history.len() == rows.len();
+        if let (true, Some(row), Some(last)) = (is_read, rows.last(), history.last_mut()) {
+            last.event.ends_read |= is_full(row)?;
         }
         if query.reading == Reading::Current {
             let usage = lift(&catalog, history.iter_mut().map(|entry| &mut entry.event));
@@ -158,11 +162,28 @@ fn entry_from(row: &Row, catalog: &Catalog, state: Option<&mut Option<Entity>>) 
         };
         let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
         let before = entity.state.clone();
-        catalog.fold(event.tenant_id, entity, &fact)?;
+        fold_or_stop(catalog, event.tenant_id, entity, &fact)?;
         entry.changes = Some(written(&before, entity)?);
         entry.deleted = Some(entity.deleted_at.is_some());
     }
     Ok(entry)
+}
+
+/// Folds an event in, unless its stream waits before it or before an earlier one that is too large: until staff has that one left
+/// out, nothing is changed by what follows either.
+pub(super) fn fold_or_stop(
+    catalog: &Catalog,
+    tenant_id: TenantId,
+    entity: &mut Entity,
+    fact: &StoredFact<'_>,
+) -> Result<(), FoldError> {
+    if fact.version != entity.version.saturating_add(1) {
+        return Ok(());
+    }
+    match catalog.fold(tenant_id, entity, fact) {
+        Err(error) if error.is_about_size() => Ok(()),
+        other => other,
+    }
 }
 
 /// What lies between a state and the entity after it, as it is answered.

@@ -11,11 +11,12 @@ use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::entities::{base_entity, parse_object};
+use super::pages::cut_facts;
 use super::session::{As, Param};
-use super::{Store, StoreError, StoredEntity, Usage};
+use super::{Stopped, Store, StoreError, StoredEntity, Usage};
 use crate::domain::{Caller, Catalog, Entity, StoredFact, Timestamp};
 
-/// Recorded events that are read at a time: memory holds one such page and the state.
+/// Recorded events that are read at a time, cut by bytes: memory holds one such page and the state.
 const PAGE: i64 = 250;
 
 /// Where to look: what was recorded by a version or a time, and of that, what was true by a business time. Both absent is now.
@@ -86,11 +87,14 @@ macro_rules! fact_columns {
 }
 
 const LIST_RECORDED: &str = concat!(
-    "-- list_recorded_facts\nselect ",
-    fact_columns!(),
-    " from annals.events e
+    "-- list_recorded_facts\n",
+    cut_facts!(
+        "select ",
+        fact_columns!(),
+        " from annals.events e
  where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4
    and e.aggregate_version > $5 order by e.aggregate_version limit $6"
+    )
 );
 /// `offset 0`: sorted before data are written out as text, which are much larger than what is sorted.
 const LIST_TRUE: &str = concat!(
@@ -113,6 +117,7 @@ struct Load<'a> {
     revision: i64,
     entity: Option<Entity>,
     events_read: usize,
+    stopped: Option<Stopped>,
 }
 
 impl Store {
@@ -178,6 +183,7 @@ impl Store {
             revision,
             entity: base_entity(row)?,
             events_read: 0,
+            stopped: None,
         };
         let is_snapshot: Option<bool> = row.try_get("is_snapshot")?;
         let base = load.entity.as_ref().map(|entity| entity.version);
@@ -200,7 +206,7 @@ impl Store {
     async fn fold_recorded(&self, load: &mut Load<'_>) -> Result<(), StoreError> {
         loop {
             let reached = load.entity.as_ref().map_or(0, |entity| entity.version);
-            if reached >= load.upto {
+            if reached >= load.upto || load.stopped.is_some() {
                 return Ok(());
             }
             let mut params = load.params().to_vec();
@@ -208,7 +214,10 @@ impl Store {
             let rows = self.read(As::Caller(load.caller), LIST_RECORDED, &params).await?;
             let mut entity = load.entity.take();
             for row in &rows {
-                load.fold(row, &mut entity)?;
+                if let Err(stopped) = load.fold(row, &mut entity)? {
+                    load.stopped = Some(stopped);
+                    break;
+                }
             }
             load.entity = entity;
             load.events_read += rows.len();
@@ -231,6 +240,7 @@ impl Store {
         };
         let folded = self.twice_if_lost(fold).await?;
         load.events_read = folded.events;
+        load.stopped.clone_from(&folded.stopped);
         load.entity = folded.told();
         Ok(())
     }
@@ -247,8 +257,8 @@ impl Load<'_> {
         ]
     }
 
-    /// Folds an event into the entity; its version, recorded time, and whether staff left it out.
-    fn fold(&self, row: &Row, entity: &mut Option<Entity>) -> Result<(i32, Timestamp, bool), StoreError> {
+    /// Folds an event into the entity, unless it is too large.
+    fn fold(&self, row: &Row, entity: &mut Option<Entity>) -> Result<Result<FoldedFact, Stopped>, StoreError> {
         if row.try_get::<_, i64>("revision")? != self.revision {
             return Err(StoreError::Outdated);
         }
@@ -262,9 +272,23 @@ impl Load<'_> {
             skipped: row.try_get("skipped")?,
         };
         let entity = entity.get_or_insert_with(|| Entity::before(fact.created_at));
-        self.catalog.fold(self.caller.tenant_id(), entity, &fact)?;
-        Ok((fact.version, fact.created_at, fact.skipped))
+        if let Err(error) = self.catalog.fold(self.caller.tenant_id(), entity, &fact) {
+            return Ok(Err(Stopped::by(fact.version, error)?));
+        }
+        Ok(Ok(FoldedFact {
+            version: fact.version,
+            recorded_at: fact.created_at,
+            skipped: fact.skipped,
+        }))
     }
+}
+
+/// What is told of an event that went into the entity.
+struct FoldedFact {
+    version: i32,
+    recorded_at: Timestamp,
+    /// Whether staff left it out.
+    skipped: bool,
 }
 
 /// A fold in the order of business time. The version that is told is the highest among the events folded, and the times are the
@@ -275,12 +299,27 @@ struct Truth {
     version: i32,
     recorded: Option<(Timestamp, Timestamp)>,
     events: usize,
+    /// What comes after it is not folded.
+    stopped: Option<Stopped>,
 }
 
 impl Truth {
     fn take(&mut self, load: &Load<'_>, row: &Row) -> Result<(), StoreError> {
-        let (version, recorded_at, skipped) = load.fold(row, &mut self.entity)?;
+        if self.stopped.is_some() {
+            return Ok(());
+        }
         self.events += 1;
+        let FoldedFact {
+            version,
+            recorded_at,
+            skipped,
+        } = match load.fold(row, &mut self.entity)? {
+            Ok(folded) => folded,
+            Err(stopped) => {
+                self.stopped = Some(stopped);
+                return Ok(());
+            }
+        };
         self.version = self.version.max(version);
         self.recorded = Some(match self.recorded {
             None => (recorded_at, recorded_at),
@@ -311,6 +350,8 @@ fn past_from(row: &Row, load: Load<'_>, snapshot: Option<i32>) -> Result<PastEnt
             projected_version,
             started_by,
             entity,
+            stopped: load.stopped,
+            ends_read: false,
         }),
         head_version: row.try_get("head_version")?,
         in_future: row.try_get("in_future")?,

@@ -282,7 +282,7 @@ async fn a_projector_that_read_before_the_exchange_does_not_bring_back_what_was_
     let work = world.app.store.read_work(&stream, 10).await.unwrap();
     let (revision, mut work) = (work.revision, work.streams);
     let work = work.remove(0);
-    let mut entity = work.base.clone().unwrap();
+    let mut entity = work.base.as_ref().unwrap().entity().unwrap();
     assert_eq!(Value::Object(entity.state.clone()), json!({"name": "wrong"}));
 
     rebuild(&world, &everything()).await.unwrap();

@@ -133,7 +133,10 @@ impl Lane {
         if ids.is_empty() {
             return Ok(Entities::new());
         }
-        let found = known(job.store.find_entities(&import.caller, kind, &ids).await?);
+        let found = job
+            .store
+            .find_entities(&import.caller, kind, &ids, |found| known(found, job.dataset));
+        let found: Entities = found.await?.into_iter().collect();
         if job.layout.has(job.dataset.id) && !found.is_empty() {
             let keys: HashMap<i64, &str> = found.keys().map(|id| (key_of(id), id.as_str())).collect();
             let all: Vec<i64> = keys.keys().copied().collect();

@@ -146,9 +146,11 @@ impl Whole<'_> {
         while tries < TRIES {
             let found = self
                 .transaction
-                .find_entities(job.dataset.aggregate_type, &chunk.ids())
+                .find_entities(job.dataset.aggregate_type, &chunk.ids(), |found| {
+                    known(found, job.dataset)
+                })
                 .await?;
-            let plan = chunk.plan(job, &catalog, &known(found))?;
+            let plan = chunk.plan(job, &catalog, &found.into_iter().collect())?;
             let Some(setback) = self.append(&plan, catalog.revision()).await? else {
                 self.count(&chunk, &plan);
                 return Ok(());

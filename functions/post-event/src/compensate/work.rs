@@ -112,7 +112,7 @@ fn worked_out(
     let mut data: Map<String, Value> =
         serde_json::from_str(event.data.get()).map_err(|e| ApiError::Internal(Box::new(e)))?;
     kind.upcast(&event.version, &mut data)
-        .map_err(|e| StoreError::Unfoldable(FoldError::NoWay(e)))?;
+        .map_err(|e| StoreError::Unfoldable(FoldError::from(e)))?;
     let correction = Correction {
         event: Fact {
             version: event.aggregate_version,
@@ -185,6 +185,7 @@ fn no_inverse(detail: &str) -> ApiError {
 fn refused(refused: Refused) -> ApiError {
     match refused {
         Refused::NoInverse(detail) => no_inverse(detail),
+        Refused::TooLarge => crate::entities::state_too_large(),
         Refused::NoEffect => ApiError::conflict("not_applied", "the event changed nothing that could be changed back"),
         Refused::ChangedSince(places) => {
             let detail = format!("changed since the event: {}", places.join(", "));

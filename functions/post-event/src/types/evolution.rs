@@ -2,7 +2,7 @@
 //!
 //! The database refuses a version that upcasters do not lead to from every other (V17); here is what only schemas can tell.
 
-use annals::domain::event::FieldFault;
+use annals::domain::event::{FieldFault, MAX_DATA_BYTES};
 use annals::domain::schema::Checker;
 use annals::domain::upcast::Step;
 use annals::domain::{EventKind, SchemaVersion, Upcaster, semver};
@@ -100,6 +100,7 @@ pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError>
             ));
         }
     }
+    refuse_large_ways(known, new)?;
     let lifted = lifted_examples(known, new);
     if lifted.is_empty() {
         return Ok(());
@@ -109,6 +110,32 @@ pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError>
         "the upcasters turn examples of older versions into data that the new schema refuses",
         lifted,
     ))
+}
+
+/// All that the steps of a way say may end up in an event, of which there may be millions.
+fn refuse_large_ways(known: &EventKind, new: &NewVersion) -> Result<(), ApiError> {
+    for version in known.versions.keys() {
+        let bytes: usize = way_from(version, known, new).map(Upcaster::text_bytes).sum();
+        if bytes > MAX_DATA_BYTES {
+            let detail = format!(
+                "the steps that lead from version {version} to {} have {bytes} bytes of JSON; at most {MAX_DATA_BYTES} are allowed",
+                new.version
+            );
+            return Err(ApiError::unprocessable("upcasters_too_large", detail, Vec::new()));
+        }
+    }
+    Ok(())
+}
+
+/// The upcasters, known and new, that data of a version take.
+fn way_from<'a>(version: &str, known: &'a EventKind, new: &'a NewVersion) -> impl Iterator<Item = &'a Upcaster> {
+    let next = |reached: &str| {
+        let added = new.upcasters.iter().find(|u| u.from_version == reached);
+        added.or_else(|| known.upcasters.get(reached))
+    };
+    // Upcasters lead to later versions only, so a way is no longer than there are upcasters.
+    let most = known.upcasters.len() + new.upcasters.len();
+    std::iter::successors(next(version), move |upcaster| next(&upcaster.to_version)).take(most)
 }
 
 fn under(prefix: &str, faults: Vec<FieldFault>) -> Vec<FieldFault> {
@@ -132,15 +159,9 @@ fn lifted_examples(known: &EventKind, new: &NewVersion) -> Vec<FieldFault> {
             continue;
         };
         let mut reached = version.as_str();
-        for _ in 0..=known.upcasters.len() + new.upcasters.len() {
-            let next = new.upcasters.iter().find(|u| u.from_version == reached);
-            match next.or_else(|| known.upcasters.get(reached)) {
-                Some(upcaster) => {
-                    upcaster.apply(&mut data);
-                    reached = &upcaster.to_version;
-                }
-                None => break,
-            }
+        for upcaster in way_from(version, known, new) {
+            upcaster.apply(&mut data);
+            reached = &upcaster.to_version;
         }
         let arrives = reached == new.version.as_str()
             || (reached == known.current_version.as_str() && semver::same_major(reached, new.version.as_str()));

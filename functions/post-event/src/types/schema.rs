@@ -3,12 +3,13 @@
 use annals::domain::event::FieldFault;
 use annals::domain::json;
 use annals::domain::schema::Checker;
+use annals::domain::weight::text_bytes;
 use serde_json::Value;
 
-use super::fault;
+use super::{fault, limits};
 
 /// Most bytes of a schema or example: they are compiled and kept by every function.
-const MAX_SCHEMA_BYTES: usize = 64 * 1024;
+pub(super) const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
 /// The schema must be usable, and its example must pass it: an example that lies helps nobody.
 pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault>) {
@@ -16,7 +17,7 @@ pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault
         if !value.is_object() {
             return fault(faults, name, "must be an object".to_owned());
         }
-        if value.to_string().len() > MAX_SCHEMA_BYTES {
+        if text_bytes(value) > MAX_SCHEMA_BYTES {
             return fault(
                 faults,
                 name,
@@ -30,6 +31,9 @@ pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault
             "schema",
             "must not hold $ref: write the schema out in full".to_owned(),
         );
+    }
+    if let Some(refused) = limits::check(schema) {
+        return faults.push(refused);
     }
     let checker = match Checker::compile(schema) {
         Ok(checker) => checker,

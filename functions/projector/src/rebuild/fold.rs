@@ -1,8 +1,9 @@
 //! A worker's share: some streams' events, read in pages, folded from nothing, their final states written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use annals::domain::weight::footprint_of;
 use annals::domain::{Catalog, Entity, StreamId};
 use annals::store::{PastEvent, Piece, Shadow, StateRow, Store, StoreError, StoredSnapshot, StreamToFold, Wave};
 
@@ -12,6 +13,8 @@ use crate::plan;
 
 /// Events that one read asks for at most.
 const EVENTS_AT_ONCE: i32 = 1_000;
+/// Bytes of memory, estimated, that states take at most before they are written, but for the last of them.
+const MAX_FOOTPRINT: usize = 32 << 20;
 /// Streams of one chunk.
 const STREAMS_AT_ONCE: usize = 1_000;
 
@@ -46,6 +49,14 @@ struct Course {
     /// The entity at the version that read models should hold, where it goes on from there.
     projected: Option<Entity>,
     fault: Option<String>,
+    snapshots: Vec<StoredSnapshot>,
+}
+
+/// States that are waiting to be written.
+#[derive(Default)]
+struct Finished {
+    wave: Wave,
+    footprint: usize,
 }
 
 /// Cuts streams into chunks of about one read each; one that is longer is a chunk of its own, read in pages.
@@ -72,63 +83,92 @@ fn last_wanted(stream: &StreamToFold) -> i32 {
 
 impl Chunk {
     pub(super) async fn fold(self) -> Result<Folded, RebuildError> {
-        let mut folded = Folded::default();
-        let mut snapshots = self.snapshots().await?;
-        let mut courses: Vec<Course> = self.streams.iter().map(|_| Course::new()).collect();
-        loop {
-            let pieces = self.next_pieces(&courses);
+        let (mut folded, mut finished) = (Folded::default(), Finished::default());
+        // Streams before this one are finished.
+        let mut first = 0;
+        let mut course = self.begin(first).await?;
+        while first < self.streams.len() {
+            let pieces = self.next_pieces(first, &course);
             if pieces.is_empty() {
-                break;
+                self.finish(first, course, &mut finished, &mut folded).await?;
+                first += 1;
+                course = self.begin(first).await?;
+                continue;
             }
-            let asked: Vec<Piece<'_>> = pieces.iter().map(|(_, piece)| *piece).collect();
-            let (revision, events) = self.shadow.read_histories(&asked).await?;
+            let (revision, events) = self.shadow.read_histories(&pieces).await?;
             let catalog = self.store.projector_outline(revision).await?;
             if events.is_empty() {
-                courses[pieces[0].0].fault = Some(courses[pieces[0].0].gap());
+                course.fault = Some(course.gap());
             }
+            let read_from = first;
             for event in events {
-                let Some((place, _)) = pieces.get(event.place) else {
-                    continue;
-                };
-                let (stream, course) = (&self.streams[*place], &mut courses[*place]);
+                let place = read_from + event.place;
+                while first < place {
+                    self.finish(first, course, &mut finished, &mut folded).await?;
+                    first += 1;
+                    course = self.begin(first).await?;
+                }
+                let Some(stream) = self.streams.get(first) else { break };
                 course.take(&catalog, stream, &event);
                 folded.events += 1;
-                if let (Some(entity), Some(of_stream)) = (&course.entity, snapshots.get_mut(&stream.stream)) {
-                    folded
-                        .wrong_snapshots
-                        .extend(snapshots::check(of_stream, entity, &course.started_by));
-                }
+                folded.wrong_snapshots.extend(course.check_snapshots()?);
             }
         }
-        folded
-            .wrong_snapshots
-            .extend(snapshots.into_values().flatten().map(snapshots::beyond_the_stream));
-        self.write(courses, &mut folded).await?;
+        self.write(std::mem::take(&mut finished.wave), &mut folded).await?;
         Ok(folded)
     }
 
-    async fn snapshots(&self) -> Result<HashMap<StreamId, Vec<StoredSnapshot>>, StoreError> {
-        let streams: Vec<&StreamToFold> = self
-            .streams
-            .iter()
-            .filter(|stream| stream.last_snapshot.is_some())
-            .collect();
-        let mut by_stream: HashMap<StreamId, Vec<StoredSnapshot>> = HashMap::new();
-        if !streams.is_empty() {
-            for snapshot in self.shadow.read_snapshots(&streams).await? {
-                by_stream.entry(snapshot.stream.clone()).or_default().push(snapshot);
-            }
+    /// A stream's course, with its snapshots, which are few and may be large: they are read when it is their stream's turn.
+    async fn begin(&self, place: usize) -> Result<Course, StoreError> {
+        let mut course = Course::new();
+        if let Some(stream) = self.streams.get(place).filter(|stream| stream.last_snapshot.is_some()) {
+            course.snapshots = self.shadow.read_snapshots(&[stream]).await?;
         }
-        Ok(by_stream)
+        Ok(course)
     }
 
-    /// What to read next, each piece with its stream's place in the chunk.
-    fn next_pieces<'a>(&'a self, courses: &[Course]) -> Vec<(usize, Piece<'a>)> {
+    /// Takes a stream's state to those that are to be written, and writes them where they have become many.
+    async fn finish(
+        &self,
+        place: usize,
+        mut course: Course,
+        finished: &mut Finished,
+        folded: &mut Folded,
+    ) -> Result<(), RebuildError> {
+        let stream = &self.streams[place];
+        let beyond = course.snapshots.drain(..).map(snapshots::beyond_the_stream);
+        folded.wrong_snapshots.extend(beyond);
+        match course.finish(stream) {
+            Ok((entity, started_by)) => {
+                finished.footprint += footprint_of(&entity.state);
+                finished.wave.states.push(StateRow {
+                    stream: stream.stream.clone(),
+                    started_by,
+                    entity,
+                });
+            }
+            Err(message) => folded.faults.push(Fault {
+                stream: stream.stream.clone(),
+                message,
+            }),
+        }
+        if finished.footprint >= MAX_FOOTPRINT {
+            self.write(std::mem::take(finished).wave, folded).await?;
+        }
+        Ok(())
+    }
+
+    /// What to read next: of the stream that is under way, and of those after it.
+    fn next_pieces<'a>(&'a self, first: usize, course: &Course) -> Vec<Piece<'a>> {
         let (mut pieces, mut budget) = (Vec::new(), EVENTS_AT_ONCE);
-        for (place, (stream, course)) in self.streams.iter().zip(courses).enumerate() {
-            let (after, end) = (course.version(), last_wanted(stream));
-            if course.fault.is_some() || after >= end {
-                continue;
+        for (place, stream) in self.streams.iter().enumerate().skip(first) {
+            let end = last_wanted(stream);
+            let after = match place == first {
+                true => course.version(),
+                false => 0,
+            };
+            if place == first && (course.fault.is_some() || after >= end) {
+                break;
             }
             let to = end.min(after + budget);
             budget -= to - after;
@@ -137,7 +177,7 @@ impl Chunk {
                 after,
                 to,
             };
-            pieces.push((place, piece));
+            pieces.push(piece);
             if budget == 0 {
                 break;
             }
@@ -145,22 +185,7 @@ impl Chunk {
         pieces
     }
 
-    async fn write(&self, courses: Vec<Course>, folded: &mut Folded) -> Result<(), RebuildError> {
-        let mut wave = Wave::default();
-        for (stream, course) in self.streams.iter().zip(courses) {
-            let stream_id = stream.stream.clone();
-            match course.finish(stream) {
-                Ok((entity, started_by)) => wave.states.push(StateRow {
-                    stream: stream_id,
-                    started_by,
-                    entity,
-                }),
-                Err(message) => folded.faults.push(Fault {
-                    stream: stream_id,
-                    message,
-                }),
-            }
-        }
+    async fn write(&self, mut wave: Wave, folded: &mut Folded) -> Result<(), RebuildError> {
         let tables = self.shadow.child_tables();
         wave.children = wave
             .states
@@ -221,6 +246,7 @@ impl Course {
             started_by: String::new(),
             projected: None,
             fault: None,
+            snapshots: Vec::new(),
         }
     }
 
@@ -244,10 +270,25 @@ impl Course {
             self.started_by.clone_from(started_by);
         }
         let entity = self.entity.get_or_insert_with(|| Entity::before(event.created_at));
-        if let Err(error) = catalog.fold(stream.stream.tenant_id, entity, &event.fact()) {
+        let data = match event.data() {
+            Ok(data) => data,
+            Err(error) => {
+                self.fault = Some(error.to_string());
+                return;
+            }
+        };
+        if let Err(error) = catalog.fold(stream.stream.tenant_id, entity, &event.fact(&data)) {
             self.fault = Some(error.to_string());
         } else if event.version == stream.projected_version && event.version < last_wanted(stream) {
             self.projected = Some(entity.clone());
+        }
+    }
+
+    /// Compares the snapshot of the version that the stream has come to, if there is one.
+    fn check_snapshots(&mut self) -> Result<Option<WrongSnapshot>, StoreError> {
+        match &self.entity {
+            Some(entity) => snapshots::check(&mut self.snapshots, entity, &self.started_by),
+            None => Ok(None),
         }
     }
 

@@ -46,7 +46,8 @@ async fn of_stream(store: &Store, shadow: &Shadow, every: NonZeroI32, stream: &S
                 started_by.clone_from(by);
             }
             let folded = entity.get_or_insert_with(|| Entity::before(event.created_at));
-            catalog.fold(stream.stream.tenant_id, folded, &event.fact())?;
+            let data = event.data()?;
+            catalog.fold(stream.stream.tenant_id, folded, &event.fact(&data))?;
             if SnapshotMetadata::is_due_at(folded.version, every.get(), stream.projected_version) {
                 let row = StateRow {
                     stream: stream.stream.clone(),

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use annals::domain::{Entity, StreamId};
-use annals::store::{Difference, StoredSnapshot};
+use annals::store::{Difference, StoreError, StoredSnapshot};
 use serde_json::{Value, json};
 
 /// A snapshot that is not the state that it says it is.
@@ -22,7 +22,7 @@ impl WrongSnapshot {
     fn new(snapshot: &StoredSnapshot) -> Self {
         Self {
             stream: snapshot.stream.clone(),
-            version: snapshot.entity.version,
+            version: snapshot.entity.version(),
             differences: Vec::new(),
         }
     }
@@ -38,10 +38,18 @@ impl WrongSnapshot {
 }
 
 /// Takes the snapshots of the entity's version out of a stream's, and gives back those that differ from it.
-pub(super) fn check(of_stream: &mut Vec<StoredSnapshot>, entity: &Entity, started_by: &str) -> Option<WrongSnapshot> {
+///
+/// # Errors
+/// A state that is no JSON object, which the database does not hold.
+pub(super) fn check(
+    of_stream: &mut Vec<StoredSnapshot>,
+    entity: &Entity,
+    started_by: &str,
+) -> Result<Option<WrongSnapshot>, StoreError> {
     let place = of_stream
         .iter()
-        .position(|snapshot| snapshot.entity.version == entity.version)?;
+        .position(|snapshot| snapshot.entity.version() == entity.version);
+    let Some(place) = place else { return Ok(None) };
     let snapshot = of_stream.remove(place);
     let mut wrong = WrongSnapshot::new(&snapshot);
     if !snapshot.is_intact {
@@ -55,13 +63,18 @@ pub(super) fn check(of_stream: &mut Vec<StoredSnapshot>, entity: &Entity, starte
         // Nobody uses it, and what it was folded by is no more.
         Ordering::Less => {}
         Ordering::Greater => wrong.note("shape", Some("to come".to_owned()), Some("present".to_owned())),
-        Ordering::Equal => compare(&mut wrong, &snapshot, entity, started_by),
+        Ordering::Equal => compare(&mut wrong, &snapshot, entity, started_by)?,
     }
-    (!wrong.differences.is_empty()).then_some(wrong)
+    Ok((!wrong.differences.is_empty()).then_some(wrong))
 }
 
-fn compare(wrong: &mut WrongSnapshot, snapshot: &StoredSnapshot, entity: &Entity, started_by: &str) {
-    let found = &snapshot.entity;
+fn compare(
+    wrong: &mut WrongSnapshot,
+    snapshot: &StoredSnapshot,
+    entity: &Entity,
+    started_by: &str,
+) -> Result<(), StoreError> {
+    let found = snapshot.entity.entity()?;
     let text = |time: annals::domain::Timestamp| Some(time.to_string());
     wrong.note(
         "started_by",
@@ -77,13 +90,14 @@ fn compare(wrong: &mut WrongSnapshot, snapshot: &StoredSnapshot, entity: &Entity
     );
     if found.state != entity.state {
         let json = |entity: &Entity| Some(Value::Object(entity.state.clone()).to_string());
-        wrong.note("state", json(found), json(entity));
+        wrong.note("state", json(&found), json(entity));
     }
+    Ok(())
 }
 
 /// A snapshot of a version that the stream has not come to.
 pub(super) fn beyond_the_stream(snapshot: StoredSnapshot) -> WrongSnapshot {
     let mut wrong = WrongSnapshot::new(&snapshot);
-    wrong.note("version", Some(snapshot.entity.version.to_string()), None);
+    wrong.note("version", Some(snapshot.entity.version().to_string()), None);
     wrong
 }

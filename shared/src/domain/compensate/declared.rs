@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::super::effect::{Effect, FieldSource};
-use super::super::fold::Fact;
+use super::super::event::MAX_DATA_BYTES;
 use super::{Correction, DELETED, Refused, Sides, child, differ, differences, none_lost, pointer};
 
 /// A place in state that an event gives a value to.
@@ -36,18 +36,18 @@ impl Correction<'_> {
         sides: &Sides<'_>,
         sources: &BTreeMap<String, FieldSource>,
     ) -> Result<Map<String, Value>, Refused> {
+        // Many fields may take the same value.
+        let bytes: usize = sources.values().map(|source| source.text_bytes(self.event.data)).sum();
+        if bytes > MAX_DATA_BYTES {
+            return Err(Refused::TooLarge);
+        }
         let mut data: Map<String, Value> = sources
             .iter()
             .filter_map(|(member, source)| Some((member.clone(), source.value(self.event.data)?)))
             .collect();
         let restored = self.restore(sides, sources, &mut data);
         let mut result = self.now.clone();
-        result.apply(&Fact {
-            version: self.now.version.saturating_add(1),
-            created_at: self.at,
-            effect: self.inverse_effect,
-            data: &data,
-        });
+        result.try_apply(&self.inverse_with(&data))?;
         let written = differences(&self.now.state, &result.state);
         let mut lost = differences(&sides.after.state, &self.now.state);
         lost.retain(|place| written.contains(place));

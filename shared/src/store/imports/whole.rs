@@ -13,8 +13,9 @@ use super::{HeldImport, StoreError};
 use crate::domain::{Caller, NewEvent, StreamId};
 use crate::store::Store;
 use crate::store::append::{APPEND_EVENTS, Columns};
-use crate::store::entities::{FIND_ENTITIES, StoredEntity};
+use crate::store::entities::{FIND_ENTITIES, StoredEntity, left_after};
 use crate::store::session::{AS_PROJECTOR, As, Param, SET_CLAIMS, Writes};
+use crate::store::tails::Rest;
 use crate::store::uploads::RejectedColumns;
 use crate::store::work::stream_from;
 
@@ -76,25 +77,35 @@ impl Store {
 }
 
 impl WholeImport {
-    /// Those of the entities that exist and that the caller may see, with what this transaction has appended.
+    /// Those of the entities that exist and that the caller may see, with what this transaction has appended, as `keep` leaves them.
     ///
     /// # Errors
     /// The database's.
-    pub async fn find_entities(
+    pub async fn find_entities<T>(
         &self,
         aggregate_type: &str,
         aggregate_ids: &[&str],
-    ) -> Result<Vec<StoredEntity>, StoreError> {
+        keep: impl Fn(StoredEntity) -> T,
+    ) -> Result<Vec<T>, StoreError> {
         let (sees_tenant, actor) = (self.caller.role().sees_tenant(), self.caller.actor().as_str());
-        let params: [Param<'_>; 5] = [
-            (self.caller.tenant_uuid(), Type::UUID),
-            (&aggregate_type, Type::TEXT),
-            (&aggregate_ids, Type::TEXT_ARRAY),
-            (&sees_tenant, Type::BOOL),
-            (&actor, Type::TEXT),
-        ];
-        let rows = self.client.query_typed(FIND_ENTITIES, &params).await?;
-        self.store.fold_rows(&self.caller, &rows).await
+        let (mut left, mut kept) = (aggregate_ids.to_vec(), Vec::new());
+        while !left.is_empty() {
+            let params: [Param<'_>; 5] = [
+                (self.caller.tenant_uuid(), Type::UUID),
+                (&aggregate_type, Type::TEXT),
+                (&left, Type::TEXT_ARRAY),
+                (&sees_tenant, Type::BOOL),
+                (&actor, Type::TEXT),
+            ];
+            let rows = self.client.query_typed(FIND_ENTITIES, &params).await?;
+            let found = self
+                .store
+                .fold_rows(&self.caller, &rows, Rest::Within(&self.client))
+                .await?;
+            left = left_after(left, &found);
+            kept.extend(found.into_iter().map(&keep));
+        }
+        Ok(kept)
     }
 
     /// Appends events. What refuses them leaves the transaction as it was before.

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::exchange::Shape;
 use super::shadow::Shadow;
+use crate::domain::fold::SizeBound;
 use crate::domain::{Entity, StoredFact, StreamId, Timestamp};
-use crate::store::StoreError;
 use crate::store::append::tenant_stream_columns;
 use crate::store::entities::parse_object;
 use crate::store::session::{As, Param};
 use crate::store::snapshots::APART;
-use crate::store::work::stream_from;
+use crate::store::work::{guessed_bytes, stream_from};
+use crate::store::{EntityText, StoreError};
 
 /// A stream to fold from zero.
 #[derive(Debug, Clone)]
@@ -55,8 +56,8 @@ pub struct PastEvent {
     pub created_at: Timestamp,
     /// Actor of the stream's first event; in the first event only.
     pub started_by: Option<String>,
-    /// The fact.
-    pub data: Map<String, Value>,
+    /// The fact, still as text.
+    data: String,
     /// Whether staff decided to leave it out.
     pub skipped: bool,
 }
@@ -68,8 +69,8 @@ pub struct StoredSnapshot {
     pub stream: StreamId,
     /// Whom it says to have started the stream.
     pub started_by: String,
-    /// The entity.
-    pub entity: Entity,
+    /// The entity; several states are too much to be parsed at once.
+    pub entity: EntityText,
     /// Whether its digest is that of an untouched one.
     pub is_intact: bool,
     /// Whether it is of the present shape; one of an older shape is never used, one of a later shape was not written by Annals.
@@ -78,7 +79,7 @@ pub struct StoredSnapshot {
 
 /// Streams of one page.
 const STREAMS: i64 = 4_000;
-/// Stored bytes of data that one read gives at most; a single event may be more.
+/// Bytes of text that one read gives at most; a single event may be more.
 const HISTORY_BYTES: i64 = 8 << 20;
 
 macro_rules! stream_to_fold {
@@ -116,12 +117,21 @@ const LIST_SPARSE: &str = concat!(
 );
 
 /// `offset 0` keeps each look-up a look-up by the whole key. Decisions are looked for once per stream, not once per event.
-const READ_HISTORIES: &str = "-- read_histories
+const READ_HISTORIES: &str = concat!(
+    "-- read_histories
 select * from (
-select u.place, r.revision, e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
+select g.*, octet_length(g.data) as bytes, sum(octet_length(g.data)) over (order by g.place, g.aggregate_version) as running_bytes
+  from (
+select s.place, s.revision, s.aggregate_version, s.event_type, s.schema_version, s.created_at, s.event_data::text as data, s.started_by, s.skipped
+  from (
+select u.place, r.revision, e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data as event_data,
        case when e.aggregate_version = 1 then e.created_by end as started_by,
-       coalesce(e.aggregate_version = any (k.versions), false) as skipped, pg_column_size(e.data) as bytes,
-       sum(pg_column_size(e.data)) over (order by u.place, e.aggregate_version) as running_bytes
+       coalesce(e.aggregate_version = any (k.versions), false) as skipped, ",
+    guessed_bytes!("e.data"),
+    " as guess,
+       sum(",
+    guessed_bytes!("e.data"),
+    ") over (order by u.place, e.aggregate_version) as running_guess
   from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[]) with ordinality
        as u (tenant_id, aggregate_type, aggregate_id, after, upto, place)
  cross join lateral (
@@ -132,9 +142,10 @@ select u.place, r.revision, e.aggregate_version, e.event_type, e.version as sche
         where e.tenant_id = u.tenant_id and e.aggregate_type = u.aggregate_type and e.aggregate_id = u.aggregate_id
           and e.aggregate_version > u.after and e.aggregate_version <= u.upto offset 0) as e
  cross join annals.catalog_revision r
-) as w
+) as s where s.running_guess - s.guess < $6 offset 0) as g) as w
  where running_bytes - bytes < $6
- order by place, aggregate_version";
+ order by place, aggregate_version"
+);
 
 /// None that came after the stream was listed: its events are read as far as the list says.
 const READ_SNAPSHOTS: &str = "-- read_snapshots_to_check
@@ -300,14 +311,22 @@ impl Shadow {
 }
 
 impl PastEvent {
-    /// What a fold needs of it.
-    pub fn fact(&self) -> StoredFact<'_> {
+    /// The fact, parsed.
+    ///
+    /// # Errors
+    /// Text that is no JSON object, which the log does not hold.
+    pub fn data(&self) -> Result<Map<String, Value>, StoreError> {
+        parse_object(&self.data)
+    }
+
+    /// What a fold needs of it, with the fact as it was parsed.
+    pub fn fact<'a>(&'a self, data: &'a Map<String, Value>) -> StoredFact<'a> {
         StoredFact {
             event_type: &self.event_type,
             schema_version: &self.schema_version,
             version: self.version,
             created_at: self.created_at,
-            data: &self.data,
+            data,
             skipped: self.skipped,
         }
     }
@@ -331,7 +350,7 @@ fn past_event_from(row: &Row) -> Result<PastEvent, StoreError> {
         schema_version: row.try_get("schema_version")?,
         created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
         started_by: row.try_get("started_by")?,
-        data: parse_object(row.try_get("data")?)?,
+        data: row.try_get("data")?,
         skipped: row.try_get("skipped")?,
     })
 }
@@ -340,7 +359,7 @@ fn snapshot_from(row: &Row) -> Result<StoredSnapshot, StoreError> {
     Ok(StoredSnapshot {
         stream: stream_from(row)?,
         started_by: row.try_get("started_by")?,
-        entity: entity_from(row)?,
+        entity: EntityText::from_row(row)?,
         is_intact: row.try_get("is_intact")?,
         shape: row.try_get::<_, i32>("shape")?.cmp(&0),
     })
@@ -355,5 +374,6 @@ pub(super) fn entity_from(row: &Row) -> Result<Entity, StoreError> {
         updated_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("updated_at")?),
         deleted_at: deleted_at.map(Timestamp::from),
         state: parse_object(row.try_get("state")?)?,
+        size: SizeBound::default(),
     })
 }

@@ -1,0 +1,195 @@
+//! How much a schema may ask for: it is checked against whatever callers send, in functions that all callers share.
+
+use annals::domain::event::FieldFault;
+use annals::domain::schema::{Checker, weight_of};
+use annals::domain::{Catalog, TenantId, Upcaster};
+use annals::http::ApiError;
+use serde_json::{Map, Value, json};
+
+/// Most parts of a schema, and values that it lists: each may be looked at for each value of the data.
+const MAX_PARTS: usize = 10_000;
+/// Most branches of all `anyOf`, `oneOf` and `allOf` of a schema: for a value that none takes, all are gone through.
+const MAX_BRANCHES: usize = 500;
+/// Most levels of parts within parts.
+const MAX_LEVELS: usize = 32;
+/// Most characters of an expression.
+const MAX_PATTERN: usize = 500;
+
+/// Keywords whose value is a schema.
+const ONE: [&str; 12] = [
+    "items",
+    "additionalProperties",
+    "contains",
+    "not",
+    "if",
+    "then",
+    "else",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "contentSchema",
+    "additionalItems",
+];
+/// Keywords whose value is a list of schemas.
+const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
+/// Keywords whose value names schemas.
+const NAMED: [&str; 5] = [
+    "properties",
+    "patternProperties",
+    "dependentSchemas",
+    "$defs",
+    "definitions",
+];
+
+/// Most bytes of all that a tenant has registered: whoever checks an event of the tenant's holds it.
+const MAX_REGISTERED: usize = 16 << 20;
+
+/// Refuses to add to a catalog in which a tenant has very much.
+pub(super) fn refuse_full_catalog(catalog: &Catalog, tenant_id: TenantId) -> Result<(), ApiError> {
+    let own = catalog
+        .list(tenant_id)
+        .into_iter()
+        .filter(|kind| kind.tenant_id.is_some());
+    let bytes: usize = own
+        .map(|kind| {
+            let schemas: usize = kind.versions.values().map(|version| version.text_bytes()).sum();
+            schemas + kind.upcasters.values().map(Upcaster::text_bytes).sum::<usize>()
+        })
+        .sum();
+    if bytes > MAX_REGISTERED {
+        let detail =
+            format!("the tenant's event types have over {MAX_REGISTERED} bytes of schemas, examples and steps");
+        return Err(ApiError::unprocessable("catalog_full", detail, Vec::new()));
+    }
+    Ok(())
+}
+
+/// What is wrong with a schema's size, and with its expressions; of many the first.
+pub(super) fn check(schema: &Value) -> Option<FieldFault> {
+    if weight_of(schema) > MAX_PARTS {
+        return Some(too_complex(
+            "/schema",
+            format!("has more than {MAX_PARTS} parts and listed values"),
+        ));
+    }
+    let mut walk = Walk { branches: 0 };
+    walk.check(schema, "/schema", 0).err()
+}
+
+fn too_complex(at: &str, detail: String) -> FieldFault {
+    FieldFault::new(at, "schema_too_complex", detail)
+}
+
+struct Walk {
+    branches: usize,
+}
+
+impl Walk {
+    fn check(&mut self, schema: &Value, at: &str, level: usize) -> Result<(), FieldFault> {
+        let Value::Object(keywords) = schema else { return Ok(()) };
+        if level > MAX_LEVELS {
+            return Err(too_complex(
+                at,
+                format!("has more than {MAX_LEVELS} levels of schemas within schemas"),
+            ));
+        }
+        check_patterns(keywords, at)?;
+        for keyword in ONE {
+            if let Some(part) = keywords.get(keyword) {
+                self.check(part, &format!("{at}/{keyword}"), level + 1)?;
+            }
+        }
+        for keyword in LISTS {
+            let parts = keywords.get(keyword).and_then(Value::as_array);
+            for (place, part) in parts.into_iter().flatten().enumerate() {
+                self.count_branch(at)?;
+                self.check(part, &format!("{at}/{keyword}/{place}"), level + 1)?;
+            }
+        }
+        for keyword in NAMED {
+            let parts = keywords.get(keyword).and_then(Value::as_object);
+            for (name, part) in parts.into_iter().flatten() {
+                self.check(part, &format!("{at}/{keyword}/{name}"), level + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count_branch(&mut self, at: &str) -> Result<(), FieldFault> {
+        self.branches += 1;
+        match self.branches > MAX_BRANCHES {
+            true => Err(too_complex(
+                at,
+                format!("has more than {MAX_BRANCHES} branches; list values in an enum"),
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+fn check_patterns(keywords: &Map<String, Value>, at: &str) -> Result<(), FieldFault> {
+    let own = keywords.get("pattern").and_then(Value::as_str);
+    let names = keywords.get("patternProperties").and_then(Value::as_object);
+    for pattern in own
+        .into_iter()
+        .chain(names.into_iter().flat_map(Map::keys).map(String::as_str))
+    {
+        let refused = match pattern.chars().nth(MAX_PATTERN) {
+            Some(_) => Some(format!("an expression has at most {MAX_PATTERN} characters")),
+            None => Checker::compile(&json!({"pattern": pattern})).err().map(|_| {
+                "is no expression that can be matched in linear time: look-around, references back and large repetitions are refused"
+                    .to_owned()
+            }),
+        };
+        if let Some(detail) = refused {
+            return Err(FieldFault::new(at, "unsupported_pattern", detail));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(schema: &Value) -> Option<&'static str> {
+        check(schema).map(|fault| fault.code)
+    }
+
+    #[test]
+    fn expressions_that_take_longer_than_their_text_are_refused_wherever_they_are() {
+        for pattern in ["(?<=x).*(?=y).*z", r"^(a+)\1$", "(?!x)y", "((a{0,100}){0,100}){0,100}"] {
+            assert_eq!(
+                code(&json!({"pattern": pattern})),
+                Some("unsupported_pattern"),
+                "{pattern}"
+            );
+            let deep = json!({"properties": {"a": {"items": {"anyOf": [{"pattern": pattern}]}}}});
+            assert_eq!(code(&deep), Some("unsupported_pattern"), "{pattern}");
+            assert_eq!(
+                code(&json!({"patternProperties": {pattern: true}})),
+                Some("unsupported_pattern")
+            );
+            assert_eq!(code(&json!({"properties": {"pattern": {"const": pattern}}})), None);
+        }
+        for pattern in ["^[A-Z]{3}$", r"^\d{4}-\d\d$", r"^\p{L}[\p{L} .'-]*$", "^(a+)+$"] {
+            assert_eq!(code(&json!({"pattern": pattern})), None, "{pattern}");
+        }
+        assert_eq!(code(&json!({"pattern": "x".repeat(501)})), Some("unsupported_pattern"));
+    }
+
+    #[test]
+    fn branches_parts_and_levels_have_their_limits() {
+        let branches = |count: usize| json!({"items": {"anyOf": vec![json!({"const": 1}); count]}});
+        assert_eq!(code(&branches(500)), None);
+        assert_eq!(code(&branches(501)), Some("schema_too_complex"));
+        let nested = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({"not": inner}));
+        assert_eq!(code(&nested(32)), None);
+        assert_eq!(code(&nested(33)), Some("schema_too_complex"));
+        assert_eq!(code(&json!({"enum": (0..9_000).collect::<Vec<_>>()})), None);
+        assert_eq!(
+            code(&json!({"enum": (0..10_001).collect::<Vec<_>>()})),
+            Some("schema_too_complex")
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! Entities from rows: the projected state, and the events after it folded in.
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::entities::{Stopped, StoredEntity, base_entity, parse_object};
+use super::session::{As, Param};
+use super::{Store, StoreError};
+use crate::domain::weight::footprint_of;
+use crate::domain::{Caller, Catalog, Entity, StoredFact, Timestamp};
+
+/// Entities of a list end where their states take so many bytes of memory, estimated, or so many events have been read for them.
+const MAX_FOOTPRINT: usize = 64 << 20;
+const MAX_EVENTS: usize = 2_000;
+
+/// What a stream goes on with after what has been read of it.
+const LIST_TAIL: &str = "-- list_tail
+select e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
+       exists (select from annals.skipped_events s
+                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                  and s.aggregate_version = e.aggregate_version) as skipped,
+       (select r.revision from annals.catalog_revision r) as revision
+  from annals.events e
+ where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4 and e.aggregate_version <= $5
+ order by e.aggregate_version limit 64";
+
+/// How the rest of a long tail is read.
+#[derive(Clone, Copy)]
+pub(super) enum Rest<'a> {
+    /// In a transaction of its own.
+    ByItself,
+    /// Within a transaction, which sees what it has appended.
+    Within(&'a tokio_postgres::Client),
+}
+
+impl Store {
+    /// Folds each entity's tail into its projected state; what the rows leave out of it is read. Where there is too much, the last
+    /// entity says so, and whoever needs more asks for those after it.
+    pub(super) async fn fold_rows(
+        &self,
+        caller: &Caller,
+        rows: &[Row],
+        rest: Rest<'_>,
+    ) -> Result<Vec<StoredEntity>, StoreError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return Ok(Vec::new());
+        };
+        let revision = first.try_get("revision")?;
+        let catalog = self.outline_at(caller, revision).await?;
+        let rows_are_cut = is_cut(last)?;
+        let (mut found, mut footprint, mut events): (Vec<StoredEntity>, usize, usize) = (Vec::new(), 0, 0);
+        let streams = rows.chunk_by(|a, b| a.get::<_, &str>("aggregate_id") == b.get::<_, &str>("aggregate_id"));
+        let mut streams = streams.peekable();
+        while let Some(of_stream) = streams.next() {
+            let is_last = streams.peek().is_none();
+            let head_version: i32 = of_stream[0].try_get("head_version")?;
+            let mut stored = entity_from(&of_stream[0])?;
+            fold_tail(&catalog, caller, &mut stored, of_stream)?;
+            while stored.entity.version < head_version && stored.stopped.is_none() {
+                if is_last && rows_are_cut && !found.is_empty() {
+                    break;
+                }
+                let params: [Param<'_>; 5] = [
+                    (caller.tenant_uuid(), Type::UUID),
+                    (&stored.aggregate_type, Type::TEXT),
+                    (&stored.aggregate_id, Type::TEXT),
+                    (&stored.entity.version, Type::INT4),
+                    (&head_version, Type::INT4),
+                ];
+                let more = match rest {
+                    Rest::ByItself => self.read(As::Caller(caller), LIST_TAIL, &params).await?,
+                    Rest::Within(client) => client.query_typed(LIST_TAIL, &params).await?,
+                };
+                if more.is_empty() || more[0].try_get::<_, i64>("revision")? != revision {
+                    return Err(StoreError::Outdated);
+                }
+                events += more.len();
+                fold_tail(&catalog, caller, &mut stored, &more)?;
+            }
+            if stored.entity.version < head_version && stored.stopped.is_none() {
+                // It comes with the next page.
+                break;
+            }
+            footprint += footprint_of(&stored.entity.state);
+            found.push(stored);
+            if footprint > MAX_FOOTPRINT || events > MAX_EVENTS {
+                break;
+            }
+        }
+        let is_whole = streams.peek().is_none() && !rows_are_cut;
+        if let Some(last) = found.last_mut() {
+            last.ends_read = !is_whole;
+        }
+        Ok(found)
+    }
+}
+
+/// Whether rows of many entities end with this one for the sake of bytes.
+fn is_cut(last: &Row) -> Result<bool, StoreError> {
+    match last.columns().iter().any(|column| column.name() == "is_last") {
+        true => Ok(last.try_get("is_last")? || last.try_get::<_, i64>("running_bytes")? >= 4 << 20),
+        false => Ok(false),
+    }
+}
+
+/// Folds the events of these rows, up to one that is too large.
+fn fold_tail(catalog: &Catalog, caller: &Caller, stored: &mut StoredEntity, rows: &[Row]) -> Result<(), StoreError> {
+    for row in rows {
+        let Some(version) = row.try_get::<_, Option<i32>>("aggregate_version")? else {
+            continue;
+        };
+        let data = parse_object(row.try_get("data")?)?;
+        let fact = StoredFact {
+            event_type: row.try_get("event_type")?,
+            schema_version: row.try_get("schema_version")?,
+            version,
+            created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
+            data: &data,
+            skipped: row.try_get("skipped")?,
+        };
+        if let Err(error) = catalog.fold(caller.tenant_id(), &mut stored.entity, &fact) {
+            stored.stopped = Some(Stopped::by(version, error)?);
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn entity_from(row: &Row) -> Result<StoredEntity, StoreError> {
+    let entity = match base_entity(row)? {
+        Some(entity) => entity,
+        None => Entity::before(Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?)),
+    };
+    Ok(StoredEntity {
+        aggregate_type: row.try_get("aggregate_type")?,
+        aggregate_id: row.try_get("aggregate_id")?,
+        projected_version: row.try_get("projected_version")?,
+        started_by: row.try_get("started_by")?,
+        entity,
+        stopped: None,
+        ends_read: false,
+    })
+}
