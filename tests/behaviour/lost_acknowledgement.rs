@@ -244,8 +244,6 @@ async fn every_event_whose_acknowledgement_was_lost_wakes_the_projector() {
 #[tokio::test]
 async fn settling_waits_for_the_append_that_is_still_under_way() {
     let scene = Scene::new().await;
-    let waiting =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     for batch in [false, true] {
         scene
             .plain
@@ -258,9 +256,9 @@ async fn settling_waits_for_the_append_that_is_still_under_way() {
         lock.execute("select from annals.heads for update", &[]).await.unwrap();
         let release = async {
             // The original first, and then whoever asks what has become of it.
-            await_count(&scene.plain.superuser().await, waiting, 1).await;
+            scene.plain.until_waiting(1).await;
             scene.proxy.cut();
-            await_count(&scene.plain.superuser().await, waiting, 2).await;
+            scene.plain.until_waiting(2).await;
             lock.commit().await.unwrap();
         };
         let body = if batch {
@@ -299,12 +297,7 @@ async fn a_request_that_is_dropped_in_the_middle_leaves_no_transaction_open() {
             let (world, staff) = (world.clone(), staff.clone());
             async move { world.post(&staff, "/events", event("C-1", "2")).await }
         });
-        await_count(
-            &world.superuser().await,
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-            1,
-        )
-        .await;
+        world.until_waiting(1).await;
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
         lock.commit().await.unwrap();

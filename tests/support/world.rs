@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals::App;
 use annals::auth::Verifier;
@@ -222,6 +222,30 @@ impl World {
     /// A connection as the cluster's superuser.
     pub async fn superuser(&self) -> Client {
         connect(&self.superuser_url).await
+    }
+
+    /// Waits until at least so many statements of the world's database wait for a lock.
+    pub async fn until_waiting(&self, wanted: i64) {
+        self.until_waiting_or(wanted, || false).await;
+    }
+
+    /// The same, or until something else is over.
+    pub async fn until_waiting_or(&self, wanted: i64, is_over: impl Fn() -> bool) {
+        // Others than a superuser are not told what foreign roles wait for.
+        let (observer, begun) = (self.superuser().await, Instant::now());
+        let waiting =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while observer
+            .query_one(waiting, &[])
+            .await
+            .expect("a count")
+            .get::<_, i64>(0)
+            < wanted
+            && !is_over()
+        {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody came to the lock");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// A connection as the runtime's only login.

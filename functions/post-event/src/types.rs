@@ -60,7 +60,7 @@ pub async fn register(
     let body: Body = serde_json::from_str(&body.to_string())
         .map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     let known = app.store.fresh_catalog(&caller).await?;
-    limits::refuse_full_catalog(&known, caller.tenant_id())?;
+    limits::refuse_full_catalog(&known)?;
     let known = known.find(caller.tenant_id(), &body.event_type).cloned();
     let registration = read(body, known.as_deref())?;
     // What is no later version the database refuses.

@@ -155,7 +155,21 @@ pub enum UpcastError {
     TooLarge,
 }
 
+/// Bytes of memory, estimated, that a type takes beside what it says, and so does each of its versions.
+const KIND: usize = 2 * 1024;
+/// How many times as much as its text a parsed value takes at worst.
+const PARSED: usize = 24;
+
 impl EventKind {
+    /// Bytes of memory that it takes, estimated; its compiled schemas not included.
+    fn footprint(&self) -> usize {
+        let versions: usize = self.versions.values().map(|version| KIND + version.text_bytes()).sum();
+        let parsed: usize = self.upcasters.values().map(Upcaster::text_bytes).sum::<usize>()
+            + text_bytes(&self.effect)
+            + text_bytes(&self.inverse);
+        KIND + self.description.len() + versions + PARSED * parsed
+    }
+
     /// Schema and example of the current version.
     pub fn current(&self) -> Option<&EventSchema> {
         self.versions.get(self.current_version.as_str()).map(Arc::as_ref)
@@ -253,6 +267,7 @@ pub struct Catalog {
     revision: i64,
     is_outline: bool,
     kinds: HashMap<String, Vec<Arc<EventKind>>>,
+    own_footprint: usize,
 }
 
 impl Catalog {
@@ -277,15 +292,27 @@ impl Catalog {
     /// The same with more types. Those of a name that is built in go on from what that has: a module may bring versions of a type
     /// after a tenant has made it its own.
     pub fn with(&self, more: impl IntoIterator<Item = EventKind>) -> Self {
-        let mut kinds = self.kinds.clone();
+        let (mut kinds, mut own_footprint) = (self.kinds.clone(), self.own_footprint);
         for mut kind in more {
+            if kind.tenant_id.is_some() {
+                own_footprint += kind.footprint();
+            }
             let same_name = kinds.entry(kind.event_type.as_str().to_owned()).or_default();
             if let Some(built_in) = same_name.iter().find(|known| known.tenant_id.is_none()) {
                 kind.inherit(built_in);
             }
             same_name.push(Arc::new(kind));
         }
-        Self { kinds, ..*self }
+        Self {
+            kinds,
+            own_footprint,
+            ..*self
+        }
+    }
+
+    /// Bytes of memory, estimated, that the types of tenants take.
+    pub fn own_footprint(&self) -> usize {
+        self.own_footprint
     }
 
     /// Whether schemas and examples were left out.

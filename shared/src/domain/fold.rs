@@ -299,7 +299,7 @@ mod tests {
                 data: data.as_object().expect("an object"),
             })
         };
-        let quarter = "x".repeat(MAX_STATE_BYTES / 4 - 7);
+        let quarter = "x".repeat(MAX_STATE_BYTES / 4 - 8);
         for field in ["a", "b", "c", "d"] {
             assert_eq!(apply(&mut entity, json!("merge"), json!({field: quarter})), Ok(()));
         }

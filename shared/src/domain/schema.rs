@@ -1,8 +1,9 @@
 //! JSON Schemas of events' data: draft 2020-12, formats asserted, numbers compared exactly.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jsonschema::PatternOptions;
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
 use super::event::FieldFault;
@@ -22,29 +23,66 @@ pub fn prepare() {
 
 /// Most steps that a check may take: parts of the schema times values of the data. A step takes some nanoseconds.
 pub const MAX_STEPS: usize = 30_000_000;
-/// Most bytes that an expression takes when it is compiled: what it takes to match follows from it and the text's length.
-const MAX_PATTERN_SIZE: usize = 1 << 20;
+/// Bytes that an expression may take when it is compiled, in steps: it is tried which is enough. Repetitions make the size: `\\w` takes
+/// 45 KB, and so `\\w{64}` takes 3 MB.
+const PATTERN_SIZES: [usize; 4] = [16 << 10, 128 << 10, 1 << 20, 8 << 20];
+/// Bytes that a matcher may take beside its expression.
+const MATCHER_BYTES: usize = 128 << 10;
 
 /// A schema, ready to check data.
 #[derive(Debug)]
 pub struct Checker {
-    validator: jsonschema::Validator,
+    validator: Validator,
     schema: Box<str>,
     weight: usize,
+    footprint: usize,
 }
 
 /// Compiles a schema. Expressions are matched in time that grows with the text's length and no faster: look-around and references
 /// back, which take longer, are refused.
-pub(super) fn build(schema: &Value) -> Result<jsonschema::Validator, String> {
+pub(super) fn build(schema: &Value) -> Result<Validator, String> {
+    build_within(schema, PATTERN_SIZES[3]).map_err(|e| shortened(&e.to_string(), MAX_MESSAGE))
+}
+
+fn build_within(schema: &Value, pattern_size: usize) -> Result<Validator, ValidationError<'static>> {
     let patterns = PatternOptions::regex()
-        .size_limit(MAX_PATTERN_SIZE)
-        .dfa_size_limit(MAX_PATTERN_SIZE);
+        .size_limit(pattern_size)
+        .dfa_size_limit(MATCHER_BYTES);
     jsonschema::options()
         .with_draft(jsonschema::Draft::Draft202012)
         .should_validate_formats(true)
         .with_pattern_options(patterns)
         .build(schema)
-        .map_err(|e| shortened(&e.to_string(), MAX_MESSAGE))
+}
+
+/// Bytes of memory that an expression takes at most to be matched; none where it cannot be, or takes too much.
+pub fn pattern_bytes(pattern: &str) -> Option<usize> {
+    let fits = |size: &&usize| build_within(&json!({"pattern": pattern}), **size).is_ok();
+    PATTERN_SIZES.iter().find(fits).map(|size| size + MATCHER_BYTES)
+}
+
+/// The expressions of a schema; and what looks like one, such as a constant with a member `pattern`.
+pub fn patterns_of(schema: &Value) -> Vec<&str> {
+    let mut found = Vec::new();
+    find_patterns(schema, &mut found);
+    found
+}
+
+fn find_patterns<'a>(schema: &'a Value, found: &mut Vec<&'a str>) {
+    match schema {
+        Value::Array(items) => items.iter().for_each(|item| find_patterns(item, found)),
+        Value::Object(members) => {
+            for (keyword, value) in members {
+                match (keyword.as_str(), value) {
+                    ("pattern", Value::String(pattern)) => found.push(pattern),
+                    ("patternProperties", Value::Object(named)) => found.extend(named.keys().map(String::as_str)),
+                    _ => {}
+                }
+                find_patterns(value, found);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// How much a schema may have to do for each value: its parts, and the values that it lists.
@@ -62,10 +100,13 @@ impl Checker {
     /// # Errors
     /// Why it is no usable JSON Schema.
     pub fn compile(schema: &Value) -> Result<Self, String> {
+        let (text, patterns) = (schema.to_string(), patterns_of(schema));
+        let schema_bytes = text.len();
         Ok(Self {
             validator: build(schema)?,
             weight: weight_of(schema).max(1),
-            schema: schema.to_string().into(),
+            footprint: COMPILED * schema_bytes + patterns.into_iter().filter_map(pattern_bytes).sum::<usize>(),
+            schema: text.into(),
         })
     }
 
@@ -87,13 +128,38 @@ impl Checker {
     }
 }
 
+/// How many times as much memory as its text a compiled schema takes, expressions not included.
+const COMPILED: usize = 32;
+/// Bytes of memory, estimated, that compiled schemas take together. What finds no room is compiled for each check.
+const MAX_KEPT: usize = 64 << 20;
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
+/// A part of [`MAX_KEPT`].
+#[derive(Debug)]
+struct Room(usize);
+
+impl Room {
+    fn take(bytes: usize) -> Option<Self> {
+        let before = KEPT.fetch_add(bytes, Ordering::Relaxed);
+        let room = Self(bytes);
+        // Where there is none it is given back with this value.
+        (before + bytes <= MAX_KEPT).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        KEPT.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
 /// One version of an event type's data. It stays text until somebody needs more of it: a request needs one type or two, and a
 /// function that starts would read a hundred.
 #[derive(Debug)]
 pub struct EventSchema {
     schema: Box<str>,
     example: Box<str>,
-    checker: OnceLock<Result<Checker, String>>,
+    checker: OnceLock<(Checker, Room)>,
 }
 
 impl EventSchema {
@@ -126,12 +192,17 @@ impl EventSchema {
     /// # Errors
     /// Each place that the schema refuses, at most [`MAX_FAULTS`]; or that the schema itself cannot be used.
     pub fn check(&self, data: &Map<String, Value>) -> Result<(), Vec<FieldFault>> {
-        let checker = self.checker.get_or_init(|| Checker::compile(&self.schema()));
-        let checker = checker.as_ref().map_err(|e| {
+        if let Some((checker, _)) = self.checker.get() {
+            return checker.check(data);
+        }
+        let compiled = Checker::compile(&self.schema()).map_err(|e| {
             let detail = format!("the catalog's schema cannot be used: {e}");
             vec![FieldFault::new("", "unusable_schema", detail)]
         })?;
-        checker.check(data)
+        match Room::take(compiled.footprint) {
+            Some(room) => self.checker.get_or_init(|| (compiled, room)).0.check(data),
+            None => compiled.check(data),
+        }
     }
 }
 

@@ -43,26 +43,10 @@ pub(super) fn of_items(count: usize) -> usize {
     ALLOCATION + count * VALUE
 }
 
-/// Bytes of a value's text, without making it.
+/// Bytes of a value's text.
 pub fn text_bytes(value: &impl Serialize) -> usize {
-    let mut counted = Counted(0);
-    // Counting never fails, and JSON values always have a text.
-    let _always = serde_json::to_writer(&mut counted, value);
-    counted.0
-}
-
-/// Takes text of which only the length is wanted.
-struct Counted(usize);
-
-impl std::io::Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    // JSON values always have a text.
+    serde_json::to_vec(value).map_or(usize::MAX, |text| text.len())
 }
 
 /// How many values there are in a value, itself included.

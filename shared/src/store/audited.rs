@@ -22,7 +22,7 @@ use crate::domain::diff::FieldPath;
 use crate::domain::{Caller, Catalog, Entity, Event, StoredFact, Timestamp};
 
 const LIST_AUDITED_FACTS: &str = concat!(
-    "-- list_audited_facts\n",
+    "-- list_audited_facts",
     cut_facts!(
         "select e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
        exists (select from annals.skipped_events s

@@ -16,8 +16,9 @@ use crate::domain::{
     Timestamp, Upcaster,
 };
 
-/// Tenants whose catalogs a process keeps at most; beyond it forgets all and starts anew.
+/// Tenants whose catalogs a process keeps at most, and how much memory their types may take; beyond it forgets all and starts anew.
 const TENANTS_KEPT: usize = 1_000;
+const BYTES_KEPT: usize = 64 << 20;
 
 /// How often a read is begun again because the catalog changed under it.
 pub(super) const CATALOG_TRIES: usize = 5;
@@ -173,7 +174,8 @@ impl Store {
             return Arc::clone(known);
         }
         let catalog = Arc::new(catalog);
-        if kept.len() >= TENANTS_KEPT {
+        let bytes: usize = kept.values().map(|known| known.own_footprint()).sum();
+        if kept.len() >= TENANTS_KEPT || bytes + catalog.own_footprint() > BYTES_KEPT {
             kept.clear();
         }
         kept.insert(caller.tenant_id(), Arc::clone(&catalog));

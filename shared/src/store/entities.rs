@@ -53,10 +53,11 @@ macro_rules! tail {
 
 /// Rows of many entities, cut where they have 4 MiB of text: first by what that is guessed to be, before values are unpacked (see
 /// `work`), and then by what it is.
-macro_rules! cut_by_bytes {
+macro_rules! cut_tails {
     ($($rows:tt)*) => {
         concat!(
-            "select * from (
+            "
+select * from (
 select t.*, sum(coalesce(octet_length(t.state), 0) + coalesce(octet_length(t.data), 0)) over (order by t.aggregate_id, t.aggregate_version)
            as running_bytes,
        coalesce(octet_length(t.state), 0) + coalesce(octet_length(t.data), 0) as bytes
@@ -96,8 +97,8 @@ const FIND_ENTITY: &str = concat!(
 );
 
 pub(super) const FIND_ENTITIES: &str = concat!(
-    "-- find_entities\n",
-    cut_by_bytes!(
+    "-- find_entities",
+    cut_tails!(
         " from (select distinct unnest($3) as aggregate_id) as k
  cross join lateral (
        select * from annals.heads h
@@ -108,8 +109,8 @@ pub(super) const FIND_ENTITIES: &str = concat!(
 );
 
 const LIST_ENTITIES_PAGE: &str = concat!(
-    "-- list_entities_page\n",
-    cut_by_bytes!(
+    "-- list_entities_page",
+    cut_tails!(
         " from (
     select * from annals.heads h
      where h.tenant_id = $1 and h.aggregate_type = $2 and ($3::text is null or h.aggregate_id > $3) and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))

@@ -95,7 +95,6 @@ macro_rules! list_page {
         concat!(
             "-- ",
             $name,
-            "\n",
             cut_by_bytes!(["event_number", $direction], "";
                 "select e.*, h.projected_version as head_projected from annals.events e ",
                 joined_head!(),
@@ -115,7 +114,6 @@ macro_rules! list_page_of_types {
         concat!(
             "-- ",
             $name,
-            "\n",
             cut_by_bytes!(["event_number", $direction], "";
                 "select p.* from unnest($13::text[]) as t (event_type)
   cross join lateral (
@@ -148,7 +146,6 @@ macro_rules! list_unprocessed {
         concat!(
             "-- ",
             $name,
-            "\n",
             cut_by_bytes!(["event_number", $direction], "";
                 "select e.*, h.projected_version as head_projected from (
     select e.* from annals.events e

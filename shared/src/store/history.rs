@@ -15,7 +15,7 @@ use crate::domain::diff::changes;
 use crate::domain::{Caller, Catalog, Entity, Event, FoldError, StoredFact, TenantId};
 
 const LIST_HISTORY_PAGE: &str = concat!(
-    "-- list_history_page\n",
+    "-- list_history_page",
     cut_by_bytes!(["aggregate_version"],
         ", exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id

@@ -9,7 +9,8 @@ use super::StoreError;
 macro_rules! cut_by_bytes {
     ([$($order:literal),+], $more:literal; $($page:tt)*) => {
         concat!(
-            "select * from (
+            "
+select * from (
 select p.*, octet_length(p.data) + octet_length(p.metadata) + octet_length(p.recorded) as bytes,
        sum(octet_length(p.data) + octet_length(p.metadata) + octet_length(p.recorded)) over (order by ",
             $($order),+,
@@ -32,7 +33,8 @@ select p.*, octet_length(p.data) + octet_length(p.metadata) + octet_length(p.rec
 macro_rules! cut_facts {
     ($($page:expr),+ $(,)?) => {
         concat!(
-            "select * from (
+            "
+select * from (
 select p.*, octet_length(p.data) as bytes, sum(octet_length(p.data)) over (order by p.aggregate_version rows unbounded preceding) as running_bytes
   from (",
             $($page),+,

@@ -87,7 +87,7 @@ macro_rules! fact_columns {
 }
 
 const LIST_RECORDED: &str = concat!(
-    "-- list_recorded_facts\n",
+    "-- list_recorded_facts",
     cut_facts!(
         "select ",
         fact_columns!(),

@@ -2,7 +2,6 @@
 //! the stream's lock.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -16,16 +15,6 @@ use super::module::{compensate, happen, state, world};
 async fn hold(owner: &Client) {
     let lock = "begin; select from annals.heads where aggregate_id = 'W-1' for update";
     owner.batch_execute(lock).await.expect("the lock");
-}
-
-async fn until_waiting(world: &World, wanted: i64) {
-    let (client, started) = (world.superuser().await, Instant::now());
-    let waiting =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while client.query_one(waiting, &[]).await.expect("a count").get::<_, i64>(0) < wanted {
-        assert!(started.elapsed() < Duration::from_secs(60), "nobody came to the lock");
-        tokio::task::yield_now().await;
-    }
 }
 
 fn spawn(world: &Arc<World>, person: &Person, id: &str, key: Option<&'static str>) -> JoinHandle<Answer> {
@@ -51,7 +40,7 @@ async fn of_many_who_compensate_the_same_event_one_does() {
     // Not the same person: no idempotency key would stand between them.
     let people = [staff.clone(), Person::staff(), Person::service("crm"), Person::staff()];
     let all: Vec<_> = people.iter().map(|person| spawn(&world, person, &id, None)).collect();
-    until_waiting(&world, 4).await;
+    world.until_waiting(4).await;
     owner.batch_execute("rollback").await.expect("the end");
     let mut answers = Vec::new();
     for answer in all {
@@ -74,7 +63,7 @@ async fn twins_under_one_key_get_one_answer() {
         spawn(&world, &staff, &id, Some("k")),
         spawn(&world, &staff, &id, Some("k")),
     ];
-    until_waiting(&world, 2).await;
+    world.until_waiting(2).await;
     owner.batch_execute("rollback").await.expect("the end");
     let mut answers = Vec::new();
     for twin in twins {
@@ -102,7 +91,7 @@ async fn a_fact_that_comes_first_is_not_undone() {
         .await
         .expect("an append");
     let late = spawn(&world, &staff, &id, None);
-    until_waiting(&world, 1).await;
+    world.until_waiting(1).await;
     other.batch_execute("commit").await.expect("a commit");
     let late = late.await.expect("an answer");
     assert_eq!(late.problem(409), "changed_since");
@@ -122,7 +111,7 @@ async fn a_fact_about_something_else_is_waited_for_and_kept() {
         .await
         .expect("an append");
     let late = spawn(&world, &staff, &id, None);
-    until_waiting(&world, 1).await;
+    world.until_waiting(1).await;
     other.batch_execute("commit").await.expect("a commit");
     assert_eq!(late.await.expect("an answer").expect(201).body["aggregate_version"], 4);
     assert_eq!(state(&world, &staff).await.0, json!({"name": "A", "colour": "red"}));

@@ -283,14 +283,7 @@ async fn of_two_versions_that_are_judged_by_the_same_one_before_only_one_is_regi
         .await
         .unwrap();
     let release = async {
-        let client = world.superuser().await;
-        let waiting =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        let started = std::time::Instant::now();
-        while client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 2 {
-            assert!(started.elapsed().as_secs() < 60, "nobody came to the lock");
-            tokio::task::yield_now().await;
-        }
+        world.until_waiting(2).await;
         lock.commit().await.unwrap();
     };
     let (two, three) = (gauge_2("2.0", &renamed()), gauge_2("3.0", &renamed()));

@@ -138,10 +138,7 @@ async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
     assert_eq!(deleted, 10_000);
     let tidied = async { world.app.store.tidy_imports(None).await.unwrap() };
     let committed = async {
-        let waits = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
-        while !superuser.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {
-            tokio::task::yield_now().await;
-        }
+        world.until_waiting(1).await;
         deleting.commit().await.unwrap();
     };
     tokio::join!(tidied, committed);

@@ -2,7 +2,6 @@
 //! interleaving takes place every time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
 use annals::store::Parked;
@@ -34,18 +33,6 @@ async fn sql(client: &Client, statements: &str) {
 }
 
 const MEND: &str = "alter table public.organization_financial_years drop constraint organization_financial_years_order";
-
-/// Waits until this many connections of the world's database stand at a lock, or until `over`.
-async fn until_waiting(world: &World, wanted: i64, over: impl Fn() -> bool) {
-    let client = world.superuser().await;
-    let started = Instant::now();
-    let waiting =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < wanted && !over() {
-        assert!(started.elapsed() < Duration::from_secs(60), "nobody came to the lock");
-        tokio::task::yield_now().await;
-    }
-}
 
 /// The projector that freed the stream is gone before it projected it; its message is not coming back, and nobody appends.
 #[tokio::test]
@@ -119,7 +106,7 @@ async fn a_stream_that_has_moved_on_is_not_parked_behind_its_progress() {
             world.app.store.park(&parked).await
         })
     };
-    until_waiting(&world, 1, || late.is_finished()).await;
+    world.until_waiting_or(1, || late.is_finished()).await;
     moving.commit().await.unwrap();
     late.await.unwrap().unwrap();
     assert!(world.rows_of("annals.parked_streams").await.is_empty());
@@ -142,7 +129,7 @@ async fn a_skip_that_meets_a_retry_under_way_is_either_done_or_too_late() {
             let world = Arc::clone(&world);
             async move { world.deliver(wake_ups).await }
         });
-        until_waiting(&world, waiting, || task.is_finished()).await;
+        world.until_waiting_or(waiting, || task.is_finished()).await;
         projecting.push(task);
     }
     assert_eq!(

@@ -50,14 +50,13 @@ async fn a_type_that_is_registered_while_a_replay_begins_is_not_passed_over() {
     let wanted = of_types(&["widget.*"], under("widgets"));
     assert_eq!(delivered(&world, &wanted).await.len(), 1);
 
-    let (holder, owner) = (world.owner().await, world.owner().await);
+    let holder = world.owner().await;
     holder
         .batch_execute("begin; select from annals.checkpoints where name = 'widgets' for update")
         .await
         .unwrap();
     let meanwhile = async {
-        let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        while owner.query(waits, &[]).await.unwrap().is_empty() {}
+        world.until_waiting(1).await;
         register(&world, &staff, version("widget.sold", "1.0", "price", json!([]))).await;
         world.append(&staff, "widget.sold", "W-1", json!({"price": "9"})).await;
         holder.batch_execute("rollback").await.unwrap();

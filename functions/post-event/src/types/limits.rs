@@ -1,10 +1,11 @@
 //! How much a schema may ask for: it is checked against whatever callers send, in functions that all callers share.
 
+use annals::domain::Catalog;
 use annals::domain::event::FieldFault;
-use annals::domain::schema::{Checker, weight_of};
-use annals::domain::{Catalog, TenantId, Upcaster};
+use annals::domain::schema::{pattern_bytes, patterns_of, weight_of};
+use annals::domain::weight::shortened;
 use annals::http::ApiError;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 /// Most parts of a schema, and values that it lists: each may be looked at for each value of the data.
 const MAX_PARTS: usize = 10_000;
@@ -14,6 +15,8 @@ const MAX_BRANCHES: usize = 500;
 const MAX_LEVELS: usize = 32;
 /// Most characters of an expression.
 const MAX_PATTERN: usize = 500;
+/// Most bytes of memory that all expressions of a schema take.
+const MAX_PATTERNS: usize = 16 << 20;
 
 /// Keywords whose value is a schema.
 const ONE: [&str; 12] = [
@@ -41,24 +44,16 @@ const NAMED: [&str; 5] = [
     "definitions",
 ];
 
-/// Most bytes of all that a tenant has registered: whoever checks an event of the tenant's holds it.
+/// Most bytes of memory, estimated, that all types of a tenant take: whoever checks an event of the tenant's holds them.
 const MAX_REGISTERED: usize = 16 << 20;
 
 /// Refuses to add to a catalog in which a tenant has very much.
-pub(super) fn refuse_full_catalog(catalog: &Catalog, tenant_id: TenantId) -> Result<(), ApiError> {
-    let own = catalog
-        .list(tenant_id)
-        .into_iter()
-        .filter(|kind| kind.tenant_id.is_some());
-    let bytes: usize = own
-        .map(|kind| {
-            let schemas: usize = kind.versions.values().map(|version| version.text_bytes()).sum();
-            schemas + kind.upcasters.values().map(Upcaster::text_bytes).sum::<usize>()
-        })
-        .sum();
-    if bytes > MAX_REGISTERED {
-        let detail =
-            format!("the tenant's event types have over {MAX_REGISTERED} bytes of schemas, examples and steps");
+pub(super) fn refuse_full_catalog(catalog: &Catalog) -> Result<(), ApiError> {
+    if catalog.own_footprint() > MAX_REGISTERED {
+        let detail = format!(
+            "the tenant's event types take over {} MiB; no more can be registered",
+            MAX_REGISTERED >> 20
+        );
         return Err(ApiError::unprocessable("catalog_full", detail, Vec::new()));
     }
     Ok(())
@@ -73,7 +68,9 @@ pub(super) fn check(schema: &Value) -> Option<FieldFault> {
         ));
     }
     let mut walk = Walk { branches: 0 };
-    walk.check(schema, "/schema", 0).err()
+    walk.check(schema, "/schema", 0)
+        .err()
+        .or_else(|| check_patterns(schema))
 }
 
 fn too_complex(at: &str, detail: String) -> FieldFault {
@@ -93,7 +90,6 @@ impl Walk {
                 format!("has more than {MAX_LEVELS} levels of schemas within schemas"),
             ));
         }
-        check_patterns(keywords, at)?;
         for keyword in ONE {
             if let Some(part) = keywords.get(keyword) {
                 self.check(part, &format!("{at}/{keyword}"), level + 1)?;
@@ -127,29 +123,37 @@ impl Walk {
     }
 }
 
-fn check_patterns(keywords: &Map<String, Value>, at: &str) -> Result<(), FieldFault> {
-    let own = keywords.get("pattern").and_then(Value::as_str);
-    let names = keywords.get("patternProperties").and_then(Value::as_object);
-    for pattern in own
-        .into_iter()
-        .chain(names.into_iter().flat_map(Map::keys).map(String::as_str))
-    {
-        let refused = match pattern.chars().nth(MAX_PATTERN) {
-            Some(_) => Some(format!("an expression has at most {MAX_PATTERN} characters")),
-            None => Checker::compile(&json!({"pattern": pattern})).err().map(|_| {
-                "is no expression that can be matched in linear time: look-around, references back and large repetitions are refused"
+fn check_patterns(schema: &Value) -> Option<FieldFault> {
+    let mut bytes = 0;
+    for pattern in patterns_of(schema) {
+        let refused = match (pattern.chars().nth(MAX_PATTERN), pattern_bytes(pattern)) {
+            (Some(_), _) => format!("an expression has at most {MAX_PATTERN} characters"),
+            (None, Some(more)) => {
+                bytes += more;
+                if bytes <= MAX_PATTERNS {
+                    continue;
+                }
+                "its expressions take too much memory together: have fewer, and repeat less within them".to_owned()
+            }
+            (None, None) => {
+                "has an expression that cannot be matched in linear time: look-around, references back and large \
+                             repetitions are refused"
                     .to_owned()
-            }),
+            }
         };
-        if let Some(detail) = refused {
-            return Err(FieldFault::new(at, "unsupported_pattern", detail));
-        }
+        return Some(FieldFault::new(
+            "/schema",
+            "unsupported_pattern",
+            format!("{refused}: {}", shortened(pattern, 100)),
+        ));
     }
-    Ok(())
+    None
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn code(schema: &Value) -> Option<&'static str> {
