@@ -6,6 +6,7 @@
 //! not with the machine's memory.
 
 mod folding;
+mod importing;
 mod lists;
 mod projecting;
 mod requests;
@@ -34,8 +35,13 @@ struct Process {
 impl Process {
     /// This binary, deployed as this resource, before the world's database.
     async fn start(world: &World, binary: &str, deployed_as: &str) -> Self {
+        Self::start_at(&world.url_as("annals_api"), binary, deployed_as, &[]).await
+    }
+
+    /// The same with a database at this address, and further settings.
+    async fn start_at(database_url: &str, binary: &str, deployed_as: &str, settings: &[(&str, &str)]) -> Self {
         let (runtime, memory) = (Runtime::start().await, memory_of(deployed_as));
-        let child = runtime.process_within(memory + RESERVED, binary, &world.url_as("annals_api"));
+        let child = runtime.process_within(memory + RESERVED, binary, database_url, settings);
         Self { runtime, child, memory }
     }
 

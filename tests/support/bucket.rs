@@ -39,8 +39,8 @@ pub enum Trouble {
 }
 
 impl Bucket {
-    /// Starts it; the storage that leads to it.
-    pub async fn start(&self) -> Storage {
+    /// Starts it; its address.
+    pub async fn listen(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let routes = Router::new()
@@ -48,14 +48,36 @@ impl Bucket {
             .layer(DefaultBodyLimit::disable())
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
+        endpoint
+    }
+
+    /// The storage of a bucket at this address.
+    pub fn storage(endpoint: &str) -> Storage {
         let credentials = Credentials::new(ACCESS_KEY, SECRET_KEY, Some("session".to_owned()), None, "tests");
         let credentials = SharedCredentialsProvider::new(credentials);
         Storage::S3(S3::new(
             BUCKET.to_owned(),
             REGION.to_owned(),
             credentials,
-            Some(&endpoint),
+            Some(endpoint),
         ))
+    }
+
+    /// Lets a file come to this signed address.
+    pub async fn send(url: &str, content: impl Into<reqwest::Body>) {
+        let answer = reqwest::Client::new()
+            .put(url)
+            .body(content)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), 200);
+    }
+
+    /// The event of the object with this key, as AWS sends it.
+    pub fn event(bucket: &str, key: &str) -> String {
+        let event = include_str!("../events/s3_file_came.json").replace(BUCKET, bucket);
+        event.replace("uploads/0198c0de-0000-7000-8000-000000000000", key)
     }
 
     /// Lets things go wrong, one request after the other.

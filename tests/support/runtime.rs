@@ -70,13 +70,14 @@ impl Runtime {
         self.spawn(Command::new(built(binary)), binary, database_url)
     }
 
-    /// The same with an address space of so many bytes at most: what asks for more of it ends.
-    pub fn process_within(&self, bytes: u64, binary: &str, database_url: &str) -> Child {
+    /// The same with further settings, and an address space of so many bytes at most: what asks for more of it ends.
+    pub fn process_within(&self, bytes: u64, binary: &str, database_url: &str, settings: &[(&str, &str)]) -> Child {
         let mut command = Command::new("sh");
         command
             .args(["-c", "ulimit -v $0 && exec \"$1\""])
             .arg((bytes / 1024).to_string())
-            .arg(built(binary));
+            .arg(built(binary))
+            .envs(settings.iter().copied());
         self.spawn(command, binary, database_url)
     }
 

@@ -23,8 +23,8 @@ pub fn prepare() {
 
 /// Most steps that a check may take: parts of the schema times values of the data. A step takes some nanoseconds.
 pub const MAX_STEPS: usize = 30_000_000;
-/// Bytes that an expression may take when it is compiled, in steps: it is tried which is enough. Repetitions make the size: `\\w` takes
-/// 45 KB, and so `\\w{64}` takes 3 MB.
+/// Bytes that an expression may take when it is compiled, in steps: it is tried which is enough. Repetitions make the size: `\p{L}`
+/// takes some 50 KB, and so `\p{L}{64}` takes 3 MB.
 const PATTERN_SIZES: [usize; 4] = [16 << 10, 128 << 10, 1 << 20, 8 << 20];
 /// Bytes that a matcher may take beside its expression.
 const MATCHER_BYTES: usize = 128 << 10;

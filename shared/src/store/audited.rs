@@ -24,7 +24,7 @@ use crate::domain::{Caller, Catalog, Entity, Event, StoredFact, Timestamp};
 const LIST_AUDITED_FACTS: &str = concat!(
     "-- list_audited_facts",
     cut_facts!(
-        "select e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
+        "\nselect e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
        exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
                   and s.aggregate_version = e.aggregate_version) as skipped,

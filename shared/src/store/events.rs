@@ -96,7 +96,7 @@ macro_rules! list_page {
             "-- ",
             $name,
             cut_by_bytes!(["event_number", $direction], "";
-                "select e.*, h.projected_version as head_projected from annals.events e ",
+                "\nselect e.*, h.projected_version as head_projected from annals.events e ",
                 joined_head!(),
                 " where",
                 filters!(),
@@ -115,7 +115,7 @@ macro_rules! list_page_of_types {
             "-- ",
             $name,
             cut_by_bytes!(["event_number", $direction], "";
-                "select p.* from unnest($13::text[]) as t (event_type)
+                "\nselect p.* from unnest($13::text[]) as t (event_type)
   cross join lateral (
        select e.*, h.projected_version as head_projected from annals.events e ",
                 joined_head!(),
@@ -147,7 +147,7 @@ macro_rules! list_unprocessed {
             "-- ",
             $name,
             cut_by_bytes!(["event_number", $direction], "";
-                "select e.*, h.projected_version as head_projected from (
+                "\nselect e.*, h.projected_version as head_projected from (
     select e.* from annals.events e
      where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
     union all

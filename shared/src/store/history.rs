@@ -20,7 +20,7 @@ const LIST_HISTORY_PAGE: &str = concat!(
         ", exists (select from annals.skipped_events s
                 where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
                   and s.aggregate_version = e.aggregate_version) as skipped, e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all";
-        "select e.*, h.projected_version as head_projected from annals.events e ",
+        "\nselect e.*, h.projected_version as head_projected from annals.events e ",
         joined_head!(),
         " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
   order by e.aggregate_version limit $5")

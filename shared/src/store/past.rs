@@ -89,7 +89,7 @@ macro_rules! fact_columns {
 const LIST_RECORDED: &str = concat!(
     "-- list_recorded_facts",
     cut_facts!(
-        "select ",
+        "\nselect ",
         fact_columns!(),
         " from annals.events e
  where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4

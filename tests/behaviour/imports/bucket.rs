@@ -2,34 +2,21 @@
 
 use csv_upload::import::{Invocation, Outcome};
 use serde_json::{Value, json};
-use tests::{Asked, BUCKET, Bucket, Person, Trouble, World};
+use tests::{BUCKET, Bucket, Person, Trouble, World};
 use uuid::Uuid;
 
 use super::{figures, file, sales, sales_events};
 
 async fn world(bucket: &Bucket) -> World {
     let mut world = World::new().await;
-    world.app.storage = bucket.start().await;
+    world.app.storage = Bucket::storage(&bucket.listen().await);
     world.router = local::engine::router(world.app.clone());
     world
 }
 
-async fn send(asked: &Asked, content: impl Into<reqwest::Body>) {
-    let answer = reqwest::Client::new()
-        .put(&asked.url)
-        .body(content)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 200);
-}
-
 /// The event as AWS sends it, of this object.
 fn event(bucket: &str, key: &str) -> Invocation {
-    let event = include_str!("../../events/s3_file_came.json");
-    let event = event.replace(BUCKET, bucket);
-    let event = event.replace("uploads/0198c0de-0000-7000-8000-000000000000", key);
-    serde_json::from_str(&event).unwrap()
+    serde_json::from_str(&Bucket::event(bucket, key)).unwrap()
 }
 
 #[tokio::test]
@@ -42,7 +29,7 @@ async fn a_file_comes_by_its_address_and_the_buckets_event_and_goes_when_it_is_i
         "{}",
         asked.url
     );
-    send(&asked, file(3_000)).await;
+    Bucket::send(&asked.url, file(3_000)).await;
     let key = format!("uploads/{}", asked.id);
     assert_eq!(bucket.keys(), vec![key.clone()]);
     bucket.trouble(&[Trouble::Busy, Trouble::BreaksOff, Trouble::BreaksOff, Trouble::Busy]);
@@ -60,7 +47,7 @@ async fn what_is_nobodys_upload_stays_where_it_is() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
-    send(&asked, file(10)).await;
+    Bucket::send(&asked.url, file(10)).await;
     let key = format!("uploads/{}", asked.id);
     for (bucket, key) in [
         ("another", key.clone()),
@@ -78,9 +65,9 @@ async fn an_object_that_is_written_over_during_the_work_fails_the_import() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
-    send(&asked, file(6_000)).await;
+    Bucket::send(&asked.url, file(6_000)).await;
     assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
-    send(&asked, file(6_001)).await;
+    Bucket::send(&asked.url, file(6_001)).await;
     assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
     let upload = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(
@@ -95,7 +82,7 @@ async fn an_object_that_is_there_at_the_second_look_is_imported() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
-    send(&asked, file(6_000)).await;
+    Bucket::send(&asked.url, file(6_000)).await;
     assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
     bucket.hide_once();
     assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
@@ -109,7 +96,7 @@ async fn a_bucket_that_does_not_answer_is_asked_again_later() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
-    send(&asked, file(2_000)).await;
+    Bucket::send(&asked.url, file(2_000)).await;
     bucket.trouble(&[Trouble::Busy; 5]);
     let key = format!("uploads/{}", asked.id);
     // The event is not to come again for that: the next look goes on.

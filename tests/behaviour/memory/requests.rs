@@ -34,6 +34,27 @@ async fn wrong_items_for_hundreds_of_branches_are_refused_by_the_first_of_them()
     assert_eq!(world.log().await, before);
 }
 
+/// Each type's expression takes some 8 MB: all of them together would take more than the function has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compiled_schemas_are_kept_only_as_far_as_there_is_room() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let names: Vec<String> = (0..70).map(|n| format!("lot.kind_{n}")).collect();
+    for name in &names {
+        let schema =
+            json!({"type": "object", "properties": {"letters": {"type": "string", "pattern": r"^\p{L}{140}$"}}});
+        let body = json!({"event_type": name, "description": "d", "example": {}, "schema": schema});
+        register(&world, &staff, body).await;
+    }
+    let mut function = Process::start(&world, "post-event", "PostEvent").await;
+    for name in &names {
+        let body = event(name, "L-1", &json!({"letters": "ü".repeat(140)})).to_string();
+        let (status, answer) = function
+            .request(recorded::post(&staff, "/events", "application/json", &body))
+            .await;
+        assert_eq!(status, 201, "{answer}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_of_many_small_values_is_refused_before_it_is_held() {
     let (world, staff) = (World::new().await, Person::staff());

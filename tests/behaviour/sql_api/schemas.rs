@@ -91,10 +91,13 @@ fn unfit(property: &Value) -> Vec<(&'static str, Value)> {
     values
 }
 
+/// Events of a batch: their faults stay below the 100 that a refusal names.
+const TOGETHER: usize = 60;
+
 /// Members of the corpus whose schema HTTP says is violated. Batches name every member that is at fault, and append nothing.
 async fn refused_by_http(world: &World, person: &Person, cases: &[Case]) -> BTreeSet<usize> {
     let mut refused = BTreeSet::new();
-    for (chunk, cases) in cases.chunks(250).enumerate() {
+    for (chunk, cases) in cases.chunks(TOGETHER).enumerate() {
         let mut events: Vec<Value> = cases.iter().map(|case| case.event.clone()).collect();
         let spoilt =
             json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "X", "data": {}});
@@ -111,7 +114,7 @@ async fn refused_by_http(world: &World, person: &Person, cases: &[Case]) -> BTre
                 .parse()
                 .unwrap();
             if error["code"] == "schema_violation" && member < cases.len() {
-                refused.insert(chunk * 250 + member);
+                refused.insert(chunk * TOGETHER + member);
             }
         }
     }
