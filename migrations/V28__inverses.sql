@@ -26,7 +26,7 @@ select annals.declare_inverse(event_type, inverse)
       ('product.price_changed', '{"event_type": "product.price_corrected", "data": {"old_price": "/new_price", "new_price": "/old_price"}}'::jsonb),
       ('product.price_corrected', '{"event_type": "product.price_corrected", "data": {"old_price": "/new_price", "new_price": "/old_price"}}'),
       ('product.stock_updated', '{"event_type": "product.stock_updated", "data": {"old_stock": "/new_stock", "new_stock": "/old_stock"}}'),
-      -- The day stays: the wrong price held from then on, and so does the right one.
+      -- The day becomes that of the price before, if it had one.
       ('price.changed', '{"event_type": "price.changed", "data": {"old_price": "/new_price", "new_price": "/old_price",
                           "reason": {"const": "changed in error"}, "effective_date": "/effective_date"}}'),
       ('order.placed', '{"event_type": "order.status_changed", "data": {"old_status": {"const": "placed"}, "new_status": {"const": "cancelled"},

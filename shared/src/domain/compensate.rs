@@ -148,17 +148,16 @@ impl Sides<'_> {
         Ok(name.into_iter().chain([("deleted_at".to_owned(), json!(at))]).collect())
     }
 
-    /// Brings back what the event deleted.
+    /// Brings back what the event deleted, with what has been recorded about it since. Of several deletions only the last can be
+    /// compensated: it is the one that the entity's `deleted_at` tells of.
     fn restoration(&self) -> Result<Map<String, Value>, Refused> {
-        if self.before.deleted_at.is_some() || self.before.version == 0 {
+        if self.before.version == 0 {
             return Err(Refused::NoEffect);
         }
-        let mut changed = differences(&self.after.state, &self.now.state);
-        if self.now.deleted_at.is_some() && self.now.deleted_at != self.after.deleted_at {
-            changed.push(DELETED.to_owned());
+        if self.now.deleted_at != self.after.deleted_at {
+            return Err(Refused::ChangedSince(vec![DELETED.to_owned()]));
         }
-        self.expect_unchanged(changed)?;
-        Ok(self.before.state.clone())
+        Ok(self.now.state.clone())
     }
 
     /// The fields that the event changed, if they are still as it left them.
@@ -180,6 +179,10 @@ impl Sides<'_> {
         let id = id_of(data)?;
         if child(&self.before.state, collection, id).is_some() {
             return Err(Refused::NoInverse("the child was there before the event"));
+        }
+        let field = self.before.state.get(collection);
+        if field.is_some_and(|value| !value.is_null() && !value.is_array()) {
+            return Err(Refused::NoInverse("the field was no list before the event"));
         }
         let place = pointer(&[collection, &name_of(id)]);
         let (added, present) = (
@@ -278,6 +281,22 @@ fn differences(a: &Map<String, Value>, b: &Map<String, Value>) -> Vec<String> {
         }
     }
     places
+}
+
+/// The value at a place that [`differences`] names.
+fn value_at<'a>(state: &'a Map<String, Value>, place: &str) -> Option<&'a Value> {
+    let mut parts = place
+        .split('/')
+        .skip(1)
+        .map(|part| part.replace("~1", "/").replace("~0", "~"));
+    let field = state.get(&parts.next()?)?;
+    match parts.next() {
+        None => Some(field),
+        Some(name) => children(field)?
+            .into_iter()
+            .find(|(of, _)| *of == name)
+            .map(|(_, child)| child),
+    }
 }
 
 /// The children of a collection by name; none where it is something else.

@@ -274,18 +274,6 @@ fn what_has_been_changed_since_is_named_and_left_alone() {
             json!("create"),
             vec!["/deleted"],
         ),
-        (
-            (json!("delete"), json!({})),
-            (json!("delete"), json!({})),
-            json!("create"),
-            vec!["/deleted"],
-        ),
-        (
-            (json!("delete"), json!({})),
-            changes("city", json!("C")),
-            json!("create"),
-            vec!["/city"],
-        ),
     ];
     for (event, since, effect, places) in table {
         let outcome = derived(&[created(), event.clone(), since.clone()], 1, effect);
@@ -333,11 +321,6 @@ fn what_changed_nothing_and_what_nothing_follows_from_is_refused() {
             "{event:?}"
         );
     }
-    let delete = || (json!("delete"), json!({}));
-    assert_eq!(
-        refused(derived(&[created(), delete(), delete()], 2, json!("create"))),
-        Refused::NoEffect
-    );
     for (event, effect) in [
         (
             (json!({"add_child": "gst"}), json!({"id": "3"})),
@@ -461,7 +444,7 @@ fn what_the_event_says_was_old_is_not_believed() {
             (json!({"set": {"place": "/to"}}), json!({"to": "/from"})),
             Some(json!({"to": null})),
         ),
-        // What the event itself wrote, and constants, are meant to stay.
+        // Constants stay, and so does what the event wrote where nothing was before.
         (
             (
                 json!({"set": {"price": "/new", "day": "/day"}}),
@@ -472,6 +455,27 @@ fn what_the_event_says_was_old_is_not_believed() {
                 json!({"new": "/old", "day": "/day", "why": {"const": "a mistake"}}),
             ),
             Some(json!({"new": 7, "day": "d", "why": "a mistake"})),
+        ),
+        // What the event wrote over something else does not.
+        (
+            (
+                json!({"set": {"price": "/new", "city": "/city"}}),
+                json!({"new": 5, "old": 1, "city": "C"}),
+            ),
+            (
+                json!({"set": {"price": "/new", "city": "/city"}}),
+                json!({"new": "/old", "city": "/city"}),
+            ),
+            Some(json!({"new": 7, "city": "B"})),
+        ),
+        // Nor does what the inverse leaves out.
+        (
+            (
+                json!({"set": {"price": "/new", "city": "/city"}}),
+                json!({"new": 5, "old": 7, "city": "C"}),
+            ),
+            (json!({"set": {"price": "/new"}}), json!({"new": "/old"})),
+            None,
         ),
         (
             (json!("merge"), json!({"city": "C", "old_city": "a lie"})),
@@ -544,4 +548,54 @@ fn what_the_event_says_was_old_is_not_believed() {
             None => assert!(matches!(refused(outcome), Refused::NoInverse(_)), "{event:?}"),
         }
     }
+}
+
+/// What others have recorded since in places that the event changed is never passed over, also where the inverse does not write there.
+#[test]
+fn declared_inverses_look_at_all_that_the_event_changed() {
+    let received = |amount: i64| {
+        let effect = json!({"set": {"amount": "/amount", "status": {"const": "received"}}});
+        (effect, json!({"amount": amount}))
+    };
+    let refund = json!({"event_type": "a.b", "data": {"amount": "/amount"}});
+    let refunded = || json!({"set": {"refunded": "/amount", "status": {"const": "refunded"}}});
+    let once = outcome(&[received(100)], 0, refund.clone(), refunded());
+    assert_eq!(
+        (once.data.map(Value::Object), Value::Object(once.result.state)),
+        (
+            Ok(json!({"amount": 100})),
+            json!({"amount": 100, "refunded": 100, "status": "refunded"})
+        )
+    );
+    let twice = [received(100), received(250)];
+    assert_eq!(
+        refused(outcome(&twice, 0, refund.clone(), refunded())),
+        changed(&["/amount"])
+    );
+    // It cannot say what the amount was.
+    let second = refused(outcome(&twice, 1, refund.clone(), refunded()));
+    assert!(matches!(second, Refused::NoInverse(_)), "{second:?}");
+    let same = [received(100), received(100)];
+    assert_eq!(refused(outcome(&same, 1, refund, refunded())), Refused::NoEffect);
+}
+
+#[test]
+fn the_last_deletion_is_compensated_whatever_came_after_it() {
+    let delete = || (json!("delete"), json!({}));
+    let twice = [created(), delete(), delete()];
+    assert_eq!(refused(derived(&twice, 1, json!("create"))), changed(&["/deleted"]));
+    let brought_back = derived(&twice, 2, json!("create"));
+    assert!(brought_back.data.is_ok());
+    assert_eq!(brought_back.result.deleted_at, None);
+    let noted = [created(), delete(), changes("city", json!("C"))];
+    let brought_back = derived(&noted, 1, json!("create"));
+    assert!(brought_back.data.is_ok());
+    assert_eq!(brought_back.result.state["city"], "C");
+}
+
+#[test]
+fn a_text_that_an_added_child_replaced_does_not_become_an_empty_list() {
+    let event = (json!({"add_child": "city"}), json!({"id": "1"}));
+    let refused = refused(derived(&[created(), event], 1, json!({"remove_child": "city"})));
+    assert!(matches!(refused, Refused::NoInverse(_)), "{refused:?}");
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::effect::{Effect, FieldSource};
 use super::super::event::MAX_DATA_BYTES;
-use super::{Correction, DELETED, Refused, Sides, child, differ, differences, none_lost, pointer};
+use super::{Correction, DELETED, Refused, Sides, child, differ, differences, name_of, none_lost, pointer, value_at};
 
 /// A place in state that an event gives a value to.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,14 @@ enum Place<'a> {
 }
 
 impl Place<'_> {
+    /// As [`differences`] names it: a child as a whole.
+    fn name(&self) -> String {
+        match self {
+            Self::Field(field) => pointer(&[field]),
+            Self::OfChild(collection, id, _) => pointer(&[collection, &name_of(id)]),
+        }
+    }
+
     fn of<'s>(&self, state: &'s Map<String, Value>) -> Option<&'s Value> {
         match self {
             Self::Field(field) => state.get(field),
@@ -48,28 +56,56 @@ impl Correction<'_> {
         let restored = self.restore(sides, sources, &mut data);
         let mut result = self.now.clone();
         result.try_apply(&self.inverse_with(&data))?;
+        let touched = differences(&sides.before.state, &sides.after.state);
+        let deleted = sides.before.deleted_at != sides.after.deleted_at;
+        if touched.is_empty() && !deleted && *self.event.effect != Effect::None {
+            return Err(Refused::NoEffect);
+        }
         let written = differences(&self.now.state, &result.state);
         let mut lost = differences(&sides.after.state, &self.now.state);
-        lost.retain(|place| written.contains(place));
+        // An inverse that leaves the state alone overwrites nothing.
+        lost.retain(|place| !written.is_empty() && (written.contains(place) || touched.contains(place)));
         let deletes = result.deleted_at.is_some() != self.now.deleted_at.is_some();
         if sides.deleted_since() && (deletes || !written.is_empty()) {
             lost.push(DELETED.to_owned());
         }
         none_lost(lost)?;
-        for place in restored {
-            if differ(place.of(&result.state), place.of(&sides.before.state)) {
-                return Err(Refused::NoInverse(
-                    "the declared data cannot say what the state was before",
-                ));
-            }
+        let mut differing = restored
+            .iter()
+            .any(|place| differ(place.of(&result.state), place.of(&sides.before.state)));
+        if !written.is_empty() {
+            let constant = self.constants(sources, &data);
+            let mut touched = touched.iter().filter(|place| !constant.contains(place));
+            differing |= touched.any(|place| {
+                let sides = (value_at(&sides.before.state, place), value_at(&result.state, place));
+                is_lost(place, sides.0, sides.1)
+            });
         }
-        Ok(data)
+        match differing {
+            true => Err(Refused::NoInverse(
+                "the declared data cannot say what the state was before",
+            )),
+            false => Ok(data),
+        }
+    }
+
+    /// The places that the inverse gives a constant: a status such as `cancelled` is not meant to be what it was before.
+    fn constants(&self, sources: &BTreeMap<String, FieldSource>, data: &Map<String, Value>) -> Vec<String> {
+        let written = writes(self.inverse_effect, sources.keys(), data).into_iter();
+        let is_constant = |from: &str| match split(from) {
+            None => true,
+            Some((member, _)) => matches!(sources.get(&member), Some(FieldSource::Constant { .. })),
+        };
+        written
+            .filter(|(_, from)| is_constant(from))
+            .map(|(place, _)| place.name())
+            .collect()
     }
 
     /// Puts what the state was before into those members of the data that the inverse writes to a field which the event has written
     /// from elsewhere; returns the places that have to be restored. The inverse's members are the declared ones: the data lack those
-    /// whose source the event left out. A member whose declared source is what the event itself wrote to the field stays as it is,
-    /// and so does a constant. A value deeper within a member cannot be corrected here; it is only compared afterwards.
+    /// whose source the event left out. A constant stays as it is, and so does a member whose declared source is what the event itself
+    /// wrote to a field that had no value before. A value deeper within a member cannot be corrected here; it is only compared afterwards.
     fn restore<'a>(
         &'a self,
         sides: &Sides<'_>,
@@ -85,16 +121,30 @@ impl Correction<'_> {
             };
             let source = format!("{declared}{below}");
             let mut event_sources = event_writes.iter().filter(|(written, _)| *written == place).peekable();
-            if event_sources.peek().is_none() || event_sources.any(|(_, from)| *from == source) {
+            let Some(before) = event_sources.peek().map(|_| place.of(&sides.before.state)) else {
+                continue;
+            };
+            if before.is_none_or(Value::is_null) && event_sources.any(|(_, from)| *from == source) {
                 continue;
             }
             if below.is_empty() {
-                let before = place.of(&sides.before.state).cloned();
-                data.insert(member, before.unwrap_or(Value::Null));
+                data.insert(member, before.cloned().unwrap_or(Value::Null));
             }
             restored.push(place);
         }
         restored
+    }
+}
+
+/// Whether a value that there was before is another one in the result. Of a child each field is looked at: what the event added to it
+/// stays.
+fn is_lost(place: &str, before: Option<&Value>, result: Option<&Value>) -> bool {
+    match (before, result) {
+        (None | Some(Value::Null), _) => false,
+        (Some(Value::Object(before)), Some(Value::Object(result))) if place.matches('/').count() == 2 => before
+            .iter()
+            .any(|(field, value)| !value.is_null() && differ(Some(value), result.get(field))),
+        _ => differ(before, result),
     }
 }
 
