@@ -208,3 +208,82 @@ async fn where_the_inverse_cannot_say_what_was_before_there_is_no_compensation()
     assert_eq!(answer.problem(422), "no_inverse");
     assert_eq!(world.log().await, before);
 }
+
+/// What built-in types' inverses must not do: refund a later payment, cancel an order that was there before, keep a wrong date.
+#[tokio::test]
+async fn built_in_inverses_restore_all_that_an_event_changed_or_refuse() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let append = async |event_type: &str, id: &str, data: Value| {
+        let event = world.append(&staff, event_type, id, data).await;
+        event["id"].as_str().unwrap().to_owned()
+    };
+    let paid = |cents: i64| json!({"amount_cents": cents, "currency": "USD"});
+    let first = append("payment.received", "PA-1", paid(10_000)).await;
+    append("payment.received", "PA-1", paid(25_000)).await;
+    let refused = compensate(&world, &staff, &first, json!({})).await;
+    assert_eq!(refused.problem(409), "changed_since");
+
+    let placed = |cents: i64| json!({"customer_id": "C", "items": [{"sku": "A", "quantity": 1}], "currency": "USD", "total_cents": cents});
+    append("order.placed", "O-1", placed(1_000)).await;
+    let second = append("order.placed", "O-1", placed(7)).await;
+    let refused = compensate(&world, &staff, &second, json!({})).await;
+    assert_eq!(refused.problem(422), "no_inverse");
+
+    let product = json!({"sku": "S", "name": "Pump", "stock": 3});
+    append("product.created", "P-1", product).await;
+    let stock = append("product.stock_updated", "P-1", json!({"old_stock": 3, "new_stock": 3})).await;
+    let refused = compensate(&world, &staff, &stock, json!({})).await;
+    assert_eq!(refused.problem(409), "not_applied");
+
+    append(
+        "price.created",
+        "PR-1",
+        json!({"price": 100, "effective_date": "2026-01-01"}),
+    )
+    .await;
+    let changed = json!({"old_price": 100, "new_price": 90, "reason": "x", "effective_date": "2026-06-01"});
+    let changed = append("price.changed", "PR-1", changed).await;
+    compensate(&world, &staff, &changed, json!({})).await.expect(201);
+    let diff = world
+        .get(&staff, "/entities/price/PR-1/diff?from=1&to=3")
+        .await
+        .expect(200)
+        .body;
+    let fields: Vec<&String> = diff["changes"].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["reason"]);
+}
+
+#[tokio::test]
+async fn a_deleted_entity_can_be_brought_back_whatever_has_followed() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for twice in [false, true] {
+        let id = format!("C-{twice}");
+        let customer = json!({"name": "Ada", "email": "ada@example.com"});
+        world.append(&staff, "customer.registered", &id, customer).await;
+        let deleted = json!({"deleted_at": "2026-01-01T00:00:00Z"});
+        let first = world.append(&staff, "customer.deleted", &id, deleted.clone()).await;
+        let last = match twice {
+            true => world.append(&staff, "customer.deleted", &id, deleted).await,
+            false => first.clone(),
+        };
+        world
+            .append(&staff, "customer.profile_updated", &id, json!({"phone": "1"}))
+            .await;
+        if twice {
+            let refused = compensate(&world, &staff, first["id"].as_str().unwrap(), json!({})).await;
+            assert_eq!(refused.problem(409), "changed_since");
+        }
+        compensate(&world, &staff, last["id"].as_str().unwrap(), json!({}))
+            .await
+            .expect(201);
+        let entity = world
+            .get(&staff, &format!("/entities/customer/{id}"))
+            .await
+            .expect(200)
+            .body;
+        assert_eq!(
+            (&entity["state"]["phone"], &entity["deleted_at"]),
+            (&json!("1"), &Value::Null)
+        );
+    }
+}
