@@ -1,8 +1,8 @@
-"""Refuses a dependency whose licence or source deny.toml does not allow, and one of our own crates' that nothing uses.
+"""Refuses a dependency whose licence or source deny.toml does not allow, and one that none of our own sources uses.
 
 cargo-deny would do the first and more, but takes longer to compile than Annals, and its advisories come from GitHub, which a
 clean build machine need not reach. So advisories are not checked here; the list of what is allowed is the same file. The second is
-what cargo-machete does, and as simply: a crate that is used is named somewhere in the sources.
+what cargo-machete does: a crate that is used has a path into it (`name::…`), a macro (`name!`), or a `use`.
 """
 
 import json
@@ -62,11 +62,24 @@ def complaint(package: dict, allowed: set[str]) -> str | None:
 
 
 def unused(package: dict) -> list[str]:
-    """Dependencies of this member that none of its sources names."""
-    sources = Path(package["manifest_path"]).parent.rglob("*.rs")
-    words = {word for file in sources for word in re.findall(r"\w+", file.read_text())}
+    """Dependencies of this member that none of its sources uses."""
+    files = Path(package["manifest_path"]).parent.rglob("*.rs")
+    # Not in comments: a `//` that follows a colon is an address in a string.
+    sources = "\n".join(re.sub(r"(?m)(?<!:)//.*$", "", file.read_text()) for file in files)
     names = {d["rename"] or d["name"] for d in package["dependencies"]}
-    return sorted(name for name in names if name.replace("-", "_") not in words)
+    return sorted(name for name in names if not is_used(name.replace("-", "_"), sources))
+
+
+def is_used(name: str, sources: str) -> bool:
+    """Whether these sources use the crate of this name. A word alone is not enough: `url` and `csv` are everywhere."""
+    return re.search(rf"\b{name}(::|!)|\b(use|extern crate) {name}\b", sources) is not None
+
+
+def of_no_member(members: list[dict]) -> list[str]:
+    """Dependencies of the workspace that no member takes."""
+    declared = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["dependencies"]
+    taken = {d["rename"] or d["name"] for member in members for d in member["dependencies"]}
+    return sorted(declared.keys() - taken)
 
 
 def main() -> int:
@@ -77,6 +90,7 @@ def main() -> int:
     complaints = [f"{p['name']} {p['version']}: {why}" for p in foreign if (why := complaint(p, allowed))]
     members = [p for p in metadata["packages"] if p["id"] in metadata["workspace_members"]]
     complaints += [f"{p['name']} does not use {name}" for p in members for name in unused(p)]
+    complaints += [f"no member has the workspace's dependency {name}" for name in of_no_member(members)]
     print(*complaints, f"{len(foreign)} dependencies, {len(complaints)} refused", sep="\n")
     return 1 if complaints else 0
 

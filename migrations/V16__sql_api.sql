@@ -195,7 +195,7 @@ begin
 end
 $$;
 comment on function annals.check_schema(text, uuid, text, text, jsonb) is
-    'Refuses data that the catalog''s schema refuses; where that cannot be found out, whoever is no service.';
+    'Checks data against the catalog''s schema. Without pg_jsonschema it refuses every caller but a service.';
 
 create function annals.check_size(part jsonb, name text, most int) returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin

@@ -47,7 +47,7 @@ create table annals.event_types (
     constraint event_types_aggregate check (aggregate_type = split_part(event_type, '.', 1) and length(aggregate_type) <= 50),
     constraint event_types_posters check (posters <@ array['user', 'agent', 'staff', 'service']),
     constraint event_types_requires check (requires in ('new', 'existing')),
-    -- What Annals appends by itself is evidence because nobody else can.
+    -- What Annals appends by itself is evidence because no other caller can append it.
     constraint event_types_closed check (appended_by is null or tenant_id is null),
     constraint event_types_effect check (annals.is_effect(effect) and annals.is_readable(effect))
 );

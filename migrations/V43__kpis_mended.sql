@@ -48,9 +48,9 @@ update annals.kpi_days d
          group by 1, 2, 3) as c
  where d.tenant_id = c.tenant_id and d.day = c.day and d.currency = c.currency;
 
-comment on table annals_locks.kpis is 'Who settles a tenant''s notes shares it, and has that tenant''s row of annals_locks.kpi_tenants; who mends figures has it alone.';
+comment on table annals_locks.kpis is 'Settling takes this lock in ROW EXCLUSIVE mode and locks the tenant''s row in kpi_tenants. Mending takes it in EXCLUSIVE mode.';
 create table annals_locks.kpi_tenants (tenant_id uuid not null, constraint kpi_tenants_pkey primary key (tenant_id));
-comment on table annals_locks.kpi_tenants is 'A row per tenant: who settles the tenant''s notes locks it.';
+comment on table annals_locks.kpi_tenants is 'A row per tenant: settling the tenant''s notes locks it.';
 grant select, insert, update on annals_locks.kpi_tenants to annals_projector;
 
 -- Notes. Both halves of a change have one number: no batch, which is cut by numbers, ends between them.

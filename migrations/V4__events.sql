@@ -151,7 +151,7 @@ begin
            and e.started_by = annals.caller_actor() and e.user_id is distinct from annals.caller_user_id());
 end
 $$;
-comment on function annals.starter_sees_all(text, text) is 'Whether no event of a stream that the caller started is hidden from them; asked of other streams it says nothing.';
+comment on function annals.starter_sees_all(text, text) is 'Whether no event of a stream that the caller started is hidden from them. For a stream that the caller did not start it returns true, so a policy must also check started_by.';
 revoke all on function annals.starter_sees_all(text, text) from public;
 grant execute on function annals.starter_sees_all(text, text) to authenticated;
 

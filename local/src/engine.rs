@@ -36,7 +36,7 @@ const BATCH: usize = 10;
 /// After a failed batch its messages come again, as SQS' visibility timeout would have it, only sooner.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Whose database it is, which decides what to do about one that another version made.
+/// Where the database is. The advice in `AnotherVersion` depends on it.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
     /// That of the private cluster in this data folder.

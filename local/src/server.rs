@@ -84,7 +84,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut sh
         let permit = Arc::clone(&free).acquire_owned();
         let accepted = tokio::select! {
             accepted = async { (permit.await, listener.accept().await) } => accepted,
-            // Else those that have ended would be kept until the end.
+            // Otherwise the set would keep every connection that has ended.
             Some(_) = connections.join_next() => continue,
             () = shutdown.asked() => break,
         };
@@ -142,12 +142,12 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, limits: L
     };
     if let Some(status) = status {
         let refused = refuse(wire.into_stream(), status);
-        // Whoever does not even take this is gone.
+        // If the client does not read this either, the connection is dropped.
         let _ = timeout(limits.answer, refused).await;
     }
 }
 
-/// Says why nothing else will be said, and closes.
+/// Sends the problem and closes the connection.
 async fn refuse(mut stream: TcpStream, status: StatusCode) -> io::Result<()> {
     let answer = unread(problem_of(status)).await;
     let (head, body) = answer.into_parts();

@@ -178,7 +178,7 @@ pub struct Deployed {
     pub stack: String,
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets.
     pub function: String,
-    /// `TRACE_DAEMON_ADDRESS`, a collector's; without it `AWS_XRAY_DAEMON_ADDRESS`, which Lambda sets: who takes traces.
+    /// `TRACE_DAEMON_ADDRESS`, a collector's; without it `AWS_XRAY_DAEMON_ADDRESS`, which Lambda sets: where traces are sent.
     pub trace_daemon: Option<SocketAddr>,
 }
 
@@ -191,7 +191,7 @@ pub fn deployed() -> Option<Deployed> {
     })
 }
 
-/// The first of these that is given. One that cannot be read means that nobody takes traces: they must not go where they were not to.
+/// The first of these that is given. If it is invalid, no traces are sent. They are not sent to the second address instead.
 fn first_address(given: [Option<String>; 2]) -> Option<SocketAddr> {
     given.into_iter().flatten().next()?.parse().ok()
 }

@@ -104,7 +104,7 @@ pub async fn append(
     Err(StoreError::Unavailable("the catalog changes all the time".into()).into())
 }
 
-/// What the catalog has against events of a request that is refused already: all of it is told at once.
+/// The catalog's refusals of a request that is refused already, so that the answer names all faults at once.
 ///
 /// # Errors
 /// The database's.

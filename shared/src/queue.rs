@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_types::SdkConfig;
+use futures_util::FutureExt;
 use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 use crate::aws;
 use crate::domain::{AggregateId, AggregateType, StreamId, TenantId};
+use crate::since::Since;
 use crate::telemetry;
 use crate::telemetry::xray::in_sqs;
 use attributes::{attributes_of, system_attributes_of};
@@ -113,7 +115,7 @@ impl Queue {
         }
     }
 
-    /// Tells the projector. A failure is logged and is nobody's error: the append stands, and the sweep will come by.
+    /// Tells the projector. A failure is logged and is no error of the request: the append is committed, and the sweep projects it.
     pub async fn wake(&self, streams: impl IntoIterator<Item = StreamId>) {
         let distinct: Vec<StreamId> = streams.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         join(self.name(&distinct), self.ask_for_late_sweep()).await;
@@ -137,11 +139,14 @@ impl Queue {
         self.ask_for(&Message::Sweep {}, None).await;
     }
 
-    /// Where the clock asks for sweeps too seldom, whoever wakes the projector asks for one as well.
-    async fn ask_for_late_sweep(&self) {
+    /// Asks for a sweep in a minute, if the schedule runs less often and this process has not asked in the last minute.
+    pub async fn ask_for_late_sweep(&self) {
         let Self::Sqs { sweeps, .. } = self else { return };
-        if let Some(delay) = sweeps.due() {
-            self.ask_for(&Message::Sweep {}, Some(delay)).await;
+        let began = Since::now();
+        if let Some(delay) = sweeps.due()
+            && let Sent::Yes = self.ask_for(&Message::Sweep {}, Some(delay)).await
+        {
+            sweeps.asked(began);
         }
     }
 
@@ -150,12 +155,13 @@ impl Queue {
         self.ask_for(&Message::Rebuilds {}, None).await;
     }
 
-    async fn ask_for(&self, message: &Message, delay_seconds: Option<i32>) {
+    async fn ask_for(&self, message: &Message, delay_seconds: Option<i32>) -> Sent {
         match serde_json::to_string(message) {
-            Ok(body) => {
-                self.send(body, delay_seconds).await;
+            Ok(body) => self.send(body, delay_seconds).await,
+            Err(error) => {
+                tracing::error!(%error, "wake-up not encoded");
+                Sent::No
             }
-            Err(error) => tracing::error!(%error, "wake-up not encoded"),
         }
     }
 
@@ -170,7 +176,8 @@ impl Queue {
                     .set_delay_seconds(delay_seconds)
                     .set_message_attributes(Some(attributes_of(&carried)))
                     .set_message_system_attributes(Some(system_attributes_of(&carried)));
-                match timeout(WAKE_UP, in_sqs(request.send())).await {
+                // Boxed: the SDK's futures are so deep that whatever holds one by value becomes too much for the compiler.
+                match timeout(WAKE_UP, in_sqs(request.send().boxed())).await {
                     Ok(Ok(_)) => return Sent::Yes,
                     Ok(Err(error)) => {
                         let error = DisplayErrorContext(error);

@@ -1,9 +1,9 @@
-//! What must not stand in a function's configuration: the database's address and the tokens' shared secret, kept in one secret
+//! What must not be in a function's configuration: the database's address and the tokens' shared secret, kept in one secret
 //! of AWS Secrets Manager as a JSON object. Ours has `DATABASE_URL`; one of RDS' has `host`, `port`, `username` and `password`.
 //!
-//! Invariant: it is fetched once per process, and again when somebody was refused what it says, or wants to know that it is still
-//! said. Whoever asks meanwhile waits for that one answer; and an answer that changes nothing is not asked for again at once, so
-//! that a wrong password costs a call now and then, however many requests meet it.
+//! Invariant: it is fetched once per process, and again if its login or its key was refused, or if it is older than its user wants.
+//! Others that need it meanwhile wait for the same answer. If the answer changes nothing, it is not fetched again for a while (`Doubt`),
+//! so a wrong password costs few calls, however many requests fail because of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use crate::aws;
 use crate::since::Since;
 
-/// After a failure nobody asks again for so long: requests that come meanwhile fail with it, instead of one after the other.
+/// After a failure it is not fetched again for this long: requests that come meanwhile fail at once instead of waiting in turn.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The secret, and the last that is known of it.
@@ -39,7 +39,7 @@ struct Known {
     in_vain: HashMap<Doubt, Since>,
 }
 
-/// Why somebody believes that the secret has been rotated.
+/// Why the secret may have been rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Doubt {
     /// The database refused the login.
@@ -49,7 +49,7 @@ pub enum Doubt {
 }
 
 impl Doubt {
-    /// After an answer that changed nothing, the same doubt leads to no other for so long. Anybody can make a bad signature.
+    /// After an answer that changed nothing, the same doubt leads to no other call for this long. Any client can send a bad signature.
     fn pause(self) -> Duration {
         match self {
             Self::Login => Duration::from_secs(15),
@@ -80,7 +80,7 @@ pub enum SecretError {
 }
 
 impl Values {
-    /// Texts, and numbers as texts: RDS writes its port as a number. Whatever else there is, nobody here asks for.
+    /// Texts, and numbers as texts: RDS writes its port as a number. Other kinds of values are ignored.
     fn of(object: HashMap<String, Value>) -> Self {
         let texts = object.into_iter().filter_map(|(name, value)| match value {
             Value::String(text) => Some((name, text)),
@@ -138,8 +138,8 @@ impl Secrets {
         }
     }
 
-    /// What it held at most so long ago, so that a value which was withdrawn is forgotten; where Secrets Manager does not answer, what
-    /// is known stands for as long again.
+    /// What it held at most so long ago, so that a value which was withdrawn is forgotten. If Secrets Manager does not answer, the known
+    /// values are used for as long again.
     ///
     /// # Errors
     /// [`SecretError`], where nothing is known.
@@ -153,7 +153,7 @@ impl Secrets {
             return Ok(stand);
         }
         self.fetch(&mut known).await.or_else(|error| {
-            tracing::warn!(%error, "secret not fetched; the last one stands");
+            tracing::warn!(%error, "secret not fetched; the last one is used");
             Ok(stand)
         })
     }
@@ -171,7 +171,7 @@ impl Secrets {
         if last.is_some_and(|at| at.elapsed() < doubt.pause()) {
             return Ok(None);
         }
-        // Until it has borne fruit, and even if nobody waits for it any more.
+        // Before the call, so that it also counts if this future is dropped.
         known.in_vain.insert(doubt, Since::now());
         let fetched = self.fetch(&mut known).await?;
         Ok((!Arc::ptr_eq(&fetched, refused)).then_some(fetched))
@@ -183,7 +183,7 @@ impl Secrets {
         known.asked = Some(Since::now());
         let fetched = answer?;
         match &known.values {
-            // The same allocation for the same values: that is how anybody knows that nothing has changed.
+            // The same allocation for the same values: callers compare pointers to see whether something has changed.
             Some(values) if **values == fetched => Ok(Arc::clone(values)),
             _ => {
                 let fetched = Arc::new(fetched);

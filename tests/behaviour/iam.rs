@@ -1,12 +1,12 @@
-//! RDS' IAM authentication: each connection is let in by a token of its own, which goes to nobody but the database.
+//! RDS' IAM authentication: each connection logs in with a token of its own, which is sent to the database alone.
 
 use annals::rds::Signer;
-use annals::store::{Access, ConnectError, Login, Store};
+use annals::store::{Access, Address, ConnectError, Login, Store};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use futures_util::future::join_all;
 use serde_json::json;
-use tests::{ACCESS_KEY, Authority, Person, REGION, RdsDoor, SECRET_KEY, SecuredServer, World};
+use tests::{ACCESS_KEY, Authority, Person, REGION, RdsDoor, SECRET_KEY, SecretsManager, SecuredServer, World};
 
 const HOST: &str = "annals.cluster-1.eu-central-1.rds.example.com";
 
@@ -53,6 +53,29 @@ async fn each_connection_is_let_in_by_a_token_that_the_functions_role_has_signed
     let deceived = World::by("annals".to_owned(), access(&url, &Authority::new(), SECRET_KEY));
     assert_eq!(post(&deceived, "C-1").await.problem(503), "unavailable");
     assert_eq!(door.tokens().len(), shown);
+    server.cluster.stop().await.unwrap();
+}
+
+/// A secret as RDS writes it, without the password that IAM authentication does not need.
+#[tokio::test]
+async fn a_secret_in_parts_needs_no_password() {
+    let (server, authority) = (SecuredServer::start().await, Authority::new());
+    server.trust_api().await;
+    let door = RdsDoor::before(server.cluster.port(), &authority.sign("localhost", 2100)).await;
+    // In capitals it is this machine all the same, but not one of the names that do without TLS.
+    let secret = json!({"host": "LOCALHOST", "port": door.port, "username": "annals_api", "dbname": "annals"});
+    let manager = SecretsManager::with(&secret).await;
+    let by_secret = |login: Login| Access {
+        address: Address::Secret(manager.secrets()),
+        login,
+        ..access("", &authority, SECRET_KEY)
+    };
+    let iam = access("", &authority, SECRET_KEY).login;
+    let world = World::by("annals".to_owned(), by_secret(iam));
+    world.get(&Person::staff(), "/events").await.expect(200);
+    // A password login has nothing to log in with.
+    let world = World::by("annals".to_owned(), by_secret(Login::Password));
+    assert_eq!(world.get(&Person::staff(), "/events").await.problem(503), "unavailable");
     server.cluster.stop().await.unwrap();
 }
 

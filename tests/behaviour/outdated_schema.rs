@@ -1,6 +1,7 @@
-//! Code and migrations are deployed one after the other: a function whose database is older than it says so, does nothing, and works as
-//! soon as the migrations have run.
+//! Code and migrations are deployed one after the other: a function whose database is older than its code says so, does nothing, and works
+//! as soon as the migrations have run.
 
+use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
 use serde_json::{Value, json};
 use tests::{Answer, Passed, Person, Proxy, World, cluster, database_at};
 
@@ -29,8 +30,14 @@ async fn a_function_refuses_a_database_that_lacks_the_newest_migration_until_it_
     let failed = function.deliver(vec![r#"{"sweep":{}}"#.to_owned()]).await;
     assert_eq!(failed, ["0"], "the queue keeps what the projector cannot do now");
     let swept = function.projector.sweep().await.unwrap_err();
-    let said = annals::store::told(&swept);
-    assert!(said.contains("run the migrations"), "{said}");
+    assert_says_what_to_do(&swept);
+    let imported = function.importer().import_due(None).await.unwrap_err();
+    assert_says_what_to_do(&imported);
+    let health = function.get(&staff, "/health").await.expect(200).body;
+    assert_eq!(
+        (&health["status"], &health["features"]["database"]),
+        (&json!("degraded"), &json!("degraded"))
+    );
 
     let remember = "insert into annals.schema_history select * from json_populate_record(null::annals.schema_history, $1::text::json)";
     administrator.execute(remember, &[&forgotten]).await.unwrap();
@@ -40,6 +47,38 @@ async fn a_function_refuses_a_database_that_lacks_the_newest_migration_until_it_
         1,
         "what was answered 503 is not there"
     );
+}
+
+/// What Lambda logs of an invocation that fails.
+#[track_caller]
+fn assert_says_what_to_do(error: &(dyn std::error::Error + 'static)) {
+    let said = annals::store::told(error);
+    assert!(said.contains("run the migrations"), "{said}");
+}
+
+/// Migrations would not help, so it is not called an old schema. Roles belong to the whole server, so this is one of its own.
+#[tokio::test]
+async fn a_missing_right_is_no_old_schema() {
+    let server = Cluster::start(Options::ephemeral().with_settings(FAST_BUT_UNSAFE))
+        .await
+        .unwrap();
+    annals::store::migrate(&server.url()).await.unwrap();
+    let owner = tests::connect(&server.url()).await;
+    let change = "alter role annals_api password 'p'; revoke annals_projector from annals_api";
+    owner.batch_execute(change).await.unwrap();
+    let url = format!(
+        "postgresql://annals_api:p@127.0.0.1:{}/annals?sslmode=disable",
+        server.port()
+    );
+    let world = World::directly_at("annals".to_owned(), &url);
+    let refused = world.get(&Person::staff(), "/events").await;
+    assert_eq!(refused.problem(500), "internal", "{}", refused.text);
+    owner
+        .batch_execute("grant annals_projector to annals_api")
+        .await
+        .unwrap();
+    world.get(&Person::staff(), "/events").await.expect(200);
+    server.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -52,7 +91,7 @@ async fn a_database_from_before_that_could_be_asked_is_refused_too() {
     world.get(&Person::staff(), "/events").await.expect(200);
 }
 
-/// It is looked at with the first connection, and no request pays for it later.
+/// The check runs on the first connection; later requests do not pay for it.
 #[tokio::test]
 async fn the_schema_is_looked_at_once() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());

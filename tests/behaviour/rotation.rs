@@ -234,7 +234,7 @@ async fn tokens_of_a_withdrawn_secret_are_refused_though_nobody_has_sent_another
     world.get(&staff, "/events").await.expect(401);
 }
 
-/// As RDS and its rotation write a secret: no address, its parts, the port as a number, and more than anybody asked for.
+/// As RDS and its rotation write a secret: no address, its parts, the port as a number, and fields that are not used.
 #[tokio::test]
 async fn a_secret_of_rds_is_as_good_as_an_address() {
     let scene = Scene::new().await;

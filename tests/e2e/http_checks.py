@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from machine import ROOT, Failure, run, until
 from site_under_test import Site, expect, expect_problem, fixture, same
-from stack import architecture, zip_sizes
+from stack import zip_sizes
 
 SALES = "sale_id,sale_date,amount,product\ne2e-1,2026-01-02,261.96,row-marker-of-a-file\ne2e-2,2026-01-03,-5.00,Return\n"
 FOUR_MIB = 4 * 1024 * 1024
@@ -33,7 +33,7 @@ def the_deployment_has_migrated_and_migrating_again_changes_nothing(site: Site) 
     same((again["error"], again["payload"]["applied"], again["payload"]["ahead"]), (None, [], []))
 
 
-def whoever_has_no_token_is_refused(site: Site) -> None:
+def a_request_without_a_token_is_refused(site: Site) -> None:
     refused = site.request("GET", "/events", role=None)
     expect_problem(refused, 401, "unauthorized")
     same(refused.headers["www-authenticate"], "Bearer")
@@ -58,15 +58,6 @@ def the_smoke_script_says_that_it_works(site: Site) -> None:
     if "it works" not in said:
         raise Failure(f"the smoke script: {said}")
     same(site.postgres.rows("select count(*) from annals.events where source = 'smoke'"), [(1,)])
-
-
-def what_was_built_is_packaged_for_others(site: Site) -> None:
-    settings = {"ANNALS_BUILD": str(site.stack.build_folder), "BUCKET": ""}
-    run(ROOT / "scripts/package", architecture(), env={**os.environ, **settings})
-    template = (ROOT / "dist/template.yaml").read_text()
-    names = sorted(path.name for path in (ROOT / "dist").glob("*.zip"))
-    same(names, sorted(f"{name}.zip" for name in zip_sizes(site.stack.build_folder)))
-    same([name for name in names if f"CodeUri: {name}" not in template], [])
 
 
 def a_retry_with_the_same_key_appends_nothing(site: Site) -> None:
@@ -225,10 +216,9 @@ CHECKS = [
     health_needs_no_token,
     every_feature_is_active,
     the_deployment_has_migrated_and_migrating_again_changes_nothing,
-    whoever_has_no_token_is_refused,
+    a_request_without_a_token_is_refused,
     an_event_is_appended_read_back_and_projected,
     the_smoke_script_says_that_it_works,
-    what_was_built_is_packaged_for_others,
     a_retry_with_the_same_key_appends_nothing,
     entities_are_made_changed_and_deleted_by_version,
     ids_of_any_characters_are_found_again,

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import deploy_checks
 import http_checks
 import queue_checks
 import upload_checks
@@ -20,7 +21,7 @@ from stack import Stack
 
 # The whole run: a first build takes most of it. The gate must not hang on an emulator.
 LIMIT_SECONDS = 3600
-CHECKS = [*http_checks.CHECKS, *upload_checks.CHECKS, *queue_checks.CHECKS]
+CHECKS = [*http_checks.CHECKS, *deploy_checks.CHECKS, *upload_checks.CHECKS, *queue_checks.CHECKS]
 
 
 def step(name: str, work, *arguments) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from aws import ACCOUNT, REGION, Aws, output_of
 from machine import ROOT, Failure, run
 from postgres import Postgres
+from template import Template
 
 NAME = "annals"
 # On two busy processors, from nothing.
@@ -29,12 +30,14 @@ class Stack:
 
     def __init__(self, aws: Aws, folder: Path):
         self.aws = aws
-        # Whoever works on the checks builds once and names the folder.
+        # To work on the checks, build once and name the folder.
         self.built = os.environ.get("ANNALS_E2E_BUILD")
         self.build_folder = Path(self.built or folder / "build")
         self.tools = {**os.environ, **aws.environment}
         self.functions: dict[str, str] = {}
         self.outputs: list[dict] = []
+        self.secret = ""
+        self.template: Template | None = None
         self.url = ""
 
     def build(self) -> None:
@@ -50,12 +53,12 @@ class Stack:
 
     def deploy(self, postgres: Postgres, jwt_secret: str) -> None:
         """The README's deployment, with its questions answered: it migrates the database by itself."""
-        secret = self.create_secret("annals", {"DATABASE_URL": postgres.api_url, "JWT_SECRET": jwt_secret})
+        self.secret = self.create_secret("annals", {"DATABASE_URL": postgres.api_url, "JWT_SECRET": jwt_secret})
         migration_secret = self.create_secret("annals-migration", {"DATABASE_URL": postgres.owner_url})
         run(
             "sam", "deploy", "--template-file", self.build_folder / "template.yaml",
             "--config-file", ROOT / "samconfig.toml", "--stack-name", NAME, "--no-confirm-changeset",
-            "--parameter-overrides", f"SecretArn={secret}", f"MigrationSecretArn={migration_secret}",
+            "--parameter-overrides", f"SecretArn={self.secret}", f"MigrationSecretArn={migration_secret}",
             f"Architecture={architecture()}", "LogLevel=debug",
             env=self.tools,
         )  # fmt: skip
@@ -68,6 +71,8 @@ class Stack:
         self.functions = {
             r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources if r["ResourceType"] == "AWS::Lambda::Function"
         }
+        processed = self.aws.cloudformation.get_template(StackName=NAME, TemplateStage="Processed")["TemplateBody"]
+        self.template = Template(json.loads(processed) if isinstance(processed, str) else processed)
         api = next(r["PhysicalResourceId"] for r in resources if r["ResourceType"] == "AWS::ApiGatewayV2::Api")
         self.create_routes(api)
         self.number_concurrency()
@@ -80,9 +85,7 @@ class Stack:
     def create_routes(self, api: str) -> None:
         """What AWS does with the API's OpenAPI body when the stack is made, and MiniStack 1.5 does not. The body is the one of the
         transformed template."""
-        template = self.aws.cloudformation.get_template(StackName=NAME, TemplateStage="Processed")["TemplateBody"]
-        template = json.loads(template) if isinstance(template, str) else template
-        routes = routes_of(template["Resources"]["Api"]["Properties"]["Body"])
+        routes = routes_of(self.template.processed["Resources"]["Api"]["Properties"]["Body"])
         integrations = {}
         for function in sorted(set(routes.values())):
             arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.functions[function]}"

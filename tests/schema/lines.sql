@@ -41,5 +41,19 @@ with ours as (
     union all
     select format('default privileges %s %s %s', d.defaclnamespace::regnamespace, d.defaclobjtype, array_to_string(d.defaclacl, ' '))
       from pg_default_acl d
+    union all
+    -- Who may become whom, and who has whose rights without that. The migrating role is left out of the second: from 16 on it is not
+    -- what it may become, and before every member that inherits is.
+    select format('member %s of %s inherits %s', m.member::regrole, m.roleid::regrole,
+                  case when m.member <> current_user::regrole
+                       then bool_or(coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, r.rolinherit)) end)
+      from pg_auth_members m join pg_roles r on r.oid = m.member
+     where r.rolname !~ '^pg_' and coalesce((to_jsonb(m) ->> 'set_option')::boolean, true)
+     group by m.member, m.roleid
+    union all
+    select format('event type %s', to_jsonb(t) - '{created_at}'::text[]) from annals.event_types t
+    union all
+    select format('event type version %s %s %s', v.event_type, v.version, md5((to_jsonb(v) - '{created_at}'::text[])::text))
+      from annals.event_type_versions v
 )
 select line from lines order by line collate "C"

@@ -15,7 +15,7 @@ use tests::connect;
 
 /// Everything that the catalogs say about our schemas, without what differs by nature: object ids, the privilege MAINTAIN and
 /// the rows for NOT NULL in `pg_constraint`, which came with 17 and 18, and the text of views, which each version writes in its
-/// own way. Of a view its columns stand for it.
+/// own way: its columns are compared instead. The catalog's rows are data, and are compared too.
 const LINES: &str = include_str!("lines.sql");
 
 #[tokio::main]

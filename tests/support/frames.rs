@@ -53,11 +53,18 @@ impl Frame {
     }
 
     pub(crate) fn is_append(&self) -> bool {
-        self.tag() == b'P'
-            && self
-                .texts()
-                .nth(1)
-                .is_some_and(|sql| sql.starts_with("-- append_event"))
+        self.tag() == b'P' && self.begins("-- append_event")
+    }
+
+    /// Whether it is a statement that begins so.
+    pub(crate) fn begins(&self, start: &str) -> bool {
+        let place = match self.tag() {
+            b'Q' => 0,
+            // The statement's name comes first.
+            b'P' => 1,
+            _ => return false,
+        };
+        self.texts().nth(place).is_some_and(|sql| sql.starts_with(start))
     }
 
     /// Whether the server owes an answer for it.

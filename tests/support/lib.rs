@@ -53,7 +53,7 @@ pub use oracle::{Ledger, ONCE};
 pub use people::{Person, SECRET, sign};
 pub use pgbouncer::{PgBouncer, SERVER_CONNECTIONS};
 pub use pooler::Pooler;
-pub use proxy::{Fault, Passed, Proxy};
+pub use proxy::{Fault, POOLER_FULL, Passed, Proxy};
 pub use rds::{ACCESS_KEY, REGION, RdsDoor, SECRET_KEY};
 pub use read_models::ReadModels;
 pub use redact::redacted;

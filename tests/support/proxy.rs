@@ -16,7 +16,7 @@ use crate::listener::listen;
 use crate::pgbouncer::port_before;
 use crate::world::World;
 
-/// What happens to the next append that passes; only to that one.
+/// What happens to the next append that passes, or to the next statement of another name; only to that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The connection breaks when the append is on its way and has not arrived.
@@ -72,13 +72,20 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Shared {
-    fault: Mutex<Option<Fault>>,
+    fault: Mutex<Option<Armed>>,
     hold: AtomicBool,
     hold_cut: AtomicBool,
-    refuses_logins: AtomicBool,
+    refuses_logins: Mutex<Option<&'static str>>,
     cut: Notify,
     record: Mutex<Vec<Passed>>,
     late: tokio::sync::Mutex<Option<Late>>,
+}
+
+/// A fault, and the statement that it waits for.
+struct Armed {
+    fault: Fault,
+    /// How the statement begins.
+    at: String,
 }
 
 /// Frames that are still on their way, and the server connection that they will arrive on.
@@ -115,9 +122,15 @@ impl Proxy {
         url.replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port))
     }
 
-    /// Arms a fault.
+    /// Arms a fault, which strikes at the next append.
     pub fn arm(&self, fault: Fault) {
-        *self.shared.fault.lock().expect("no panic elsewhere") = Some(fault);
+        self.arm_at(fault, "-- append_event");
+    }
+
+    /// Arms a fault, which strikes at the next statement that begins so.
+    pub fn arm_at(&self, fault: Fault, statement: &str) {
+        let at = statement.to_owned();
+        *self.shared.fault.lock().expect("no panic elsewhere") = Some(Armed { fault, at });
     }
 
     /// Whether the armed fault has struck.
@@ -136,9 +149,9 @@ impl Proxy {
         self.shared.hold_cut.store(true, Ordering::SeqCst);
     }
 
-    /// Whether who comes from now on is turned away as a full pooler does it.
-    pub fn refuse_logins(&self, refused: bool) {
-        self.shared.refuses_logins.store(refused, Ordering::SeqCst);
+    /// From now on, every login is refused with these fields of an error, or with none any more.
+    pub fn refuse_logins(&self, fields: Option<&'static str>) {
+        *self.shared.refuses_logins.lock().expect("no panic elsewhere") = fields;
     }
 
     /// Cuts what waits for it.
@@ -162,6 +175,12 @@ impl Shared {
         self.record.lock().expect("no panic elsewhere").push(passed);
     }
 
+    /// The armed fault, if this is the statement that it waits for.
+    fn strike(&self, frame: &Frame) -> Option<Fault> {
+        let mut armed = self.fault.lock().expect("no panic elsewhere");
+        armed.take_if(|armed| frame.begins(&armed.at)).map(|armed| armed.fault)
+    }
+
     async fn deliver_late(&self, before_retry: bool) -> io::Result<()> {
         let mut slot = self.late.lock().await;
         if slot.as_ref().is_none_or(|late| late.before_retry != before_retry) {
@@ -183,9 +202,10 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let (client_in, mut client) = client.into_split();
     let (server_in, mut server) = server.into_split();
     let (mut requests, mut answers) = (Frames::of_client(client_in), Frames::of_server(server_in));
-    if shared.refuses_logins.load(Ordering::SeqCst) {
+    let refused = *shared.refuses_logins.lock().expect("no panic elsewhere");
+    if let Some(fields) = refused {
         requests.next().await?;
-        return client.write_all(&fatal(POOLER_FULL)).await;
+        return client.write_all(&fatal(fields)).await;
     }
     let mut fault = None;
     // A transaction goes from its begin to its commit; that of an append that stands alone to the Sync after its statement.
@@ -196,10 +216,11 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
             frame = requests.next() => {
                 let Some(frame) = frame? else { return Ok(()) };
                 shared.record(frame.passed());
-                if frame.is_append() {
+                let struck = shared.strike(&frame);
+                if frame.is_append() || struck.is_some() {
                     stands_alone = !in_transaction;
                     shared.deliver_late(true).await?;
-                    fault = shared.fault.lock().expect("no panic elsewhere").take();
+                    fault = struck;
                 }
                 let commits = frame.is_commit() || (stands_alone && frame.is_sync());
                 if fault == Some(Fault::CutBeforeAppend) || (fault == Some(Fault::CutBeforeCommit) && commits) {
@@ -227,7 +248,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                     tokio::spawn(finish(answers, server));
                     return Ok(());
                 }
-                in_transaction = (in_transaction || frame.is_begin() || frame.is_append()) && !commits;
+                in_transaction = (in_transaction || frame.is_begin() || frame.is_append() || struck.is_some()) && !commits;
                 stands_alone &= in_transaction;
             }
             frame = answers.next() => {
@@ -276,7 +297,7 @@ async fn finish(mut answers: Frames, _server: OwnedWriteHalf) -> io::Result<()> 
 /// What a server says when another of its processes has crashed.
 const CRASH: &str = "SFATAL\0VFATAL\0C57P02\0Mterminating connection because of crash of another server process\0\0";
 /// What Supavisor says: severity, code and message, no more.
-const POOLER_FULL: &str = "SFATAL\0CXX000\0MMax client connections reached\0\0";
+pub const POOLER_FULL: &str = "SFATAL\0CXX000\0MMax client connections reached\0\0";
 const POOLER_LOST_SERVER: &str = "SFATAL\0CXX000\0Mterminating connection due to a lost backend\0\0";
 
 fn fatal(fields: &str) -> Vec<u8> {

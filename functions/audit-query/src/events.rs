@@ -221,7 +221,8 @@ pub async fn feed(
             return Ok(page);
         }
         position = settled_to;
-        // No connection is held here: a process with few of them serves other requests meanwhile.
+        // The connection is back in the pool here, so `local` serves other requests with it. On Lambda an environment serves one request
+        // at a time: there a waiting reader occupies it, and its connection, until it is answered (template.yaml, `RouteSettings`).
         tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

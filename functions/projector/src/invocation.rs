@@ -90,11 +90,11 @@ impl Projector {
     /// Rebuilds that are due, and, since it has the time, what a bulk load has left for key figures.
     async fn work_off(&self) -> Result<(), StoreError> {
         self.rebuild_due().await?;
-        self.settle_kpis(BACKLOG_PATIENCE).await
+        self.settle_kpis(BACKLOG_PATIENCE).await.map(drop)
     }
 
     /// Projects what the messages name. A message that is no wake-up fails, and so ends in the dead-letter queue; so does one
-    /// whose streams could not be projected, which brings it back. Rebuilds are left to whoever looks for them by the clock.
+    /// whose streams could not be projected, which brings it back. Rebuilds are left to the schedule.
     pub async fn handle_messages(&self, records: &[SqsMessage]) -> SqsBatchResponse {
         let mut failed: Vec<String> = Vec::new();
         let mut wanted: HashMap<StreamId, Vec<String>> = HashMap::new();

@@ -39,6 +39,21 @@ impl Default for Pace {
     }
 }
 
+/// Whether time ran out before all work was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// All that could be done was done.
+    Nothing,
+    /// There is more.
+    Some,
+}
+
+impl Left {
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::Nothing { other } else { self }
+    }
+}
+
 /// A tenant's turn at settling.
 struct Turn {
     tenant: TenantId,
@@ -53,9 +68,9 @@ impl Projector {
         self
     }
 
-    /// Settles what is noted, tenant by tenant in turns, for as long as it has patience. A tenant whose notes cannot be settled, or whom
-    /// somebody else settles, is left to the next sweep.
-    pub(crate) async fn settle_kpis(&self, patience: Duration) -> Result<(), StoreError> {
+    /// Settles what is noted, tenant by tenant in turns, for as long as it has patience. A tenant whose notes cannot be settled, or that
+    /// another process settles, is left to the next sweep and does not count as work left.
+    pub(crate) async fn settle_kpis(&self, patience: Duration) -> Result<Left, StoreError> {
         let began = Instant::now();
         let mut turns: VecDeque<Turn> = VecDeque::new();
         for tenant in self.store.tenants_to_settle().await? {
@@ -66,11 +81,11 @@ impl Projector {
         }
         while let Some(turn) = turns.pop_front() {
             turns.extend(self.take_turn(turn).await?);
-            if began.elapsed() > patience {
-                break;
+            if began.elapsed() > patience && !turns.is_empty() {
+                return Ok(Left::Some);
             }
         }
-        Ok(())
+        Ok(Left::Nothing)
     }
 
     /// One batch; the next turn, where there may be more.
@@ -95,19 +110,20 @@ impl Projector {
     }
 
     /// Announces days that are over and have not been announced as they are; some of each tenant's. A tenant's error is its own.
-    pub(crate) async fn announce_kpis(&self) -> Result<(), StoreError> {
+    pub(crate) async fn announce_kpis(&self) -> Result<Left, StoreError> {
         let began = Instant::now();
-        for tenant in self.store.tenants_with_due_kpis().await? {
+        let mut tenants = self.store.tenants_with_due_kpis().await?.into_iter().peekable();
+        while let Some(tenant) = tenants.next() {
             match self.announce(tenant).await {
                 Ok(()) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 Err(error) => not_announced(tenant, &error),
             }
-            if began.elapsed() > self.pace.patience {
-                break;
+            if began.elapsed() > self.pace.patience && tenants.peek().is_some() {
+                return Ok(Left::Some);
             }
         }
-        Ok(())
+        Ok(Left::Nothing)
     }
 
     async fn announce(&self, tenant: TenantId) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ use std::num::NonZeroI32;
 use std::sync::Arc;
 
 use annals::domain::{Catalog, StreamId};
+use annals::queue::Queue;
 use annals::store::{EntityText, Parked, StateTables, Store, StoreError, StreamWork, WorkEvent};
 use tokio::sync::RwLock;
 
@@ -41,6 +42,8 @@ pub struct Projector {
     tables: Arc<RwLock<Option<KnownTables>>>,
     snapshot_every: Option<NonZeroI32>,
     pace: Pace,
+    /// Where it asks for the next sweep, if one leaves work.
+    queue: Queue,
 }
 
 /// The modules' tables as they were when the catalog had this revision: a module comes with event types, so a new table is
@@ -92,7 +95,15 @@ impl Projector {
             tables: Arc::default(),
             snapshot_every,
             pace: Pace::default(),
+            queue: Queue::Nowhere,
         }
+    }
+
+    /// The same, able to ask for the next sweep.
+    #[must_use]
+    pub fn with_queue(mut self, queue: Queue) -> Self {
+        self.queue = queue;
+        self
     }
 
     /// Projects all that these streams have left. A stream with an event that cannot be applied is parked; the others go on. Chunks take

@@ -1,12 +1,14 @@
 //! The sweep: along the log, from where it last stopped to where the log is settled, it makes sure that every stream is
 //! projected or parked. What wake-ups have done already costs it one look. In the end it brings figures up to date, which a bulk load
-//! would otherwise wait for with each of its batches.
+//! would otherwise wait for with each of its batches. A sweep that leaves work asks for another one, where the schedule runs seldom
+//! (`annals::queue::Sweeps`).
 
 use std::time::Duration;
 
 use annals::store::{StoreError, SweepWindow};
 
 use crate::Projector;
+use crate::kpis::Left;
 
 /// Event numbers that one window spans at most.
 const WINDOW: i64 = 20_000;
@@ -23,19 +25,27 @@ pub struct Swept {
 }
 
 impl Projector {
-    /// Goes along the log to its settled end.
+    /// Goes along the log to its settled end. If it leaves work, it asks for another sweep.
     ///
     /// # Errors
     /// The database's; the position stays where it was last sure.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
+        let (swept, left) = self.sweep_once().await?;
+        if left == Left::Some {
+            self.queue.ask_for_late_sweep().await;
+        }
+        Ok(swept)
+    }
+
+    async fn sweep_once(&self) -> Result<(Swept, Left), StoreError> {
         let mut swept = Swept {
             position: self.store.sweep_position().await?,
             streams: 0,
         };
         let Some(settled_to) = self.store.settled_mark(PATIENCE).await? else {
-            // Notes are whole when they are committed, whoever else is still writing.
+            // An open append holds the log back. Notes can be settled all the same: they are complete when they are committed.
             self.settle_kpis(self.pace.patience).await?;
-            return Ok(swept);
+            return Ok((swept, Left::Some));
         };
         loop {
             // At the end of the log, too, where the window is empty: a stream that staff has freed may wait behind it.
@@ -48,11 +58,11 @@ impl Projector {
             self.project(&pending).await?;
             if window.from == window.to {
                 self.note_minutes(swept.position).await?;
-                self.settle_kpis(self.pace.patience).await?;
+                let settled = self.settle_kpis(self.pace.patience).await?;
                 // Only here: what is not projected is not noted, and half of a load is no news.
-                self.announce_kpis().await?;
+                let announced = self.announce_kpis().await?;
                 self.store.forget_kept_keys().await?;
-                return Ok(swept);
+                return Ok((swept, settled.or(announced)));
             }
             self.store.finish_window(window).await?;
             swept.position = window.to;

@@ -78,7 +78,7 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Not yet where something is to be said in hyper's place.
+    /// Not yet, if our own answer is to be sent instead of hyper's.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.unread {
             Some(_) => Poll::Ready(Ok(())),

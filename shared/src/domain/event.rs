@@ -147,7 +147,7 @@ impl NewEvent {
         }
     }
 
-    /// What of it is larger than an event may be, pointers below `at`. Every event is asked, whoever makes it.
+    /// Parts that are larger than an event may have, as pointers below `at`. Checked for every event.
     pub fn size_faults(&self, at: &str) -> Vec<FieldFault> {
         [
             ("data", "data_too_large", &self.data, MAX_DATA_BYTES),

@@ -1,9 +1,9 @@
-//! Sweeps that wake-ups ask for, where the clock asks for too few.
+//! If the schedule runs less often than each minute, an append also asks for a sweep.
 //!
-//! A schedule of one minute keeps a database awake that would otherwise sleep while nobody uses it. A stack whose schedules come more
-//! seldom (`ScheduleMinutes`) lets whoever appends ask for a sweep, a minute later and at most once a minute per process. So every event is
-//! followed by a sweep within a minute: a request that was sent less than a minute ago arrives after the event. A message that gets
-//! lost costs time, as ever; the schedule is still there.
+//! A schedule of one minute keeps a serverless database awake that could otherwise sleep. A stack with a longer one (`ScheduleMinutes`)
+//! sends a message after an append, which asks for a sweep 60 seconds later, at most once in 60 seconds per process. The sweep of an
+//! earlier message covers later appends: if the message was sent less than 60 seconds ago, its sweep has not run yet. A sweep that leaves
+//! work asks for the next one in the same way. If a message gets lost, the work waits for the schedule.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use crate::config;
 use crate::since::Since;
 
-/// How much later the sweep is, and how long nobody in this process asks for another.
+/// How much later the sweep runs, and how long this process does not ask for another.
 const PAUSE_SECONDS: i32 = 60;
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Who asks for sweeps.
+/// What asks for sweeps.
 #[derive(Clone)]
 pub enum Sweeps {
     /// The schedule alone.
@@ -33,20 +33,25 @@ impl Sweeps {
         }
     }
 
-    /// By wake-ups; none has asked yet.
+    /// By wake-ups; none was sent yet.
     pub fn by_wake_ups() -> Self {
         Self::ByWakeUps(Arc::default())
     }
 
-    /// In how many seconds a sweep is to be asked for, if this is the time to ask. Whoever is told so does.
+    /// The delay in seconds of the sweep to ask for; none if this process asked less than a minute ago.
     pub(super) fn due(&self) -> Option<i32> {
         let Self::ByWakeUps(asked) = self else { return None };
-        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.is_some_and(|at| at.elapsed() < PAUSE) {
-            return None;
+        let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_asked_for = asked.is_some_and(|at| at.elapsed() < PAUSE);
+        (!is_asked_for).then_some(PAUSE_SECONDS)
+    }
+
+    /// Notes that the queue took a request. `began` is from before the call: an append in between must not count on a sweep that
+    /// may run before it.
+    pub(super) fn asked(&self, began: Since) {
+        if let Self::ByWakeUps(asked) = self {
+            *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
         }
-        *asked = Some(Since::now());
-        Some(PAUSE_SECONDS)
     }
 }
 
@@ -58,6 +63,8 @@ mod tests {
     fn a_sweep_is_asked_for_once_a_minute_and_by_no_wake_up_unless_it_is_to() {
         let sweeps = Sweeps::by_wake_ups();
         assert_eq!(sweeps.due(), Some(60));
+        assert_eq!(sweeps.due(), Some(60), "the first was not sent");
+        sweeps.asked(Since::now());
         assert_eq!(sweeps.clone().due(), None, "another wake-up of the same process");
         assert_eq!(Sweeps::Scheduled.due(), None);
     }

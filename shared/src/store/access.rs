@@ -1,13 +1,14 @@
-//! How a connection is made: from where the address comes, what lets it in, and whom it believes.
+//! How a connection is made: where the address comes from, what it logs in with, and which authorities it trusts.
 //!
-//! An address that is kept in a secret is fetched once per process. When the database refuses the login it holds, the secret is
-//! looked at again, and one that has changed is tried at once: a rotation costs a connection a second try, and nobody a request.
+//! An address that is kept in a secret is fetched once per process. If the database refuses the login, the secret is fetched
+//! again, and if it has changed, the new login is tried at once. So a rotation costs one connection a second try, and no request fails.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::connect::ConnectError;
@@ -15,11 +16,11 @@ use super::tls;
 use super::told::told;
 use crate::config::{self, AddressSetting, LoginSetting};
 use crate::rds::Signer;
-use crate::secrets::{Doubt, Secrets, Values};
+use crate::secrets::{Doubt, SecretError, Secrets, Values};
 
 /// How long a connection may take to be made.
 pub(super) const WAIT: Duration = Duration::from_secs(5);
-/// Unacknowledged for so long, what was sent counts as lost: the other end is gone without a word, as after a failover.
+/// Data that is not acknowledged for this long counts as lost: after a failover the other end is gone without closing the connection.
 const SILENCE: Duration = Duration::from_secs(5);
 /// The database of a secret that names none: RDS and Supabase always have it.
 const DEFAULT_DATABASE: &str = "postgres";
@@ -133,7 +134,7 @@ impl Access {
         }
     }
 
-    /// The same as the role that serves requests; whoever logs in as another becomes it.
+    /// The same, as the role that serves requests: another login becomes it.
     pub(super) async fn open_as_api(&self) -> Result<Session, ConnectError> {
         let session = self.open().await?;
         let target = self.target().await?;
@@ -172,10 +173,12 @@ impl Access {
     }
 
     fn kept(&self, values: Arc<Values>) -> Result<Target, ConnectError> {
-        let config = if values.has("DATABASE_URL") || !values.has("host") {
+        let config = if values.has("DATABASE_URL") {
             self.read(values.get("DATABASE_URL")?)?
-        } else {
+        } else if values.has("host") {
             self.settled(of_parts(&values)?)?
+        } else {
+            return Err(SecretError::Missing("DATABASE_URL and no host").into());
         };
         Ok(Target {
             config,
@@ -228,8 +231,11 @@ fn of_parts(values: &Values) -> Result<Config, ConnectError> {
     config
         .host(values.get("host")?)
         .user(values.get("username")?)
-        .password(values.get("password")?)
         .dbname(values.get("dbname").unwrap_or(DEFAULT_DATABASE));
+    // IAM authentication needs none. A password login without one fails in the driver.
+    if let Ok(password) = values.get("password") {
+        config.password(password);
+    }
     if let Ok(port) = values.get("port") {
         config.port(port.parse().map_err(|_| ConnectError::Address)?);
     }
@@ -244,16 +250,35 @@ impl Target {
     }
 }
 
-/// Drives a connection to its end. What ends it, whoever waits for an answer hears as well.
+/// Runs the connection until it closes. Requests waiting on it get the same error.
 async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
     if let Err(error) = connection.await {
         tracing::debug!(error = told(&error), "connection ended");
     }
 }
 
-/// Whether it is the login that the server, or a pooler before it, does not accept. PgBouncer says of every one that it
-/// turns away that the protocol was violated.
+/// Whether a server or a pooler refused the login itself. PgBouncer says 08P01 (protocol violation) about every client that it
+/// refuses, so one that is full is told apart by its words.
 fn is_login(error: &tokio_postgres::Error) -> bool {
-    let code = error.as_db_error().map(|db| db.code().code());
-    code.is_some_and(|code| matches!(code, "28P01" | "28000" | "08P01"))
+    error
+        .as_db_error()
+        .is_some_and(|db| matches!(db.code().code(), "28P01" | "28000" | "08P01") && !has_no_room(db))
+}
+
+/// Whether a login is refused because the server or pooler is full, starts, stops, or has no server behind it. PostgreSQL uses SQLSTATE
+/// classes 53 and 57. PgBouncer (08P01) and Supavisor (XX000) use one code for everything, so the message is compared.
+pub(super) fn has_no_room(db: &DbError) -> bool {
+    const WORDS: [&str; 9] = [
+        "max client",
+        "maxclients",
+        "no more connections",
+        "connections exceeded",
+        "login has been failing",
+        "server down",
+        "cannot connect",
+        "shutting down",
+        "timeout",
+    ];
+    let message = db.message().to_ascii_lowercase();
+    matches!(&db.code().code()[..2], "53" | "57") || WORDS.iter().any(|words| message.contains(words))
 }

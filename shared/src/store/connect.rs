@@ -205,8 +205,8 @@ impl Reach {
     }
 }
 
-/// The pool's manager takes errors of the driver only, and those cannot be made. So ours becomes the cause of one: the driver is
-/// given a stream that fails with it.
+/// The pool's manager can only return `tokio_postgres::Error`, which has no public constructor. So the driver is connected to a stream
+/// that fails with our error, which `ours` reads back as the cause.
 async fn wrapped(error: ConnectError) -> Result<tokio_postgres::Error, tokio_postgres::Error> {
     let stream = Failing(Some(error));
     match Config::new().user("none").connect_raw(stream, NoTls).await {

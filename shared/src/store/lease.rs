@@ -1,10 +1,10 @@
-//! A pooled connection while somebody uses it.
+//! A pooled connection while it is in use.
 //!
 //! Invariant: a connection goes back to the pool only when every answer that it owes has arrived and no transaction is open on it;
 //! otherwise it is closed. Two cases would break this without help. A request that is cancelled leaves statements unanswered, and a
-//! transaction that is dropped would be ended by a `rollback` that nobody waits for. In both cases the next user's statements would
-//! follow an answer that the pooler takes for the end of the client's turn, and Supavisor has been seen to lose what comes after
-//! that (supavisor issue 1061).
+//! transaction that is dropped would be ended by a `rollback` whose answer is not awaited. In both cases the pooler sees an idle
+//! ReadyForQuery and may give the server connection away before the next request's answer has arrived; Supavisor has been seen to lose
+//! that answer (supavisor issue 1061).
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,28 +1,27 @@
-//! The login that requests come by, made fit for use: its password is in a secret, and PostgreSQL has to know it.
+//! The login that serves requests: PostgreSQL has to know the password that its secret holds.
 
 use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::Client;
-use tokio_postgres::error::DbError;
 
-use super::access::{Access, Login};
+use super::access::{Access, Login, has_no_room};
 use super::connect::ConnectError;
 use super::migrate::MigrateError;
 
 /// What was done about the login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiLogin {
-    /// Nothing: it was let in.
+    /// Nothing: it was accepted.
     AsItWas,
-    /// It was turned away; now it is let in.
+    /// It was refused; now it is accepted.
     Set,
 }
 
-/// Sees to it that `annals_api` is let in by its address: where it is turned away, the migrating role gives it the password
-/// that the address holds, or, for IAM authentication, membership of RDS' role for that. A login that works stays as it is,
-/// because poolers know passwords by their salted hashes, and would not know a new one.
+/// Makes sure that `annals_api` can log in. If the login is refused, the migrating role gives `annals_api` the password in its
+/// secret, or, for IAM authentication, membership of RDS' role. A login that works is not changed: a pooler that keeps a copy of
+/// the salted hash could no longer log in with a new one.
 ///
 /// # Errors
-/// An address of another role's, or one that is not let in all the same.
+/// An address of another role, or a login that is still refused.
 pub async fn let_api_in(owner: &Access, api: &Access) -> Result<ApiLogin, MigrateError> {
     match api.open().await {
         Ok(_) => return Ok(ApiLogin::AsItWas),
@@ -38,19 +37,14 @@ pub async fn let_api_in(owner: &Access, api: &Access) -> Result<ApiLogin, Migrat
     Ok(ApiLogin::Set)
 }
 
-/// Whether it was a server, or a pooler before it, that turned the login away: each has its own words for it. One that is full, starts
-/// or stops says nothing about the login.
+/// Whether a server or a pooler refused the login itself. One that is full, starts or stops refuses every login, the right one too.
 fn is_answered(error: &ConnectError) -> bool {
     match error {
-        ConnectError::Login(_) => true,
-        ConnectError::Database(error) => error.as_db_error().is_some_and(|db| !has_no_room(db)),
+        ConnectError::Login(error) | ConnectError::Database(error) => {
+            error.as_db_error().is_some_and(|db| !has_no_room(db))
+        }
         _ => false,
     }
-}
-
-/// PostgreSQL and PgBouncer have codes for it. Supavisor's code says nothing, so its words have to.
-fn has_no_room(db: &DbError) -> bool {
-    matches!(&db.code().code()[..2], "53" | "57") || db.message().to_ascii_lowercase().contains("max client")
 }
 
 /// As a salted hash, which is all that reaches the server and its log.

@@ -21,10 +21,10 @@ pub(super) mod embedded {
 pub(super) const CREATE_LOCK: &str = "-- create_migration_lock\ncreate schema if not exists annals_locks;\ncreate table if not exists annals_locks.migrations ()";
 pub(super) const TAKE_LOCK: &str = "lock table annals_locks.migrations in exclusive mode";
 
-/// How long a statement of a migration waits for a lock. What waits for a strong lock makes everyone wait who comes after it, so
-/// it gives up soon and lets the others pass before it is tried again.
+/// How long a statement of a migration waits for a lock. A statement that waits for a strong lock also blocks every later statement on
+/// that table. So it gives up after 2 s, lets those run, and is tried again.
 const LOCK_WAIT: &str = "-- limit_lock_waits\nset lock_timeout = '2s'";
-/// How often a migration is tried whose locks others hold, and the pause in between: some minutes.
+/// A migration that cannot get its locks is tried so many times, with this pause in between.
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -209,7 +209,7 @@ async fn run_once(client: &mut Client, ahead: Ahead, applied: &mut Vec<String>) 
             .map(name_of),
     );
     done.map_err(MigrateError::of)?;
-    // Once: it takes a lock that whoever looks at the table at this moment would hold up.
+    // Only if needed: `alter table` waits for every session that is reading the table.
     let is_closed =
         "-- is_history_closed\nselect relrowsecurity from pg_class where oid = 'annals.schema_history'::regclass";
     if !client.query_typed(is_closed, &[]).await?.iter().all(|row| row.get(0)) {

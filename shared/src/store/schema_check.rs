@@ -1,9 +1,9 @@
 //! Whether the database has the schema that this program was built for.
 //!
-//! Code and migrations are deployed separately (`sam sync`, `cargo lambda deploy`, a migration by hand), so new code may meet an old
-//! schema. It is found out when the first connection is made, in the one round trip that meeting the database costs anyway, and
-//! no request pays for it later. Too old means that every request is refused (503 `schema_outdated`) until the migrations have run;
-//! then the next connection notices. A newer schema is fine: migrations keep what deployed code calls.
+//! Code and migrations can be deployed separately (`sam sync`, `cargo lambda deploy`, a migration by hand), so new code may run against an
+//! old schema. The check is the first query on the first connection; later requests do not pay for it. If the schema is older than the
+//! code, every request is answered 503 `schema_outdated` until the migrations have run; then the next connection finds it current. A newer
+//! schema is accepted: migrations keep what deployed code calls.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ impl SchemaCheck {
     }
 }
 
-/// What the database says; none, where it has never heard of such a question.
+/// The newest applied migration, or none if `annals.newest_migration` does not exist.
 async fn newest_migration(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
     let (begun, rows, ended) = join3(
         client.batch_execute(As::Projector.begin(Writes::No)),
@@ -70,17 +70,21 @@ async fn newest_migration(client: &Client) -> Result<Option<i32>, tokio_postgres
         client.batch_execute("commit"),
     )
     .await;
-    let rows = match begun.and(rows) {
-        Err(error) if is_unknown(&error) => return Ok(None),
+    match begun {
+        // The role does not exist. One that `annals_api` is not a member of is 42501, and migrations do not help: V1 was applied.
+        Err(error) if is_one_of(&error, &["22023"]) => return Ok(None),
+        other => other?,
+    }
+    let rows = match rows {
+        // No such schema; no right to it, because V1 has not granted it yet; no such function, before V52.
+        Err(error) if is_one_of(&error, &["3F000", "42501", "42883"]) => return Ok(None),
         other => other?,
     };
     ended?;
     rows.first().map_or(Ok(None), |row| row.try_get(0))
 }
 
-/// Whether the role, the schema or the function is missing, or not ours to use: an empty database, or one before V52.
-fn is_unknown(error: &tokio_postgres::Error) -> bool {
-    error
-        .as_db_error()
-        .is_some_and(|db| !is_fatal(db) && matches!(db.code().code(), "22023" | "3F000" | "42501" | "42704" | "42883"))
+fn is_one_of(error: &tokio_postgres::Error, codes: &[&str]) -> bool {
+    let db = error.as_db_error().filter(|db| !is_fatal(db));
+    db.is_some_and(|db| codes.contains(&db.code().code()))
 }

@@ -148,7 +148,7 @@ fn add_reason(kind: &EventKind, ask: &Ask, data: &mut Map<String, Value>) {
     }
 }
 
-/// That there was no value before, null says, which the inverse's schema may not take.
+/// Null means that there was no value before. The inverse's schema may not allow null.
 fn refuse_unsayable(kind: &EventKind, data: &Map<String, Value>) -> Result<(), ApiError> {
     let says_none = data.values().any(Value::is_null);
     let Some(Err(faults)) = kind.current().filter(|_| says_none).map(|schema| schema.check(data)) else {

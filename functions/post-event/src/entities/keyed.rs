@@ -1,4 +1,5 @@
-//! A change under an idempotency key: sent again, it comes to what it came to first, whatever has become of the entity since.
+//! A change under an idempotency key: a request sent again under the same key gets the first request's result and changes nothing, even
+//! if the entity has changed since.
 //!
 //! What an update's event holds depends on what it found, so a retry's would differ from the original's; what the client asked
 //! for is what has to be the same. A request that finds nothing to do leaves no event, and its key is kept by itself (V48).
