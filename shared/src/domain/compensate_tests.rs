@@ -486,6 +486,38 @@ fn what_the_event_says_was_old_is_not_believed() {
             (json!({"update_child": "gst"}), json!({"id": "/id", "no": "/old_no"})),
             Some(json!({"id": "1", "no": "x"})),
         ),
+        // The same effects, where the event leaves out what was old.
+        (
+            (json!("merge"), json!({"city": "C"})),
+            (json!("merge"), json!({"city": "/old_city"})),
+            Some(json!({"city": "B"})),
+        ),
+        (
+            (json!({"set": {"price": "/new"}}), json!({"new": 5})),
+            (json!("merge"), json!({"price": "/old", "new": "/new"})),
+            Some(json!({"price": 7, "new": 5})),
+        ),
+        (
+            (json!({"set": {"price": "/new"}}), json!({"new": 5})),
+            (json!("create"), json!({"price": "/old", "city": {"const": "B"}})),
+            Some(json!({"price": 7, "city": "B"})),
+        ),
+        (
+            (json!({"update_child": "gst"}), json!({"id": "1", "no": "w"})),
+            (json!({"update_child": "gst"}), json!({"id": "/id", "no": "/old_no"})),
+            Some(json!({"id": "1", "no": "x"})),
+        ),
+        (
+            (json!({"update_child": "gst"}), json!({"id": "1", "no": "w"})),
+            (json!({"add_child": "gst"}), json!({"id": "/id", "no": "/old_no"})),
+            Some(json!({"id": "1", "no": "x"})),
+        ),
+        // A field that the event did not write is not restored.
+        (
+            (json!("merge"), json!({"city": "C"})),
+            (json!("merge"), json!({"city": "/old_city", "price": "/old_price"})),
+            Some(json!({"city": "B"})),
+        ),
         // Deeper within a member, a lie is found out, and the truth is let through.
         (
             (

@@ -67,8 +67,9 @@ impl Correction<'_> {
     }
 
     /// Puts what the state was before into those members of the data that the inverse writes to a field which the event has written
-    /// from elsewhere; the places that have to be restored. A member whose declared source is what the event itself wrote to the
-    /// field is meant to stay, and so is a constant. What lies deeper within a member cannot be put right, only be found wrong.
+    /// from elsewhere; returns the places that have to be restored. The inverse's members are the declared ones: the data lack those
+    /// whose source the event left out. A member whose declared source is what the event itself wrote to the field stays as it is,
+    /// and so does a constant. A value deeper within a member cannot be corrected here; it is only compared afterwards.
     fn restore<'a>(
         &'a self,
         sides: &Sides<'_>,
@@ -76,8 +77,8 @@ impl Correction<'_> {
         data: &mut Map<String, Value>,
     ) -> Vec<Place<'a>> {
         let mut restored = Vec::new();
-        let event_writes = writes(self.event.effect, self.event.data);
-        for (place, from) in writes(self.inverse_effect, data) {
+        let event_writes = writes(self.event.effect, self.event.data.keys(), self.event.data);
+        for (place, from) in writes(self.inverse_effect, sources.keys(), data) {
             let Some((member, below)) = split(&from) else { continue };
             let Some(FieldSource::Pointer(declared)) = sources.get(&member) else {
                 continue;
@@ -104,9 +105,14 @@ fn split(pointer: &str) -> Option<(String, &str)> {
     Some((first.replace("~1", "/").replace("~0", "~"), below))
 }
 
-/// The places that an effect writes, each with the pointer into data that it takes the value from; empty for a constant.
-fn writes<'a>(effect: &'a Effect, data: &Map<String, Value>) -> Vec<(Place<'a>, String)> {
-    let members = data.keys().map(|member| (member.clone(), pointer(&[member])));
+/// The places that an effect writes, each with the pointer into data that it takes the value from; empty for a constant. `members` are
+/// the members that data have or are going to have.
+fn writes<'a, 'm>(
+    effect: &'a Effect,
+    members: impl Iterator<Item = &'m String>,
+    data: &Map<String, Value>,
+) -> Vec<(Place<'a>, String)> {
+    let members = members.map(|member| (member.clone(), pointer(&[member])));
     match effect {
         Effect::Create | Effect::Merge => members.map(|(member, from)| (Place::Field(member), from)).collect(),
         Effect::Set(fields) => {
