@@ -19,7 +19,7 @@ const LIST_HISTORY_PAGE: &str = concat!(
     "-- list_history_page",
     cut_by_bytes!(["aggregate_version"],
         [", ", skipped!(), ", e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all"];
-        "select e.*, h.projected_version as head_projected from annals.events e ",
+        "\nselect e.*, h.projected_version as head_projected from annals.events e ",
         joined_head!(),
         " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
   order by e.aggregate_version limit $5")
