@@ -37,8 +37,8 @@ returns setof public.event_stream language sql stable set search_path = pg_catal
 $$;
 comment on function public.get_aggregate_events(text, text, int) is 'A stream''s events, oldest first, from a version on.';
 
--- Reading the whole log in SQL, page by page: `select * from read_events(after => 0)`, and on from the last event_number. Whoever
--- pages event_stream by itself misses events whose transactions commit after ones with higher numbers (V6).
+-- Reading the whole log in SQL, page by page: `select * from read_events(after => 0)`, then the same with the last event_number.
+-- Paging event_stream itself would miss events whose transactions commit after ones with higher numbers (V6).
 create function public.read_events(after bigint default 0, row_limit int default 100) returns setof public.event_stream
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -57,7 +57,7 @@ begin
 end
 $$;
 comment on function public.read_events(bigint, int) is
-    'Events that the caller may see after an event_number, oldest first, up to 1,000. Whoever goes on from the last event_number sees every committed event exactly once. It waits up to a second for appends that are under way.';
+    'Events that the caller may see after an event_number, oldest first, up to 1,000. Pass the last event_number as "after" in the next call: then every committed event is returned exactly once. It waits up to a second for appends that are under way.';
 
 -- What the JSON itself must be: the fields of an event and nothing else, each of its kind and within its bounds.
 create function annals.check_event_fields(event jsonb) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -117,8 +117,8 @@ end
 $$;
 comment on function annals.check_event_fields(jsonb) is 'Refuses JSON that is no event, before any of it is looked up.';
 
--- pg_jsonschema, as JSON Schema 2020-12 wants it, takes "format" for a remark; the HTTP API asserts it. So each format that
--- regular expressions can say becomes a pattern. The others only a service may leave unchecked.
+-- pg_jsonschema does not check "format" (JSON Schema 2020-12 makes that optional); the HTTP API does. So each format that a regular
+-- expression can describe becomes a pattern. A type with another format can be posted by SQL by services only.
 create function annals.with_format_patterns(schema jsonb) returns jsonb language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
     day     constant text := '(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))'
@@ -137,9 +137,14 @@ begin
             return (select coalesce(jsonb_agg(annals.with_format_patterns(item) order by place), '[]')
                       from jsonb_array_elements(schema) with ordinality as i (item, place));
         when 'object' then
-            -- What stands under these is data, not a schema.
-            select coalesce(jsonb_object_agg(m.key, case when m.key in ('enum', 'const', 'default', 'examples') then m.value
-                                                         else annals.with_format_patterns(m.value) end), '{}')
+            select coalesce(jsonb_object_agg(m.key, case
+                       -- Values of these keywords are data, not schemas.
+                       when m.key in ('enum', 'const', 'default', 'examples') then m.value
+                       -- Members below these have names of the author's choice, so a property may be called "default". Each is a schema.
+                       when m.key in ('properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas')
+                            and jsonb_typeof(m.value) = 'object'
+                       then (select coalesce(jsonb_object_agg(p.key, annals.with_format_patterns(p.value)), '{}') from jsonb_each(m.value) as p)
+                       else annals.with_format_patterns(m.value) end), '{}')
               into written
               from jsonb_each(schema) as m;
             if pattern is null or jsonb_typeof(schema -> 'format') <> 'string' then
@@ -195,7 +200,7 @@ begin
 end
 $$;
 comment on function annals.check_schema(text, uuid, text, text, jsonb) is
-    'Checks data against the catalog''s schema. Without pg_jsonschema it refuses every caller but a service.';
+    'Refuses data that the catalog''s schema refuses. Without pg_jsonschema, or for a format that it cannot check, it refuses every caller but services.';
 
 create function annals.check_size(part jsonb, name text, most int) returns void language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 begin
@@ -231,6 +236,11 @@ begin
                     where e.tenant_id = caller.tenant and e.posted_by = caller.actor and e.idempotency_key = event ->> 'idempotency_key')
     then
         perform annals.check_size(event -> 'data', 'data', 262144), annals.check_size(event -> 'metadata', 'metadata', 16384);
+        -- HTTP reads add it to the metadata of a lifted event, so no caller may write it.
+        if event -> 'metadata' ? 'migration_applied' then
+            perform annals.refuse(422, 'reserved_metadata', 'metadata.migration_applied is written by Annals alone, in answers with lifted events; leave it out',
+                                  0, 'metadata');
+        end if;
         -- Read before the schema: if the catalog changes in between, the append function refuses.
         revision := (select r.revision from annals.catalog_revision r);
         perform annals.check_schema(caller.role, caller.tenant, event ->> 'event_type', event ->> 'version', event -> 'data');

@@ -167,10 +167,10 @@ create function annals.declare_version(
 declare
     kind record;
 begin
-    select t.aggregate_type, t.current_version into strict kind
+    select t.aggregate_type, t.current_version, t.effect into strict kind
       from annals.event_types t where t.event_type = declare_version.event_type and t.tenant_id is null;
     insert into annals.event_type_versions (event_type, version, schema, example, created_by)
-    values (declare_version.event_type, declare_version.version, declare_version.schema, declare_version.example, 'system');
+    values (declare_version.event_type, declare_version.version, annals.closed_schema(kind.effect, schema), declare_version.example, 'system');
     insert into annals.upcasters (event_type, from_version, to_version, steps, created_by)
     values (declare_version.event_type, kind.current_version, declare_version.version, declare_version.steps, 'system');
     update annals.event_types t set current_version = declare_version.version

@@ -89,7 +89,7 @@ begin
 end
 $$;
 comment on function annals.thin_snapshots(uuid[], text[], text[], int) is
-    'Deletes snapshots of these streams that nobody needs: all but the newest, and of the older ones one in a thousand versions.';
+    'Deletes snapshots of these streams that are not among the newest and not needed to keep gaps below 1,000 versions.';
 
 -- One that is there already goes: it is the same, or of an older shape, or not what it was.
 create function annals.write_snapshots(
@@ -123,7 +123,7 @@ begin
 end
 $$;
 comment on function annals.write_snapshots(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], jsonb, int, bigint) is
-    'Writes snapshots and deletes those that nobody needs any more; how many were written: none where the catalog has changed since the states were folded, or read models are due to be rebuilt, because they may be of an older shape.';
+    'Writes snapshots and deletes those that are not needed any more, as thin_snapshots does; returns how many were written: none where the catalog has changed since the states were folded, or read models are due to be rebuilt, because they may be of an older shape.';
 
 -- Recorded times rise with versions, so the search halves what is left: a dozen look-ups in a stream of thousands.
 create function annals.version_at(tenant uuid, aggregate_type text, aggregate_id text, head_version int, at timestamptz)
@@ -186,7 +186,7 @@ grant execute on function
     annals.write_entities(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], bigint)
 to annals_projector;
 
--- Whoever sees a stream's state must fold it as everybody does.
+-- A caller who sees a stream's state folds it, and must leave out the events that staff left out.
 drop policy skipped_events_read on annals.skipped_events;
 create policy skipped_events_read on annals.skipped_events for select to authenticated using (
     tenant_id = (select annals.caller_tenant())

@@ -34,14 +34,14 @@ comment on column annals.checkpoints.run_default_tenant_events is 'How many of t
 comment on column annals.checkpoints.last_event_id is 'The last event that the consumer dealt with; null before the first, and for the sweep, which deals with streams.';
 comment on column annals.checkpoints.metadata is 'What the consumer says about itself, as it was last given.';
 
--- Everybody reads how far the sweep has come, because beyond it lies what is not projected yet. What is replayed, and how
--- much of it, is the business of those who see the tenant. The row of a replay of all tenants is the operator's alone.
+-- Every caller may read how far the sweep has come: events beyond it are not projected yet. A tenant's replays are shown to callers who
+-- see the tenant. The row of a replay of all tenants is shown to no request; annals.list_replays shows the default tenant's part of it.
 alter policy checkpoints_read on annals.checkpoints using (
     name = 'sweep' or (tenant_id = (select annals.caller_tenant()) and (select annals.caller_sees_tenant()))
 );
 
 -- Most installations have one tenant, the default one, and replay without naming it. Its staff see such replays with their own
--- tenant's events counted; how many other tenants have stays with the operator, hence a function and no policy.
+-- tenant's events counted; they must not learn how many events other tenants have, hence a function and no policy.
 create function annals.list_replays() returns table (
     name text, "position" bigint, event_count bigint, last_event_id uuid, metadata jsonb, updated_at timestamptz, run_started_at timestamptz,
     run_ended_at timestamptz, run_event_count bigint

@@ -1,12 +1,12 @@
 -- Rebuild: read models made anew from the log beside the live ones, and exchanged for them in one transaction.
 --
--- The new ones are built in a schema of the rebuild's own, in unlogged tables that nobody but the projector can reach. At the
+-- The new ones are built in a schema of the rebuild's own, in unlogged tables that only the projector can reach. At the
 -- end live tables are made equal to them row by row, by difference and not by renaming: no lock that a reader would wait for,
 -- nothing that depends on a table is lost, and what was right is not touched. Progress stays where it is: a rebuild computes
 -- what heads say is projected, and emits nothing.
 --
--- Whether a rebuild still runs is told by a lock that it holds in a transaction left open: the lock goes with the
--- process, at once and whatever killed it, and works behind poolers that keep no sessions. All rebuilds share the lock (ROW SHARE on
+-- A rebuild runs as long as it holds a lock, in a transaction left open: PostgreSQL releases the lock as soon as the process ends,
+-- whatever ended it, and this works behind poolers that keep no sessions. All rebuilds share the lock (ROW SHARE on
 -- annals_locks.rebuilds); annals.rebuilds.held_by says which transaction's is which. A transaction without a snapshot or an xid
 -- holds up neither vacuum nor the feed.
 
@@ -50,7 +50,7 @@ comment on column annals.rebuilds.id is 'Names it and its schema, annals_rebuild
 comment on column annals.rebuilds.attempts is 'How many in a row have been made for the same scope without success, this one counted.';
 comment on column annals.rebuilds.tenant_id is 'Tenant whose read models it is about; null: all.';
 comment on column annals.rebuilds.failed_tenant_id is 'Tenant of the stream that it failed at; the error is for that tenant alone to read.';
-comment on column annals.rebuilds.requested_at is 'When somebody asked for it.';
+comment on column annals.rebuilds.requested_at is 'When it was asked for.';
 comment on column annals.rebuilds.started_at is 'When it began.';
 comment on column annals.rebuilds.finished_at is 'When it ended, or was found to have been killed.';
 comment on column annals.rebuilds.catalog_revision is 'The catalog''s revision when it began: one that failed is not tried again at once while the catalog is the same.';
@@ -210,7 +210,7 @@ create function annals.left_shadows(id int) returns setof int language sql stabl
      where n.nspname ~ '^annals_rebuild_[0-9]{1,9}$' and (s.id = left_shadows.id or not annals.is_rebuild_held(s.id))
 $$;
 comment on function annals.left_shadows(int) is
-    'Rebuilds whose tables are still there and nobody works on: killed, or done and not dropped. This one''s too, whose lock the caller holds and which has none yet.';
+    'Rebuilds whose tables are still there though no process works on them: killed, or done and not dropped. The caller''s own rebuild, too, which has no tables yet.';
 
 create function annals.shadow_tables(id int) returns table (live regclass, shadow text, aggregate_type text, collection text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -224,7 +224,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function annals.shadow_tables(int) is 'Live tables that a rebuild is about, each with its own beside it.';
 
--- With the owner's rights, because the projector has no right to make tables. No index but the key: nobody searches them.
+-- With the owner's rights, because the projector has no right to make tables. No index but the key: nothing searches them.
 create function annals.open_shadow(id int) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     pair record;

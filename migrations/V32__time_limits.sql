@@ -1,9 +1,9 @@
 -- How long a request may keep the database. The limits belong to the login, so that they cost no request anything and hold behind a
 -- pooler, whose connections log in by it.
 --
--- A function is ended after 15 seconds and its caller has long been told so by then, but PostgreSQL would go on: with a
--- statement that nobody waits for, or with a transaction that nobody will end, whose locks keep a stream from
--- everybody and whose appends keep every reader across streams from going on. The projector's transactions lift the first
+-- Lambda ends a function after 15 seconds, and its caller gets an error before that. PostgreSQL would go on: with a statement whose
+-- result no process reads, or with a transaction that no process ends, whose locks keep all others from a stream and whose appends
+-- keep every reader across streams waiting. The projector's transactions lift the first
 -- limit for themselves: a rebuild's take their time, and those that wait for it have to.
 
 -- The login is the cluster's: where another of its databases is migrated at the same moment, one of the two has to look again.

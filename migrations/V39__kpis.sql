@@ -2,10 +2,10 @@
 --
 -- A figure must be right whatever wrote the sale: a projector, a rebuild's exchange, a hand. So triggers on the state tables note
 -- each change, in the transaction that makes it, as rows of annals.kpi_changes: what a row said goes with the sign -1, what it says
--- now comes with +1. Nobody waits for anybody there: ten projectors that sell on the same day insert, and lock nothing. Whoever
--- settles then (one at a time, the projector after its batch and the sweep) takes noted changes away and adds them to the figures, in
--- one transaction. At any moment, figures and noted changes together are what the state tables say; that is what a proof compares and
--- a rebuild mends.
+-- now comes with +1. Writers do not wait for each other there: ten projectors with sales of the same day insert, and lock nothing. The
+-- projector (after its batch) and the sweep settle, one process at a time: they delete noted changes and add them to the figures, in one
+-- transaction. At any moment, figures and noted changes together are what the state tables say; verify compares exactly that, and
+-- a rebuild repairs it.
 --
 -- What counts: a sale or expense that is not deleted and has an amount, a currency and a day between the years 1 and 9999. Sums are
 -- numeric: no amount is too much for them.
@@ -123,7 +123,7 @@ comment on column annals.kpi_returns.currency is 'Currency.';
 
 -- A table of its own, which no vacuum and no request ever locks.
 create table annals_locks.kpis ();
-comment on table annals_locks.kpis is 'Whoever changes key figures locks it: one at a time.';
+comment on table annals_locks.kpis is 'A process that changes key figures locks it EXCLUSIVE: one at a time.';
 
 alter table annals.kpi_changes enable row level security;
 alter table annals.kpi_days enable row level security;
@@ -152,7 +152,7 @@ create function annals.kpi_name(given text) returns text language sql immutable 
 $$;
 comment on function annals.kpi_name(text) is 'A name as figures know it: itself, or, of a very long one, its beginning and its digest.';
 
--- The triggers have the rights of whoever writes the state table. What leaves the figures as they are is not noted. Conditions are written
+-- The triggers have the rights of the role that writes the state table. What leaves the figures as they are is not noted. Conditions are written
 -- out: a call for each row would cost more than the row.
 
 create function annals.note_sales() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -254,7 +254,7 @@ begin
     begin
         lock table annals_locks.kpis in exclusive mode nowait;
     exception when lock_not_available then
-        return 0;  -- somebody else is at it, and whoever comes next takes what that one has left
+        return 0;  -- another process is settling; the next one that settles takes what that one leaves
     end;
     select max(p.id) into upper from (select c.id from annals.kpi_changes c order by c.id limit most) as p;
     with taken as (
@@ -375,7 +375,7 @@ begin
     return settled;
 end
 $$;
-comment on function annals.settle_kpis(int) is 'Adds noted changes to the figures, so many at most; how many: 0 where somebody else is at it.';
+comment on function annals.settle_kpis(int) is 'Adds noted changes to the figures, so many at most, and returns how many: 0 while another process settles.';
 grant execute on function annals.kpi_name(text), annals.settle_kpis(int) to annals_projector;
 
 revoke execute on all functions in schema annals from public;

@@ -138,6 +138,15 @@ $$;
 comment on function annals.make_append_only(regclass, text[]) is 'Has a table refuse these of update, delete and truncate from now on.';
 select annals.make_append_only('annals.event_type_versions', 'update', 'delete', 'truncate');
 
+-- These effects store every field of data, known or not. A misspelt field would get into the state, and no later event could change it or
+-- take it out, because updated events list the fields that they may change. So unknown fields are refused.
+create function annals.closed_schema(effect jsonb, schema jsonb) returns jsonb language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case when effect in ('"create"', '"merge"') or effect ?| array['add_child', 'update_child']
+                then '{"additionalProperties": false}'::jsonb || schema else schema end
+$$;
+comment on function annals.closed_schema(jsonb, jsonb) is
+    'The schema of a built-in type with this effect: where the effect stores every field of data, fields that the schema does not list are refused, unless it has an additionalProperties of its own.';
+
 create function annals.declare_event_type(
     event_type text, effect jsonb, posters text[], description text, schema jsonb, example jsonb, version text default '1.0',
     requires text default null, starter_sees boolean default false, appended_by text default null
@@ -148,11 +157,11 @@ begin
             declare_event_type.description, declare_event_type.effect, declare_event_type.posters, declare_event_type.requires,
             declare_event_type.starter_sees, declare_event_type.appended_by, 'system');
     insert into annals.event_type_versions (event_type, version, schema, example, created_by)
-    values (declare_event_type.event_type, declare_event_type.version, declare_event_type.schema, declare_event_type.example, 'system');
+    values (declare_event_type.event_type, declare_event_type.version, annals.closed_schema(effect, schema), declare_event_type.example, 'system');
 end
 $$;
 comment on function annals.declare_event_type(text, jsonb, text[], text, jsonb, jsonb, text, text, boolean, text) is
-    'Declares a built-in event type at its first version; for migrations, and callable by their role only.';
+    'Declares a built-in event type at its first version, its schema closed as annals.closed_schema says; for migrations, and callable by their role only.';
 
 alter table annals.event_types enable row level security;
 alter table annals.event_type_versions enable row level security;

@@ -1,9 +1,9 @@
--- Key figures settled tenant by tenant and in bulk, mended within a rebuild's own transaction, announced by nobody else.
+-- Key figures settled tenant by tenant and in bulk, repaired within a rebuild's own transaction, announced by the sweep alone.
 --
--- Until now one lock held up all tenants behind one's upload; whoever found it taken could not tell that from "nothing is left"; and a
+-- Until now one lock held up all tenants behind one's upload; a process that found it taken could not tell that from "nothing is left"; and a
 -- rebuild made figures what damaged tables said, committed that, and repaired the tables afterwards.
 
--- What takes long comes first: projectors wait for notes alone. In the order in which readers meet them.
+-- What takes long comes first: projectors wait for notes alone. In the order in which readers lock them.
 lock table annals_locks.kpis in exclusive mode;
 lock table annals.kpi_days, annals.kpi_returns, annals.kpi_names in access exclusive mode;
 
@@ -19,7 +19,7 @@ comment on column annals.kpi_days.due_since is 'When they first changed after th
 drop index annals.kpi_days_due;
 create index kpi_days_due on annals.kpi_days (tenant_id, day, currency) where is_due;
 
--- By period first: whoever ranks reads a stretch of days. Along a name one goes where a customer's days are followed, and nowhere else.
+-- By period first: rankings read some days in a row. Only a customer's days are read by name.
 alter table annals.kpi_names drop constraint kpi_names_pkey;
 drop index annals.kpi_names_by_period;
 alter table annals.kpi_names drop constraint kpi_names_span;
@@ -331,7 +331,7 @@ begin
 end
 $$;
 comment on function annals.settle_kpis(uuid, int) is
-    'Adds a tenant''s noted changes to the figures, so many or one more; how many: 0, none is left; null, somebody else is at it.';
+    'Adds a tenant''s noted changes to the figures, so many or one more, and returns how many: 0, none is left; null, another process settles this tenant.';
 
 -- What functions from before this migration call until they are replaced.
 create or replace function annals.settle_kpis(most int) returns bigint language sql set search_path = pg_catalog, pg_temp as $$
@@ -340,7 +340,7 @@ $$;
 comment on function annals.settle_kpis(int) is 'Settles for one tenant with noted changes; how many.';
 
 -- What figures should say: what tables hold that are given by name, the live ones or those that a proof has folded, less what is noted and
--- not yet settled. At one look all of this is one moment, whoever writes meanwhile.
+-- not yet settled. One statement reads all of it, so it is of one moment, whatever is written meanwhile.
 
 drop function annals.mend_kpis(uuid), annals.list_kpi_differences(regclass, regclass, uuid), annals.kpi_returns_now(uuid),
     annals.kpi_names_of(regclass, regclass, uuid), annals.kpi_days_of(regclass, regclass, uuid), annals.kpi_facts(regclass, regclass, uuid);
@@ -438,8 +438,8 @@ set enable_nestloop = off set jit = off as $$
 $$;
 comment on function annals.kpi_days_of(regclass, regclass, uuid) is 'What annals.kpi_days should say, with the event that each day heard of last.';
 
--- Mending, while annals_locks.kpis is held alone: one statement, so one moment, and what is noted stays noted, with its cause. It belongs
--- into the transaction that mends the tables: figures that were right all the time are made those of damaged tables only together with
+-- Repairs figures, while annals_locks.kpis is locked EXCLUSIVE: one statement, so one moment, and what is noted stays noted, with its cause. It
+-- belongs into the transaction that repairs the tables: figures that were right all the time are made those of damaged tables only together with
 -- the notes of their repair.
 create function annals.mend_kpis(tenant uuid) returns bigint language plpgsql set search_path = pg_catalog, pg_temp
 set enable_nestloop = off set jit = off as $$
@@ -565,7 +565,7 @@ returns bigint language plpgsql security definer set search_path = pg_catalog, p
 declare
     members int := cardinality(new_ids);
 begin
-    -- By its version alone an announcement is made once: a key of idempotency could be somebody else's.
+    -- By its version alone an announcement is made once: a client could have used the idempotency key before.
     return (select count(*)
               from annals.append_events(
                    jsonb_build_object('sub', tenant, 'app_metadata', jsonb_build_object('role', 'service', 'name', 'annals', 'tenant_id', tenant)),

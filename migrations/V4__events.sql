@@ -79,7 +79,7 @@ comment on column annals.events.correlation_id is 'Groups the events of one flow
 comment on column annals.events.command_id is 'The command that the event answers.';
 comment on column annals.events.idempotency_key is 'The client''s key, unique per tenant and posted_by.';
 comment on column annals.events.data is 'What happened, as the catalog''s schema describes it.';
-comment on column annals.events.metadata is 'Context in the client''s words, as it was sent: a reason and whatever the client adds. Not evidence: see recorded.';
+comment on column annals.events.metadata is 'Context in the client''s words, as it was sent: a reason and whatever the client adds. Not evidence: see recorded. An event with the member migration_applied is refused, because HTTP reads add it to lifted events.';
 comment on column annals.events.recorded is 'What the server observed: ip_address, user_agent and request_id over HTTP, posted_by always. No caller can write it.';
 
 -- Each index answers one question that people ask of the log (DESIGN §4); the partial ones hold only the rows that need them.
@@ -139,16 +139,29 @@ create policy events_read on annals.events for select to authenticated using (
 );
 create policy events_project on annals.events for select to annals_projector using (true);
 
--- State is a fold of all events of a stream, so its starter sees it only while none of them is hidden from them. With the owner's
--- rights, because the hidden ones are looked for; it answers about streams of the caller's alone.
+-- State is a fold of all events of a stream, so its starter sees it only while no event of the stream is hidden from them. An event
+-- is hidden from the starter unless it is the starter's own, its type said starter_sees, or it is about the starter as a person. An
+-- agent is no person, and events of services often name none, so the comparison with a null person must not count as equal.
+create function annals.has_hidden_events(tenant_id uuid, aggregate_type text, aggregate_id text, starter text, person uuid) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return exists (
+        select from annals.events e
+         where e.tenant_id = has_hidden_events.tenant_id and e.aggregate_type = has_hidden_events.aggregate_type
+           and e.aggregate_id = has_hidden_events.aggregate_id and not e.starter_sees and e.started_by <> e.created_by
+           and e.started_by = starter and (e.user_id = person) is not true);
+end
+$$;
+comment on function annals.has_hidden_events(uuid, text, text, text, uuid) is
+    'Whether a stream that this actor started has events that are hidden from this actor. For the projector, which sees all events, and for annals.starter_sees_all.';
+revoke all on function annals.has_hidden_events(uuid, text, text, text, uuid) from public;
+grant execute on function annals.has_hidden_events(uuid, text, text, text, uuid) to annals_projector;
+
+-- With the owner's rights, because hidden events are looked for; it answers about streams of the caller's alone.
 create function annals.starter_sees_all(aggregate_type text, aggregate_id text) returns boolean
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    return not exists (
-        select from annals.events e
-         where e.tenant_id = annals.caller_tenant() and e.aggregate_type = starter_sees_all.aggregate_type
-           and e.aggregate_id = starter_sees_all.aggregate_id and not e.starter_sees and e.started_by <> e.created_by
-           and e.started_by = annals.caller_actor() and e.user_id is distinct from annals.caller_user_id());
+    return not annals.has_hidden_events(annals.caller_tenant(), aggregate_type, aggregate_id, annals.caller_actor(), annals.caller_user_id());
 end
 $$;
 comment on function annals.starter_sees_all(text, text) is 'Whether no event of a stream that the caller started is hidden from them. For a stream that the caller did not start it returns true, so a policy must also check started_by.';

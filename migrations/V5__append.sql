@@ -101,7 +101,7 @@ comment on function annals.refuse_version(uuid, text, text[], int, int, int) is
 create function annals.refuse_stream(member int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     return annals.refuse(403, 'stream_of_another',
-        'the stream was started by someone else, or does not exist; a new one is begun without expected_version or with 0', member);
+        'the stream was started by another actor, or does not exist; to start a new stream, leave expected_version out or send 0', member);
 end
 $$;
 comment on function annals.refuse_stream(int) is

@@ -49,7 +49,7 @@ create table annals.state_tables (
     constraint state_tables_key unique nulls not distinct (aggregate_type, collection),
     constraint state_tables_table unique (table_name)
 );
--- Projectors keep the list as long as the catalog's revision stands.
+-- Projectors keep the list until the catalog's revision changes.
 create trigger state_tables_revision after insert or update or delete on annals.state_tables
     for each statement execute function annals.raise_catalog_revision();
 comment on table annals.state_tables is 'Which table of schema public the projection fills from which aggregate''s state.';
@@ -201,7 +201,7 @@ create function annals.partial_schema(schema jsonb) returns jsonb language sql i
     select case when schema -> 'properties' ? 'id' then '{"required": ["id"], "minProperties": 2}'::jsonb
                 else '{"minProperties": 1}'::jsonb end
            || jsonb_build_object('type', 'object',
-                                 -- Someone who took this for an updated event is told so, instead of a field of that name.
+                                 -- A client that took this for an updated event gets a refusal, and not a field called changes.
                                  'properties', jsonb_object_agg(f.field, f.field_schema) || '{"changes": false}')
       from annals.optional_fields(schema) as f
 $$;

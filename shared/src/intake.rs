@@ -239,6 +239,7 @@ impl Found<'_> {
             self.add("event_type", "event_type_forbidden", detail);
         }
         self.check_actor(caller, event);
+        self.check_metadata(event);
     }
 
     fn check_data(&mut self, kind: &EventKind, event: &NewEvent) {
@@ -274,6 +275,14 @@ impl Found<'_> {
         }
         if event.user_id.is_some() && event.user_id != caller.user_id() {
             self.add("user_id", "actor_forged", detail());
+        }
+    }
+
+    /// Reads add `migration_applied` to the metadata of a lifted event. A client that could write it would make any event look lifted.
+    fn check_metadata(&mut self, event: &NewEvent) {
+        if event.metadata.contains_key("migration_applied") {
+            let detail = "is written by Annals alone, in answers with lifted events; leave it out".to_owned();
+            self.add("metadata/migration_applied", "reserved_metadata", detail);
         }
     }
 

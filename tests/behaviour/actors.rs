@@ -80,15 +80,19 @@ async fn roles_post_the_types_that_the_catalog_lets_them() {
 #[tokio::test]
 async fn events_name_the_tokens_actor() {
     let world = World::new().await;
-    for (person, event_type) in [
-        (Person::staff(), "customer.registered"),
-        (Person::user(), "customer.registered"),
-        (Person::service("crm"), "customer.registered"),
-        (Person::agent("pricing"), "agent.decision_proposed"),
+    let ada = json!({"name": "Ada", "email": "ada@example.com"});
+    for (person, event_type, data) in [
+        (Person::staff(), "customer.registered", &ada),
+        (Person::user(), "customer.registered", &ada),
+        (Person::service("crm"), "customer.registered", &ada),
+        (
+            Person::agent("pricing"),
+            "agent.decision_proposed",
+            &json!({"decision": "none"}),
+        ),
     ] {
-        let data = json!({"name": "Ada", "email": "ada@example.com", "decision": "none"});
         let event = world
-            .append(&person, event_type, &Uuid::new_v4().to_string(), data)
+            .append(&person, event_type, &Uuid::new_v4().to_string(), data.clone())
             .await;
         assert_eq!(event["created_by"], person.actor());
         let is_person = person.actor().starts_with("user:");

@@ -278,7 +278,7 @@ async fn a_page_is_cut_at_four_mebibytes() {
     let staff = Person::staff();
     let large = |place: usize| {
         json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": format!("C-{place:02}"),
-                                      "data": {"name": "N", "notes": "x".repeat(250 * 1024)}})
+                                      "data": {"name": "N", "address": "x".repeat(250 * 1024)}})
     };
     for first in [0, 12] {
         let events: Vec<Value> = (first..first + 12).map(large).collect();

@@ -84,6 +84,13 @@ struct Member {
 }
 
 impl Member {
+    /// Whether it asks for the event that was appended for the original, whose expected version is the one that its stream was at.
+    /// An expected version that is left out fits any.
+    fn is_retry_of(&self, original: &Self) -> bool {
+        (self.stream, self.value) == (original.stream, original.value)
+            && (self.expected.is_none() || self.expected == original.expected)
+    }
+
     fn json(&self) -> Value {
         json!({
             "event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": format!("C-{}", self.stream),
@@ -160,7 +167,7 @@ impl Model {
         }
         let reused = |member: &Member| {
             self.known(request.actor, member)
-                .is_some_and(|(original, _)| original != member)
+                .is_some_and(|(original, _)| !member.is_retry_of(original))
         };
         if request.members.iter().any(reused) {
             return vec![(422, "idempotency_key_reused")];
@@ -236,7 +243,12 @@ impl Model {
             let number = event["event_number"].as_i64().unwrap();
             assert!(self.log.last().is_none_or(|last| last.number < number));
             if let Some(key) = member.key {
-                self.keys.insert((request.actor, key), (member.clone(), id.clone()));
+                let expected = Some(self.version(member.stream));
+                let original = Member {
+                    expected,
+                    ..member.clone()
+                };
+                self.keys.insert((request.actor, key), (original, id.clone()));
             }
             let (stream, value, actor) = (member.stream, member.value, request.actor);
             self.log.push(Stored {

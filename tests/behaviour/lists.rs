@@ -52,8 +52,12 @@ async fn scene() -> Scene {
             let id = format!("{place}{round}");
             let post = async |person: &Person, event_type: &str, more: Value| {
                 let aggregate_type = event_type.split('.').next().unwrap();
-                let mut event = json!({"event_type": event_type, "aggregate_type": aggregate_type, "aggregate_id": id,
-                    "data": {"name": "N", "email": "a@b.cd", "customer_id": "C", "decision": "D"}});
+                let data = match aggregate_type {
+                    "customer" => json!({"name": "N", "email": "a@b.cd"}),
+                    "order" => json!({"customer_id": "C"}),
+                    _ => json!({"decision": "D"}),
+                };
+                let mut event = json!({"event_type": event_type, "aggregate_type": aggregate_type, "aggregate_id": id, "data": data});
                 for (name, value) in more.as_object().unwrap() {
                     event[name] = value.clone();
                 }

@@ -1,4 +1,4 @@
-//! `recorded`: what the server observed of a request. `metadata` is the client's word, and nobody mistakes one for the other.
+//! `recorded`: what the server observed of a request. `metadata` is the client's word. Neither can be taken for the other.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -10,10 +10,10 @@ fn event(id: &str, metadata: &Value) -> Value {
 
 /// E10 and S10: what looks like evidence in metadata stays the client's, as it was sent.
 #[tokio::test]
-async fn metadata_stays_what_was_sent_and_what_was_observed_stands_beside_it() {
+async fn metadata_stays_what_was_sent_and_what_was_observed_is_beside_it() {
     let (world, user) = (World::without_requirements().await, Person::user());
     let metadata = json!({"ip_address": "8.8.8.8", "user_agent": "x", "request_id": "r", "posted_by": "service:billing",
-                          "source": "sweep", "migration_applied": "1.0_to_2.0", "correlation_id": "mine"});
+                          "source": "sweep", "correlation_id": "mine"});
     let headers = [("user-agent", "curl/8"), ("x-forwarded-for", "10.0.0.1, 192.0.2.7")];
     let post = async |body: Value| {
         world
@@ -41,6 +41,46 @@ async fn metadata_stays_what_was_sent_and_what_was_observed_stands_beside_it() {
         let row = world.session_of(&user).await.query_one(sql, &[&id]).await.unwrap();
         let by_sql: Value = serde_json::from_str(row.get(0)).unwrap();
         assert_eq!(by_sql, json!([[stored["recorded"], stored["metadata"]]]));
+    }
+}
+
+/// Reads put `migration_applied` into the metadata of a lifted event: there, too, it is Annals' word alone.
+#[tokio::test]
+async fn no_way_in_takes_metadata_that_says_an_event_was_lifted() {
+    let world = World::without_requirements().await;
+    for person in [Person::user(), Person::staff(), Person::service("crm")] {
+        let before = world.log().await;
+        for value in [json!("1.0_to_2.0"), Value::Null] {
+            let forged = event("C-1", &json!({"note": "n", "migration_applied": value}));
+            let fine = event(
+                "C-1",
+                &json!({"note": "migration_applied", "within": {"migration_applied": 1}}),
+            );
+            for (body, pointer) in [
+                (forged.clone(), "/metadata/migration_applied"),
+                (
+                    json!({"events": [fine, forged.clone()]}),
+                    "/events/1/metadata/migration_applied",
+                ),
+            ] {
+                let answer = world.post(&person, "/events", body).await;
+                assert_eq!(answer.problem(422), "reserved_metadata");
+                let error = &answer.body["errors"][0];
+                assert_eq!(
+                    (&error["pointer"], &error["code"]),
+                    (&json!(pointer), &json!("reserved_metadata"))
+                );
+            }
+            let session = world.session_of(&person).await;
+            let by_sql = session
+                .execute("select public.post_event($1::text::jsonb)", &[&forged.to_string()])
+                .await;
+            assert_eq!(
+                by_sql.unwrap_err().as_db_error().unwrap().constraint(),
+                Some("reserved_metadata")
+            );
+        }
+        assert_eq!(world.log().await, before);
     }
 }
 

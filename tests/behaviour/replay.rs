@@ -322,7 +322,7 @@ async fn a_batch_of_large_events_is_cut_before_it_fills_the_memory() {
     for batch in 0..8 {
         let event = |n: usize| {
             json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": format!("{batch}-{n}"),
-                                      "data": {"name": "n", "notes": incompressible()}})
+                                      "data": {"name": "n", "address": incompressible()}})
         };
         let events: Vec<Value> = (0..12).map(event).collect();
         world

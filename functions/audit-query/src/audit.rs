@@ -54,12 +54,12 @@ pub async fn entity(
     let after_entry = |entry: &HistoryEvent| encode(entry.event.event_number);
     let page = Page::searched(&found.entries, limit, after_entry, found.looked_to.map(encode))?;
     match settled_to {
-        Some(settled_to) => page.going_on(&encode(settled_to)),
+        Some(settled_to) => asked.with_cursor(page, &encode(settled_to)),
         None => Ok(page),
     }
 }
 
-/// `GET /audit/user/{id}`: what somebody did, newest first. A uuid is a person; `agent:pricing` and the like are actors.
+/// `GET /audit/user/{id}`: what an actor did, newest first. A uuid is a person; `agent:pricing` and the like are actors.
 pub async fn user(
     State(app): State<App>,
     Authenticated(caller): Authenticated,

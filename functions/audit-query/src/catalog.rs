@@ -76,7 +76,7 @@ pub async fn upcasters(
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Page, ApiError> {
-    let event_type = params.one("event_type")?;
+    let event_type = params.name("event_type")?;
     let cursor = Cursor::of("upcasters", &(&event_type, caller.tenant_id()));
     let after = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
     let limit = params.limit()?;

@@ -1,4 +1,4 @@
-//! `GET /events…`: the log as it stands, filtered, what comes next, and what is not projected yet.
+//! `GET /events…`: the log, filtered; what comes next; and what is not projected yet.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ impl Asked {
     /// Who acted.
     pub(crate) fn read_actor(&mut self, params: &mut Params) -> Result<(), ApiError> {
         self.filter.user_id = params.uuid("user_id")?;
-        self.filter.created_by = params.one("created_by")?;
+        self.filter.created_by = params.name("created_by")?;
         Ok(())
     }
 
@@ -79,6 +79,15 @@ impl Asked {
         Cursor::of("events", &(self.scope(), order, caller.tenant_id()))
     }
 
+    /// A page of an ascending list with its `cursor`. With `processed=true` that is null: an event behind the cursor may become processed
+    /// later, and a reader that goes on from the cursor would miss it.
+    pub(crate) fn with_cursor(&self, page: Page, at_the_end: &str) -> Result<Page, ApiError> {
+        match self.filter.processed {
+            Some(true) => page.with("cursor", &None::<&str>),
+            _ => page.going_on(at_the_end),
+        }
+    }
+
     pub(crate) async fn resolved(&self, app: &App, caller: &Caller) -> Result<EventFilter, ApiError> {
         Ok(EventFilter {
             event_types: resolve_types(app, caller, &self.types).await?,
@@ -100,7 +109,7 @@ pub async fn list(
     page(&app, &caller, asked, order, cursor, params).await
 }
 
-/// `order`: newest first unless somebody asks otherwise.
+/// `order`: newest first unless the request says otherwise.
 pub(crate) fn order(params: &mut Params) -> Result<Order, ApiError> {
     let order = params.read("order", "must be asc or desc", |value| match value {
         "asc" => Some(Order::Asc),
@@ -176,7 +185,8 @@ impl Tail {
                 .await?;
         }
         let at_the_end = self.cursor.encode(&settled_to.to_string());
-        let page = by_number(&found, self.limit, &self.cursor)?.going_on(&at_the_end)?;
+        let page = by_number(&found, self.limit, &self.cursor)?;
+        let page = self.asked.with_cursor(page, &at_the_end)?;
         Ok(TailPage { page, settled_to })
     }
 }
@@ -188,7 +198,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// `GET /events/feed?after=&limit=&wait=`: what comes after a cursor, at once where there is something, otherwise when it comes.
-/// `after=now` begins at the end of the log.
+/// `after=now` begins at the end of the log. It has no `processed`, for the reason that [`Asked::with_cursor`] gives.
 pub async fn feed(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -232,32 +242,20 @@ fn by_number(found: &[Event], limit: Limit, cursor: &Cursor) -> Result<Page, Api
     Page::cut(found, limit, |event| cursor.encode(&event.event_number.to_string()))
 }
 
-/// The types that names and patterns (`order.*`) stand for. A pattern that fits nothing finds nothing, and so does a name that
-/// the catalog lacks: a filter describes events, it does not order any.
+/// The types to look for: the names as they were given, and the types that patterns (`order.*`) match. A name or a pattern that
+/// matches no type finds no events; that is not an error.
 async fn resolve_types(app: &App, caller: &Caller, names: &[String]) -> Result<Option<Vec<String>>, ApiError> {
     if names.is_empty() {
         return Ok(None);
     }
-    let mut types: Vec<String> = Vec::new();
-    // Patterns are resolved against a fresh catalog: a type registered a moment ago by another function must not be left out.
-    let catalog = if names.iter().any(|name| name.ends_with(".*")) {
-        Some(app.store.fresh_outline(caller).await?)
-    } else {
-        None
-    };
-    for name in names {
-        match (name.strip_suffix('*').filter(|prefix| prefix.ends_with('.')), &catalog) {
-            (Some(prefix), Some(catalog)) => {
-                let known = catalog.list(caller.tenant_id());
-                types.extend(
-                    known
-                        .iter()
-                        .map(|kind| kind.event_type.to_string())
-                        .filter(|name| name.starts_with(prefix)),
-                );
-            }
-            _ => types.push(name.clone()),
-        }
+    let mut types = names.to_vec();
+    if names.iter().any(|name| name.ends_with(".*")) {
+        // Fresh, so that a type which another process registered a moment ago is not left out.
+        let catalog = app.store.fresh_outline(caller).await?;
+        let matching = names
+            .iter()
+            .flat_map(|name| catalog.matching(Some(caller.tenant_id()), name));
+        types.extend(matching.map(str::to_owned));
     }
     types.sort();
     types.dedup();

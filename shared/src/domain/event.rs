@@ -366,7 +366,7 @@ pub struct Event {
     pub version: String,
     /// The fact.
     pub data: Box<RawValue>,
-    /// Context, in the client's words.
+    /// Context, in the client's words; of a lifted event also `migration_applied`.
     pub metadata: Box<RawValue>,
     /// What the server observed: who posted it from where, and in answers whether it was lifted.
     pub recorded: Box<RawValue>,
@@ -416,12 +416,13 @@ pub enum LiftError {
 }
 
 impl Event {
-    /// Lifts data to the current version of the event's type; `recorded.migration_applied` then tells from where, `1.0_to_2.0`,
-    /// and so does `metadata.migration_applied`, where the sources want it. A client can write the latter, but not the former.
-    /// Whether that changed anything. Data that would be too large stay as they are stored, and `not_lifted` tells it.
+    /// Lifts data to the current version of the event's type and returns whether that changed anything. If so,
+    /// `recorded.migration_applied` says from where, `1.0_to_2.0`, and so does `metadata.migration_applied`, which the sources show. No
+    /// caller can write either: `recorded` is the server's, and events with that member of metadata are refused when they are posted.
+    /// Data that would be too large stay as they are stored, and `not_lifted` says so.
     ///
     /// # Errors
-    /// [`LiftError`], which the catalog prevents, but for sizes, unless somebody tampers with it.
+    /// [`LiftError`]: for sizes; otherwise only if the catalog was tampered with.
     pub fn lift(&mut self, kind: &EventKind) -> Result<bool, LiftError> {
         if self.version == kind.current_version.as_str() {
             return Ok(false);

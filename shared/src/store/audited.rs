@@ -1,50 +1,36 @@
 //! What happened to an entity: events of all streams with its id, each with the state change that it caused, newest or oldest first.
 //!
-//! A change is known where the state before it is, so events are told by runs: a stretch of one stream, folded from the snapshot
-//! before it. What a page may fold and hold is bounded: a page that would go beyond ends early, with a cursor like any other.
+//! A change follows from the state before the event. So the events of a page are cut into stretches of one stream, and each stretch is
+//! folded from the snapshot before it. What a page may fold and hold is bounded: a page that would go beyond ends early, with a cursor
+//! like any other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
-use super::entities::parse_object;
 use super::events::lift;
+use super::facts::{data_from, fact_from};
 use super::history::{MAX_CHANGES, fold_or_stop, written};
-use super::pages::cut_facts;
+use super::past::LIST_RECORDED;
 use super::session::{As, Param};
 use super::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
 use crate::domain::diff::FieldPath;
-use crate::domain::{Caller, Catalog, Entity, Event, StoredFact, Timestamp};
-
-const LIST_AUDITED_FACTS: &str = concat!(
-    "-- list_audited_facts",
-    cut_facts!(
-        "\nselect e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
-       exists (select from annals.skipped_events s
-                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
-                  and s.aggregate_version = e.aggregate_version) as skipped,
-       (select r.revision from annals.catalog_revision r) as revision
-  from annals.events e
- where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4 and e.aggregate_version > $5
- order by e.aggregate_version limit $6"
-    )
-);
+use crate::domain::{Caller, Catalog, Entity, Event};
 
 /// Events that are folded at a time.
 const PAGE: i64 = 100;
 /// Most events that a page looks through for those that changed a value.
 const SEARCHED: i64 = 1_000;
-/// Most events that a page folds, more or less: none begins another run beyond it.
+/// Events that a page folds before it stops: the stretch that is being folded then is finished.
 const MAX_FACTS: usize = 10_000;
-/// Versions between two events of a page from which on a snapshot is nearer than the events between them.
+/// Most versions between two events of a stretch: with more, a snapshot is nearer than the events between them.
 const MAX_GAP: u32 = 250;
-/// Most versions of one run.
-const MAX_RUN: u32 = 1_000;
+/// Most versions of one stretch.
+const MAX_STRETCH: u32 = 1_000;
 
 /// A page of what happened to an entity.
 #[derive(Debug, Clone, Copy)]
@@ -74,11 +60,11 @@ pub struct Audited {
     pub looked_to: Option<i64>,
 }
 
-/// What is known of one event of a page.
-enum Told {
+/// What one event of a page changed.
+enum Change {
     /// The caller does not see the whole stream: half a fold is no state.
     Unseen,
-    /// It left the value alone that is asked for.
+    /// Not the value that is asked for.
     Untouched,
     Changed {
         changes: Box<RawValue>,
@@ -87,7 +73,7 @@ enum Told {
     },
 }
 
-impl Told {
+impl Change {
     fn bytes(&self) -> usize {
         match self {
             Self::Changed { changes, .. } => changes.get().len(),
@@ -98,10 +84,10 @@ impl Told {
 
 /// A stretch of a stream: places of its events in the page, by version.
 #[derive(Debug)]
-struct Run<'a> {
+struct Stretch<'a> {
     aggregate_type: &'a str,
     aggregate_id: &'a str,
-    /// The version that it was begun with.
+    /// Version of the event that it was begun with.
     begun_at: i32,
     last_added: i32,
     places: BTreeMap<i32, usize>,
@@ -109,7 +95,7 @@ struct Run<'a> {
 
 /// What a page has come to.
 struct Page {
-    told: Vec<Option<Told>>,
+    changes: Vec<Option<Change>>,
     catalog: Option<Arc<Catalog>>,
     facts: usize,
     bytes: usize,
@@ -134,8 +120,8 @@ impl Store {
         let most = query.field.map_or(query.limit, |_| SEARCHED);
         let mut events = match query.settled_to {
             Some(settled_to) => {
-                let stretch = (query.after.unwrap_or(0), settled_to);
-                self.list_settled(caller, query.filter, stretch, most, Reading::AsStored)
+                let numbers = (query.after.unwrap_or(0), settled_to);
+                self.list_settled(caller, query.filter, numbers, most, Reading::AsStored)
                     .await?
             }
             None => {
@@ -144,18 +130,18 @@ impl Store {
             }
         };
         let mut page = Page {
-            told: events.iter().map(|_| None).collect(),
+            changes: events.iter().map(|_| None).collect(),
             catalog: None,
             facts: 0,
             bytes: 0,
         };
-        for run in runs(&events) {
+        for stretch in stretches(&events) {
             if page.facts >= MAX_FACTS || page.bytes >= MAX_CHANGES {
                 break;
             }
-            self.tell_run(caller, &query, &run, &mut page).await?;
+            self.compute_changes(caller, &query, &stretch, &mut page).await?;
         }
-        let known = page.told.iter().position(Option::is_none).unwrap_or(events.len());
+        let known = page.changes.iter().position(Option::is_none).unwrap_or(events.len());
         // A read ends early where there is as much in it as a page may have.
         let is_read_whole = events.last().is_none_or(|last| !last.ends_read);
         let is_all = is_read_whole && known == events.len() && i64::try_from(known).is_ok_and(|known| known < most);
@@ -164,8 +150,8 @@ impl Store {
         let catalog = page.catalog.take();
         let mut entries: Vec<HistoryEvent> = events
             .into_iter()
-            .zip(page.told.into_iter().flatten())
-            .filter_map(|(event, told)| entry_from(event, told, query.field.is_some()))
+            .zip(page.changes.into_iter().flatten())
+            .filter_map(|(event, change)| entry_from(event, change, query.field.is_some()))
             .collect();
         if query.reading == Reading::Current && !entries.is_empty() {
             self.lift_entries(caller, catalog, &mut entries).await?;
@@ -188,27 +174,28 @@ impl Store {
         Ok(())
     }
 
-    /// Tells what the events of a run changed.
-    async fn tell_run(
+    /// Works out what the events of a stretch changed.
+    async fn compute_changes(
         &self,
         caller: &Caller,
         query: &AuditQuery<'_>,
-        run: &Run<'_>,
+        stretch: &Stretch<'_>,
         page: &mut Page,
     ) -> Result<(), StoreError> {
-        let before = run.places.first_key_value().map_or(0, |(version, _)| version - 1);
-        let upto = run.places.last_key_value().map_or(0, |(version, _)| *version);
+        let before = stretch.places.first_key_value().map_or(0, |(version, _)| version - 1);
+        let upto = stretch.places.last_key_value().map_or(0, |(version, _)| *version);
         let bounds = Bounds {
             version: Some(before),
             ..Bounds::default()
         };
         let past = self
-            .find_entity_at(caller, run.aggregate_type, run.aggregate_id, bounds)
+            .find_entity_at(caller, stretch.aggregate_type, stretch.aggregate_id, bounds)
             .await?;
         let Some(past) = past else {
-            run.places
+            stretch
+                .places
                 .values()
-                .for_each(|place| page.told[*place] = Some(Told::Unseen));
+                .for_each(|place| page.changes[*place] = Some(Change::Unseen));
             return Ok(());
         };
         page.facts += past.events_read;
@@ -218,23 +205,23 @@ impl Store {
         }
         let mut fold = Fold {
             query,
-            run,
+            stretch,
             catalog,
             entity: past.found.map(|stored| stored.entity),
             reached: before,
-            told: VecDeque::new(),
+            changes: VecDeque::new(),
             bytes: 0,
         };
         while fold.reached < upto && !fold.is_full() {
             let params: [Param<'_>; 6] = [
                 (caller.tenant_uuid(), Type::UUID),
-                (&run.aggregate_type, Type::TEXT),
-                (&run.aggregate_id, Type::TEXT),
+                (&stretch.aggregate_type, Type::TEXT),
+                (&stretch.aggregate_id, Type::TEXT),
                 (&upto, Type::INT4),
                 (&fold.reached, Type::INT4),
                 (&PAGE, Type::INT8),
             ];
-            let rows = self.read(As::Caller(caller), LIST_AUDITED_FACTS, &params).await?;
+            let rows = self.read(As::Caller(caller), LIST_RECORDED, &params).await?;
             if rows.is_empty() {
                 return Err(StoreError::Unexpected("a stream with a gap".to_owned()));
             }
@@ -242,21 +229,21 @@ impl Store {
             rows.iter().try_for_each(|row| fold.step(caller, row))?;
         }
         page.bytes += fold.bytes;
-        for (place, told) in fold.told {
-            page.told[place] = Some(told);
+        for (place, change) in fold.changes {
+            page.changes[place] = Some(change);
         }
         Ok(())
     }
 }
 
-/// A run while it is folded.
+/// A stretch while it is folded.
 struct Fold<'a> {
     query: &'a AuditQuery<'a>,
-    run: &'a Run<'a>,
+    stretch: &'a Stretch<'a>,
     catalog: Arc<Catalog>,
     entity: Option<Entity>,
     reached: i32,
-    told: VecDeque<(usize, Told)>,
+    changes: VecDeque<(usize, Change)>,
     bytes: usize,
 }
 
@@ -270,64 +257,59 @@ impl Fold<'_> {
         if row.try_get::<_, i64>("revision")? != self.catalog.revision() {
             return Err(StoreError::Outdated);
         }
-        let data = parse_object(row.try_get("data")?)?;
-        let fact = StoredFact {
-            event_type: row.try_get("event_type")?,
-            schema_version: row.try_get("schema_version")?,
-            version: row.try_get("aggregate_version")?,
-            created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
-            data: &data,
-            skipped: row.try_get("skipped")?,
-        };
+        let data = data_from(row)?;
+        let fact = fact_from(row, &data)?;
         self.reached = fact.version;
         let entity = self.entity.get_or_insert_with(|| Entity::before(fact.created_at));
-        let Some(place) = self.run.places.get(&fact.version) else {
+        let Some(place) = self.stretch.places.get(&fact.version) else {
             fold_or_stop(&self.catalog, caller.tenant_id(), entity, &fact)?;
             return Ok(());
         };
         let before = entity.state.clone();
         fold_or_stop(&self.catalog, caller.tenant_id(), entity, &fact)?;
-        let told = match self.query.field {
-            Some(field) if !field.differs(&before, &entity.state) => Told::Untouched,
-            _ => Told::Changed {
+        let change = match self.query.field {
+            Some(field) if !field.differs(&before, &entity.state) => Change::Untouched,
+            _ => Change::Changed {
                 changes: written(&before, entity)?,
                 deleted: entity.deleted_at.is_some(),
                 skipped: fact.skipped,
             },
         };
         if !self.is_full() {
-            self.note(*place, told);
+            self.note(*place, change);
         }
         Ok(())
     }
 
     /// Newest first, it is the oldest that are the next page's.
-    fn note(&mut self, place: usize, told: Told) {
-        self.bytes += told.bytes();
-        self.told.push_back((place, told));
-        while self.query.order == Order::Desc && self.bytes > MAX_CHANGES && self.told.len() > 1 {
-            if let Some((_, oldest)) = self.told.pop_front() {
+    fn note(&mut self, place: usize, change: Change) {
+        self.bytes += change.bytes();
+        self.changes.push_back((place, change));
+        while self.query.order == Order::Desc && self.bytes > MAX_CHANGES && self.changes.len() > 1 {
+            if let Some((_, oldest)) = self.changes.pop_front() {
                 self.bytes -= oldest.bytes();
             }
         }
     }
 }
 
-/// The runs that a page's events make up, in the page's order.
-fn runs(events: &[Event]) -> Vec<Run<'_>> {
-    let mut runs: Vec<Run<'_>> = Vec::new();
+/// The stretches that a page's events make up, in the page's order.
+fn stretches(events: &[Event]) -> Vec<Stretch<'_>> {
+    let mut stretches: Vec<Stretch<'_>> = Vec::new();
     for (place, event) in events.iter().enumerate() {
         let version = event.aggregate_version;
-        let run = runs
+        let stretch = stretches
             .iter_mut()
-            .rfind(|run| run.aggregate_type == event.aggregate_type && run.aggregate_id == event.aggregate_id)
-            .filter(|run| run.takes(version));
-        match run {
-            Some(run) => {
-                run.places.insert(version, place);
-                run.last_added = version;
+            .rfind(|stretch| {
+                stretch.aggregate_type == event.aggregate_type && stretch.aggregate_id == event.aggregate_id
+            })
+            .filter(|stretch| stretch.takes(version));
+        match stretch {
+            Some(stretch) => {
+                stretch.places.insert(version, place);
+                stretch.last_added = version;
             }
-            None => runs.push(Run {
+            None => stretches.push(Stretch {
                 aggregate_type: &event.aggregate_type,
                 aggregate_id: &event.aggregate_id,
                 begun_at: version,
@@ -336,22 +318,22 @@ fn runs(events: &[Event]) -> Vec<Run<'_>> {
             }),
         }
     }
-    runs
+    stretches
 }
 
-impl Run<'_> {
+impl Stretch<'_> {
     fn takes(&self, version: i32) -> bool {
-        self.last_added.abs_diff(version) <= MAX_GAP && self.begun_at.abs_diff(version) < MAX_RUN
+        self.last_added.abs_diff(version) <= MAX_GAP && self.begun_at.abs_diff(version) < MAX_STRETCH
     }
 }
 
 /// The event as it is answered; none where it is not one that is asked for.
-fn entry_from(event: Event, told: Told, is_search: bool) -> Option<HistoryEvent> {
-    let (changes, deleted, skipped) = match told {
-        Told::Untouched => return None,
-        Told::Unseen if is_search => return None,
-        Told::Unseen => (None, None, false),
-        Told::Changed {
+fn entry_from(event: Event, change: Change, is_search: bool) -> Option<HistoryEvent> {
+    let (changes, deleted, skipped) = match change {
+        Change::Untouched => return None,
+        Change::Unseen if is_search => return None,
+        Change::Unseen => (None, None, false),
+        Change::Changed {
             changes,
             deleted,
             skipped,

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
+use super::facts::skipped;
 use super::session::{As, Param};
 use super::tails::Rest;
 use super::work::guessed_bytes;
@@ -15,17 +16,27 @@ use super::{Store, StoreError};
 use crate::domain::fold::SizeBound;
 use crate::domain::{Caller, Entity, FoldError, Timestamp};
 
-/// The state stands in a stream's first row only: a long tail must not repeat it. Whoever does not see the tenant sees state
-/// of streams that it started and sees every event of, and not of those where somebody let it appear: half a fold is no state.
+/// Whether the caller sees the state of the stream `h`: callers who see the tenant ($4) see every state, others ($5) that of streams
+/// which they started and see every event of. Where one event is hidden the state is too, because a fold without it would be wrong.
+macro_rules! sees_state {
+    () => {
+        "($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))"
+    };
+}
+pub(super) use sees_state;
+
+/// Only the first row of a stream carries the state: a long tail must not repeat it.
 macro_rules! entity_columns {
     () => {
-        "h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by,
+        concat!(
+            "h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by,
        n.version as entity_version, n.created_at as entity_created_at, n.updated_at as entity_updated_at, n.deleted_at,
        e.aggregate_version, e.event_type, e.version as schema_version, e.created_at,
-       exists (select from annals.skipped_events s
-                where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
-                  and s.aggregate_version = e.aggregate_version) as skipped,
+       ",
+            skipped!(),
+            ",
        (select r.revision from annals.catalog_revision r) as revision"
+        )
     };
 }
 macro_rules! state {
@@ -92,7 +103,9 @@ const FIND_ENTITY: &str = concat!(
     state!(),
     ")::text as state, e.data::text from annals.heads h ",
     tail!(),
-    " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
+    " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ",
+    sees_state!(),
+    "
   order by e.aggregate_version"
 );
 
@@ -102,7 +115,9 @@ pub(super) const FIND_ENTITIES: &str = concat!(
         " from (select distinct unnest($3) as aggregate_id) as k
  cross join lateral (
        select * from annals.heads h
-        where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id))) offset 0) as h
+        where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id and ",
+        sees_state!(),
+        " offset 0) as h
   ",
         tail!()
     )
@@ -113,23 +128,22 @@ const LIST_ENTITIES_PAGE: &str = concat!(
     cut_tails!(
         " from (
     select * from annals.heads h
-     where h.tenant_id = $1 and h.aggregate_type = $2 and ($3::text is null or h.aggregate_id > $3) and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
+     where h.tenant_id = $1 and h.aggregate_type = $2 and ($3::text is null or h.aggregate_id > $3) and ",
+        sees_state!(),
+        "
      order by h.aggregate_id limit $6) as h ",
         tail!()
     )
 );
 
-/// As the projector, because nobody else sees them.
+/// As the projector, because callers do not see these entities.
 const FIND_TAKEN: &str = "-- find_taken_entities
 select h.aggregate_id
   from (select distinct unnest($3) as aggregate_id) as k
  cross join lateral (
        select * from annals.heads h
         where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = k.aggregate_id offset 0) as h
- where h.started_by <> $4
-    or exists (select from annals.events e
-                where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
-                  and not e.starter_sees and e.started_by <> e.created_by and e.user_id is distinct from $5 offset 0)";
+ where h.started_by <> $4 or annals.has_hidden_events($1, $2, h.aggregate_id, $4, $5)";
 
 /// An entity with the progress of its projection.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,7 +187,7 @@ impl Stopped {
 }
 
 impl Store {
-    /// The entity as it stands, if the caller may see it.
+    /// The entity as it is now, if the caller may see it.
     ///
     /// # Errors
     /// The database's.
@@ -194,8 +208,8 @@ impl Store {
         Ok(self.read_entities(caller, FIND_ENTITY, &params).await?.pop())
     }
 
-    /// Those of the entities that exist and whose state the caller does not see, because somebody else has started them or has added
-    /// what is hidden. Whoever asks learns no more than an append would tell.
+    /// Those of the entities that exist and whose state the caller does not see, because another actor has started them or has added
+    /// events that are hidden from the caller. The answer says no more than the refusal of an append would.
     ///
     /// # Errors
     /// The database's.

@@ -95,7 +95,7 @@ macro_rules! list_page {
         concat!(
             "-- ",
             $name,
-            cut_by_bytes!(["event_number", $direction], "";
+            cut_by_bytes!(["event_number", $direction], [];
                 "\nselect e.*, h.projected_version as head_projected from annals.events e ",
                 joined_head!(),
                 " where",
@@ -114,7 +114,7 @@ macro_rules! list_page_of_types {
         concat!(
             "-- ",
             $name,
-            cut_by_bytes!(["event_number", $direction], "";
+            cut_by_bytes!(["event_number", $direction], [];
                 "\nselect p.* from unnest($13::text[]) as t (event_type)
   cross join lateral (
        select e.*, h.projected_version as head_projected from annals.events e ",
@@ -146,7 +146,7 @@ macro_rules! list_unprocessed {
         concat!(
             "-- ",
             $name,
-            cut_by_bytes!(["event_number", $direction], "";
+            cut_by_bytes!(["event_number", $direction], [];
                 "\nselect e.*, h.projected_version as head_projected from (
     select e.* from annals.events e
      where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
@@ -208,7 +208,8 @@ pub struct EventFilter {
 /// Which data a read gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// Lifted to the current version of their types; `metadata.migration_applied` tells where that changed something.
+    /// Lifted to the current version of their types; `recorded.migration_applied` and `metadata.migration_applied` say where that
+    /// changed something.
     Current,
     /// As they were stored.
     AsStored,

@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
 use super::events::{Reading, actor_name, event_columns, joined_head, lift, named_event_from};
+use super::facts::skipped;
 use super::pages::{cut_by_bytes, is_full};
 use super::past::Bounds;
 use super::session::{As, Param};
@@ -17,9 +18,7 @@ use crate::domain::{Caller, Catalog, Entity, Event, FoldError, StoredFact, Tenan
 const LIST_HISTORY_PAGE: &str = concat!(
     "-- list_history_page",
     cut_by_bytes!(["aggregate_version"],
-        ", exists (select from annals.skipped_events s
-                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
-                  and s.aggregate_version = e.aggregate_version) as skipped, e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all";
+        [", ", skipped!(), ", e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all"];
         "\nselect e.*, h.projected_version as head_projected from annals.events e ",
         joined_head!(),
         " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
@@ -50,7 +49,7 @@ pub struct HistoryEvent {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// What it changed in the entity's state, as [`changes`] tells it; none where the caller does not see the whole stream.
+    /// What it changed in the entity's state, in the form of [`changes`]; none where the caller does not see the whole stream.
     pub changes: Option<Box<RawValue>>,
     /// Whether the entity is deleted after it; none like `changes`.
     pub deleted: Option<bool>,
@@ -119,7 +118,7 @@ impl Store {
         Ok(history)
     }
 
-    /// The entity that the page's first event met. It is read by itself, so the catalog may have changed in between.
+    /// The entity before the page's first event. It is read by itself, so the catalog may have changed in between.
     async fn entity_before(
         &self,
         caller: &Caller,
@@ -186,7 +185,7 @@ pub(super) fn fold_or_stop(
     }
 }
 
-/// What lies between a state and the entity after it, as it is answered.
+/// The changes from a state to the entity after it, as JSON for the answer.
 pub(super) fn written(before: &Map<String, Value>, after: &Entity) -> Result<Box<RawValue>, StoreError> {
     to_raw_value(&changes(before, &after.state)).map_err(|e| StoreError::Unexpected(e.to_string()))
 }

@@ -1,6 +1,6 @@
 //! The store: everything that is said to PostgreSQL.
 //!
-//! Architecture invariant: no SQL stands anywhere else. Every statement begins with a comment that names its function, so that
+//! Architecture invariant: there is no SQL anywhere else. Every statement begins with a comment that names its function, so that
 //! `pg_stat_statements` points back here; every transaction first takes its role, and a request's takes the caller's claims;
 //! no statement is prepared under a name, so that transaction poolers (PgBouncer, Supavisor) work.
 
@@ -14,6 +14,7 @@ mod connect;
 mod entities;
 mod error;
 mod events;
+mod facts;
 mod feed;
 mod history;
 mod imports;

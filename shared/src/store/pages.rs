@@ -7,7 +7,7 @@ use super::StoreError;
 /// A page of rows of `annals.events` (with `head_projected`), in their order, as events, cut where it has 4 MiB of text: the row that
 /// comes to that is the last. `offset 0` lets each text be made once.
 macro_rules! cut_by_bytes {
-    ([$($order:literal),+], $more:literal; $($page:tt)*) => {
+    ([$($order:literal),+], [$($more:expr),*]; $($page:tt)*) => {
         concat!(
             "
 select * from (
@@ -18,7 +18,7 @@ select p.*, octet_length(p.data) + octet_length(p.metadata) + octet_length(p.rec
   from (select ",
             event_columns!(),
             actor_name!(),
-            $more,
+            $($more,)*
             " from (",
             $($page)*,
             ") as e

@@ -5,16 +5,16 @@
 //! time is folded from all events of an earlier or the same business time, in its order. They are sorted once, by the database,
 //! and folded one by one as they come.
 
-use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
-use super::entities::{base_entity, parse_object};
+use super::entities::{base_entity, sees_state};
+use super::facts::{data_from, fact_columns, fact_from, skipped};
 use super::pages::cut_facts;
 use super::session::{As, Param};
 use super::{Stopped, Store, StoreError, StoredEntity, Usage};
-use crate::domain::{Caller, Catalog, Entity, StoredFact, Timestamp};
+use crate::domain::{Caller, Catalog, Entity, Timestamp};
 
 /// Recorded events that are read at a time, cut by bytes: memory holds one such page and the state.
 const PAGE: i64 = 250;
@@ -49,7 +49,8 @@ pub struct PastEntity {
 
 /// The projected state serves as a snapshot where it is not too new. Digests are computed for the snapshot that is taken and for
 /// newer ones, which were passed over.
-const FIND_PAST: &str = "-- find_past
+const FIND_PAST: &str = concat!(
+    "-- find_past
 select h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by, u.version as upto,
        coalesce($7 > clock_timestamp(), false) as in_future, (select r.revision from annals.catalog_revision r) as revision,
        b.version as entity_version, b.created_at as entity_created_at, b.updated_at as entity_updated_at, b.deleted_at,
@@ -74,19 +75,12 @@ select h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_
            and s.version <= u.version and $8 and s.shape = annals.shape_of($1, $2) and s.digest = annals.snapshot_digest(s)
          order by s.version desc limit 1)
         order by version desc, is_snapshot limit 1) as b on true
- where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))";
+ where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ",
+    sees_state!()
+);
 
-macro_rules! fact_columns {
-    () => {
-        "e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
-       exists (select from annals.skipped_events s
-                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
-                  and s.aggregate_version = e.aggregate_version) as skipped,
-       (select r.revision from annals.catalog_revision r) as revision"
-    };
-}
-
-const LIST_RECORDED: &str = concat!(
+/// A stream's facts in the order of versions.
+pub(super) const LIST_RECORDED: &str = concat!(
     "-- list_recorded_facts",
     cut_facts!(
         "\nselect ",
@@ -262,15 +256,8 @@ impl Load<'_> {
         if row.try_get::<_, i64>("revision")? != self.revision {
             return Err(StoreError::Outdated);
         }
-        let data = parse_object(row.try_get("data")?)?;
-        let fact = StoredFact {
-            event_type: row.try_get("event_type")?,
-            schema_version: row.try_get("schema_version")?,
-            version: row.try_get("aggregate_version")?,
-            created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
-            data: &data,
-            skipped: row.try_get("skipped")?,
-        };
+        let data = data_from(row)?;
+        let fact = fact_from(row, &data)?;
         let entity = entity.get_or_insert_with(|| Entity::before(fact.created_at));
         if let Err(error) = self.catalog.fold(self.caller.tenant_id(), entity, &fact) {
             return Ok(Err(Stopped::by(fact.version, error)?));

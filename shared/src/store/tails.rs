@@ -4,26 +4,26 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::entities::{Stopped, StoredEntity, base_entity, parse_object};
+use super::entities::{Stopped, StoredEntity, base_entity};
+use super::facts::{data_from, fact_columns, fact_from, skipped};
 use super::session::{As, Param};
 use super::{Store, StoreError};
 use crate::domain::weight::footprint_of;
-use crate::domain::{Caller, Catalog, Entity, StoredFact, Timestamp};
+use crate::domain::{Caller, Catalog, Entity, Timestamp};
 
 /// Entities of a list end where their states take so many bytes of memory, estimated, or so many events have been read for them.
 const MAX_FOOTPRINT: usize = 64 << 20;
 const MAX_EVENTS: usize = 2_000;
 
 /// What a stream goes on with after what has been read of it.
-const LIST_TAIL: &str = "-- list_tail
-select e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
-       exists (select from annals.skipped_events s
-                where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
-                  and s.aggregate_version = e.aggregate_version) as skipped,
-       (select r.revision from annals.catalog_revision r) as revision
+const LIST_TAIL: &str = concat!(
+    "-- list_tail\nselect ",
+    fact_columns!(),
+    "
   from annals.events e
  where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4 and e.aggregate_version <= $5
- order by e.aggregate_version limit 64";
+ order by e.aggregate_version limit 64"
+);
 
 /// How the rest of a long tail is read.
 #[derive(Clone, Copy)]
@@ -35,8 +35,8 @@ pub(super) enum Rest<'a> {
 }
 
 impl Store {
-    /// Folds each entity's tail into its projected state; what the rows leave out of it is read. Where there is too much, the last
-    /// entity says so, and whoever needs more asks for those after it.
+    /// Folds each entity's tail into its projected state, and reads the rest of the tail where the rows do not hold all of it. Where that
+    /// is too much, the last entity says so; the caller then asks for those after it.
     pub(super) async fn fold_rows(
         &self,
         caller: &Caller,
@@ -107,20 +107,14 @@ fn is_cut(last: &Row) -> Result<bool, StoreError> {
 /// Folds the events of these rows, up to one that is too large.
 fn fold_tail(catalog: &Catalog, caller: &Caller, stored: &mut StoredEntity, rows: &[Row]) -> Result<(), StoreError> {
     for row in rows {
-        let Some(version) = row.try_get::<_, Option<i32>>("aggregate_version")? else {
+        // A stream without a tail has one row, without an event.
+        if row.try_get::<_, Option<i32>>("aggregate_version")?.is_none() {
             continue;
-        };
-        let data = parse_object(row.try_get("data")?)?;
-        let fact = StoredFact {
-            event_type: row.try_get("event_type")?,
-            schema_version: row.try_get("schema_version")?,
-            version,
-            created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
-            data: &data,
-            skipped: row.try_get("skipped")?,
-        };
+        }
+        let data = data_from(row)?;
+        let fact = fact_from(row, &data)?;
         if let Err(error) = catalog.fold(caller.tenant_id(), &mut stored.entity, &fact) {
-            stored.stopped = Some(Stopped::by(version, error)?);
+            stored.stopped = Some(Stopped::by(fact.version, error)?);
             break;
         }
     }

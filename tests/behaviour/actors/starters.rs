@@ -157,6 +157,68 @@ async fn children_of_a_parent_with_hidden_events_are_hidden_too() {
     assert_eq!(children().await, 0);
 }
 
+/// An agent is no person, and events of services name no person: that both have none must not make the event the agent's to see.
+#[tokio::test]
+async fn what_a_service_adds_is_hidden_from_the_agent_that_started_the_stream() {
+    let (world, agent, service) = (World::new().await, Person::agent("pricing"), Person::service("crm"));
+    for id in ["D-0", "D-1"] {
+        world
+            .append(&agent, "agent.decision_proposed", id, json!({"decision": "sell"}))
+            .await;
+    }
+    world.project().await;
+    world
+        .append(&service, "agent.decision_rejected", "D-1", json!({"reason": "secret"}))
+        .await;
+    for projected in [false, true] {
+        for path in [
+            "/entities/agent/D-1",
+            "/entities/agent/D-1?version=2",
+            "/entities/agent/D-1?version=1",
+            "/entities/agent/D-1?at=2100-01-01T00:00:00Z",
+            "/entities/agent/D-1?valid_at=2100-01-01T00:00:00Z",
+            "/entities/agent/D-1/diff?from=1&to=2",
+        ] {
+            world.get(&agent, path).await.problem(404);
+        }
+        let listed = world.all_pages(&agent, "/entities/agent").await;
+        let ids: Vec<&Value> = listed.iter().map(|entity| &entity["aggregate_id"]).collect();
+        assert_eq!(ids, ["D-0"], "projected: {projected}");
+        for path in ["/audit/entity/D-1", "/events/aggregate/agent/D-1/history"] {
+            let events = world.all_pages(&agent, path).await;
+            assert_eq!(events.len(), 1, "{path}");
+            assert_eq!(events[0]["changes"], Value::Null, "{path}");
+        }
+        world.project().await;
+    }
+    let snapshots = "/entities/agent/D-1/snapshots";
+    let taken = world
+        .post(&Person::staff(), snapshots, json!({"reason": "asked"}))
+        .await;
+    assert!((200..300).contains(&taken.status), "{}", taken.text);
+    let session = world.hostile(Some(&agent)).await;
+    for (table, expected) in [
+        ("public.agent_decisions", "D-0"),
+        ("annals.entities", "D-0"),
+        ("annals.snapshots", ""),
+    ] {
+        let column = if table.starts_with("public") {
+            "id"
+        } else {
+            "aggregate_id"
+        };
+        let sql = format!("select coalesce(string_agg({column}, ','), '') from {table}");
+        let ids: String = session.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(ids, expected, "{table}");
+    }
+    // What the service appends in the agent's name is the agent's own.
+    let for_agent = json!({"event_type": "agent.decision_rejected", "aggregate_type": "agent", "aggregate_id": "D-0",
+                           "data": {"reason": "told"}, "created_by": agent.actor()});
+    world.post(&service, "/events", for_agent).await.expect(201);
+    let seen = world.get(&agent, "/entities/agent/D-0").await.expect(200);
+    assert_eq!(seen.body["state"]["answer"], "told");
+}
+
 #[tokio::test]
 async fn where_the_catalog_says_so_the_starter_sees_what_others_add() {
     let world = World::new().await;

@@ -62,6 +62,48 @@ async fn every_module_is_as_strict_at_creation_as_at_a_change() {
     assert!(modules >= 10, "{modules}");
 }
 
+/// E12 by the other ways in: every type whose effect stores each field of its data, at every version, by an event, a batch and SQL.
+#[tokio::test]
+async fn an_event_with_a_field_that_its_schema_does_not_list_is_refused_by_every_way_in() {
+    let (world, service) = (World::new().await, Person::service("crm"));
+    let session = world.session_of(&service).await;
+    let before = world.log().await;
+    let types = world.all_pages(&service, "/events/types").await;
+    let stores_all = |effect: &Value| {
+        let of_child = |keyword| effect.get(keyword).is_some();
+        effect == "create" || effect == "merge" || of_child("add_child") || of_child("update_child")
+    };
+    let open = types
+        .iter()
+        .filter(|kind| stores_all(&kind["effect"]) && kind["closed"] == false);
+    let mut tried = 0;
+    for kind in open {
+        for version in kind["versions"].as_array().unwrap() {
+            let mut data = version["example"].clone();
+            data["nosuchfield"] = json!(1);
+            let what = format!("{} {}", kind["event_type"], version["version"]);
+            let event = json!({"event_type": kind["event_type"], "aggregate_type": kind["aggregate_type"], "aggregate_id": "X",
+                               "version": version["version"], "data": data});
+            for body in [event.clone(), json!({"events": [event]})] {
+                let answer = world.post(&service, "/events", body).await;
+                assert_eq!(answer.problem(422), "schema_violation", "{what}");
+            }
+            let by_sql = session
+                .execute("select public.post_event($1::text::jsonb)", &[&event.to_string()])
+                .await
+                .unwrap_err();
+            assert_eq!(
+                by_sql.as_db_error().unwrap().constraint(),
+                Some("schema_violation"),
+                "{what}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried >= 40, "{tried}");
+    assert_eq!(world.log().await, before);
+}
+
 #[tokio::test]
 async fn a_module_whose_schemas_are_open_takes_any_field() {
     let (world, staff) = (World::new().await, Person::staff());

@@ -1,7 +1,7 @@
 //! A database that had types with several versions before there were upcasters: its old data are read as they are, and evolve
 //! from there.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{Person, World, cluster, database_at};
 
 use super::{assert_reads_as, post, register, state};
@@ -28,6 +28,14 @@ const HISTORY: &str = r#"
     union all
     select null, 'meter.read', version, '{"type": "object"}', '{}', 'system' from unnest('{1.0,1.1}'::text[]) as version;"#;
 
+/// What is posted of a kind: a field that the built-in type does not list is refused.
+fn data_of(kind: &str) -> Value {
+    match kind {
+        "customer" => json!({"name": "N"}),
+        _ => json!({"name": "N", "value": 1}),
+    }
+}
+
 /// A database as it was then, with an event of every version.
 async fn old_world(name: &str) -> World {
     let (world, owner) = database_at(name, BEFORE_UPCASTERS).await;
@@ -40,7 +48,7 @@ async fn old_world(name: &str) -> World {
         ("meter.read", "1.0"),
     ] {
         let kind = event_type.split('.').next().unwrap();
-        let event = json!({"event_type": event_type, "aggregate_type": kind, "aggregate_id": version, "version": version, "data": {"name": "N", "value": 1}});
+        let event = json!({"event_type": event_type, "aggregate_type": kind, "aggregate_id": version, "version": version, "data": data_of(kind)});
         session
             .execute("select public.post_event($1::text::jsonb)", &[&event.to_string()])
             .await
@@ -55,13 +63,13 @@ async fn versions_from_before_there_were_upcasters_are_read_as_they_are() {
     annals::store::migrate(&cluster().url_of(&world.database))
         .await
         .unwrap();
-    let data = json!({"name": "N", "value": 1});
     for (kind, version) in [
         ("gauge", "1.0"),
         ("gauge", "1.9"),
         ("customer", "1.0"),
         ("meter", "1.0"),
     ] {
+        let data = data_of(kind);
         assert_eq!(state(&world, &staff, kind, version).await, data, "{kind}");
         let history = format!("/events/aggregate/{kind}/{version}/history");
         let event = world.get(&staff, &history).await.expect(200).items()[0].clone();

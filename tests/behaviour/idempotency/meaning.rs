@@ -10,9 +10,11 @@ use super::{count_events, event, keyed, post_with_key, with};
 #[tokio::test]
 async fn a_retry_that_says_the_same_in_other_words_is_the_same() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
+    let open = json!({"event_type": "customer.rated", "schema": {"type": "object"}, "example": {}, "effect": "merge"});
+    world.post(&staff, "/events/types", open).await.expect(201);
     let text = |data: &str, rest: &str| {
         format!(
-            r#"{{"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-1",
+            r#"{{"event_type": "customer.rated", "aggregate_type": "customer", "aggregate_id": "C-1",
                  "idempotency_key": "k-1", "data": {data}{rest}}}"#
         )
     };

@@ -53,6 +53,11 @@ async fn a_list_in_one_value_is_refused_with_the_form_that_is_meant() {
         "/audit/recent?entity_type=order,customer",
         "/audit/count/C-1?entity_type=order,customer",
         "/events/types?aggregate_type=order,customer",
+        "/events/upcasters?event_type=order.created,order.placed",
+        "/events?created_by=agent:a,agent:b",
+        "/events/feed?created_by=agent:a,agent:b",
+        "/audit/entity/C-1?created_by=agent:a,agent:b",
+        "/audit/recent?created_by=agent:a,agent:b",
     ] {
         let answer = world.get(&staff, path).await;
         assert_eq!(answer.problem(400), "invalid_parameter", "{path}");

@@ -230,6 +230,43 @@ async fn without_pg_jsonschema_only_services_post_by_sql() {
         .expect(201);
 }
 
+/// Names of properties are the author's choice: one that is called like a keyword whose value is data is still a schema.
+#[tokio::test]
+async fn a_property_named_like_a_keyword_keeps_its_format() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let names = ["default", "const", "enum", "examples", "properties", "format", "allOf"];
+    let day = json!({"type": "string", "format": "date"});
+    let properties: serde_json::Map<String, Value> =
+        names.iter().map(|name| ((*name).to_owned(), day.clone())).collect();
+    let schema = json!({"type": "object", "properties": {"days": {"type": "object", "properties": properties.clone()}, "default": day,
+                        "note": {"default": {"format": "date"}, "examples": [{"format": "date"}]}}});
+    let kind = json!({"event_type": "widget.planned", "schema": schema, "example": {}});
+    world.post(&staff, "/events/types", kind).await.expect(201);
+    let event = |data: Value| json!({"event_type": "widget.planned", "aggregate_type": "widget", "aggregate_id": "W-1", "data": data});
+    let both = async |data: Value| {
+        let answer = world.post(&staff, "/events", event(data.clone())).await;
+        assert_eq!(answer.problem(422), "schema_violation", "{data}");
+        let by_sql = super::refused(&world, &staff, &event(data.clone())).await;
+        assert_eq!(by_sql, super::pair("PT422", "schema_violation"), "{data}");
+    };
+    for name in names {
+        both(json!({"days": {name: "2026-02-30"}})).await;
+    }
+    both(json!({"default": "nonsense"})).await;
+    let fine =
+        event(json!({"days": {"default": "2026-02-28", "enum": "2026-03-01"}, "default": "2024-02-29", "note": "any"}));
+    world.post(&staff, "/events", fine.clone()).await.expect(201);
+    super::post(&world.session_of(&staff).await, &fine.to_string())
+        .await
+        .unwrap();
+    // Data below these keywords are left as they are.
+    let sql = "select annals.with_format_patterns(s)::text = s::text from (select $1::text::jsonb as s) as q";
+    let data =
+        json!({"default": {"format": "date"}, "enum": [{"format": "date"}], "const": {"format": "date"}}).to_string();
+    let row = world.owner().await.query_one(sql, &[&data]).await.unwrap();
+    assert!(row.get::<_, bool>(0));
+}
+
 /// A format that no pattern says would go unchecked: then, too, only a service may post by SQL.
 #[tokio::test]
 async fn a_format_that_sql_cannot_check_is_for_services_alone() {
