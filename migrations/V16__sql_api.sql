@@ -245,12 +245,21 @@ begin
         revision := (select r.revision from annals.catalog_revision r);
         perform annals.check_schema(caller.role, caller.tenant, event ->> 'event_type', event ->> 'version', event -> 'data');
     end if;
-    return (select a.id from annals.append_event(
-        claims, annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
-        event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
-        event ->> 'source', (event ->> 'timestamp')::timestamptz, coalesce(event ->> 'correlation_id', event #>> '{metadata,correlation_id}'),
-        (event ->> 'causation_id')::uuid,
-        event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null, revision) a);
+    for attempt in 1..2 loop
+        begin
+            return (select a.id from annals.append_event(
+                claims, annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
+                event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
+                event ->> 'source', (event ->> 'timestamp')::timestamptz,
+                coalesce(event ->> 'correlation_id', event #>> '{metadata,correlation_id}'), (event ->> 'causation_id')::uuid,
+                event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null, revision) a);
+        exception when serialization_failure or unique_violation then
+            -- The same request was served at the same moment (V5, retry_if_twin): the second attempt finds its event.
+            if attempt = 2 then
+                raise;
+            end if;
+        end;
+    end loop;
 end
 $$;
 comment on function annals.post_event(jsonb) is

@@ -196,18 +196,24 @@ end
 $$;
 comment on function annals.declare_inverse(text, jsonb) is 'Declares how events of a built-in type are compensated, as described at annals.event_types.inverse.';
 
+-- Only annals_api may execute it, with the claims of a token that it has verified, as one statement. Two reasons: what a schema may be
+-- is checked in Rust alone (post-event/src/types), and the row of catalog_revision stays locked until the transaction ends, so a
+-- transaction that a client leaves open would stop the registrations and rebuilds of all tenants.
+--
 -- requires and starter_sees that are not given stay what they were; 'nothing' takes requires away.
 create function annals.register_event_type(
-    event_type text, aggregate_type text, version text, description text, effect jsonb, posters text[], schema jsonb, example jsonb,
+    claims jsonb, event_type text, aggregate_type text, version text, description text, effect jsonb, posters text[], schema jsonb, example jsonb,
     inverse jsonb default null, upcasters jsonb default '[]', based_on text default null, requires text default null,
     starter_sees boolean default null
 ) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    tenant constant uuid := annals.caller_tenant();
-    actor  constant text := annals.caller_actor();
+    role   text;
+    tenant uuid;
+    actor  text;
     known  record;
 begin
-    if annals.caller_role() is distinct from 'staff' then
+    select c.role, c.tenant, c.actor into role, tenant, actor from annals.caller_of(claims) c;
+    if role <> 'staff' then
         perform annals.refuse(403, 'staff_only', 'only staff may register event types');
     end if;
     -- The whole kind of aggregate: a type beside them could still add events to their streams.
@@ -259,9 +265,9 @@ begin
     end if;
 end
 $$;
-comment on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text, text, boolean) is
-    'Registers a type, or a newer version of one, for the caller''s tenant; staff only. Other tenants never notice. based_on: the version that the caller took for the current one, where that matters; requires: new, existing or nothing.';
-grant execute on function annals.register_event_type(text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text, text, boolean) to authenticated;
+comment on function annals.register_event_type(jsonb, text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text, text, boolean) is
+    'Registers a type, or a newer version of one, for the tenant of the staff that the claims name. Other tenants never notice. based_on: the version that the caller took for the current one, where that matters; requires: new, existing or nothing.';
+grant execute on function annals.register_event_type(jsonb, text, text, text, text, jsonb, text[], jsonb, jsonb, jsonb, jsonb, text, text, boolean) to annals_api;
 
 create function annals.register_upcasters(
     tenant uuid, actor text, event_type text, upcasters jsonb, previous_version text, version text

@@ -1,7 +1,7 @@
 -- The catalog: which events exist, what their data must look like, who may post them and what they do to state.
 --
 -- A row without a tenant is built in and holds for all; a tenant's own row goes before it. Modules fill the catalog from
--- their migrations by annals.declare_event_type, staff at run time through annals.register_event_type.
+-- their migrations by annals.declare_event_type, staff at run time over HTTP, which ends at annals.register_event_type (V17).
 
 -- Total, unlike a chain of comparisons, which lets through whatever makes it null: one effect that the projector cannot read
 -- would keep it from reading the catalog at all.

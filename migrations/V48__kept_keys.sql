@@ -9,7 +9,12 @@
 -- entity first and looks for the key then; its append asks for the version that it has read. So of two requests for one entity
 -- under one key, the later one finds the key of the earlier one, whatever either did. (Example: A finds nothing to change at version
 -- 7. B appends version 8. C, the same request as A, reads version 8 and would change it: A has kept the key before version 8 was
--- there, so C finds it.) Appends under a key that is kept are refused by the trigger below, whichever way they come in.
+-- there, so C finds it.) Appends look kept keys up where they look for the key's event (V5). The trigger below refuses what was kept
+-- between that look and the stream's lock.
+--
+-- All of this holds for requests about one entity, because what orders them is that entity's lock. One key that is sent at the same
+-- moment for two entities, with a request that changes nothing and with one that appends, may come to be kept and to have an event.
+-- The event then goes first: that is what each later request under the key is compared with.
 
 create table annals.kept_keys (
     tenant_id       uuid not null,
@@ -27,7 +32,7 @@ comment on table annals.kept_keys is 'Idempotency keys of requests that found no
 comment on column annals.kept_keys.tenant_id is 'Tenant, from the token.';
 comment on column annals.kept_keys.kept_at is 'When the request was answered.';
 comment on column annals.kept_keys.posted_by is 'Actor of the token.';
-comment on column annals.kept_keys.idempotency_key is 'The client''s key. An event of the same actor never has it.';
+comment on column annals.kept_keys.idempotency_key is 'The client''s key. An event of the same actor and the same entity never has it.';
 comment on column annals.kept_keys.request_digest is 'SHA-256 of what was asked for: the same key with another request is refused.';
 comment on column annals.kept_keys.outcome is 'unchanged: the entity was as the request wants it. deleted: what should be deleted was so already.';
 create index kept_keys_by_age on annals.kept_keys (kept_at);
@@ -72,17 +77,17 @@ comment on function annals.keep_key(text, text, int, text, text, text) is
     'Keeps the key of a request that found nothing to do at this version of an entity; false where the entity has moved on or the key is known, and the request has to be looked at again.';
 grant execute on function annals.find_kept_key(text), annals.keep_key(text, text, int, text, text, text) to authenticated;
 
-create function annals.refuse_kept_key() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create function annals.check_kept_key() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select from annals.kept_keys k where k.tenant_id = new.tenant_id and k.posted_by = new.posted_by
                                                 and k.idempotency_key = new.idempotency_key) then
-        perform annals.refuse(422, 'idempotency_key_reused', 'the idempotency key belongs to another request');
+        perform annals.refuse_kept_key(null);
     end if;
     return new;
 end
 $$;
-comment on function annals.refuse_kept_key() is 'Refuses an event under a key that was kept without one.';
+comment on function annals.check_kept_key() is 'Refuses an event under a key that was kept without one while the append waited for its stream.';
 create trigger events_kept_keys before insert on annals.events for each row
-    when (new.idempotency_key is not null) execute function annals.refuse_kept_key();
+    when (new.idempotency_key is not null) execute function annals.check_kept_key();
 
 revoke execute on all functions in schema annals from public;

@@ -82,21 +82,39 @@ $$;
 comment on function annals.refuse_differing(text, int) is
     'Refuses an idempotency key that belongs to another request; the refusal''s detail names the fields, never the values.';
 
-create function annals.refuse_version(tenant uuid, actor text, keys text[], actual int, expected int, member int) returns boolean
+create function annals.refuse_kept_key(member int) returns boolean language sql volatile set search_path = pg_catalog, pg_temp as $$
+    select annals.refuse(422, 'idempotency_key_reused',
+        'the idempotency key was used for a change of an entity that found nothing to do; send a new event under a new key', member)
+$$;
+comment on function annals.refuse_kept_key(int) is
+    'Refuses an idempotency key that is kept in annals.kept_keys (V48), and so belongs to a request without an event.';
+
+-- A refusal that looks at the stream calls this first. Example: two equal requests come at the same moment. Neither finds the key,
+-- both want the stream's lock, one gets it and appends. The other one then finds a stream that has moved. Without this it would be
+-- refused, and its client would believe that nothing was appended.
+create function annals.retry_if_twin(tenant uuid, actor text, keys text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    -- The stream may have moved by this very request's twin: then a retry finds the twin's events. This looks in a statement
-    -- of its own, because the twin has committed after the append's statement began.
+    -- In a statement of its own, because the other request committed after the append's statement began.
     if exists (
         select from annals.events e where e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = any (keys)
     ) then
-        raise exception 'the same request is being served elsewhere' using errcode = 'serialization_failure';
+        raise exception 'the same request was served at the same moment; send it again' using errcode = 'serialization_failure';
     end if;
+end
+$$;
+comment on function annals.retry_if_twin(uuid, text, text[]) is
+    'Raises serialization_failure if one of the idempotency keys, which were unknown when the append began, has an event by now: tried again, the append finds that event and returns it.';
+
+create function annals.refuse_version(tenant uuid, actor text, keys text[], actual int, expected int, member int) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform annals.retry_if_twin(tenant, actor, keys);
     return annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', actual, expected), member, actual::text);
 end
 $$;
 comment on function annals.refuse_version(uuid, text, text[], int, int, int) is
-    'Refuses an expected version, unless it was the same request that has moved the stream; keys are those that were unknown when it began.';
+    'Refuses an expected version, unless the same request has moved the stream at the same moment (retry_if_twin).';
 
 create function annals.refuse_stream(member int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -107,16 +125,21 @@ $$;
 comment on function annals.refuse_stream(int) is
     'Refuses a user or an agent a stream that is not theirs, in the same words whether it exists or not.';
 
-create function annals.refuse_requirement(event_type text, aggregate_type text, aggregate_id text, requires text, member int)
-returns boolean language sql volatile set search_path = pg_catalog, pg_temp as $$
-    select case requires
-               when 'new' then annals.refuse(409, 'stream_exists', format(
-                   '%s begins a stream, and %s %s has events already', event_type, aggregate_type, aggregate_id), member)
-               else annals.refuse(409, 'stream_missing', format(
-                   '%s needs something to happen to, and there is no event of %s %s yet', event_type, aggregate_type, aggregate_id), member) end
+create function annals.refuse_requirement(
+    tenant uuid, actor text, keys text[], event_type text, aggregate_type text, aggregate_id text, requires text, member int
+) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    perform annals.retry_if_twin(tenant, actor, keys);
+    if requires = 'new' then
+        return annals.refuse(409, 'stream_exists', format(
+            '%s begins a stream, and %s %s has events already', event_type, aggregate_type, aggregate_id), member);
+    end if;
+    return annals.refuse(409, 'stream_missing', format(
+        '%s needs an existing stream: %s %s has no events. Create it first', event_type, aggregate_type, aggregate_id), member);
+end
 $$;
-comment on function annals.refuse_requirement(text, text, text, text, int) is
-    'Refuses an event whose type requires a stream that has events, or one that has none.';
+comment on function annals.refuse_requirement(uuid, text, text[], text, text, text, text, int) is
+    'Refuses an event whose type requires a stream that has events, or one that has none, unless the same request has moved the stream at the same moment (retry_if_twin).';
 
 create function annals.append_event(
     claims jsonb, new_id uuid, event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb,
@@ -148,6 +171,9 @@ begin
             member := 0; id := stored.id; event_number := stored.event_number; aggregate_version := stored.aggregate_version;
             created_at := stored.created_at; schema_version := stored.version; replayed := true;
             return;
+        elsif exists (select from annals.kept_keys k
+                       where k.tenant_id = tenant and k.posted_by = actor and k.idempotency_key = append_event.idempotency_key) then
+            perform annals.refuse_kept_key(0);
         end if;
     end if;
 
@@ -212,7 +238,7 @@ begin
         perform annals.refuse_version(tenant, actor, array[idempotency_key], head.version - 1, expected_version, 0);
     end if;
     if (kind.requires = case head.version when 1 then 'existing' else 'new' end and part is null) then
-        perform annals.refuse_requirement(event_type, aggregate_type, aggregate_id, kind.requires, 0);
+        perform annals.refuse_requirement(tenant, actor, array[idempotency_key], event_type, aggregate_type, aggregate_id, kind.requires, 0);
     end if;
 
     -- Before the number is drawn, and kept until the transaction ends: readers of the feed wait for it (V6).
@@ -258,6 +284,12 @@ begin
           into known, unknown
           from unnest(idempotency_keys) with ordinality as k (key, ord)
           left join annals.events e on e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = k.key;
+        perform annals.refuse_kept_key((k.ord - 1)::int)
+           from unnest(idempotency_keys) with ordinality as k (key, ord)
+           join annals.kept_keys kept on kept.tenant_id = tenant and kept.posted_by = actor and kept.idempotency_key = k.key
+          where k.key = any (unknown)
+          order by k.ord
+          limit 1;
     end if;
     if known <> '{}' then
         return query
@@ -351,7 +383,7 @@ begin
                when c.expected_version <> l.version - c.places + c.place - 1
                then annals.refuse_version(tenant, actor, unknown, (l.version - c.places + c.place - 1)::int, c.expected_version, (c.ord - 1)::int)
                when c.requires = case l.version - c.places + c.place when 1 then 'existing' else 'new' end and c.part is null
-               then annals.refuse_requirement(c.event_type, c.aggregate_type, c.aggregate_id, c.requires, (c.ord - 1)::int)
+               then annals.refuse_requirement(tenant, actor, unknown, c.event_type, c.aggregate_type, c.aggregate_id, c.requires, (c.ord - 1)::int)
                else true end
          order by c.ord
     ), inserted as (
@@ -415,6 +447,8 @@ comment on function annals.known_keys(jsonb, text[]) is 'Those of the idempotenc
 revoke all on function
     annals.caller_of(jsonb), annals.refuse_differing(text, int), annals.refuse_stream(int), annals.known_keys(jsonb, text[]),
     annals.settle_append(jsonb, text[], text[], uuid[]), annals.refuse_version(uuid, text, text[], int, int, int),
+    annals.retry_if_twin(uuid, text, text[]), annals.refuse_kept_key(int),
+    annals.refuse_requirement(uuid, text, text[], text, text, text, text, int),
     annals.differing_fields(annals.events, text, text, uuid, text, text, text, text, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, int),
     annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, text, bigint),
     annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], text[], bigint)

@@ -226,8 +226,8 @@ async fn staff_has_one_taken_and_says_why() {
             &staff,
             path,
             json!({"reason": "x".repeat(1_001)}),
-            422,
-            "invalid_reason",
+            400,
+            "malformed_request",
         ),
     ] {
         assert_eq!(world.post(person, path, body).await.problem(status), code);

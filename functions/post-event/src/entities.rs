@@ -4,6 +4,7 @@
 //! `correlation_id`, `causation_id`), so that they cannot be mistaken for fields. A DELETE has no fields, and may say its reason
 //! in its body.
 
+mod answers;
 mod deleted;
 mod fields;
 mod keyed;
@@ -13,24 +14,26 @@ mod verb;
 
 use annals::App;
 use annals::domain::event::FieldFault;
-use annals::domain::{AggregateId, Caller, Effect, Entity, Event, Fact, MAX_STATE_BYTES, NewEvent, Timestamp};
+use annals::domain::{AggregateId, Caller, Effect, Entity, Fact, MAX_STATE_BYTES, NewEvent, Timestamp};
 use annals::http::{
     ApiError, Authenticated, JsonBody, Params, PatchBody, Path, Problem, RequestContext, required_versions,
 };
 use annals::intake::{self, Framing, IntakeError};
-use annals::store::{Outcome, StoreError, StoredEntity};
+use annals::store::{Appended, Outcome, StoreError, StoredEntity};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use self::keyed::Keyed;
+use self::answers::{answer, created};
+use self::keyed::{Earlier, Keyed};
+pub(super) use self::keyed::{digest_of, kept_for_another, reused, with_digest};
 use self::patch::Patch;
 use self::remarks::Remarks;
 use self::verb::Verb;
 
-/// Where `recorded` of a keyed request whose event depends on what it found keeps the digest of what was sent.
-const REQUEST_DIGEST: &str = "request_digest";
+/// The code of the refusal of a key that belongs to another request.
+const KEY_REUSED: &str = "idempotency_key_reused";
 
 /// How often a change that the client did not tie to a version is worked out again after somebody else's.
 pub(super) const TRIES: usize = 20;
@@ -61,39 +64,36 @@ pub async fn create(
     };
     let id = AggregateId::try_from(id)
         .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", e.code(), e.to_string())]))?;
-    match fields::known(&app, &caller, &verb, &fields).await {
-        Ok(known) => known.drop_nulls(&mut fields),
-        // A retry is answered with its original, even if its fields would be refused by now.
-        Err(_) if used_before(&app, &caller, &remarks).await? => {}
-        Err(refused) => return Err(refused),
-    }
-    let mut event = remarks.applied_to(verb.event(id.clone(), fields));
-    event.expected_version = Some(0);
-    match append(&app, &caller, event, &context).await {
-        Err(IntakeError::Store(StoreError::Refused(refusal))) if refusal.code == "version_conflict" => {
-            Err(deleted::already_there(&app, &caller, &verb, &id).await?)
+    let keyed = Keyed::new(&caller, &verb, id.as_str(), &remarks, &Value::Object(fields.clone()));
+    for _ in 0..TRIES {
+        // Before the fields are looked at: a retry is answered with its original, whatever the schema has become.
+        if let Some(earlier) = keyed.earlier(&app).await? {
+            return created(&app, &caller, &verb, &id, earlier.version(), StatusCode::OK).await;
         }
-        Err(error) => Err(from_fields(error, "")),
-        Ok(replayed) => {
-            let mut response = answer(
-                &app,
-                &caller,
-                &verb,
-                &id,
-                if replayed { StatusCode::OK } else { StatusCode::CREATED },
-            )
-            .await?;
-            let location = format!(
-                "/api/v1/entities/{}/{}",
-                verb.aggregate_type,
-                percent_encode(id.as_str())
-            );
-            if let Ok(location) = HeaderValue::from_str(&location) {
-                response.headers_mut().insert(header::LOCATION, location);
+        let mut fields = fields.clone();
+        fields::known(&app, &caller, &verb, &fields)
+            .await?
+            .drop_nulls(&mut fields);
+        let mut event = remarks.applied_to(verb.event(id.clone(), fields));
+        event.expected_version = Some(0);
+        match append(&app, &caller, event, &keyed.recorded(&context)).await {
+            Ok(appended) => {
+                let status = if appended.replayed {
+                    StatusCode::OK
+                } else {
+                    StatusCode::CREATED
+                };
+                return created(&app, &caller, &verb, &id, Some(appended.aggregate_version), status).await;
             }
-            Ok(response)
+            Err(error) if is_refused(&error, "version_conflict") => {
+                return Err(deleted::already_there(&app, &caller, &verb, &id).await?);
+            }
+            // The key was used meanwhile: by this very request, or by another, which the next look tells.
+            Err(error) if is_refused(&error, KEY_REUSED) => {}
+            Err(error) => return Err(from_fields(error, "")),
         }
     }
+    Err(contended())
 }
 
 /// `PATCH /entities/{type}/{id}`: the body's fields become the entity's, or are merged into them; the event holds what they were
@@ -111,21 +111,11 @@ pub async fn update(
     let verb = Verb::find(&app, &caller, aggregate_type, "updated").await?;
     let patch = Patch::read(body)?;
     let required = required_versions(&headers)?;
-    let keyed = Keyed {
-        caller: &caller,
-        verb: &verb,
-        aggregate_id: &aggregate_id,
-        key: remarks.idempotency_key.as_ref(),
-        body: patch.digest(),
-    };
+    let keyed = Keyed::new(&caller, &verb, &aggregate_id, &remarks, &patch.body());
     for _ in 0..TRIES {
         let found = find(&app, &caller, &verb, &aggregate_id).await?;
-        if keyed
-            .earlier(&app, |event| asked_for_by(event, &keyed.body))
-            .await?
-            .is_some()
-        {
-            return answer_about(&app, &caller, &verb, &aggregate_id).await;
+        if let Some(earlier) = keyed.earlier(&app).await? {
+            return answer(&app, &caller, &verb, &aggregate_id, earlier.version(), StatusCode::OK).await;
         }
         let (id, current) = present(found, &verb, required.as_deref())?;
         if current.entity.deleted_at.is_some() {
@@ -135,18 +125,20 @@ pub async fn update(
         let changes = patch.changes(&current.entity.state);
         if changes.is_empty() {
             if keyed.keep(&app, (&id, &current), Outcome::Unchanged).await? {
-                return answer(&app, &caller, &verb, &id, StatusCode::OK).await;
+                let version = Some(current.entity.version);
+                return answer(&app, &caller, &verb, &aggregate_id, version, StatusCode::OK).await;
             }
             continue;
         }
         let data = verb.told_as_it_may_be(&app, &caller, changes).await?;
         refuse_too_large(&current.entity, &data)?;
-        let mut event = remarks.applied_to(verb.event(id.clone(), data));
-        let keyed_by = remarks.idempotency_key.as_ref().map(|_| keyed.body.clone());
-        let recorded = with_digest(&context, keyed_by);
+        let mut event = remarks.applied_to(verb.event(id, data));
         event.expected_version = Some(current.entity.version);
-        match append(&app, &caller, event, &recorded).await {
-            Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
+        match append(&app, &caller, event, &keyed.recorded(&context)).await {
+            Ok(appended) => {
+                let version = Some(appended.aggregate_version);
+                return answer(&app, &caller, &verb, &aggregate_id, version, StatusCode::OK).await;
+            }
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(from_fields(error, "/changes")),
         }
@@ -167,18 +159,14 @@ pub async fn delete(
     let remarks = Remarks::read(params, &headers)?.with_reason_in(body)?;
     let verb = Verb::find(&app, &caller, aggregate_type, "deleted").await?;
     let required = required_versions(&headers)?;
-    let keyed = Keyed {
-        caller: &caller,
-        verb: &verb,
-        aggregate_id: &aggregate_id,
-        key: remarks.idempotency_key.as_ref(),
-        body: json!(remarks.reason).to_string(),
-    };
+    let keyed = Keyed::new(&caller, &verb, &aggregate_id, &remarks, &Value::Null);
     for _ in 0..TRIES {
         let found = find(&app, &caller, &verb, &aggregate_id).await?;
-        match keyed.earlier(&app, |event| remarks.gave_the_reason_of(event)).await? {
-            Some(Outcome::Unchanged) => return answer_about(&app, &caller, &verb, &aggregate_id).await,
-            Some(Outcome::Deleted) => return Err(deleted::was_before()),
+        match keyed.earlier(&app).await? {
+            Some(Earlier::Kept(Outcome::Deleted)) => return Err(deleted::was_before()),
+            Some(earlier) => {
+                return answer(&app, &caller, &verb, &aggregate_id, earlier.version(), StatusCode::OK).await;
+            }
             None => {}
         }
         let (id, current) = present(found, &verb, required.as_deref())?;
@@ -193,10 +181,13 @@ pub async fn delete(
             data.insert("name".to_owned(), json!(name));
         }
         data.insert("deleted_at".to_owned(), json!(Timestamp::now()));
-        let mut event = remarks.applied_to(verb.event(id.clone(), data));
+        let mut event = remarks.applied_to(verb.event(id, data));
         event.expected_version = Some(current.entity.version);
-        match append(&app, &caller, event, &context).await {
-            Ok(_) => return answer(&app, &caller, &verb, &id, StatusCode::OK).await,
+        match append(&app, &caller, event, &keyed.recorded(&context)).await {
+            Ok(appended) => {
+                let version = Some(appended.aggregate_version);
+                return answer(&app, &caller, &verb, &aggregate_id, version, StatusCode::OK).await;
+            }
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(ApiError::from_intake(error, Framing::Single)),
         }
@@ -272,45 +263,20 @@ fn present(
     Ok((id, found))
 }
 
-/// Whether the client's key has been used for an event.
-async fn used_before(app: &App, caller: &Caller, remarks: &Remarks) -> Result<bool, ApiError> {
-    match &remarks.idempotency_key {
-        None => Ok(false),
-        Some(key) => Ok(app.store.find_event_by_key(caller, key.as_str()).await?.is_some()),
-    }
+/// Appends one event.
+async fn append(app: &App, caller: &Caller, event: NewEvent, recorded: &Value) -> Result<Appended, IntakeError> {
+    let appended = intake::append(app, caller, &[event], recorded, Framing::Single).await?;
+    let one = appended.into_iter().next();
+    one.ok_or_else(|| StoreError::Unexpected("an append without an answer".to_owned()).into())
 }
 
-/// Whether the event was asked for by this body; a keyed change keeps a digest of what the client sent in `recorded`,
-/// because its data does not show fields that had their values already.
-fn asked_for_by(event: &Event, digest: &str) -> bool {
-    digest_of(event).is_some_and(|asked| asked == digest)
-}
-
-/// What the server observed of a request, with the digest of what was sent.
-pub(super) fn with_digest(recorded: &Value, digest: Option<String>) -> Value {
-    let mut recorded = recorded.clone();
-    if let (Some(digest), Some(members)) = (digest, recorded.as_object_mut()) {
-        members.insert(REQUEST_DIGEST.to_owned(), Value::String(digest));
-    }
-    recorded
-}
-
-/// The digest of what was sent for an event.
-pub(super) fn digest_of(event: &Event) -> Option<String> {
-    let recorded: Value = serde_json::from_str(event.recorded.get()).ok()?;
-    Some(recorded.get(REQUEST_DIGEST)?.as_str()?.to_owned())
-}
-
-/// Appends one event; whether it had been appended before, under its key.
-async fn append(app: &App, caller: &Caller, event: NewEvent, context: &Value) -> Result<bool, IntakeError> {
-    let appended = intake::append(app, caller, &[event], context, Framing::Single).await?;
-    Ok(appended.iter().all(|a| a.replayed))
-}
-
-/// Somebody else was faster: with the entity, or with this very request under its key.
+/// Another request was faster: with the entity, or with the key.
 pub(super) fn is_conflict(error: &IntakeError) -> bool {
-    matches!(error, IntakeError::Store(StoreError::Refused(refusal))
-             if matches!(&*refusal.code, "version_conflict" | "idempotency_key_reused"))
+    is_refused(error, "version_conflict") || is_refused(error, KEY_REUSED)
+}
+
+fn is_refused(error: &IntakeError, code: &str) -> bool {
+    matches!(error, IntakeError::Store(StoreError::Refused(refusal)) if refusal.code == code)
 }
 
 pub(super) fn contended() -> ApiError {
@@ -358,37 +324,4 @@ fn without_new(pointer: &str) -> String {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{field}{rest}"),
         _ => pointer.to_owned(),
     }
-}
-
-/// The entity as it is now, to a request that was made before.
-async fn answer_about(app: &App, caller: &Caller, verb: &Verb, aggregate_id: &str) -> Result<Response, ApiError> {
-    let id = AggregateId::try_from(aggregate_id.to_owned()).map_err(|e| ApiError::Internal(Box::new(e)))?;
-    answer(app, caller, verb, &id, StatusCode::OK).await
-}
-
-async fn answer(
-    app: &App,
-    caller: &Caller,
-    verb: &Verb,
-    id: &AggregateId,
-    status: StatusCode,
-) -> Result<Response, ApiError> {
-    let found = app
-        .store
-        .find_entity(caller, verb.aggregate_type.as_str(), id.as_str())
-        .await?;
-    let found = found.ok_or_else(|| ApiError::Internal("an entity is missing after its event".into()))?;
-    Ok((status, annals::http::EntityAnswer::from(found)).into_response())
-}
-
-fn percent_encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| {
-            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
 }

@@ -183,7 +183,12 @@ async fn refuse_other_batch(app: &App, caller: &Caller, key: Option<&str>, event
         return Ok(());
     }
     let detail = "the idempotency key belongs to a batch of another length";
-    Err(ApiError::unprocessable("idempotency_key_reused", detail, Vec::new()))
+    let fault = FieldFault::new(
+        "/events",
+        "differs",
+        "is not as long as what was sent under this key before",
+    );
+    Err(ApiError::unprocessable("idempotency_key_reused", detail, vec![fault]))
 }
 
 fn refuse_repeated_keys(events: &[NewEvent]) -> Result<(), ApiError> {

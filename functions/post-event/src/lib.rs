@@ -7,6 +7,7 @@ mod compensate;
 mod entities;
 mod events;
 mod processing;
+mod reason;
 mod snapshots;
 mod types;
 

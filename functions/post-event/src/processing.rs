@@ -2,6 +2,7 @@
 
 use annals::App;
 use annals::domain::event::Part;
+use annals::domain::reason::Reason;
 use annals::domain::{AggregateId, AggregateType, EventType, NewEvent};
 use annals::http::{ApiError, Authenticated, JsonBody, NoBody, Params, Path, RequestContext};
 use annals::intake::{self, Framing};
@@ -11,8 +12,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use uuid::Uuid;
+
+use crate::reason::reason_at;
 
 /// A decision as it is sent.
 #[derive(Deserialize)]
@@ -44,6 +47,7 @@ pub async fn decide(
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::no_such_event())?;
     let decision: Decision =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+    let reason = reason_at("/reason", decision.reason)?;
     if app.store.find_parked(&caller, &id).await?.is_none() {
         return match app.store.find_event(&caller, id.into(), Reading::AsStored).await? {
             None => Err(ApiError::no_such_event()),
@@ -53,7 +57,7 @@ pub async fn decide(
             )),
         };
     }
-    let events = vec![decision.into_event(id)?];
+    let events = vec![decision.action.into_event(id, reason)?];
     let appended = intake::append(&app, &caller, &events, &context, Framing::Single)
         .await
         .map_err(|e| ApiError::from_intake(e, Framing::Single))?;
@@ -98,23 +102,23 @@ pub async fn rebuild(
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": "requested"}))).into_response())
 }
 
-impl Decision {
-    fn into_event(self, parked: Uuid) -> Result<NewEvent, ApiError> {
-        let event_type = match self.action {
-            Action::Retry => "projection.retried",
-            Action::Skip if self.reason.is_none() => {
+impl Action {
+    fn into_event(self, parked: Uuid, reason: Option<Reason>) -> Result<NewEvent, ApiError> {
+        let event_type = match self {
+            Self::Retry => "projection.retried",
+            Self::Skip if reason.is_none() => {
                 return Err(ApiError::unprocessable(
                     "reason_required",
                     "say why in reason: skipping leaves the event out of the entity's state",
                     Vec::new(),
                 ));
             }
-            Action::Skip => "projection.skipped",
+            Self::Skip => "projection.skipped",
         };
         let mut data = Map::new();
         data.insert("event_id".to_owned(), json!(parked));
-        if let Some(reason) = self.reason {
-            data.insert("reason".to_owned(), Value::String(reason));
+        if let Some(reason) = reason {
+            data.insert("reason".to_owned(), json!(reason));
         }
         let internal = |_| ApiError::Internal("a name of ours is not acceptable".into());
         let mut event = NewEvent::plain(

@@ -2,6 +2,7 @@
 
 use annals::App;
 use annals::domain::event::MAX_METADATA_BYTES;
+use annals::domain::reason::Reason;
 use annals::domain::{AggregateId, AggregateType, Caller, StreamId};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Path};
 use annals::store::{Bounds, SnapshotMetadata, StateRow};
@@ -12,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::reason::{reason_at, refused_reason};
+
 /// Why, and whatever is to be kept beside it. `metadata.reason` is as good as `reason`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,9 +22,6 @@ struct Body {
     reason: Option<String>,
     metadata: Option<Map<String, Value>>,
 }
-
-/// Most characters of a reason.
-const MAX_REASON: usize = 1_000;
 
 /// Takes a snapshot of the entity as it stands.
 pub async fn take(
@@ -81,29 +81,21 @@ fn metadata_of(body: Body, caller: &Caller) -> Result<SnapshotMetadata, ApiError
     }
     Ok(SnapshotMetadata {
         created_by,
-        reason: reason_of(body.reason, also.remove("reason"))?,
+        reason: reason_of(body.reason, also.remove("reason"))?.map(|reason| reason.to_string()),
         also,
     })
 }
 
-fn reason_of(given: Option<String>, in_metadata: Option<Value>) -> Result<Option<String>, ApiError> {
-    let refused = |detail: String| ApiError::unprocessable("invalid_reason", detail, Vec::new());
+fn reason_of(given: Option<String>, in_metadata: Option<Value>) -> Result<Option<Reason>, ApiError> {
+    const IN_METADATA: &str = "/metadata/reason";
+    let given = reason_at("/reason", given)?;
     let noted = match in_metadata {
         None | Some(Value::Null) => None,
-        Some(Value::String(reason)) => Some(reason),
-        Some(_) => return Err(refused("metadata.reason must be text".to_owned())),
+        Some(Value::String(reason)) => reason_at(IN_METADATA, Some(reason))?,
+        Some(_) => return Err(refused_reason(IN_METADATA, "must be text")),
     };
     if given.is_some() && noted.is_some() && given != noted {
-        return Err(refused(
-            "reason and metadata.reason differ; give one of them".to_owned(),
-        ));
+        return Err(refused_reason(IN_METADATA, "differs from reason; give one of them"));
     }
-    let reason = given.or(noted);
-    if reason
-        .as_ref()
-        .is_some_and(|reason| reason.chars().count() > MAX_REASON)
-    {
-        return Err(refused(format!("reason must have at most {MAX_REASON} characters")));
-    }
-    Ok(reason)
+    Ok(given.or(noted))
 }

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod json;
 pub mod money;
 pub mod naming;
+pub mod reason;
 pub mod schema;
 pub mod semver;
 pub mod text;

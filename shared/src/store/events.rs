@@ -49,7 +49,7 @@ const FIND_EVENT: &str = concat!(
     " where e.tenant_id = $2 and e.id = $1"
 );
 
-const FIND_EVENT_BY_KEY: &str = concat!(
+pub(super) const FIND_EVENT_BY_KEY: &str = concat!(
     "-- find_event_by_key\nselect ",
     event_columns!(),
     " from annals.events e ",

@@ -2,9 +2,10 @@
 
 use tokio_postgres::types::Type;
 
+use super::events::{FIND_EVENT_BY_KEY, event_from};
 use super::session::{As, Param, lost_is_unavailable};
 use super::{Store, StoreError};
-use crate::domain::{AggregateId, AggregateType, Caller};
+use crate::domain::{AggregateId, AggregateType, Caller, Event};
 
 const FIND_KEPT_KEY: &str = "-- find_kept_key
 select k.request_digest, k.outcome from annals.find_kept_key($1) as k";
@@ -34,6 +35,15 @@ pub struct KeptKey {
     pub outcome: Outcome,
 }
 
+/// What an idempotency key was used for.
+#[derive(Debug)]
+pub enum KnownKey {
+    /// A request that appended an event.
+    Event(Box<Event>),
+    /// A request that found nothing to do.
+    Kept(KeptKey),
+}
+
 impl Outcome {
     fn as_str(self) -> &'static str {
         match self {
@@ -44,21 +54,31 @@ impl Outcome {
 }
 
 impl Store {
-    /// The caller's request under this key, if it found nothing to do.
+    /// What the caller has used this key for, if anything: both kinds are looked for, because a key belongs to one request.
     ///
     /// # Errors
     /// The database's.
-    pub async fn find_kept_key(&self, caller: &Caller, key: &str) -> Result<Option<KeptKey>, StoreError> {
-        let params: [Param<'_>; 1] = [(&key, Type::TEXT)];
-        let rows = self.read(As::Caller(caller), FIND_KEPT_KEY, &params).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        Ok(Some(KeptKey {
+    pub async fn find_known_key(&self, caller: &Caller, key: &str) -> Result<Option<KnownKey>, StoreError> {
+        let actor = caller.actor().as_str();
+        let of_event: [Param<'_>; 3] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&actor, Type::TEXT),
+            (&key, Type::TEXT),
+        ];
+        let kept: [Param<'_>; 1] = [(&key, Type::TEXT)];
+        let statements = [(FIND_EVENT_BY_KEY, &of_event[..]), (FIND_KEPT_KEY, &kept[..])];
+        let [events, kept] = self.read_together(As::Caller(caller), statements).await?;
+        if let Some(event) = events.first() {
+            return Ok(Some(KnownKey::Event(Box::new(event_from(event)?))));
+        }
+        let Some(row) = kept.first() else { return Ok(None) };
+        Ok(Some(KnownKey::Kept(KeptKey {
             request_digest: row.try_get("request_digest")?,
             outcome: match row.try_get::<_, &str>("outcome")? {
                 "deleted" => Outcome::Deleted,
                 _ => Outcome::Unchanged,
             },
-        }))
+        })))
     }
 
     /// Keeps the key of a request that found nothing to do at this version of an entity; whether it did. Where not, the entity has

@@ -63,7 +63,7 @@ pub use imports::{
     AT_ONCE, DueImport, HELD_SECONDS, HeldImport, ImportEnd, Inspection, LaneProgress, NewImport, SettledRows,
     TAKEN_OVER, Taking, UploadRecord, WholeImport,
 };
-pub use kept_keys::{KeptKey, Outcome};
+pub use kept_keys::{KeptKey, KnownKey, Outcome};
 pub use kpis::{By, Days, DueKpi, Granularity, KpiLine, KpiPage, Settled, TopLine};
 pub use login::{ApiLogin, let_api_in};
 pub use migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};

@@ -1,14 +1,17 @@
 //! Event types, and new versions of them, that staff registers at run time.
 
 use serde_json::{Value, json};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Json, Type};
 
-use super::session::{As, lost_is_unavailable};
+use super::session::{Param, lost_is_unavailable};
 use super::{Store, StoreError};
 use crate::domain::{AggregateType, Caller, Effect, EventType, Inverse, Requires, Role, SchemaVersion, Upcaster};
+use crate::telemetry::xray::in_postgres;
 
+/// A transaction by itself, like an append: `annals_api` may execute the function, which takes the verified claims. No client can leave
+/// it open and so keep the catalog locked.
 const REGISTER_EVENT_TYPE: &str = "-- register_event_type
-select annals.register_event_type($1, $2, $3, $4, $5::jsonb, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10::jsonb, $11, $12, $13)";
+select annals.register_event_type($1, $2, $3, $4, $5, $6::jsonb, $7, $8::jsonb, $9::jsonb, $10::jsonb, $11::jsonb, $12, $13, $14)";
 
 /// A type, or a new version of one, that staff registers at run time.
 #[derive(Debug)]
@@ -63,27 +66,26 @@ impl Store {
         let upcasters = json!(new.version.upcasters).to_string();
         let based_on = new.based_on.as_ref().map(SchemaVersion::as_str);
         let requires = new.requires.map_or("nothing", Requires::as_str);
-        self.write(
-            As::Caller(caller),
-            REGISTER_EVENT_TYPE,
-            &[
-                (&new.event_type.as_str(), Type::TEXT),
-                (&new.aggregate_type.as_str(), Type::TEXT),
-                (&new.version.version.as_str(), Type::TEXT),
-                (&new.description, Type::TEXT),
-                (&effect, Type::TEXT),
-                (&posters, Type::TEXT_ARRAY),
-                (&schema, Type::TEXT),
-                (&example, Type::TEXT),
-                (&inverse, Type::TEXT),
-                (&upcasters, Type::TEXT),
-                (&based_on, Type::TEXT),
-                (&requires, Type::TEXT),
-                (&new.starter_sees, Type::BOOL),
-            ],
-        )
-        .await
-        .map_err(lost_is_unavailable)?;
+        let claims = Json(caller.database_claims());
+        let params: [Param<'_>; 14] = [
+            (&claims, Type::JSONB),
+            (&new.event_type.as_str(), Type::TEXT),
+            (&new.aggregate_type.as_str(), Type::TEXT),
+            (&new.version.version.as_str(), Type::TEXT),
+            (&new.description, Type::TEXT),
+            (&effect, Type::TEXT),
+            (&posters, Type::TEXT_ARRAY),
+            (&schema, Type::TEXT),
+            (&example, Type::TEXT),
+            (&inverse, Type::TEXT),
+            (&upcasters, Type::TEXT),
+            (&based_on, Type::TEXT),
+            (&requires, Type::TEXT),
+            (&new.starter_sees, Type::BOOL),
+        ];
+        let client = self.connection().await?;
+        let registered = in_postgres(REGISTER_EVENT_TYPE, client.query_alone(REGISTER_EVENT_TYPE, &params)).await;
+        registered.map_err(|error| lost_is_unavailable(error.into()))?;
         self.fresh_catalog(caller).await.map(|_| ())
     }
 }

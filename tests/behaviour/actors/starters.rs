@@ -334,3 +334,64 @@ async fn a_type_registered_at_run_time_says_whether_the_starter_sees_it() {
         .expect(200);
     assert_eq!(history.items().len(), 2);
 }
+
+/// Staff register a type whose events hide the state from users: what users have done by then is answered, without the state.
+#[tokio::test]
+async fn a_retry_about_a_state_that_has_been_hidden_since_is_answered_without_it() {
+    let world = World::new().await;
+    let (user, staff) = (Person::user(), Person::staff());
+    for (action, effect, example) in [
+        ("created", "create", json!({})),
+        ("updated", "changes", json!({"changes": {}})),
+        ("deleted", "delete", json!({})),
+    ] {
+        let kind = json!({"event_type": format!("ticket.{action}"), "description": "A ticket.", "schema": {"type": "object"},
+                          "example": example, "effect": effect, "posters": ["user", "staff"]});
+        world.post(&staff, "/events/types", kind).await.expect(201);
+    }
+    let send = async |method: Method, path: &str, key: &str, body: Option<Value>| {
+        world
+            .request(method, &user, path, &[("idempotency-key", key)], body)
+            .await
+    };
+    for id in ["T-1", "T-2"] {
+        let path = format!("/entities/ticket/{id}");
+        let ticket = Some(json!({"id": id, "title": "a"}));
+        let title = Some(json!({"title": "b"}));
+        let asked = [
+            (Method::POST, "/entities/ticket", "create", ticket, json!(1)),
+            (Method::PATCH, &*path, "change", title.clone(), json!(2)),
+            (Method::PATCH, &*path, "nothing", title, Value::Null),
+            (Method::DELETE, &*path, "delete", None, json!(3)),
+        ];
+        let asked = &asked[..if id == "T-1" { 3 } else { 4 }];
+        for (method, path, key, body, _) in asked {
+            let answer = send(method.clone(), path, &format!("{key}-{id}"), body.clone()).await;
+            assert!(answer.status < 300, "{key}: {}", answer.text);
+        }
+        let hiding = json!({"event_type": "ticket.updated", "aggregate_type": "ticket", "aggregate_id": id,
+                            "data": {"changes": {"answer": {"new": "secret"}}}});
+        world.post(&staff, "/events", hiding).await.expect(201);
+        let before = world.log().await;
+        for (method, path, key, body, version) in asked {
+            let answer = send(method.clone(), path, &format!("{key}-{id}"), body.clone())
+                .await
+                .expect(200);
+            let hidden = json!({"aggregate_type": "ticket", "aggregate_id": id, "version": version, "state": null});
+            assert_eq!(answer.body, hidden, "{key}");
+        }
+        assert_eq!(world.log().await, before);
+    }
+}
+
+/// Who has started the stream is not told that another has.
+#[tokio::test]
+async fn a_starter_whose_state_is_hidden_is_told_so_when_it_wants_to_correct_it() {
+    let (world, mallory, _) = squatted().await;
+    let own = world.get(&mallory, "/events?aggregate_id=CUST-5002").await.expect(200);
+    let path = format!("/events/{}/compensate", own.items()[0]["id"].as_str().unwrap());
+    let refused = world.post(&mallory, &path, json!({})).await;
+    assert_eq!(refused.problem(403), "state_hidden");
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("events that you may not see"), "{detail}");
+}

@@ -130,7 +130,7 @@ async fn what_is_hidden_is_not_there_and_what_may_not_be_posted_is_not_appended(
             "not_found"
         );
     }
-    // An event of one's own in somebody else's stream: it is seen, the stream is not one's own.
+    // An event of one's own in another actor's stream: the event is seen, the entity's state is not.
     let theirs = json!({"event_type": "widget.updated", "aggregate_type": "widget", "aggregate_id": "W-1", "created_by": other.actor(),
                         "user_id": other.sub, "data": {"changes": {"colour": {"new": "red"}}}});
     let theirs = world.post(&service, "/events", theirs).await.expect(201).body["id"]
@@ -139,7 +139,7 @@ async fn what_is_hidden_is_not_there_and_what_may_not_be_posted_is_not_appended(
         .to_owned();
     assert_eq!(
         compensate(&world, &other, &theirs, json!({})).await.problem(403),
-        "stream_of_another"
+        "state_hidden"
     );
     // Who may not post the inverse.
     let kind = json!({"event_type": "widget.updated", "aggregate_type": "widget", "version": "1.2", "description": "Was updated.",

@@ -56,8 +56,33 @@ async fn a_kept_key_belongs_to_its_request_whichever_way_another_comes_in() {
     let event = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-1",
                        "data": {"phone": "1"}, "idempotency_key": "k"});
     assert_eq!(world.post(&staff, "/events", event.clone()).await.problem(422), reused);
-    let batch = json!({"events": [event]});
-    assert_eq!(world.post(&staff, "/events", batch).await.problem(422), reused);
+    let other = json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": "C-2", "data": {"name": "N"},
+                       "idempotency_key": "k-2"});
+    let batch = world.post(&staff, "/events", json!({"events": [other, event]})).await;
+    assert_eq!(batch.problem(422), reused);
+    assert_eq!(batch.body["errors"][0]["pointer"], "/events/1");
+    assert_eq!(batch.body["errors"].as_array().unwrap().len(), 1, "{}", batch.text);
+    let by_sql = world.session_of(&staff).await;
+    let by_sql = by_sql
+        .query("select public.post_event($1::text::jsonb)", &[&event.to_string()])
+        .await
+        .expect_err("a refusal");
+    assert_eq!(by_sql.as_db_error().unwrap().constraint(), Some(reused));
+    let created = history(&world, "C-1").await[0]["id"].as_str().unwrap().to_owned();
+    let compensation = world
+        .request(
+            Method::POST,
+            &staff,
+            &format!("/events/{created}/compensate"),
+            &[("idempotency-key", "k")],
+            Some(json!({})),
+        )
+        .await;
+    assert_eq!(compensation.problem(422), reused);
+    for answer in [&batch, &compensation] {
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.contains("found nothing to do"), "{detail}");
+    }
     let create = world
         .request(
             Method::POST,

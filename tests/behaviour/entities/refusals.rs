@@ -105,6 +105,7 @@ async fn unknown_entities_types_and_parameters_are_refused() {
     for query in [
         "colour=red",
         &*format!("reason={long}"),
+        "reason=",
         "correlation_id=",
         "causation_id=1",
         "expected_version=1",

@@ -138,3 +138,116 @@ async fn a_key_that_comes_with_more_fields_or_fewer_belongs_to_another_request()
         assert_eq!(change(other).await.problem(422), "idempotency_key_reused");
     }
 }
+
+/// Why and as part of what a change is made belongs to the request, for each of the three verbs.
+#[tokio::test]
+async fn a_key_that_comes_with_another_reason_or_flow_belongs_to_another_request() {
+    let (world, staff) = with_ada().await;
+    let send = async |method: Method, query: &str, key: &str, body: Option<Value>| {
+        let path = match method == Method::POST {
+            true => format!("/entities/customer?{query}"),
+            false => format!("{ADA}?{query}"),
+        };
+        world
+            .request(method, &staff, &path, &[("idempotency-key", key)], body)
+            .await
+    };
+    let cause = history(&world, "C-1").await[0]["id"].as_str().unwrap().to_owned();
+    let same = format!("reason=a&correlation_id=flow&causation_id={cause}");
+    let grace = || Some(json!({"id": "C-2", "name": "Grace"}));
+    let phone = || Some(json!({"phone": "1"}));
+    let unchanged = || Some(json!({"name": "Ada"}));
+    let others = [
+        (format!("reason=b&correlation_id=flow&causation_id={cause}"), "/reason"),
+        (format!("correlation_id=flow&causation_id={cause}"), "/reason"),
+        (
+            format!("reason=a&correlation_id=other&causation_id={cause}"),
+            "/correlation_id",
+        ),
+        ("reason=a&correlation_id=flow".to_owned(), "/causation_id"),
+    ];
+    for (method, key, body, first, again) in [
+        (Method::POST, "create", grace(), 201, 200),
+        (Method::PATCH, "change", phone(), 200, 200),
+        (Method::PATCH, "nothing", unchanged(), 200, 200),
+        (Method::DELETE, "delete", None, 200, 200),
+        (Method::DELETE, "deleted", None, 409, 409),
+    ] {
+        let answer = send(method.clone(), &same, key, body.clone()).await;
+        assert_eq!(answer.status, first, "{key}: {}", answer.text);
+        let answer = send(method.clone(), &same, key, body.clone()).await;
+        assert_eq!(answer.status, again, "{key}: {}", answer.text);
+        for (query, pointer) in &others {
+            let answer = send(method.clone(), query, key, body.clone()).await;
+            assert_eq!(answer.problem(422), "idempotency_key_reused", "{key} {query}");
+            // A key without an event is known by the whole of its request.
+            if !["nothing", "deleted"].contains(&key) {
+                assert_eq!(answer.body["errors"][0]["pointer"], *pointer, "{key} {query}");
+                assert_eq!(answer.body["errors"].as_array().unwrap().len(), 1, "{}", answer.text);
+            }
+        }
+    }
+    let other = send(
+        Method::POST,
+        &same,
+        "create",
+        Some(json!({"id": "C-3", "name": "Grace"})),
+    )
+    .await;
+    assert_eq!(
+        (other.problem(422), &other.body["errors"][0]["pointer"]),
+        ("idempotency_key_reused", &json!("/aggregate_id"))
+    );
+    let other = send(Method::PATCH, &same, "change", Some(json!({"phone": "2"}))).await;
+    assert_eq!(
+        (other.problem(422), &other.body["errors"][0]["pointer"]),
+        ("idempotency_key_reused", &json!(""))
+    );
+    let events = history(&world, "C-1").await;
+    assert_eq!(events.len(), 3);
+    assert_eq!(events[1]["metadata"]["reason"], "a");
+}
+
+/// What a creation's event holds depends on the schema: nulls of optional fields are left out. So it is known by what was sent.
+#[tokio::test]
+async fn a_retried_creation_with_a_null_is_the_first_one_whatever_the_type_has_become() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let kind = |version: &str, schema: Value, example: Value, upcasters: Value| {
+        json!({"event_type": "widget.created", "version": version, "description": "Was created.", "effect": "create",
+               "schema": schema, "example": example, "upcasters": upcasters})
+    };
+    let create = async |body: Value| {
+        let headers = [("idempotency-key", "k")];
+        world
+            .request(Method::POST, &staff, "/entities/widget", &headers, Some(body))
+            .await
+    };
+    let wish = || json!({"id": "W", "colour": null, "size": 1.0});
+    let open = kind("1.0", json!({"type": "object"}), json!({}), json!([]));
+    world.post(&staff, "/events/types", open).await.expect(201);
+    let first = create(wish()).await.expect(201);
+    assert_eq!(first.body["state"], json!({"size": 1.0}));
+    let required = kind(
+        "2.0",
+        json!({"type": "object", "required": ["colour"]}),
+        json!({"colour": "red"}),
+        json!([{"from_version": "1.0", "to_version": "2.0", "steps": [{"default": {"colour": "none"}}]}]),
+    );
+    let closed = kind(
+        "3.0",
+        json!({"type": "object", "properties": {"name": {}}, "additionalProperties": false}),
+        json!({}),
+        json!([{"from_version": "2.0", "to_version": "3.0", "steps": [{"remove": ["colour", "size"]}]}]),
+    );
+    for later in [required, closed] {
+        world.post(&staff, "/events/types", later).await.expect(201);
+        let again = create(wish()).await.expect(200);
+        assert_eq!(
+            (&again.body["version"], again.header("location")),
+            (&json!(1), first.header("location"))
+        );
+        let other = create(json!({"id": "W", "colour": null, "size": 2})).await;
+        assert_eq!(other.problem(422), "idempotency_key_reused");
+    }
+    assert_eq!(world.log().await.events, 1);
+}

@@ -80,10 +80,10 @@ async fn a_tenant_cannot_open_them_by_registering_them_anew_or_beside_them() {
             "reserved_type",
             "{name}"
         );
-        let session = world.session_of(&staff).await;
+        let session = world.appender(Some(&staff)).await;
         let by_sql = session
             .query(
-                "select annals.register_event_type($1, split_part($1, '.', 1), '9.0', 'Ours now.', $2::text::jsonb, '{staff}', '{}', '{}')",
+                "select annals.register_event_type(current_setting('request.jwt.claims')::jsonb, $1, split_part($1, '.', 1), '9.0', 'Ours now.', $2::text::jsonb, '{staff}', '{}', '{}')",
                 &[&name, &effect.to_string()],
             )
             .await;

@@ -187,16 +187,16 @@ async fn only_staff_registers_types_for_its_own_tenant_and_none_that_nobody_coul
     let before = super::everything(&owner).await;
     let register = |event_type: &str, aggregate_type: &str, version: &str, effect: &str, posters: &str| {
         format!(
-            "select annals.register_event_type({event_type}, {aggregate_type}, {version}, 'x', {effect}, {posters}, '{{}}', '{{}}')"
+            "select annals.register_event_type({CLAIMS}, {event_type}, {aggregate_type}, {version}, 'x', {effect}, {posters}, '{{}}', '{{}}')"
         )
     };
     let good = register("'customer.praised'", "'customer'", "'1.0'", "'\"none\"'", "'{user}'");
     for person in [Person::user(), Person::agent("pricing"), Person::service("billing")] {
-        let session = world.hostile(Some(&person)).await;
+        let session = world.appender(Some(&person)).await;
         assert_eq!(super::refusal(&session, &good).await, "PT403", "{person:?}");
     }
-    assert_eq!(super::refusal(&world.hostile(None).await, &good).await, "PT403");
-    let staff = world.hostile(Some(&Person::staff())).await;
+    assert_eq!(super::refusal(&world.appender(None).await, &good).await, "PT401");
+    let staff = world.appender(Some(&Person::staff())).await;
     for effect in [
         "'{}'",
         "'null'",
@@ -242,6 +242,7 @@ async fn only_staff_registers_types_for_its_own_tenant_and_none_that_nobody_coul
     let elsewhere = world
         .hostile(Some(&Person::staff().in_tenant(uuid::Uuid::new_v4())))
         .await;
+    staff.batch_execute("set role authenticated").await.unwrap();
     let seen = "select count(*)::text from annals.event_types where event_type = 'customer.praised'";
     assert_eq!(super::text(&elsewhere, seen).await, "0");
     assert_eq!(super::text(&staff, seen).await, "1");

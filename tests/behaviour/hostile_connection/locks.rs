@@ -153,6 +153,38 @@ async fn a_rebuild_that_is_asked_for_and_never_committed_is_in_nobodys_way() {
     assert_eq!(twice.as_db_error().unwrap().constraint(), Some("rebuild_running"));
 }
 
+/// A registration holds the catalog's row until its transaction ends, and rebuilds of all tenants need that row: so no client can make
+/// one in a transaction of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_cannot_be_left_open() {
+    let world = World::new().await;
+    everyone_works(&world, 0).await;
+    let hostile = world.hostile(Some(&Person::staff())).await;
+    let claims = Person::staff().claims();
+    hostile
+        .batch_execute("set idle_in_transaction_session_timeout = 0; begin; savepoint one")
+        .await
+        .unwrap();
+    let arguments = "'customer.praised', 'customer', '1.0', 'x', '\"none\"', '{user}', '{}', '{}'";
+    for sql in [
+        format!("select annals.register_event_type('{claims}', {arguments})"),
+        "select from annals.catalog_revision for update".to_owned(),
+        "update annals.catalog_revision set revision = revision".to_owned(),
+    ] {
+        assert_eq!(super::refusal(&hostile, &sql).await, "42501", "{sql}");
+        hostile.batch_execute("rollback to savepoint one").await.unwrap();
+    }
+    let register = async {
+        let kind =
+            json!({"event_type": "gadget.made", "schema": {"type": "object"}, "example": {}, "effect": "create"});
+        let staff = Person::staff().in_tenant(uuid::Uuid::new_v4());
+        world.post(&staff, "/events/types", kind).await.expect(201);
+        everyone_works(&world, 1).await;
+    };
+    tokio::time::timeout(LONG, register).await.expect("it waits");
+    hostile.batch_execute("rollback").await.unwrap();
+}
+
 /// A migration needs tables to itself, which whoever reads them in an open transaction prevents. It does not wait for long at a time,
 /// so that others who come after it are not kept waiting, and tries again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,9 +7,9 @@ use tokio_postgres::Client;
 
 use crate::policies::{Shows, relations, strings};
 
-/// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions are not
-/// among them: what they are told of a caller they believe.
-const CALLABLE: [&str; 26] = [
+/// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions and the registration
+/// of types are not among them: they believe the claims that they are given.
+const CALLABLE: [&str; 25] = [
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
@@ -26,7 +26,6 @@ const CALLABLE: [&str; 26] = [
     "annals.oldest_feed_holder",
     "annals.post_event",
     "annals.refuse",
-    "annals.register_event_type",
     "annals.request_rebuild",
     "annals.settled_mark",
     "annals.shape_of",

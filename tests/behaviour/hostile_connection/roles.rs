@@ -72,7 +72,7 @@ async fn no_role_has_an_attribute_or_a_membership_beyond_the_design() {
 }
 
 #[tokio::test]
-async fn the_api_login_can_append_by_itself_and_anon_can_do_nothing() {
+async fn the_api_login_can_append_and_register_by_itself_and_anon_can_do_nothing() {
     let world = super::world_of(&Person::user()).await;
     let owner = world.owner().await;
     for role in ["annals_api", "anon"] {
@@ -84,7 +84,13 @@ async fn the_api_login_can_append_by_itself_and_anon_can_do_nothing() {
         assert_eq!(strings(&owner, &schemas).await, BTreeSet::new(), "{role}");
     }
     assert_eq!(functions(&owner, "anon").await, BTreeSet::new());
-    let appending = ["append_event", "append_events", "known_keys", "settle_append"];
+    let appending = [
+        "append_event",
+        "append_events",
+        "known_keys",
+        "register_event_type",
+        "settle_append",
+    ];
     let appending = appending.map(|function| format!("annals.{function}"));
     assert_eq!(functions(&owner, "annals_api").await, appending.into());
     // Nobody else reaches these, however they connect.
@@ -123,7 +129,7 @@ async fn the_api_login_can_append_by_itself_and_anon_can_do_nothing() {
 }
 
 fn appending_of(functions: &BTreeSet<String>) -> Vec<&String> {
-    let known = ["append_event", "settle_append", "known_keys"];
+    let known = ["append_event", "settle_append", "known_keys", "register_"];
     functions
         .iter()
         .filter(|name| known.iter().any(|known| name.contains(known)))

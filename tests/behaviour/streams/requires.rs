@@ -1,7 +1,12 @@
 //! What the catalog says must be there before an event: a stream that exists, or one that does not.
 
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{Person, World};
+
+use super::{WRITERS, acknowledged, expecting, sound_log};
 
 fn event(event_type: &str, id: &str, data: Value) -> Value {
     json!({"event_type": event_type, "aggregate_type": event_type.split('.').next(), "aggregate_id": id, "data": data})
@@ -235,4 +240,37 @@ async fn a_type_registered_at_run_time_says_what_it_requires() {
         (&shown.body["requires"], &shown.body["closed"]),
         (&json!("new"), &json!(false))
     );
+}
+
+/// What `streams.rs` tries without requirements, once more with the catalog as it is deployed.
+#[tokio::test]
+async fn of_many_writers_one_creates_the_stream_one_wins_each_version_and_all_others_are_refused() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let data = json!({"name": "Ada", "email": "a@b.cd"});
+    let create = |_| world.post(&staff, "/events", event("customer.registered", "C-1", data.clone()));
+    let answers = join_all((0..WRITERS).map(create)).await;
+    let (created, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.status == 201);
+    assert_eq!(created.len(), 1);
+    assert!(refused.iter().all(|answer| answer.problem(409) == "stream_exists"));
+    let mut won = BTreeSet::from([acknowledged(&created[0].body)]);
+    for version in 1..4 {
+        let posts = (0..WRITERS).map(|_| world.post(&staff, "/events", expecting("C-1", version)));
+        let (winners, losers): (Vec<_>, Vec<_>) = join_all(posts).await.into_iter().partition(|a| a.status == 201);
+        assert_eq!(winners.len(), 1);
+        assert!(losers.iter().all(|loser| loser.problem(409) == "version_conflict"));
+        won.insert(acknowledged(&winners[0].body));
+    }
+    let phone = json!({"phone": "1"});
+    let change = |_| {
+        world.post(
+            &staff,
+            "/events",
+            event("customer.profile_updated", "C-1", phone.clone()),
+        )
+    };
+    for answer in join_all((0..WRITERS).map(change)).await {
+        won.insert(acknowledged(&answer.expect(201).body));
+    }
+    assert_eq!(won.len(), 4 + WRITERS);
+    assert_eq!(sound_log(&world).await, won);
 }

@@ -1,19 +1,18 @@
 //! What a client says about a compensation: why, with which context, and under which key.
 
 use annals::App;
-use annals::domain::event::FieldFault;
 use annals::domain::ids::Text;
+use annals::domain::reason::Reason;
 use annals::domain::{Caller, Event, EventId, NewEvent, json};
 use annals::http::{ApiError, JsonBody, idempotency_key};
+use annals::store::KnownKey;
 use axum::http::HeaderMap;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::entities::{digest_of, with_digest};
-
-/// Most characters of a reason.
-const MAX_REASON: usize = 1_000;
+use crate::entities::{digest_of, kept_for_another, reused, with_digest};
+use crate::reason::reason_at;
 
 /// The body.
 #[derive(Default, Deserialize)]
@@ -25,7 +24,7 @@ struct Body {
 
 /// What a client says.
 pub(super) struct Ask {
-    pub(super) reason: Option<String>,
+    pub(super) reason: Option<Reason>,
     metadata: Map<String, Value>,
     key: Option<Text<255>>,
     digest: String,
@@ -40,20 +39,15 @@ impl Ask {
         // Through text, because serde_json's own way from a value to a type would take large numbers for maps.
         let body: Body = serde_json::from_str(&json.to_string())
             .map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
-        if let Some(reason) = &body.reason {
-            let length = reason.chars().count();
-            if !(1..=MAX_REASON).contains(&length) {
-                return Err(fault("/reason", format!("must have 1 to {MAX_REASON} characters")));
-            }
-        }
+        let reason = reason_at("/reason", body.reason)?;
         let mut metadata = body.metadata.unwrap_or_default();
-        if let Some(reason) = &body.reason {
-            metadata.insert("reason".to_owned(), Value::String(reason.clone()));
+        if let Some(reason) = &reason {
+            metadata.insert("reason".to_owned(), json!(reason));
         }
         let key = idempotency_key(headers)?;
         let command_id = Text::try_from(Uuid::now_v7().to_string());
         Ok(Self {
-            reason: body.reason,
+            reason,
             metadata,
             key,
             digest,
@@ -65,15 +59,18 @@ impl Ask {
     /// client asked for is what has to be the same.
     pub(super) async fn earlier(&self, app: &App, caller: &Caller, id: EventId) -> Result<Option<Event>, ApiError> {
         let Some(key) = &self.key else { return Ok(None) };
-        let Some(event) = app.store.find_event_by_key(caller, key.as_str()).await? else {
-            return Ok(None);
+        let event = match app.store.find_known_key(caller, key.as_str()).await? {
+            None => return Ok(None),
+            Some(KnownKey::Kept(_)) => return Err(kept_for_another()),
+            Some(KnownKey::Event(event)) => event,
         };
-        let is_same = digest_of(&event).as_ref() == Some(&self.digest);
-        if event.causation_id == Some(*id.as_uuid()) && is_same {
-            return Ok(Some(event));
+        if event.causation_id != Some(*id.as_uuid()) {
+            return Err(reused(&["event_id"]));
         }
-        let detail = "the idempotency key belongs to another request";
-        Err(ApiError::unprocessable("idempotency_key_reused", detail, Vec::new()))
+        match digest_of(&event).as_ref() == Some(&self.digest) {
+            true => Ok(Some(*event)),
+            false => Err(reused(&["body"])),
+        }
     }
 
     /// Whether this very request has appended the event.
@@ -83,7 +80,7 @@ impl Ask {
 
     /// What the server observed of the request; a keyed one is known again by what was sent.
     pub(super) fn recorded(&self, context: &Value) -> Value {
-        with_digest(context, self.key.is_some().then(|| self.digest.clone()))
+        with_digest(context, self.key.is_some().then_some(&self.digest))
     }
 
     pub(super) fn applied_to(&self, mut event: NewEvent) -> NewEvent {
@@ -92,8 +89,4 @@ impl Ask {
         event.command_id = Some(self.command_id.clone());
         event
     }
-}
-
-fn fault(pointer: &str, detail: String) -> ApiError {
-    ApiError::malformed(vec![FieldFault::new(pointer, "invalid_value", detail)])
 }

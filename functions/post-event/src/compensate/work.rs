@@ -10,7 +10,7 @@ use annals::domain::{
 use annals::http::{ApiError, Problem};
 use annals::store::{Bounds, PastEntity, Standing, StoreError};
 use axum::http::StatusCode;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::ask::Ask;
 
@@ -30,10 +30,9 @@ pub(super) async fn inverse(
     };
     declared(&catalog, event)?;
     let Some(now) = entity_at(app, caller, event, None).await? else {
-        return Err(ApiError::forbidden(
-            "stream_of_another",
-            "the stream was started by someone else",
-        ));
+        let detail = "another actor has started the entity, or it has events that you may not see: its state is not shown to you, \
+                      so you cannot correct it; ask staff";
+        return Err(ApiError::forbidden("state_hidden", detail));
     };
     // After the state: what is found now covers every version up to the one that the append will ask for.
     let id = match app.store.find_standing(caller, event.id).await? {
@@ -142,7 +141,7 @@ fn add_reason(kind: &EventKind, ask: &Ask, data: &mut Map<String, Value>) {
     let (Effect::Delete | Effect::RemoveChild(_), Some(reason)) = (&kind.effect, &ask.reason) else {
         return;
     };
-    data.insert("reason".to_owned(), Value::String(reason.clone()));
+    data.insert("reason".to_owned(), json!(reason));
     if kind.current().is_some_and(|schema| schema.check(data).is_err()) {
         data.remove("reason");
     }

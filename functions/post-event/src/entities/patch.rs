@@ -36,11 +36,11 @@ impl Patch {
         }
     }
 
-    /// What was asked for in a few letters, the same however numbers are spelt.
-    pub(super) fn digest(&self) -> String {
+    /// The body, with which of the two kinds it is.
+    pub(super) fn body(&self) -> Value {
         match self {
-            Self::Fields(fields) => json::digest(&Value::Object(fields.clone())),
-            Self::Merge(fields) => json::digest(&json!(["merge", fields])),
+            Self::Fields(fields) => Value::Object(fields.clone()),
+            Self::Merge(fields) => json!(["merge", fields]),
         }
     }
 
@@ -129,6 +129,6 @@ mod tests {
             json!({"address": {"old": {"city": "B", "zip": "1"}, "new": {"city": "C"}},
                    "phone": {"old": "1", "new": null, "removed": true}})
         );
-        assert_ne!(Patch::Fields(Map::new()).digest(), Patch::Merge(Map::new()).digest());
+        assert_ne!(Patch::Fields(Map::new()).body(), Patch::Merge(Map::new()).body());
     }
 }

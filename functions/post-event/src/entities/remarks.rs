@@ -1,16 +1,15 @@
 //! What a client says about a change beside the fields: why, as part of which flow, and under which key.
 
-use annals::domain::event::FieldFault;
 use annals::domain::ids::Text;
-use annals::domain::{AggregateId, Caller, Event, NewEvent};
+use annals::domain::reason::Reason;
+use annals::domain::{AggregateId, Caller, NewEvent};
 use annals::http::{ApiError, JsonBody, Params, idempotency_key};
 use axum::http::HeaderMap;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-/// Most characters of a reason.
-const MAX_REASON: usize = 1_000;
+use crate::reason::{reason_at, refused_reason};
 
 /// The body of a request that has no fields.
 #[derive(Deserialize)]
@@ -21,17 +20,17 @@ struct ReasonBody {
 
 /// What a client says about its request, beside the fields.
 pub(super) struct Remarks {
-    pub(super) reason: Option<String>,
-    correlation_id: Option<Text<128>>,
-    causation_id: Option<Uuid>,
+    pub(super) reason: Option<Reason>,
+    pub(super) correlation_id: Option<Text<128>>,
+    pub(super) causation_id: Option<Uuid>,
     pub(super) idempotency_key: Option<Text<255>>,
 }
 
 impl Remarks {
     pub(super) fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, ApiError> {
         let remarks = Self {
-            reason: params.read("reason", "must have at most 1000 characters", |v| {
-                (v.chars().count() <= MAX_REASON).then(|| v.to_owned())
+            reason: params.read("reason", "must have 1 to 1000 characters", |v| {
+                v.to_owned().try_into().ok()
             })?,
             correlation_id: params.read("correlation_id", "must be 1 to 128 printable characters", |v| {
                 v.to_owned().try_into().ok()
@@ -51,24 +50,15 @@ impl Remarks {
         let Some(JsonBody(body)) = body else { return Ok(self) };
         let ReasonBody { reason } = serde_json::from_str(&body.to_string())
             .map_err(|e| ApiError::bad_request("malformed_request", format!("the body may hold a reason: {e}")))?;
-        let Some(reason) = reason else { return Ok(self) };
-        let refuse = |detail: String| ApiError::malformed(vec![FieldFault::new("/reason", "invalid_value", detail)]);
-        if !(1..=MAX_REASON).contains(&reason.chars().count()) {
-            return Err(refuse(format!("must have 1 to {MAX_REASON} characters")));
-        }
+        let Some(reason) = reason_at("/reason", reason)? else {
+            return Ok(self);
+        };
         if self.reason.as_ref().is_some_and(|other| *other != reason) {
-            return Err(refuse(
-                "differs from the reason in the query; give one of them".to_owned(),
-            ));
+            let detail = "differs from the reason in the query; give one of them";
+            return Err(refused_reason("/reason", detail));
         }
         self.reason = Some(reason);
         Ok(self)
-    }
-
-    /// Whether the event was posted for the reason that this request gives.
-    pub(super) fn gave_the_reason_of(&self, event: &Event) -> bool {
-        let metadata: Option<Value> = serde_json::from_str(event.metadata.get()).ok();
-        metadata.is_some_and(|metadata| metadata["reason"].as_str() == self.reason.as_deref())
     }
 
     /// An id for an entity that comes without one: a retry's is that of the first try.

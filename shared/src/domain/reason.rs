@@ -1,0 +1,61 @@
+//! Why a request is made, in the caller's words: one rule wherever a request takes a reason.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A reason of 1 to 1,000 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Reason(String);
+
+/// What a reason has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must have 1 to {} characters", Reason::MAX)]
+pub struct ReasonFault;
+
+impl Reason {
+    /// Most characters of a reason.
+    pub const MAX: usize = 1_000;
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Reason {
+    type Error = ReasonFault;
+
+    fn try_from(text: String) -> Result<Self, ReasonFault> {
+        // Bytes first: the characters of a long text need not be counted.
+        let is_short = text.len() <= 4 * Self::MAX && text.chars().count() <= Self::MAX;
+        match is_short && !text.is_empty() {
+            true => Ok(Self(text)),
+            false => Err(ReasonFault),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_a_thousand_characters_at_most_and_one_at_least() {
+        for (text, is_reason) in [
+            (String::new(), false),
+            ("r".to_owned(), true),
+            ("\u{1F600}".repeat(1_000), true),
+            ("r".repeat(1_001), false),
+        ] {
+            assert_eq!(Reason::try_from(text.clone()).is_ok(), is_reason, "{text:.10}");
+        }
+    }
+}
