@@ -52,7 +52,6 @@ impl Process {
             ended = self.child.wait() => panic!("it ended: {}", ended.unwrap()),
         };
         let peak = peak_of(&self.child);
-        println!("peak {} MiB of {}", peak >> 20, self.memory >> 20);
         assert!(peak <= self.memory, "{} MiB of {}", peak >> 20, self.memory >> 20);
         answer
     }
