@@ -1,6 +1,6 @@
 //! The projector on Lambda.
 
-use annals::config::{DatabaseSettings, snapshot_every, wake_queue_url};
+use annals::config::{DatabaseSettings, snapshot_every, sweep_by_wake_ups, wake_queue_url};
 use annals::queue::Queue;
 use annals::store::{Access, Store, told};
 use annals::telemetry::{self, Ids};
@@ -15,7 +15,9 @@ async fn main() -> Result<(), Error> {
     let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
     // Projecting takes one connection, which is made before there is an event that would wait for it; rebuilding makes others.
     let _met = store.meet().await;
-    let projector = Projector::new(store, snapshot_every()?).with_queue(Queue::of_function(wake_queue_url()));
+    // A client of SQS costs a start some milliseconds, so it is made only if it is used.
+    let queue = Queue::of_function(wake_queue_url().filter(|_| sweep_by_wake_ups()));
+    let projector = Projector::new(store, snapshot_every()?).with_queue(queue);
     run(service_fn(async |event: LambdaEvent<Invocation>| {
         let ids = Ids::of_invocation(event.context.request_id, event.context.xray_trace_id);
         let answer = telemetry::within(ids, projector.handle(event.payload)).await;
