@@ -239,11 +239,11 @@ async fn data_and_metadata_have_their_limits() {
     let staff = Person::staff();
     let filled = |mut object: Value, bytes: usize| {
         let own = object.to_string().len();
-        object["x"] = json!("x".repeat(bytes - own));
+        object["address"] = json!("x".repeat(bytes - own));
         object
     };
-    let data = |bytes: usize| filled(json!({"name": "A", "email": "a@b.cd", "x": ""}), bytes);
-    let metadata = |bytes: usize| filled(json!({"x": ""}), bytes);
+    let data = |bytes: usize| filled(json!({"name": "A", "email": "a@b.cd", "address": ""}), bytes);
+    let metadata = |bytes: usize| filled(json!({"address": ""}), bytes);
     for (field, value) in [("data", data(256 * 1024 + 1)), ("metadata", metadata(16 * 1024 + 1))] {
         let answer = refused(&world, &staff, event_with(json!({field: value}))).await;
         let code = format!("{field}_too_large");

@@ -17,6 +17,20 @@ fn event_text(aggregate_id: &str, more: &str) -> String {
     )
 }
 
+/// A world whose tenant has its own version of `product.created`, which takes any field.
+async fn open_world() -> World {
+    let (world, staff) = (World::new().await, Person::staff());
+    let mut kind = world
+        .get(&staff, "/events/types/product.created")
+        .await
+        .expect(200)
+        .body;
+    kind["schema"]["additionalProperties"] = json!(true);
+    let open = json!({"event_type": "product.created", "version": "1.1", "schema": kind["schema"], "example": kind["example"]});
+    world.post(&staff, "/events/types", open).await.expect(201);
+    world
+}
+
 /// Posts a body that must be refused with this code, and looks that nothing is left of it. The pointers of its faults.
 async fn refused(world: &World, body: impl Into<Body>, status: u16, code: &str) -> Vec<String> {
     let before = world.log().await;
@@ -77,7 +91,7 @@ async fn json_that_is_no_object_is_refused() {
 
 #[tokio::test]
 async fn characters_that_cannot_be_stored_are_refused_wherever_they_stand() {
-    let world = World::new().await;
+    let world = open_world().await;
     for (more, pointer) in [
         (r#", "a": "x\u0000y""#, "/data/a"),
         (r#", "a": [0, {"b": "\u0000"}]"#, "/data/a/1/b"),
@@ -142,7 +156,7 @@ async fn duplicate_keys_are_refused_with_their_place() {
 
 #[tokio::test]
 async fn nesting_goes_to_sixty_four_levels_and_no_further() {
-    let world = World::new().await;
+    let world = open_world().await;
     let staff = Person::staff();
     // The event and its data are two levels themselves.
     let nested = |levels: usize| format!(r#", "a": {}{}"#, "[".repeat(levels - 2), "]".repeat(levels - 2));

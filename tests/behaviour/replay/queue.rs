@@ -162,7 +162,7 @@ async fn what_the_queue_finds_fault_with_is_named_and_comes_again() {
 #[tokio::test]
 async fn messages_are_cut_by_size_and_what_fits_into_none_is_named() {
     let (world, staff) = (World::new().await, Person::staff());
-    let note = |bytes: usize| json!({"name": "n", "notes": "x".repeat(bytes)});
+    let note = |bytes: usize| json!({"name": "n", "address": "x".repeat(bytes)});
     for (id, bytes) in [("C-1", 200_000), ("C-2", 100_000), ("C-3", 100_000), ("C-4", 10)] {
         world.append(&staff, "customer.created", id, note(bytes)).await;
     }
