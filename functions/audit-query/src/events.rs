@@ -24,9 +24,9 @@ pub(crate) struct Asked {
 impl Asked {
     fn read(params: &mut Params) -> Result<Self, ApiError> {
         let mut asked = Self {
-            types: params.each("event_type")?,
+            types: params.event_types("event_type")?,
             filter: EventFilter {
-                aggregate_type: params.name("aggregate_type")?,
+                aggregate_type: params.aggregate_type("aggregate_type")?,
                 aggregate_id: params.one("aggregate_id")?,
                 ..EventFilter::default()
             },
@@ -39,9 +39,9 @@ impl Asked {
     /// What the lists of `/audit/…` are asked for: `entity_type` in place of an aggregate.
     pub(crate) fn of_audit(params: &mut Params) -> Result<Self, ApiError> {
         let mut asked = Self {
-            types: params.each("event_type")?,
+            types: params.event_types("event_type")?,
             filter: EventFilter {
-                aggregate_type: params.name("entity_type")?,
+                aggregate_type: params.aggregate_type("entity_type")?,
                 ..EventFilter::default()
             },
         };
@@ -53,7 +53,7 @@ impl Asked {
     /// Who acted.
     pub(crate) fn read_actor(&mut self, params: &mut Params) -> Result<(), ApiError> {
         self.filter.user_id = params.uuid("user_id")?;
-        self.filter.created_by = params.one("created_by")?;
+        self.filter.created_by = params.actor("created_by")?;
         Ok(())
     }
 
@@ -232,7 +232,7 @@ fn by_number(found: &[Event], limit: Limit, cursor: &Cursor) -> Result<Page, Api
 }
 
 /// The types that names and patterns (`order.*`) stand for. A pattern that fits nothing finds nothing, and so does a name that
-/// the catalog lacks: a filter describes events, it does not order any.
+/// the catalog lacks: it may be registered later. What can never be one was refused before.
 async fn resolve_types(app: &App, caller: &Caller, names: &[String]) -> Result<Option<Vec<String>>, ApiError> {
     if names.is_empty() {
         return Ok(None);
@@ -245,7 +245,7 @@ async fn resolve_types(app: &App, caller: &Caller, names: &[String]) -> Result<O
         None
     };
     for name in names {
-        match (name.strip_suffix('*').filter(|prefix| prefix.ends_with('.')), &catalog) {
+        match (name.strip_suffix('*'), &catalog) {
             (Some(prefix), Some(catalog)) => {
                 let known = catalog.list(caller.tenant_id());
                 types.extend(
