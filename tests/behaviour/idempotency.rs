@@ -1,6 +1,7 @@
 //! Idempotency keys: the original comes back, another body is refused, also when all come at once.
 
 mod meaning;
+mod unread;
 
 use std::collections::BTreeSet;
 
