@@ -4,7 +4,12 @@
 
 create view public.event_stream with (security_invoker = true) as
     select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version,
-           e.data, e.metadata, e.recorded, e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id,
+           e.data,
+           coalesce((select w.metadata from annals.withheld_context w
+                      where w.event_number = e.event_number and e.starter_sees and e.started_by <> e.created_by), e.metadata) as metadata,
+           coalesce((select w.recorded from annals.withheld_context w
+                      where w.event_number = e.event_number and e.starter_sees and e.started_by <> e.created_by), e.recorded) as recorded,
+           e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id,
            e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed
       from annals.events e
       left join annals.heads h
@@ -24,6 +29,10 @@ begin
     end loop;
 end
 $$;
+comment on column public.event_stream.metadata is
+    'Context in the client''s words, as it was sent: a reason and whatever the client adds. Not evidence: see recorded. Empty for a caller who sees the event only because they began its stream.';
+comment on column public.event_stream.recorded is
+    'What the server observed: ip_address, user_agent and request_id over HTTP, posted_by always. No caller can write it. Empty for a caller who sees the event only because they began its stream.';
 revoke all on public.event_stream from public, anon, authenticated;
 grant select on public.event_stream to authenticated;
 
@@ -59,13 +68,31 @@ $$;
 comment on function public.read_events(bigint, int) is
     'Events that the caller may see after an event_number, oldest first, up to 1,000. Pass the last event_number as "after" in the next call: then every committed event is returned exactly once. It waits up to a second for appends that are under way.';
 
+-- RFC 3339, read as domain::Timestamp reads it: PostgreSQL's own reading knows hour 24, rounds fractions and takes other offsets.
+create function annals.instant(value text) returns timestamptz language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+    part constant text[] := regexp_match(value,
+        '^(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|([+-])((?:[01]\d|2[0-3]):[0-5]\d))$');
+    moment timestamptz;
+begin
+    -- Finer fractions than microseconds are cut, and second 60 is the next minute's first. A date that there is not raises an error.
+    moment := ((part[1] || ' ' || part[2])::timestamp + make_interval(secs => part[3]::int) + coalesce('0' || left(part[4], 7), '0')::numeric * interval '1 second'
+             - case part[6] when '-' then -1 else 1 end * coalesce(part[7], '00:00')::interval) at time zone 'UTC';
+    return case when moment >= '0001-01-01 00:00:00+00' and moment < '10000-01-01 00:00:00+00' then moment end;
+exception when data_exception then
+    return null;
+end
+$$;
+comment on function annals.instant(text) is 'The instant that RFC 3339 text names, of the years 0001 to 9999; null: none.';
+-- Only post_event asks, with its owner's rights.
+revoke all on function annals.instant(text) from public;
+
 -- What the JSON itself must be: the fields of an event and nothing else, each of its kind and within its bounds.
 create function annals.check_event_fields(event jsonb) returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     fields      constant text[] := '{event_type,aggregate_type,aggregate_id,version,data,metadata,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key,expected_version}';
     strings     constant text[] := '{event_type,aggregate_type,aggregate_id,version,created_by,user_id,tenant_id,source,timestamp,correlation_id,causation_id,command_id,idempotency_key}';
     fault       text;
-    happened_at timestamptz;
 begin
     if jsonb_typeof(event) is distinct from 'object' then
         perform annals.refuse(400, 'malformed_event', 'the event must be a JSON object');
@@ -97,19 +124,11 @@ begin
              then 'metadata.correlation_id differs from correlation_id; give one of them, or the same twice' end,
         (select format('%s must be a uuid', u) from unnest(array['user_id', 'tenant_id', 'causation_id']) as u
           where event ->> u !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' limit 1),
-        'created_by ' || annals.actor_fault(event ->> 'created_by'))
+        'created_by ' || annals.actor_fault(event ->> 'created_by'),
+        -- A time without an offset would mean something else in every session.
+        case when event ->> 'timestamp' is not null and annals.instant(event ->> 'timestamp') is null
+             then 'timestamp must be an RFC 3339 date and time with an offset, between the years 0001 and 9999' end)
     into fault;
-    -- A time without an offset would mean something else in every session.
-    if fault is null and event ->> 'timestamp' is not null then
-        begin
-            happened_at := (event ->> 'timestamp')::timestamptz;
-            fault := case when event ->> 'timestamp' !~* '^\d{4}-\d\d-\d\d[t ]\d\d:\d\d:\d\d(\.\d+)?(z|[+-]\d\d:\d\d)$'
-                               or happened_at not between '0001-01-01 00:00:00+00' and '9999-12-31 23:59:59.999999+00'
-                          then 'timestamp must be an RFC 3339 date and time with an offset, between the years 0001 and 9999' end;
-        exception when data_exception then
-            fault := 'timestamp must be an RFC 3339 date and time with an offset';
-        end;
-    end if;
     if fault is not null then
         perform annals.refuse(400, 'malformed_event', fault);
     end if;
@@ -250,7 +269,7 @@ begin
             return (select a.id from annals.append_event(
                 claims, annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
                 event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
-                event ->> 'source', (event ->> 'timestamp')::timestamptz,
+                event ->> 'source', annals.instant(event ->> 'timestamp'),
                 coalesce(event ->> 'correlation_id', event #>> '{metadata,correlation_id}'), (event ->> 'causation_id')::uuid,
                 event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null, revision) a);
         exception when serialization_failure or unique_violation then

@@ -219,9 +219,10 @@ create function annals.actor_fault(value text) returns text language sql immutab
     select case
                when value is null or value = 'system' then null
                -- A person's uuid in capitals or without hyphens would be the same person under another name.
+               when value ~* '^user:(urn:uuid:)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
+                    and value !~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+               then 'must look like user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d'
                when value !~ '^(user|agent|service):.' or regexp_replace(value, '^[a-z]+:', '') ~ '[\u0001-\u0020!"#$%&''()*,;<=>?[\\\]^`{|}~\u007F]'
-                 or (value ~* '^user:(urn:uuid:)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
-                     and value !~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
                then 'must look like user:, agent: or service: and a name without blanks, or system'
                else annals.text_fault(value, 100) end
 $$;

@@ -79,8 +79,8 @@ comment on column annals.events.correlation_id is 'Groups the events of one flow
 comment on column annals.events.command_id is 'The command that the event answers.';
 comment on column annals.events.idempotency_key is 'The client''s key, unique per tenant and posted_by.';
 comment on column annals.events.data is 'What happened, as the catalog''s schema describes it.';
-comment on column annals.events.metadata is 'Context in the client''s words, as it was sent: a reason and whatever the client adds. Not evidence: see recorded. An event with the member migration_applied is refused, because HTTP reads add it to lifted events.';
-comment on column annals.events.recorded is 'What the server observed: ip_address, user_agent and request_id over HTTP, posted_by always. No caller can write it.';
+comment on column annals.events.metadata is 'Context in the client''s words, as it was sent: a reason and whatever the client adds. Not evidence: see recorded. Empty where annals.withheld_context has it. An event with the member migration_applied is refused, because HTTP reads add it to lifted events.';
+comment on column annals.events.recorded is 'What the server observed: ip_address, user_agent and request_id over HTTP, posted_by always. No caller can write it. Empty where annals.withheld_context has it.';
 
 -- Each index answers one question that people ask of the log (DESIGN §4); the partial ones hold only the rows that need them.
 create unique index events_idempotency_key on annals.events (tenant_id, posted_by, idempotency_key) where idempotency_key is not null;
@@ -181,5 +181,53 @@ create policy heads_progress on annals.heads for update to annals_projector usin
 
 grant select on annals.events, annals.heads to authenticated, annals_projector;
 grant update (projected_version) on annals.heads to annals_projector;
+
+-- By starter_sees the person who began a stream sees what others did in it. The address, the browser and the internal reason of those
+-- others are not theirs to read. A policy hides rows, not columns, and a right to columns is the same for every caller: so these two
+-- columns of such events are kept in a table with a policy of its own. The condition is that of the arm of events_read.
+create table annals.withheld_context (
+    event_number bigint not null,
+    tenant_id    uuid not null,
+    user_id      uuid,
+    created_by   text collate "C" not null,
+    metadata     jsonb not null,
+    recorded     jsonb not null,
+    constraint withheld_context_pkey primary key (event_number),
+    -- As on annals.events, which has nothing to check here.
+    constraint withheld_context_shape check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 524288 and jsonb_typeof(recorded) = 'object'),
+    constraint withheld_context_depth check (pg_column_size(metadata) < 512 or not jsonb_path_exists(metadata, 'strict $.**{100}')),
+    constraint withheld_context_keys check (
+        not jsonb_path_exists(metadata, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))'))
+);
+comment on table annals.withheld_context is 'metadata and recorded of events that a stream''s starter sees although others appended them; in annals.events both are empty there. Readers put them back: public.event_stream, and the HTTP API.';
+comment on column annals.withheld_context.event_number is 'The event.';
+comment on column annals.withheld_context.tenant_id is 'Its tenant.';
+comment on column annals.withheld_context.user_id is 'Its person, where there is one.';
+comment on column annals.withheld_context.created_by is 'Its actor.';
+comment on column annals.withheld_context.metadata is 'Its metadata.';
+comment on column annals.withheld_context.recorded is 'Its recorded.';
+select annals.make_append_only('annals.withheld_context', 'update', 'delete', 'truncate');
+alter table annals.withheld_context enable row level security;
+create policy withheld_context_read on annals.withheld_context for select to authenticated using (
+    tenant_id = (select annals.caller_tenant())
+    and ((select annals.caller_sees_tenant())
+         or created_by = (select annals.caller_actor())
+         or (user_id = (select annals.caller_user_id()) and created_by not like 'user:%'))
+);
+create policy withheld_context_project on annals.withheld_context for select to annals_projector using (true);
+grant select on annals.withheld_context to authenticated, annals_projector;
+
+create function annals.withhold_context() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into annals.withheld_context (event_number, tenant_id, user_id, created_by, metadata, recorded)
+    values (new.event_number, new.tenant_id, new.user_id, new.created_by, new.metadata, new.recorded);
+    new.metadata := '{}';
+    new.recorded := '{}';
+    return new;
+end
+$$;
+comment on function annals.withhold_context() is 'Moves metadata and recorded of an event, which its stream''s starter will see, to annals.withheld_context.';
+create trigger events_withhold_context before insert on annals.events for each row
+    when (new.starter_sees and new.started_by <> new.created_by) execute function annals.withhold_context();
 
 revoke execute on all functions in schema annals from public;

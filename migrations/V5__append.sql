@@ -52,7 +52,8 @@ create function annals.differing_fields(
         case when stored.aggregate_id is distinct from aggregate_id then 'aggregate_id' end,
         case when stored.version <> version then 'version' end,
         case when stored.data is distinct from data then 'data' end,
-        case when stored.metadata is distinct from metadata then 'metadata' end,
+        case when coalesce((select w.metadata from annals.withheld_context w where w.event_number = stored.event_number), stored.metadata)
+                  is distinct from metadata then 'metadata' end,
         case when stored.created_by <> coalesce(created_by, actor) then 'created_by' end,
         case when stored.user_id is distinct from
                   case when user_id is not null then user_id

@@ -34,6 +34,7 @@ create table annals.parked_streams (
     parked_at         timestamptz not null default clock_timestamp(),
     event_id          uuid not null,
     event_number      bigint not null,
+    decided_by        uuid,
     aggregate_version int not null,
     attempts          int not null default 1,
     retrying          boolean not null default false,
@@ -49,9 +50,10 @@ comment on column annals.parked_streams.tenant_id is 'Tenant of the stream.';
 comment on column annals.parked_streams.parked_at is 'When the last attempt failed.';
 comment on column annals.parked_streams.event_id is 'The event that could not be applied.';
 comment on column annals.parked_streams.event_number is 'Its number.';
+comment on column annals.parked_streams.decided_by is 'The projection.retried or projection.skipped event that decides about it; null while nothing is decided. A retry that fails sets it back to null.';
 comment on column annals.parked_streams.aggregate_version is 'Its version; one more than the head''s projected_version.';
 comment on column annals.parked_streams.attempts is 'How often it has failed.';
-comment on column annals.parked_streams.retrying is 'Staff has decided what to do, so the stream is no longer passed over; the row goes with the progress, never before it.';
+comment on column annals.parked_streams.retrying is 'The projector has carried the decision out, so the stream is no longer passed over; the row goes with the progress, never before it.';
 comment on column annals.parked_streams.aggregate_type is 'Kind of the aggregate.';
 comment on column annals.parked_streams.aggregate_id is 'The aggregate.';
 comment on column annals.parked_streams.error_code is 'SQLSTATE of the failure.';
@@ -401,5 +403,25 @@ select annals.declare_event_type(
       "properties": {"event_id": {"type": "string", "format": "uuid"}, "reason": {"type": "string", "minLength": 1, "maxLength": 1000}}}',
     '{"event_id": "018f8a2e-0000-7000-8000-000000000001", "reason": "posted by mistake, compensated by hand"}',
     appended_by => 'processing');
+
+-- One decision for each failed attempt, and the log holds no other: it is marked in the transaction that appends it.
+create function annals.mark_decision() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    -- Without waiting: a projector that holds the row goes on to lock heads, of which this append has one. The append is tried again.
+    perform from annals.parked_streams p
+      where p.tenant_id = new.tenant_id and p.event_id::text = new.aggregate_id and p.decided_by is null
+        for no key update nowait;
+    if not found then
+        perform annals.refuse(409, 'not_parked',
+            'no stream waits for a decision about this event: it is not parked, or the decision has been made already');
+    end if;
+    update annals.parked_streams p set decided_by = new.id
+     where p.tenant_id = new.tenant_id and p.event_id::text = new.aggregate_id;
+    return new;
+end
+$$;
+comment on function annals.mark_decision() is 'Marks the parked stream that a projection.retried or projection.skipped event decides about; refuses a second decision.';
+create trigger events_mark_decision before insert on annals.events for each row
+    when (new.event_type in ('projection.retried', 'projection.skipped')) execute function annals.mark_decision();
 
 revoke execute on all functions in schema annals from public;

@@ -2,6 +2,7 @@
 
 mod starters;
 mod visibility;
+mod withheld;
 
 use serde_json::{Value, json};
 use tests::{Person, World};

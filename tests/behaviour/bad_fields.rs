@@ -2,6 +2,7 @@
 
 mod batches;
 mod names;
+mod times;
 
 use axum::http::Method;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //! JSON comes back exactly as it was sent.
 
 use axum::body::Body;
-use axum::http::{Request, header};
+use axum::http::{Method, Request, header};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tests::{Answer, Person, World};
@@ -352,4 +352,45 @@ async fn numbers_of_over_a_thousand_digits_are_refused() {
             "{number}"
         );
     }
+}
+
+/// serde takes a list for a struct, member by member: `["typo", {}]` was a compensation with the reason "typo".
+#[tokio::test]
+async fn a_body_is_an_object_at_every_resource() {
+    let world = World::new().await;
+    let staff = Person::staff();
+    let event = world
+        .append(&staff, "product.created", "P-1", json!({"sku": "S", "name": "N"}))
+        .await;
+    let id = event["id"].as_str().unwrap();
+    let before = (world.log().await, world.rows_of("annals.rebuilds").await);
+    let resources = [
+        (Method::POST, "/events".to_owned()),
+        (Method::POST, "/events/types".to_owned()),
+        (Method::POST, format!("/events/{id}/compensate")),
+        (Method::PUT, format!("/events/{id}/processing")),
+        (Method::POST, "/projector/rebuild".to_owned()),
+        (Method::POST, "/entities/product".to_owned()),
+        (Method::PATCH, "/entities/product/P-1".to_owned()),
+        (Method::DELETE, "/entities/product/P-1".to_owned()),
+        (Method::POST, "/entities/product/P-1/snapshots".to_owned()),
+        (Method::POST, "/data/uploads".to_owned()),
+    ];
+    for (method, path) in resources {
+        for body in [
+            json!(["product", {}]),
+            json!([]),
+            json!(null),
+            json!("product"),
+            json!(1),
+        ] {
+            let answer = world.request(method.clone(), &staff, &path, &[], Some(body)).await;
+            assert_eq!(answer.problem(400), "malformed_request", "{method} {path}");
+            assert_eq!(
+                answer.body["detail"], "the body must be a JSON object",
+                "{method} {path}"
+            );
+        }
+    }
+    assert_eq!((world.log().await, world.rows_of("annals.rebuilds").await), before);
 }

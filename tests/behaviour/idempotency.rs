@@ -2,6 +2,7 @@
 
 mod meaning;
 mod twins;
+mod unread;
 
 use std::collections::BTreeSet;
 

@@ -19,6 +19,8 @@ use scene::Scene;
 pub(crate) enum Shows {
     /// Events: of the tenant, or one's own and those in streams that one started whose type says so.
     Events,
+    /// What is kept apart of events that a starter sees by the type's word: of the tenant, or of one's own events.
+    Contexts,
     /// Heads: of the tenant, or of streams that one started or sees an event of.
     Heads,
     /// States and uploads: of the tenant, or those that one started and sees every event of.
@@ -37,6 +39,7 @@ pub(crate) enum Shows {
 pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>) -> Shows {
     match (schema, name) {
         ("annals", "events") | ("public", "event_stream" | "events") => Shows::Events,
+        ("annals", "withheld_context") => Shows::Contexts,
         ("annals", "heads") => Shows::Heads,
         ("annals", "entities" | "snapshots" | "uploads" | "rejected_rows") => Shows::States,
         (
@@ -142,6 +145,10 @@ impl<'a> Eyes<'a> {
                         || (is_starter && row["starter_sees"] == true)
                         || row["created_by"] == json!(self.actor)
                         || row["user_id"] == self.user_id)
+            }
+            Shows::Contexts => {
+                is_tenants
+                    && (self.sees_tenant || row["created_by"] == json!(self.actor) || row["user_id"] == self.user_id)
             }
             Shows::Heads => is_tenants && (self.sees_tenant || is_starter || self.seen_streams.contains(&stream(row))),
             Shows::States => is_tenants && (self.sees_tenant || (is_starter && !self.is_hidden(row))),

@@ -72,7 +72,8 @@ pub async fn top(
     may_see(&caller)?;
     let limit = i64::try_from(limit.items()).unwrap_or(i64::MAX);
     let items = app.store.list_top(&caller, by, &currency, days, limit).await?;
-    Ok(Json(json!({"items": items})).into_response())
+    // The first of an order that has no next page: whoever wants more asks for more at once.
+    Ok(Json(json!({"items": items, "next_cursor": null})).into_response())
 }
 
 fn may_see(caller: &Caller) -> Result<(), ApiError> {

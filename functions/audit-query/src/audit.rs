@@ -120,7 +120,7 @@ pub async fn count(
     Path(id): Path<String>,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let entity_type = params.name("entity_type")?;
+    let entity_type = params.aggregate_type("entity_type")?;
     params.end()?;
     let count = app
         .store

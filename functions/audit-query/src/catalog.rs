@@ -1,7 +1,7 @@
 //! `GET /events/types…`: which events exist, what their data must look like, who may post them.
 
 use annals::App;
-use annals::domain::EventKind;
+use annals::domain::{EventKind, EventType};
 use annals::http::{ApiError, Authenticated, Cursor, Listed, Page, Params, Path};
 use axum::Json;
 use axum::extract::State;
@@ -15,7 +15,7 @@ pub async fn list(
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Page, ApiError> {
-    let aggregate_type = params.name("aggregate_type")?;
+    let aggregate_type = params.aggregate_type("aggregate_type")?;
     let cursor = Cursor::of("types", &(&aggregate_type, caller.tenant_id()));
     let after = params
         .one("cursor")?
@@ -76,7 +76,11 @@ pub async fn upcasters(
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Page, ApiError> {
-    let event_type = params.name("event_type")?;
+    let event_type = params.read(
+        "event_type",
+        "must be the name of an event type, such as order.placed",
+        |name| EventType::try_from(name.to_owned()).ok(),
+    )?;
     let cursor = Cursor::of("upcasters", &(&event_type, caller.tenant_id()));
     let after = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
     let limit = params.limit()?;
@@ -84,7 +88,12 @@ pub async fn upcasters(
     let after = after.as_deref().and_then(|key| key.split_once(' '));
     let found = app
         .store
-        .list_upcasters(&caller, event_type.as_deref(), after, limit.plus_one())
+        .list_upcasters(
+            &caller,
+            event_type.as_ref().map(EventType::as_str),
+            after,
+            limit.plus_one(),
+        )
         .await?;
     Page::cut(&found, limit, |upcaster| {
         cursor.encode(&format!("{} {}", upcaster.event_type, upcaster.from_version))

@@ -24,9 +24,9 @@ pub(crate) struct Asked {
 impl Asked {
     fn read(params: &mut Params) -> Result<Self, ApiError> {
         let mut asked = Self {
-            types: params.each("event_type")?,
+            types: params.event_types("event_type")?,
             filter: EventFilter {
-                aggregate_type: params.name("aggregate_type")?,
+                aggregate_type: params.aggregate_type("aggregate_type")?,
                 aggregate_id: params.one("aggregate_id")?,
                 ..EventFilter::default()
             },
@@ -39,9 +39,9 @@ impl Asked {
     /// What the lists of `/audit/…` are asked for: `entity_type` in place of an aggregate.
     pub(crate) fn of_audit(params: &mut Params) -> Result<Self, ApiError> {
         let mut asked = Self {
-            types: params.each("event_type")?,
+            types: params.event_types("event_type")?,
             filter: EventFilter {
-                aggregate_type: params.name("entity_type")?,
+                aggregate_type: params.aggregate_type("entity_type")?,
                 ..EventFilter::default()
             },
         };
@@ -53,7 +53,7 @@ impl Asked {
     /// Who acted.
     pub(crate) fn read_actor(&mut self, params: &mut Params) -> Result<(), ApiError> {
         self.filter.user_id = params.uuid("user_id")?;
-        self.filter.created_by = params.name("created_by")?;
+        self.filter.created_by = params.actor("created_by")?;
         Ok(())
     }
 

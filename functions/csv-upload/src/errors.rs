@@ -101,6 +101,23 @@ fn items_of(row: &RejectedRow) -> impl Iterator<Item = Item<'_>> {
     })
 }
 
+/// Why there is no file of rows: the upload's own file has not been read, or could not be.
+async fn without_rows(app: &App, caller: &Caller, id: Uuid) -> Result<ApiError, ApiError> {
+    let upload = app.store.find_upload(caller, id).await?;
+    let Some(failure) = upload.and_then(|upload| upload.failure) else {
+        let detail =
+            "the upload's file has not been read yet; try again when its status is running, completed or failed";
+        return Ok(ApiError::conflict("upload_unread", detail));
+    };
+    let told = |member: &str| failure[member].as_str().unwrap_or_default().to_owned();
+    let detail = format!(
+        "the upload's file could not be read, so there are no rows to correct ({}: {}); correct the file, and upload it anew",
+        told("code"),
+        told("detail")
+    );
+    Ok(ApiError::conflict("upload_failed", detail))
+}
+
 /// As many rows as are asked for and fit into an answer; where there are more, a `Link` leads to the file that goes on.
 async fn file(
     app: &App,
@@ -116,10 +133,7 @@ async fn file(
     })?;
     params.end()?;
     let (Some(columns), Some(delimiter)) = (&frame.header, frame.delimiter) else {
-        return Err(ApiError::conflict(
-            "upload_unread",
-            "the upload's file has not been read yet; try again when its status is running, completed or failed",
-        ));
+        return Err(without_rows(app, caller, id).await?);
     };
     let mut written = Written::new(columns, delimiter)?;
     let (mut last, mut left) = (after.unwrap_or(0), limit.unwrap_or(usize::MAX));

@@ -1,8 +1,8 @@
 //! Large uploads: an address to send a file to, and how far its import is.
 
 use annals::App;
-use annals::domain::Caller;
 use annals::domain::event::FieldFault;
+use annals::domain::{Caller, naming};
 use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
 use annals::storage::{ADDRESS_SECONDS, StorageError};
 use annals::store::{NewImport, UploadRecord};
@@ -33,6 +33,8 @@ pub(crate) async fn request(
     let (dataset, fields) = read_fields(body)?;
     let options = Options::parse(fields, None, dataset)?;
     check_permission(&app, &caller, dataset).await?;
+    // The importer, which appends later, has the claims and not the token.
+    let context = naming::observed(&caller, &context);
     let id = Uuid::now_v7();
     let address = app.storage.address(id).await.map_err(unavailable)?;
     let new = NewImport {
@@ -98,11 +100,9 @@ fn most_errors(upload: &UploadRecord) -> usize {
 
 /// The dataset, and the fields of an upload as a form has them: what JSON has a better word for is taken as well.
 fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
-    let Value::Object(mut members) = body else {
-        return Err(ApiError::bad_request(
-            "malformed_request",
-            "the body must be a JSON object with dataset and the fields of an upload",
-        ));
+    let mut members = match body {
+        Value::Object(members) => members,
+        _ => Map::new(),
     };
     let fault = |code, detail: &str| ApiError::malformed(vec![FieldFault::new("/dataset", code, detail)]);
     let dataset = match members.remove("dataset") {

@@ -93,7 +93,7 @@ impl Mapping {
     }
 
     fn parse(text: &str, dataset: &Dataset) -> Result<Self, String> {
-        let Value::Object(members) = json::parse(text.as_bytes()).map_err(|fault| fault.to_string())? else {
+        let Ok(Value::Object(members)) = json::parse(text.as_bytes()) else {
             return Err(
                 "must be a JSON object from column to the file's header, such as {\"amount\": \"Total\"}".to_owned(),
             );

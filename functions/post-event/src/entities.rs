@@ -117,7 +117,7 @@ pub async fn update(
         if let Some(earlier) = keyed.earlier(&app).await? {
             return answer(&app, &caller, &verb, &aggregate_id, earlier.version(), StatusCode::OK).await;
         }
-        let (id, current) = present(found, &verb, required.as_deref())?;
+        let (id, current) = present(found, (&verb, &aggregate_id), required.as_deref())?;
         if current.entity.deleted_at.is_some() {
             return Err(deleted::refusal(&app, &caller, &verb, &current).await?);
         }
@@ -169,7 +169,7 @@ pub async fn delete(
             }
             None => {}
         }
-        let (id, current) = present(found, &verb, required.as_deref())?;
+        let (id, current) = present(found, (&verb, &aggregate_id), required.as_deref())?;
         if current.entity.deleted_at.is_some() {
             if keyed.keep(&app, (&id, &current), Outcome::Deleted).await? {
                 return Err(deleted::refusal(&app, &caller, &verb, &current).await?);
@@ -242,10 +242,10 @@ async fn find(
 /// What was found, if it is there at a version that the client demands.
 fn present(
     found: Option<(AggregateId, StoredEntity)>,
-    verb: &Verb,
+    (verb, aggregate_id): (&Verb, &str),
     required: Option<&[i32]>,
 ) -> Result<(AggregateId, StoredEntity), ApiError> {
-    let (id, found) = found.ok_or_else(|| ApiError::not_found(format!("there is no such {}", verb.aggregate_type)))?;
+    let (id, found) = found.ok_or_else(|| ApiError::no_such_entity(verb.aggregate_type.as_str(), aggregate_id))?;
     if required.is_some_and(|versions| !versions.contains(&found.entity.version)) {
         let detail = format!(
             "the entity is at version {}, which If-Match does not name; read it again and decide anew",

@@ -33,7 +33,8 @@ enum Action {
 }
 
 /// `PUT /events/{id}/processing`: the decision becomes an event, which the projector carries out when it meets it. The answer
-/// is that event; the parked stream follows within moments, and whatever comes of it shows in `/projector/status`.
+/// is that event; the parked stream follows within moments, and whatever comes of it shows in `/projector/status`. There is one decision:
+/// the append marks the parked stream (`annals.mark_decision`), and a second one is refused until a retry has failed.
 pub async fn decide(
     State(app): State<App>,
     who: Authenticated,
@@ -53,7 +54,7 @@ pub async fn decide(
             None => Err(ApiError::no_such_event()),
             Some(_) => Err(ApiError::conflict(
                 "not_parked",
-                "no stream waits at this event, so there is nothing to retry or to skip",
+                "no stream waits for a decision about this event: it is not parked, or the decision has been made already",
             )),
         };
     }

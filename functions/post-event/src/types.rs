@@ -87,13 +87,15 @@ fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError>
     let event_type = EventType::try_from(body.event_type)
         .map_err(|e| fault(&mut faults, "event_type", e.to_string()))
         .ok();
+    // Where the event type is at fault, so is what it would stand for; it is not named twice.
     let aggregate_name = body
         .aggregate_type
-        .or_else(|| event_type.as_ref().map(|t| t.aggregate_part().to_owned()))
-        .unwrap_or_default();
-    let aggregate_type = AggregateType::try_from(aggregate_name)
-        .map_err(|e| fault(&mut faults, "aggregate_type", e.to_string()))
-        .ok();
+        .or_else(|| event_type.as_ref().map(|t| t.aggregate_part().to_owned()));
+    let aggregate_type = aggregate_name.and_then(|name| {
+        AggregateType::try_from(name)
+            .map_err(|e| fault(&mut faults, "aggregate_type", e.to_string()))
+            .ok()
+    });
     let version = SchemaVersion::try_from(body.version)
         .map_err(|e| fault(&mut faults, "version", e.to_string()))
         .ok();

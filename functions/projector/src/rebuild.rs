@@ -62,9 +62,9 @@ impl Progress {
 pub struct Rebuilt {
     /// Its id.
     pub id: i32,
-    /// Streams folded, those that went on meanwhile more than once.
+    /// Streams that the new read models hold, each counted once however often it was folded.
     pub streams: i64,
-    /// Events folded.
+    /// Their events.
     pub events: i64,
     /// Rows that were not what they should have been.
     pub changed_rows: i64,
@@ -131,7 +131,7 @@ impl Projector {
         let shadow = self.store.start_rebuild(Purpose::Rebuild, due, "system").await?;
         let mut run = Run::new(self.store.clone(), shadow, workers, progress);
         match run.rebuild().await {
-            Ok(changed_rows) => {
+            Ok(exchanged) => {
                 run.shadow.drop_tables().await;
                 if let Some(every) = self.snapshot_every
                     && let Err(error) = refill::refill(&self.store, &run.shadow, every).await
@@ -142,7 +142,7 @@ impl Projector {
                 if let Err(error) = self.settle_kpis(self.pace.patience).await {
                     tracing::warn!(error = told(&error), "key figures not settled");
                 }
-                Ok(run.rebuilt(changed_rows))
+                Ok(run.rebuilt(exchanged))
             }
             Err(error) => {
                 run.fail(&error).await;

@@ -29,7 +29,12 @@ impl TryFrom<String> for Actor {
     fn try_from(text: String) -> Result<Self, TextFault> {
         let text = Text::try_from(text)?;
         let is_actor = match text.as_str().split_once(':') {
-            Some(("user", name)) => is_name(name) && !is_odd_uuid(name),
+            Some(("user", name)) if is_odd_uuid(name) => {
+                return Err(TextFault::Form(
+                    "user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d",
+                ));
+            }
+            Some(("user", name)) => is_name(name),
             Some(("agent" | "service", name)) => is_name(name),
             _ => text.as_str() == "system",
         };

@@ -20,19 +20,23 @@ impl Timestamp {
         Self::from(Utc::now())
     }
 
-    /// Reads RFC 3339 text. Finer fractions than microseconds are cut, a leap second is the next minute's first.
+    /// Reads RFC 3339 text. Finer fractions than microseconds are cut; second 60 of any minute is the next minute's first.
+    /// `annals.instant` (V16) reads the same in SQL.
     ///
     /// # Errors
     /// Anything else, also years that PostgreSQL or RFC 3339 cannot write.
     pub fn parse(text: &str) -> Result<Self, NotATimestamp> {
-        let parsed = DateTime::parse_from_rfc3339(text)
-            .map_err(|_| NotATimestamp)?
-            .with_timezone(&Utc);
-        let year = chrono::Datelike::year(&parsed);
-        if !(1..=9999).contains(&year) {
+        // chrono takes a minus sign beyond ASCII, too.
+        if !text.is_ascii() {
             return Err(NotATimestamp);
         }
-        Ok(Self::from(parsed))
+        let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| NotATimestamp)?;
+        let instant = Self::from(parsed.with_timezone(&Utc));
+        // After second 60 has become the next minute, which may be the next year.
+        match (1..=9999).contains(&chrono::Datelike::year(&instant.0)) {
+            true => Ok(instant),
+            false => Err(NotATimestamp),
+        }
     }
 
     /// As chrono's type, for the driver.

@@ -12,7 +12,7 @@ use crate::domain::json;
 /// Most bytes of a request's body: Lambda takes 6 MB, and base64 takes a third of it.
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// A JSON body, as [`json::parse`] reads it.
+/// A JSON body, as [`json::parse`] reads it: an object. serde would take a list for a struct, member by member.
 pub struct JsonBody(pub Value);
 
 /// No body, or an object without members: what is not looked at must not come and be lost.
@@ -37,24 +37,33 @@ impl JsonBody {
     }
 
     fn parse(bytes: &Bytes) -> Result<Self, ApiError> {
-        let value = json::parse(bytes).map_err(|fault| {
-            let errors = vec![FieldFault::new(
-                fault.pointer.clone(),
-                fault.code,
-                fault.message.clone(),
-            )];
-            let status = match fault.code {
-                json::TOO_MANY_VALUES => StatusCode::PAYLOAD_TOO_LARGE,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            let detail = match fault.pointer.as_str() {
-                "" => fault.message,
-                pointer => format!("{pointer} {}", fault.message),
-            };
-            Problem::new(status, fault.code, detail).with_errors(errors)
-        })?;
-        Ok(Self(value))
+        match value_of(bytes)? {
+            value @ Value::Object(_) => Ok(Self(value)),
+            _ => {
+                let fault = FieldFault::new("", "wrong_type", "the body must be a JSON object");
+                Err(ApiError::malformed(vec![fault]))
+            }
+        }
     }
+}
+
+fn value_of(bytes: &Bytes) -> Result<Value, ApiError> {
+    json::parse(bytes).map_err(|fault| {
+        let errors = vec![FieldFault::new(
+            fault.pointer.clone(),
+            fault.code,
+            fault.message.clone(),
+        )];
+        let status = match fault.code {
+            json::TOO_MANY_VALUES => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let detail = match fault.pointer.as_str() {
+            "" => fault.message,
+            pointer => format!("{pointer} {}", fault.message),
+        };
+        Problem::new(status, fault.code, detail).with_errors(errors).into()
+    })
 }
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {

@@ -1,9 +1,44 @@
 //! The header `Idempotency-Key`, the same wherever it is read.
 
-use axum::http::HeaderMap;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, Method};
 
 use super::error::ApiError;
 use crate::domain::ids::Text;
+
+/// The routes whose handlers read a key. Whoever adds one adds it here: at all others that write, the key is refused.
+const KEYED: [(Method, &str); 5] = [
+    (Method::POST, "/api/v1/events"),
+    (Method::POST, "/api/v1/events/{id}/compensate"),
+    (Method::POST, "/api/v1/entities/{aggregate_type}"),
+    (Method::PATCH, "/api/v1/entities/{aggregate_type}/{aggregate_id}"),
+    (Method::DELETE, "/api/v1/entities/{aggregate_type}/{aggregate_id}"),
+];
+
+/// That a request has no key which nothing would read: its client counts on a retry being the same request. A request that only reads
+/// may be sent again as it is, with a key or without.
+///
+/// # Errors
+/// 400 for a key that the resource does not take.
+pub(super) fn refuse_unread_key(request: &Request) -> Result<(), ApiError> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads || !request.headers().contains_key("idempotency-key") {
+        return Ok(());
+    }
+    let Some(route) = request.extensions().get::<MatchedPath>() else {
+        return Ok(());
+    };
+    match KEYED
+        .iter()
+        .any(|(method, path)| method == request.method() && *path == route.as_str())
+    {
+        true => Ok(()),
+        false => Err(ApiError::bad_request(
+            "unexpected_idempotency_key",
+            "this resource takes no Idempotency-Key; send the request without it. Events, compensations and changes of entities take one",
+        )),
+    }
+}
 
 /// The key of a request, if it has one. The header is a string of RFC 8941, `"k"` with its two escapes, as the IETF's draft has
 /// it; bare, as most clients send it, it is the same key.

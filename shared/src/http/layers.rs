@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::body::MAX_BODY_BYTES;
 use super::error::{ApiError, Problem};
+use super::idempotency::refuse_unread_key;
 use crate::telemetry::{self, Ids, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -87,11 +88,9 @@ async fn serve(request: Request, next: Next) -> Response {
         .map_or("unmatched", |p| p.as_str())
         .to_owned();
     let started = std::time::Instant::now();
-    let response = match has_stray_body(&request) {
-        false => next.run(request).await,
-        true => {
-            ApiError::bad_request("unexpected_body", "a GET has no body; send parameters in the query").into_response()
-        }
+    let response = match refuse_unread(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
     };
     let status = response.status();
     let elapsed = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -102,8 +101,17 @@ async fn serve(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether a request that only reads has a body: no handler would read it, and what its client meant by it would be lost. HTTP/1.1
-/// announces a body by its headers; behind API Gateway the body itself is there.
+/// What no handler would read is refused, or what its client meant by it would be lost.
+fn refuse_unread(request: &Request) -> Result<(), ApiError> {
+    if has_stray_body(request) {
+        let detail = "a GET has no body; send parameters in the query";
+        return Err(ApiError::bad_request("unexpected_body", detail));
+    }
+    refuse_unread_key(request)
+}
+
+/// Whether a request that only reads has a body. HTTP/1.1 announces a body by its headers; behind API Gateway
+/// the body itself is there.
 fn has_stray_body(request: &Request) -> bool {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let announced = request.headers().contains_key(header::TRANSFER_ENCODING)

@@ -2,11 +2,12 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use crate::domain::Timestamp;
 use crate::domain::event::FieldFault;
+use crate::domain::{Actor, AggregateType, EventType, Timestamp};
 use crate::store::Reading;
 
 /// The parameters of a request that have not been taken yet, and the names that were asked for: what the resource takes.
@@ -38,11 +39,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let malformed =
+            || ApiError::bad_request("malformed_query", "the query string is not valid percent-encoded UTF-8");
+        // axum puts U+FFFD in place of what is no UTF-8.
+        if percent_decode_str(parts.uri.query().unwrap_or_default())
+            .decode_utf8()
+            .is_err()
+        {
+            return Err(malformed());
+        }
         let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
             .await
-            .map_err(|_| {
-                ApiError::bad_request("malformed_query", "the query string is not valid percent-encoded UTF-8")
-            })?;
+            .map_err(|_| malformed())?;
         match pairs
             .iter()
             .find(|(name, value)| name.contains('\0') || value.contains('\0'))
@@ -70,33 +78,55 @@ impl Params {
         taken.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// Every value of a parameter that may be repeated and whose values hold no comma, such as names of types. A list in one
-    /// value would be one long name that nothing has: an empty answer for a question that was not asked.
+    /// Names of event types, and patterns like `order.*`, from a parameter that may be repeated. What no type can be called would be an
+    /// empty answer to a question that was not asked.
     ///
     /// # Errors
-    /// 400 for a value with a comma.
-    pub fn each(&mut self, name: &str) -> Result<Vec<String>, ApiError> {
+    /// 400 for anything else; for a list with commas the form that is meant.
+    pub fn event_types(&mut self, name: &str) -> Result<Vec<String>, ApiError> {
         let values = self.all(name);
-        match values.iter().find(|value| value.contains(',')) {
-            None => Ok(values),
-            Some(_) => Err(invalid(
+        if values.iter().any(|value| value.contains(',')) {
+            return Err(invalid(
                 name,
                 &format!(
                     "takes one name at a time: repeat the parameter, as in ?{name}=…&{name}=…, instead of a comma"
                 ),
+            ));
+        }
+        match values.iter().all(|value| names_event_types(value)) {
+            true => Ok(values),
+            false => Err(invalid(
+                name,
+                "must be the name of an event type, such as order.placed, or a pattern such as order.* (all that begins with order.); \
+                 names have lower-case letters, digits, _ and dots",
             )),
         }
     }
 
-    /// The value of a parameter that may be given once and holds no comma.
+    /// The name of a kind of aggregate, from a parameter that may be given once.
     ///
     /// # Errors
-    /// 400 where it is repeated or a list.
-    pub fn name(&mut self, name: &str) -> Result<Option<String>, ApiError> {
-        let value = self.one(name)?;
-        match value {
+    /// 400 where it is repeated, a list, or nothing that a kind can be called.
+    pub fn aggregate_type(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.one(name)? {
             Some(value) if value.contains(',') => Err(invalid(name, "takes one name, not a list with commas")),
+            Some(value) if AggregateType::try_from(value.clone()).is_err() => Err(invalid(
+                name,
+                "must be the name of an entity type, such as order: lower-case letters, digits and _",
+            )),
             value => Ok(value),
+        }
+    }
+
+    /// An actor.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn actor(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        let Some(value) = self.one(name)? else { return Ok(None) };
+        match Actor::try_from(value.clone()) {
+            Ok(_) => Ok(Some(value)),
+            Err(fault) => Err(invalid(name, &fault.to_string())),
         }
     }
 
@@ -190,6 +220,15 @@ impl Params {
         };
         Err(invalid(name, &format!("is not a parameter of this resource; {known}")))
     }
+}
+
+/// Whether event types can be called this, or begin with what stands before `.*`.
+fn names_event_types(value: &str) -> bool {
+    let name = match value.strip_suffix(".*") {
+        Some(prefix) => format!("{prefix}.x"),
+        None => value.to_owned(),
+    };
+    EventType::try_from(name).is_ok()
 }
 
 fn invalid(name: &str, detail: &str) -> ApiError {

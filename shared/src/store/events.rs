@@ -12,11 +12,12 @@ use super::session::As;
 use super::{Store, StoreError, Usage};
 use crate::domain::{Caller, Catalog, Event, EventId, TenantId, Timestamp, naming};
 
-/// Columns of an event, in the answer's order; every statement here selects them from `annals.events e` and a head `h`.
+/// Columns of an event, in the answer's order; every statement here selects them from `annals.events e`, a head `h`
+/// and [`withheld_context!`] `w`.
 macro_rules! event_columns {
     () => {
         "e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version,
-       e.data::text, e.metadata::text, e.recorded::text, e.created_by, e.user_id, e.source, e.\"timestamp\", e.created_at, e.correlation_id,
+       e.data::text, coalesce(w.metadata, e.metadata)::text as metadata, coalesce(w.recorded, e.recorded)::text as recorded, e.created_by, e.user_id, e.source, e.\"timestamp\", e.created_at, e.correlation_id,
        e.command_id, e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed,
        (select r.revision from annals.catalog_revision r) as catalog_revision"
     };
@@ -27,6 +28,17 @@ macro_rules! joined_head {
         "left join lateral (
        select * from annals.heads h
         where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h on true"
+    };
+}
+
+/// What is kept apart of an event that its stream's starter sees although others appended it, for callers who may read it. For all
+/// other events nothing is looked up.
+macro_rules! withheld_context {
+    () => {
+        "
+  left join lateral (
+       select w.metadata, w.recorded from annals.withheld_context w
+        where w.event_number = e.event_number and e.starter_sees and e.started_by <> e.created_by offset 0) as w on true"
     };
 }
 
@@ -46,6 +58,7 @@ const FIND_EVENT: &str = concat!(
     actor_name!(),
     " from annals.events e ",
     joined_head!(),
+    withheld_context!(),
     " where e.tenant_id = $2 and e.id = $1"
 );
 
@@ -54,6 +67,7 @@ pub(super) const FIND_EVENT_BY_KEY: &str = concat!(
     event_columns!(),
     " from annals.events e ",
     joined_head!(),
+    withheld_context!(),
     " where e.tenant_id = $1 and e.posted_by = $2 and e.idempotency_key = $3"
 );
 
@@ -63,10 +77,11 @@ const FIND_EVENTS: &str = concat!(
     " from unnest($1::uuid[]) with ordinality as i (id, place)
   join annals.events e on e.tenant_id = $2 and e.id = i.id ",
     joined_head!(),
+    withheld_context!(),
     " order by i.place"
 );
 
-pub(super) use {actor_name, event_columns, joined_head};
+pub(super) use {actor_name, event_columns, joined_head, withheld_context};
 
 /// Filters that are null fall away when the statement is planned, which happens anew at each call: no statement is prepared.
 /// Types come as a list; each takes its page from the index by type, and the pages are merged, so that a rare type among

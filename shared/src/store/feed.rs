@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_postgres::types::Type;
 
-use super::events::{event_columns, event_from, joined_head};
+use super::events::{event_columns, event_from, joined_head, withheld_context};
 use super::session::{As, Param};
 use super::work::guessed_bytes;
 use super::{OldestAppend, Store, StoreError};
@@ -50,6 +50,7 @@ select p.*, octet_length(p.data) as bytes, sum(octet_length(p.data)) over (order
            and ($7::text[] is null or e.event_type = any ($7))
          order by e.event_number limit $3) as g) as e ",
     joined_head!(),
+    withheld_context!(),
     " where e.running_guess - e.guess < $8 offset 0) as p) as w where running_bytes - bytes < $8 order by event_number"
 );
 

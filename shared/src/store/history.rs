@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::catalog::{CATALOG_TRIES, catalog_unsteady};
-use super::events::{Reading, actor_name, event_columns, joined_head, lift, named_event_from};
+use super::events::{Reading, actor_name, event_columns, joined_head, lift, named_event_from, withheld_context};
 use super::facts::skipped;
 use super::pages::{cut_by_bytes, is_full};
 use super::past::Bounds;

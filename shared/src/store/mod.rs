@@ -73,7 +73,7 @@ pub use progress::{Parked, SweepWindow};
 pub use projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, StateRow, Wave};
 pub use ratio::Ratio;
 pub use rebuild::{
-    Compared, Difference, DueRebuild, Exchange, Locked, MendedKpis, PastEvent, Piece, Purpose, RebuildScope,
+    Compared, Difference, DueRebuild, Exchange, Exchanged, Locked, MendedKpis, PastEvent, Piece, Purpose, RebuildScope,
     RebuildStatus, Shadow, Shape, StoredSnapshot, StreamToFold,
 };
 pub use registration::{NewVersion, Registration};

@@ -22,7 +22,9 @@ select p.*, octet_length(p.data) + octet_length(p.metadata) + octet_length(p.rec
             " from (",
             $($page)*,
             ") as e
-  cross join lateral (select e.head_projected as projected_version) as h offset 0) as p) as w
+  cross join lateral (select e.head_projected as projected_version) as h",
+            withheld_context!(),
+            " offset 0) as p) as cut
  where running_bytes - bytes < 4194304 order by ",
             $($order),+
         )

@@ -36,7 +36,7 @@ pub struct SweepWindow {
 }
 
 /// The head's lock makes this wait for a projector that is moving the stream on, and look again afterwards: a stream must
-/// not be parked at an event that has been applied.
+/// not be parked at an event that has been applied. A decision that has not been carried out yet stays.
 const PARK: &str = "-- park
 insert into annals.parked_streams as p (tenant_id, aggregate_type, aggregate_id, event_id, event_number, aggregate_version, error_code, error)
 select h.tenant_id, h.aggregate_type, h.aggregate_id, $4, $5, $6, $7, $8
@@ -44,7 +44,8 @@ select h.tenant_id, h.aggregate_type, h.aggregate_id, $4, $5, $6, $7, $8
  where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and h.projected_version = $6 - 1
    for no key update of h
 on conflict on constraint parked_streams_pkey do update
-   set attempts = case when p.event_id = excluded.event_id then p.attempts + 1 else 1 end, retrying = false, parked_at = clock_timestamp(), error_code = excluded.error_code, error = excluded.error,
+   set attempts = case when p.event_id = excluded.event_id then p.attempts + 1 else 1 end,
+       decided_by = case when p.event_id = excluded.event_id and not p.retrying then p.decided_by end, retrying = false, parked_at = clock_timestamp(), error_code = excluded.error_code, error = excluded.error,
        event_id = excluded.event_id, event_number = excluded.event_number, aggregate_version = excluded.aggregate_version
 returning (select e.correlation_id from annals.events e where e.event_number = $5) as correlation_id";
 
@@ -89,7 +90,7 @@ with counted as (
 select position from moved";
 
 const FIND_PARKED: &str = "-- find_parked
-select event_id, parked_at from annals.parked_streams where tenant_id = $2 and event_id = $1";
+select event_id, parked_at from annals.parked_streams where tenant_id = $2 and event_id = $1 and decided_by is null";
 
 impl Store {
     /// Parks a stream at an event, unless its progress has moved past it meanwhile: then the answer is none. Otherwise it is the
@@ -115,7 +116,7 @@ impl Store {
         Ok(rows.first().map(|row| row.try_get("correlation_id")).transpose()?)
     }
 
-    /// Whether the caller sees a stream that is parked at this event, and since when.
+    /// Whether the caller sees a stream that is parked at this event and waits for a decision, and since when.
     ///
     /// # Errors
     /// The database's.

@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-pub use self::exchange::{Exchange, Locked, Shape};
+pub use self::exchange::{Exchange, Exchanged, Locked, Shape};
 use self::held::Held;
 pub use self::history::{PastEvent, Piece, StoredSnapshot, StreamToFold};
 pub use self::kpis::MendedKpis;

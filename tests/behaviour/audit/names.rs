@@ -144,3 +144,23 @@ async fn a_person_is_called_what_the_token_says() {
     let read = world.get(&ada, "/audit/entity/C-1").await.expect(200);
     assert_eq!(name_of(&read.items()[0]), "Ada King");
 }
+
+/// The importer has the claims of the request and not its token.
+#[tokio::test]
+async fn a_large_upload_has_the_name_of_the_person_who_asked_for_it() {
+    let world = World::new().await;
+    let ada = Person {
+        name: Some("Ada Lovelace".to_owned()),
+        ..Person::staff()
+    };
+    let file = "sale_id,sale_date,amount\nIM-1,2026-01-01,5\n";
+    world.import(&ada, json!({"dataset": "sales"}), file).await;
+    for path in ["/events?aggregate_type=sale", "/events?aggregate_type=import"] {
+        let events = world.all_pages(&ada, path).await;
+        assert!(!events.is_empty());
+        for event in events {
+            assert_eq!(name_of(&event), "Ada Lovelace", "{event}");
+            assert_eq!(event["recorded"]["posted_by_name"], "Ada Lovelace");
+        }
+    }
+}

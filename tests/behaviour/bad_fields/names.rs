@@ -223,3 +223,22 @@ async fn sql_s_tables_are_those_of_the_rust_rule() {
 fn percent_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
+
+/// It does look like an actor; what is wrong is how the uuid is written.
+#[tokio::test]
+async fn a_persons_uuid_that_is_written_otherwise_is_told_so() {
+    let world = World::new().await;
+    for actor in [
+        "user:7D0C54A6-6F4C-4F5E-9F0E-0C8F1B1A2C3D",
+        "user:7d0c54a66f4c4f5e9f0e0c8f1b1a2c3d",
+    ] {
+        let mut event = registered("C-1");
+        event["created_by"] = json!(actor);
+        let answer = world.post(&Person::service("crm"), "/events", event.clone()).await;
+        answer.problem(400);
+        let (_, by_sql) = by_sql(&world, &event).await.expect_err(actor);
+        for said in [answer.body["errors"][0]["detail"].as_str().unwrap(), &by_sql] {
+            assert!(said.contains("a uuid in lower case with hyphens"), "{actor}: {said}");
+        }
+    }
+}

@@ -37,8 +37,17 @@ async fn files_that_are_none_are_refused_as_a_whole() {
         world.put_file(&asked, content).await;
         assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
         assert_eq!(failure(&world, &staff, &asked).await, code);
+        // There are no rows to correct, and waiting does not help.
+        let report = format!("/data/uploads/{}/errors?format=csv", asked.id);
+        let report = world.get(&staff, &report).await;
+        assert_eq!(report.problem(409), "upload_failed");
+        let detail = report.body["detail"].as_str().unwrap();
+        assert!(detail.contains(code) && !detail.contains("try again"), "{detail}");
     }
     assert_eq!(sales_events(&world).await, 0);
+    let waiting = world.ask_for_upload(&staff, sales()).await;
+    let report = format!("/data/uploads/{}/errors?format=csv", waiting.id);
+    assert_eq!(world.get(&staff, &report).await.problem(409), "upload_unread");
 }
 
 #[tokio::test]

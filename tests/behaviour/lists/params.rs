@@ -66,6 +66,73 @@ async fn a_list_in_one_value_is_refused_with_the_form_that_is_meant() {
     }
 }
 
+/// An empty list would say that there is no such event, where the question was one that no event can answer.
+#[tokio::test]
+async fn a_name_that_nothing_can_have_is_refused_in_every_list() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let no_type = [
+        "product*",
+        "product.price_*",
+        "*",
+        "*.created",
+        "product.*.*",
+        "product.",
+        ".*",
+        "Product.created",
+        "product",
+        "",
+    ];
+    let lists = [
+        "/events",
+        "/events/feed",
+        "/audit/entity/C-1",
+        "/audit/user/system",
+        "/audit/recent",
+    ];
+    for name in no_type {
+        for list in lists {
+            let answer = world.get(&staff, &format!("{list}?event_type={name}")).await;
+            assert_eq!(answer.problem(400), "invalid_parameter", "{list} {name}");
+            assert_eq!(answer.body["errors"][0]["pointer"], "?event_type");
+        }
+    }
+    for path in [
+        "/events?aggregate_type=Foo",
+        "/events/feed?aggregate_type=foo.bar",
+        "/audit/entity/C-1?entity_type=Foo",
+        "/audit/user/system?entity_type=foo*",
+        "/audit/recent?entity_type=",
+        "/audit/count/C-1?entity_type=Foo",
+        "/events/types?aggregate_type=foo.*",
+        "/events/upcasters?event_type=foo.*",
+        "/events?created_by=ada",
+        "/events?created_by=user:7D0C54A6-6F4C-4F5E-9F0E-0C8F1B1A2C3D",
+        "/audit/entity/C-1?created_by=admin:ada",
+    ] {
+        assert_eq!(
+            world.get(&staff, path).await.problem(400),
+            "invalid_parameter",
+            "{path}"
+        );
+    }
+    for path in [
+        "/events?aggregate_id=%ff",
+        "/events/feed?source=a%C3",
+        "/audit/recent?command_id=%F0%28",
+    ] {
+        assert_eq!(world.get(&staff, path).await.problem(400), "malformed_query", "{path}");
+    }
+    // What may be registered later is a name.
+    for path in [
+        "/events?event_type=nosuch.thing&event_type=nosuch.*&event_type=organization.gst.*",
+        "/events?aggregate_type=nosuch",
+        "/events?created_by=user:test",
+        "/events?aggregate_id=%F0%9F%9A%80",
+    ] {
+        assert_eq!(world.get(&staff, path).await.expect(200).items().len(), 0, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_kind_of_entity_is_named_and_told_apart_from_an_unknown_entity() {
     let (world, staff) = (World::new().await, Person::staff());
@@ -97,7 +164,7 @@ async fn a_fault_of_the_whole_body_is_told_without_an_empty_pointer() {
         let answer = world.post(&staff, path, json!(5)).await;
         assert_eq!(answer.problem(400), "malformed_request", "{path}");
         assert!(
-            answer.body["detail"].as_str().unwrap().starts_with("an e"),
+            answer.body["detail"].as_str().unwrap().starts_with("the body must"),
             "{}",
             answer.text
         );

@@ -2,7 +2,8 @@
 
 use annals::domain::NewEvent;
 use annals::domain::event::Part;
-use annals::intake::{self, Framing};
+use annals::intake::{self, Framing, IntakeError};
+use annals::store::StoreError;
 use serde_json::{Value, json};
 use tests::{Answer, Person, World};
 
@@ -196,26 +197,91 @@ async fn two_poison_events_in_a_row_are_two_decisions() {
     assert_eq!(world.rows_of("annals.skipped_events").await.len(), 2);
 }
 
-/// Two people, or one with a nervous finger: the second decision finds nothing left to do, and parks nothing itself.
+/// Two people, or one with a nervous finger: the log must not say of one event that it was skipped and that it was retried.
 #[tokio::test]
-async fn decisions_may_be_doubled_and_mixed() {
+async fn a_second_decision_is_refused_at_once_and_leaves_nothing() {
     for second in ["skip", "retry"] {
         let (world, staff, id) = parked().await;
-        for action in ["skip", second] {
-            decide(&world, &staff, &id, json!({"action": action, "reason": "wrong"}))
-                .await
-                .expect(200);
-        }
+        let skipped = decide(&world, &staff, &id, json!({"action": "skip", "reason": "wrong"}))
+            .await
+            .expect(200);
+        let again = json!({"action": second, "reason": "otherwise"});
+        assert_eq!(
+            decide(&world, &staff, &id, again.clone()).await.problem(409),
+            "not_parked"
+        );
         world.project().await;
+        assert_eq!(decide(&world, &staff, &id, again).await.problem(409), "not_parked");
         assert!(world.rows_of("annals.parked_streams").await.is_empty(), "{second}");
         assert_eq!(world.rows_of("annals.skipped_events").await.len(), 1);
         assert!(outcome(&world).await.contains(&"head O-1 4 4".to_owned()));
+        let decisions = world.all_pages(&staff, "/events?event_type=projection.*").await;
+        assert_eq!(decisions.len(), 1);
+        assert_eq!(decisions[0]["id"], skipped.body["id"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_decisions_at_the_same_time_one_is_taken() {
+    let (world, staff, id) = parked().await;
+    let world = std::sync::Arc::new(world);
+    let deciding: Vec<_> = (0..8)
+        .map(|n| {
+            let (world, staff, id) = (std::sync::Arc::clone(&world), staff.clone(), id.clone());
+            let action = if n % 2 == 0 { "skip" } else { "retry" };
+            tokio::spawn(async move {
+                let decision = json!({"action": action, "reason": "so it is"});
+                decide(&world, &staff, &id, decision).await.status
+            })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for task in deciding {
+        statuses.push(task.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409, 409, 409, 409, 409, 409, 409]);
+    let decisions = world.all_pages(&staff, "/events?event_type=projection.*").await;
+    assert_eq!(decisions.len(), 1);
+}
+
+/// A failure that was on its way before the decision must not make room for a second one.
+#[tokio::test]
+async fn a_decision_stays_until_a_retry_has_failed() {
+    let (world, staff, id) = parked().await;
+    decide(&world, &staff, &id, json!({"action": "retry"}))
+        .await
+        .expect(200);
+    let row = &world.rows_of("annals.parked_streams").await[0];
+    let stream = annals::domain::StreamId {
+        tenant_id: annals::domain::TenantId::DEFAULT,
+        aggregate_type: "organization".to_owned().try_into().unwrap(),
+        aggregate_id: "O-1".to_owned().try_into().unwrap(),
+    };
+    let late = annals::store::Parked {
+        stream: &stream,
+        event_id: id.parse().unwrap(),
+        event_number: row["event_number"].as_i64().unwrap(),
+        version: 3,
+        error_code: "23514",
+        error: "late",
+    };
+    world.app.store.park(&late).await.unwrap();
+    assert_eq!(
+        decide(&world, &staff, &id, json!({"action": "retry"}))
+            .await
+            .problem(409),
+        "not_parked"
+    );
+    world.project().await;
+    decide(&world, &staff, &id, json!({"action": "retry"}))
+        .await
+        .expect(200);
 }
 
 /// A skip that comes too late, after the event was applied, must not pretend that it was left out.
 #[tokio::test]
-async fn a_skip_of_an_event_that_was_applied_changes_nothing() {
+async fn a_skip_of_an_event_that_was_applied_is_refused() {
     let (world, staff, id) = parked().await;
     mend(&world).await;
     decide(&world, &staff, &id, json!({"action": "retry"}))
@@ -231,9 +297,13 @@ async fn a_skip_of_an_event_that_was_applied_changes_nothing() {
     // As the endpoint appends one whose parked stream has gone on in between.
     let (mut late, _) = NewEvent::from_json(late, "").unwrap();
     late.part = Some(Part::Processing);
-    intake::append(&world.app, &staff.caller(), &[late], &json!({}), Framing::Single)
-        .await
-        .unwrap();
+    let before = world.log().await;
+    let refused = intake::append(&world.app, &staff.caller(), &[late], &json!({}), Framing::Single).await;
+    let Err(IntakeError::Store(StoreError::Refused(refusal))) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((refusal.status, refusal.code.as_str()), (409, "not_parked"));
+    assert_eq!(world.log().await, before);
     world.project().await;
     assert!(world.rows_of("annals.skipped_events").await.is_empty());
     world.assert_read_models_are_the_fold().await;

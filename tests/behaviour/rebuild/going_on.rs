@@ -246,6 +246,13 @@ async fn the_exchange_waits_for_a_projector_in_the_middle_and_others_are_not_hel
     world
         .append(&staff, "customer.created", "C-2", json!({"name": "meanwhile"}))
         .await;
+    // Streams that have been folded go on, so they are folded again.
+    for n in 0..4 {
+        let renamed = json!({"changes": {"name": {"old": null, "new": "meanwhile"}}});
+        world
+            .append(&staff, "organization.updated", &format!("ORG-{n}"), renamed)
+            .await;
+    }
     world.project().await;
     let customer = "select name from public.customers where id = 'C-2'";
     assert_eq!(
@@ -253,8 +260,21 @@ async fn the_exchange_waits_for_a_projector_in_the_middle_and_others_are_not_hel
         "meanwhile"
     );
     held.rollback().await.unwrap();
-    assert!(rebuilding.await.unwrap().unwrap().changed_rows > 0);
+    let done = rebuilding.await.unwrap().unwrap();
+    assert!(done.changed_rows > 0);
     world.assert_read_models_are_the_fold().await;
+    let there_are = "select count(*), sum(projected_version)::bigint from annals.heads";
+    let row = superuser.query_one(there_are, &[]).await.unwrap();
+    assert_eq!(
+        (done.streams, done.events),
+        (row.get(0), row.get(1)),
+        "each counted once"
+    );
+    let noted = &world.rows_of("annals.rebuilds").await[0];
+    assert_eq!(
+        (&noted["streams"], &noted["events"]),
+        (&json!(done.streams), &json!(done.events))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

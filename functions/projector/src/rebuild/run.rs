@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals::domain::StreamId;
-use annals::store::{Exchange, Locked, Shadow, Shape, Store, StoreError, StreamToFold};
+use annals::store::{Exchange, Exchanged, Locked, Shadow, Shape, Store, StoreError, StreamToFold};
 use tokio::task::JoinSet;
 
 use super::fold::{self, Chunk, Fault, Folded};
@@ -57,8 +57,8 @@ impl Run {
         }
     }
 
-    /// Folds and exchanges; how many rows that changed.
-    pub(super) async fn rebuild(&mut self) -> Result<i64, RebuildError> {
+    /// Folds and exchanges.
+    pub(super) async fn rebuild(&mut self) -> Result<Exchanged, RebuildError> {
         self.fold_everything().await?;
         for _ in 0..TRIES {
             self.catch_up().await?;
@@ -70,8 +70,8 @@ impl Run {
                     && self.fold_the_last().await?
                 {
                     self.refuse_faults()?;
-                    if let Some(changed) = held_off(self.exchange(locked).await)? {
-                        return Ok(changed);
+                    if let Some(exchanged) = held_off(self.exchange(locked).await)? {
+                        return Ok(exchanged);
                     }
                 }
             }
@@ -80,13 +80,11 @@ impl Run {
         Err(RebuildError::Outrun)
     }
 
-    async fn exchange(&self, locked: Locked) -> Result<i64, StoreError> {
+    async fn exchange(&self, locked: Locked) -> Result<Exchanged, StoreError> {
         let wrong: Vec<_> = self.wrong_snapshots.iter().map(WrongSnapshot::name).collect();
         let exchange = Exchange {
             shapes: &self.shapes,
             wrong_snapshots: &wrong,
-            events: self.progress.events(),
-            streams: self.progress.streams(),
         };
         self.shadow.exchange(locked, exchange).await
     }
@@ -242,12 +240,12 @@ impl Run {
         }
     }
 
-    pub(super) fn rebuilt(&self, changed_rows: i64) -> Rebuilt {
+    pub(super) fn rebuilt(&self, exchanged: Exchanged) -> Rebuilt {
         Rebuilt {
             id: self.shadow.id(),
-            streams: self.progress.streams(),
-            events: self.progress.events(),
-            changed_rows,
+            streams: exchanged.compared.streams,
+            events: exchanged.compared.events,
+            changed_rows: exchanged.changed_rows,
         }
     }
 

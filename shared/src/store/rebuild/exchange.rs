@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::held::Held;
 use super::kpis::MendedKpis;
+use super::proof::Compared;
 use super::shadow::Shadow;
 use crate::domain::{StreamId, TenantId};
 use crate::store::StoreError;
@@ -45,10 +46,15 @@ pub struct Exchange<'a> {
     pub shapes: &'a [Shape],
     /// Snapshots that are not what they say they are.
     pub wrong_snapshots: &'a [(StreamId, i32)],
-    /// Events folded.
-    pub events: i64,
-    /// Streams folded.
-    pub streams: i64,
+}
+
+/// What an exchange came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Rows that were not what they should have been.
+    pub changed_rows: i64,
+    /// What the new read models hold.
+    pub compared: Compared,
 }
 
 /// No lock is waited for without limit, neither this one nor those that the exchange meets behind it: projectors that come
@@ -129,12 +135,13 @@ impl Shadow {
     }
 
     /// Makes the live read models equal to the new ones, which hold all that is projected and were folded to these shapes;
-    /// how many rows were not. Work that projectors have read before is refused from then on.
+    /// how many rows were not, and how much they hold. Work that projectors have read before is refused from then on.
     ///
     /// # Errors
     /// The database's; a row that a live table refuses; that the rebuild was taken for dead; [`StoreError::Contention`] where
     /// somebody else's lock is in the way for too long: try again. Nothing is changed then.
-    pub async fn exchange(&self, locked: Locked, of: Exchange<'_>) -> Result<i64, StoreError> {
+    pub async fn exchange(&self, locked: Locked, of: Exchange<'_>) -> Result<Exchanged, StoreError> {
+        let compared = self.count_compared(&locked).await?;
         let Locked { held, mended } = locked;
         if !of.wrong_snapshots.is_empty() {
             let wrong: Vec<Value> = of.wrong_snapshots.iter().map(snapshot_key).collect();
@@ -146,8 +153,8 @@ impl Shadow {
         let figures: [Param<'_>; 4] = [
             (&self.id, Type::INT4),
             (&changed, Type::INT8),
-            (&of.events, Type::INT8),
-            (&of.streams, Type::INT8),
+            (&compared.events, Type::INT8),
+            (&compared.streams, Type::INT8),
         ];
         let ended = held.query(END_REBUILD, &figures).await?;
         if ended.is_empty() {
@@ -155,7 +162,10 @@ impl Shadow {
         }
         self.note_shapes(&held, of.shapes).await?;
         held.commit().await?;
-        Ok(changed)
+        Ok(Exchanged {
+            changed_rows: changed,
+            compared,
+        })
     }
 
     async fn note_shapes(&self, held: &Held, shapes: &[Shape]) -> Result<(), StoreError> {

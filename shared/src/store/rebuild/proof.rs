@@ -95,7 +95,7 @@ select count(*) as streams, coalesce(sum(h.projected_version), 0)::bigint as eve
   from annals.heads h
  where h.projected_version > 0 and ($1::uuid is null or h.tenant_id = $1) and ($2::text is null or h.aggregate_type = $2)";
 
-/// What a proof has compared.
+/// What a proof has compared, or a rebuild has put in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compared {
     /// Streams.
@@ -105,15 +105,15 @@ pub struct Compared {
 }
 
 impl Shadow {
-    /// How many streams and events the held snapshot is about. What was folded on the way there is more where streams went on
-    /// meanwhile: those were folded again.
+    /// How many streams and events the new read models hold while projectors are kept out. What was folded on the way there is more
+    /// where streams went on meanwhile: those were folded again.
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_compared(&self, snapshot: &Locked) -> Result<Compared, StoreError> {
+    pub async fn count_compared(&self, locked: &Locked) -> Result<Compared, StoreError> {
         let (tenant, aggregate_type) = self.scope.columns();
         let params: [Param<'_>; 2] = [(&tenant, Type::UUID), (&aggregate_type, Type::TEXT)];
-        let rows = snapshot.held.query(COUNT_COMPARED, &params).await?;
+        let rows = locked.held.query(COUNT_COMPARED, &params).await?;
         let row = rows
             .first()
             .ok_or_else(|| StoreError::Unexpected("a count without a row".to_owned()))?;
