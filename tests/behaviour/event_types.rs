@@ -374,6 +374,11 @@ async fn what_would_cost_everybody_or_change_the_past_is_not_registered() {
     let nested = json!({"$defs": {"a": {"allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]}, "b": {}}, "$ref": "#/$defs/a"});
     let answer = register("product.weighed", nested, "none").await;
     assert_eq!(answer.problem(422), "invalid_event_type");
+    // Nothing is said of an aggregate_type that was not sent.
+    let misnamed = register("Bad", json!({"type": "object"}), "none").await;
+    assert_eq!(misnamed.problem(422), "invalid_event_type");
+    let faults = misnamed.body["errors"].as_array().unwrap();
+    assert_eq!((faults.len(), &faults[0]["pointer"]), (1, &json!("/event_type")));
     let other_effect = register("product.created", json!({"type": "object"}), "delete").await;
     assert_eq!(other_effect.problem(422), "effect_changed");
     let reserved = register("projection.skipped", json!({"type": "object"}), "none").await;

@@ -198,7 +198,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// `GET /events/feed?after=&limit=&wait=`: what comes after a cursor, at once where there is something, otherwise when it comes.
-/// `after=now` begins at the end of the log. It has no `processed`, for the reason that [`Asked::with_cursor`] gives.
+/// `after=now` begins at the end of the log. It does not take
+/// `processed`: events become processed behind any cursor.
 pub async fn feed(
     State(app): State<App>,
     Authenticated(caller): Authenticated,

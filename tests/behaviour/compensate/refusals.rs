@@ -158,6 +158,13 @@ async fn what_is_hidden_is_not_there_and_what_may_not_be_posted_is_not_appended(
 async fn the_projectors_own_events_are_not_compensated() {
     let (world, staff) = world().await;
     let parked = Uuid::new_v4();
+    // There is something to decide about.
+    let park = format!(
+        "insert into annals.parked_streams (tenant_id, event_id, event_number, aggregate_version, aggregate_type, aggregate_id, error_code, error)
+         values ('{}', '{parked}', 1, 1, 'widget', 'W-9', '23514', 'by hand')",
+        staff.tenant
+    );
+    world.owner().await.batch_execute(&park).await.unwrap();
     let decision = json!({"event_type": "projection.retried", "aggregate_type": "projection", "aggregate_id": parked,
                           "data": {"event_id": parked, "reason": "so it is"}});
     let (mut decision, _) = NewEvent::from_json(decision, "").unwrap();

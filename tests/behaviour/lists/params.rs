@@ -149,12 +149,18 @@ async fn an_unknown_kind_of_entity_is_named_and_told_apart_from_an_unknown_entit
         let expected = "there is no entity type nosuch; GET /api/v1/events/types lists those that there are";
         assert_eq!(answer.body["detail"], expected, "{path}");
     }
-    let answer = world.get(&staff, "/entities/customer/nobody").await;
-    assert_eq!(answer.problem(404), "not_found");
-    assert_eq!(
-        answer.body["detail"],
-        "there is no customer with the id nobody, or you may not see it"
-    );
+    let nobody = "/entities/customer/nobody";
+    for answer in [
+        world.get(&staff, nobody).await,
+        world.patch(&staff, nobody, json!({"name": "N"})).await,
+        world.delete(&staff, nobody).await,
+    ] {
+        assert_eq!(answer.problem(404), "not_found");
+        assert_eq!(
+            answer.body["detail"],
+            "there is no customer with the id nobody, or you may not see it"
+        );
+    }
 }
 
 #[tokio::test]
