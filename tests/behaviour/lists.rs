@@ -117,7 +117,6 @@ impl Scene {
             ),
             filter("event_type", "nothing.*", |_| false),
             filter("event_type", "customer.vanished", |_| false),
-            filter("event_type", "*", |_| false),
             equal("aggregate_type", "order"),
             equal("aggregate_type", "nothing"),
             equal("aggregate_id", "A0"),

@@ -76,11 +76,7 @@ pub async fn upcasters(
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Page, ApiError> {
-    let event_type = params.read(
-        "event_type",
-        "must be the name of an event type, such as order.placed",
-        |name| EventType::try_from(name.to_owned()).ok(),
-    )?;
+    let event_type = params.event_type("event_type")?;
     let cursor = Cursor::of("upcasters", &(&event_type, caller.tenant_id()));
     let after = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
     let limit = params.limit()?;

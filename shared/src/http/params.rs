@@ -108,12 +108,28 @@ impl Params {
     /// # Errors
     /// 400 where it is repeated, a list, or nothing that a kind can be called.
     pub fn aggregate_type(&mut self, name: &str) -> Result<Option<String>, ApiError> {
-        match self.one(name)? {
-            Some(value) if value.contains(',') => Err(invalid(name, "takes one name, not a list with commas")),
+        match self.one_name(name)? {
             Some(value) if AggregateType::try_from(value.clone()).is_err() => Err(invalid(
                 name,
                 "must be the name of an entity type, such as order: lower-case letters, digits and _",
             )),
+            value => Ok(value),
+        }
+    }
+
+    /// The name of an event type, from a parameter that may be given once.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn event_type(&mut self, name: &str) -> Result<Option<EventType>, ApiError> {
+        let should_be = "must be the name of an event type, such as order.placed";
+        let value = self.one_name(name)?.map(EventType::try_from).transpose();
+        value.map_err(|_| invalid(name, should_be))
+    }
+
+    fn one_name(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.one(name)? {
+            Some(value) if value.contains(',') => Err(invalid(name, "takes one name, not a list with commas")),
             value => Ok(value),
         }
     }
@@ -123,7 +139,9 @@ impl Params {
     /// # Errors
     /// 400 for anything else.
     pub fn actor(&mut self, name: &str) -> Result<Option<String>, ApiError> {
-        let Some(value) = self.one(name)? else { return Ok(None) };
+        let Some(value) = self.one_name(name)? else {
+            return Ok(None);
+        };
         match Actor::try_from(value.clone()) {
             Ok(_) => Ok(Some(value)),
             Err(fault) => Err(invalid(name, &fault.to_string())),

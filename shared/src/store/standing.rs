@@ -49,12 +49,12 @@ select exists (select from annals.skipped_events s
 
 /// Recorded times rise with versions, so the version is found by halves.
 const FIND_EVENT_RECORDED_AT: &str = "-- find_event_recorded_at
-select e.id from annals.events e
+select e.id, e.event_type from annals.events e
  where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.created_at = $5
    and e.aggregate_version = annals.version_at($1, $2, $3, $4, $5)";
 
 impl Store {
-    /// The event that was recorded in an entity's stream at just this time, if the caller may see it.
+    /// The event that was recorded in an entity's stream at just this time, with its type, if the caller may see it.
     ///
     /// # Errors
     /// The database's.
@@ -63,7 +63,7 @@ impl Store {
         caller: &Caller,
         of: &StoredEntity,
         at: Timestamp,
-    ) -> Result<Option<EventId>, StoreError> {
+    ) -> Result<Option<(EventId, String)>, StoreError> {
         let at = at.as_datetime();
         let params: [Param<'_>; 5] = [
             (caller.tenant_uuid(), Type::UUID),
@@ -73,8 +73,11 @@ impl Store {
             (&at, Type::TIMESTAMPTZ),
         ];
         let rows = self.read(As::Caller(caller), FIND_EVENT_RECORDED_AT, &params).await?;
-        let id = rows.first().map(|row| row.try_get::<_, Uuid>("id")).transpose()?;
-        Ok(id.map(EventId::from))
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some((
+            EventId::from(row.try_get::<_, Uuid>("id")?),
+            row.try_get("event_type")?,
+        )))
     }
 
     /// How the event stands, as the caller sees it; none where the caller does not see it. Parked streams are for those to see

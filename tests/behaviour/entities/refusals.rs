@@ -180,3 +180,26 @@ async fn bad_fields_are_named_as_the_client_sent_them() {
     assert!(!pointer(&answer).starts_with("/data"), "{}", answer.text);
     assert_eq!(world.log().await, before);
 }
+
+/// Advice that cannot be followed is not given.
+#[tokio::test]
+async fn a_deletion_without_an_inverse_is_not_said_to_be_compensable() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (verb, effect) in [("created", "create"), ("deleted", "delete")] {
+        let kind = json!({"event_type": format!("crate.{verb}"), "effect": effect, "description": "d", "posters": ["staff"],
+                          "schema": {"type": "object"}, "example": {}});
+        world.post(&staff, "/events/types", kind).await.expect(201);
+    }
+    world
+        .post(&staff, "/entities/crate", json!({"id": "C-1", "size": 1}))
+        .await
+        .expect(201);
+    world.delete(&staff, "/entities/crate/C-1").await.expect(200);
+    let again = world.delete(&staff, "/entities/crate/C-1").await;
+    assert_eq!(again.problem(409), "entity_deleted");
+    let detail = again.body["detail"].as_str().unwrap();
+    assert!(
+        detail.ends_with("it cannot be brought back, because crate.deleted has no inverse"),
+        "{detail}"
+    );
+}

@@ -1,4 +1,5 @@
-//! What is deleted is still there: whoever wants to change it, or to make it anew, is told when that was and how to bring it back.
+//! What is deleted is still there: a request to change it, or to create it anew, is refused with the time of the deletion and how to bring
+//! the entity back.
 
 use annals::App;
 use annals::domain::event::FieldFault;
@@ -61,17 +62,16 @@ async fn told(app: &App, caller: &Caller, verb: &Verb, found: &StoredEntity) -> 
     let Some(at) = found.entity.deleted_at else {
         return Err(ApiError::Internal("what is not deleted was taken to be".into()));
     };
-    let event = app
-        .store
-        .find_event_recorded_at(caller, found, at)
-        .await?
-        .map(|event| event.to_string());
-    let by = event
-        .as_ref()
-        .map_or_else(String::new, |event| format!(" by event {event}"));
-    let way_back = match &event {
-        Some(event) => format!("bring it back by POST /api/v1/events/{event}/compensate"),
-        None => "ask staff to bring it back by compensating the event that deleted it".to_owned(),
+    let event = app.store.find_event_recorded_at(caller, found, at).await?;
+    let Some((event, event_type)) = event else {
+        let way_back = "ask staff to bring it back by compensating the event that deleted it";
+        return Ok((format!("{kind} {id} was deleted at {at}"), way_back.to_owned()));
     };
-    Ok((format!("{kind} {id} was deleted at {at}{by}"), way_back))
+    let catalog = app.store.catalog(caller).await?;
+    let known = catalog.find(caller.tenant_id(), &event_type);
+    let way_back = match known.is_some_and(|known| known.inverse.is_some()) {
+        true => format!("bring it back by POST /api/v1/events/{event}/compensate"),
+        false => format!("it cannot be brought back, because {event_type} has no inverse"),
+    };
+    Ok((format!("{kind} {id} was deleted at {at} by event {event}"), way_back))
 }
