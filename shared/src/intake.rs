@@ -365,6 +365,7 @@ fn assemble(caller: &Caller, event: NewEvent, decided: &Appended, recorded: &Val
         idempotency_key: event.idempotency_key.map(|k| k.as_str().to_owned()),
         processed: false,
         not_lifted: None,
+        parked: false,
         ends_read: false,
     })
 }

@@ -80,6 +80,26 @@ async fn a_poison_event_stops_its_stream_there_and_no_other() {
 }
 
 #[tokio::test]
+async fn the_list_of_unprocessed_events_tells_parked_ones_apart() {
+    let (world, staff) = (World::without_requirements().await, Person::staff());
+    post_history(&world, &staff, async |_| ()).await;
+    world.project().await;
+    world
+        .append(&staff, "organization.created", "O-3", json!({"name": "Three"}))
+        .await;
+    for path in ["/events/unprocessed", "/events?processed=false&order=asc"] {
+        let listed = world.get(&staff, path).await.expect(200);
+        let parked = |event: &Value| (event["aggregate_id"].clone(), event["parked"].clone());
+        let listed: Vec<_> = listed.items().iter().map(parked).collect();
+        let in_parked_stream = (json!("O-1"), json!(true));
+        assert_eq!(
+            listed,
+            [in_parked_stream.clone(), in_parked_stream, (json!("O-3"), Value::Null)]
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_is_parked_does_not_depend_on_how_events_came_together() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     post_history(&world, &staff, World::project).await;

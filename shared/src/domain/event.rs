@@ -393,6 +393,9 @@ pub struct Event {
     pub idempotency_key: Option<String>,
     /// Whether read models hold it.
     pub processed: bool,
+    /// Whether it waits in a parked stream; only in lists of unprocessed events.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parked: bool,
     /// Why data are as they are stored, though the type has a later version: `lifted_too_large`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_lifted: Option<&'static str>,

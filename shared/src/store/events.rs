@@ -161,7 +161,9 @@ macro_rules! list_unprocessed {
         concat!(
             "-- ",
             $name,
-            cut_by_bytes!(["event_number", $direction], [];
+            cut_by_bytes!(["event_number", $direction], [
+                ", exists (select from annals.parked_streams s
+        where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id and not s.retrying) as is_parked"];
                 "\nselect e.*, h.projected_version as head_projected from (
     select e.* from annals.events e
      where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
@@ -484,6 +486,7 @@ pub(super) fn event_from(row: &Row) -> Result<Event, StoreError> {
         causation_id: row.try_get("causation_id")?,
         idempotency_key: row.try_get("idempotency_key")?,
         processed: row.try_get("processed")?,
+        parked: false,
         not_lifted: None,
         ends_read: false,
     })
@@ -494,6 +497,10 @@ pub(super) fn named_event_from(row: &Row) -> Result<Event, StoreError> {
     let mut event = event_from(row)?;
     let known: Option<String> = row.try_get("actor_name")?;
     event.created_by_name = known.or(event.created_by_name);
+    event.parked = match row.columns().iter().any(|column| column.name() == "is_parked") {
+        true => row.try_get("is_parked")?,
+        false => false,
+    };
     Ok(event)
 }
 
