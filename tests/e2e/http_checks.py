@@ -189,7 +189,7 @@ def parked_streams(site: Site) -> list[dict]:
 def a_recorded_request_is_answered_when_a_function_is_invoked_directly(site: Site) -> None:
     invoked = site.invoke("PostEvent", fixture("http_post_event.json").replace("TOKEN", site.tokens["staff"]))
     same((invoked["error"], invoked["payload"]["statusCode"]), (None, 201))
-    site.append("product.stock_updated", "A /ü", {"new_stock": 1})
+    site.append("product.created", "A /ü", {"sku": "S", "name": "N"})
     invoked = site.invoke("AuditQuery", fixture("http_get_history.json").replace("TOKEN", site.tokens["staff"]))
     same((invoked["error"], invoked["payload"]["statusCode"]), (None, 200))
     invoked = site.invoke("CsvUpload", fixture("http_upload_csv.json").replace("TOKEN", site.tokens["staff"]))
