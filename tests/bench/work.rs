@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::World;
+use tests::{World, forget_requirements};
 use tokio::task::JoinSet;
 
 use crate::api::{Api, next_cursor};
@@ -49,6 +49,8 @@ pub struct Work<'a> {
 impl<'a> Work<'a> {
     /// Annals at this site, each phase so long.
     pub async fn new(site: &'a Site, phase: Duration) -> Self {
+        // What is appended here again and again is one type, which would begin each stream only once.
+        forget_requirements(&site.annals_url()).await;
         let world = World::at("annals".to_owned(), &site.annals_url());
         let api = Api::of(&world);
         Self {
