@@ -129,7 +129,7 @@ comment on function annals.is_inverse(jsonb) is 'Whether it is an inverse, as de
 alter table annals.event_types
     add column inverse jsonb,
     add constraint event_types_inverse check (annals.is_inverse(inverse) and annals.is_readable(inverse));
-comment on column annals.event_types.inverse is 'How an event of the type is compensated: {"event_type": type of the compensating event, "data": {field: JSON pointer into the event''s data | {"const": value}}}; without data, they follow from the two types'' effects and the state before. A member that the inverse writes to a field which the event changed takes the value that the state had before; where it had none, a member that points at what the event wrote there keeps it. A constant is kept. An event is not compensated if a field that it changed would get neither its former value nor a constant. Null: it cannot be.';
+comment on column annals.event_types.inverse is 'How an event of the type is compensated: {"event_type": type of the compensating event, "data": {field: JSON pointer into the event''s data | {"const": value}}}; without data, they follow from the two types'' effects and the state before. A member that the inverse writes to a field which the event changed takes the value that the state had before; where it had none, a member that points at what the event wrote there keeps it. A constant is kept. An event is not compensated if a field that had a value before would get neither that value nor a constant. Null: it cannot be.';
 
 create function annals.refuse_broken_chain(tenant uuid, event_type text, current_version text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$

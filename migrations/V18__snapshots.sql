@@ -46,10 +46,12 @@ comment on function annals.snapshot_digest(annals.snapshots) is 'What the digest
 grant execute on function annals.snapshot_digest(annals.snapshots) to authenticated, annals_projector;
 
 alter table annals.snapshots enable row level security;
+-- The starter of a stream does not see snapshots that others have taken: their metadata say who and why.
 create policy snapshots_read on annals.snapshots for select to authenticated using (
     tenant_id = (select annals.caller_tenant())
     and ((select annals.caller_sees_tenant())
-         or (started_by = (select annals.caller_actor()) and annals.starter_sees_all(aggregate_type, aggregate_id)))
+         or (started_by = (select annals.caller_actor()) and coalesce(metadata ->> 'created_by', 'system') in ('system', (select annals.caller_actor()))
+             and annals.starter_sees_all(aggregate_type, aggregate_id)))
 );
 create policy snapshots_project on annals.snapshots for all to annals_projector using (true) with check (true);
 grant select on annals.snapshots to authenticated;

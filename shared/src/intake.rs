@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::domain::event::FieldFault;
+use crate::domain::event::{FieldFault, Part};
 use crate::domain::{Caller, Catalog, Event, EventId, EventKind, NewEvent, Role, naming, semver};
 use crate::store::{Appended, StoreError};
 use crate::telemetry::{self, metrics};
@@ -230,7 +230,8 @@ impl Found<'_> {
             );
             return self.add("aggregate_type", "aggregate_type_mismatch", detail);
         }
-        if self.faults.last().is_none_or(|last| last.member != self.member) {
+        let brings_back = event.part == Some(Part::Restoration);
+        if !brings_back && self.faults.last().is_none_or(|last| last.member != self.member) {
             self.check_data(kind, event);
         }
         if !kind.posters.contains(&caller.role()) {

@@ -157,7 +157,7 @@ impl Sides<'_> {
         if self.now.deleted_at != self.after.deleted_at {
             return Err(Refused::ChangedSince(vec![DELETED.to_owned()]));
         }
-        Ok(self.now.state.clone())
+        Ok(without_nulls(&self.now.state))
     }
 
     /// The fields that the event changed, if they are still as it left them.
@@ -198,9 +198,15 @@ impl Sides<'_> {
         let id = id_of(data)?;
         let removed = child(&self.before.state, collection, id).and_then(Value::as_object);
         let removed = removed.ok_or(Refused::NoEffect)?;
+        let replaced = self
+            .now
+            .state
+            .get(collection)
+            .filter(|now| !now.is_array() && !now.is_null());
+        let replaced = replaced.map(|_| pointer(&[collection]));
         let taken = child(&self.now.state, collection, id).map(|_| pointer(&[collection, &name_of(id)]));
-        self.expect_unchanged(taken.into_iter().collect())?;
-        Ok(removed.clone())
+        self.expect_unchanged(replaced.into_iter().chain(taken).collect())?;
+        Ok(without_nulls(removed))
     }
 
     /// Gives the child's fields the values that they had.
@@ -240,6 +246,12 @@ fn former(fields: Vec<String>, before: &Map<String, Value>) -> impl Iterator<Ite
         let value = before.get(&field).cloned().unwrap_or(Value::Null);
         (field, value)
     })
+}
+
+/// The fields that have a value: the schemas of what creates an entity or a child know no null.
+fn without_nulls(fields: &Map<String, Value>) -> Map<String, Value> {
+    let named = fields.iter().filter(|(_, value)| !value.is_null());
+    named.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// No value is as good as null, which is what a field that was absent is given back.

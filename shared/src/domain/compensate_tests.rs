@@ -599,3 +599,31 @@ fn a_text_that_an_added_child_replaced_does_not_become_an_empty_list() {
     let refused = refused(derived(&[created(), event], 1, json!({"remove_child": "city"})));
     assert!(matches!(refused, Refused::NoInverse(_)), "{refused:?}");
 }
+
+/// Two mistakes are taken back one after the other: the first compensation's own reason does not stand in the way of the second.
+#[test]
+fn a_constant_that_is_there_already_overwrites_nothing() {
+    let changed = |new: i64, why: &str| {
+        let effect = json!({"set": {"price": "/new", "why": "/why"}});
+        (effect, json!({"new": new, "why": why}))
+    };
+    let inverse = json!({"event_type": "a.b", "data": {"new": "/old", "why": {"const": "a mistake"}}});
+    let effect = changed(0, "").0;
+    let first = [created(), changed(100, "x"), changed(90, "promo"), changed(80, "promo")];
+    assert!(outcome(&first, 3, inverse.clone(), effect.clone()).data.is_ok());
+    let [created, begun, mistake, other] = first;
+    let stream = [created, begun, mistake, other, changed(90, "a mistake")];
+    let second = outcome(&stream, 2, inverse, effect);
+    assert_eq!(
+        second.data.map(Value::Object),
+        Ok(json!({"new": 100, "why": "a mistake"}))
+    );
+}
+
+#[test]
+fn a_removed_child_does_not_return_over_what_took_the_lists_place() {
+    let removed = (json!({"remove_child": "gst"}), json!({"id": "1"}));
+    let stream = [created(), removed, changes("gst", json!("see the contract"))];
+    let refused = refused(derived(&stream, 1, json!({"add_child": "gst"})));
+    assert_eq!(refused, changed(&["/gst"]));
+}

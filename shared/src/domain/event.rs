@@ -94,8 +94,10 @@ pub enum Part {
     Processing,
     /// What becomes of large uploads.
     Import,
-    /// Compensations, which bring back what was deleted.
+    /// Compensations.
     Compensation,
+    /// The compensation of a deletion: its data are the entity's state, which the type's schema for new entities may not describe.
+    Restoration,
 }
 
 impl Part {
@@ -104,7 +106,7 @@ impl Part {
         match self {
             Self::Processing => "processing",
             Self::Import => "import",
-            Self::Compensation => "compensation",
+            Self::Compensation | Self::Restoration => "compensation",
         }
     }
 }

@@ -4,14 +4,16 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// A reason of 1 to 1,000 characters.
+use super::text::is_refused;
+
+/// A reason of 1 to 1,000 characters, one of which at least can be seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Reason(String);
 
 /// What a reason has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must have 1 to {} characters", Reason::MAX)]
+#[error("must have 1 to {} characters, and not only blanks and invisible ones", Reason::MAX)]
 pub struct ReasonFault;
 
 impl Reason {
@@ -30,7 +32,8 @@ impl TryFrom<String> for Reason {
     fn try_from(text: String) -> Result<Self, ReasonFault> {
         // Bytes first: the characters of a long text need not be counted.
         let is_short = text.len() <= 4 * Self::MAX && text.chars().count() <= Self::MAX;
-        match is_short && !text.is_empty() {
+        let can_be_read = || text.chars().any(|c| !c.is_whitespace() && !is_refused(c));
+        match is_short && can_be_read() {
             true => Ok(Self(text)),
             false => Err(ReasonFault),
         }
@@ -51,6 +54,9 @@ mod tests {
     fn a_reason_has_a_thousand_characters_at_most_and_one_at_least() {
         for (text, is_reason) in [
             (String::new(), false),
+            (" \t ".to_owned(), false),
+            ("\u{200B}\u{202E}".to_owned(), false),
+            ("\u{200B}r".to_owned(), true),
             ("r".to_owned(), true),
             ("\u{1F600}".repeat(1_000), true),
             ("r".repeat(1_001), false),

@@ -33,7 +33,8 @@ impl Timestamp {
         let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| NotATimestamp)?;
         let instant = Self::from(parsed.with_timezone(&Utc));
         // After second 60 has become the next minute, which may be the next year.
-        match (1..=9999).contains(&chrono::Datelike::year(&instant.0)) {
+        let years = [chrono::Datelike::year(&parsed), chrono::Datelike::year(&instant.0)];
+        match years.iter().all(|year| (1..=9999).contains(year)) {
             true => Ok(instant),
             false => Err(NotATimestamp),
         }

@@ -280,5 +280,9 @@ pub(super) fn has_no_room(db: &DbError) -> bool {
         "timeout",
     ];
     let message = db.message().to_ascii_lowercase();
+    // PgBouncer repeats the server's reason where its own login is refused: that is an answer about the login.
+    if message.contains("authentication failed") {
+        return false;
+    }
     matches!(&db.code().code()[..2], "53" | "57") || WORDS.iter().any(|words| message.contains(words))
 }

@@ -206,3 +206,40 @@ async fn an_event_of_ones_own_and_its_retry_keep_their_context() {
         .await;
     assert_eq!(other.problem(422), "idempotency_key_reused");
 }
+
+/// A compensation's reason is not copied into data that the starter reads; nor are snapshots that staff took the starter's to read.
+#[tokio::test]
+async fn the_reason_of_a_compensation_or_a_snapshot_is_kept_from_the_starter() {
+    let (world, ada, staff) = (World::new().await, Person::user(), Person::staff());
+    let secret = json!({"reason": "suspected fraud"});
+    let created = world
+        .append(&ada, "order.created", "O-1", json!({"customer_id": "C-1"}))
+        .await;
+    world.project().await;
+    world
+        .post(&staff, "/entities/order/O-1/snapshots", secret.clone())
+        .await
+        .expect(201);
+    let path = format!("/events/{}/compensate", created["id"].as_str().unwrap());
+    let deleted = world.post(&staff, &path, secret).await.expect(201).body;
+    assert_eq!(deleted["metadata"]["reason"], "suspected fraud");
+    for path in [
+        "/events?aggregate_id=O-1",
+        "/events/aggregate/order/O-1/history",
+        "/entities/order/O-1/snapshots",
+    ] {
+        let seen = world.get(&ada, path).await.expect(200);
+        assert!(!seen.text.contains("suspected fraud"), "{path}: {}", seen.text);
+    }
+    for select in [
+        "select data::text from public.events",
+        "select metadata::text from annals.snapshots",
+    ] {
+        assert!(
+            !json!(by_sql(&world, &ada, select).await)
+                .to_string()
+                .contains("suspected fraud"),
+            "{select}"
+        );
+    }
+}

@@ -287,3 +287,50 @@ async fn a_deleted_entity_can_be_brought_back_whatever_has_followed() {
         );
     }
 }
+
+/// The state of an entity may hold what its `created` event may not: a status, children, null.
+#[tokio::test]
+async fn a_deleted_entity_is_brought_back_whatever_its_state_holds() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let append = async |event_type: &str, id: &str, data: Value| {
+        world.append(&staff, event_type, id, data).await;
+    };
+    append("order.placed", "O-1", json!({"customer_id": "C-1"})).await;
+    append(
+        "order.status_changed",
+        "O-1",
+        json!({"old_status": "placed", "new_status": "shipped"}),
+    )
+    .await;
+    append("organization.created", "G-1", json!({"name": "One"})).await;
+    append(
+        "organization.gst.added",
+        "G-1",
+        json!({"id": "g1", "gstin": "27AAPFU0939F1ZV"}),
+    )
+    .await;
+    let customer = json!({"name": "Ada", "email": "ada@example.com", "phone": "1"});
+    append("customer.created", "C-1", customer).await;
+    let without = json!({"phone": null});
+    world.patch(&staff, "/entities/customer/C-1", without).await.expect(200);
+    for (kind, id) in [("order", "O-1"), ("organization", "G-1"), ("customer", "C-1")] {
+        let path = format!("/entities/{kind}/{id}");
+        let before = world.get(&staff, &path).await.expect(200).body["state"].clone();
+        world.delete(&staff, &path).await.expect(200);
+        let history = world
+            .all_pages(&staff, &format!("/events/aggregate/{kind}/{id}/history"))
+            .await;
+        let deleted = history.last().unwrap()["id"].as_str().unwrap().to_owned();
+        compensate(&world, &staff, &deleted, json!({})).await.expect(201);
+        world.project().await;
+        let after = world.get(&staff, &path).await.expect(200).body;
+        let mut expected = before;
+        expected.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        assert_eq!(
+            (&after["state"], &after["deleted"]),
+            (&expected, &json!(false)),
+            "{path}"
+        );
+    }
+    world.assert_read_models_are_the_fold().await;
+}

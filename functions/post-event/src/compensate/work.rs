@@ -65,7 +65,7 @@ pub(super) async fn inverse(
     {
         return Ok(None);
     }
-    let mut inverse = worked_out(&catalog, event, before.as_ref(), &now, ask)?;
+    let mut inverse = worked_out(&catalog, caller, event, before.as_ref(), &now, ask)?;
     inverse.id = id;
     Ok(Some(inverse))
 }
@@ -100,6 +100,7 @@ fn declared<'a>(catalog: &'a Catalog, event: &Event) -> Result<(&'a EventKind, &
 
 fn worked_out(
     catalog: &Catalog,
+    caller: &Caller,
     event: &Event,
     before: Option<&PastEntity>,
     now: &PastEntity,
@@ -107,6 +108,10 @@ fn worked_out(
 ) -> Result<NewEvent, ApiError> {
     let (kind, inverse, inverse_kind) = declared(catalog, event)?;
     let entity = |past: &'_ PastEntity| past.found.as_ref().map(|stored| stored.entity.clone());
+    let is_starter = now
+        .found
+        .as_ref()
+        .is_some_and(|stored| stored.started_by == caller.actor().as_str());
     let (before, now) = (before.and_then(entity), entity(now).ok_or_else(super::missing)?);
     let mut data: Map<String, Value> =
         serde_json::from_str(event.data.get()).map_err(|e| ApiError::Internal(Box::new(e)))?;
@@ -127,10 +132,15 @@ fn worked_out(
     };
     let mut data = correction.data().map_err(refused)?;
     match &inverse.data {
-        None => add_reason(inverse_kind, ask, &mut data),
+        // The reason is in the metadata, too, which a stream's starter does not see of events that others append; data the starter sees.
+        None if is_starter || !inverse_kind.starter_sees => add_reason(inverse_kind, ask, &mut data),
+        None => {}
         Some(_) => refuse_unsayable(inverse_kind, &data)?,
     }
-    let event = caused_by(event, inverse_kind, data)?;
+    let mut event = caused_by(event, inverse_kind, data)?;
+    if inverse.data.is_none() && (&kind.effect, &inverse_kind.effect) == (&Effect::Delete, &Effect::Create) {
+        event.part = Some(Part::Restoration);
+    }
     let mut event = ask.applied_to(event);
     event.expected_version = Some(now.version);
     Ok(event)

@@ -63,8 +63,11 @@ impl Correction<'_> {
         }
         let written = differences(&self.now.state, &result.state);
         let mut lost = differences(&sides.after.state, &self.now.state);
-        // An inverse that leaves the state alone overwrites nothing.
-        lost.retain(|place| !written.is_empty() && (written.contains(place) || touched.contains(place)));
+        let constant = self.constants(sources, &data);
+        // An inverse that leaves the state alone overwrites nothing, and neither does a constant that is there already.
+        let matters =
+            |place: &String| written.contains(place) || (touched.contains(place) && !constant.contains(place));
+        lost.retain(|place| !written.is_empty() && matters(place));
         let deletes = result.deleted_at.is_some() != self.now.deleted_at.is_some();
         if sides.deleted_since() && (deletes || !written.is_empty()) {
             lost.push(DELETED.to_owned());
@@ -74,7 +77,6 @@ impl Correction<'_> {
             .iter()
             .any(|place| differ(place.of(&result.state), place.of(&sides.before.state)));
         if !written.is_empty() {
-            let constant = self.constants(sources, &data);
             let mut touched = touched.iter().filter(|place| !constant.contains(place));
             differing |= touched.any(|place| {
                 let sides = (value_at(&sides.before.state, place), value_at(&result.state, place));
