@@ -64,7 +64,7 @@ pub async fn create(
     };
     let id = AggregateId::try_from(id)
         .map_err(|e| ApiError::malformed(vec![FieldFault::new("/id", e.code(), e.to_string())]))?;
-    let keyed = Keyed::new(&caller, &verb, id.as_str(), &remarks, &Value::Object(fields.clone()));
+    let keyed = Keyed::new(&caller, &verb, id.as_str(), &remarks, || Value::Object(fields.clone()));
     for _ in 0..TRIES {
         // Before the fields are looked at: a retry is answered with its original, whatever the schema has become.
         if let Some(earlier) = keyed.earlier(&app).await? {
@@ -111,7 +111,7 @@ pub async fn update(
     let verb = Verb::find(&app, &caller, aggregate_type, "updated").await?;
     let patch = Patch::read(body)?;
     let required = required_versions(&headers)?;
-    let keyed = Keyed::new(&caller, &verb, &aggregate_id, &remarks, &patch.body());
+    let keyed = Keyed::new(&caller, &verb, &aggregate_id, &remarks, || patch.body());
     for _ in 0..TRIES {
         let found = find(&app, &caller, &verb, &aggregate_id).await?;
         if let Some(earlier) = keyed.earlier(&app).await? {
@@ -159,7 +159,7 @@ pub async fn delete(
     let remarks = Remarks::read(params, &headers)?.with_reason_in(body)?;
     let verb = Verb::find(&app, &caller, aggregate_type, "deleted").await?;
     let required = required_versions(&headers)?;
-    let keyed = Keyed::new(&caller, &verb, &aggregate_id, &remarks, &Value::Null);
+    let keyed = Keyed::new(&caller, &verb, &aggregate_id, &remarks, || Value::Null);
     for _ in 0..TRIES {
         let found = find(&app, &caller, &verb, &aggregate_id).await?;
         match keyed.earlier(&app).await? {

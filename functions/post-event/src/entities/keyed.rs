@@ -15,6 +15,7 @@ use annals::http::ApiError;
 use annals::store::{KeptKey, KnownKey, Outcome, StoredEntity};
 use serde_json::{Value, json};
 
+use super::KEY_REUSED;
 use super::remarks::Remarks;
 use super::verb::Verb;
 
@@ -27,7 +28,8 @@ pub(super) struct Keyed<'a> {
     verb: &'a Verb,
     aggregate_id: &'a str,
     remarks: &'a Remarks,
-    digest: String,
+    /// Of what was sent; only where there is a key.
+    digest: Option<String>,
 }
 
 /// What the same request came to before.
@@ -55,20 +57,18 @@ impl<'a> Keyed<'a> {
         verb: &'a Verb,
         aggregate_id: &'a str,
         remarks: &'a Remarks,
-        body: &Value,
+        body: impl FnOnce() -> Value,
     ) -> Self {
         let reason = remarks.reason.as_ref().map(|reason| reason.as_str());
         let correlation_id = remarks.correlation_id.as_ref().map(|id| id.as_str());
         let causation_id = remarks.causation_id;
         let event_type = verb.event_type.as_str();
-        let digest = json::digest(&json!([
-            event_type,
-            aggregate_id,
-            body,
-            reason,
-            correlation_id,
-            causation_id
-        ]));
+        let sent = |_: &_| json!([event_type, aggregate_id, body(), reason, correlation_id, causation_id]);
+        let digest = remarks
+            .idempotency_key
+            .as_ref()
+            .map(sent)
+            .map(|sent| json::digest(&sent));
         Self {
             caller,
             verb,
@@ -88,11 +88,13 @@ impl<'a> Keyed<'a> {
         };
         match app.store.find_known_key(self.caller, key.as_str()).await? {
             None => Ok(None),
-            Some(KnownKey::Event(event)) if digest_of(&event).as_ref() == Some(&self.digest) => {
+            Some(KnownKey::Event(event)) if digest_of(&event) == self.digest => {
                 Ok(Some(Earlier::Appended(event.aggregate_version)))
             }
             Some(KnownKey::Event(event)) => Err(reused(&self.differing(&event))),
-            Some(KnownKey::Kept(kept)) if kept.request_digest == self.digest => Ok(Some(Earlier::Kept(kept.outcome))),
+            Some(KnownKey::Kept(kept)) if Some(&kept.request_digest) == self.digest.as_ref() => {
+                Ok(Some(Earlier::Kept(kept.outcome)))
+            }
             Some(KnownKey::Kept(_)) => Err(kept_for_another()),
         }
     }
@@ -104,11 +106,11 @@ impl<'a> Keyed<'a> {
         (id, found): (&AggregateId, &StoredEntity),
         outcome: Outcome,
     ) -> Result<bool, ApiError> {
-        let Some(key) = &self.remarks.idempotency_key else {
+        let (Some(key), Some(digest)) = (&self.remarks.idempotency_key, &self.digest) else {
             return Ok(true);
         };
         let kept = KeptKey {
-            request_digest: self.digest.clone(),
+            request_digest: digest.clone(),
             outcome,
         };
         let entity = (&self.verb.aggregate_type, id);
@@ -121,7 +123,7 @@ impl<'a> Keyed<'a> {
 
     /// What the server observed of the request, by which it is known again.
     pub(super) fn recorded(&self, context: &Value) -> Value {
-        with_digest(context, self.remarks.idempotency_key.is_some().then_some(&self.digest))
+        with_digest(context, self.digest.as_ref())
     }
 
     /// In what this request differs from the one that appended the event.
@@ -174,12 +176,12 @@ pub(crate) fn reused(differing: &[&str]) -> ApiError {
         differing.join(", ")
     );
     let faults = differing.iter().map(fault).collect();
-    ApiError::unprocessable("idempotency_key_reused", detail, faults)
+    ApiError::unprocessable(KEY_REUSED, detail, faults)
 }
 
 /// The refusal of a key that is kept for another request.
 pub(crate) fn kept_for_another() -> ApiError {
     let detail = "the idempotency key was used for a PATCH or DELETE with another path, body or reason, which found nothing to do; \
                   send a new request under a new key";
-    ApiError::unprocessable("idempotency_key_reused", detail, Vec::new())
+    ApiError::unprocessable(KEY_REUSED, detail, Vec::new())
 }
