@@ -399,7 +399,13 @@ impl Store {
                 ],
             )
             .await?;
-        self.events_from(caller, &rows, reading).await
+        let mut events = self.events_from(caller, &rows, reading).await?;
+        if filter.is_short(caller) {
+            for (event, row) in events.iter_mut().zip(&rows) {
+                event.parked = row.try_get("is_parked")?;
+            }
+        }
+        Ok(events)
     }
 
     /// How many events the caller may see of an entity, whatever its kind unless one is given.
@@ -497,10 +503,6 @@ pub(super) fn named_event_from(row: &Row) -> Result<Event, StoreError> {
     let mut event = event_from(row)?;
     let known: Option<String> = row.try_get("actor_name")?;
     event.created_by_name = known.or(event.created_by_name);
-    event.parked = match row.columns().iter().any(|column| column.name() == "is_parked") {
-        true => row.try_get("is_parked")?,
-        false => false,
-    };
     Ok(event)
 }
 
