@@ -100,12 +100,16 @@ impl Checker {
     /// # Errors
     /// Why it is no usable JSON Schema.
     pub fn compile(schema: &Value) -> Result<Self, String> {
-        let (text, patterns) = (schema.to_string(), patterns_of(schema));
-        let schema_bytes = text.len();
+        let (text, patterns) = (schema.to_string(), patterns_of(schema).len());
+        let fits = |size: &usize| Some((build_within(schema, *size).ok()?, *size));
+        let (validator, pattern_size) = match PATTERN_SIZES[..3].iter().find_map(fits) {
+            Some(built) => built,
+            None => (build(schema)?, PATTERN_SIZES[3]),
+        };
         Ok(Self {
-            validator: build(schema)?,
+            validator,
             weight: weight_of(schema).max(1),
-            footprint: COMPILED * schema_bytes + patterns.into_iter().filter_map(pattern_bytes).sum::<usize>(),
+            footprint: COMPILED * text.len() + patterns * (pattern_size + MATCHER_BYTES),
             schema: text.into(),
         })
     }
