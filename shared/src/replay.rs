@@ -301,7 +301,7 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E
 fn lift<E>(catalog: &Catalog, event: &mut Event) -> Result<(), ReplayError<E>> {
     match catalog.find(event.tenant_id, &event.event_type) {
         Some(kind) => match event.lift(kind) {
-            // What would be too large is delivered as it is stored, and says so: one tenant's events hold back nobody's.
+            // What would be too large is delivered as it is stored, and says so: one tenant's events must not stop the replay of the others'.
             Ok(_) | Err(LiftError::Upcast(UpcastError::TooLarge)) => Ok(()),
             Err(error) => Err(ReplayError::Lift(event.event_number, error)),
         },

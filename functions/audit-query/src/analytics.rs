@@ -72,7 +72,7 @@ pub async fn top(
     may_see(&caller)?;
     let limit = i64::try_from(limit.items()).unwrap_or(i64::MAX);
     let items = app.store.list_top(&caller, by, &currency, days, limit).await?;
-    // The first of an order that has no next page: whoever wants more asks for more at once.
+    // The list has no next page: to get more items, ask for a larger limit.
     Ok(Json(json!({"items": items, "next_cursor": null})).into_response())
 }
 

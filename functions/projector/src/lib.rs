@@ -128,9 +128,8 @@ impl Projector {
         Ok(())
     }
 
-    /// Projects what one read of the chunk gives. Events that come meanwhile have wake-ups of their own, and whoever answers those
-    /// either waits for this transaction or is in its way: where all that there was went in at once, it need not be looked whether
-    /// there is more.
+    /// Projects what one read of the chunk gives. If all of it was written in one transaction, there is no need to read again: events
+    /// that are appended meanwhile have wake-ups of their own.
     async fn project_once(&self, chunk: &[StreamId]) -> Result<Turn, StoreError> {
         let (mut freed, mut contended) = (Vec::new(), 0);
         loop {

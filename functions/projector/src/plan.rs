@@ -155,7 +155,7 @@ fn row(work: &StreamWork, entity: Entity) -> StateRow {
 /// States that take more memory than this are cut to what their table has columns for.
 const LARGE: usize = 64 << 10;
 
-/// The entity as its table sees it. A small one goes as it is: somebody may have given the table a column since its columns were read.
+/// The entity as its table sees it. A small one is passed whole: the table may have got a column since its columns were read.
 fn with_columns_only(tables: &StateTables, aggregate_type: &str, entity: &Entity) -> Entity {
     if footprint_of(&entity.state) <= LARGE {
         return entity.clone();

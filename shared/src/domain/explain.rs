@@ -13,7 +13,7 @@ use super::weight::{count_values, shortened};
 
 /// Where schema and data are no larger than this, multiplied, all errors may be collected: some 20 MB at worst.
 const FEW: usize = 50_000;
-/// A message that is longer is told without the value that it quotes.
+/// A longer message is given without the value that it quotes.
 const MAX_QUOTED: usize = 200;
 
 /// Keywords that make one error each, however large the data are.

@@ -10,8 +10,8 @@ use super::effect::Effect;
 use super::time::Timestamp;
 use super::weight::text_bytes;
 
-/// Most bytes of a state as JSON text. Whoever reads or writes an entity holds its state, so one that grew without bound would end
-/// every function that meets it.
+/// Most bytes of a state as JSON text. A function that reads or writes an entity holds its state in memory, so without a limit one large
+/// state would end every function that reads it.
 pub const MAX_STATE_BYTES: usize = 1024 * 1024;
 
 /// Says that an event would make a state larger than [`MAX_STATE_BYTES`].

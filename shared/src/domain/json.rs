@@ -67,7 +67,7 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonFault> {
     open(raw, &mut at, 0)
 }
 
-/// Where reading has come to.
+/// The current position of the parser, and the memory that is left.
 struct Place {
     pointer: String,
     /// Bytes of memory that values may still take.

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method};
 use super::error::ApiError;
 use crate::domain::ids::Text;
 
-/// The routes whose handlers read a key. Whoever adds one adds it here: at all others that write, the key is refused.
+/// The routes whose handlers read a key. Add each new one here: all other routes that write refuse the key.
 const KEYED: [(Method, &str); 5] = [
     (Method::POST, "/api/v1/events"),
     (Method::POST, "/api/v1/events/{id}/compensate"),

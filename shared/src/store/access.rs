@@ -258,7 +258,7 @@ async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error
 }
 
 /// Whether a server or a pooler refused the login itself. PgBouncer says 08P01 (protocol violation) about every client that it
-/// refuses, so one that is full is told apart by its words.
+/// refuses, so a full PgBouncer is recognised by its message.
 fn is_login(error: &tokio_postgres::Error) -> bool {
     error
         .as_db_error()

@@ -270,7 +270,7 @@ impl Load<'_> {
     }
 }
 
-/// What is told of an event that went into the entity.
+/// What an answer says about an event that was folded into the entity.
 struct FoldedFact {
     version: i32,
     recorded_at: Timestamp,

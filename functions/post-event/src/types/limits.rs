@@ -44,7 +44,7 @@ const NAMED: [&str; 5] = [
     "definitions",
 ];
 
-/// Most bytes of memory, estimated, that all types of a tenant take: whoever checks an event of the tenant's holds them.
+/// Most bytes of memory, estimated, that all types of a tenant take. A function that checks an event of the tenant holds them all.
 const MAX_REGISTERED: usize = 16 << 20;
 
 /// Refuses to add to a catalog in which a tenant has very much.

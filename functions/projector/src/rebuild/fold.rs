@@ -284,7 +284,7 @@ impl Course {
         }
     }
 
-    /// Compares the snapshot of the version that the stream has come to, if there is one.
+    /// Compares the snapshot of the version that has been folded up to, if there is one.
     fn check_snapshots(&mut self) -> Result<Option<WrongSnapshot>, StoreError> {
         match &self.entity {
             Some(entity) => snapshots::check(&mut self.snapshots, entity, &self.started_by),
