@@ -1,8 +1,8 @@
-"""Refuses a dependency whose licence or source deny.toml does not allow, and one that none of our own sources uses.
+"""Fails if deny.toml does not allow the licence or source of a dependency, or if none of our sources uses a dependency.
 
-cargo-deny would do the first and more, but takes longer to compile than Annals, and its advisories come from GitHub, which a
-clean build machine need not reach. So advisories are not checked here; the list of what is allowed is the same file. The second is
-what cargo-machete does: a crate that is used has a path into it (`name::…`), a macro (`name!`), or a `use`.
+cargo-deny checks licences and sources too, but compiling it takes longer than compiling Annals, and its advisories come from GitHub, which a
+clean build machine may not reach. So advisories are not checked here. cargo-machete finds unused dependencies in the same way as this script: a
+crate that is used occurs as a path (`name::…`), a macro (`name!`), or in a `use`.
 """
 
 import json
@@ -16,7 +16,7 @@ CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
 
 
 def satisfied(expression: str, allowed: set[str]) -> bool:
-    """Whether an SPDX expression can be met by allowed licences alone; `/` is how old crates wrote OR."""
+    """Whether allowed licences satisfy an SPDX expression. Old crates write `/` for OR."""
     tokens = re.findall(r"[()]|[^\s()]+", re.sub(r"\s*/\s*", " OR ", expression))
 
     def either() -> bool:
@@ -64,19 +64,19 @@ def complaint(package: dict, allowed: set[str]) -> str | None:
 def unused(package: dict) -> list[str]:
     """Dependencies of this member that none of its sources uses."""
     files = Path(package["manifest_path"]).parent.rglob("*.rs")
-    # Not in comments: a `//` that follows a colon is an address in a string.
+    # Without comments. A `//` after a colon is not a comment but an address in a string.
     sources = "\n".join(re.sub(r"(?m)(?<!:)//.*$", "", file.read_text()) for file in files)
     names = {d["rename"] or d["name"] for d in package["dependencies"]}
     return sorted(name for name in names if not is_used(name.replace("-", "_"), sources))
 
 
 def is_used(name: str, sources: str) -> bool:
-    """Whether these sources use the crate of this name. A word alone is not enough: `url` and `csv` are everywhere."""
+    """Whether these sources use the crate of this name. The word alone is not enough, because `url` and `csv` also occur as other names."""
     return re.search(rf"\b{name}(::|!)|\b(use|extern crate) {name}\b", sources) is not None
 
 
 def of_no_member(members: list[dict]) -> list[str]:
-    """Dependencies of the workspace that no member takes."""
+    """Dependencies of the workspace that no member uses."""
     declared = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["dependencies"]
     taken = {d["rename"] or d["name"] for member in members for d in member["dependencies"]}
     return sorted(declared.keys() - taken)

@@ -1,11 +1,11 @@
--- The roles of DESIGN §5, and the two schemas that they meet in.
+-- The roles, and the two internal schemas.
 --
--- Every function here and later says `set search_path = pg_catalog, pg_temp`. An empty path is not enough: pg_temp is then
--- searched first for tables and types, and a caller's own `pg_temp.jsonb` (a domain whose CHECK calls a function) would run
--- with the owner's rights inside a security definer function.
+-- Every function in these files says `set search_path = pg_catalog, pg_temp`. An empty path is not enough: PostgreSQL then searches
+-- pg_temp first for tables and types, and a caller's own `pg_temp.jsonb` (a domain whose CHECK calls a function) would run with the
+-- owner's rights inside a security definer function.
 --
--- Roles belong to the cluster, not to the database, and Supabase brings some of them along: each is created only where it is
--- missing, and its attributes are left alone where it is not.
+-- Roles belong to the cluster, not to the database, and Supabase brings some of them, so each role is created only where it is missing. The
+-- attributes of an existing role are not changed.
 
 do $$
 declare
@@ -17,7 +17,7 @@ begin
                 execute format('create role %I nologin noinherit', wanted);
             end if;
         exception when duplicate_object or unique_violation then
-            null;  -- another database of this cluster is being migrated at the same moment
+            null;  -- another database of this cluster is migrated at the same moment
         end;
     end loop;
     begin
@@ -31,9 +31,9 @@ begin
 end
 $$;
 
--- Membership without inheritance: annals_api can become these roles, transaction by transaction, and is nothing by itself.
--- The migrating role may become annals_api, so that a local run needs one DATABASE_URL only. PostgreSQL 16 moved the
--- choice from the member's attribute to the grant, hence the two spellings.
+-- Membership without inheritance: annals_api has no rights from these roles until a transaction takes one of them (SET LOCAL ROLE). The
+-- migrating role may become annals_api, so a local run needs only one DATABASE_URL. Up to PostgreSQL 15, inheritance is an attribute of the
+-- member; since 16 it is an option of the grant, hence the two forms.
 do $$
 declare
     granted record;
@@ -62,26 +62,27 @@ end
 $$;
 
 create schema if not exists annals;
-comment on schema annals is 'Machinery of the event log: events, heads, catalog, progress. Not exposed to clients.';
+comment on schema annals is 'Internal tables and functions: events, heads, catalog, progress. Clients use schema public.';
 
 revoke all on schema annals from public;
 grant usage on schema annals to authenticated, annals_projector;
 
--- Whatever Annals waits for is a lock on an empty table in this schema, never an advisory lock. A client that may run SQL as
--- `authenticated` can take any advisory lock, and ROW EXCLUSIVE on any table of a schema that it may use: PREPARE of an INSERT
--- takes that lock before PostgreSQL checks the right to insert. It has no USAGE here, so it cannot even name these tables.
+-- Every lock that Annals waits for is on a table in this schema, never an advisory lock. A client that may run SQL as `authenticated` can
+-- take any advisory lock. It can also take a ROW EXCLUSIVE lock on any table of a schema that it may use, because PREPARE of an INSERT
+-- takes that lock before PostgreSQL checks the right to insert. It has no USAGE on this schema, so it cannot name these tables.
 create schema if not exists annals_locks;
-comment on schema annals_locks is 'Empty tables that appends, readers, projectors, rebuilds, key figures, imports and migrations lock. Requests have no access.';
+comment on schema annals_locks is
+    'Tables that appends, readers, projectors, rebuilds, key figures, imports and migrations lock. Requests have no access.';
 revoke all on schema annals_locks from public;
 grant usage on schema annals_locks to annals_projector;
 grant usage on schema public to authenticated, annals_projector;
 
--- PostgreSQL lets everybody call a new function. Each migration that makes functions takes that back for its own before it ends, so
--- that they are callable by nobody until they are granted. Not by default privileges: those would hold for every function that this
--- role makes later, anywhere in the database, and the database may hold somebody else's project.
+-- PostgreSQL lets every role call a new function. Therefore each migration that creates functions in `annals` ends by revoking that right;
+-- only granted roles can then call them. Default privileges are not used for this: they would apply to every function that the migrating
+-- role creates later in this database, which may belong to another project.
 
--- Supabase's auth helpers, for SQL that expects them; nothing here does. On Supabase they exist and are left alone, and so is an
--- auth schema of somebody else's that lacks one: only its owner may add it.
+-- Supabase's auth helpers, for SQL that expects them; Annals itself does not use them. On Supabase they exist and are not changed. An
+-- existing `auth` schema that belongs to another role is not changed either, even if a helper is missing.
 do $$
 begin
     if to_regnamespace('auth') is null then

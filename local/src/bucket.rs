@@ -1,41 +1,46 @@
-//! What a deployment has a bucket and a function of its own for: files are sent here, and imported beside everything else.
+//! Large files: clients upload them here, and a background task imports them. A deployment has an S3 bucket and the function importer for
+//! this.
 
 use std::time::Duration;
 
-use annals::http::{ApiError, Params, Path, Problem};
-use annals::storage::{Folder, WriteError};
-use annals::store::Store;
+use annals_http::{ApiError, Params, Path, Problem};
+use annals_import::Importer;
+use annals_storage::{Folder, WriteError};
+use annals_store::Store;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::put;
-use csv_upload::Importer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use uuid::Uuid;
 
 use crate::error::one_line;
 use crate::shutdown::Shutdown;
 
-/// The place of the importer's schedule.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often due imports are looked for. Deployed, a schedule does it each minute.
+const IMPORT_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 struct Bucket {
     folder: Folder,
     store: Store,
-    came: UnboundedSender<Uuid>,
+    uploaded: UnboundedSender<Uuid>,
 }
 
-/// Takes files in, and says which have come: the place of the bucket and of its events.
-pub fn router(folder: Folder, store: Store, came: UnboundedSender<Uuid>) -> Router {
+/// Stores uploaded files in the folder, as the bucket does, and sends the id of each to `uploaded`, as the bucket's events do.
+pub fn router(folder: Folder, store: Store, uploaded: UnboundedSender<Uuid>) -> Router {
     Router::new()
-        .route("/uploads/{id}", put(take))
+        .route("/uploads/{id}", put(receive_file))
         .layer(DefaultBodyLimit::disable())
-        .with_state(Bucket { folder, store, came })
+        .with_state(Bucket {
+            folder,
+            store,
+            uploaded,
+        })
 }
 
-async fn take(
+async fn receive_file(
     State(bucket): State<Bucket>,
     Path(id): Path<String>,
     mut params: Params,
@@ -45,15 +50,15 @@ async fn take(
     let token = params.one("token")?.unwrap_or_default();
     params.end()?;
     bucket.folder.check(id, &token).map_err(refused)?;
-    // Before the body is read: nothing would ever import it, or delete it.
+    // Checked before the body is read, because nothing would import or delete the file of a finished upload.
     if bucket.store.open_imports(&[id]).await?.is_empty() {
-        let detail = "this upload has come to its end; ask for another one by POST /api/v1/data/uploads";
+        let detail = "this upload is finished; create another one with POST /api/v1/data/uploads";
         return Err(Problem::new(StatusCode::GONE, "upload_ended", detail).into());
     }
     let written = bucket.folder.write(id, &token, body.into_data_stream()).await;
     written.map_err(refused)?;
-    // Where nobody listens any more, the next start's look finds it.
-    let _ = bucket.came.send(id);
+    // This fails only if the import task has ended. The next start of the server finds the file.
+    let _ = bucket.uploaded.send(id);
     Ok(StatusCode::OK)
 }
 
@@ -67,27 +72,30 @@ fn refused(error: WriteError) -> ApiError {
     Problem::new(status, code, error.to_string()).into()
 }
 
-/// The importer's place: imports what has come, and looks now and then for what is due. Told to end, it leaves what it is at to the
-/// next start, like one that is killed. `left` are the files of former runs.
-pub async fn import(importer: Importer, left: Vec<Uuid>, came: UnboundedReceiver<Uuid>, mut shutdown: Shutdown) {
+/// Imports uploaded files, and every few seconds the imports that are due. On shutdown it stops in the middle of an import, which continues
+/// at the next start, as after a kill. `left` are the files that earlier runs have left in the folder.
+pub async fn import(importer: Importer, left: Vec<Uuid>, uploaded: UnboundedReceiver<Uuid>, mut shutdown: Shutdown) {
     tokio::select! {
-        () = Box::pin(work(importer, left, came)) => {}
-        () = shutdown.asked() => {}
+        () = Box::pin(run(importer, left, uploaded)) => {}
+        () = shutdown.requested() => {}
     }
 }
 
-async fn work(importer: Importer, left: Vec<Uuid>, mut came: UnboundedReceiver<Uuid>) {
-    // No import will ever ask for some of them: a bucket's own rule deletes those after a week.
+async fn run(importer: Importer, left: Vec<Uuid>, mut uploaded: UnboundedReceiver<Uuid>) {
+    // Deletes files whose upload is finished: no import will read them. In a bucket, a lifecycle rule deletes them after a week.
     if let Err(error) = importer.delete_ended(&left).await {
-        tracing::warn!(error = one_line(&error), "files that are nobody's stay where they are");
+        tracing::warn!(error = one_line(&error), "files of finished uploads not deleted");
     }
     loop {
         let done = tokio::select! {
-            Some(id) = came.recv() => Box::pin(importer.import_file(id, None)).await,
-            () = tokio::time::sleep(LOOK_EVERY) => Box::pin(importer.import_due(None)).await,
+            Some(id) = uploaded.recv() => Box::pin(importer.import_file(id, None)).await,
+            () = tokio::time::sleep(IMPORT_EVERY) => Box::pin(importer.import_due(None)).await,
         };
         if let Err(error) = done {
-            tracing::warn!(error = one_line(&error), "import left; it goes on with the next look");
+            tracing::warn!(
+                error = one_line(&error),
+                "import failed; it is tried again in a few seconds"
+            );
         }
     }
 }

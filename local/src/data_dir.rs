@@ -1,12 +1,12 @@
-//! The data folder: what survives between two runs, and the lock that keeps them apart.
+//! The data folder: what is kept from one run to the next, and the lock that allows one server at a time.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `lock` | locked while a server runs on this folder; its text is that server's process id |
 //! | `jwt-secret`, `superuser-password`, `owner-password` | see [`crate::secrets`] |
-//! | `postgres/` | the cluster, unless its account could not reach it here |
-//! | `uploads/` | large files that were sent and are not imported yet |
-//! | `cluster-location` | in that case, where the cluster is instead |
+//! | `postgres/` | the cluster, unless the server's account cannot reach it here |
+//! | `cluster-location` | in that case, the path of the cluster |
+//! | `uploads/` | large files that were uploaded and are not imported yet |
 
 use crate::Error;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -14,8 +14,8 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The folder to use: `chosen` (from `ANNALS_DATA_DIR`), else `.annals` beside the workspace's `Cargo.lock`, so that
-/// `cargo run` finds the same state from any folder of the project, else `.annals` right here.
+/// The folder to use: `chosen` (from `ANNALS_DATA_DIR`); otherwise `.annals` beside the workspace's `Cargo.lock`, so that `cargo run` uses
+/// the same folder everywhere in the project; otherwise `.annals` in the current directory.
 pub fn resolve(chosen: Option<&Path>) -> Result<PathBuf, Error> {
     let here = std::env::current_dir().map_err(|source| Error::Io {
         doing: "find the current directory".to_owned(),
@@ -31,10 +31,10 @@ pub fn resolve(chosen: Option<&Path>) -> Result<PathBuf, Error> {
     })
 }
 
-/// Creates the folder where it is missing.
+/// Creates the folder if it is missing.
 ///
-/// Others may pass through it but not list it: root's PostgreSQL runs as another account, which must get to `postgres/`. What
-/// is inside keeps its own, stricter mode. A folder that exists already keeps the mode that its owner gave it.
+/// Its mode lets other accounts pass through it but not list it, because root's PostgreSQL runs as another account and must reach
+/// `postgres/`. The files inside have stricter modes of their own. A folder that exists already keeps its mode.
 pub fn create(path: &Path) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
@@ -45,13 +45,13 @@ pub fn create(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Proof that no other process serves the folder; the operating system ends it with the process, however that dies.
+/// The lock of a data folder, held until it is dropped. The operating system releases it when the process ends, even if it is killed.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Takes the folder's lock, or says who has it.
+/// Takes the folder's lock. If another process holds it, the error names that process.
 pub fn lock(data_dir: &Path) -> Result<Lock, Error> {
     let path = data_dir.join("lock");
     let mut file = OpenOptions::new()
@@ -64,7 +64,7 @@ pub fn lock(data_dir: &Path) -> Result<Lock, Error> {
         .map_err(Error::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(held(data_dir, &mut file)),
+        Err(TryLockError::WouldBlock) => return Err(already_running(data_dir, &mut file)),
         Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
     }
     file.set_len(0)
@@ -74,7 +74,7 @@ pub fn lock(data_dir: &Path) -> Result<Lock, Error> {
     Ok(Lock { _file: file })
 }
 
-fn held(data_dir: &Path, file: &mut File) -> Error {
+fn already_running(data_dir: &Path, file: &mut File) -> Error {
     let mut holder = String::new();
     let read = file.read_to_string(&mut holder);
     Error::AlreadyRunning {

@@ -1,25 +1,25 @@
-//! The database of a command that does its work and ends: `replay`, and whatever else reads or mends the log.
+//! The database of a command that does its work and ends: `replay`, `rebuild`, `verify`.
 //!
-//! With DATABASE_URL it is that one, as it stands: `migrate` is a command of its own. Otherwise it is the private cluster's,
-//! brought to the current schema: started for as long as the command takes, or, where `cargo run` serves the same data folder
-//! meanwhile, the one that runs already.
+//! If DATABASE_URL is set, it is that database, which is not migrated: `migrate` is a command of its own. Otherwise it is that of the
+//! private cluster, migrated to the current schema. If `cargo run` serves the same data folder, the running cluster is used; otherwise the
+//! cluster is started and stopped by the command.
 
 use crate::Error;
-use crate::cli::Environment;
 use crate::cluster::{Cluster, Options};
-use crate::engine::{self, Place};
+use crate::engine::{self, DatabaseOrigin};
+use crate::environment::Environment;
 use crate::shutdown::Shutdown;
-use annals::config::DatabaseConfig;
-use annals::store::Store;
+use annals_config::DatabaseConfig;
+use annals_store::Store;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longest wait for a server that another process is starting.
-const START: Duration = Duration::from_secs(300);
-/// How often that is looked at.
-const POLL: Duration = Duration::from_millis(100);
+/// Longest wait for a cluster that another process is starting.
+const START_TIMEOUT: Duration = Duration::from_secs(300);
+/// Pause between two checks of that cluster.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
 
-/// A database to work on; where its cluster is our own, it ends with the work.
+/// A database to work on. If this process has started its cluster, the cluster is stopped after the work.
 pub struct Database {
     url: String,
     cluster: Option<Cluster>,
@@ -27,8 +27,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Finds the database that the environment names, or starts it. Signals are caught from here on, so that an interrupt
-    /// while the cluster starts leaves no server behind.
+    /// Finds or starts the database. Signals are caught from the beginning, so that an interrupt during the start leaves no server running.
     pub async fn open(environment: &Environment) -> Result<Self, Error> {
         let shutdown = Shutdown::listen()?;
         if let Some(url) = environment.database_url.clone() {
@@ -40,14 +39,15 @@ impl Database {
         }
         let (url, cluster) = started_or_running(environment).await?;
         let database = Self { url, cluster, shutdown };
-        // Where another process is doing the same, this waits for it and finds nothing left to do.
-        match engine::migrate(&database.url, Place::Folder(&environment.data_dir()?)).await {
+        // If another process is migrating, this waits for it and then finds nothing to do.
+        let data_dir = environment.data_dir()?;
+        match engine::migrate(&database.url, DatabaseOrigin::DataDir(&data_dir)).await {
             Ok(()) => Ok(database),
             Err(error) => database.close().await.and(Err(error)),
         }
     }
 
-    /// A pool of connections to it; all of them act as the functions' roles.
+    /// A pool of this many connections. They use the same roles as the functions.
     pub fn store(&self, connections: usize) -> Result<Store, Error> {
         Store::new(&DatabaseConfig {
             url: self.url.clone(),
@@ -56,11 +56,11 @@ impl Database {
         .map_err(|source| Error::Start(Box::new(source)))
     }
 
-    /// Does the work, to its end or to the first SIGINT or SIGTERM, and lets go of the database.
+    /// Does the work until it is done, or until the first SIGINT or SIGTERM. Then it closes the database.
     pub async fn run(mut self, work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
         let done = tokio::select! {
             done = work => done,
-            () = self.shutdown.asked() => Err(Error::Interrupted),
+            () = self.shutdown.requested() => Err(Error::Interrupted),
         };
         done.and(self.close().await)
     }
@@ -73,23 +73,23 @@ impl Database {
     }
 }
 
-/// The folder's lock decides: whoever holds it runs the cluster. Looked at again and again, because the holder may just be
-/// starting it, or ending.
+/// The process that holds the folder's lock runs the cluster. This tries to start the cluster, and otherwise to reach the running one,
+/// again and again, because the other process may be just starting or stopping it.
 async fn started_or_running(environment: &Environment) -> Result<(String, Option<Cluster>), Error> {
     let data_dir = environment.data_dir()?;
-    let deadline = Instant::now() + START;
+    let deadline = Instant::now() + START_TIMEOUT;
     loop {
-        let held = match Cluster::start(Options::persistent(&data_dir)).await {
+        let already_running = match Cluster::start(Options::persistent(&data_dir)).await {
             Ok(cluster) => return Ok((cluster.url(), Some(cluster))),
-            Err(held @ Error::AlreadyRunning { .. }) => held,
+            Err(error @ Error::AlreadyRunning { .. }) => error,
             Err(error) => return Err(error),
         };
         if let Some(url) = Cluster::url_of_running(&data_dir).await? {
             return Ok((url, None));
         }
         if Instant::now() >= deadline {
-            return Err(held);
+            return Err(already_running);
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_PAUSE).await;
     }
 }

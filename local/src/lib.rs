@@ -1,11 +1,11 @@
-//! Everything that makes `cargo run` work on one machine.
+//! Annals on one machine: what `cargo run` does.
 //!
-//! [`cluster`] keeps a private PostgreSQL, [`serve`] puts the functions' routers on one port in front of it, [`token`] mints
-//! the JWTs that an identity provider would issue, and [`demo`] fills the log through the same HTTP API that clients use.
-//! Nothing here is deployed: a rule that matters to a client belongs to the functions or to the database.
+//! [`cluster`] runs a private PostgreSQL, [`serve`] serves the functions' routers on one port, [`token`] signs the JWTs that an identity
+//! provider would issue, and [`demo`] fills the log through the same HTTP API that clients use. Nothing here is deployed, so a rule that
+//! matters to a client belongs to the functions or to the database.
 //!
-//! Architecture invariant: this crate holds no SQL but what sets up a cluster (roles, passwords, a database), the work that
-//! Supabase or RDS does before the first migration.
+//! Architecture invariant: the only SQL in this crate sets up a cluster (roles, passwords, a database). Supabase and RDS do the same before
+//! the first migration.
 
 pub mod bucket;
 pub mod cli;
@@ -14,6 +14,7 @@ pub mod data_dir;
 pub mod database;
 pub mod demo;
 pub mod engine;
+pub mod environment;
 pub mod error;
 pub mod output;
 pub mod rebuild;

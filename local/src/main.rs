@@ -1,4 +1,4 @@
-//! `cargo run`: Annals on this machine. Everything is in the library; see `annals-local --help`.
+//! `cargo run`: Annals on this machine. The code is in the library; `annals-local --help` describes the commands.
 
 use clap::Parser;
 use local::Error;
@@ -9,9 +9,9 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     match local::cli::Cli::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
-        // `| head` is no reason to complain, and neither is it an end that was reached.
-        Err(Error::ReaderGone) => ExitCode::FAILURE,
-        // Without waiting for a write that nobody reads, as the end of the runtime would.
+        // For example `| head`. No message, because the reader has what it wanted; no success, because the work was not finished.
+        Err(Error::OutputClosed) => ExitCode::FAILURE,
+        // Exits without the runtime's shutdown, which would wait for a blocked write to standard output.
         Err(Error::Interrupted) => std::process::exit(INTERRUPTED),
         Err(error) => {
             eprintln!("error: {}", local::error::one_line(&error));

@@ -1,23 +1,23 @@
-//! The command's standard output, which scripts read: `token` prints one JWT and nothing else, `serve` its promised lines.
+//! The command's standard output, which scripts read: `token` prints one JWT and nothing else, `serve` prints its address and tokens.
 //!
-//! Everything meant for people alone goes to standard error, as logs or as the final error line.
+//! Text that no script reads goes to standard error: logs, progress and the final error.
 
 use crate::Error;
 use std::io::{self, Write};
 use tokio::task::spawn_blocking;
 
-/// Writes one line and flushes it, so that a reader waiting on the pipe for `listening on …` gets it at once.
+/// Writes one line and flushes it, so that a reader that waits for `listening on …` on a pipe gets it immediately.
 pub fn line(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        // The reader (`head -1`) had what it wanted and left: no reason to stop serving.
+        // The reader (`head -1`) has what it wanted and has closed the pipe. The server continues.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(unwritten),
+        written => written.map_err(write_error),
     }
 }
 
-/// Writes lines and waits until they are taken: what counts as delivered afterwards must have been. A reader that left is
-/// [`Error::ReaderGone`]; one that takes its time holds up nothing else, a signal least of all.
+/// Writes lines and waits until the reader has taken them, because they count as delivered afterwards. A closed pipe is
+/// [`Error::OutputClosed`]. The write runs on a thread of its own, so a slow reader does not delay anything else, such as a signal.
 pub async fn lines(text: Vec<u8>) -> Result<(), Error> {
     let write = move || {
         let mut stdout = io::stdout().lock();
@@ -25,12 +25,12 @@ pub async fn lines(text: Vec<u8>) -> Result<(), Error> {
     };
     let written = spawn_blocking(write).await.map_err(io::Error::other);
     match written.and_then(|written| written) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::ReaderGone),
-        written => written.map_err(unwritten),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::OutputClosed),
+        written => written.map_err(write_error),
     }
 }
 
-fn unwritten(source: io::Error) -> Error {
+fn write_error(source: io::Error) -> Error {
     Error::Io {
         doing: "write to standard output".to_owned(),
         source,

@@ -1,13 +1,13 @@
-//! `cargo run -- rebuild`: read models made anew from the log, while everything else goes on.
+//! `cargo run -- rebuild`: folds the read models again from the log, while the server keeps running.
 //!
-//! It is the projector's own rebuild, without a function's time limit. A bar tells people how far it is; the exit code tells
-//! scripts that live tables were exchanged.
+//! It is the projector's rebuild without the time limit of a function. It shows its progress on standard error. Its exit code is 0 only if
+//! the live tables were exchanged.
 
-use crate::cli::Environment;
 use crate::database::Database;
+use crate::environment::Environment;
 use crate::{Error, output};
-use annals::domain::AggregateType;
-use annals::store::{DueRebuild, RebuildScope};
+use annals_domain::AggregateType;
+use annals_store::{DueRebuild, RebuildScope};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use projector::{CONNECTIONS, Progress, Projector, RebuildError};
@@ -16,32 +16,34 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, interval, interval_at};
 
-/// How often the bar moves.
-const TICK: Duration = Duration::from_millis(100);
-/// How often there is a line where there is no bar.
-const LINE: Duration = Duration::from_secs(5);
+/// How often the progress bar is drawn.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+/// How often a line is printed if there is no bar.
+const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// What `rebuild` and `verify` fold.
+/// Arguments of `rebuild` and `verify`.
 #[derive(Args, Debug)]
-pub struct Folding {
-    /// Kind of aggregate whose read models they are, such as organization [default: all]
+pub struct FoldArguments {
+    /// Only the read models of this aggregate type, such as organization [default: all]
     #[arg(long, value_name = "TYPE")]
     module: Option<String>,
-    /// How many fold at the same time
+    /// Number of workers that fold streams concurrently
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64))]
     workers: usize,
 }
 
-/// Rebuilds; one line on standard output once it is done.
-pub async fn run(environment: &Environment, folding: Folding) -> Result<(), Error> {
-    let due = folding.due()?;
+/// Runs the command. When it is done, it prints one line of JSON on standard output.
+pub async fn run(environment: &Environment, arguments: FoldArguments) -> Result<(), Error> {
+    let due = arguments.due()?;
     let database = Database::open(environment).await?;
-    let projector = folding.projector(&database)?;
+    let projector = arguments.projector(&database)?;
     database
         .run(async move {
             let progress = Arc::new(Progress::default());
-            let work = projector.rebuild(&due, folding.workers, Arc::clone(&progress));
-            let done = watched("rebuild", &progress, work).await.map_err(failed("rebuild"))?;
+            let work = projector.rebuild(&due, arguments.workers, Arc::clone(&progress));
+            let done = with_progress("rebuild", &progress, work)
+                .await
+                .map_err(failed("rebuild"))?;
             output::line(
                 &json!({"rebuild": done.id, "streams": done.streams, "events": done.events, "changed_rows": done.changed_rows})
                     .to_string(),
@@ -50,13 +52,13 @@ pub async fn run(environment: &Environment, folding: Folding) -> Result<(), Erro
         .await
 }
 
-impl Folding {
-    /// How many fold at the same time.
+impl FoldArguments {
+    /// Number of workers.
     pub fn workers(&self) -> usize {
         self.workers
     }
 
-    /// The scope, as nobody has asked for it but the command line.
+    /// The rebuild to run: the scope of the arguments, without the id of a recorded request.
     pub fn due(&self) -> Result<DueRebuild, Error> {
         let module = self.module.clone().map(AggregateType::try_from).transpose();
         let aggregate_type = module.map_err(|e| Error::Invalid(format!("--module: {e}")))?;
@@ -69,13 +71,13 @@ impl Folding {
         })
     }
 
-    /// A projector with connections enough.
+    /// A projector with enough connections for the workers.
     pub fn projector(&self, database: &Database) -> Result<Projector, Error> {
         Ok(Projector::new(database.store(CONNECTIONS + self.workers)?, None))
     }
 }
 
-/// The error of a command that did not come to its end.
+/// Wraps the error of the command `doing` for `map_err`.
 pub fn failed(doing: &'static str) -> impl FnOnce(RebuildError) -> Error {
     move |source| Error::Fold {
         doing,
@@ -83,16 +85,18 @@ pub fn failed(doing: &'static str) -> impl FnOnce(RebuildError) -> Error {
     }
 }
 
-/// The work, and how far it is on standard error: a bar where that is a terminal, elsewhere a line every few seconds, so that a log shows
-/// that it goes on.
-pub async fn watched<T>(doing: &str, progress: &Progress, work: impl Future<Output = T>) -> T {
+/// Does the work and shows its progress on standard error: a bar if that is a terminal, otherwise a line every few seconds.
+pub async fn with_progress<T>(doing: &str, progress: &Progress, work: impl Future<Output = T>) -> T {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} events, {per_sec}, {eta} left{msg}") {
         bar.set_style(style);
     }
-    // Before there is anything to show, so that nobody waits before an empty screen.
+    // Draws the empty bar, because the first progress may take a while.
     bar.tick();
-    let (mut ticks, mut lines) = (interval(TICK), interval_at(Instant::now() + LINE, LINE));
+    let (mut ticks, mut lines) = (
+        interval(BAR_EVERY),
+        interval_at(Instant::now() + LINE_EVERY, LINE_EVERY),
+    );
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
@@ -112,7 +116,7 @@ pub async fn watched<T>(doing: &str, progress: &Progress, work: impl Future<Outp
     }
 }
 
-/// Whether all that there was at the beginning has been folded. What is left is the tables' comparison, which nobody counts.
+/// Whether as many events are folded as there were at the beginning. Then the tables are compared, which has no progress of its own.
 fn is_folded(progress: &Progress) -> bool {
     progress.total() > 0 && progress.events() >= progress.total()
 }

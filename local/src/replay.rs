@@ -1,17 +1,17 @@
-//! `replay`: the log to standard output, a line of JSON per event, or to a queue, a message per event.
+//! `cargo run -- replay`: delivers the events of the log to standard output, as lines of JSON, or to a queue, as messages.
 //!
-//! A batch counts as delivered when the reader of the pipe, the file system or the queue has taken all of it; only then does
-//! the checkpoint move. A run that is killed has thus delivered everything up to its checkpoint, and perhaps some of the next
-//! batch, whose last line may be cut short.
+//! The checkpoint moves after a batch is delivered: when the reader of the pipe, the file system or the queue has taken all of it. A run
+//! that is killed has therefore delivered everything up to its checkpoint, and perhaps a part of the next batch, whose last line may be
+//! incomplete.
 
-use crate::cli::Environment;
 use crate::database::Database;
+use crate::environment::Environment;
 use crate::{Error, output};
-use annals::domain::event::MAX_METADATA_BYTES;
-use annals::domain::{CheckpointName, Event, TenantId, Timestamp, json};
-use annals::queue::Queue;
-use annals::replay::{Batch, BatchSize, Replay, ReplayError, Report, lanes, replay_batches};
-use annals::store::Store;
+use annals::replay::{Batch, BatchSize, Replay, ReplayError, Report, partition_by_stream, replay_batches};
+use annals_domain::event::MAX_METADATA_BYTES;
+use annals_domain::{CheckpointName, Event, TenantId, Timestamp, json};
+use annals_queue::Queue;
+use annals_store::Store;
 use aws_config::BehaviorVersion;
 use clap::Args;
 use futures_util::future::join_all;
@@ -22,17 +22,17 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// One to read; another for the checkpoint would never be used at the same time.
+/// One connection is enough: reading and moving the checkpoint never happen at the same time.
 const CONNECTIONS: usize = 1;
-const STYLE: &str = "{bar:32} {percent:>3} %  {msg}  {elapsed} elapsed, {eta} left";
+const BAR_STYLE: &str = "{bar:32} {percent:>3} %  {msg}  {elapsed} elapsed, {eta} left";
 
-/// What of the log to replay, and where to.
+/// Arguments of `replay`.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// Remember progress under this name and go on from there; the name belongs to what is read under it first
+    /// Keep progress under this name and continue from there; the name can be used only with the filters of its first run
     #[arg(long, value_name = "NAME", value_parser = checkpoint_name)]
     checkpoint: Option<CheckpointName>,
-    /// What to keep with the checkpoint about its consumer, a JSON object [default: what was given last]
+    /// JSON object about the consumer, stored with the checkpoint [default: the one that is stored]
     #[arg(long, value_name = "JSON", requires = "checkpoint", value_parser = metadata)]
     metadata: Option<Map<String, Value>>,
     /// Only events recorded at this time or later (RFC 3339)
@@ -41,10 +41,10 @@ pub struct Arguments {
     /// Only events recorded before this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     to: Option<Timestamp>,
-    /// Only events of this type, or of types like order.*; repeatable
+    /// Only events of this type, or of all types of a pattern such as order.*; repeatable
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// Events between two moves of the checkpoint, 1 to 10000
+    /// Events per batch, 1 to 10000; the checkpoint moves after each batch
     #[arg(long, value_name = "N", default_value = "500", value_parser = batch_size)]
     batch_size: BatchSize,
     /// Only events of this tenant [default: all tenants]
@@ -53,7 +53,7 @@ pub struct Arguments {
     /// Send each event as a message to this SQS queue instead of printing it
     #[arg(long, value_name = "URL")]
     queue: Option<String>,
-    /// Send so many batches of messages at once, each stream in order within one of them
+    /// Number of batches of messages that are sent concurrently; the events of one stream stay in order
     #[arg(long, value_name = "N", default_value = "1", requires = "queue")]
     workers: NonZeroUsize,
 }
@@ -76,7 +76,7 @@ fn batch_size(text: &str) -> Result<BatchSize, String> {
     size.ok_or_else(|| format!("must be a whole number from 1 to {}", BatchSize::MAX))
 }
 
-/// Replays, and says in one line on standard error how much it was.
+/// Runs the command. At its end it prints a summary on standard error.
 pub async fn run(environment: &Environment, arguments: Arguments) -> Result<(), Error> {
     let database = Database::open(environment).await?;
     let store = database.store(CONNECTIONS)?;
@@ -109,10 +109,10 @@ async fn deliver(store: &Store, arguments: Arguments) -> Result<(), Error> {
         }
         Some(url) => {
             let settings = aws_config::load_defaults(BehaviorVersion::latest()).await;
-            let queue = &Queue::by(&settings, url);
+            let queue = &Queue::with_settings(&settings, url);
             replay_batches(store, &replay, |batch| async move {
                 let reached = progress.at(&batch);
-                send(queue, lanes(batch.events, workers)).await?;
+                send(queue, partition_by_stream(batch.events, workers)).await?;
                 progress.show(reached);
                 Ok(())
             })
@@ -124,7 +124,7 @@ async fn deliver(store: &Store, arguments: Arguments) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the batch's lines at once and waits until they are taken.
+/// Writes the lines of a batch together and waits until the reader has taken them.
 async fn print(events: Vec<Event>) -> Result<(), Error> {
     let mut lines = Vec::new();
     for event in &events {
@@ -134,13 +134,14 @@ async fn print(events: Vec<Event>) -> Result<(), Error> {
     output::lines(lines).await
 }
 
-async fn send(queue: &Queue, lanes: Vec<Vec<Event>>) -> Result<(), Error> {
-    let sent = join_all(lanes.iter().map(|lane| queue.send_events(lane))).await;
+/// Sends the partitions of a batch concurrently, each in order.
+async fn send(queue: &Queue, partitions: Vec<Vec<Event>>) -> Result<(), Error> {
+    let sent = join_all(partitions.iter().map(|events| queue.send_events(events))).await;
     let all = sent.into_iter().collect::<Result<(), _>>();
     all.map_err(|source| Error::Replay(Box::new(source)))
 }
 
-/// What the handler failed with stands for itself; the rest is told as the library tells it.
+/// An error of our own handler is returned as it is; every other one is wrapped.
 fn failure(error: ReplayError<Error>) -> Error {
     match error {
         ReplayError::Handler(error) => error,
@@ -148,13 +149,13 @@ fn failure(error: ReplayError<Error>) -> Error {
     }
 }
 
-/// A bar on standard error, where that is a terminal; nothing elsewhere.
+/// A progress bar on standard error if that is a terminal, otherwise nothing.
 struct Progress {
     bar: ProgressBar,
     events: Cell<usize>,
 }
 
-/// How far a batch leads.
+/// The progress after a batch.
 struct Reached {
     events: usize,
     position: u64,
@@ -163,7 +164,7 @@ struct Reached {
 
 impl Progress {
     fn new() -> Self {
-        let style = ProgressStyle::with_template(STYLE);
+        let style = ProgressStyle::with_template(BAR_STYLE);
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         Self {
             bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
@@ -171,7 +172,7 @@ impl Progress {
         }
     }
 
-    /// What to show once the batch is delivered. What was there before the run is no part of its rate.
+    /// The progress to show once the batch is delivered, counted from where this run began.
     fn at(&self, batch: &Batch) -> Reached {
         let since_start = |number: i64| u64::try_from(number - batch.start).unwrap_or_default();
         Reached {

@@ -1,7 +1,7 @@
-//! Secrets that are made once and kept in the data folder, readable by their owner only.
+//! Secrets that are generated once and kept in the data folder, readable by their owner only.
 //!
-//! `token` must work before the server's first start as well as beside it, and both must agree on the key: whoever comes
-//! first makes it, and a name appears only together with its whole content.
+//! `token` works before the server's first start and while it runs, and both use the same key. The first process that needs a secret
+//! generates it. Its file appears with its whole content, so another process never reads a part of it.
 
 use crate::Error;
 use std::fs::{self, OpenOptions};
@@ -10,18 +10,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use uuid::Uuid;
 
-/// Shortest key that HS256 may have (RFC 7518 §3.2): as many bytes as the hash.
+/// Shortest key for HS256 in bytes: the length of the hash (RFC 7518 §3.2).
 const HS256_KEY_BYTES: usize = 32;
 
-/// Name of the file that holds the key.
+/// Name of the file that holds the key of the tokens.
 const KEY_FILE: &str = "jwt-secret";
 
-/// The key that signs and verifies local tokens. Its text is the key, as with Supabase's JWT secret; it is not decoded.
+/// The key that signs and verifies local tokens. The bytes of its text are the key, as with Supabase's JWT secret; the text is not decoded.
 #[derive(Clone)]
 pub struct JwtSecret(String);
 
 impl JwtSecret {
-    /// `chosen` (from `JWT_SECRET`), else the data folder's own, which is made on first use.
+    /// `chosen` (from `JWT_SECRET`), otherwise the key in the data folder, which is generated on first use.
     pub fn load(chosen: Option<&str>, data_dir: &Path) -> Result<Self, Error> {
         let secret = match chosen {
             Some(secret) => secret.to_owned(),
@@ -35,34 +35,34 @@ impl JwtSecret {
         Ok(Self(secret))
     }
 
-    /// Whether the data folder has a key of its own.
+    /// Whether the data folder holds a key.
     pub fn is_kept_in(data_dir: &Path) -> bool {
         data_dir.join(KEY_FILE).exists()
     }
 
-    /// The key.
+    /// The text of the key.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Never the key itself: it would end up in a log.
+/// Without the key, which would otherwise get into logs.
 impl std::fmt::Debug for JwtSecret {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("JwtSecret(…)")
     }
 }
 
-/// 64 hexadecimal digits from the operating system's generator. Two v4 UUIDs carry 244 random bits, and spare a dependency
-/// on a random-number crate whose only use this would be.
+/// 64 hexadecimal digits from the operating system's random generator. They are two version 4 UUIDs, which have 244 random bits; a crate
+/// for random numbers would be a dependency for this one use.
 pub fn generate() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
-/// The secret in `path`; made, mode 0600, where there is none.
+/// The secret in the file `path`. If there is no file, it is created with mode 0600.
 ///
-/// A hard link, unlike create-then-write, never shows another process an empty file, and unlike a rename it cannot
-/// replace the secret that another process made in the same moment and already handed out.
+/// The file is written under another name and then hard-linked. If it were created and then written, another process could read it empty. A
+/// rename could replace a secret that another process has just created and already uses.
 pub fn read_or_generate(path: &Path) -> Result<String, Error> {
     if let Some(secret) = read(path)? {
         return Ok(secret);
@@ -74,10 +74,10 @@ pub fn read_or_generate(path: &Path) -> Result<String, Error> {
     });
     let removed = fs::remove_file(&draft).map_err(Error::io("remove", &draft));
     made.and(removed)?;
-    read(path)?.ok_or_else(|| Error::Invalid(format!("{} has vanished while it was being made", path.display())))
+    read(path)?.ok_or_else(|| Error::Invalid(format!("{} disappeared while it was created", path.display())))
 }
 
-/// Writes a new file that nobody else may read.
+/// Creates a file that only its owner may read.
 pub fn write_private(path: &Path, content: &str) -> Result<(), Error> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -105,7 +105,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_secret_is_made_once_and_is_private() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_secret_is_generated_once_and_is_private() -> Result<(), Box<dyn std::error::Error>> {
         let folder = std::env::temp_dir().join(Uuid::new_v4().to_string());
         fs::create_dir(&folder)?;
         let first = JwtSecret::load(None, &folder)?;

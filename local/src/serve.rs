@@ -1,30 +1,31 @@
-//! `cargo run`: cluster, migrations, every function's router on one port, tokens; and all of it backwards on a signal.
+//! `cargo run`: starts the cluster, migrates, serves every function's router on one port and prints tokens.
 //!
-//! Order on the way down: no new requests, the running ones to their end, the background tasks, the cluster. A projector
-//! that lost its database first would report errors that mean nothing.
+//! On a signal it stops in this order: accept no new requests, finish the running ones, end the background tasks, stop the cluster. If the
+//! cluster stopped before the projector, the projector would log errors that mean nothing.
 
-use crate::cli::Environment;
 use crate::cluster::{Cluster, Options};
-use crate::engine::{self, Engine, Place};
+use crate::engine::{self, DatabaseOrigin, Engine};
+use crate::environment::Environment;
 use crate::secrets::JwtSecret;
 use crate::server::{self, Limits};
 use crate::shutdown::Shutdown;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
 use crate::{Error, data_dir, output};
-use annals::storage::Folder;
+use annals_storage::Folder;
 use chrono::TimeDelta;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// A client that keeps a response open does not keep the server from ending.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long the shutdown waits for running requests, and then for background tasks. A client that keeps a response open does not stop it.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until SIGINT or SIGTERM.
 pub async fn run(environment: Environment) -> Result<(), Error> {
     let shutdown = Shutdown::listen()?;
-    // Before the slow part: a taken port is known at once, and nobody is told of ours until the database is ready.
+    // The port is bound before the slow part, so a taken port is reported immediately. The address is printed only when the database is
+    // ready.
     let listener = match bind(environment.port).await {
         Ok(listener) => listener,
         Err(refused) => return Err(already_running(&environment).unwrap_or(refused)),
@@ -33,7 +34,7 @@ pub async fn run(environment: Environment) -> Result<(), Error> {
     if let Some(url) = environment.database_url.as_deref() {
         return serve(
             url,
-            Place::Address,
+            DatabaseOrigin::Url,
             listener,
             &secret,
             &environment.data_dir()?,
@@ -45,7 +46,7 @@ pub async fn run(environment: Environment) -> Result<(), Error> {
     let cluster = Cluster::start(Options::persistent(data_dir.clone())).await?;
     let url = cluster.url();
     let served = tokio::select! {
-        served = serve(&url, Place::Folder(&data_dir), listener, &secret, &data_dir, shutdown) => served,
+        served = serve(&url, DatabaseOrigin::DataDir(&data_dir), listener, &secret, &data_dir, shutdown) => served,
         never = cluster.keep_running() => match never {},
     };
     let stopped = cluster.stop().await;
@@ -54,33 +55,31 @@ pub async fn run(environment: Environment) -> Result<(), Error> {
 
 async fn serve(
     database_url: &str,
-    place: Place<'_>,
+    origin: DatabaseOrigin<'_>,
     listener: TcpListener,
     secret: &JwtSecret,
     data_dir: &Path,
     mut shutdown: Shutdown,
 ) -> Result<(), Error> {
-    engine::migrate(database_url, place).await?;
-    if shutdown.is_asked() {
+    engine::migrate(database_url, origin).await?;
+    if shutdown.is_requested() {
         return Ok(());
     }
-    let folder = folder(data_dir, &listener, secret)?;
+    let folder = upload_folder(data_dir, &listener, secret)?;
     let Engine { router, mut background } = Engine::start(database_url, secret, folder, &shutdown)?;
     announce(&listener, secret)?;
     tokio::select! {
         () = server::serve(listener, router, Limits::default(), shutdown.clone()) => {}
-        () = async { shutdown.asked().await; tokio::time::sleep(GRACE).await } => {}
+        () = async { shutdown.requested().await; tokio::time::sleep(SHUTDOWN_TIMEOUT).await } => {}
     }
-    if tokio::time::timeout(GRACE, async { while background.join_next().await.is_some() {} })
-        .await
-        .is_err()
-    {
+    let ended = async { while background.join_next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
         background.shutdown().await;
     }
     Ok(())
 }
 
-/// The likeliest holder of a taken port is another `cargo run` on the same folder, and then that is what to say.
+/// If the port is taken, probably another `cargo run` uses it. If that runs on the same data folder, this error says so.
 fn already_running(environment: &Environment) -> Option<Error> {
     let data_dir = environment
         .data_dir()
@@ -106,8 +105,8 @@ fn own_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
     })
 }
 
-/// Where large files lie, behind our own address.
-fn folder(data_dir: &Path, listener: &TcpListener, secret: &JwtSecret) -> Result<Folder, Error> {
+/// The folder of large files. Their upload addresses are on our own port.
+fn upload_folder(data_dir: &Path, listener: &TcpListener, secret: &JwtSecret) -> Result<Folder, Error> {
     let base = format!("http://{}", own_address(listener)?);
     Ok(Folder::new(
         data_dir.join("uploads"),
@@ -116,7 +115,7 @@ fn folder(data_dir: &Path, listener: &TcpListener, secret: &JwtSecret) -> Result
     ))
 }
 
-/// The lines that DESIGN §8 promises.
+/// Prints the address, and a token for each role. Scripts and tests read these lines.
 fn announce(listener: &TcpListener, secret: &JwtSecret) -> Result<(), Error> {
     output::line(&format!("listening on http://{}", own_address(listener)?))?;
     for (name, role) in [

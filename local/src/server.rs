@@ -1,19 +1,19 @@
-//! The port: connections, and how long a client may let us wait.
+//! The HTTP server: connections and their limits.
 //!
-//! On Lambda API Gateway does this. `axum::serve` sets no limits, so a client that stops in the middle of a header or a body would keep
-//! its connection for ever. Here every wait for a client has an end, and so does the number of connections:
+//! Deployed, API Gateway does this. `axum::serve` has no limits: a client that stops in the middle of a header or a body would keep its
+//! connection for ever. Here every wait for a client has a timeout, and the number of connections is limited:
 //!
-//! | what the client does | then |
+//! | what the client does | what the server does |
 //! |---|---|
-//! | sends no whole head within 10 s | 408 and close; without a word where it has sent nothing |
-//! | stops within a body for 30 s | 408 and close |
-//! | takes nothing of an answer for 30 s | close |
-//! | sends what is no HTTP, a target or a head that is too long | 400, 414, 431 and close |
-//! | is one too many | waits until another has gone |
+//! | does not finish the request head within 10 s | answers 408 and closes; if the client has sent nothing, closes without an answer |
+//! | sends nothing of a body for 30 s | answers 408 and closes |
+//! | reads nothing of an answer for 30 s | closes |
+//! | sends no valid HTTP, too long a target, or too long a head | answers 400, 414 or 431 and closes |
+//! | opens one connection too many | accepts it when another one is closed |
 //!
-//! All of these are problems (RFC 9457) like every other.
+//! Each of these answers is a problem (RFC 9457), like all others.
 
-mod wire;
+mod client_stream;
 
 use std::convert::Infallible;
 use std::io;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use annals::http::{Problem, unread};
+use annals_http::{Problem, unreadable_request};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
@@ -41,26 +41,26 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
-use self::wire::Wire;
+use self::client_stream::ClientStream;
 use crate::shutdown::Shutdown;
 
-/// Most bytes of a problem's body; they have a few hundred.
+/// Maximum bytes of a problem's body. Problems have a few hundred.
 const MAX_PROBLEM_BYTES: usize = 64 * 1024;
-/// Most bytes that are read and thrown away after a refusal, so that it reaches a client that is still sending.
-const MAX_DRAINED: u64 = 1024 * 1024;
-/// A pause after a connection that could not be accepted: for want of file handles, mostly.
-const AFTER_REFUSED_ACCEPT: Duration = Duration::from_millis(100);
+/// How many bytes are read and discarded after an error answer, so that the answer reaches a client that is still sending.
+const MAX_DRAINED_BYTES: u64 = 1024 * 1024;
+/// Pause after a failed accept. The usual reason is that the process has no free file handles.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a client may let us wait, and how many of them there are.
+/// Timeouts of a connection, and how many connections there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For a whole head; also how long a connection without a request is kept.
+    /// Timeout for a whole request head; also how long a connection without a request is kept.
     pub head: Duration,
-    /// For more of a body.
+    /// Timeout for the next bytes of a body.
     pub body: Duration,
-    /// For taking more of an answer.
+    /// Timeout for the client to take more of an answer.
     pub answer: Duration,
-    /// Connections at once.
+    /// Maximum number of connections at the same time.
     pub connections: usize,
 }
 
@@ -75,7 +75,7 @@ impl Default for Limits {
     }
 }
 
-/// Serves until the process is to end, and then until the requests that are under way have been answered.
+/// Serves until the shutdown is requested, and then until the running requests are answered.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut shutdown: Shutdown) {
     let router = router.layer(from_fn_with_state(limits.body, limit_body));
     let free = Arc::new(Semaphore::new(limits.connections));
@@ -84,13 +84,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut sh
         let permit = Arc::clone(&free).acquire_owned();
         let accepted = tokio::select! {
             accepted = async { (permit.await, listener.accept().await) } => accepted,
-            // Otherwise the set would keep every connection that has ended.
+            // Removes ended connections, which the set would keep otherwise.
             Some(_) = connections.join_next() => continue,
-            () = shutdown.asked() => break,
+            () = shutdown.requested() => break,
         };
         match accepted {
             (permit, Ok((stream, peer))) => {
-                let connection = converse(stream, peer, router.clone(), limits, shutdown.clone());
+                let connection = serve_connection(stream, peer, router.clone(), limits, shutdown.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -98,7 +98,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut sh
             }
             (_, Err(error)) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
-                sleep(AFTER_REFUSED_ACCEPT).await;
+                sleep(ACCEPT_RETRY_PAUSE).await;
             }
         }
     }
@@ -107,8 +107,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut sh
 }
 
 /// Answers the requests of one connection.
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, mut shutdown: Shutdown) {
-    // Answers are written at once, so there is nothing to wait for.
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits, mut shutdown: Shutdown) {
+    // An answer is written as a whole, so waiting for more data would only delay it.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
@@ -120,36 +120,36 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, limits: L
                 .map_err(|never: Infallible| never)
         }
     });
-    let wire = TokioIo::new(Wire::new(stream, limits.answer));
+    let io = TokioIo::new(ClientStream::new(stream, limits.answer));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
-        // One buffer for each answer: what hyper says by itself is then recognised by its beginning.
+        // Each answer is written as one buffer. `ClientStream` recognises hyper's own answers by the beginning of the buffer.
         .writev(false)
-        .serve_connection(wire, service);
+        .serve_connection(io, service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = shutdown.asked() => {
+        () = shutdown.requested() => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }
     };
     let Err(error) = ended else { return };
-    let wire = connection.into_parts().io.into_inner();
-    let status = match wire.unread {
-        None if error.is_timeout() && wire.has_asked => Some(StatusCode::REQUEST_TIMEOUT),
-        unread => unread,
+    let client = connection.into_parts().io.into_inner();
+    let status = match client.withheld {
+        None if error.is_timeout() && client.has_sent => Some(StatusCode::REQUEST_TIMEOUT),
+        withheld => withheld,
     };
     if let Some(status) = status {
-        let refused = refuse(wire.into_stream(), status);
-        // If the client does not read this either, the connection is dropped.
+        let refused = refuse(client.into_stream(), status);
+        // If the client does not read the answer in time, the connection is dropped.
         let _ = timeout(limits.answer, refused).await;
     }
 }
 
-/// Sends the problem and closes the connection.
+/// Sends the problem of this status and closes the connection.
 async fn refuse(mut stream: TcpStream, status: StatusCode) -> io::Result<()> {
-    let answer = unread(problem_of(status)).await;
+    let answer = unreadable_request(problem_of(status)).await;
     let (head, body) = answer.into_parts();
     let body = axum::body::to_bytes(body, MAX_PROBLEM_BYTES).await.unwrap_or_default();
     let mut text = format!(
@@ -167,8 +167,8 @@ async fn refuse(mut stream: TcpStream, status: StatusCode) -> io::Result<()> {
     text.extend_from_slice(&body);
     stream.write_all(&text).await?;
     stream.shutdown().await?;
-    // A connection that is closed while the client still sends is reset, and the answer lost with it.
-    tokio::io::copy(&mut stream.take(MAX_DRAINED), &mut tokio::io::sink()).await?;
+    // If the connection were closed while the client still sends, it would be reset, and the answer would be lost.
+    tokio::io::copy(&mut stream.take(MAX_DRAINED_BYTES), &mut tokio::io::sink()).await?;
     Ok(())
 }
 
@@ -176,7 +176,7 @@ fn problem_of(status: StatusCode) -> Problem {
     let (code, detail) = match status {
         StatusCode::REQUEST_TIMEOUT => (
             "request_timeout",
-            "the request did not arrive in time; send it again, as a whole",
+            "the request did not arrive in time; send the whole request again",
         ),
         StatusCode::URI_TOO_LONG => ("uri_too_long", "the request's path and query are too long"),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
@@ -187,34 +187,34 @@ fn problem_of(status: StatusCode) -> Problem {
     Problem::new(status, code, detail)
 }
 
-/// Reads bodies only as long as they keep coming. The handler sees an error like that of a client which hung up; what is answered is
-/// said here.
+/// Ends a request whose body stops arriving. The handler sees the same error as for a client that has disconnected; this layer then
+/// replaces its answer by 408.
 async fn limit_body(
-    axum::extract::State(patience): axum::extract::State<Duration>,
+    axum::extract::State(time_limit): axum::extract::State<Duration>,
     request: Request,
     next: Next,
 ) -> Response {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let request = request.map(|body| limited(body, patience, Arc::clone(&stopped)));
+    let timed_out = Arc::new(AtomicBool::new(false));
+    let request = request.map(|body| limited(body, time_limit, Arc::clone(&timed_out)));
     let mut response = next.run(request).await;
-    if stopped.load(Ordering::SeqCst) {
-        response = unread(problem_of(StatusCode::REQUEST_TIMEOUT)).await;
-        // The rest of the body may come yet, and is no next request.
+    if timed_out.load(Ordering::SeqCst) {
+        response = unreadable_request(problem_of(StatusCode::REQUEST_TIMEOUT)).await;
+        // The connection cannot be used again: the rest of the body may still arrive and would be taken for the next request.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
     response
 }
 
-fn limited(body: Body, patience: Duration, stopped: Arc<AtomicBool>) -> Body {
+fn limited(body: Body, time_limit: Duration, timed_out: Arc<AtomicBool>) -> Body {
     let pieces = stream::try_unfold(body.into_data_stream(), move |mut pieces| {
-        let stopped = Arc::clone(&stopped);
+        let timed_out = Arc::clone(&timed_out);
         async move {
-            match timeout(patience, pieces.try_next()).await {
+            match timeout(time_limit, pieces.try_next()).await {
                 Ok(Ok(piece)) => Ok(piece.map(|piece| (piece, pieces))),
                 Ok(Err(error)) => Err(io::Error::other(error)),
                 Err(_) => {
-                    stopped.store(true, Ordering::SeqCst);
+                    timed_out.store(true, Ordering::SeqCst);
                     Err(io::ErrorKind::TimedOut.into())
                 }
             }

@@ -1,24 +1,24 @@
-//! SIGINT and SIGTERM, heard from the first moment to the last.
+//! SIGINT and SIGTERM.
 //!
-//! The signals are caught before the cluster starts. One that comes while it starts is remembered and answered as soon as there
-//! is something to stop in order; without that, a Ctrl-C in the first seconds would leave a server behind.
+//! The signals are caught before the cluster starts. A signal during the start is remembered, and the cluster is stopped in order as soon
+//! as it has started. Otherwise a Ctrl-C in the first seconds would leave a PostgreSQL server running.
 
 use crate::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// Exit code of a process that gave way to Ctrl-C, by the shells' custom.
+/// Exit code of an interrupted process: 128 and the number of SIGINT, as shells do.
 pub const INTERRUPTED: i32 = 130;
 
-/// Becomes true once, for everyone who holds a clone, when the process is to end.
+/// The request to end the process. All clones see it.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
-    asked: watch::Receiver<bool>,
+    requested: watch::Receiver<bool>,
 }
 
 impl Shutdown {
-    /// Starts to listen. The second signal ends the process on the spot: whoever asks twice does not want to wait, and the
-    /// next run adopts what is left.
+    /// Catches the signals from now on. The first one requests the shutdown. The second one ends the process immediately; the next run
+    /// adopts the cluster that is left running.
     pub fn listen() -> Result<Self, Error> {
         let catch = |kind| {
             signal(kind).map_err(|source| Error::Io {
@@ -27,31 +27,31 @@ impl Shutdown {
             })
         };
         let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
-        let (ask, asked) = watch::channel(false);
+        let (request, requested) = watch::channel(false);
         tokio::spawn(async move {
             either(&mut interrupt, &mut terminate).await;
-            tracing::info!("stopping; ask again to leave at once");
-            ask.send_replace(true);
+            tracing::info!("stopping; a second signal ends the process immediately");
+            request.send_replace(true);
             either(&mut interrupt, &mut terminate).await;
             std::process::exit(INTERRUPTED);
         });
-        Ok(Self { asked })
+        Ok(Self { requested })
     }
 
-    /// Told by somebody else than signals.
-    pub fn told_by(asked: watch::Receiver<bool>) -> Self {
-        Self { asked }
+    /// A shutdown that is requested by this channel instead of signals.
+    pub fn from_channel(requested: watch::Receiver<bool>) -> Self {
+        Self { requested }
     }
 
-    /// Waits until the process is to end.
-    pub async fn asked(&mut self) {
-        // An error means that the listening task is gone, which it never is before the signal.
-        let _heard = self.asked.wait_for(|asked| *asked).await;
+    /// Waits until the shutdown is requested.
+    pub async fn requested(&mut self) {
+        // An error would mean that the sender is gone. The task that holds it waits for the signal, so it is not gone before.
+        let _requested = self.requested.wait_for(|requested| *requested).await;
     }
 
-    /// Whether it is to end already.
-    pub fn is_asked(&self) -> bool {
-        *self.asked.borrow()
+    /// Whether the shutdown has been requested.
+    pub fn is_requested(&self) -> bool {
+        *self.requested.borrow()
     }
 }
 

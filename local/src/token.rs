@@ -1,6 +1,6 @@
-//! Mints the JWTs that an identity provider would issue, in the shape of Supabase's (DESIGN §5).
+//! Signs the JWTs that an identity provider would issue, with the claims of Supabase's tokens.
 //!
-//! Claims decide everything a request may do, so the shape is spelled out as types here and not assembled as JSON.
+//! Claims decide everything that a request may do, so they are types here and not assembled JSON.
 
 use crate::Error;
 use crate::secrets::JwtSecret;
@@ -12,40 +12,40 @@ use uuid::Uuid;
 
 /// Issuer of local tokens; `serve` accepts no other.
 pub const ISSUER: &str = "annals-local";
-/// Audience, and database role, of every token of a signed-in caller.
+/// Audience (`aud`) and database role (`role`) of every token.
 pub const AUDIENCE: &str = "authenticated";
-/// How long a token lasts when nothing else is asked for: a working day.
+/// Default lifetime of a token in hours: a working day.
 pub const DEFAULT_TTL_HOURS: u32 = 12;
 
-/// What the holder is to Annals.
+/// The holder's role in Annals (`app_metadata.role`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Sees and administers its whole tenant.
+    /// May see and administer the whole tenant.
     Staff,
-    /// Sees its own events and the streams it started.
+    /// May see its own events and the streams that it started.
     User,
-    /// An AI agent: sees its own.
+    /// An AI agent. May see its own events.
     Agent,
-    /// Another system: may name the actor it posts for.
+    /// Another system. May post events in the name of other actors.
     Service,
 }
 
-/// Whom a token is for.
+/// The holder of a token.
 #[derive(Clone, Debug)]
 pub struct Holder {
-    /// Its role.
+    /// What it may do.
     pub role: Role,
-    /// Its identity; random when not given.
+    /// Id of the holder (`sub`). `None`: a random one.
     pub sub: Option<Uuid>,
-    /// Its tenant; the nil UUID, the default tenant, when not given.
+    /// Tenant of the holder. `None`: the default tenant, which is the nil UUID.
     pub tenant: Option<Uuid>,
-    /// Name of an agent or service, `local` when not given; a person's decides nothing.
+    /// Name of an agent or service. `None`: `local`. The name of a person has no effect.
     pub name: Option<String>,
 }
 
 impl Holder {
-    /// A holder of the default tenant with nothing chosen but the role.
+    /// A holder with this role in the default tenant.
     pub fn of(role: Role) -> Self {
         Self {
             role,
@@ -76,7 +76,7 @@ struct AppMetadata {
     name: Option<String>,
 }
 
-/// Signs a token for `holder` that lasts `ttl` from now.
+/// Signs a token for `holder` that expires after `ttl`.
 pub fn mint(secret: &JwtSecret, holder: Holder, ttl: TimeDelta) -> Result<String, Error> {
     let claims = claims(holder, Utc::now(), ttl)?;
     Ok(encode(
@@ -87,14 +87,14 @@ pub fn mint(secret: &JwtSecret, holder: Holder, ttl: TimeDelta) -> Result<String
 }
 
 fn claims(holder: Holder, now: DateTime<Utc>, ttl: TimeDelta) -> Result<Claims, Error> {
-    // An agent or service is its name: `agent:` with nothing behind it would be one actor for all of them.
+    // The name identifies an agent or service. Without names, all agents would be one actor, `agent:`.
     let name = match holder.role {
         Role::Agent | Role::Service => Some(holder.name.unwrap_or_else(|| "local".to_owned())),
         Role::Staff | Role::User => holder.name,
     };
     let expires = now
         .checked_add_signed(ttl)
-        .ok_or_else(|| Error::Invalid("that time to live is too long".to_owned()))?;
+        .ok_or_else(|| Error::Invalid("the lifetime of the token is too long".to_owned()))?;
     Ok(Claims {
         sub: holder.sub.unwrap_or_else(Uuid::new_v4),
         role: AUDIENCE,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_have_the_shape_of_supabase() -> Result<(), Box<dyn std::error::Error>> {
+    fn claims_are_those_of_supabase() -> Result<(), Box<dyn std::error::Error>> {
         let (sub, tenant) = (Uuid::from_u128(7), Uuid::from_u128(9));
         let holder = Holder {
             sub: Some(sub),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_always_has_a_name_and_a_user_only_if_given_one() -> Result<(), Box<dyn std::error::Error>> {
+    fn an_agent_always_has_a_name_and_a_user_only_if_one_is_given() -> Result<(), Box<dyn std::error::Error>> {
         let agent = claims(Holder::of(Role::Agent), Utc::now(), TimeDelta::hours(1))?;
         assert_eq!(agent.app_metadata.name.as_deref(), Some("local"));
         assert_eq!(
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minted_token_verifies_with_its_secret_only() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_token_verifies_only_with_its_secret() -> Result<(), Box<dyn std::error::Error>> {
         let token = mint(&secret()?, Holder::of(Role::Service), TimeDelta::hours(1))?;
         let mut rules = Validation::new(Algorithm::HS256);
         rules.set_audience(&[AUDIENCE]);

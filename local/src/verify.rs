@@ -1,40 +1,42 @@
-//! `cargo run -- verify`: whether read models, heads and snapshots are what the log says.
+//! `cargo run -- verify`: compares read models, heads and snapshots with the log.
 //!
-//! Every difference is a line of JSON on standard output: table, key, column, what stands there and what should. It writes to
-//! none of them; `rebuild` mends all but heads.
+//! Each difference is a line of JSON on standard output: table, key, column, the live value and the expected one. It corrects nothing.
+//! `rebuild` corrects everything except heads.
 
-use crate::cli::Environment;
 use crate::database::Database;
-use crate::rebuild::{Folding, failed, watched};
+use crate::environment::Environment;
+use crate::rebuild::{FoldArguments, failed, with_progress};
 use crate::{Error, output};
 use projector::Progress;
 use std::sync::Arc;
 
-/// Verifies.
-pub async fn run(environment: &Environment, folding: Folding) -> Result<(), Error> {
-    let due = folding.due()?;
+/// Runs the command. [`Error::Differences`] if there are any.
+pub async fn run(environment: &Environment, arguments: FoldArguments) -> Result<(), Error> {
+    let due = arguments.due()?;
     let database = Database::open(environment).await?;
-    let projector = folding.projector(&database)?;
+    let projector = arguments.projector(&database)?;
     database
         .run(async move {
             let progress = Arc::new(Progress::default());
             let mut printed = Ok(());
-            let work = projector.verify(&due, folding.workers(), Arc::clone(&progress), |difference| {
+            let work = projector.verify(&due, arguments.workers(), Arc::clone(&progress), |difference| {
                 if printed.is_ok() {
                     printed = serde_json::to_string(&difference)
-                        .map_err(|e| Error::Invalid(format!("a difference is no JSON: {e}")))
+                        .map_err(|e| Error::Invalid(format!("a difference cannot be written as JSON: {e}")))
                         .and_then(|line| output::line(&line));
                 }
             });
-            let verified = watched("verify", &progress, work).await.map_err(failed("verify"))?;
+            let verified = with_progress("verify", &progress, work)
+                .await
+                .map_err(failed("verify"))?;
             printed?;
             eprintln!(
-                "{} streams of {} events folded from zero, {} differences",
+                "{} streams of {} events folded from the first event, {} differences",
                 verified.streams, verified.events, verified.differences
             );
             match verified.differences {
                 0 => Ok(()),
-                count => Err(Error::Different(count)),
+                count => Err(Error::Differences(count)),
             }
         })
         .await

@@ -1,9 +1,9 @@
-//! A private cluster comes up, keeps what it was given, and leaves nothing behind. Real PostgreSQL, as root or not.
+//! Private clusters start, keep their data, and leave nothing behind. With real PostgreSQL, as root and as another user.
 
 use local::Error;
-use local::cli::Environment;
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
 use local::database::Database;
+use local::environment::Environment;
 use std::error::Error as StdError;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -20,7 +20,7 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     Ok(client)
 }
 
-/// A folder that goes with the test.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -69,7 +69,7 @@ async fn the_owner_owns_the_database_and_is_no_superuser() -> Outcome {
 }
 
 #[tokio::test]
-async fn temporary_clusters_run_side_by_side_and_vanish() -> Outcome {
+async fn temporary_clusters_run_concurrently_and_are_removed() -> Outcome {
     let options = || Options::ephemeral().with_settings(FAST_BUT_UNSAFE);
     let (one, two) = tokio::try_join!(Cluster::start(options()), Cluster::start(options()))?;
     assert_ne!(one.port(), two.port());
@@ -111,9 +111,9 @@ async fn a_persistent_cluster_keeps_its_rows_its_passwords_and_its_lock() -> Out
     Ok(again.stop().await?)
 }
 
-/// What `replay` and its like stand on: the database goes with the command that had to start it, and with nobody else.
+/// `replay`, `rebuild` and `verify` rely on this: a command stops the cluster only if it has started it.
 #[tokio::test]
-async fn a_command_takes_the_cluster_that_runs_already_or_its_own() -> Outcome {
+async fn a_command_uses_a_running_cluster_and_otherwise_starts_and_stops_its_own() -> Outcome {
     let folder = Folder::new(0o755)?;
     let data_dir = folder.0.join(".annals");
     let environment = Environment {
@@ -132,19 +132,19 @@ async fn a_command_takes_the_cluster_that_runs_already_or_its_own() -> Outcome {
     connect(&serving.url()).await?.query("select", &[]).await?;
     serving.stop().await?;
     let pid_file = data_dir.join("postgres/pgdata/postmaster.pid");
-    assert!(!pid_file.exists(), "the test's premise");
+    assert!(!pid_file.exists(), "no server runs before the command");
 
     let own = Database::open(&environment).await?;
     assert!(pid_file.exists());
     ping(own).await?;
-    assert!(!pid_file.exists(), "it ends with the command");
+    assert!(!pid_file.exists(), "the server stops with the command");
     Ok(())
 }
 
-/// Folders that the server's account cannot enter, and a path too long for a socket: as root the cluster moves out of the
-/// way, as anyone else only its socket does; either way the next start finds it again.
+/// A folder that the server's account cannot enter, with a path that is too long for a socket. As root the whole cluster is elsewhere, as
+/// another user only its socket. In both cases the next start finds the cluster again.
 #[tokio::test]
-async fn a_closed_and_deep_folder_works_all_the_same() -> Outcome {
+async fn a_data_folder_that_is_closed_and_has_a_long_path_works() -> Outcome {
     let folder = Folder::new(0o700)?;
     let data_dir = folder.0.join("x".repeat(90)).join(".annals");
     let first = Cluster::start(Options::persistent(&data_dir)).await?;
@@ -165,9 +165,9 @@ async fn a_closed_and_deep_folder_works_all_the_same() -> Outcome {
     Ok(())
 }
 
-/// Runs only as the child of the next test.
+/// Runs only as the child process of the tests below.
 #[tokio::test]
-#[ignore = "dies on purpose: the child of the test below"]
+#[ignore = "aborts on purpose: it is the child process of the tests below"]
 async fn child_that_aborts_with_a_cluster() -> Outcome {
     let home = std::env::var("ANNALS_TEST_HOME")?;
     let options = match home.as_str() {
@@ -222,13 +222,13 @@ async fn a_cluster_left_by_an_aborted_process_is_adopted() -> Outcome {
     assert_eq!(
         (cluster.location(), cluster.port()),
         (place.as_path(), port),
-        "the same server goes on"
+        "the same server keeps running"
     );
     connect(&cluster.url()).await?.query("select from kept", &[]).await?;
     cluster.stop().await?;
     assert!(
         !place.join("pgdata/postmaster.pid").exists(),
-        "and ends with its adopter"
+        "the process that adopted it stops it"
     );
     Ok(())
 }

@@ -1,12 +1,14 @@
-//! Who may post what, in whose name, and to which stream.
+//! Who may post which events, in whose name, and to which stream.
 
 mod starters;
 mod visibility;
-mod withheld;
+mod withheld_context;
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
+
+use crate::sources::GUIDES_EVENT;
 
 fn registered(id: &str) -> Value {
     json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": id,
@@ -18,7 +20,7 @@ fn with(mut event: Value, name: &str, value: impl Into<Value>) -> Value {
     event
 }
 
-/// Every built-in type that plain users or agents may post (issue 2).
+/// Every built-in type that plain users or agents may post.
 const USERS: [&str; 5] = [
     "customer.profile_updated",
     "customer.registered",
@@ -33,6 +35,16 @@ const AGENTS: [&str; 5] = [
     "sync.failed",
     "sync.started",
 ];
+
+/// An order O-1 that one actor starts and another one places.
+async fn place_order(world: &World, starter: &Person, other: &Person) {
+    world
+        .append(starter, "order.created", "O-1", json!({"customer_id": "C-1"}))
+        .await;
+    world
+        .append(other, "order.placed", "O-1", json!({"currency": "INR"}))
+        .await;
+}
 
 /// Posts the catalog's own example of a type to a new stream.
 async fn post_example(world: &World, person: &Person, kind: &Value) -> tests::Answer {
@@ -55,7 +67,7 @@ async fn roles_post_the_types_that_the_catalog_lets_them() {
     for kind in &kinds {
         let name = kind["event_type"].as_str().unwrap();
         for (person, allowed) in [
-            // What Annals itself appends is closed: event_types/closed.rs.
+            // Types that only Annals itself appends are tested in event_types/closed.rs.
             (&staff, kind["closed"] == false),
             (&service, kind["closed"] == false),
             (&user, USERS.contains(&name)),
@@ -79,7 +91,7 @@ async fn roles_post_the_types_that_the_catalog_lets_them() {
 }
 
 #[tokio::test]
-async fn events_name_the_tokens_actor() {
+async fn events_name_the_actor_of_the_token() {
     let world = World::new().await;
     let ada = json!({"name": "Ada", "email": "ada@example.com"});
     for (person, event_type, data) in [
@@ -151,7 +163,7 @@ async fn actor_user_and_tenant_cannot_be_forged() {
 }
 
 #[tokio::test]
-async fn a_service_may_name_another_tenant_no_more_than_anyone() {
+async fn a_service_cannot_name_another_tenant_either() {
     let world = World::new().await;
     let service = Person::service("crm");
     let answer = world
@@ -166,7 +178,7 @@ async fn a_service_may_name_another_tenant_no_more_than_anyone() {
 }
 
 #[tokio::test]
-async fn a_service_may_name_another_actor_and_its_user() {
+async fn a_service_may_name_another_actor_and_that_actors_user() {
     let world = World::new().await;
     let service = Person::service("crm");
     let ada = Person::user();
@@ -209,7 +221,7 @@ async fn a_service_may_name_another_actor_and_its_user() {
             assert_eq!(read.body, stored, "the answer is not what was stored");
         }
     }
-    // What was done in Ada's name is Ada's to see, and her stream to go on with.
+    // Ada sees what was done in her name, and she may append to that stream.
     assert_eq!(world.all_pages(&ada, "/events").await.len(), 8);
     world
         .append(&ada, "customer.profile_updated", "S-0", json!({"phone": "1"}))
@@ -232,7 +244,7 @@ async fn a_service_cannot_name_two_people() {
 }
 
 #[tokio::test]
-async fn users_and_agents_post_to_new_streams_and_their_own_only() {
+async fn users_and_agents_post_only_to_new_streams_and_their_own() {
     let world = World::new().await;
     let (ada, eve, staff) = (Person::user(), Person::user(), Person::staff());
     world.post(&ada, "/events", registered("C-1")).await.expect(201);
@@ -254,7 +266,7 @@ async fn users_and_agents_post_to_new_streams_and_their_own_only() {
     world
         .append(&staff, "customer.profile_updated", "C-1", json!({"phone": "2"}))
         .await;
-    // The same id in another kind or another tenant is another stream.
+    // The same id with another aggregate type or in another tenant is another stream.
     world
         .append(&eve, "order.created", "C-1", json!({"customer_id": "C-1"}))
         .await;
@@ -271,12 +283,12 @@ async fn users_and_agents_post_to_new_streams_and_their_own_only() {
         world.post(&two, "/events", again.clone()).await.problem(403),
         "stream_of_another"
     );
-    // An agent is its name: another token of the same agent goes on.
+    // An agent is identified by its name, so another token of the same agent may continue.
     world.post(&Person::agent("one"), "/events", again).await.expect(201);
 }
 
 #[tokio::test]
-async fn a_foreign_stream_does_not_tell_its_version() {
+async fn the_version_of_another_actors_stream_is_not_revealed() {
     let world = World::new().await;
     world
         .post(&Person::staff(), "/events", registered("C-1"))
@@ -292,9 +304,9 @@ async fn a_foreign_stream_does_not_tell_its_version() {
     }
 }
 
-/// S11: whether a stream that is not the caller's exists is not told by what is expected of it.
+/// The expected version must not reveal whether another caller's stream exists.
 #[tokio::test]
-async fn a_foreign_stream_and_one_that_does_not_exist_are_refused_in_the_same_words() {
+async fn another_actors_stream_and_a_missing_one_get_the_same_refusal() {
     let world = World::without_requirements().await;
     world
         .post(&Person::staff(), "/events", registered("theirs"))
@@ -310,7 +322,7 @@ async fn a_foreign_stream_and_one_that_does_not_exist_are_refused_in_the_same_wo
         };
         let session = world.session_of(&person).await;
         for version in [1, 2, 99] {
-            let mut told = std::collections::BTreeSet::new();
+            let mut refusals = std::collections::BTreeSet::new();
             for id in ["theirs", "nowhere"] {
                 let single = world.post(&person, "/events", event(id, version)).await;
                 assert_eq!(single.problem(403), "stream_of_another", "{}", single.text);
@@ -328,17 +340,17 @@ async fn a_foreign_stream_and_one_that_does_not_exist_are_refused_in_the_same_wo
                     refused.message(),
                     refused.detail().unwrap_or_default(),
                 ];
-                told.insert((
+                refusals.insert((
                     single.body["detail"].to_string(),
                     batch.body["errors"].to_string(),
                     parts.join(" "),
                 ));
             }
-            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!(refusals.len(), 1, "{refusals:?}");
         }
     }
     assert_eq!(world.log().await, before);
-    // A stream of one's own tells its version, and a new one is begun.
+    // The version of one's own stream is answered, and a new stream is created.
     let user = Person::user();
     let later = json!({"events": [with(registered("own"), "expected_version", 0), with(registered("own"), "expected_version", 1)]});
     world.post(&user, "/events", later).await.expect(201);
@@ -349,30 +361,19 @@ async fn a_foreign_stream_and_one_that_does_not_exist_are_refused_in_the_same_wo
 }
 
 #[tokio::test]
-async fn the_sources_example_events_post_as_they_stand() {
+async fn the_example_events_of_the_first_descriptions_can_be_posted_unchanged() {
     let world = World::new().await;
     // event-sourcing-setup-guide.md, "Testing"; the actor is not the token's, so a service posts it.
-    let created = r#"{
-        "event_type": "product.created",
-        "aggregate_type": "product",
-        "aggregate_id": "123e4567-e89b-12d3-a456-426614174000",
-        "data": {
-          "sku": "SUBM-05HP-DOM-SS-50LPM-20M",
-          "name": "0.5HP Submersible Pump",
-          "base_price": 5999.00
-        },
-        "created_by": "user:test"
-      }"#;
     let stored = world
-        .post_text(&Person::service("test"), "/events", created)
+        .post_text(&Person::service("test"), "/events", GUIDES_EVENT)
         .await
         .expect(201);
     assert_eq!(stored.body["created_by"], "user:test");
-    let mut own: Value = serde_json::from_str(created).unwrap();
+    let mut own: Value = serde_json::from_str(GUIDES_EVENT).unwrap();
     own["created_by"] = Value::Null;
     own["aggregate_id"] = json!(Uuid::new_v4());
     world.post(&Person::staff(), "/events", own).await.expect(201);
-    // "Event Format" of the same page, the placeholders filled in; "Good" of its best practices.
+    // From "Event Format" on the same page, with the placeholders filled in, and "Good" from its best practices.
     let full = json!({"event_type": "product.created", "aggregate_type": "product", "aggregate_id": Uuid::new_v4(),
         "data": {"sku": "SUBM-05HP-DOM-SS-50LPM-20M", "name": "0.5HP Submersible Pump", "base_price": 5999.00},
         "metadata": {"ip_address": "192.168.1.1", "user_agent": "Mozilla/5.0...", "source": "web_ui"},

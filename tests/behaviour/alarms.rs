@@ -1,17 +1,16 @@
-//! What the template watches is what there is: every function and queue has its alarms, and every metric that an alarm or the
-//! dashboard reads is one that AWS or our own code writes, under those dimensions. One that nobody writes is an alarm that
-//! never goes off.
+//! Every function and queue has its alarms, and every metric that an alarm or the dashboard reads is written by AWS or by our code
+//! with the same dimensions. An alarm on a metric that is never written would never go off.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use annals::telemetry::metrics::METRICS;
+use annals_telemetry::metrics::METRICS;
 use serde_json::Value;
 
 use crate::deployed::template;
 
-/// Which function writes a metric of ours.
+/// The function that writes a metric of ours.
 const WRITTEN_BY: [(&str, &[&str]); 16] = [
     ("EventsAppended", &["PostEvent", "CsvUpload", "Importer"]),
     ("Conflicts", &["PostEvent", "AuditQuery", "CsvUpload"]),
@@ -31,7 +30,7 @@ const WRITTEN_BY: [(&str, &[&str]); 16] = [
     ("RebuildChangedRows", &["Rebuilder"]),
 ];
 
-/// The metrics of AWS that we read, with their dimension.
+/// The metrics of AWS that we use, with their dimension.
 const OF_AWS: [(&str, &str, &[&str]); 3] = [
     ("AWS/Lambda", "FunctionName", &["Errors", "Throttles", "Duration"]),
     (
@@ -39,11 +38,11 @@ const OF_AWS: [(&str, &str, &[&str]); 3] = [
         "QueueName",
         &["ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"],
     ),
-    // An HTTP API's; a REST API's have other names.
+    // These are an HTTP API's; a REST API's have other names.
     ("AWS/ApiGateway", "ApiId", &["Count", "4xx", "5xx", "Latency"]),
 ];
 
-/// A metric as an alarm or a widget names it: values of dimensions are names of resources.
+/// A metric as an alarm or a widget names it. Values of dimensions are logical names of resources.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Metric {
     namespace: String,
@@ -51,7 +50,7 @@ struct Metric {
     dimensions: BTreeMap<String, String>,
 }
 
-/// Resources by name, each with its type and its lines.
+/// All resources by name, each with its type and its lines.
 fn resources() -> BTreeMap<String, (String, String)> {
     let template = template();
     let (_, rest) = template.split_once("\nResources:\n").unwrap();
@@ -84,7 +83,7 @@ fn property<'l>(lines: &'l str, name: &str) -> Option<&'l str> {
     lines.lines().find_map(|line| line.strip_prefix(&start))
 }
 
-/// `!Ref PostEvent`, `!GetAtt WakeQueue.QueueName`, `${WakeQueue.QueueName}`: the resource.
+/// The resource that `!Ref PostEvent`, `!GetAtt WakeQueue.QueueName` or `${WakeQueue.QueueName}` refers to.
 fn resource(value: &str) -> String {
     let value = value.trim_start_matches("!Ref ").trim_start_matches("!GetAtt ");
     let value = value.trim_start_matches("${").trim_end_matches('}');
@@ -103,13 +102,41 @@ fn metric_of_alarm(lines: &str) -> Metric {
     }
 }
 
-/// Alarms by name.
+/// An alarm's lines with the properties that it merges from another (`<<: *functionAlarm`) and does not have itself.
+fn merged(lines: &str, base: &str) -> String {
+    let property_of = |line: &str| {
+        let name = line.strip_prefix("      ")?.split_once(':')?.0;
+        (!name.starts_with([' ', '<'])).then(|| name.to_owned())
+    };
+    let own: BTreeSet<String> = lines.lines().filter_map(property_of).collect();
+    let (mut merged, mut skips) = (lines.to_owned(), false);
+    for line in base.lines() {
+        skips = property_of(line).map_or(skips, |name| own.contains(&name));
+        if !skips {
+            merged.push_str(line);
+            merged.push('\n');
+        }
+    }
+    merged
+}
+
+/// Alarms by name, with merged properties.
 fn alarms() -> BTreeMap<String, (Metric, String)> {
-    let alarms = resources()
-        .into_iter()
-        .filter(|(_, (of, _))| of == "AWS::CloudWatch::Alarm");
-    alarms
-        .map(|(name, (_, lines))| (name, (metric_of_alarm(&lines), lines)))
+    let alarms = || {
+        resources()
+            .into_iter()
+            .filter(|(_, (of, _))| of == "AWS::CloudWatch::Alarm")
+    };
+    let (_, (_, base)) = alarms()
+        .find(|(_, (_, lines))| lines.contains("&functionAlarm"))
+        .unwrap();
+    let (_, base) = base.split_once("&functionAlarm\n").unwrap();
+    alarms()
+        .map(|(name, (_, lines))| match lines.contains("<<: *functionAlarm") {
+            true => (name, merged(&lines, base)),
+            false => (name, lines),
+        })
+        .map(|(name, lines)| (name, (metric_of_alarm(&lines), lines)))
         .collect()
 }
 
@@ -132,7 +159,7 @@ fn metric_of_widget(metric: &Value) -> Metric {
     }
 }
 
-/// Whether somebody writes this metric.
+/// Whether AWS or our code writes this metric.
 fn is_written(metric: &Metric) -> bool {
     let resources = resources();
     if metric.namespace == "Annals" {
@@ -160,7 +187,7 @@ fn has_alarm(namespace: &str, name: &str, of: &str) -> bool {
         .any(|(metric, _)| is(metric) && metric.dimensions.values().any(|value| value == of))
 }
 
-/// A function without events of its own is called by deployments alone, which fail with it.
+/// A function without an event source is only invoked by deployments, which fail if it fails. It needs no alarm.
 #[test]
 fn every_function_has_its_alarms() {
     let is_called = |lines: &str| lines.contains("\n      Events:\n");
@@ -196,7 +223,7 @@ fn every_queue_has_its_alarm() {
 }
 
 #[test]
-fn projection_and_the_api_have_theirs() {
+fn projection_and_the_api_have_their_alarms() {
     assert!(has_alarm("Annals", "ProjectionLagSeconds", "Projector"));
     assert!(has_alarm("Annals", "ParkedStreams", "Projector"));
     assert!(has_alarm("Annals", "ImportsStuck", "Importer"));
@@ -205,7 +232,7 @@ fn projection_and_the_api_have_theirs() {
 }
 
 #[test]
-fn every_alarm_and_widget_reads_a_metric_that_somebody_writes() {
+fn every_alarm_and_widget_reads_a_metric_that_is_written() {
     let read: Vec<Metric> = alarms()
         .into_values()
         .map(|(metric, _)| metric)
@@ -213,12 +240,12 @@ fn every_alarm_and_widget_reads_a_metric_that_somebody_writes() {
         .collect();
     assert!(read.len() > 40, "only {} metrics found", read.len());
     for metric in read {
-        assert!(is_written(&metric), "nobody writes {metric:?}");
+        assert!(is_written(&metric), "nothing writes {metric:?}");
     }
 }
 
 #[test]
-fn every_metric_of_ours_is_shown() {
+fn every_metric_of_ours_is_on_the_dashboard() {
     let shown: BTreeSet<String> = metrics_of_dashboard().into_iter().map(|metric| metric.name).collect();
     for (name, _) in METRICS {
         assert!(WRITTEN_BY.iter().any(|(written, _)| written == name), "{name}");
@@ -227,12 +254,12 @@ fn every_metric_of_ours_is_shown() {
 }
 
 #[test]
-fn every_alarm_tells_somebody_and_says_what_silence_means() {
+fn every_alarm_notifies_the_topic_and_says_how_missing_data_count() {
     for (name, (metric, lines)) in alarms() {
         assert_eq!(property(&lines, "AlarmActions"), Some("[!Ref AlarmTopic]"), "{name}");
         assert_eq!(property(&lines, "OKActions"), Some("[!Ref AlarmTopic]"), "{name}");
         let silence = match metric.name.as_str() {
-            // Where sweeps come seldom, silence is nothing strange.
+            // Where sweeps are rare, missing data are normal.
             "ProjectionLagSeconds" => "!If [LooksEachMinute, breaching, notBreaching]",
             "ParkedStreams" | "ImportsStuck" => "ignore",
             _ => "notBreaching",
@@ -241,9 +268,9 @@ fn every_alarm_tells_somebody_and_says_what_silence_means() {
     }
 }
 
-/// Dimensions are what the functions are told: were the template to tell them another name, no alarm would find its metric.
+/// Functions write their metrics with STACK_NAME as a dimension. With another value, no alarm would find its metric.
 #[test]
-fn functions_are_told_the_stack_that_alarms_ask_for() {
+fn functions_get_the_stack_name_that_alarms_use_as_a_dimension() {
     let globals = template();
     let (_, globals) = globals.split_once("\nGlobals:\n").unwrap();
     let (globals, _) = globals.split_once("\nResources:\n").unwrap();
@@ -251,11 +278,11 @@ fn functions_are_told_the_stack_that_alarms_ask_for() {
 }
 
 #[test]
-fn the_runbook_knows_every_alarm() {
+fn the_runbook_has_an_entry_for_every_alarm() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let runbook = fs::read_to_string(root.join("docs/operations.md")).unwrap();
     for name in alarms().into_keys() {
-        // One entry for all functions' errors, one for all throttles.
+        // One entry covers the errors of all functions, and one their throttles.
         let entry = ["Errors", "Throttles"]
             .into_iter()
             .find(|kind| name.ends_with(kind) && name != "ApiServerErrors");

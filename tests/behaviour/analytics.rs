@@ -1,10 +1,9 @@
-//! Key figures: what sales and expenses come to, day by day and currency by currency, whatever happens to them.
+//! Key figures: sums of sales and expenses by day and currency, which stay right whatever is changed later.
 
 mod announced;
-mod mended;
+mod applied;
 mod property;
-mod settled;
-mod upgraded;
+mod repaired;
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -27,7 +26,7 @@ async fn change(world: &World, event_type: &str, id: &str, field: &str, new: Val
     world.append(&Person::staff(), event_type, id, data).await;
 }
 
-/// One line's figures, in short.
+/// The figures of one line, without field names.
 fn short(line: &Value) -> Value {
     let names = [
         "period",
@@ -50,7 +49,7 @@ fn shorts(lines: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn figures_come_by_day_week_and_month_with_totals() {
+async fn figures_are_grouped_by_day_week_and_month_with_totals() {
     let world = World::new().await;
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
     sell(&world, "S-2", "2026-01-01", -301, "B", "Pump").await;
@@ -64,7 +63,7 @@ async fn figures_come_by_day_week_and_month_with_totals() {
     assert_eq!(
         shorts(&days["items"]),
         [
-            // 699 by two is 349.5: halves go away from zero.
+            // 699 / 2 is 349.5: halves are rounded away from zero.
             json!(["2026-01-01", "USD", 1000, 301, 699, 2, 350, 0, 699, 2, 2]),
             json!(["2026-01-05", "USD", 2000, 0, 2000, 1, 2000, 700, 1300, 0, 1]),
             json!(["2026-01-07", "USD", 0, 0, 0, 0, null, 50, -50, 0, 0]),
@@ -80,7 +79,7 @@ async fn figures_come_by_day_week_and_month_with_totals() {
     assert_eq!(
         shorts(&weeks["items"]),
         [
-            // The week's Monday lies before what was asked for, and names it all the same.
+            // The week's Monday is before `from`, and the week is named by it all the same.
             json!(["2025-12-29", "USD", 1000, 301, 699, 2, 350, 0, 699, 2, 2]),
             json!(["2026-01-05", "USD", 2000, 0, 2000, 1, 2000, 750, 1250, 0, 1]),
             json!(["2026-02-09", "USD", 5, 0, 5, 1, 5, 0, 5, 0, 1]),
@@ -95,7 +94,7 @@ async fn figures_come_by_day_week_and_month_with_totals() {
         ]
     );
     assert_eq!(shorts(&months["totals"]), [all]);
-    // To is exclusive, and what lies before from makes nobody new.
+    // `to` is exclusive. A customer who bought before `from` is not new.
     let january = world.kpis("from=2026-01-05&to=2026-02-10").await;
     assert_eq!(
         shorts(&january["totals"]),
@@ -104,7 +103,7 @@ async fn figures_come_by_day_week_and_month_with_totals() {
 }
 
 #[tokio::test]
-async fn edits_moves_and_deletions_correct_the_past() {
+async fn edits_moves_and_deletions_correct_the_figures_of_past_days() {
     let world = World::new().await;
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
     sell(&world, "S-2", "2026-01-02", 2000, "A", "Pump").await;
@@ -137,7 +136,7 @@ async fn edits_moves_and_deletions_correct_the_past() {
 }
 
 #[tokio::test]
-async fn the_largest_amounts_there_are_add_up() {
+async fn the_largest_possible_amounts_add_up() {
     let world = World::new().await;
     for id in ["S-1", "S-2", "S-3"] {
         sell(&world, id, "2026-01-01", i64::MAX, "A", "Moon").await;
@@ -155,9 +154,9 @@ async fn the_largest_amounts_there_are_add_up() {
 }
 
 #[tokio::test]
-async fn names_that_no_index_holds_and_streams_without_a_beginning_stop_nobody() {
+async fn names_too_long_for_an_index_and_streams_without_a_created_event_block_nothing() {
     let world = World::without_requirements().await;
-    // Random, or compression would make it fit.
+    // Random, because compression would make it fit.
     let long: String = (0..9_000u32)
         .map(|i| char::from(b'a' + (i.wrapping_mul(2_654_435_761) >> 13) as u8 % 26))
         .collect();
@@ -172,7 +171,7 @@ async fn names_that_no_index_holds_and_streams_without_a_beginning_stop_nobody()
     assert_eq!(
         answer.body.get("next_cursor"),
         Some(&Value::Null),
-        "a list like every other"
+        "an empty list is answered like any other"
     );
     let items = answer.items().clone();
     assert_eq!(items.iter().map(|item| &item["net_cents"]).collect::<Vec<_>>(), [7, 5]);
@@ -182,7 +181,7 @@ async fn names_that_no_index_holds_and_streams_without_a_beginning_stop_nobody()
 }
 
 #[tokio::test]
-async fn products_and_customers_are_ranked_over_any_stretch_of_days() {
+async fn products_and_customers_are_ranked_over_any_range_of_days() {
     let world = World::new().await;
     for (id, day, cents, customer, product) in [
         ("S-1", "2025-12-31", 900, "A", "Pump"),
@@ -236,7 +235,7 @@ async fn products_and_customers_are_ranked_over_any_stretch_of_days() {
 }
 
 #[tokio::test]
-async fn lines_come_in_pages_and_totals_with_each() {
+async fn lines_are_paged_and_every_page_has_the_totals() {
     let world = World::new().await;
     for (place, currency) in ["EUR", "USD"].iter().cycle().take(9).enumerate() {
         let data =
@@ -263,7 +262,7 @@ async fn lines_come_in_pages_and_totals_with_each() {
 }
 
 #[tokio::test]
-async fn figures_are_for_staff_and_services_of_the_tenant_and_bad_questions_are_refused() {
+async fn figures_are_for_staff_and_services_of_the_tenant_and_bad_parameters_are_refused() {
     let world = World::new().await;
     sell(&world, "S-1", "2026-01-01", 5, "A", "Pump").await;
     world.sweep().await;
@@ -308,14 +307,14 @@ async fn figures_are_for_staff_and_services_of_the_tenant_and_bad_questions_are_
         let answer = world.get(&Person::staff(), &format!("/analytics/{query}")).await;
         assert_eq!(answer.problem(400), code, "{query}");
     }
-    // The last thirty days are what one hears of by default.
+    // The default is the last thirty days.
     let empty = world.kpis("").await;
     assert_eq!(empty["items"], json!([]));
 }
 
-/// At UTC+14 tomorrow has begun; and pages go on with the days of the first one.
+/// At UTC+14 tomorrow has already begun. The following pages use the days of the first page.
 #[tokio::test]
-async fn todays_sales_are_there_by_default_wherever_today_is() {
+async fn todays_sales_are_included_by_default_in_every_time_zone() {
     let world = World::new().await;
     let today = chrono::Utc::now().date_naive();
     for (id, days) in [("S-1", -1), ("S-2", 0), ("S-3", 1)] {
@@ -330,7 +329,7 @@ async fn todays_sales_are_there_by_default_wherever_today_is() {
 }
 
 #[tokio::test]
-async fn categories_beyond_the_largest_fifty_are_told_as_one_sum() {
+async fn categories_after_the_largest_fifty_are_added_up_to_one() {
     let world = World::new().await;
     for place in 1..=53 {
         let (id, category) = (format!("E-{place}"), format!("C-{place}"));

@@ -1,5 +1,5 @@
-//! Not even the owner changes what was recorded, as long as the triggers stand: by no statement, and by no detour through a
-//! parent table, a rule, a view or a foreign key.
+//! While the triggers exist, not even the owner can change the log: neither by a statement nor through a parent table, a rule, a view
+//! or a foreign key.
 
 use serde_json::json;
 use tests::{Person, World};
@@ -17,7 +17,7 @@ async fn world_with_history() -> (World, Client) {
     (world, owner)
 }
 
-/// What must stay as it is, in one text.
+/// Everything that must stay unchanged, as one text.
 async fn recorded(owner: &Client) -> String {
     let sql = "select jsonb_build_array(
                    (select jsonb_agg(to_jsonb(e) order by e.event_number) from annals.events e),
@@ -26,7 +26,7 @@ async fn recorded(owner: &Client) -> String {
     owner.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Runs a script in a transaction of its own, which must end in the trigger's refusal.
+/// Runs a script in a transaction of its own; it must end with the trigger's refusal.
 async fn refuse(owner: &Client, script: &str) {
     let before = recorded(owner).await;
     let outcome = owner.batch_execute(&format!("begin; {script}; commit;")).await;
@@ -75,7 +75,7 @@ async fn the_owner_cannot_update_delete_or_truncate_the_log_or_the_versions_of_t
 }
 
 #[tokio::test]
-async fn no_detour_through_a_parent_a_view_a_rule_or_a_function_leads_around_the_triggers() {
+async fn a_parent_table_a_view_a_rule_or_a_function_cannot_bypass_the_triggers() {
     let (_world, owner) = world_with_history().await;
     for table in ["annals.events", "annals.event_type_versions"] {
         let inherit = format!("create table annals.parent (like {table}); alter table {table} inherit annals.parent");
@@ -115,7 +115,7 @@ async fn no_detour_through_a_parent_a_view_a_rule_or_a_function_leads_around_the
 }
 
 #[tokio::test]
-async fn foreign_keys_cascade_into_the_log_no_more_than_statements_do() {
+async fn foreign_keys_cannot_cascade_into_the_log() {
     let (_world, owner) = world_with_history().await;
     let parents = "create table annals.types (name text collate \"C\" primary key);
                    insert into annals.types select distinct event_type from annals.events";
@@ -145,11 +145,11 @@ async fn heads_are_never_deleted() {
     let moved = owner
         .execute("update annals.heads set projected_version = projected_version", &[])
         .await;
-    assert_eq!(moved.unwrap(), 2, "progress still moves");
+    assert_eq!(moved.unwrap(), 2, "projected_version can still be updated");
 }
 
 #[tokio::test]
-async fn a_replicas_session_is_refused_like_any_other() {
+async fn a_session_in_replica_mode_is_refused_like_any_other() {
     let (world, owner) = world_with_history().await;
     let replica = world.superuser().await;
     replica
@@ -170,7 +170,7 @@ async fn a_replicas_session_is_refused_like_any_other() {
 }
 
 #[tokio::test]
-async fn the_projector_and_the_api_have_no_right_that_would_reach_the_triggers() {
+async fn the_projector_and_the_api_lack_the_rights_to_write_to_the_log() {
     let (world, owner) = world_with_history().await;
     let before = recorded(&owner).await;
     for role in ["authenticated", "annals_projector"] {

@@ -1,365 +1,195 @@
-//! Who may know what, read off the sources: SQL, HTTP, SQS and I/O each have one place.
+//! Borders between crates, as far as Cargo does not keep them by itself: which crate may depend on which library, and that every statement of
+//! the store has a name of its own.
+//!
+//! A crate cannot use what it does not depend on. So each border is a list of the crates that may have a dependency, and a list of what
+//! a function's binary must be free of, with everything that it depends on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// A source file without its comments, tests and, where asked, string literals.
-struct Source {
-    /// From the workspace's root, with `/`.
-    path: String,
-    /// Code, each literal replaced by `""`.
-    code: String,
-    /// Contents of the string literals.
-    literals: Vec<String>,
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Every source of what is deployed, and of `local`.
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut files = Vec::new();
-    for folder in ["shared/src", "functions", "local/src"] {
-        collect(&root.join(folder), &mut files);
-    }
-    files.sort();
-    let sources: Vec<Source> = files
+/// Every package that a package is built from, itself included, without those of build scripts and tests.
+fn dependencies_of(package: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
+        .args(["--package", package])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .filter_map(|line| Some(line.split_whitespace().next()?.to_owned()))
+        .collect()
+}
+
+/// The dependencies that each of our packages names in its manifest.
+fn manifests() -> BTreeMap<String, BTreeSet<String>> {
+    let folders = ["shared", "functions"].map(|folder| root().join(folder));
+    let packages = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut packages: Vec<PathBuf> = packages.map(|entry| entry.unwrap().path()).collect();
+    packages.push(root().join("local"));
+    packages
         .iter()
-        .map(|file| {
-            let text = fs::read_to_string(file).unwrap();
-            // Unit tests stand at the end of their file.
-            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let (code, literals) = split(text);
-            let path = file.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
-            Source { path, code, literals }
-        })
-        .collect();
-    assert!(sources.len() > 50, "only {} sources found", sources.len());
-    sources
+        .map(|package| manifest(&package.join("Cargo.toml")))
+        .collect()
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            if path.file_name().is_some_and(|name| name != "target") {
-                collect(&path, files);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
+fn manifest(path: &Path) -> (String, BTreeSet<String>) {
+    let text = fs::read_to_string(path).unwrap();
+    let name = text.lines().find_map(|line| line.strip_prefix("name = ")).unwrap();
+    let (_, dependencies) = text.split_once("[dependencies]\n").unwrap();
+    let dependencies = dependencies.lines().take_while(|line| !line.starts_with('['));
+    let names = dependencies
+        .filter_map(|line| line.split(['.', ' ']).next())
+        .filter(|name| !name.is_empty());
+    (name.trim_matches('"').to_owned(), names.map(str::to_owned).collect())
 }
 
-/// Code without comments and literals, and the literals: as much of Rust's grammar as keeps the three apart.
-fn split(text: &str) -> (String, Vec<String>) {
-    let (mut code, mut literals) = (String::new(), Vec::new());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let hashes = rest
-            .strip_prefix('r')
-            .map_or(0, |after| after.len() - after.trim_start_matches('#').len());
-        let raw = rest.starts_with('r')
-            && rest[1 + hashes..].starts_with('"')
-            && !code.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        if rest.starts_with("//") {
-            rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
-        } else if rest.starts_with("/*") {
-            rest = &rest[rest.find("*/").map_or(rest.len(), |end| end + 2)..];
-        } else if raw {
-            let body = &rest[hashes + 2..];
-            let end = body.find(&format!("\"{}", "#".repeat(hashes))).unwrap();
-            literals.push(body[..end].to_owned());
-            code.push_str("\"\"");
-            rest = &body[end + 1 + hashes..];
-        } else if first == '"' {
-            let mut escaped = false;
-            let end = rest[1..]
-                .find(|c| {
-                    let is_end = c == '"' && !escaped;
-                    escaped = c == '\\' && !escaped;
-                    is_end
-                })
-                .unwrap();
-            literals.push(rest[1..=end].replace("\\n", "\n").replace("\\\"", "\""));
-            code.push_str("\"\"");
-            rest = &rest[end + 2..];
-        } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
-            rest = rest[1..].split_once('\'').unwrap().1;
-        } else {
-            code.push(first);
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    (code, literals)
-}
-
-/// Whether a literal is a statement of SQL, or begins one. Its name, if it has one, is left out.
-fn is_sql(literal: &str) -> bool {
-    let text = unnamed(literal).to_lowercase();
-    let words: Vec<&str> = text.split_whitespace().take(3).collect();
-    let objects = [
-        "table", "role", "database", "schema", "index", "function", "view", "policy", "trigger", "sequence", "user",
-        "or", "unique",
+#[test]
+fn each_outside_service_is_known_to_one_crate() {
+    // A library, and who may depend on it. `local` stands in for RDS, for API Gateway and for S3 on one machine.
+    let borders: [(&[&str], &[&str]); 7] = [
+        (
+            &[
+                "tokio-postgres",
+                "deadpool",
+                "tokio-postgres-rustls",
+                "refinery",
+                "postgres-protocol",
+            ],
+            &["annals-store", "local"],
+        ),
+        (
+            &["axum", "lambda_http", "tower", "tower-http", "hyper"],
+            &["annals-http", "post-event", "audit-query", "csv-upload", "local"],
+        ),
+        (&["aws-sdk-sqs"], &["annals-queue"]),
+        (
+            &["aws-sdk-secretsmanager", "aws-sigv4", "aws-smithy-http-client"],
+            &["annals-aws"],
+        ),
+        (&["jsonschema"], &["annals-domain"]),
+        (&["jsonwebtoken"], &["annals", "annals-storage", "local"]),
+        (
+            &["tracing-subscriber", "json-subscriber"],
+            &["annals-telemetry", "local"],
+        ),
     ];
-    match words[..] {
-        ["select" | "truncate" | "begin;", ..]
-        | ["insert", "into", ..]
-        | ["delete", "from", ..]
-        | ["update", _, "set"] => true,
-        ["create" | "alter" | "drop", object, ..] => objects.contains(&object),
-        ["set", "role" | "local", ..] | ["with", _, "as"] | ["begin" | "commit" | "rollback"] => true,
-        _ => false,
-    }
-}
-
-fn unnamed(literal: &str) -> &str {
-    match literal.strip_prefix("-- ") {
-        Some(named) => named.split_once('\n').map_or("", |(_, rest)| rest),
-        None => literal,
-    }
-}
-
-/// Places where a word stands in the code, apart from the folders and files where it may.
-fn places(words: &[&str], allowed: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    for source in sources() {
-        if allowed.iter().any(|place| source.path.starts_with(place)) {
-            continue;
-        }
-        for word in words {
-            if contains_word(&source.code, word) {
-                found.push(format!("{} names {word}", source.path));
+    let manifests = manifests();
+    assert!(manifests.len() > 12, "{manifests:?}");
+    for (libraries, owners) in borders {
+        for (package, dependencies) in &manifests {
+            let found = libraries.iter().find(|library| dependencies.contains(**library));
+            if let Some(library) = found {
+                assert!(
+                    owners.contains(&package.as_str()),
+                    "{package} depends on {library}; only {owners:?} may"
+                );
             }
         }
     }
-    found
-}
-
-fn contains_word(code: &str, word: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    code.match_indices(word)
-        .any(|(start, _)| !code[..start].ends_with(is_part) && !code[start + word.len()..].starts_with(is_part))
-}
-
-const NONE: [String; 0] = [];
-
-#[test]
-fn only_the_store_holds_sql() {
-    let mut found = Vec::new();
-    let mut in_store = 0;
-    for source in sources() {
-        let statements = source.literals.iter().filter(|literal| is_sql(literal));
-        match source.path.as_str() {
-            path if path.starts_with("shared/src/store/") => in_store += statements.count(),
-            // What Supabase or RDS give before the first migration: the owner and its database. No data of Annals.
-            "local/src/cluster/provision.rs" => {}
-            path => found.extend(statements.map(|sql| format!("{path}: {sql}"))),
-        }
-    }
-    assert_eq!(found, NONE);
-    assert!(in_store > 40, "only {in_store} statements were recognised in the store");
-    let drivers = places(
-        &["tokio_postgres", "deadpool_postgres", "refinery"],
-        &[
-            "shared/src/store/",
-            "local/src/cluster/provision.rs",
-            "local/src/error.rs",
-        ],
-    );
-    assert_eq!(drivers, NONE);
-}
-
-#[test]
-fn every_statement_of_the_store_begins_with_a_name_of_its_own() {
-    let (mut names, mut unnamed_ones) = (Vec::new(), Vec::new());
-    for source in sources() {
-        if !source.path.starts_with("shared/src/store/") {
-            continue;
-        }
-        for literal in &source.literals {
-            // A macro's statement takes its name as an argument; what is sent is looked at in round_trips.rs.
-            if literal == "-- " || literal.starts_with('\n') {
-                continue;
-            }
-            if let Some(named) = literal.strip_prefix("-- ") {
-                let name = named.lines().next().unwrap_or_default();
-                let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-                assert!(is_name, "{}: {name:?} is no function's name", source.path);
-                names.push(name.to_owned());
-            } else if is_sql(literal) && !is_transaction(literal) {
-                unnamed_ones.push(format!("{}: {literal}", source.path));
-            }
-        }
-    }
-    assert_eq!(unnamed_ones, NONE);
-    assert!(names.len() > 30, "{names:?}");
-    names.sort_unstable();
-    let repeated: Vec<&[String]> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
-    assert_eq!(repeated, [] as [&[String]; 0]);
-}
-
-/// Transactions and their roles: they belong to the statement between them.
-fn is_transaction(literal: &str) -> bool {
-    ["begin", "commit", "rollback", "set role", "set local role"]
-        .iter()
-        .any(|start| literal.starts_with(start))
-}
-
-#[test]
-fn only_the_http_layer_and_the_http_functions_know_http() {
-    let known = [
-        "shared/src/http/",
-        "functions/post-event/",
-        "functions/audit-query/",
-        "functions/csv-upload/",
-        // A laptop's one port, in API Gateway's and the bucket's place.
-        "local/src/bucket.rs",
-        "local/src/engine.rs",
-        "local/src/serve.rs",
-        "local/src/server.rs",
-        "local/src/server/",
-    ];
-    let words = [
-        "axum",
-        "lambda_http",
-        "hyper",
-        "tower_http",
-        "tower",
-        "StatusCode",
-        "HeaderMap",
-        "HeaderValue",
-    ];
-    // The demo is a client: it knows HTTP from the other side, by reqwest.
-    let allowed: Vec<&str> = known.into_iter().chain(["local/src/demo/"]).collect();
-    assert_eq!(places(&words, &allowed), NONE);
-    assert_eq!(places(&["axum", "lambda_http"], &known), NONE);
-}
-
-#[test]
-fn only_the_queue_and_the_projector_know_sqs() {
-    let words = [
-        "aws_sdk_sqs",
-        "aws_lambda_events::event::sqs",
-        "SqsEvent",
-        "SqsMessage",
-        "SqsBatchResponse",
-    ];
-    // The stand-in on a laptop hands the projector what Lambda would.
-    let known = ["shared/src/queue", "functions/projector/", "local/src/engine.rs"];
-    assert_eq!(places(&words, &known), NONE);
-    assert_eq!(
-        places(&["aws_sdk_sqs"], &["shared/src/queue"]),
-        NONE,
-        "sending is the queue's alone"
-    );
-}
-
-#[test]
-fn only_the_secrets_know_where_they_are_kept() {
-    assert_eq!(places(&["aws_sdk_secretsmanager"], &["shared/src/secrets.rs"]), NONE);
-    assert_eq!(
-        places(&["aws_sigv4"], &["shared/src/rds.rs", "shared/src/storage/s3.rs"]),
-        NONE
-    );
-}
-
-#[test]
-fn only_the_storage_knows_s3() {
-    let words = ["aws_sdk_s3", "ETAG", "IF_MATCH", "RANGE"];
-    // If-Match is also what clients of entities say.
-    let known = [
-        "shared/src/storage/s3.rs",
-        "shared/src/http/",
-        "functions/post-event/",
-        "functions/audit-query/",
-    ];
-    assert_eq!(places(&words, &known), NONE);
 }
 
 #[test]
 fn the_domain_does_no_io() {
-    let words = [
+    let dependencies = dependencies_of("annals-domain");
+    let io = [
         "tokio",
-        "futures_util",
+        "futures-util",
         "reqwest",
         "hyper",
         "axum",
-        "lambda_http",
-        "lambda_runtime",
-        "tokio_postgres",
-        "deadpool_postgres",
         "tracing",
-        "store",
-        "queue",
-        "http",
-        "auth",
-        "config",
-        "intake",
-        "std::fs",
-        "std::net",
-        "std::io",
-        "std::env",
-        "std::process",
-        "std::thread",
-        "async",
-        "println",
-        "eprintln",
+        "socket2",
+        "mio",
     ];
-    let mut found = Vec::new();
-    let mut files = 0;
-    for source in sources()
-        .iter()
-        .filter(|source| source.path.starts_with("shared/src/domain/"))
-    {
-        files += 1;
-        for word in words.iter().filter(|word| contains_word(&source.code, word)) {
-            found.push(format!("{} names {word}", source.path));
-        }
-    }
-    assert!(files > 5);
-    assert_eq!(found, NONE);
-}
-
-/// The functions cannot reach around the store: they do not even depend on a driver.
-#[test]
-fn no_function_depends_on_a_database_driver() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut functions = 0;
-    for entry in fs::read_dir(root.join("functions")).unwrap() {
-        let manifest = fs::read_to_string(entry.unwrap().path().join("Cargo.toml")).unwrap();
-        functions += 1;
-        for driver in ["postgres", "sqlx", "refinery"] {
-            assert!(!manifest.contains(driver), "{driver} in\n{manifest}");
-        }
-        if manifest.contains("name = \"migrate\"") {
-            // CloudFormation's side of it is a client's, as the demo's is.
-            assert!(
-                !["axum", "lambda_http", "sqs"]
-                    .iter()
-                    .any(|word| manifest.contains(word)),
-                "{manifest}"
-            );
-        } else if manifest.contains("name = \"projector\"") {
-            assert!(
-                !manifest.contains("axum") && !manifest.contains("lambda_http"),
-                "{manifest}"
-            );
-        } else {
-            assert!(!manifest.contains("sqs"), "{manifest}");
-        }
-    }
-    assert_eq!(functions, 5);
+    assert_eq!(io.iter().find(|library| dependencies.contains(**library)), None);
+    let ours = dependencies.iter().filter(|name| name.starts_with("annals"));
+    assert_eq!(ours.collect::<Vec<_>>(), ["annals-domain"]);
 }
 
 #[test]
-fn the_scanner_tells_code_comments_and_literals_apart() {
-    let text = "// select 1\nlet a = \"insert into x\"; /* \"no\" */ let b = r#\"with t as ( \"q\"\"#; let c = '\"'; let d = \"a\\\"b\";";
-    let (code, literals) = split(text);
-    assert_eq!(literals, ["insert into x", "with t as ( \"q\"", "a\"b"]);
-    assert!(!code.contains("select") && code.contains("let d"), "{code}");
-    assert!(
-        is_sql("-- name\nselect 1")
-            && is_sql("update annals.heads set x")
-            && !is_sql("update the catalog")
-            && !is_sql("create it")
-    );
+fn a_function_is_built_from_what_it_uses() {
+    let http = ["axum", "lambda_http", "annals-http"];
+    let schemas = ["jsonschema"];
+    let queue = ["annals-queue", "aws-sdk-sqs"];
+    let storage = ["annals-storage"];
+    let files = ["annals-csv", "annals-import", "csv-core"];
+    let free_of: [(&str, &[&[&str]]); 5] = [
+        ("post-event", &[&storage, &files]),
+        ("audit-query", &[&schemas, &queue, &storage, &files, &["annals-append"]]),
+        ("importer", &[&http]),
+        ("projector", &[&http, &schemas, &storage, &files, &["annals-append"]]),
+        (
+            "migrate",
+            &[&http, &schemas, &queue, &storage, &files, &["annals-append"]],
+        ),
+    ];
+    for (function, absent) in free_of {
+        let dependencies = dependencies_of(function);
+        let found: Vec<&&str> = absent
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|name| dependencies.contains(**name))
+            .collect();
+        assert_eq!(found, [] as [&&str; 0], "{function} is built from these");
+    }
+}
+
+/// `pg_stat_statements` shows a statement's first line, which leads back to the function that sends it.
+#[test]
+fn every_statement_of_the_store_has_a_name_of_its_own() {
+    let mut texts = Vec::new();
+    collect(&root().join("shared/store/src"), &mut texts);
+    let mut names = Vec::new();
+    for text in &texts {
+        // In a file of its own, or in a literal.
+        let starts = text
+            .match_indices("-- ")
+            .filter(|(at, _)| *at == 0 || text[..*at].ends_with('"'));
+        for (at, _) in starts {
+            let name = text[at + 3..].split(['\n', '\\', '"']).next().unwrap();
+            // A macro that puts a statement together takes its name as an argument; round_trips.rs checks what is sent.
+            if !name.is_empty() {
+                assert!(
+                    name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+                    "{name:?} is no function's name"
+                );
+                names.push(name);
+            }
+        }
+    }
+    assert!(names.len() > 100, "{names:?}");
+    names.sort_unstable();
+    let repeated: Vec<&[&str]> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert_eq!(repeated, [] as [&[&str]; 0]);
+}
+
+fn collect(folder: &Path, texts: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            None => collect(&path, texts),
+            Some("rs" | "sql") => texts.push(fs::read_to_string(&path).unwrap()),
+            Some(_) => {}
+        }
+    }
 }

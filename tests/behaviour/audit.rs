@@ -17,7 +17,7 @@ fn id(event: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn an_entity_is_audited_newest_first_whatever_its_kind() {
+async fn events_of_an_entity_of_any_type_are_listed_newest_first() {
     let world = World::new().await;
     let staff = Person::staff();
     let created = world
@@ -63,7 +63,7 @@ async fn an_entity_is_audited_newest_first_whatever_its_kind() {
 }
 
 #[tokio::test]
-async fn ids_that_need_escaping_are_audited_like_others() {
+async fn ids_that_need_escaping_work_like_others() {
     let world = World::new().await;
     let staff = Person::staff();
     for (aggregate_id, escaped) in [
@@ -102,7 +102,7 @@ async fn ids_that_need_escaping_are_audited_like_others() {
 }
 
 #[tokio::test]
-async fn a_person_is_audited_by_uuid_and_others_by_name() {
+async fn events_of_a_person_are_found_by_uuid_and_those_of_agents_and_services_by_name() {
     let world = World::new().await;
     let (staff, ada, agent, service) = (
         Person::staff(),
@@ -183,7 +183,7 @@ async fn a_person_is_audited_by_uuid_and_others_by_name() {
     "#);
 }
 
-/// Moves recorded times back, which nobody can do while the triggers stand.
+/// Moves recorded times back; this is only possible with the triggers disabled.
 async fn age(world: &World, event: &Value, hours: i32) {
     let sql = format!(
         "alter table annals.events disable trigger all;
@@ -194,7 +194,7 @@ async fn age(world: &World, event: &Value, hours: i32) {
 }
 
 #[tokio::test]
-async fn recent_is_the_last_day_unless_asked_otherwise() {
+async fn recent_covers_the_last_day_unless_hours_are_given() {
     let world = World::new().await;
     let staff = Person::staff();
     let mut events = Vec::new();

@@ -1,4 +1,4 @@
-//! JSON that is no acceptable event: each refusal has its status and code, names the field, and leaves nothing behind.
+//! JSON that is not an acceptable event: each refusal has its status and code, names the field, and stores nothing.
 
 mod batches;
 mod names;
@@ -8,13 +8,13 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use tests::{Answer, Person, World, redacted};
 
-/// An event that is fine.
+/// A valid event.
 fn event() -> Value {
     json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-1",
            "data": {"name": "Ada", "email": "ada@example.com"}})
 }
 
-/// The same with other members.
+/// The same event with other members.
 fn event_with(changes: Value) -> Value {
     let mut event = event();
     for (name, value) in changes.as_object().unwrap() {
@@ -34,7 +34,7 @@ fn first_code(answer: &Answer) -> &str {
     answer.body["errors"][0]["code"].as_str().unwrap_or_default()
 }
 
-/// What the log answers to a body that it must refuse; that nothing is left of it is looked after.
+/// Posts a body that must be refused, checks that nothing was stored, and returns the answer.
 async fn refused(world: &World, person: &Person, body: Value) -> Answer {
     let before = world.log().await;
     let answer = world.post(person, "/events", body).await;
@@ -191,7 +191,7 @@ async fn ids_and_names_that_are_empty_too_long_or_unprintable_are_refused() {
 }
 
 #[tokio::test]
-async fn times_that_are_none_or_out_of_range_are_refused() {
+async fn invalid_and_out_of_range_times_are_refused() {
     let world = World::without_requirements().await;
     let staff = Person::staff();
     for time in [
@@ -235,7 +235,7 @@ async fn times_that_are_none_or_out_of_range_are_refused() {
 }
 
 #[tokio::test]
-async fn data_and_metadata_have_their_limits() {
+async fn data_and_metadata_are_limited() {
     let world = World::new().await;
     let staff = Person::staff();
     let filled = |mut object: Value, bytes: usize| {
@@ -261,7 +261,7 @@ async fn data_and_metadata_have_their_limits() {
 }
 
 #[tokio::test]
-async fn what_the_catalog_refuses_is_named_by_code() {
+async fn each_refusal_by_the_catalog_has_a_code() {
     let world = World::new().await;
     let staff = Person::staff();
     for (changes, code, pointer) in [
@@ -309,7 +309,7 @@ async fn what_the_catalog_refuses_is_named_by_code() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_every_fault_at_once() {
+async fn one_refusal_names_all_faults() {
     let world = World::new().await;
     let bad = json!({"event_type": "Sale", "aggregate_id": "", "data": [], "colour": "red"});
     let answer = refused(&world, &Person::staff(), bad).await;

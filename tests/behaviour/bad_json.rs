@@ -1,5 +1,5 @@
-//! Bodies that are no JSON, or not JSON that the log can keep: refused with the place, and nothing is left of them. What is
-//! JSON comes back exactly as it was sent.
+//! Bodies that are not JSON, or not JSON that the log can store, are refused with the place of the fault, and nothing is stored. Valid
+//! JSON is returned exactly as it was sent.
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};
@@ -9,7 +9,7 @@ use tests::{Answer, Person, World};
 
 const MIB: usize = 1024 * 1024;
 
-/// An event as text, `more` being members of its data.
+/// An event as text; `more` is inserted into its data.
 fn event_text(aggregate_id: &str, more: &str) -> String {
     format!(
         r#"{{"event_type": "product.created", "aggregate_type": "product", "aggregate_id": "{aggregate_id}",
@@ -17,7 +17,7 @@ fn event_text(aggregate_id: &str, more: &str) -> String {
     )
 }
 
-/// A world whose tenant has its own version of `product.created`, which takes any field.
+/// A world whose tenant has its own version of `product.created`, which accepts any field.
 async fn open_world() -> World {
     let (world, staff) = (World::new().await, Person::staff());
     let mut kind = world
@@ -31,7 +31,7 @@ async fn open_world() -> World {
     world
 }
 
-/// Posts a body that must be refused with this code, and looks that nothing is left of it. The pointers of its faults.
+/// Posts a body that must be refused with this code, checks that nothing was stored, and returns the pointers of the faults.
 async fn refused(world: &World, body: impl Into<Body>, status: u16, code: &str) -> Vec<String> {
     let before = world.log().await;
     let answer = world.post_text(&Person::staff(), "/events", body).await;
@@ -82,7 +82,7 @@ async fn malformed_json_is_refused() {
 }
 
 #[tokio::test]
-async fn json_that_is_no_object_is_refused() {
+async fn json_other_than_an_object_is_refused() {
     let world = World::new().await;
     for text in ["[]", "1", "null", "true", r#""event""#, "[{}]"] {
         assert_eq!(refused(&world, text, 400, "malformed_request").await, [""], "{text}");
@@ -90,7 +90,7 @@ async fn json_that_is_no_object_is_refused() {
 }
 
 #[tokio::test]
-async fn characters_that_cannot_be_stored_are_refused_wherever_they_stand() {
+async fn characters_that_cannot_be_stored_are_refused_in_every_place() {
     let world = open_world().await;
     for (more, pointer) in [
         (r#", "a": "x\u0000y""#, "/data/a"),
@@ -155,10 +155,10 @@ async fn duplicate_keys_are_refused_with_their_place() {
 }
 
 #[tokio::test]
-async fn nesting_goes_to_sixty_four_levels_and_no_further() {
+async fn nesting_is_limited_to_sixty_four_levels() {
     let world = open_world().await;
     let staff = Person::staff();
-    // The event and its data are two levels themselves.
+    // The event and its data are two of the levels.
     let nested = |levels: usize| format!(r#", "a": {}{}"#, "[".repeat(levels - 2), "]".repeat(levels - 2));
     for levels in [65, 66, 200, 100_000] {
         refused(&world, event_text("P-1", &nested(levels)), 400, "nesting_too_deep").await;
@@ -183,7 +183,7 @@ async fn bodies_have_at_most_four_mebibytes() {
         format!("{event}{}", " ".repeat(bytes - event.len()))
     };
     refused(&world, padded(4 * MIB + 1), 413, "body_too_large").await;
-    // Without a length in front, as chunks.
+    // In chunks, without a Content-Length.
     let chunks = (0..5).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; MIB])));
     refused(
         &world,
@@ -212,7 +212,7 @@ async fn post_as(world: &World, content_type: Option<&str>) -> Answer {
 }
 
 #[tokio::test]
-async fn bodies_that_are_not_said_to_be_json_are_refused() {
+async fn bodies_without_a_json_content_type_are_refused() {
     let world = World::without_requirements().await;
     let before = world.log().await;
     let others = [
@@ -242,7 +242,7 @@ async fn bodies_that_are_not_said_to_be_json_are_refused() {
     }
 }
 
-/// Where a number can be read again, with what it says there.
+/// The number as each read of the event returns it.
 async fn price_everywhere(world: &World, id: &str, event_id: &str) -> Vec<(&'static str, String)> {
     let staff = Person::staff();
     let price = |value: &Value| value["base_price"].to_string();
@@ -291,7 +291,7 @@ async fn price_everywhere(world: &World, id: &str, event_id: &str) -> Vec<(&'sta
 }
 
 #[tokio::test]
-async fn numbers_come_back_exactly() {
+async fn numbers_are_returned_exactly() {
     let world = World::new().await;
     let thousand = "7".repeat(1000);
     let numbers = [
@@ -317,7 +317,7 @@ async fn numbers_come_back_exactly() {
 }
 
 #[tokio::test]
-async fn an_update_keeps_old_and_new_numbers_exactly() {
+async fn an_update_records_old_and_new_numbers_exactly() {
     let world = World::new().await;
     let staff = Person::staff();
     let old = r#"{"id": "P-1", "sku": "S", "name": "N", "base_price": 12345678901234567890.123456789}"#;
@@ -354,9 +354,9 @@ async fn numbers_of_over_a_thousand_digits_are_refused() {
     }
 }
 
-/// serde takes a list for a struct, member by member: `["typo", {}]` was a compensation with the reason "typo".
+/// serde accepts a list in place of a struct: `["typo", {}]` was once read as a compensation with the reason "typo".
 #[tokio::test]
-async fn a_body_is_an_object_at_every_resource() {
+async fn every_resource_refuses_a_list_as_body() {
     let world = World::new().await;
     let staff = Person::staff();
     let event = world

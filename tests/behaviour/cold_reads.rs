@@ -1,12 +1,12 @@
-//! What every cold start waits for: the catalog. PostgreSQL compiles statements that it believes to be dear, which takes longer
-//! than to run this one twenty times, and tables without statistics make it believe much.
+//! Every cold start reads the catalog. PostgreSQL compiles (JIT) statements with a high estimated cost, which takes longer than running
+//! this one twenty times; and without statistics it estimates a high cost.
 
 use serde_json::{Value, json};
 use tests::{Passed, Person, Proxy, World};
 
-const SOURCE: &str = include_str!("../../shared/src/store/catalog.rs");
+const SOURCE: &str = include_str!("../../shared/store/src/catalog.rs");
 
-/// What PostgreSQL expects the statement to cost, in a new database.
+/// The cost that PostgreSQL estimates for the statement in a new database.
 async fn plan_of(statement: &str, part: &str, begin: &str, person: &Person) -> Value {
     let (_, sql) = SOURCE
         .split_once(&format!("\"-- {statement}\n"))
@@ -19,7 +19,7 @@ async fn plan_of(statement: &str, part: &str, begin: &str, person: &Person) -> V
 }
 
 #[tokio::test]
-async fn reading_the_catalog_is_not_compiled() {
+async fn the_statement_that_reads_the_catalog_is_not_compiled() {
     let staff = Person::staff();
     let as_projector = "reset role; begin isolation level repeatable read read only; set local role annals_projector";
     for begin in [as_projector, "begin isolation level repeatable read read only"] {
@@ -33,7 +33,7 @@ async fn reading_the_catalog_is_not_compiled() {
     }
 }
 
-/// Rows that the database sent.
+/// The number of rows that the database sent.
 fn rows(record: &[Passed]) -> usize {
     record
         .iter()
@@ -47,24 +47,24 @@ fn reads_schemas(record: &[Passed]) -> bool {
         .any(|passed| matches!(passed, Passed::Parse { sql, .. } if sql.starts_with("-- read_versions")))
 }
 
-/// A function of its own, behind a proxy.
+/// A function with memory of its own, behind a proxy.
 async fn started_behind(proxy: &Proxy) -> World {
     proxy.before(&World::without_requirements().await)
 }
 
 #[tokio::test]
-async fn of_a_second_tenant_is_read_what_it_has_added_and_no_more() {
+async fn for_a_second_tenant_only_its_own_types_are_read() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
     let world = started_behind(&proxy).await;
     world.append(&staff, "customer.deleted", "C-1", json!({})).await;
-    assert!(rows(&proxy.take_record()) > 100, "types, ways and schemas");
+    assert!(rows(&proxy.take_record()) > 100, "types, upcasters and schemas");
     let other = Person::staff().in_tenant(uuid::Uuid::from_u128(1));
     world.append(&other, "customer.deleted", "C-1", json!({})).await;
     assert!(rows(&proxy.take_record()) < 10, "the revision, the claims, the event");
 }
 
 #[tokio::test]
-async fn who_folds_reads_no_schemas() {
+async fn reads_that_only_fold_do_not_read_schemas() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
     let world = started_behind(&proxy).await;
     world.append(&staff, "customer.deleted", "C-1", json!({})).await;
@@ -82,9 +82,9 @@ async fn who_folds_reads_no_schemas() {
     assert!(reads_schemas(&proxy.take_record()));
 }
 
-/// What is built in is kept for all tenants, and a migration brings more of it while functions run.
+/// The built-in types are cached for all tenants, but a migration can add more while functions run.
 #[tokio::test]
-async fn what_is_built_in_is_read_again_when_it_has_changed() {
+async fn built_in_types_are_read_again_after_they_have_changed() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let other = Person::staff().in_tenant(uuid::Uuid::from_u128(1));
     for person in [&staff, &other] {

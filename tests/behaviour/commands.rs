@@ -1,4 +1,4 @@
-//! The commands of `annals-local`, in the order in which somebody new runs them.
+//! The commands of `annals-local`, in the order in which a new user runs them.
 
 use std::process::Output;
 
@@ -11,7 +11,7 @@ fn run(data_dir: &DataDir, address: &str, command: &str) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_fills_a_new_folder_and_verify_finds_nothing_wrong_before_and_after_a_rebuild() {
+async fn the_demo_fills_a_new_folder_and_verify_finds_no_difference_before_and_after_a_rebuild() {
     let data_dir = DataDir::fresh();
     let mut server = Local::start(&data_dir.0);
     for command in ["demo", "verify", "rebuild", "verify"] {

@@ -1,19 +1,19 @@
-//! `POST /events/{id}/compensate`: the declared inverse is appended to the event's stream, caused by it.
+//! `POST /events/{id}/compensate` appends the declared inverse of an event to its stream, with that event as its cause.
 
-mod before;
 mod module;
+mod previous_state;
 mod races;
 mod refusals;
 
 use axum::http::Method;
-use module::{compensate, happen, register, state, world};
+use module::{compensate, post_widget_event, register, state, world};
 use serde_json::{Value, json};
 use tests::{Person, World, redacted};
 
 #[tokio::test]
-async fn a_compensation_is_an_event_of_the_stream_that_says_what_caused_it_and_why() {
+async fn a_compensation_is_an_event_of_the_stream_with_its_cause_and_reason() {
     let (world, staff) = world().await;
-    happen(&world, &staff, "created", json!({"name": "A", "colour": "red"})).await;
+    post_widget_event(&world, &staff, "created", json!({"name": "A", "colour": "red"})).await;
     let event = json!({"event_type": "widget.updated", "aggregate_type": "widget", "aggregate_id": "W-1", "correlation_id": "flow-1",
                        "data": {"changes": {"colour": {"new": "blue"}, "price": {"new": 5.50}}}});
     let id = world.post(&staff, "/events", event).await.expect(201).body["id"]
@@ -59,7 +59,7 @@ async fn a_compensation_is_an_event_of_the_stream_that_says_what_caused_it_and_w
         .await
         .expect(200);
     assert_eq!(caused.items().len(), 1);
-    // The projector is told like of any event.
+    // A wake-up is sent as for any other event.
     world.project().await;
     assert!(
         world
@@ -73,9 +73,9 @@ async fn a_compensation_is_an_event_of_the_stream_that_says_what_caused_it_and_w
     assert!(shape.contains("\"projected_version\": 3"), "{shape}");
 }
 
-/// Every effect that has an inverse: what is left is what was.
+/// For every effect that has an inverse, the state after the compensation equals the state before the event.
 #[tokio::test]
-async fn every_effect_is_taken_back_by_its_inverse() {
+async fn every_effect_is_reverted_by_its_inverse() {
     let table = [
         (
             "updated",
@@ -95,9 +95,9 @@ async fn every_effect_is_taken_back_by_its_inverse() {
         let (world, staff) = world().await;
         let created =
             json!({"name": "A", "colour": "red", "parts": [{"id": "1", "no": "a", "size": 1}, {"id": "2", "no": "b"}]});
-        happen(&world, &staff, "created", created).await;
+        post_widget_event(&world, &staff, "created", created).await;
         let before = state(&world, &staff).await;
-        let id = happen(&world, &staff, action, data).await;
+        let id = post_widget_event(&world, &staff, action, data).await;
         assert_ne!(state(&world, &staff).await, before, "{action}");
         let answer = compensate(&world, &staff, &id, json!({})).await.expect(201);
         assert_eq!(answer.body["event_type"], inverse);
@@ -108,22 +108,22 @@ async fn every_effect_is_taken_back_by_its_inverse() {
 }
 
 #[tokio::test]
-async fn what_created_an_entity_is_compensated_by_its_deletion_with_the_reason_where_there_is_a_place_for_it() {
+async fn a_created_event_is_compensated_by_a_deletion_that_has_the_reason_if_its_schema_allows_one() {
     let (world, staff) = world().await;
-    let id = happen(&world, &staff, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
     let answer = compensate(&world, &staff, &id, json!({"reason": "entered twice"}))
         .await
         .expect(201)
         .body;
     let data = &answer["data"];
     assert_eq!((&data["name"], &data["reason"]), (&json!("A"), &json!("entered twice")));
-    assert!(annals::domain::Timestamp::parse(data["deleted_at"].as_str().unwrap()).is_ok());
+    assert!(annals_domain::Timestamp::parse(data["deleted_at"].as_str().unwrap()).is_ok());
     assert_eq!(state(&world, &staff).await, (json!({"name": "A"}), true));
-    // A removed part has no place for it.
+    // The schema of a removed child has no field for the reason.
     let other = World::new().await;
     module::register_all(&other, &staff).await;
-    happen(&other, &staff, "created", json!({"name": "A"})).await;
-    let id = happen(&other, &staff, "part.added", json!({"id": "1"})).await;
+    post_widget_event(&other, &staff, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&other, &staff, "part.added", json!({"id": "1"})).await;
     let answer = compensate(&other, &staff, &id, json!({"reason": "not ours"}))
         .await
         .expect(201)
@@ -137,7 +137,7 @@ async fn what_created_an_entity_is_compensated_by_its_deletion_with_the_reason_w
 #[tokio::test]
 async fn a_compensation_is_compensated_like_any_event() {
     let (world, staff) = world().await;
-    let created = happen(&world, &staff, "created", json!({"name": "A"})).await;
+    let created = post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
     let deletion = compensate(&world, &staff, &created, json!({})).await.expect(201).body;
     let again = compensate(&world, &staff, deletion["id"].as_str().unwrap(), json!({}))
         .await
@@ -155,14 +155,14 @@ async fn a_compensation_is_compensated_like_any_event() {
 }
 
 #[tokio::test]
-async fn declared_data_are_taken_from_the_event_as_its_current_version_has_them() {
+async fn declared_data_are_taken_from_the_event_in_its_current_version() {
     let (world, staff) = world().await;
-    happen(&world, &staff, "moved", json!({"from": "nowhere", "to": "a"})).await;
-    let old = happen(&world, &staff, "moved", json!({"from": "a", "to": "b"})).await;
+    post_widget_event(&world, &staff, "moved", json!({"from": "nowhere", "to": "a"})).await;
+    let old = post_widget_event(&world, &staff, "moved", json!({"from": "a", "to": "b"})).await;
     let answer = compensate(&world, &staff, &old, json!({})).await.expect(201).body;
     assert_eq!(answer["data"], json!({"from": "b", "to": "a", "why": "a mistake"}));
-    // From 2.0 on the fields are called otherwise: what is stored is lifted first.
-    let old = happen(&world, &staff, "moved", json!({"from": "a", "to": "c"})).await;
+    // From 2.0 on the fields have other names, so the stored event is upcast first.
+    let old = post_widget_event(&world, &staff, "moved", json!({"from": "a", "to": "c"})).await;
     let kind = json!({"event_type": "widget.moved", "aggregate_type": "widget", "version": "2.0", "description": "Was moved.",
                       "effect": {"set": {"place": "/to"}}, "posters": ["staff"], "example": {"source": "a", "to": "b"},
                       "schema": {"type": "object", "required": ["source", "to"], "properties": {"from": false}},
@@ -178,9 +178,9 @@ async fn declared_data_are_taken_from_the_event_as_its_current_version_has_them(
 }
 
 #[tokio::test]
-async fn an_empty_body_is_no_body_and_a_retry_under_the_same_key_returns_the_first_answer() {
+async fn an_empty_body_is_accepted_and_a_retry_with_the_same_key_returns_the_first_answer() {
     let (world, staff) = world().await;
-    let id = happen(&world, &staff, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
     let path = format!("/events/{id}/compensate");
     let ask = async |key: &str, body: Option<Value>| {
         world
@@ -213,13 +213,12 @@ async fn an_empty_body_is_no_body_and_a_retry_under_the_same_key_returns_the_fir
     assert_eq!(other.problem(422), "idempotency_key_reused");
 }
 
-/// A module of Annals itself, and the person who may.
 #[tokio::test]
 async fn users_compensate_in_streams_that_they_started() {
     let (world, staff) = world().await;
     let user = Person::user();
-    happen(&world, &user, "created", json!({"name": "A"})).await;
-    let id = happen(&world, &user, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
+    post_widget_event(&world, &user, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&world, &user, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
     let answer = compensate(&world, &user, &id, json!({"reason": "a slip"}))
         .await
         .expect(201)
@@ -228,12 +227,12 @@ async fn users_compensate_in_streams_that_they_started() {
     assert_eq!(state(&world, &staff).await.0, json!({"name": "A"}));
 }
 
-/// What staff left out of state has made nothing good: it may be tried again.
+/// A compensation that staff skipped has corrected nothing, so the event may be compensated again.
 #[tokio::test]
-async fn a_compensation_that_was_left_out_of_state_does_not_count() {
+async fn a_skipped_compensation_does_not_count() {
     let (world, staff) = world().await;
-    happen(&world, &staff, "created", json!({"name": "A"})).await;
-    let id = happen(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
+    post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
     let first = compensate(&world, &staff, &id, json!({})).await.expect(201).body;
     let skip = "insert into annals.skipped_events (tenant_id, event_id, instruction_id, aggregate_version, aggregate_type, aggregate_id)
                 select tenant_id, id, id, aggregate_version, aggregate_type, aggregate_id from annals.events where id = $1";
@@ -250,10 +249,10 @@ async fn a_compensation_that_was_left_out_of_state_does_not_count() {
 }
 
 #[tokio::test]
-async fn a_type_that_has_come_to_have_an_inverse_is_compensated_at_once() {
+async fn events_can_be_compensated_as_soon_as_their_type_declares_an_inverse() {
     let (world, staff) = world().await;
     let elsewhere = world.elsewhere();
-    let id = happen(&world, &staff, "noted", json!({"text": "t"})).await;
+    let id = post_widget_event(&world, &staff, "noted", json!({"text": "t"})).await;
     assert_eq!(
         compensate(&elsewhere, &staff, &id, json!({})).await.problem(422),
         "no_inverse"

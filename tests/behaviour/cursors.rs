@@ -1,5 +1,5 @@
-//! Paging: to the end and only to the end, nothing twice and nothing left out, whatever is appended meanwhile; and cursors are good
-//! for the list that they were made for.
+//! Paging returns every item exactly once and then ends, whatever is appended meanwhile. A cursor is valid only for the list that it was
+//! made for.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ fn numbers(items: &[Value]) -> Vec<i64> {
         .collect()
 }
 
-/// A world with nine events: seven of a stream `C-0` and two more, none projected.
+/// A world with nine events, none of them projected: seven in the stream `C-0` and two more.
 async fn small() -> (World, Person) {
     let world = World::without_requirements().await;
     let staff = Person::staff();
@@ -45,7 +45,7 @@ async fn small() -> (World, Person) {
     (world, staff)
 }
 
-/// Every list with a question that `small` answers by several pages of one item.
+/// Every list, with parameters for which `small` has several pages of one item.
 const LISTS: [&str; 10] = [
     "/events",
     "/events?order=asc",
@@ -64,7 +64,7 @@ fn and(path: &str, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_list_gives_the_same_items_whatever_the_page_size() {
+async fn every_list_returns_the_same_items_with_every_page_size() {
     let (world, staff) = small().await;
     let by_user = format!("/audit/user/{}", staff.sub);
     for list in LISTS.into_iter().chain([&*by_user, "/events/types"]) {
@@ -82,7 +82,7 @@ async fn every_list_gives_the_same_items_whatever_the_page_size() {
 }
 
 #[tokio::test]
-async fn cursors_that_are_garbage_cut_or_of_another_list_are_refused() {
+async fn invalid_and_truncated_cursors_and_those_of_other_lists_are_refused() {
     let (world, staff) = small().await;
     let by_user = format!("/audit/user/{}", staff.sub);
     let lists: Vec<&str> = LISTS
@@ -145,7 +145,7 @@ async fn cursors_that_are_garbage_cut_or_of_another_list_are_refused() {
             }
         }
     }
-    // Another tenant's cursor is another list's.
+    // A cursor of another tenant belongs to another list.
     let stranger = Person::staff().in_tenant(Uuid::new_v4());
     for (list, cursor) in cursors {
         let answer = world.get(&stranger, &and(list, &format!("cursor={cursor}"))).await;
@@ -154,7 +154,7 @@ async fn cursors_that_are_garbage_cut_or_of_another_list_are_refused() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_a_pattern_outlives_a_new_type_that_fits_it() {
+async fn a_cursor_of_a_type_pattern_stays_valid_when_a_matching_type_is_registered() {
     let (world, staff) = small().await;
     let first = world
         .get(&staff, "/events?event_type=customer.*&limit=4")
@@ -171,7 +171,7 @@ async fn a_cursor_of_a_pattern_outlives_a_new_type_that_fits_it() {
 }
 
 #[tokio::test]
-async fn limits_are_positive_numbers_and_lowered_to_a_thousand() {
+async fn the_limit_is_a_positive_number_and_is_lowered_to_a_thousand() {
     let world = World::without_requirements().await;
     let staff = Person::staff();
     for first in [0, 500, 1000] {
@@ -199,7 +199,7 @@ async fn limits_are_positive_numbers_and_lowered_to_a_thousand() {
         assert_eq!(page.items().len(), items, "{query}");
         assert!(page.body["next_cursor"].is_string());
     }
-    // A page that ends exactly at the end says so.
+    // A page that ends exactly at the end of the list has no cursor.
     let page = world.get(&staff, "/entities/customer?limit=1000").await.expect(200);
     let cursor = page.body["next_cursor"].as_str().unwrap();
     let last = world
@@ -210,7 +210,7 @@ async fn limits_are_positive_numbers_and_lowered_to_a_thousand() {
 }
 
 #[tokio::test]
-async fn paging_forward_reaches_what_is_appended_meanwhile_and_paging_back_does_not_repeat() {
+async fn paging_forward_reaches_events_appended_meanwhile_and_paging_backward_repeats_none() {
     let world = World::without_requirements().await;
     let staff = Person::staff();
     world.post(&staff, "/events", batch(0, 60)).await.expect(201);
@@ -235,19 +235,23 @@ async fn paging_forward_reaches_what_is_appended_meanwhile_and_paging_back_does_
             }
         }
         let unique: BTreeSet<i64> = seen.iter().copied().collect();
-        assert_eq!(unique.len(), seen.len(), "{order}: something came twice");
+        assert_eq!(unique.len(), seen.len(), "{order}: an item was repeated");
         assert!(seen.is_sorted_by(|a, b| if back { a > b } else { a < b }), "{order}");
         if back {
-            assert_eq!(seen.len(), 100, "what was there at the beginning, and nothing newer");
+            assert_eq!(
+                seen.len(),
+                100,
+                "all items from the beginning of the paging, and no newer ones"
+            );
         } else {
             assert!(unique.is_superset(&old));
-            assert_eq!(seen.len(), 100, "everything, the newest included");
+            assert_eq!(seen.len(), 100, "all items, including the newest");
         }
     }
 }
 
 #[tokio::test]
-async fn concurrent_appends_never_put_anything_twice_on_pages() {
+async fn concurrent_appends_never_make_pages_repeat_an_item() {
     let world = std::sync::Arc::new(World::without_requirements().await);
     let staff = Person::staff();
     world.post(&staff, "/events", batch(0, 50)).await.expect(201);

@@ -1,9 +1,9 @@
-//! `template.yaml`, as text: what tests of the deployment read.
+//! `template.yaml` as text, for tests of the deployment.
 
 use std::fs;
 use std::path::Path;
 
-/// All of it.
+/// The whole template.
 pub fn template() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     fs::read_to_string(root.join("template.yaml")).unwrap()

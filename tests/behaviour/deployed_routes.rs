@@ -1,15 +1,15 @@
-//! What the routers serve is what the template deploys, as API Gateway selects routes: a request reaches the function that serves
-//! it, and one that nobody serves reaches a function that can say so.
+//! The template deploys every route that the routers serve. By API Gateway's rules for selecting routes, each request reaches the
+//! function that serves it, and a request that no router serves reaches a function that answers with a problem.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use annals::http::gateway::ENDINGS;
+use annals_http::gateway::ENDINGS;
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// A route of a function; `$default` is the path that every request matches.
+/// A route of a function. `$default` matches every request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Route {
     function: &'static str,
@@ -20,7 +20,7 @@ struct Route {
 const FUNCTIONS: [(&str, &str); 3] = [
     ("PostEvent", "post-event/src/lib.rs"),
     ("AuditQuery", "audit-query/src/lib.rs"),
-    ("CsvUpload", "csv-upload/src/handler.rs"),
+    ("CsvUpload", "csv-upload/src/lib.rs"),
 ];
 
 fn root() -> &'static Path {
@@ -70,8 +70,8 @@ fn deployed() -> Vec<Route> {
     routes
 }
 
-/// Whether API Gateway takes this path for one of the route, and how specific the route is, by its order of preference: a full
-/// match, a greedy one, `$default`; among equals the one with more text of its own, then the one that names its method.
+/// Whether API Gateway matches this path to the route, and how specific the match is. API Gateway prefers a full match to a greedy one, and
+/// that to `$default`; among equal matches the one with more literal text, and then the one that names its method.
 fn match_of(route: &Route, method: &str, path: &str) -> Option<(usize, usize, bool)> {
     if route.method != "ANY" && route.method != method {
         return None;
@@ -96,13 +96,10 @@ fn selected<'a>(routes: &'a [Route], method: &str, path: &str) -> &'a Route {
     let matching = routes
         .iter()
         .filter_map(|route| Some((match_of(route, method, path)?, route)));
-    matching
-        .max_by_key(|(rank, _)| *rank)
-        .expect("a route for everything")
-        .1
+    matching.max_by_key(|(rank, _)| *rank).expect("a $default route").1
 }
 
-/// The path as a request has it once API Gateway has decoded it, ids that may hold a slash with one.
+/// The path of a request after API Gateway has decoded it. Ids that may contain a slash contain one.
 fn requested(path: &str) -> String {
     let segment = |segment: &str| match segment {
         "{aggregate_id}" => "a/b".to_owned(),
@@ -131,7 +128,7 @@ fn every_request_reaches_the_function_that_serves_it() {
 }
 
 #[test]
-fn every_deployed_route_is_there_for_a_request() {
+fn every_deployed_route_serves_some_request() {
     let deployed = deployed();
     let distinct: BTreeSet<(&str, &str)> = deployed.iter().map(|r| (r.method.as_str(), r.path.as_str())).collect();
     assert_eq!(
@@ -146,7 +143,7 @@ fn every_deployed_route_is_there_for_a_request() {
     }
 }
 
-/// A 405 can only be answered by a router that knows the path; by any other it would be a 404.
+/// Only a router that knows the path can answer 405; any other router would answer 404.
 #[test]
 fn a_method_that_a_path_does_not_take_reaches_a_function_that_knows_the_path() {
     let (deployed, served) = (deployed(), served());
@@ -159,7 +156,7 @@ fn a_method_that_a_path_does_not_take_reaches_a_function_that_knows_the_path() {
             let known = served
                 .iter()
                 .any(|route| route.path == *path && route.function == function);
-            // The one exception: what writes entities takes greedily what follows their ids, and knows no differences.
+            // The one exception: the route for writes of entities is greedy about what follows an id, and its function does not know `/diff`.
             let excepted = path.ends_with("/{aggregate_id}/diff") && ["POST", "PATCH", "DELETE"].contains(&method);
             assert!(known != excepted, "{method} {path} reaches {function}");
         }
@@ -167,7 +164,7 @@ fn a_method_that_a_path_does_not_take_reaches_a_function_that_knows_the_path() {
 }
 
 #[test]
-fn what_nobody_serves_reaches_a_function_all_the_same() {
+fn a_path_that_no_router_serves_reaches_a_function_too() {
     let deployed = deployed();
     for path in [
         "/",
@@ -183,7 +180,7 @@ fn what_nobody_serves_reaches_a_function_all_the_same() {
 }
 
 #[test]
-fn what_follows_an_id_is_split_off_again() {
+fn text_after_an_id_is_separated_from_the_id_again() {
     let served = served();
     let endings = served
         .iter()

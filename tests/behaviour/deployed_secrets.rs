@@ -1,9 +1,9 @@
-//! What the template lets functions read: each its own secret, by name, and no password in anybody's configuration.
+//! Which secrets the template lets functions read: each its own by name, and no password is in the configuration of a function.
 
 use crate::deployed::{resource, template};
 
 #[test]
-fn the_migrating_roles_secret_is_given_to_the_function_that_migrates_and_to_nobody_else() {
+fn only_the_migrate_function_may_read_the_secret_of_the_migrating_role() {
     let resources = template().split_once("\nResources:").unwrap().1.to_owned();
     let given = |text: &str| text.matches("!Ref MigrationSecretArn").count();
     let own: usize = ["Migrate", "Schema", "MigrateRole"]
@@ -25,13 +25,13 @@ fn the_migrating_roles_secret_is_given_to_the_function_that_migrates_and_to_nobo
 }
 
 #[test]
-fn the_functions_may_read_one_secret_and_none_is_written_into_their_configuration() {
+fn the_other_functions_may_read_one_secret_and_have_none_in_their_configuration() {
     let policy = resource("RunPolicy");
     assert!(policy.contains("{ Effect: Allow, Action: secretsmanager:GetSecretValue, Resource: !Ref SecretArn }"));
     assert_eq!(
         template().matches("secretsmanager:GetSecretValue").count(),
         2,
-        "that one, and the migrating role's"
+        "this secret, and the migrating role's"
     );
     assert!(!template().contains("{{resolve:"));
     assert!(

@@ -1,10 +1,10 @@
-//! How long the template lets those functions run that mind their time.
+//! The template gives functions that watch their remaining time the timeout that their code assumes.
 
 use std::time::Duration;
 
 use crate::deployed::resource;
 
-/// The seconds that a resource says under this name.
+/// The seconds that a resource has under this property.
 fn seconds(resource_name: &str, property: &str) -> Duration {
     let resource = resource(resource_name);
     let (_, rest) = resource.split_once(&format!("\n      {property}: ")).unwrap();
@@ -12,12 +12,12 @@ fn seconds(resource_name: &str, property: &str) -> Duration {
 }
 
 #[test]
-fn functions_that_mind_their_time_are_given_it() {
-    assert_eq!(seconds("Importer", "Timeout"), csv_upload::import::TIME);
+fn functions_that_watch_their_time_get_the_timeout_they_assume() {
+    assert_eq!(seconds("Importer", "Timeout"), importer::TIME);
     let migrating = seconds("Migrate", "Timeout");
-    assert!(migrating > migrate::TIME, "what is left is for the answer");
+    assert!(migrating > migrate::TIME_LIMIT, "the rest is for sending the answer");
     assert!(
         seconds("Schema", "ServiceTimeout") > migrating,
-        "CloudFormation hears it"
+        "the rest is for answering CloudFormation"
     );
 }

@@ -1,8 +1,8 @@
-//! Whom a connection believes: chain and host name are verified whatever word asks for TLS, and only `sslmode=disable` or an
-//! address on the same machine does without.
+//! Which servers a connection trusts: certificate chain and host name are verified whichever `sslmode` asks for TLS. Only
+//! `sslmode=disable` and addresses on the same machine work without TLS.
 
-use annals::store::{Access, Ahead, migrate_by};
-use annals::telemetry::chain;
+use annals_store::{Access, Ahead, migrate_by};
+use annals_telemetry::chain;
 use tests::{Authority, SecuredServer, World, connect};
 
 const HOST: &str = "db.example.com";
@@ -14,7 +14,7 @@ fn access(url: &str, authority: &Authority) -> Access {
     }
 }
 
-/// Why there is no connection.
+/// Why the connection fails.
 async fn refusal(access: &Access) -> String {
     match migrate_by(access, Ahead::Refused).await {
         Ok(_) => "none".to_owned(),
@@ -23,7 +23,7 @@ async fn refusal(access: &Access) -> String {
 }
 
 #[tokio::test]
-async fn a_certificate_is_believed_for_its_host_while_it_is_valid_and_if_a_known_authority_signed_it() {
+async fn a_certificate_is_accepted_only_for_its_host_while_valid_and_signed_by_a_known_authority() {
     let server = SecuredServer::start().await;
     let (authority, stranger) = (Authority::new(), Authority::new());
     for word in [
@@ -41,7 +41,7 @@ async fn a_certificate_is_believed_for_its_host_while_it_is_valid_and_if_a_known
         assert!(refusal(&wrong_host).await.contains("not valid for name"), "{word}");
         let unknown = access(&server.url(HOST, word), &stranger);
         assert!(refusal(&unknown).await.contains("UnknownIssuer"), "{word}");
-        // The public authorities alone.
+        // With the public authorities alone.
         let usual = Access::to(server.url(HOST, word));
         assert!(refusal(&usual).await.contains("UnknownIssuer"), "{word}");
 
@@ -60,7 +60,7 @@ async fn the_functions_connections_are_encrypted_unless_the_address_says_otherwi
     for (url, encrypted) in [
         (server.url(HOST, ""), true),
         (server.url(HOST, "sslmode=disable"), false),
-        // Nobody is in between.
+        // On the same machine.
         (server.url("localhost", ""), false),
         (server.url("localhost", "sslmode=disable"), false),
     ] {
@@ -76,7 +76,7 @@ async fn the_functions_connections_are_encrypted_unless_the_address_says_otherwi
     server.cluster.stop().await.unwrap();
 }
 
-/// A server, or somebody in its place, that says it knows no TLS is told nothing more.
+/// If a server (or an attacker in its place) says that it has no TLS, the client sends nothing more.
 #[tokio::test]
 async fn no_password_is_given_to_a_server_without_tls() {
     let server = SecuredServer::start().await;
@@ -89,7 +89,7 @@ async fn no_password_is_given_to_a_server_without_tls() {
 }
 
 #[test]
-fn authorities_that_are_none_are_found_when_the_process_starts() {
+fn invalid_certificates_of_authorities_are_reported_when_the_process_starts() {
     for given in [
         "",
         "not a certificate",
@@ -99,6 +99,6 @@ fn authorities_that_are_none_are_found_when_the_process_starts() {
             authorities: Some(given.to_owned()),
             ..Access::to("postgresql://annals_api@db.example.com/annals")
         };
-        assert!(annals::store::Store::open(access, 1).is_err(), "{given:?}");
+        assert!(annals_store::Store::open(access, 1).is_err(), "{given:?}");
     }
 }

@@ -1,14 +1,14 @@
-//! Generic CRUD: what comes in as fields goes into the log as created, updated and deleted, and comes back as state.
+//! Generic CRUD: writes become created, updated and deleted events in the log, and reads return the state.
 
 mod conditions;
 mod equal_values;
+mod etags;
 mod kept_keys;
 mod merge_patch;
 mod reasons;
 mod refusals;
 mod retries;
 mod strict;
-mod tags;
 
 use serde_json::{Value, json};
 use tests::{Person, World, redacted};
@@ -34,7 +34,7 @@ async fn history(world: &World, id: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_is_created_is_answered_with_its_state_and_tag() {
+async fn a_created_entity_is_answered_with_its_state_and_etag() {
     let world = World::new().await;
     let staff = Person::staff();
     let created = world.post(&staff, "/entities/customer", ada()).await.expect(201);
@@ -74,7 +74,7 @@ async fn what_is_created_is_answered_with_its_state_and_tag() {
 }
 
 #[tokio::test]
-async fn an_entity_without_an_id_is_given_one_and_odd_ids_come_back_in_the_location() {
+async fn an_entity_without_an_id_gets_one_and_unusual_ids_are_escaped_in_the_location() {
     let world = World::new().await;
     let staff = Person::staff();
     for (body, id) in [
@@ -98,7 +98,7 @@ async fn an_entity_without_an_id_is_given_one_and_odd_ids_come_back_in_the_locat
 }
 
 #[tokio::test]
-async fn an_update_records_old_and_new_of_what_changes_and_nothing_else() {
+async fn an_update_records_old_and_new_values_of_changed_fields_only() {
     let (world, staff) = with_ada().await;
     let body = json!({"email": "countess@example.com", "phone": "1", "name": "Ada"});
     let answer = world
@@ -120,7 +120,7 @@ async fn an_update_records_old_and_new_of_what_changes_and_nothing_else() {
         (&event["metadata"]["reason"], &event["correlation_id"]),
         (&json!("moved"), &json!("flow-1"))
     );
-    // A field goes by null.
+    // Null removes a field.
     world.patch(&staff, ADA, json!({"phone": null})).await.expect(200);
     assert_eq!(
         history(&world, "C-1").await[2]["data"],
@@ -129,7 +129,7 @@ async fn an_update_records_old_and_new_of_what_changes_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_update_that_changes_nothing_is_no_event() {
+async fn an_update_that_changes_nothing_appends_no_event() {
     let (world, staff) = with_ada().await;
     let before = world.log().await;
     for body in [
@@ -145,7 +145,7 @@ async fn an_update_that_changes_nothing_is_no_event() {
 }
 
 #[tokio::test]
-async fn deletion_marks_and_keeps() {
+async fn a_deletion_marks_the_entity_and_keeps_its_state() {
     let (world, staff) = with_ada().await;
     world.project().await;
     let deleted = world.delete(&staff, &format!("{ADA}?reason=gdpr")).await.expect(200);
@@ -186,7 +186,7 @@ async fn deletion_marks_and_keeps() {
 }
 
 #[tokio::test]
-async fn lists_hold_the_entities_of_a_kind_with_their_latest_state() {
+async fn a_list_has_all_entities_of_a_type_with_their_latest_state() {
     let (world, staff) = with_ada().await;
     world.project().await;
     world.patch(&staff, ADA, json!({"phone": "1"})).await.expect(200);

@@ -1,4 +1,4 @@
-//! The catalog over HTTP: read by all, extended at run time by staff for its own tenant, and never out of date where it matters.
+//! The catalog over HTTP: all callers read it, staff extends it at run time for its own tenant, and decisions never use an outdated copy.
 
 mod closed;
 mod sharing;
@@ -128,7 +128,7 @@ async fn a_registered_type_is_answered_listed_and_usable() {
 }
 
 #[tokio::test]
-async fn a_built_in_type_is_answered_whole() {
+async fn a_built_in_type_is_answered_with_all_its_fields() {
     let world = World::new().await;
     let answer = world
         .get(&Person::user(), "/events/types/order.payment_received")
@@ -248,7 +248,7 @@ async fn a_type_evolves_and_old_versions_stay_usable() {
     let answer = world.post(&staff, "/events/types", evolved).await.expect(201);
     assert_eq!(answer.body["version"], "2.0");
     assert_eq!(answer.body["versions"].as_array().unwrap().len(), 2);
-    // What a registration leaves out stays as it was.
+    // Values that a registration leaves out stay as they were.
     assert_eq!(
         (&answer.body["effect"], &answer.body["posters"]),
         (&json!("create"), &json!(["user", "staff"]))
@@ -280,7 +280,7 @@ async fn a_type_evolves_and_old_versions_stay_usable() {
         assert_eq!(answer.problem(status), code, "{version}");
     }
     assert_eq!(world.log().await, before);
-    // Ten is more than nine.
+    // Version 10 is newer than version 9.
     for version in ["2.9", "2.10"] {
         let schema = json!({"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}});
         let again = widget_with(json!({"version": version, "schema": schema, "example": {"size": 3}}));
@@ -289,7 +289,7 @@ async fn a_type_evolves_and_old_versions_stay_usable() {
 }
 
 #[tokio::test]
-async fn registrations_that_are_unusable_are_refused_by_field() {
+async fn unusable_registrations_are_refused_with_the_field() {
     let world = World::new().await;
     let staff = Person::staff();
     let before = world.log().await;
@@ -351,7 +351,7 @@ async fn registrations_that_are_unusable_are_refused_by_field() {
 }
 
 #[tokio::test]
-async fn only_staff_registers() {
+async fn only_staff_registers_types() {
     let world = World::new().await;
     let before = world.log().await;
     for person in [Person::user(), Person::agent("pricing"), Person::service("crm")] {
@@ -364,7 +364,7 @@ async fn only_staff_registers() {
 }
 
 #[tokio::test]
-async fn what_would_cost_everybody_or_change_the_past_is_not_registered() {
+async fn types_that_cost_too_much_or_change_old_state_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());
     let register = async |event_type: &str, schema: Value, effect: &str| {
         let body =
@@ -374,7 +374,7 @@ async fn what_would_cost_everybody_or_change_the_past_is_not_registered() {
     let nested = json!({"$defs": {"a": {"allOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]}, "b": {}}, "$ref": "#/$defs/a"});
     let answer = register("product.weighed", nested, "none").await;
     assert_eq!(answer.problem(422), "invalid_event_type");
-    // Nothing is said of an aggregate_type that was not sent.
+    // A refusal does not name aggregate_type if that was not sent.
     let misnamed = register("Bad", json!({"type": "object"}), "none").await;
     assert_eq!(misnamed.problem(422), "invalid_event_type");
     let faults = misnamed.body["errors"].as_array().unwrap();

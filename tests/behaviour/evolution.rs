@@ -1,13 +1,13 @@
-//! Evolution: an event that was stored under an old version of its type reads, folds and projects as the current version has it,
-//! and stays in the log as it was posted. Here the built-in types, by the sources' own examples; types that evolve at run time
-//! are in the folder.
+//! An event that was stored under an old version of its type reads, folds and projects like one of the current version, and the log
+//! keeps it as it was posted. The built-in types are tested with the sources' own examples; types that evolve at run time are
+//! tested in the folder.
 
 mod built_in;
 mod hostile;
+mod late_module;
 mod refused;
 mod registered;
 mod tenants;
-mod upgrade;
 
 use serde_json::{Value, json};
 use tests::{Answer, Person, World};
@@ -17,7 +17,7 @@ fn event(event_type: &str, id: &str, version: &str, data: &Value) -> Value {
     json!({"event_type": event_type, "aggregate_type": aggregate_type, "aggregate_id": id, "version": version, "data": data})
 }
 
-/// Posts an event of a version; its id.
+/// Posts an event of this version and returns its id.
 async fn post(world: &World, person: &Person, event_type: &str, id: &str, version: &str, data: &Value) -> String {
     let posted = world
         .post(person, "/events", event(event_type, id, version, data))
@@ -31,13 +31,13 @@ async fn state(world: &World, person: &Person, aggregate_type: &str, id: &str) -
     world.get(person, &path).await.expect(200).body["state"].clone()
 }
 
-/// What the log holds of an event, behind everybody's back.
+/// The event as the log stores it, read by SQL.
 async fn stored(world: &World, id: &str) -> Value {
     let row = format!("(select * from annals.events where id = '{id}')");
     world.rows_of(&row).await.remove(0)
 }
 
-/// An event reads as the current version has it, and says so, alone, in lists and in its history.
+/// The event reads in the current version and says so: by itself, in lists and in its history.
 async fn assert_reads_as(world: &World, person: &Person, id: &str, version: &str, migration: &str, data: &Value) {
     let one = world.get(person, &format!("/events/{id}")).await.expect(200).body;
     assert_eq!((&one["data"], &one["version"]), (data, &json!(version)), "{one}");
@@ -61,14 +61,14 @@ async fn assert_reads_as(world: &World, person: &Person, id: &str, version: &str
     }
 }
 
-/// A kind of aggregate that is registered at run time: `gauge.read` at 1.0, which sets state to its data.
+/// A type that is registered at run time: `gauge.read` 1.0, which sets state to its data.
 fn gauge() -> Value {
     json!({"event_type": "gauge.read", "effect": "create", "description": "A gauge was read.",
            "schema": {"type": "object", "required": ["value"], "properties": {"value": {"type": "number"}, "unit": {"type": "string"}}},
            "example": {"value": 21.5, "unit": "C"}})
 }
 
-/// A later version of it: the value is called temperature.
+/// A later version of it, in which the value is called temperature.
 fn gauge_2(version: &str, upcasters: &Value) -> Value {
     json!({"event_type": "gauge.read", "version": version, "upcasters": upcasters,
            "schema": {"type": "object", "required": ["temperature"],

@@ -1,8 +1,8 @@
-//! Bad days. Whatever breaks, one oracle (`tests/support/oracle.rs`) is asked afterwards: every acknowledged event is there once,
-//! every state table is a fold from zero, and nothing needed a hand.
+//! Faults. After each one the same oracle (`tests/support/oracle.rs`) checks that every acknowledged event is stored once, that every
+//! state table is the fold from zero, and that no manual repair was needed.
 
-mod anywhere;
 mod clock;
+mod every_statement;
 mod local;
 mod oracle;
 mod processes;
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use tests::ONCE;
 use uuid::Uuid;
 
-/// A name that nothing has yet.
+/// An unused id.
 fn id() -> String {
     Uuid::new_v4().to_string()
 }
 
-/// An event that a client means once and says so; under its key it may be sent again.
+/// An event with a unique correlation id: the oracle checks that it is stored once. Under its key it may be sent again.
 fn meant_once(event_type: &str, aggregate_id: &str, data: Value) -> Value {
     let once = format!("{ONCE}{}", Uuid::new_v4());
     json!({"event_type": event_type, "aggregate_type": event_type.split('.').next(), "aggregate_id": aggregate_id, "data": data,

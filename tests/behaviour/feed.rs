@@ -1,4 +1,4 @@
-//! The feed: each committed event exactly once, in an order that agrees with every stream's own, whatever order commits come in.
+//! The feed: each committed event exactly once, in an order that agrees with every stream's own, in whatever order transactions commit.
 
 mod following;
 mod interleavings;
@@ -9,17 +9,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use annals::domain::{Event, TenantId};
-use annals::store::Feed;
+use annals_domain::{Event, TenantId};
+use annals_store::Feed;
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tests::{Person, World};
 use tokio_postgres::Client;
 
-/// For what must be settled: far more than any append here takes, on any machine.
+/// The limit for what must be settled; only a failure reaches it, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Appends by SQL, in whatever transaction the session is in; the event's number.
+/// Appends by SQL in the session's current transaction, and returns the event's number.
 async fn append(session: &Client, id: &str) -> i64 {
     let event = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}});
     let row = session
@@ -31,15 +31,15 @@ async fn append(session: &Client, id: &str) -> i64 {
     row.unwrap().get(0)
 }
 
-/// The next events up to an end that is taken anew where the last one has been reached; none where it cannot be taken.
+/// The next events up to the mark. A new mark is taken once the last one is reached; if that is not possible, there are no events.
 async fn next_page(feed: &mut Feed, limit: i64, patience: Duration) -> Vec<Event> {
-    if feed.position() >= feed.settled_to() && !feed.settle(patience).await.unwrap() {
+    if feed.position() >= feed.high_water_mark() && !feed.advance_mark(patience).await.unwrap() {
         return Vec::new();
     }
     feed.next_page(limit).await.unwrap()
 }
 
-/// Everything that there is to read, in pages.
+/// All remaining events, page by page.
 async fn read_all(feed: &mut Feed) -> Vec<Event> {
     let mut all = Vec::new();
     loop {
@@ -59,7 +59,7 @@ fn stream_of(event: &Event) -> (TenantId, &str, &str) {
     (event.tenant_id, &event.aggregate_type, &event.aggregate_id)
 }
 
-/// Numbers rise, and so does each stream's version, by one.
+/// Checks that numbers rise, and that each stream's versions rise by one.
 #[track_caller]
 fn assert_in_order(events: &[Event]) {
     let mut versions = HashMap::new();
@@ -95,7 +95,7 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed() {
     assert_eq!(naive_read(0).await, [ahead]);
     assert!(
         next_page(&mut feed, 10, Duration::ZERO).await.is_empty(),
-        "nothing is settled yet"
+        "the mark is not settled while the append is open"
     );
 
     slow.batch_execute("commit").await.unwrap();
@@ -108,7 +108,7 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed() {
     assert_eq!(feed.position(), ahead);
 }
 
-/// The same within one page: a mark that was settled stays so, whoever begins later.
+/// The same within one page: transactions that begin later do not affect a mark that was settled.
 #[tokio::test]
 async fn events_below_a_settled_mark_are_read_while_later_transactions_are_open() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -125,7 +125,7 @@ async fn events_below_a_settled_mark_are_read_while_later_transactions_are_open(
 }
 
 #[tokio::test]
-async fn what_was_rolled_back_is_never_seen_and_holds_nobody_back() {
+async fn rolled_back_events_are_never_seen_and_hold_no_reader_back() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     session.batch_execute("begin").await.unwrap();
@@ -147,7 +147,7 @@ async fn what_was_rolled_back_is_never_seen_and_holds_nobody_back() {
 }
 
 #[tokio::test]
-async fn readers_beside_many_writers_see_each_event_once_and_in_order() {
+async fn readers_concurrent_with_many_writers_see_each_event_once_and_in_order() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let writing = AtomicBool::new(true);
     let write = async |writer: usize| {
@@ -155,7 +155,7 @@ async fn readers_beside_many_writers_see_each_event_once_and_in_order() {
         let mut committed = Vec::new();
         for round in 0..12 {
             session.batch_execute("begin").await.unwrap();
-            // One after the other in one order, so that nobody waits in a circle.
+            // All writers take the shared streams in the same order, so there is no deadlock.
             let mut numbers = vec![append(&session, &format!("shared-{}", round % 3)).await];
             session.batch_execute("savepoint here").await.unwrap();
             let inner = append(&session, &format!("writer-{writer}")).await;
@@ -183,7 +183,7 @@ async fn readers_beside_many_writers_see_each_event_once_and_in_order() {
         let mut seen = Vec::new();
         while writing.load(Ordering::SeqCst) {
             seen.extend(next_page(&mut feed, 7, Duration::from_millis(20)).await);
-            // A reader that starts again from the one number that it remembers misses nothing and sees nothing twice.
+            // A new reader that starts from the stored number misses nothing and repeats nothing.
             feed = Feed::after(world.app.store.clone(), feed.position());
         }
         seen.extend(read_all(&mut feed).await);
@@ -197,7 +197,7 @@ async fn readers_beside_many_writers_see_each_event_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn an_append_that_is_left_open_is_noticed() {
+async fn an_append_that_is_left_open_is_reported() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let forgotten = world.session_of(&staff).await;
     forgotten.batch_execute("begin").await.unwrap();
@@ -208,21 +208,21 @@ async fn an_append_that_is_left_open_is_noticed() {
         .unwrap()
         .get(0);
 
-    assert_eq!(world.app.store.settled_mark(Duration::ZERO).await.unwrap(), None);
+    assert_eq!(world.app.store.high_water_mark(Duration::ZERO).await.unwrap(), None);
     let status = world.get(&staff, "/projector/status").await.expect(200).body;
     assert_eq!(status["oldest_append"]["pid"], pid, "{status}");
-    // From PostgreSQL 16 on only members of pg_read_all_stats see it, which a managed database's migrating role is.
+    // From PostgreSQL 16 on only members of pg_read_all_stats see the age; the migrating role of a managed database is a member.
     let age = &status["oldest_append"]["age_seconds"];
     assert!(age.is_null() || age.as_i64().is_some_and(|age| age >= 0), "{age}");
     forgotten.batch_execute("commit").await.unwrap();
-    assert_eq!(world.app.store.settled_mark(PATIENCE).await.unwrap(), Some(number));
+    assert_eq!(world.app.store.high_water_mark(PATIENCE).await.unwrap(), Some(number));
     let status = world.get(&staff, "/projector/status").await.expect(200).body;
     assert_eq!(status["oldest_append"], Value::Null);
 }
 
-/// Nothing new means nothing new: numbers that were drawn and rolled back are not mistaken for the end.
+/// If there is nothing new, the position does not move past numbers that were drawn and rolled back.
 #[tokio::test]
-async fn a_reader_that_has_caught_up_goes_on_with_what_is_new() {
+async fn a_reader_at_the_end_continues_with_the_next_events() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     let mut feed = Feed::after(world.app.store.clone(), 0);

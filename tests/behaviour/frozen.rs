@@ -1,53 +1,53 @@
-//! A function's environment sleeps between requests, and wakes up with a connection that may have died meanwhile: the next
-//! request neither fails nor waits for it. And the other way round: what a function has left behind does not keep the database.
+//! Lambda freezes a function's environment between requests. Its connection may die meanwhile; the next request must neither fail nor wait
+//! for it. And a transaction that a frozen function has left open must not block the database.
 
 use std::time::{Duration, Instant};
 
-use annals::store::Access;
+use annals_store::Access;
 use serde_json::{Value, json};
-use tests::{Line, Passed, Person, Proxy, World};
+use tests::{Passed, Person, Proxy, SilentProxy, World};
 use tokio::time::timeout;
 
-/// Only a request that waits for a dead connection takes so long.
+/// Only a request that waits for a dead connection takes this long.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn event(id: &str) -> Value {
     json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
 }
 
-/// A world whose connections count as asleep whenever they are not in use.
+/// A world that treats connections as possibly dead whenever they were not in use.
 fn sleepy(world: &World, url: &str) -> World {
     let access = Access {
-        tried_after: Duration::ZERO,
+        probe_after: Duration::ZERO,
         ..Access::to(url)
     };
     World::by(world.database.clone(), access)
 }
 
 #[tokio::test]
-async fn a_connection_that_died_in_its_sleep_costs_no_request() {
+async fn a_connection_that_died_while_idle_fails_no_request() {
     let (plain, line, staff) = (
         World::without_requirements().await,
-        Line::start().await,
+        SilentProxy::start().await,
         Person::staff(),
     );
     let world = sleepy(&plain, &line.through(&plain.url_as("annals_api")));
     let created = json!({"id": "C-2", "name": "Ada", "email": "ada@example.com"});
     timeout(LIMIT, async {
         world.post(&staff, "/events", event("C-1")).await.expect(201);
-        line.go_dead();
+        line.silence();
         world.post(&staff, "/events", event("C-1")).await.expect(201);
-        line.go_dead();
+        line.silence();
         world.get(&staff, "/events").await.expect(200);
-        line.go_dead();
+        line.silence();
         world.post(&staff, "/entities/customer", created).await.expect(201);
-        line.go_dead();
+        line.silence();
         world.project().await;
-        line.go_dead();
+        line.silence();
         world.projector.sweep().await.unwrap();
     })
     .await
-    .expect("nobody waits for a dead connection");
+    .expect("no request waits for a dead connection");
     let history = plain
         .get(&staff, "/events/aggregate/customer/C-1/history")
         .await
@@ -56,7 +56,7 @@ async fn a_connection_that_died_in_its_sleep_costs_no_request() {
 }
 
 #[tokio::test]
-async fn a_connection_is_tried_when_it_has_slept_and_only_then() {
+async fn a_connection_is_tested_only_after_it_was_idle_for_long() {
     let (plain, proxy, staff) = (
         World::without_requirements().await,
         Proxy::start().await,
@@ -74,18 +74,18 @@ async fn a_connection_is_tried_when_it_has_slept_and_only_then() {
 }
 
 #[tokio::test]
-async fn what_a_request_has_left_behind_does_not_keep_the_database() {
+async fn a_transaction_left_open_by_a_request_is_ended_by_a_time_limit() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let login = world.api_login().await;
     let limit = async |name: &str| -> String { login.query_one(&format!("show {name}"), &[]).await.unwrap().get(0) };
     assert_eq!(
         limit("statement_timeout").await,
         "10s",
-        "less than any function is given"
+        "less than the timeout of every function"
     );
     assert_eq!(limit("idle_in_transaction_session_timeout").await, "30s");
 
-    // The same with less patience, so that nobody has to wait for it.
+    // The same with a short time limit, to keep the test fast.
     let superuser = world.superuser().await;
     let shorter = format!(
         "alter role annals_api in database {} set statement_timeout = '300ms'",
@@ -102,14 +102,14 @@ async fn what_a_request_has_left_behind_does_not_keep_the_database() {
         .expect("an answer");
     assert_eq!(refused.problem(503), "unavailable");
 
-    // The projector has all the time that its function has.
+    // The projector's limit is the timeout of its function.
     let release = async {
         let deadline = Instant::now() + LIMIT;
         let waiting =
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
                           and clock_timestamp() - query_start > interval '1 second'";
         while superuser.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            assert!(Instant::now() < deadline, "nobody waits");
+            assert!(Instant::now() < deadline, "the next request does not wait");
         }
         lock.commit().await.unwrap();
     };
@@ -118,5 +118,9 @@ async fn what_a_request_has_left_behind_does_not_keep_the_database() {
         .get(&staff, "/events/aggregate/customer/C-1/history")
         .await
         .expect(200);
-    assert_eq!(history.items().len(), 1, "what was answered 503 is not there");
+    assert_eq!(
+        history.items().len(),
+        1,
+        "the append that was answered 503 is not stored"
+    );
 }

@@ -1,6 +1,6 @@
-//! Whole invocations of HTTP functions, as API Gateway makes them: paths that it has decoded, formats that it can be told to use.
+//! Whole invocations of HTTP functions as API Gateway sends them: with decoded paths, and in each payload format it can use.
 
-use annals::http::gateway::{Invocation, answer};
+use annals_http::gateway::{Invocation, answer};
 use lambda_http::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -24,7 +24,7 @@ async fn invoke(world: &World, event: &str) -> (u16, Value) {
     (status.expect("a status"), serde_json::from_str(body).unwrap())
 }
 
-/// A request in format 2.0, with what the gateway makes of its path.
+/// A request in payload format 2.0, with the path as the gateway decodes it.
 fn request(who: &Person, route: &str, parameters: &Value, path: &str, query: &str) -> String {
     let (method, _) = route.split_once(' ').unwrap_or(("GET", ""));
     json!({
@@ -78,7 +78,7 @@ async fn a_query_behind_a_decoded_hash_is_not_lost() {
 }
 
 #[tokio::test]
-async fn what_no_route_matches_is_a_problem_whatever_its_path_holds() {
+async fn a_path_without_a_route_is_answered_by_a_problem_whatever_it_contains() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     for path in [
         "/",
@@ -141,7 +141,7 @@ async fn a_recorded_request_with_a_base64_body_is_appended_once() {
 }
 
 #[tokio::test]
-async fn a_recorded_request_finds_its_path_and_query_again() {
+async fn the_path_and_query_of_a_recorded_request_are_restored() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     for stock in 0..3 {
         world

@@ -1,16 +1,15 @@
-//! Random histories against a model of a few lines: what the API answers and what the log holds is what the model says.
+//! Random histories against a small model: the answers of the API and the contents of the log must equal the model's.
 
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
-use tests::{Answer, Person, World};
+use tests::{Answer, Effort, Person, World, check_property_of_world};
 use uuid::Uuid;
 
 const ACTORS: usize = 4;
 
-/// The version that an event expects, relative to what the model knows.
+/// The version that an event expects, relative to the version in the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expectation {
     Nothing,
@@ -37,11 +36,11 @@ enum Operation {
         actor: usize,
         wishes: Vec<Wish>,
     },
-    /// An earlier request once more, word for word.
+    /// An earlier request is sent again unchanged.
     Again {
         which: prop::sample::Index,
     },
-    /// An earlier request by somebody else.
+    /// An earlier request is sent by another actor.
     ByAnother {
         which: prop::sample::Index,
         actor: usize,
@@ -74,7 +73,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// One event of a request, expected version settled.
+/// One event of a request, with its expected version as a number.
 #[derive(Debug, Clone, PartialEq)]
 struct Member {
     stream: usize,
@@ -84,8 +83,8 @@ struct Member {
 }
 
 impl Member {
-    /// Whether it asks for the event that was appended for the original, whose expected version is the one that its stream was at.
-    /// An expected version that is left out fits any.
+    /// Whether this is a retry of the original. The expected version must be the one that the original's stream had; a missing one
+    /// matches any.
     fn is_retry_of(&self, original: &Self) -> bool {
         (self.stream, self.value) == (original.stream, original.value)
             && (self.expected.is_none() || self.expected == original.expected)
@@ -107,7 +106,7 @@ struct Request {
     is_batch: bool,
 }
 
-/// An event that the model holds.
+/// An event in the model.
 #[derive(Debug, Clone)]
 struct Stored {
     id: String,
@@ -117,10 +116,10 @@ struct Stored {
     actor: usize,
 }
 
-/// What the log should be.
+/// The expected contents of the log.
 #[derive(Default)]
 struct Model {
-    /// In the order of numbers.
+    /// In the order of event numbers.
     log: Vec<Stored>,
     keys: HashMap<(usize, u8), (Member, String)>,
 }
@@ -137,9 +136,9 @@ impl Model {
             .map(|event| event.actor)
     }
 
-    fn settle(&self, wishes: &[Wish]) -> Vec<Member> {
+    fn resolve(&self, wishes: &[Wish]) -> Vec<Member> {
         let mut ahead = [0; 3];
-        let mut settle = |wish: &Wish| {
+        let mut resolve = |wish: &Wish| {
             let version = self.version(wish.stream) + ahead[wish.stream];
             ahead[wish.stream] += 1;
             let expected = match wish.expectation {
@@ -155,11 +154,11 @@ impl Model {
                 expected,
             }
         };
-        wishes.iter().map(&mut settle).collect()
+        wishes.iter().map(&mut resolve).collect()
     }
 
-    /// Every reason to refuse the request, as status and code; which of several is named first is not the model's to say,
-    /// except that keys come before versions.
+    /// All reasons to refuse the request, as status and code. The model does not say which of several is reported, except that reused keys
+    /// are reported before version conflicts.
     fn refusals(&self, request: &Request, people: &[Person]) -> Vec<(u16, &'static str)> {
         let keys: Vec<u8> = request.members.iter().filter_map(|member| member.key).collect();
         if (1..keys.len()).any(|place| keys[..place].contains(&keys[place])) {
@@ -183,7 +182,7 @@ impl Model {
                 .expected
                 .is_some_and(|expected| expected != self.version(member.stream) + ahead[member.stream])
             {
-                // Whether somebody else's stream is there is not theirs to know: one that is not answers alike (S11).
+                // A caller must not learn whether another actor's stream exists: a missing one is answered alike.
                 let is_told = people[request.actor].role.sees_tenant() || self.version(member.stream) > 0;
                 refusals.push(if is_told {
                     (409, "version_conflict")
@@ -206,7 +205,7 @@ impl Model {
         self.keys.get(&(actor, member.key?))
     }
 
-    /// Compares an answer with what should be answered, and takes over what it appended.
+    /// Compares an answer with the model's, and adds the appended events to the model.
     fn check(&mut self, request: &Request, people: &[Person], answer: &Answer) {
         let refusals = self.refusals(request, people);
         if !refusals.is_empty() {
@@ -293,12 +292,12 @@ async fn run(world: &World, operations: Vec<Operation>) {
         let request = match operation {
             Operation::Single { actor, wish } => Request {
                 actor,
-                members: model.settle(&[wish]),
+                members: model.resolve(&[wish]),
                 is_batch: false,
             },
             Operation::Batch { actor, wishes } => Request {
                 actor,
-                members: model.settle(&wishes),
+                members: model.resolve(&wishes),
                 is_batch: true,
             },
             _ if requests.is_empty() => continue,
@@ -338,7 +337,7 @@ async fn run(world: &World, operations: Vec<Operation>) {
         })
         .collect();
     assert_eq!(rows, model.expected_log(&people));
-    // And what the projector makes of it is the last value of each stream.
+    // The projected state is the last value of each stream.
     world.project().await;
     for stream in 0..3 {
         let version = model.version(stream);
@@ -358,21 +357,10 @@ async fn run(world: &World, operations: Vec<Operation>) {
 }
 
 #[test]
-fn random_histories_are_what_a_simple_model_says() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let world = runtime.block_on(World::without_requirements());
-    let config = Config {
+fn random_histories_equal_a_simple_model() {
+    let effort = Effort {
         cases: 32,
-        failure_persistence: None,
-        max_shrink_iters: 400,
-        ..Config::default()
+        shrinks: 400,
     };
-    let outcome = TestRunner::new(config).run(&prop::collection::vec(operation(), 1..30), |operations| {
-        runtime.block_on(run(&world, operations));
-        Ok::<(), TestCaseError>(())
-    });
-    outcome.unwrap();
+    check_property_of_world(effort, &prop::collection::vec(operation(), 1..30), run);
 }

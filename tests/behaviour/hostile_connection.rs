@@ -1,8 +1,8 @@
-//! The hostile-connection invariant (DESIGN §5): arbitrary SQL on a connection as `authenticated`, with its claims set as the API
-//! sets them, reads nothing that policy hides, forges nothing, leaves no gap, changes nothing and shadows nothing.
+//! The hostile-connection invariant: arbitrary SQL on a connection as `authenticated`, with claims set as the API sets them, cannot read what
+//! policies hide, forge anything, leave a gap, change stored data or shadow a name.
 //!
-//! Relations, functions, sequences, schemas and types are taken from the system catalogs: a new one is attacked by being there,
-//! and what it may be used for has to be decided here.
+//! Relations, functions, sequences, schemas and types are read from the system catalogs. So a new one is attacked automatically, and its
+//! allowed use must be decided here.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ mod shadows;
 mod statements;
 mod unreadable;
 
-/// SQLSTATE of a script that has to fail.
+/// SQLSTATE of a script that must fail.
 async fn refusal(client: &Client, sql: &str) -> String {
     match client.batch_execute(sql).await {
         Ok(()) => panic!("not refused: {sql}"),
@@ -37,7 +37,7 @@ fn code_of(error: &tokio_postgres::Error, sql: &str) -> String {
     code.code().to_owned()
 }
 
-/// One text from one row, by the simple protocol: its parameters need no types.
+/// One text from one row. For queries without parameters.
 async fn text(client: &Client, sql: &str) -> String {
     let row = client
         .query_one(sql, &[])
@@ -46,7 +46,7 @@ async fn text(client: &Client, sql: &str) -> String {
     row.get(0)
 }
 
-/// A log with two streams, projected, one of them `owner_of_stream`'s.
+/// A log with two projected streams, one of them started by `starter`.
 async fn world_of(starter: &Person) -> World {
     let world = World::without_requirements().await;
     let data = || json!({"name": "Ada", "email": "ada@example.com"});
@@ -58,10 +58,10 @@ async fn world_of(starter: &Person) -> World {
     world
 }
 
-/// Every row of every table, every sequence's position, and everything that guards them: equal before and after means that
-/// nothing was written and nothing redefined.
+/// Every row of every table, every sequence's position, and all definitions that protect them. If this is equal before and after, nothing
+/// was written and nothing redefined.
 async fn everything(owner: &Client) -> BTreeSet<String> {
-    // Full names, whatever path there was.
+    // With full names, whatever the search_path is.
     owner.batch_execute("set search_path = pg_catalog").await.unwrap();
     let ours =
         "(select c.oid from pg_class c where c.relnamespace in ('annals'::regnamespace, 'public'::regnamespace))";
@@ -88,14 +88,14 @@ async fn everything(owner: &Client) -> BTreeSet<String> {
     .await
 }
 
-/// Nothing of [`everything`] has changed since.
+/// Checks that nothing in [`everything`] has changed since.
 async fn assert_untouched(owner: &Client, before: &BTreeSet<String>) {
     let after = everything(owner).await;
     let changed: Vec<&String> = before.symmetric_difference(&after).collect();
     assert!(changed.is_empty(), "{changed:#?}");
 }
 
-/// The same, except that numbers were drawn: a sequence is not undone.
+/// The same, except that numbers may have been drawn, because a sequence is not rolled back.
 async fn assert_untouched_but_numbers(owner: &Client, before: &BTreeSet<String>) {
     let after = everything(owner).await;
     let changed: Vec<&String> = before
@@ -105,7 +105,7 @@ async fn assert_untouched_but_numbers(owner: &Client, before: &BTreeSet<String>)
     assert!(changed.is_empty(), "{changed:#?}");
 }
 
-/// The log is whole: versions 1…n in each stream, its head at n, numbers and recorded times rising, starters as they began.
+/// Checks the log: versions 1…n in each stream, its head at n, numbers and recorded times rising, one starter for each stream.
 async fn assert_whole(owner: &Client) {
     let broken = "
         select count(*)::text from annals.heads h

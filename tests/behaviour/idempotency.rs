@@ -1,8 +1,8 @@
-//! Idempotency keys: the original comes back, another body is refused, also when all come at once.
+//! Idempotency keys: a retry returns the original, and another body is refused, also under concurrency.
 
-mod meaning;
-mod twins;
-mod unread;
+mod equal_requests;
+mod simultaneous;
+mod unsupported;
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ async fn count_events(world: &World) -> i64 {
     world.owner().await.query_one(count, &[]).await.unwrap().get(0)
 }
 
-/// One was appended, all others got it back.
+/// Checks that one request appended and all others returned its event.
 #[track_caller]
 fn assert_one_new(answers: &[Answer]) {
     let new = answers.iter().filter(|a| a.status == 201).count();
@@ -67,19 +67,19 @@ fn ids_of(answer: &Answer) -> String {
     }
 }
 
-async fn post_at_once(world: &World, person: &Person, body: &Value) -> Vec<Answer> {
+async fn post_concurrently(world: &World, person: &Person, body: &Value) -> Vec<Answer> {
     join_all((0..TASKS).map(|_| world.post(person, "/events", body.clone()))).await
 }
 
 #[tokio::test]
 async fn the_same_key_from_thirty_two_tasks_appends_once() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
-    assert_one_new(&post_at_once(&world, &staff, &keyed("C-1", "1", "k-1")).await);
-    // The stream has moved for those that come second, by nobody else than their twin.
+    assert_one_new(&post_concurrently(&world, &staff, &keyed("C-1", "1", "k-1")).await);
+    // For the other tasks the stream has moved, but only because of the same event.
     let expecting = with(keyed("C-1", "2", "k-2"), "expected_version", 1);
-    assert_one_new(&post_at_once(&world, &staff, &expecting).await);
+    assert_one_new(&post_concurrently(&world, &staff, &expecting).await);
     let creating = with(keyed("C-2", "1", "k-3"), "expected_version", 0);
-    assert_one_new(&post_at_once(&world, &staff, &creating).await);
+    assert_one_new(&post_concurrently(&world, &staff, &creating).await);
     assert_eq!(count_events(&world).await, 3);
 }
 
@@ -87,7 +87,7 @@ async fn the_same_key_from_thirty_two_tasks_appends_once() {
 async fn the_same_batch_from_thirty_two_tasks_appends_once() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let batch = json!({"events": [keyed("C-1", "1", "k-1"), keyed("C-2", "1", "k-2"), keyed("C-1", "2", "k-3")]});
-    assert_one_new(&post_at_once(&world, &staff, &batch).await);
+    assert_one_new(&post_concurrently(&world, &staff, &batch).await);
     assert_eq!(count_events(&world).await, 3);
 }
 
@@ -106,7 +106,7 @@ async fn the_same_batch_with_expected_versions_from_thirty_two_tasks_appends_onc
     assert_eq!(count_events(&world).await, 8);
 }
 
-/// Each batch brings an event of its own beside the one that all share, so each is new and none may lose its own.
+/// Each batch has an event of its own beside the shared one, so each batch is new and no event may be lost.
 #[tokio::test]
 async fn batches_that_share_one_key_append_its_event_once_and_their_own_each() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -128,7 +128,7 @@ async fn batches_that_share_one_key_append_its_event_once_and_their_own_each() {
 }
 
 #[tokio::test]
-async fn one_key_with_thirty_two_bodies_belongs_to_one_of_them() {
+async fn of_thirty_two_bodies_with_one_key_one_is_appended() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let same_stream = |task: usize| keyed("C-1", &task.to_string(), "k-1");
     let other_streams = |task: usize| keyed(&format!("D-{task}"), "1", "k-2");
@@ -142,7 +142,7 @@ async fn one_key_with_thirty_two_bodies_belongs_to_one_of_them() {
     assert_eq!(count_events(&world).await, 2);
 }
 
-/// Two transactions that want each other's keys are a deadlock to PostgreSQL; the client hears of a winner and a loser.
+/// Two transactions that need each other's keys are a deadlock in PostgreSQL. One batch is appended, the other is refused.
 #[tokio::test]
 async fn batches_with_the_same_keys_in_opposite_order_end_with_one_winner() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -163,12 +163,12 @@ async fn batches_with_the_same_keys_in_opposite_order_end_with_one_winner() {
 }
 
 #[tokio::test]
-async fn a_retry_gets_the_original_as_it_is_stored() {
+async fn a_retry_returns_the_original_as_stored() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let body = with(keyed("C-1", "1", "k-1"), "metadata", json!({"reason": "call"}));
     let original = world.post(&staff, "/events", body.clone()).await.expect(201);
     world.post(&staff, "/events", event("C-1", "2")).await.expect(201);
-    // From elsewhere, in another order of fields: still the same request.
+    // From another process and with another order of fields it is still the same request.
     let text = format!(
         r#"{{"idempotency_key": "k-1", "metadata": {}, "data": {{"phone": "1"}}, "aggregate_id": "C-1", "aggregate_type": "customer", "event_type": "customer.profile_updated"}}"#,
         body["metadata"]
@@ -244,7 +244,7 @@ async fn a_key_belongs_to_the_tenant_and_to_the_actor_of_the_token() {
         assert_eq!(retry["id"], event["id"]);
     }
     assert_eq!(ids.len(), 5);
-    // A service that speaks for others has one set of keys, its own.
+    // A service that acts for others has a single set of keys, its own.
     let service = Person::service("desk");
     let spoken_for = |person: &Person| with(keyed("C-1", "1", "k-2"), "created_by", person.actor());
     world.post(&service, "/events", spoken_for(&one)).await.expect(201);
@@ -257,7 +257,7 @@ async fn a_key_belongs_to_the_tenant_and_to_the_actor_of_the_token() {
 }
 
 #[tokio::test]
-async fn retried_members_of_a_batch_come_back_as_stored_beside_the_new_ones() {
+async fn retried_members_of_a_batch_are_returned_as_stored_together_with_the_new_ones() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let old = world
         .post(&staff, "/events", keyed("C-1", "1", "k-1"))
@@ -277,7 +277,7 @@ async fn retried_members_of_a_batch_come_back_as_stored_beside_the_new_ones() {
 }
 
 #[tokio::test]
-async fn a_key_in_the_header_stands_for_the_whole_batch() {
+async fn a_key_in_the_header_applies_to_the_whole_batch() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let batch = |last: &str| json!({"events": [event("C-1", "1"), event("C-2", "2"), event("C-1", last)]});
     let first = post_with_key(&world, &staff, "b-1", batch("3")).await.expect(201);
@@ -290,7 +290,7 @@ async fn a_key_in_the_header_stands_for_the_whole_batch() {
 }
 
 #[tokio::test]
-async fn keys_that_contradict_each_other_are_refused() {
+async fn different_keys_in_header_and_body_are_refused() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let differing = post_with_key(&world, &staff, "k-1", keyed("C-1", "1", "k-2")).await;
     assert_eq!(differing.problem(400), "idempotency_keys_differ");

@@ -1,6 +1,6 @@
 //! Large files: every row becomes an event once, whatever ends whoever imports them, and everybody can see how far it is.
 
-use csv_upload::import::Outcome;
+use annals_import::Outcome;
 use serde_json::{Value, json};
 use tests::{Asked, Person, World};
 
@@ -158,7 +158,7 @@ async fn large_and_small_uploads_say_the_same() {
     assert_eq!(digest(&large).await, digest(&small).await);
 }
 
-/// Rows of one entity keep the file's order, however many lanes work: the first is taken, what says otherwise is refused.
+/// Rows of one entity keep the order of the file, in any number of partitions: the first is accepted, later ones with other values are rejected.
 #[tokio::test]
 async fn the_first_row_of_an_entity_counts_and_later_ones_that_differ_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());

@@ -1,20 +1,18 @@
-//! The whole thing, as people run it, killed in the middle of projecting and started again: nothing is lost, nothing is half
-//! done, nothing is doubled. The state tables are read directly, past every reader that folds the tail.
+//! The complete local server is killed in the middle of projecting and started again: nothing is lost, half done or duplicated. The state
+//! tables are read directly, because readers of the API fold events that are not projected yet.
 
 use std::time::{Duration, Instant};
 
 use reqwest::Client as Http;
 use serde_json::{Value, json};
-use tests::{DataDir, Local};
+use tests::{DataDir, Local, PATIENCE};
 use tokio_postgres::Client;
 
-/// As many as the sales file of the issue has.
+/// The number of rows in the sales file that this case is about.
 const SALES: usize = 9_994;
 const BATCH: usize = 500;
-/// Far more than anything here takes, on any machine.
-const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Sale number `n`: amounts of both signs, none like another, so that a sum that is right is right.
+/// The amount of sale number `n`. Amounts have both signs and differ, so a wrong set of sales has a wrong sum.
 fn cents(n: usize) -> i64 {
     let n = i64::try_from(n).unwrap();
     n * n * 7 - 3_000_000 * (n % 3) + 13
@@ -29,11 +27,11 @@ async fn number(client: &Client, query: &str) -> i64 {
     client.query_one(query, &[]).await.unwrap().get(0)
 }
 
-/// Waits until the query gives at least this.
+/// Waits until the query returns at least `wanted`.
 async fn until(client: &Client, query: &str, wanted: i64) {
     let started = Instant::now();
     while number(client, query).await < wanted {
-        assert!(started.elapsed() < PATIENCE, "{query} did not come to {wanted}");
+        assert!(started.elapsed() < PATIENCE, "{query} did not reach {wanted}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -49,14 +47,14 @@ const STATES: &str = "select count(*) from annals.entities";
 const AT_THE_LOCK: &str = "select count(*) from pg_locks where relation = 'public.sales'::regclass and not granted";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_in_the_middle_of_9994_sales_and_started_again_the_tables_are_exact() {
+async fn tables_are_exact_after_a_kill_in_the_middle_of_9994_sales_and_a_restart() {
     let data_dir = DataDir::fresh();
     let http = Http::new();
     let mut first = Local::start(&data_dir.0);
     let mut database = data_dir.database().await;
 
-    // The middle, made certain: some sales are projected, then the table is held, so that the projector is inside a
-    // transaction with states written and rows not yet, while the rest of the sales comes in and is acknowledged.
+    // To be sure to kill it in the middle: some sales are projected, and then the table is locked. The projector waits inside a transaction that
+    // has written states and not yet the rows, while the rest of the sales is posted and acknowledged.
     post(&first, &http, 0..BATCH, 201).await;
     until(&database, ROWS, 1).await;
     let watcher = data_dir.database().await;
@@ -71,7 +69,7 @@ async fn killed_in_the_middle_of_9994_sales_and_started_again_the_tables_are_exa
     first.kill();
     held.rollback().await.unwrap();
 
-    // The server is still there, without anybody to work: what is half done must be undone, and some must be left to do.
+    // PostgreSQL still runs, without the server. What was half done must be rolled back, and some work must be left.
     until(
         &watcher,
         "select (count(*) = 0)::int::bigint from pg_stat_activity where application_name = 'annals'",
@@ -81,7 +79,7 @@ async fn killed_in_the_middle_of_9994_sales_and_started_again_the_tables_are_exa
     let projected = number(&watcher, PROJECTED).await;
     assert!(
         (1..9_994).contains(&projected),
-        "{projected} were projected, which is not the middle"
+        "{projected} were projected, so it was not killed in the middle"
     );
     assert_eq!(number(&watcher, ROWS).await, projected);
     assert_eq!(number(&watcher, STATES).await, projected);
@@ -104,18 +102,18 @@ async fn killed_in_the_middle_of_9994_sales_and_started_again_the_tables_are_exa
         "{status}"
     );
 
-    // What is sent again after a crash, because nobody knows how far it came, changes nothing. Keys belong to their actor,
-    // so it is the first run's token, which the second one knows by the secret in the data folder.
+    // A client does not know what was stored before the crash and sends a batch again; this changes nothing. Keys belong to their actor, so
+    // the first run's token is used. The second run accepts it, because the secret is in the data folder.
     second.token.clone_from(&first.token);
     post(&second, &http, 0..BATCH, 200).await;
     assert_exact(&watcher).await;
 
     drop(watcher);
-    assert!(second.stop(), "it ends in order");
-    assert!(data_dir.postmaster().is_none(), "and the adopted server with it");
+    assert!(second.stop(), "the server exits with success");
+    assert!(data_dir.postmaster().is_none(), "PostgreSQL has stopped with it");
 }
 
-/// Every sale is there, once, with its own cents; and so is every state.
+/// Checks that every sale is stored once with its own amount, and every state too.
 async fn assert_exact(client: &Client) {
     let rows = client
         .query("select id, amount_cents, version, product from public.sales", &[])

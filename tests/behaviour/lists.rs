@@ -1,4 +1,4 @@
-//! `GET /events` and its kin: every filter alone and with every other, held against the whole log filtered by hand.
+//! `GET /events` and similar lists: every filter alone and in combination, compared with the whole log filtered in Rust.
 
 mod answers;
 mod minutes;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
 
-/// A filter as a query, and as a question to an event.
+/// A filter as a query parameter and as a predicate on an event.
 struct Filter {
     name: &'static str,
     query: String,
@@ -33,11 +33,11 @@ struct Scene {
     world: World,
     staff: Person,
     ada: Person,
-    /// Every event, as `GET /events` gives it, oldest first.
+    /// All events in the form of `GET /events`, oldest first.
     all: Vec<Value>,
 }
 
-/// Some two dozen events of four actors in eight streams of three kinds; the first half is projected.
+/// About two dozen events of four actors in eight streams of three types; the first half is projected.
 async fn scene() -> Scene {
     let world = World::without_requirements().await;
     let (staff, ada, agent, service) = (
@@ -158,7 +158,7 @@ impl Scene {
             assert_eq!(
                 self.world.all_pages(&self.staff, &format!("{path}&limit=4")).await,
                 expected,
-                "{path} by pages"
+                "{path} page by page"
             );
             expected.reverse();
         }
@@ -166,7 +166,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn every_filter_holds_alone_and_with_every_other() {
+async fn every_filter_works_alone_and_with_every_other() {
     let scene = scene().await;
     let filters = scene.filters();
     for (place, one) in filters.iter().enumerate() {
@@ -178,7 +178,7 @@ async fn every_filter_holds_alone_and_with_every_other() {
 }
 
 #[tokio::test]
-async fn all_filters_hold_together() {
+async fn all_filters_work_together() {
     let scene = scene().await;
     let last = &scene.all[1];
     let text = |field: &str| last[field].as_str().unwrap().to_owned();
@@ -214,7 +214,7 @@ async fn all_filters_hold_together() {
 }
 
 #[tokio::test]
-async fn newest_comes_first_unless_asked_otherwise() {
+async fn the_newest_event_comes_first_unless_the_order_is_given() {
     let scene = scene().await;
     let mut newest = scene.all.clone();
     newest.reverse();
@@ -319,7 +319,7 @@ async fn parameters_that_are_unknown_repeated_or_unreadable_are_refused() {
 }
 
 #[tokio::test]
-async fn paths_that_lead_nowhere_are_whole_problems() {
+async fn unknown_paths_are_answered_by_complete_problems() {
     let scene = scene().await;
     for path in [
         "/nothing",

@@ -1,4 +1,4 @@
-//! The local server itself: what it does about clients that stop, and the commands beside it.
+//! The local server: how it handles clients that stop, and its other commands.
 
 mod bucket;
 mod commands;
@@ -6,7 +6,7 @@ mod commands;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use annals::http::JsonBody;
+use annals_http::JsonBody;
 use axum::Router;
 use axum::routing::{get, post};
 use local::server::{Limits, serve};
@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// Short enough for a test, and long enough for a machine that is busy.
+/// Short, to keep the test fast, but long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_millis(800);
-/// Far more than anything here takes.
+/// A limit that only a failure reaches.
 const LIMIT: Duration = Duration::from_secs(60);
-/// More than any buffer between two sockets holds.
+/// More bytes than the buffers between two sockets hold.
 const LARGE: usize = 64 * 1024 * 1024;
 
 fn limits() -> Limits {
@@ -45,8 +45,8 @@ impl Serving {
     async fn start(router: Router, limits: Limits) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, asked) = watch::channel(false);
-        let ended = tokio::spawn(serve(listener, router, limits, Shutdown::told_by(asked)));
+        let (stop, stopped) = watch::channel(false);
+        let ended = tokio::spawn(serve(listener, router, limits, Shutdown::from_channel(stopped)));
         Self { address, stop, ended }
     }
 
@@ -65,17 +65,17 @@ impl Serving {
                 "/json",
                 post(|JsonBody(body): JsonBody| async move { body.to_string() }),
             );
-        Self::start(annals::http::finish(routes), limits).await
+        Self::start(annals_http::finish(routes), limits).await
     }
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Sends a text, and reads until the server closes.
-    async fn asked(&self, text: &str) -> String {
+    /// Sends a text, and reads the answer until the server closes.
+    async fn answer_to(&self, text: &str) -> String {
         let mut stream = self.connect().await;
-        // A server that has refused already may not read all of it.
+        // A server that has already refused the request may not read all of it.
         let _ = stream.write_all(text.as_bytes()).await;
         rest(&mut stream).await
     }
@@ -88,7 +88,7 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Of an answer that is a whole problem, its status and code.
+/// Status and code of an answer that must be a complete problem.
 #[track_caller]
 fn problem(answer: &str) -> (u16, String) {
     let (head, body) = answer
@@ -116,7 +116,7 @@ fn pair(status: u16, code: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_within_its_head_is_told_so_and_let_go() {
+async fn a_client_that_stops_within_its_head_is_answered_408_and_disconnected() {
     let serving = Serving::plain(limits()).await;
     for part in [
         "GET /small HT",
@@ -125,15 +125,15 @@ async fn a_client_that_stops_within_its_head_is_told_so_and_let_go() {
     ] {
         let began = Instant::now();
         assert_eq!(
-            problem(&serving.asked(part).await),
+            problem(&serving.answer_to(part).await),
             pair(408, "request_timeout"),
             "{part:?}"
         );
         assert!(began.elapsed() >= PATIENCE, "{part:?}");
     }
-    // One that has sent nothing has asked nothing, before its first request and after it.
-    assert_eq!(serving.asked("").await, "");
-    let answer = serving.asked("GET /small HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    // A client that has sent nothing gets no answer, both before its first request and after one.
+    assert_eq!(serving.answer_to("").await, "");
+    let answer = serving.answer_to("GET /small HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(
         answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("small"),
         "{answer}"
@@ -142,7 +142,7 @@ async fn a_client_that_stops_within_its_head_is_told_so_and_let_go() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_within_a_body_is_told_so_and_let_go() {
+async fn a_client_that_stops_within_a_body_is_answered_408_and_disconnected() {
     let serving = Serving::plain(limits()).await;
     let head = "POST /json HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
     for part in [
@@ -150,10 +150,10 @@ async fn a_client_that_stops_within_a_body_is_told_so_and_let_go() {
         "Content-Length: 9\r\n\r\n{\"a\"",
         "Transfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n",
     ] {
-        let answer = serving.asked(&format!("{head}{part}")).await;
+        let answer = serving.answer_to(&format!("{head}{part}")).await;
         assert_eq!(problem(&answer), pair(408, "request_timeout"), "{part:?}");
     }
-    // A body that comes slowly, and does come, is read to its end.
+    // A body that is sent slowly but without stopping is read to its end.
     let mut stream = serving.connect().await;
     stream
         .write_all(format!("{head}Connection: close\r\nContent-Length: 9\r\n\r\n").as_bytes())
@@ -170,9 +170,9 @@ async fn a_client_that_stops_within_a_body_is_told_so_and_let_go() {
     );
 }
 
-/// With one connection at a time, the second client's answer shows that the first has been let go.
+/// Only one connection is allowed, so the second client's answer proves that the first one was disconnected.
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_let_go() {
+async fn a_client_that_does_not_read_its_answer_is_disconnected() {
     let serving = Serving::plain(Limits {
         connections: 1,
         ..limits()
@@ -181,7 +181,7 @@ async fn a_client_that_does_not_read_its_answer_is_let_go() {
     let mut deaf = serving.connect().await;
     deaf.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let answer = serving
-        .asked("GET /small HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .answer_to("GET /small HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .await;
     assert!(answer.ends_with("small"), "{answer}");
     let mut read = Vec::new();
@@ -190,7 +190,7 @@ async fn a_client_that_does_not_read_its_answer_is_let_go() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_request_is_answered_by_a_problem() {
+async fn input_that_is_no_http_request_is_answered_by_a_problem() {
     let serving = Serving::plain(limits()).await;
     let long = "x".repeat(70_000);
     let headers: String = (0..150).map(|n| format!("X-{n}: y\r\n")).collect();
@@ -219,9 +219,9 @@ async fn what_is_no_http_request_is_answered_by_a_problem() {
             pair(431, "headers_too_large"),
         ),
     ] {
-        assert_eq!(problem(&serving.asked(&text).await), expected, "{text:.60}");
+        assert_eq!(problem(&serving.answer_to(&text).await), expected, "{text:.60}");
     }
-    // After an answer on the same connection, too.
+    // Also after another answer on the same connection.
     let mut stream = serving.connect().await;
     stream
         .write_all(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -234,17 +234,17 @@ async fn what_is_no_http_request_is_answered_by_a_problem() {
     assert_eq!(problem(&rest(&mut stream).await), pair(400, "malformed_http"));
 }
 
-/// The server's own problems of these statuses pass as they are.
+/// Problems of handlers with the same statuses are not replaced.
 #[tokio::test]
-async fn a_400_of_a_handler_stays_the_handlers() {
+async fn a_400_of_a_handler_is_not_replaced() {
     let serving = Serving::plain(limits()).await;
     let head = "POST /json HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
-    let answer = serving.asked(&format!("{head}Content-Length: 1\r\n\r\n{{")).await;
+    let answer = serving.answer_to(&format!("{head}Content-Length: 1\r\n\r\n{{")).await;
     assert_eq!(problem(&answer), pair(400, "malformed_json"));
 }
 
 #[tokio::test]
-async fn requests_under_way_are_answered_before_the_server_ends_and_idle_connections_are_not_waited_for() {
+async fn the_server_answers_requests_under_way_before_it_ends_and_does_not_wait_for_idle_connections() {
     let serving = Serving::plain(Limits {
         head: LIMIT,
         ..limits()
@@ -264,9 +264,9 @@ async fn requests_under_way_are_answered_before_the_server_ends_and_idle_connect
     drop(idle);
 }
 
-/// An answer is one caller's, whatever stands between.
+/// Every answer is meant for one caller, also when it passes a shared cache.
 #[tokio::test]
-async fn no_answer_of_the_api_is_for_shared_caches() {
+async fn no_answer_of_the_api_may_be_stored_by_shared_caches() {
     let (world, staff) = (World::new().await, Person::staff());
     world
         .append(&staff, "customer.created", "C-1", serde_json::json!({"name": "Ada"}))

@@ -1,9 +1,11 @@
-//! Connections that break around a commit: what the client is told is true all the same, and nothing is doubled or lost.
+//! Connections that break around a commit: the client's answer is true in every case, and no event is duplicated or lost.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Fault, Passed, Person, Proxy, World};
+use tests::{Fault, Passed, Person, World};
+
+use crate::behind_proxy::BehindProxy;
 
 const FAULTS: [Fault; 9] = [
     Fault::CutBeforeAppend,
@@ -17,30 +19,17 @@ const FAULTS: [Fault; 9] = [
     Fault::ArrivesLast,
 ];
 
-/// A world behind a proxy, and the same world without it, to look at it undisturbed.
-struct Scene {
-    plain: World,
-    proxied: World,
-    proxy: Proxy,
-    staff: Person,
+/// A world behind a proxy. The connection that will break comes from the pool, and the catalog is cached.
+async fn warm() -> BehindProxy {
+    let scene = BehindProxy::new().await;
+    scene
+        .proxied
+        .append(&scene.staff, "customer.deleted", "warm-up", json!({}))
+        .await;
+    scene
 }
 
-impl Scene {
-    async fn new() -> Self {
-        let plain = World::without_requirements().await;
-        let proxy = Proxy::start().await;
-        let proxied = proxy.before(&plain);
-        let staff = Person::staff();
-        // The connection that will break is a pooled one, and the catalog is known.
-        proxied.append(&staff, "customer.deleted", "warm-up", json!({})).await;
-        Self {
-            plain,
-            proxied,
-            proxy,
-            staff,
-        }
-    }
-
+impl BehindProxy {
     async fn history(&self, id: &str) -> Vec<Value> {
         self.plain
             .all_pages(&self.staff, &format!("/events/aggregate/customer/{id}/history"))
@@ -86,9 +75,9 @@ fn with(mut event: Value, field: &str, value: impl Into<Value>) -> Value {
     event
 }
 
-/// Versions and ids of a history are those that were answered.
+/// Checks that versions and ids of the history are those of the answers.
 #[track_caller]
-fn assert_is(history: &[Value], answered: &[&Value]) {
+fn assert_same_events(history: &[Value], answered: &[&Value]) {
     let of = |event: &Value| {
         (
             event["id"].clone(),
@@ -102,39 +91,39 @@ fn assert_is(history: &[Value], answered: &[&Value]) {
 
 #[tokio::test]
 async fn a_single_append_is_acknowledged_and_stored_once_whatever_breaks() {
-    let scene = Scene::new().await;
+    let scene = warm().await;
     for fault in FAULTS {
         let id = format!("{fault:?}");
         let answer = scene.post_through(fault, event(&id, "1")).await;
         let stored = answer.expect(201).body;
-        assert_is(&scene.history(&id).await, &[&stored]);
-        // The connection that came after works as before.
+        assert_same_events(&scene.history(&id).await, &[&stored]);
+        // The following connection works as before.
         let next = scene
             .proxied
             .post(&scene.staff, "/events", event(&id, "2"))
             .await
             .expect(201)
             .body;
-        assert_is(&scene.history(&id).await, &[&stored, &next]);
+        assert_same_events(&scene.history(&id).await, &[&stored, &next]);
     }
     scene.assert_no_transaction_is_open().await;
 }
 
-/// The trap: the retry finds the stream moved, by nobody else than itself.
+/// The stream has moved when the append is tried again, but only because of the same append.
 #[tokio::test]
-async fn an_append_that_expects_a_version_is_not_refused_for_its_own_event() {
-    let scene = Scene::new().await;
+async fn an_append_with_an_expected_version_is_not_refused_because_of_its_own_event() {
+    let scene = warm().await;
     for fault in FAULTS {
         let id = format!("{fault:?}");
         let expecting = with(event(&id, "1"), "expected_version", 0);
         let stored = scene.post_through(fault, expecting).await.expect(201).body;
-        assert_is(&scene.history(&id).await, &[&stored]);
+        assert_same_events(&scene.history(&id).await, &[&stored]);
     }
 }
 
 #[tokio::test]
 async fn an_append_with_a_key_is_acknowledged_once_as_new_and_then_as_a_retry() {
-    let scene = Scene::new().await;
+    let scene = warm().await;
     for fault in FAULTS {
         let id = format!("{fault:?}");
         let keyed = with(
@@ -150,28 +139,28 @@ async fn an_append_with_a_key_is_acknowledged_once_as_new_and_then_as_a_retry() 
             .expect(200)
             .body;
         assert_eq!(stored["id"], again["id"]);
-        assert_is(&scene.history(&id).await, &[&again]);
+        assert_same_events(&scene.history(&id).await, &[&again]);
     }
 }
 
 #[tokio::test]
 async fn a_batch_is_acknowledged_and_stored_once_whatever_breaks() {
-    let scene = Scene::new().await;
+    let scene = warm().await;
     for fault in FAULTS {
         let (one, two) = (format!("{fault:?}-1"), format!("{fault:?}-2"));
         let batch =
             json!({"events": [event(&two, "1"), with(event(&one, "2"), "expected_version", 0), event(&two, "3")]});
         let answer = scene.post_through(fault, batch).await.expect(201);
         let items = answer.items();
-        assert_is(&scene.history(&one).await, &[&items[1]]);
-        assert_is(&scene.history(&two).await, &[&items[0], &items[2]]);
+        assert_same_events(&scene.history(&one).await, &[&items[1]]);
+        assert_same_events(&scene.history(&two).await, &[&items[0], &items[2]]);
     }
     scene.assert_no_transaction_is_open().await;
 }
 
 #[tokio::test]
-async fn a_batch_with_retried_members_comes_back_whole_whatever_breaks() {
-    let scene = Scene::new().await;
+async fn a_batch_with_retried_members_is_answered_completely_whatever_breaks() {
+    let scene = warm().await;
     for fault in FAULTS {
         let (old, new) = (format!("{fault:?}-old"), format!("{fault:?}-new"));
         let first = with(event(&old, "0"), "idempotency_key", format!("{old}/0"));
@@ -186,14 +175,14 @@ async fn a_batch_with_retried_members_comes_back_whole_whatever_breaks() {
         let answer = scene.post_through(fault, batch).await.expect(201);
         let items = answer.items();
         assert_eq!(items[1]["id"], known["id"]);
-        assert_is(&scene.history(&old).await, &[&known, &items[2]]);
-        assert_is(&scene.history(&new).await, &[&items[0], &items[3]]);
+        assert_same_events(&scene.history(&old).await, &[&known, &items[2]]);
+        assert_same_events(&scene.history(&new).await, &[&items[0], &items[3]]);
     }
 }
 
 #[tokio::test]
-async fn a_batch_of_nothing_but_retries_stays_one_whatever_breaks() {
-    let scene = Scene::new().await;
+async fn a_batch_of_retries_only_is_answered_as_such_whatever_breaks() {
+    let scene = warm().await;
     for fault in FAULTS {
         let id = format!("{fault:?}");
         let members = [0, 1].map(|place| with(event(&id, "1"), "idempotency_key", format!("{id}/{place}")));
@@ -212,7 +201,7 @@ async fn a_batch_of_nothing_but_retries_stays_one_whatever_breaks() {
 
 #[tokio::test]
 async fn a_refusal_stays_a_refusal_whatever_breaks() {
-    let scene = Scene::new().await;
+    let scene = warm().await;
     for fault in FAULTS {
         let id = format!("{fault:?}");
         let known = scene
@@ -222,13 +211,13 @@ async fn a_refusal_stays_a_refusal_whatever_breaks() {
         let late = with(event(&id, "2"), "expected_version", 0);
         let answer = scene.post_through(fault, late).await;
         assert_eq!(answer.problem(409), "version_conflict");
-        assert_is(&scene.history(&id).await, &[&known]);
+        assert_same_events(&scene.history(&id).await, &[&known]);
     }
 }
 
 #[tokio::test]
 async fn every_event_whose_acknowledgement_was_lost_wakes_the_projector() {
-    let scene = Scene::new().await;
+    let scene = warm().await;
     scene.proxied.take_wake_ups().await;
     for fault in FAULTS {
         scene
@@ -239,11 +228,11 @@ async fn every_event_whose_acknowledgement_was_lost_wakes_the_projector() {
     }
 }
 
-/// What is settled before the original is over is a guess: then a retry that is refused for another reason (a catalog that has
-/// changed, say) would be told so although the original commits.
+/// Before the original append is over, its outcome can only be guessed. If the retry were refused for another reason (a changed catalog, say),
+/// the client would be told so although the original commits.
 #[tokio::test]
-async fn settling_waits_for_the_append_that_is_still_under_way() {
-    let scene = Scene::new().await;
+async fn the_lookup_of_an_append_waits_until_the_original_is_over() {
+    let scene = warm().await;
     for batch in [false, true] {
         scene
             .plain
@@ -255,7 +244,7 @@ async fn settling_waits_for_the_append_that_is_still_under_way() {
         let lock = blocker.transaction().await.unwrap();
         lock.execute("select from annals.heads for update", &[]).await.unwrap();
         let release = async {
-            // The original first, and then whoever asks what has become of it.
+            // The original comes first, and then the lookup of its outcome.
             scene.plain.until_waiting(1).await;
             scene.proxy.cut();
             scene.plain.until_waiting(2).await;
@@ -275,13 +264,13 @@ async fn settling_waits_for_the_append_that_is_still_under_way() {
         assert_eq!(
             record.iter().filter(is_append).count(),
             1,
-            "it was found, and not tried again"
+            "the append was found, and not tried again"
         );
     }
     assert_eq!(scene.history("C-1").await.len(), 5);
 }
 
-/// The other end of the promise: the client goes away, and what it began is finished or undone, not left open.
+/// The other direction: the client disconnects. What it began must be finished or rolled back, not left open.
 #[tokio::test]
 async fn a_request_that_is_dropped_in_the_middle_leaves_no_transaction_open() {
     let world = std::sync::Arc::new(World::without_requirements().await);
@@ -308,7 +297,7 @@ async fn a_request_that_is_dropped_in_the_middle_leaves_no_transaction_open() {
             0,
         )
         .await;
-        // It had sent all it had to send, so the append took place, and the connection serves the next request.
+        // The append had been sent completely, so it took effect, and the connection serves the next request.
         let history = world
             .get(&staff, "/events/aggregate/customer/C-1/history")
             .await

@@ -1,9 +1,9 @@
-//! Memory is bounded, whatever a caller sends: each function's own binary gets the worst that it may be sent, answers, and has never
-//! held more than the template gives its function.
+//! Memory is bounded, whatever a caller sends: each function's own binary gets the most expensive input it may receive, answers, and its
+//! peak memory stays below the template's `MemorySize`.
 //!
-//! What Lambda limits is resident memory, which no test can limit without a cgroup of its own. So the peak is read afterwards, and the
-//! address space, which allocators take more of than they use, is limited to a GiB more: what grows without bound ends at once, and
-//! not with the machine's memory.
+//! Lambda limits resident memory, which a test can only limit with a cgroup of its own. So the test reads the peak afterwards, and limits
+//! the address space to one GiB more (allocators reserve more than they use). Unbounded growth then fails immediately, before the
+//! machine runs out of memory.
 
 mod folding;
 mod importing;
@@ -20,12 +20,12 @@ use tokio::time::timeout;
 
 use crate::deployed::{resource, template};
 
-/// What allocators and threads may reserve beside what they use.
+/// Bytes that allocators and threads may reserve beyond what they use.
 const RESERVED: u64 = 1 << 30;
 /// How long an invocation may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A function's process with the memory of its deployment.
+/// A function's process with the memory that the template gives it.
 struct Process {
     runtime: Runtime,
     child: Child,
@@ -33,30 +33,30 @@ struct Process {
 }
 
 impl Process {
-    /// This binary, deployed as this resource, before the world's database.
+    /// Starts this binary with the memory of this resource, on the world's database.
     async fn start(world: &World, binary: &str, deployed_as: &str) -> Self {
         Self::start_at(&world.url_as("annals_api"), binary, deployed_as, &[]).await
     }
 
-    /// The same with a database at this address, and further settings.
+    /// The same with another database address and further settings.
     async fn start_at(database_url: &str, binary: &str, deployed_as: &str, settings: &[(&str, &str)]) -> Self {
         let (runtime, memory) = (Runtime::start().await, memory_of(deployed_as));
         let child = runtime.process_within(memory + RESERVED, binary, database_url, settings);
         Self { runtime, child, memory }
     }
 
-    /// Invokes it, and sees that it lives and has kept within its memory.
+    /// Invokes it, and checks that it still runs and has stayed within its memory.
     async fn invoke(&mut self, event: Value) -> Value {
         let answer = tokio::select! {
             answer = timeout(PATIENCE, self.runtime.invoke(event)) => answer.expect("an answer in time"),
-            ended = self.child.wait() => panic!("it ended: {}", ended.unwrap()),
+            ended = self.child.wait() => panic!("the process ended: {}", ended.unwrap()),
         };
         let peak = peak_of(&self.child);
         assert!(peak <= self.memory, "{} MiB of {}", peak >> 20, self.memory >> 20);
         answer
     }
 
-    /// Sends a request; status and body.
+    /// Sends a request and returns status and body of the answer.
     async fn request(&mut self, event: Value) -> (u64, Value) {
         let answer = self.invoke(event).await;
         let status = answer["statusCode"]
@@ -67,7 +67,7 @@ impl Process {
     }
 }
 
-/// Bytes that the template gives a function.
+/// The `MemorySize` of a function in the template, in bytes.
 fn memory_of(name: &str) -> u64 {
     let (resource, template) = (resource(name), template());
     let of = |text: &str| {
@@ -80,7 +80,7 @@ fn memory_of(name: &str) -> u64 {
     of(&resource).or_else(|| of(globals)).unwrap() << 20
 }
 
-/// The most memory that a process has held.
+/// The peak memory of a process, in bytes.
 fn peak_of(child: &Child) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().expect("it lives"))).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -91,7 +91,7 @@ fn event(event_type: &str, aggregate_id: &str, data: &Value) -> Value {
     json!({"event_type": event_type, "aggregate_type": event_type.split('.').next(), "aggregate_id": aggregate_id, "data": data})
 }
 
-/// Lets a stream of one event go on with copies of it, as if they had been posted one after the other.
+/// Appends copies of a stream's only event, as if they had been posted one after the other.
 async fn repeat_event(world: &World, aggregate_id: &str, times: i32) {
     let superuser = world.superuser().await;
     let copies = "insert into annals.events select r.* from annals.events e
@@ -104,7 +104,7 @@ async fn repeat_event(world: &World, aggregate_id: &str, times: i32) {
     superuser.execute(head, &[&aggregate_id, &times]).await.unwrap();
 }
 
-/// Members that take as much memory as members can.
+/// Members that take the most memory for their text.
 fn small_objects(bytes: usize) -> Vec<Value> {
     vec![json!({"a": 1}); bytes / 8]
 }
@@ -113,7 +113,7 @@ async fn register(world: &World, staff: &Person, body: Value) {
     world.post(staff, "/events/types", body).await.expect(201);
 }
 
-/// A type that adds any fields to a customer, whether it was there before or not.
+/// Registers a type that adds any fields to a customer and does not require one.
 async fn register_extended(world: &World, staff: &Person) {
     let body = json!({"event_type": "customer.extended", "effect": "merge", "description": "d", "posters": ["user", "staff"],
                       "starter_sees": true, "schema": {"type": "object"}, "example": {"phone": "1"}});

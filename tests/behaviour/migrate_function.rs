@@ -1,12 +1,11 @@
-//! The function that migrates: CloudFormation always hears how it went, a person gets what was done, and two at once do no harm.
+//! The function that migrates: CloudFormation always gets an answer, a person who invokes it gets the applied steps, and concurrent runs are safe.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals::store::{Access, Address};
+use annals_store::{Access, Address};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -17,7 +16,9 @@ use serde_json::{Value, json};
 use tests::{SecretsManager, connect};
 use tokio::net::TcpListener;
 
-/// Where CloudFormation waits: the answers that came, and how many of the first ones it loses.
+use crate::deployed::resource;
+
+/// CloudFormation's side: the answers that arrived, and a number of first answers that it loses.
 struct Deployment {
     port: u16,
     answers: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
@@ -50,11 +51,11 @@ impl Deployment {
             "RequestType": kind,
             "ResponseURL": format!("http://127.0.0.1:{}/answer?signature=secret", self.port),
             "StackId": "arn:stack", "RequestId": "1", "ResourceType": "Custom::AnnalsSchema", "LogicalResourceId": "Schema",
-            "ResourceProperties": {"ServiceToken": "arn:function", "Newest": "V30"}
+            "ResourceProperties": {"ServiceToken": "arn:function", "Newest": "V1"}
         })
     }
 
-    /// The one answer that came.
+    /// The only answer that arrived.
     #[track_caller]
     fn answer(&self) -> Value {
         let answers = self.answers.lock().unwrap();
@@ -90,13 +91,13 @@ fn migrating(cluster: &Cluster) -> impl Future<Output = Result<Done, Failure>> +
     async move { migrate::run(&owner, None).await }
 }
 
-/// Work that must not be begun.
-async fn none_at_all() -> Result<Done, Failure> {
-    panic!("there was nothing to do")
+/// Work that must not be started.
+async fn no_work() -> Result<Done, Failure> {
+    panic!("this work must not start")
 }
 
 #[tokio::test]
-async fn a_deployment_migrates_and_two_at_once_and_a_person_beside_apply_each_step_once() {
+async fn concurrent_deployments_and_a_manual_invocation_apply_each_step_once() {
     let (cluster, deployment) = (cluster().await, Deployment::losing(0).await);
     let second = Deployment::losing(0).await;
     let by_hand = migrate::handle(json!({"anything": 1}), A_MINUTE, migrating(&cluster));
@@ -109,7 +110,7 @@ async fn a_deployment_migrates_and_two_at_once_and_a_person_beside_apply_each_st
         (&json!("SUCCESS"), &json!("SUCCESS"))
     );
     let applied = |answer: &Value| answer["Data"]["Applied"].as_str().unwrap().parse::<usize>().unwrap();
-    let all = fs::read_dir(migrations()).unwrap().count() - 1;
+    let all = numbers().len();
     let person = by_hand["applied"].as_array().unwrap().len();
     assert_eq!(
         applied(&create) + applied(&update) + person,
@@ -125,16 +126,16 @@ async fn a_deployment_migrates_and_two_at_once_and_a_person_beside_apply_each_st
 }
 
 #[tokio::test]
-async fn a_resource_that_is_deleted_leaves_the_database_alone() {
+async fn deleting_the_resource_leaves_the_database_unchanged() {
     let deployment = Deployment::losing(0).await;
-    migrate::handle(deployment.request("Delete"), A_MINUTE, none_at_all())
+    migrate::handle(deployment.request("Delete"), A_MINUTE, no_work())
         .await
         .unwrap();
     assert_eq!(deployment.answer()["Status"], "SUCCESS");
 }
 
 #[tokio::test]
-async fn whatever_goes_wrong_becomes_an_answer_that_says_so_and_tells_no_secret() {
+async fn every_failure_is_answered_with_its_reason_and_without_secrets() {
     let unreachable = "postgresql://owner:hunter2@127.0.0.1:1/annals";
     let unreadable = "postgresql://owner:hunter2@host/annals?hunter2=hunter2";
     for (url, reason) in [
@@ -148,10 +149,10 @@ async fn whatever_goes_wrong_becomes_an_answer_that_says_so_and_tells_no_secret(
             .unwrap();
         let answer = deployment.answer();
         assert_eq!(answer["Status"], "FAILED");
-        let told = answer["Reason"].as_str().unwrap();
-        assert!(told.contains(reason) && !told.contains("hunter2"), "{told}");
+        let answered = answer["Reason"].as_str().unwrap();
+        assert!(answered.contains(reason) && !answered.contains("hunter2"), "{answered}");
     }
-    // No variable is set here.
+    // No environment variable is set here.
     let unconfigured = Deployment::losing(0).await;
     migrate::handle(unconfigured.request("Update"), A_MINUTE, migrate::as_configured())
         .await
@@ -175,7 +176,7 @@ async fn whatever_goes_wrong_becomes_an_answer_that_says_so_and_tells_no_secret(
             .unwrap()
             .starts_with("not done in time")
     );
-    // A person hears it, too.
+    // A person who invokes it gets the reason, too.
     let late = migrate::handle(json!({}), Duration::ZERO, std::future::pending())
         .await
         .unwrap_err();
@@ -185,28 +186,28 @@ async fn whatever_goes_wrong_becomes_an_answer_that_says_so_and_tells_no_secret(
 #[tokio::test]
 async fn an_answer_that_gets_lost_is_sent_again_and_one_that_never_arrives_is_an_error() {
     let patient = Deployment::losing(2).await;
-    migrate::handle(patient.request("Delete"), A_MINUTE, none_at_all())
+    migrate::handle(patient.request("Delete"), A_MINUTE, no_work())
         .await
         .unwrap();
     assert_eq!(patient.answer()["Status"], "SUCCESS");
     let deaf = Deployment::losing(usize::MAX).await;
-    let error = migrate::handle(deaf.request("Delete"), A_MINUTE, none_at_all())
+    let error = migrate::handle(deaf.request("Delete"), A_MINUTE, no_work())
         .await
         .unwrap_err();
     assert!(!error.to_string().contains("signature"), "{error}");
 }
 
 #[tokio::test]
-async fn a_request_that_lacks_what_it_should_have_is_answered_all_the_same() {
+async fn a_request_with_missing_members_is_answered() {
     let deployment = Deployment::losing(0).await;
     let bare = json!({"RequestType": "Delete", "ResponseURL": deployment.request("")["ResponseURL"]});
-    migrate::handle(bare, A_MINUTE, none_at_all()).await.unwrap();
+    migrate::handle(bare, A_MINUTE, no_work()).await.unwrap();
     assert_eq!(deployment.answers.lock().unwrap()[0].1["Status"], "SUCCESS");
 }
 
-/// A deployment is rolled back by its older function, and no migration goes back.
+/// When a deployment is rolled back, its older function runs, and no migration is reverted.
 #[tokio::test]
-async fn an_older_function_leaves_a_newer_database_as_it_is() {
+async fn an_older_function_leaves_a_newer_database_unchanged() {
     let cluster = cluster().await;
     migrating(&cluster).await.unwrap();
     let owner = connect(&cluster.url()).await;
@@ -217,8 +218,8 @@ async fn an_older_function_leaves_a_newer_database_as_it_is() {
         (done.applied.len(), done.ahead),
         (0, vec!["V9000__of_tomorrow".to_owned()])
     );
-    annals::store::migrate(&cluster.url()).await.unwrap_err();
-    // One that was edited is refused as ever.
+    annals_store::migrate(&cluster.url()).await.unwrap_err();
+    // A migration that was edited is refused, as always.
     owner
         .batch_execute("update annals.schema_history set checksum = '1' where version = 1")
         .await
@@ -228,7 +229,7 @@ async fn an_older_function_leaves_a_newer_database_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_functions_login_is_let_in_with_the_password_of_their_secret_and_left_alone_when_it_works() {
+async fn the_functions_login_gets_the_password_of_their_secret_unless_it_already_works() {
     let cluster = cluster().await;
     let owner = Access::to(cluster.url());
     let superuser = connect(&cluster.superuser_url()).await;
@@ -250,17 +251,17 @@ async fn the_functions_login_is_let_in_with_the_password_of_their_secret_and_lef
     let kept = hash().await;
     assert!(kept.as_ref().unwrap().starts_with("SCRAM-SHA-256$"));
     let second = migrate::run(&owner, Some(&access())).await.unwrap();
-    assert_eq!((second.applied.len(), second.api_login), (0, Some("as it was")));
+    assert_eq!((second.applied.len(), second.api_login), (0, Some("unchanged")));
     assert_eq!(hash().await, kept);
 
-    // The whole of a rotation: another password in the secret, and one run.
+    // A complete rotation: another password in the secret, and one run.
     manager.put(&url("annals_api", "rotated").to_string());
     let rotated = migrate::run(&owner, Some(&access())).await.unwrap();
     assert_eq!(rotated.api_login, Some("set"));
     let login = url("annals_api", "rotated");
     connect(login["DATABASE_URL"].as_str().unwrap()).await;
 
-    // Nobody else's password is touched.
+    // Passwords of other logins are not changed.
     manager.put(&url("annals_owner", "taken over").to_string());
     let refused = migrate::run(&owner, Some(&access())).await.unwrap_err();
     assert!(matches!(refused, Failure::Migrate(_)), "{refused:?}");
@@ -275,30 +276,31 @@ fn migrations() -> std::path::PathBuf {
         .join("migrations")
 }
 
-/// CloudFormation runs a custom resource when its properties change, so one of them has to change with each migration.
-#[test]
-fn the_template_names_the_newest_migration() {
-    let files: BTreeSet<u32> = fs::read_dir(migrations())
-        .unwrap()
+/// The numbers of the migrations.
+fn numbers() -> Vec<u32> {
+    let files = fs::read_dir(migrations()).unwrap();
+    files
         .filter_map(|file| {
             let name = file.unwrap().file_name().into_string().unwrap();
             name.strip_prefix('V')?.split_once("__")?.0.parse().ok()
         })
-        .collect();
-    let template = fs::read_to_string(migrations().parent().unwrap().join("template.yaml")).unwrap();
-    let newest = format!("Newest: V{}", files.last().unwrap());
-    assert!(
-        template.lines().any(|line| line.trim() == newest),
-        "template.yaml should say {newest}"
-    );
+        .collect()
 }
 
-/// What waits for a lock when its time is over must not go on waiting, and block whoever comes after it.
+/// CloudFormation runs a custom resource when its properties change. One of them is the version of the function's code, which has the
+/// migrations compiled in, so a deployment with new migrations runs them. SAM publishes a version whenever the code changes.
+#[test]
+fn the_deployment_migrates_whenever_the_functions_code_changes() {
+    assert!(resource("Migrate").contains("\n      AutoPublishAlias: live\n"));
+    assert!(resource("Schema").contains("\n      Code: !Ref Migrate.Version\n"));
+}
+
+/// When its time is over, a waiting run must not keep its place in the lock queue, where it would block others.
 #[tokio::test]
-async fn a_run_that_was_too_late_leaves_nothing_waiting() {
+async fn a_run_that_times_out_leaves_no_waiting_session() {
     let cluster = cluster().await;
     let holder = connect(&cluster.superuser_url()).await;
-    // The migrations' own: it is waited for first.
+    // The migrations' own lock, which a run waits for first.
     holder
         .batch_execute(
             "create schema annals_locks; create table annals_locks.migrations (); begin;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, OWNER, Options};
 use serde_json::json;
-use tests::{Person, World, connect, install_schema_check, set_api_password};
+use tests::{Person, World, connect, install_schema_check, schema_file, schema_sql, set_api_password};
 use tokio_postgres::Client;
 
 /// Roles belong to a cluster: who wants to see them made needs one of their own.
@@ -54,10 +54,10 @@ async fn a_role_that_may_create_roles_migrates_an_empty_database_and_again_witho
         .unwrap();
     assert_eq!((attributes.get(0), attributes.get(1)), (false, true));
 
-    let first = annals::store::migrate(&cluster.url()).await.unwrap();
+    let first = annals_store::migrate(&cluster.url()).await.unwrap();
     assert!(first.applied.len() >= 16, "{:?}", first.applied);
     let before = everything(&owner).await;
-    let second = annals::store::migrate(&cluster.url()).await.unwrap();
+    let second = annals_store::migrate(&cluster.url()).await.unwrap();
     assert_eq!(second.applied, Vec::<String>::new());
     assert_eq!(everything(&owner).await, before);
     let others = "select c.oid::regclass::text from pg_class c
@@ -73,11 +73,11 @@ async fn the_migrations_as_sql_leave_behind_what_a_run_of_them_does() {
     let cluster = cluster().await;
     let owner = connect(&cluster.url()).await;
     owner
-        .batch_execute(&annals::store::migration_script(None))
+        .batch_execute(&annals_store::migration_script(None))
         .await
         .unwrap();
     let script = everything(&owner).await;
-    let run = annals::store::migrate(&cluster.url()).await.unwrap();
+    let run = annals_store::migrate(&cluster.url()).await.unwrap();
     assert_eq!(run.applied, Vec::<String>::new());
     assert_eq!(everything(&owner).await, script);
     set_api_password(&cluster).await;
@@ -87,8 +87,8 @@ async fn the_migrations_as_sql_leave_behind_what_a_run_of_them_does() {
         .await;
     world.project().await;
 
-    let newer = annals::store::migration_script(Some(30));
-    assert!(!newer.contains("-- V30__") && newer.contains("-- V32__"), "{newer}");
+    let newer = annals_store::migration_script(Some(7));
+    assert!(!newer.contains("-- V7__") && newer.contains("-- V8__"), "{newer}");
     cluster.stop().await.unwrap();
 }
 
@@ -96,7 +96,7 @@ async fn the_migrations_as_sql_leave_behind_what_a_run_of_them_does() {
 async fn two_migrations_at_the_same_moment_apply_each_step_once() {
     let cluster = cluster().await;
     let url = cluster.url();
-    let (one, two) = tokio::try_join!(annals::store::migrate(&url), annals::store::migrate(&url)).unwrap();
+    let (one, two) = tokio::try_join!(annals_store::migrate(&url), annals_store::migrate(&url)).unwrap();
     let mut applied = one.applied;
     applied.extend(two.applied);
     let distinct: BTreeSet<&String> = applied.iter().collect();
@@ -118,14 +118,14 @@ async fn databases_of_one_cluster_migrate_at_the_same_moment_and_share_its_roles
     }
     let [one, two, three] = ["one", "two", "three"].map(|name| cluster.url_of(name));
     let (first, second, third) = tokio::try_join!(
-        annals::store::migrate(&one),
-        annals::store::migrate(&two),
-        annals::store::migrate(&three)
+        annals_store::migrate(&one),
+        annals_store::migrate(&two),
+        annals_store::migrate(&three)
     )
     .unwrap();
     assert_eq!(first.applied, second.applied);
     assert_eq!(first.applied, third.applied);
-    let later = annals::store::migrate(&cluster.url()).await.unwrap();
+    let later = annals_store::migrate(&cluster.url()).await.unwrap();
     assert_eq!(
         later.applied, first.applied,
         "and one that comes when the roles are long there"
@@ -199,9 +199,9 @@ async fn supabases_roles_and_helpers_stay_as_they_are_and_its_default_privileges
     let cluster = supabase(SUPABASE_JWT).await;
     let admin = connect(&cluster.superuser_url()).await;
     let before = strings(&admin, SUPABASES_OWN).await;
-    annals::store::migrate(&cluster.url()).await.unwrap();
+    annals_store::migrate(&cluster.url()).await.unwrap();
     assert_eq!(
-        annals::store::migrate(&cluster.url()).await.unwrap().applied,
+        annals_store::migrate(&cluster.url()).await.unwrap().applied,
         Vec::<String>::new()
     );
     assert_eq!(strings(&admin, SUPABASES_OWN).await, before);
@@ -240,7 +240,7 @@ async fn supabases_roles_and_helpers_stay_as_they_are_and_its_default_privileges
 #[tokio::test]
 async fn in_supabases_database_requests_run_and_postgrest_has_the_same_log() {
     let cluster = supabase(SUPABASE_JWT).await;
-    annals::store::migrate(&cluster.url()).await.unwrap();
+    annals_store::migrate(&cluster.url()).await.unwrap();
     set_api_password(&cluster).await;
     let world = World::at("annals".to_owned(), &cluster.url());
     let user = Person::user();
@@ -295,7 +295,7 @@ async fn an_auth_schema_of_somebody_elses_that_lacks_a_helper_is_left_alone() {
     let cluster = supabase("").await;
     let admin = connect(&cluster.superuser_url()).await;
     let before = strings(&admin, SUPABASES_OWN).await;
-    annals::store::migrate(&cluster.url()).await.unwrap();
+    annals_store::migrate(&cluster.url()).await.unwrap();
     assert_eq!(strings(&admin, SUPABASES_OWN).await, before);
     cluster.stop().await.unwrap();
 }
@@ -311,7 +311,7 @@ async fn a_migrating_role_whose_name_needs_quotes_is_as_good_as_any() {
         admin.batch_execute(sql).await.unwrap();
     }
     let url = format!("postgresql://Ops.Team:only-for-tests@127.0.0.1:{}/ops", cluster.port());
-    annals::store::migrate(&url).await.unwrap();
+    annals_store::migrate(&url).await.unwrap();
     connect(&url).await.batch_execute("set role annals_api").await.unwrap();
     cluster.stop().await.unwrap();
 }
@@ -319,6 +319,10 @@ async fn a_migrating_role_whose_name_needs_quotes_is_as_good_as_any() {
 #[tokio::test]
 async fn every_table_column_view_sequence_function_and_schema_says_what_it_is() {
     let owner = World::new().await.owner().await;
+    assert_eq!(without_comment(&owner).await, nothing());
+}
+
+pub(crate) async fn without_comment(owner: &Client) -> BTreeSet<String> {
     let silent = "
         select c.oid::regclass::text from pg_class c
          where c.relnamespace in ('annals'::regnamespace, 'public'::regnamespace) and c.relkind in ('r', 'p', 'v', 'm', 'S')
@@ -333,12 +337,16 @@ async fn every_table_column_view_sequence_function_and_schema_says_what_it_is() 
            and obj_description(p.oid, 'pg_proc') is null
         union all
         select n.nspname from pg_namespace n where n.nspname in ('annals', 'auth') and obj_description(n.oid, 'pg_namespace') is null";
-    assert_eq!(strings(&owner, silent).await, nothing());
+    strings(owner, silent).await
 }
 
 #[tokio::test]
 async fn every_table_has_row_security_and_every_policy_names_its_roles() {
     let owner = World::new().await.owner().await;
+    assert_eq!(without_row_security(&owner).await, nothing());
+}
+
+pub(crate) async fn without_row_security(owner: &Client) -> BTreeSet<String> {
     let open = "select c.oid::regclass::text from pg_class c
                  where c.relnamespace in ('annals'::regnamespace, 'public'::regnamespace) and c.relkind in ('r', 'p') and not c.relrowsecurity
                 union all
@@ -349,7 +357,7 @@ async fn every_table_has_row_security_and_every_policy_names_its_roles() {
                    and not coalesce(c.reloptions @> '{security_invoker=true}', false)
                 union all
                 select c.oid::regclass::text from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('m', 'f')";
-    assert_eq!(strings(&owner, open).await, nothing());
+    strings(owner, open).await
 }
 
 /// Not just any path: with pg_temp anywhere but last, a caller's own types and views would stand in for PostgreSQL's.
@@ -360,4 +368,20 @@ async fn every_function_looks_for_names_in_pg_catalog_first_and_in_pg_temp_last(
                 where p.pronamespace in ('annals'::regnamespace, 'public'::regnamespace, 'auth'::regnamespace)
                   and not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)";
     assert_eq!(strings(&owner, lax).await, nothing());
+}
+
+/// `migrations/schema.sql` is for readers, so nothing else would show that it is old.
+#[tokio::test]
+async fn schema_sql_is_what_the_migrations_make() {
+    let owner = World::new().await.owner().await;
+    let made = schema_sql(&owner).await;
+    let written = std::fs::read_to_string(schema_file()).unwrap();
+    let differing = made
+        .lines()
+        .zip(written.lines())
+        .find(|(made, written)| made != written);
+    assert!(
+        made == written,
+        "migrations/schema.sql is not what the migrations make, first at {differing:?}: cargo run -p tests --bin schema -- write"
+    );
 }

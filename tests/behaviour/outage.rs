@@ -1,8 +1,8 @@
-//! PostgreSQL goes and comes back: requests meanwhile are answered 503, and the first one after it works, without a restart.
+//! PostgreSQL goes away and comes back: meanwhile requests are answered 503, and the first one afterwards works without a restart.
 
 use std::time::{Duration, Instant};
 
-use annals::store::Access;
+use annals_store::Access;
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::future::join_all;
@@ -28,12 +28,12 @@ async fn health(world: &World) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_answered_503_while_postgres_is_gone_and_served_as_soon_as_it_is_back() {
     let server = Server::start(100).await;
-    // Never through PgBouncer, which tries a server that was away again when its own time has come, not at the first request:
-    // `faults::server` asks that of it.
+    // Without PgBouncer, which reconnects to a server after a delay of its own and not at the first request. `faults::server` tests
+    // outages through PgBouncer.
     let world = World::directly_at(DATABASE.to_owned(), &server.cluster.url());
     let staff = Person::staff();
     for mode in ["fast", "immediate"] {
-        // Several pooled connections, so that one dead one is not all there is.
+        // Several pooled connections, so that more than one is dead.
         let before = join_all((0..4).map(|n| world.post(&staff, "/events", event(&format!("{mode}-{n}"))))).await;
         assert_eq!(health(&world).await["status"], "ok");
 
@@ -59,7 +59,7 @@ async fn requests_are_answered_503_while_postgres_is_gone_and_served_as_soon_as_
             (&json!("degraded"), &json!("degraded"))
         );
         let failed = world.deliver(vec![r#"{"sweep":{}}"#.to_owned()]).await;
-        assert_eq!(failed, ["0"], "the queue keeps what the projector cannot do now");
+        assert_eq!(failed, ["0"], "the failed message stays in the queue");
 
         server.control(&["start", "-l", "/dev/null"]);
         world.post(&staff, "/events", event(mode)).await.expect(201);
@@ -78,9 +78,9 @@ async fn requests_are_answered_503_while_postgres_is_gone_and_served_as_soon_as_
     server.cluster.stop().await.unwrap();
 }
 
-/// What an administrator, a failover or a pooler's restart does to pooled connections.
+/// An administrator, a failover or the restart of a pooler ends pooled connections.
 #[tokio::test]
-async fn connections_that_the_server_ended_while_idle_cost_no_request() {
+async fn connections_that_the_server_ended_while_idle_fail_no_request() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let administrator = world.superuser().await;
     for round in 0..3 {
@@ -95,9 +95,9 @@ async fn connections_that_the_server_ended_while_idle_cost_no_request() {
     }
 }
 
-/// A full pooler turns away who logs in, and Supavisor has one code for that and for all else.
+/// A full pooler refuses logins. Supavisor uses one code for this and for all other errors.
 #[tokio::test]
-async fn a_pooler_that_takes_no_login_is_answered_503_until_it_does() {
+async fn requests_are_answered_503_while_a_pooler_refuses_logins() {
     let (plain, proxy, staff) = (
         World::without_requirements().await,
         Proxy::start().await,
@@ -120,9 +120,9 @@ async fn a_pooler_that_takes_no_login_is_answered_503_until_it_does() {
     assert_eq!(stored.items().len(), 1, "what was answered 503 is not there");
 }
 
-/// A deployment sets the functions' password where their login is turned away. No room for it is another thing.
+/// A deployment sets the functions' password if their login is refused, but not if the server or pooler only has no room.
 #[tokio::test]
-async fn a_pooler_that_takes_no_login_gets_the_login_no_other_password() {
+async fn a_login_that_a_full_pooler_refuses_gets_no_new_password() {
     let (world, proxy) = (World::without_requirements().await, Proxy::start().await);
     let superuser = world.superuser().await;
     let hash = async || -> Option<String> {
@@ -135,7 +135,7 @@ async fn a_pooler_that_takes_no_login_gets_the_login_no_other_password() {
     for fields in [
         POOLER_FULL,
         "SFATAL\0CXX000\0MMaxClientsInSessionMode: max clients reached - in Session mode max clients are limited to pool_size\0\0",
-        // PgBouncer 1.18's; it has this code for a wrong password, too.
+        // PgBouncer 1.18 uses this code for a wrong password, too.
         "SFATAL\0C08P01\0Mno more connections allowed (max_client_conn)\0\0",
         "SFATAL\0C08P01\0Mserver login has been failing, try again later (server_login_retry)\0\0",
         "SFATAL\0C08P01\0Mclient_login_timeout (server down)\0\0",
@@ -143,19 +143,22 @@ async fn a_pooler_that_takes_no_login_gets_the_login_no_other_password() {
         "SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0",
     ] {
         proxy.refuse_logins(Some(fields));
-        let error = annals::store::let_api_in(&owner, &api).await.unwrap_err();
-        assert!(!annals::store::told(&error).contains("refuses the login"), "{fields}");
+        let error = annals_store::ensure_api_login(&owner, &api).await.unwrap_err();
+        assert!(
+            !annals_store::redacted_error(&error).contains("refuses the login"),
+            "{fields}"
+        );
         assert_eq!(hash().await, before, "{fields}");
     }
-    // PgBouncer from 1.19 on repeats the server's answer: the password is wrong, and is set.
+    // From 1.19 on PgBouncer repeats the server's answer. Here the password is wrong, and is set.
     let refused = "SFATAL\0C08P01\0Mserver login has been failing, cached error: password authentication failed for user \"annals_api\" (server_login_retry)\0\0";
     proxy.refuse_logins(Some(refused));
-    let _still_refused = annals::store::let_api_in(&owner, &api).await;
+    let _still_refused = annals_store::ensure_api_login(&owner, &api).await;
     assert_ne!(hash().await, before);
 }
 
 #[tokio::test]
-async fn an_append_whose_session_is_ended_in_the_middle_is_done_again() {
+async fn an_append_whose_session_is_ended_in_the_middle_is_repeated() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", event("C-1")).await.expect(201);
     let mut blocker = world.superuser().await;
@@ -166,7 +169,7 @@ async fn an_append_whose_session_is_ended_in_the_middle_is_done_again() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let end = "select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         while administrator.query(end, &[]).await.unwrap().is_empty() {
-            assert!(Instant::now() < deadline, "nobody waits");
+            assert!(Instant::now() < deadline, "no statement waits");
         }
         lock.commit().await.unwrap();
     };

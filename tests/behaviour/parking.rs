@@ -1,5 +1,5 @@
-//! Invariant 7: an event that cannot be applied parks its stream, visibly, and nothing else; nothing is ever passed over
-//! unless staff has said so. What is checked is the tables.
+//! Invariant 7: an event that cannot be applied parks its stream visibly, and no other stream. Nothing is skipped without a decision by
+//! staff. The tests check the tables.
 
 mod decisions;
 mod races;
@@ -18,7 +18,7 @@ fn gst(id: &str) -> Value {
     json!({"id": id, "gstin": "27AAPFU0939F1ZV"})
 }
 
-/// O-1: two good events, a poison one, a good one. O-2: good ones. Answers with the poison event.
+/// Posts O-1 (two good events, a poison event, a good one) and O-2 (only good ones). Returns the poison event.
 async fn post_history(world: &World, staff: &Person, after_each: impl AsyncFn(&World)) -> Value {
     let mut poison = Value::Null;
     for (event_type, id, data) in [
@@ -38,7 +38,7 @@ async fn post_history(world: &World, staff: &Person, after_each: impl AsyncFn(&W
     poison
 }
 
-/// What the tables hold, without times: (organizations, registrations, years, (id, version, projected) of heads, parked).
+/// The contents of the tables, without times: (organizations, registrations, years, (id, version, projected) of heads, parked).
 async fn outcome(world: &World) -> Vec<String> {
     let client = world.superuser().await;
     let rows = client
@@ -72,7 +72,7 @@ fn expected() -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn a_poison_event_stops_its_stream_there_and_no_other() {
+async fn a_poison_event_stops_its_stream_at_that_point_and_no_other_stream() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     post_history(&world, &staff, async |_| ()).await;
     world.project().await;
@@ -80,7 +80,7 @@ async fn a_poison_event_stops_its_stream_there_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_list_of_unprocessed_events_tells_parked_ones_apart() {
+async fn the_list_of_unprocessed_events_marks_parked_ones() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     post_history(&world, &staff, async |_| ()).await;
     world.project().await;
@@ -100,7 +100,7 @@ async fn the_list_of_unprocessed_events_tells_parked_ones_apart() {
 }
 
 #[tokio::test]
-async fn what_is_parked_does_not_depend_on_how_events_came_together() {
+async fn parking_does_not_depend_on_how_events_are_batched() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     post_history(&world, &staff, World::project).await;
     assert_eq!(outcome(&world).await, expected());
@@ -112,7 +112,7 @@ async fn what_is_parked_does_not_depend_on_how_events_came_together() {
 }
 
 #[tokio::test]
-async fn many_streams_go_on_around_several_poison_ones() {
+async fn many_streams_are_projected_around_several_parked_ones() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let mut events = Vec::new();
     for place in 0..60 {
@@ -141,7 +141,7 @@ async fn many_streams_go_on_around_several_poison_ones() {
 }
 
 #[tokio::test]
-async fn a_parked_stream_is_plain_to_see() {
+async fn a_parked_stream_is_visible_in_the_status_and_in_lists() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let poison = post_history(&world, &staff, async |_| ()).await;
     world.project().await;
@@ -162,7 +162,7 @@ async fn a_parked_stream_is_plain_to_see() {
             .contains("organization_financial_years_order"),
         "{parked}"
     );
-    assert_eq!(status.body["lag_events"], 0, "what is parked is no lag");
+    assert_eq!(status.body["lag_events"], 0, "parked events do not count as lag");
 
     let unprocessed = world.get(&staff, "/events/unprocessed").await.expect(200);
     let versions: Vec<&Value> = unprocessed
@@ -231,7 +231,7 @@ async fn a_value_that_cannot_be_cast_parks_too() {
     assert_eq!(world.rows_of("public.customers").await[0]["created_date"], "2024-01-01");
 }
 
-/// A table that is gone concerns its own streams, not everybody's.
+/// A missing table affects only its own streams.
 #[tokio::test]
 async fn a_module_whose_table_is_broken_stops_its_own_streams() {
     let (world, staff) = (World::without_requirements().await, Person::staff());

@@ -1,6 +1,6 @@
-//! Who sees what (DESIGN §5): staff and services their tenant, users and agents their own events and the streams that they
-//! started, nobody another tenant. Each table is read as everybody and compared with what these words alone say of its rows;
-//! tables are taken from the system catalogs, and one that nobody has decided on fails the test.
+//! Who sees what: staff and services see their tenant; users and agents see their own events and the streams that they started; no actor
+//! sees another tenant. Each table is read as each actor, and the rows are compared with this rule as written again here. Tables are
+//! read from the system catalogs, and the test fails for a table without a decision.
 
 use std::collections::BTreeSet;
 
@@ -11,31 +11,31 @@ use uuid::Uuid;
 
 pub(crate) mod scene;
 
-use annals::domain::Role;
+use annals_domain::Role;
 use scene::Scene;
 
-/// Whose rows a table shows.
+/// Which rows of a table are visible.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Shows {
-    /// Events: of the tenant, or one's own and those in streams that one started whose type says so.
+    /// Events: of the tenant; otherwise one's own, and those in streams that one started if their type says so.
     Events,
-    /// What is kept apart of events that a starter sees by the type's word: of the tenant, or of one's own events.
+    /// Contexts withheld from starters: of the tenant; otherwise of one's own events.
     Contexts,
-    /// Heads: of the tenant, or of streams that one started or sees an event of.
+    /// Heads: of the tenant; otherwise of streams that one started or sees an event of.
     Heads,
-    /// States and uploads: of the tenant, or those that one started and sees every event of.
+    /// States and uploads: of the tenant; otherwise those that one started and sees every event of.
     States,
-    /// Only staff and services: the tenant's.
+    /// The tenant's rows, for staff and services only.
     TenantOnly,
-    /// What is built in, and the tenant's own.
+    /// Built-in rows and the tenant's own.
     Catalog,
-    /// Figures that belong to nobody.
+    /// Rows without a tenant.
     Everything,
-    /// Nothing: no right to select at all.
+    /// Nothing: no right to select.
     Nothing,
 }
 
-/// What is decided about a relation; a new one belongs here before it can pass.
+/// The decision about a relation. A new relation must be added here.
 pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>) -> Shows {
     match (schema, name) {
         ("annals", "events") | ("public", "event_stream" | "events") => Shows::Events,
@@ -44,25 +44,34 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         ("annals", "entities" | "snapshots" | "uploads" | "rejected_rows") => Shows::States,
         (
             "annals",
-            "parked_streams" | "skipped_events" | "event_counts" | "event_rates" | "event_minutes" | "usage_counts"
-            | "rebuilds" | "kpi_changes" | "kpi_days" | "kpi_names" | "kpi_returns",
+            "parked_streams"
+            | "skipped_events"
+            | "event_counts"
+            | "event_rates"
+            | "event_minutes"
+            | "usage_counts"
+            | "rebuilds"
+            | "kpi_changes"
+            | "kpi_days"
+            | "kpi_names"
+            | "kpi_repeat_customers",
         )
         | ("public", "kpi_days") => Shows::TenantOnly,
         ("annals", "event_types" | "event_type_versions" | "upcasters" | "shapes") | ("public", "event_types") => {
             Shows::Catalog
         }
-        // Of checkpoints the sweep's row, which is the only one here; replays' are looked at in replay/checkpoints.rs.
+        // Of `checkpoints`, only the sweep's row, which is the only one in this test; replays' rows are tested in replay/checkpoints.rs.
         ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
         (
             "annals",
             "state_row" | "child_row" | "schema_history" | "imports" | "import_lanes" | "import_contents" | "kept_keys",
         ) => Shows::Nothing,
         ("public", table) if state_tables.contains(table) => Shows::States,
-        _ => panic!("nobody has decided who sees {schema}.{name}"),
+        _ => panic!("there is no decision about who sees {schema}.{name}"),
     }
 }
 
-/// Every table and view of the schemas that Annals fills, with what is decided about it.
+/// Every table and view in the schemas of Annals, with its decision.
 pub(crate) async fn relations(owner: &Client) -> Vec<(String, Shows)> {
     let state_tables = strings(owner, "select table_name::text from annals.state_tables").await;
     let rows = owner
@@ -87,7 +96,7 @@ pub(crate) async fn strings(client: &Client, sql: &str) -> BTreeSet<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// All rows of a relation that a session sees, as JSON, in one order.
+/// All rows of a relation that a session sees, as JSON, ordered as text.
 pub(crate) async fn rows_of(client: &Client, relation: &str) -> Vec<Value> {
     strings(client, &format!("select to_jsonb(t)::text from {relation} t"))
         .await
@@ -96,21 +105,21 @@ pub(crate) async fn rows_of(client: &Client, relation: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Whether the words of the design let this person see a row.
-pub(crate) struct Eyes<'a> {
+/// A person for whom the rules of the design are evaluated: whether the person sees a row.
+pub(crate) struct Viewer<'a> {
     person: &'a Person,
     actor: String,
     user_id: Value,
     sees_tenant: bool,
     seen_streams: BTreeSet<String>,
-    /// Ids of streams that have events which their starter does not see; here no two kinds of aggregate share one.
+    /// Ids of streams with events that their starter does not see. In this test no two aggregate types share an id.
     hidden: BTreeSet<String>,
 }
 
-impl<'a> Eyes<'a> {
+impl<'a> Viewer<'a> {
     pub(crate) fn of(person: &'a Person, events: &[Value]) -> Self {
         let is_human = matches!(person.role, Role::User | Role::Staff);
-        let mut eyes = Self {
+        let mut viewer = Self {
             person,
             actor: person.actor(),
             user_id: if is_human { json!(person.sub) } else { json!("nobody") },
@@ -119,20 +128,20 @@ impl<'a> Eyes<'a> {
             hidden: BTreeSet::new(),
         };
         let is_hidden = |e: &&Value| {
-            e["starter_sees"] == false && e["created_by"] != e["started_by"] && e["user_id"] != eyes.user_id
+            e["starter_sees"] == false && e["created_by"] != e["started_by"] && e["user_id"] != viewer.user_id
         };
-        eyes.hidden = events
+        viewer.hidden = events
             .iter()
             .filter(is_hidden)
             .filter(|e| e["tenant_id"] == json!(person.tenant))
             .map(|e| e["aggregate_id"].to_string())
             .collect();
-        eyes.seen_streams = events
+        viewer.seen_streams = events
             .iter()
-            .filter(|e| eyes.see(Shows::Events, e))
+            .filter(|e| viewer.see(Shows::Events, e))
             .map(stream)
             .collect();
-        eyes
+        viewer
     }
 
     pub(crate) fn see(&self, shows: Shows, row: &Value) -> bool {
@@ -160,8 +169,8 @@ impl<'a> Eyes<'a> {
     }
 }
 
-impl Eyes<'_> {
-    /// Whether a state's row, or a child's, is of a stream with something hidden in it.
+impl Viewer<'_> {
+    /// Whether the row of a state or a child belongs to a stream with hidden events.
     fn is_hidden(&self, row: &Value) -> bool {
         let ids = ["id", "aggregate_id", "organization_id", "commodity_id"];
         ids.iter().any(|column| self.hidden.contains(&row[*column].to_string()))
@@ -172,7 +181,7 @@ fn stream(row: &Value) -> String {
     format!("{} {} {}", row["tenant_id"], row["aggregate_type"], row["aggregate_id"])
 }
 
-/// The views leave out who started a stream, which decides: their rows are known by their ids.
+/// The views do not show the starter, on which the rules depend, so their rows are matched by id.
 fn key(relation: &str, row: &Value) -> String {
     if ["public.event_stream", "public.events"].contains(&relation) {
         row["id"].to_string()
@@ -182,7 +191,7 @@ fn key(relation: &str, row: &Value) -> String {
 }
 
 #[tokio::test]
-async fn everybody_sees_of_every_table_exactly_what_the_design_says() {
+async fn every_actor_sees_exactly_the_designed_rows_of_every_table() {
     let scene = Scene::new().await;
     let owner = scene.world.owner().await;
     let events = rows_of(&owner, "annals.events").await;
@@ -194,7 +203,7 @@ async fn everybody_sees_of_every_table_exactly_what_the_design_says() {
         };
         let all = rows_of(&owner, source).await;
         let mut counts = BTreeSet::new();
-        for person in scene.everybody() {
+        for person in scene.people() {
             let session = scene.world.hostile(Some(person)).await;
             if shows == Shows::Nothing {
                 let refused = session
@@ -204,22 +213,26 @@ async fn everybody_sees_of_every_table_exactly_what_the_design_says() {
                 assert_eq!(refused.code().unwrap().code(), "42501", "{relation}");
                 continue;
             }
-            let eyes = Eyes::of(person, &events);
+            let viewer = Viewer::of(person, &events);
             let expected: BTreeSet<String> = all
                 .iter()
-                .filter(|row| eyes.see(shows, row))
+                .filter(|row| viewer.see(shows, row))
                 .map(|row| key(&relation, row))
                 .collect();
             let rows = rows_of(&session, &relation).await;
             let seen: BTreeSet<String> = rows.iter().map(|row| key(&relation, row)).collect();
             assert_eq!(seen, expected, "{person:?} at {relation}");
-            assert_eq!(rows.len(), seen.len(), "{person:?} at {relation}: a row comes twice");
+            assert_eq!(
+                rows.len(),
+                seen.len(),
+                "{person:?} at {relation}: a row is returned twice"
+            );
             counts.insert(seen.len());
         }
         if matches!(shows, Shows::Events | Shows::Heads | Shows::States | Shows::TenantOnly) {
             assert!(
                 counts.len() > 1,
-                "{relation} is empty, or everybody sees the same: {counts:?}"
+                "{relation} is empty, or all actors see the same: {counts:?}"
             );
             let most = counts.last().copied().unwrap_or_default();
             assert!(most < all.len(), "{relation} holds rows of one tenant only");
@@ -234,7 +247,7 @@ async fn a_stream_read_by_sql_shows_exactly_the_events_that_its_reader_may_see()
     let events = rows_of(&owner, "annals.events").await;
     let types: Vec<&str> = events.iter().filter_map(|e| e["aggregate_type"].as_str()).collect();
     let ids: Vec<&str> = events.iter().filter_map(|e| e["aggregate_id"].as_str()).collect();
-    for person in scene.everybody() {
+    for person in scene.people() {
         let session = scene.world.hostile(Some(person)).await;
         let rows = session
             .query(
@@ -245,10 +258,10 @@ async fn a_stream_read_by_sql_shows_exactly_the_events_that_its_reader_may_see()
             .await
             .unwrap();
         let seen: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
-        let eyes = Eyes::of(person, &events);
+        let viewer = Viewer::of(person, &events);
         let expected: BTreeSet<String> = events
             .iter()
-            .filter(|e| eyes.see(Shows::Events, e))
+            .filter(|e| viewer.see(Shows::Events, e))
             .filter_map(|e| e["id"].as_str().map(str::to_owned))
             .collect();
         assert_eq!(seen, expected, "{person:?}");
@@ -256,12 +269,12 @@ async fn a_stream_read_by_sql_shows_exactly_the_events_that_its_reader_may_see()
 }
 
 #[tokio::test]
-async fn claims_that_name_nobody_see_what_is_built_in_and_nothing_else() {
+async fn claims_without_an_actor_see_only_built_in_rows() {
     let scene = Scene::new().await;
     let owner = scene.world.owner().await;
     let (home, elsewhere) = (json!(Uuid::nil()), json!(scene.elsewhere.staff.tenant));
     let sub = scene.home.staff.sub;
-    // The claims, and the tenant whose catalog they may read: that is no secret from a tenant's tokens, whoever they are.
+    // The claims, and the tenant whose types they may read. Types are not secret from any token of the tenant.
     let nobodies = [
         (String::new(), Value::Null),
         ("{}".to_owned(), home.clone()),
@@ -303,7 +316,7 @@ async fn claims_that_name_nobody_see_what_is_built_in_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_by_policy_is_not_to_be_found_by_http_either() {
+async fn rows_hidden_by_policies_are_not_found_over_http_either() {
     let scene = Scene::new().await;
     let events = rows_of(&scene.world.owner().await, "annals.events").await;
     for person in [
@@ -312,10 +325,10 @@ async fn what_is_hidden_by_policy_is_not_to_be_found_by_http_either() {
         &scene.elsewhere.staff,
         &scene.elsewhere.users[0],
     ] {
-        let eyes = Eyes::of(person, &events);
+        let viewer = Viewer::of(person, &events);
         let expected: BTreeSet<&str> = events
             .iter()
-            .filter(|e| eyes.see(Shows::Events, e))
+            .filter(|e| viewer.see(Shows::Events, e))
             .filter_map(|e| e["id"].as_str())
             .collect();
         let listed = scene.world.all_pages(person, "/events?limit=1000").await;
@@ -323,7 +336,7 @@ async fn what_is_hidden_by_policy_is_not_to_be_found_by_http_either() {
         assert_eq!(listed, expected, "{person:?}");
         let hidden = events
             .iter()
-            .find(|e| !eyes.see(Shows::Events, e))
+            .find(|e| !viewer.see(Shows::Events, e))
             .expect("something is hidden");
         let path = format!("/events/{}", hidden["id"].as_str().unwrap());
         scene.world.get(person, &path).await.expect(404);

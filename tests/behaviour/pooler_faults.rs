@@ -1,43 +1,32 @@
-//! A pooler that is full, or loses its server, ends a session with FATAL and no more than severity, code and message. Whatever statement is
-//! under way: a read is repeated, anything else is answered 503 or done, and nothing is doubled. Appends: `lost_acknowledgement`.
+//! If a pooler is full or loses its server, it ends a session with FATAL and nothing but severity, code and message. At whatever statement
+//! this happens, a read is repeated, any other request is done or answered 503, and nothing is duplicated. For appends see
+//! `lost_acknowledgement`.
 
 use std::collections::BTreeSet;
 
-use csv_upload::import::Outcome;
+use annals_import::Outcome;
 use serde_json::{Value, json};
-use tests::{Answer, Fault, Passed, Person, Proxy, World};
+use tests::{Answer, Fault, Passed, World};
+
+use crate::behind_proxy::BehindProxy;
 
 const FAULTS: [Fault; 2] = [Fault::PoolerFull, Fault::PoolerLostServer];
 
-/// A world behind a proxy, and the same world without it.
-struct Scene {
-    plain: World,
-    proxied: World,
-    proxy: Proxy,
-    staff: Person,
+/// A world behind a proxy with two customers that are projected.
+async fn with_customers() -> BehindProxy {
+    let scene = BehindProxy::new().await;
+    for id in ["C-1", "C-2"] {
+        scene
+            .plain
+            .append(&scene.staff, "customer.created", id, json!({"name": "Ada"}))
+            .await;
+    }
+    scene.plain.sweep().await;
+    scene
 }
 
-impl Scene {
-    async fn new() -> Self {
-        let plain = World::without_requirements().await;
-        let proxy = Proxy::start().await;
-        let proxied = proxy.before(&plain);
-        let staff = Person::staff();
-        for id in ["C-1", "C-2"] {
-            plain
-                .append(&staff, "customer.created", id, json!({"name": "Ada"}))
-                .await;
-        }
-        plain.sweep().await;
-        Self {
-            plain,
-            proxied,
-            proxy,
-            staff,
-        }
-    }
-
-    /// How the statements begin that passed since the last call; those that begin and end transactions are not named.
+impl BehindProxy {
+    /// The first lines of statements that have passed since the last call, without those that begin and end transactions.
     fn statements(&self) -> BTreeSet<String> {
         let record = self.proxy.take_record();
         let sql = record.into_iter().filter_map(|passed| match passed {
@@ -58,7 +47,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_read_is_repeated_at_whatever_statement_the_session_ends() {
-    let scene = Scene::new().await;
+    let scene = with_customers().await;
     let events = scene.plain.get(&scene.staff, "/events").await.expect(200);
     let event = events.items()[0]["id"].as_str().unwrap().to_owned();
     let mut struck = BTreeSet::new();
@@ -79,7 +68,7 @@ async fn a_read_is_repeated_at_whatever_statement_the_session_ends() {
         "/analytics/kpis".to_owned(),
         "/projector/status".to_owned(),
     ] {
-        // The catalog is known then, and a connection is open.
+        // The catalog is cached by now, and a connection is open.
         for _ in 0..2 {
             scene.proxy.take_record();
             scene.proxied.get(&scene.staff, &path).await.expect(200);
@@ -101,7 +90,7 @@ async fn a_read_is_repeated_at_whatever_statement_the_session_ends() {
     assert!(struck.len() > 12, "{struck:?}");
 }
 
-/// What a write may come to: it is done, or a 503 that says when to try again.
+/// Checks the answer to a write: success, or a 503 with Retry-After.
 #[track_caller]
 fn assert_done_or_unavailable(answer: &Answer, what: &str) {
     if (200..300).contains(&answer.status) {
@@ -113,12 +102,12 @@ fn assert_done_or_unavailable(answer: &Answer, what: &str) {
 
 #[tokio::test]
 async fn a_write_is_done_or_answered_503_at_whatever_statement_the_session_ends() {
-    let scene = Scene::new().await;
+    let scene = with_customers().await;
     let superuser = scene.plain.superuser().await;
-    // Another rebuild is refused while one waits.
+    // While one rebuild waits, another one is refused.
     let forget = async || superuser.batch_execute("delete from annals.rebuilds").await.unwrap();
     let (mut number, mut struck) = (0, BTreeSet::new());
-    // Each with a name of its own, so that none is refused because of the one before.
+    // Each has a new name, so that none is refused because of an earlier one.
     let mut writes = |kind: &str| -> (String, Value) {
         number += 1;
         match kind {
@@ -139,6 +128,9 @@ async fn a_write_is_done_or_answered_503_at_whatever_statement_the_session_ends(
     for kind in ["register", "snapshot", "rebuild", "upload", "entity"] {
         for _ in 0..2 {
             forget().await;
+            // A fault after the last answer of a request leaves a dead connection, which only its next use notices. A read then tries again.
+            let read = scene.proxied.get(&scene.staff, "/entities/customer/C-1").await;
+            read.expect(200);
             scene.proxy.take_record();
             let (path, body) = writes(kind);
             let answer = scene.proxied.post(&scene.staff, &path, body).await;
@@ -151,7 +143,7 @@ async fn a_write_is_done_or_answered_503_at_whatever_statement_the_session_ends(
                 let (path, body) = writes(kind);
                 let answer = scene.proxied.post(&scene.staff, &path, body).await;
                 assert_done_or_unavailable(&answer, &format!("{fault:?} at {statement} of {kind}"));
-                // A look at the catalog is not part of each request.
+                // Not every request reads the catalog.
                 if scene.proxy.has_struck() {
                     struck.insert((kind, statement.clone()));
                 }
@@ -161,10 +153,10 @@ async fn a_write_is_done_or_answered_503_at_whatever_statement_the_session_ends(
     assert!(struck.len() > 8, "{struck:?}");
 }
 
-/// A decision about a parked event: done or 503, and repeated without harm.
+/// A decision about a parked event is done or answered 503, and can be repeated without harm.
 #[tokio::test]
 async fn a_decision_about_a_parked_event_is_done_once() {
-    let scene = Scene::new().await;
+    let scene = with_customers().await;
     let superuser = scene.plain.superuser().await;
     let refuse = "alter table public.customers add constraint not_x check (name <> 'x')";
     superuser.batch_execute(refuse).await.unwrap();
@@ -209,8 +201,8 @@ async fn a_decision_about_a_parked_event_is_done_once() {
 }
 
 #[tokio::test]
-async fn a_wake_up_and_a_sweep_come_again_and_project_each_event_once() {
-    let scene = Scene::new().await;
+async fn repeated_wake_ups_and_sweeps_project_each_event_once() {
+    let scene = with_customers().await;
     let mut number = 0;
     for by_sweep in [false, true] {
         let mut append = async || {
@@ -250,8 +242,8 @@ async fn a_wake_up_and_a_sweep_come_again_and_project_each_event_once() {
 }
 
 #[tokio::test]
-async fn an_import_goes_on_and_counts_each_row_once() {
-    let scene = Scene::new().await;
+async fn an_import_continues_and_counts_each_row_once() {
+    let scene = with_customers().await;
     let file =
         |number: usize| format!("sale_id,sale_date,amount\nA{number},2026-01-02,1.00\nB{number},2026-01-02,2.00\n");
     let mut number = 0;
@@ -277,7 +269,7 @@ async fn an_import_goes_on_and_counts_each_row_once() {
             let asked = ask().await;
             scene.arm(fault, &statement);
             let first = proxied.importer().import(asked.id, None).await;
-            // What runs by the clock may not have come by.
+            // Statements that run by a timer may not have been sent.
             let struck = scene.proxy.has_struck();
             if !matches!(first, Ok(Outcome::Ended)) {
                 let release = "update annals.imports set held_until = now() where holder is not null";

@@ -1,5 +1,5 @@
-//! Behind a pooler that takes a transaction's end for the end of a client's turn, and loses what was sent behind it: nothing is ever sent
-//! there, whatever fails or is given up.
+//! Behind a pooler that ends a client's turn with the transaction and loses what was sent after it: nothing is ever sent there, whatever
+//! fails or is cancelled.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::{Person, Pooler, World};
 use tokio::time::timeout;
 
-/// Only who waits for a lost answer takes so long.
+/// Only a request that waits for a lost answer takes this long.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn event(id: &str) -> Value {
@@ -45,7 +45,7 @@ async fn requests_projection_and_the_sweep_are_answered() {
     assert_eq!(pooler.lost(), 0);
 }
 
-/// A transaction that fails in the middle is rolled back before its connection serves anybody else.
+/// A transaction that fails is rolled back before its connection serves another request.
 #[tokio::test]
 async fn a_transaction_that_fails_leaves_nothing_behind_it() {
     let (pooler, staff) = (Pooler::start_strict().await, Person::staff());
@@ -70,9 +70,9 @@ async fn a_transaction_that_fails_leaves_nothing_behind_it() {
     assert_eq!(status["parked_count"], 3, "{status}");
 }
 
-/// A client that goes away takes its request with it; the connection has sent what nobody waits for, and is not used again.
+/// When a client disconnects, its request is dropped. Its connection has unread answers and is not used again.
 #[tokio::test]
-async fn a_request_that_is_given_up_leaves_nothing_behind_it() {
+async fn a_cancelled_request_leaves_nothing_behind_it() {
     let (pooler, staff) = (Pooler::start_strict().await, Person::staff());
     let plain = World::without_requirements().await;
     let world = pooler.before(&plain);
@@ -80,7 +80,7 @@ async fn a_request_that_is_given_up_leaves_nothing_behind_it() {
     let mut given_up = 0;
     timeout(LIMIT, async {
         for round in 0..20 {
-            // Each a little later, so that some are given up before they are sent, and some when they are nearly answered.
+            // Each with a longer delay, so that some are cancelled before they are sent, and some when they are nearly answered.
             let patience = Duration::from_micros(500 * round);
             let requests = ["/events", "/projector/status", "/events/stats"].map(|path| world.get(&staff, path));
             given_up += usize::from(timeout(patience, join_all(requests)).await.is_err());

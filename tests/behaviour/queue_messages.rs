@@ -1,8 +1,8 @@
-//! What Lambda hands over, as recorded: the queue's messages with partial failure, and the schedules' ticks.
+//! Recorded payloads as Lambda delivers them: queue messages with partial failures, and ticks of the schedules.
 
-use annals::App;
-use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
-use annals::queue::{self, Queue};
+use annals_domain::{AggregateId, AggregateType, StreamId, TenantId};
+use annals_queue::Queue;
+use local::engine::App;
 use projector::{Answer, Invocation};
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -15,7 +15,7 @@ const FOREIGN_BODIES: &str = include_str!("../events/sqs_foreign_bodies.json");
 const TICK: &str = include_str!("../events/schedule_tick.json");
 const REBUILDS: &str = include_str!("../events/schedule_rebuilds.json");
 
-/// Hands a payload over as Lambda's runtime does: bytes to type, and the answer back to JSON.
+/// Passes a payload through as Lambda's runtime does: from bytes to the type, and the answer back to JSON.
 async fn invoke(world: &World, payload: &str) -> Value {
     let invocation: Invocation = serde_json::from_slice(payload.as_bytes()).expect("an invocation");
     serde_json::to_value(world.projector.handle(invocation).await.expect("an answer")).unwrap()
@@ -29,7 +29,7 @@ fn failures(answer: &Value) -> Vec<&str> {
         .collect()
 }
 
-async fn append_what_the_fixtures_name(world: &World) {
+async fn append_events_for_the_fixtures(world: &World) {
     let staff = Person::staff();
     world
         .append(&staff, "customer.created", "CUST-0042", json!({"name": "Ada"}))
@@ -41,7 +41,7 @@ async fn append_what_the_fixtures_name(world: &World) {
 #[tokio::test]
 async fn a_recorded_wake_up_projects_the_streams_it_names() {
     let world = World::without_requirements().await;
-    append_what_the_fixtures_name(&world).await;
+    append_events_for_the_fixtures(&world).await;
     world
         .append(&Person::staff(), "customer.created", "another", json!({"name": "N"}))
         .await;
@@ -52,9 +52,9 @@ async fn a_recorded_wake_up_projects_the_streams_it_names() {
 }
 
 #[tokio::test]
-async fn of_a_mixed_batch_exactly_the_messages_at_fault_come_again() {
+async fn in_a_mixed_batch_exactly_the_messages_at_fault_fail() {
     let world = World::without_requirements().await;
-    append_what_the_fixtures_name(&world).await;
+    append_events_for_the_fixtures(&world).await;
     let answer = invoke(&world, MIXED_BATCH).await;
     assert_eq!(
         failures(&answer),
@@ -69,7 +69,7 @@ async fn of_a_mixed_batch_exactly_the_messages_at_fault_come_again() {
 }
 
 #[tokio::test]
-async fn recorded_messages_of_others_fail_each() {
+async fn each_message_in_a_foreign_format_fails() {
     let world = World::without_requirements().await;
     let answer = invoke(&world, FOREIGN_BODIES).await;
     let recorded: Value = serde_json::from_str(FOREIGN_BODIES).unwrap();
@@ -84,9 +84,9 @@ async fn recorded_messages_of_others_fail_each() {
 }
 
 #[tokio::test]
-async fn a_tick_of_the_schedule_of_rebuilds_makes_what_is_due() {
+async fn a_tick_of_the_schedule_of_rebuilds_runs_those_that_are_needed() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
-    append_what_the_fixtures_name(&world).await;
+    append_events_for_the_fixtures(&world).await;
     world.project().await;
     world
         .post(&staff, "/projector/rebuild", json!({"module": "sale"}))
@@ -100,7 +100,7 @@ async fn a_tick_of_the_schedule_of_rebuilds_makes_what_is_due() {
 #[tokio::test]
 async fn a_tick_of_the_schedule_sweeps() {
     let world = World::without_requirements().await;
-    append_what_the_fixtures_name(&world).await;
+    append_events_for_the_fixtures(&world).await;
     let invocation: Invocation = serde_json::from_str(TICK).unwrap();
     assert!(matches!(invocation, Invocation::Tick(_)), "{invocation:?}");
     let mut swept = 0;
@@ -113,10 +113,10 @@ async fn a_tick_of_the_schedule_sweeps() {
 }
 
 #[tokio::test]
-async fn a_batch_is_never_taken_for_a_tick() {
+async fn a_batch_is_never_read_as_a_tick() {
     for payload in [WAKE_UP, MIXED_BATCH] {
         let Invocation::Messages { records } = serde_json::from_str(payload).unwrap() else {
-            panic!("taken for a tick: its failures would be forgotten");
+            panic!("read as a tick, its failures would be lost");
         };
         assert!(
             records
@@ -127,9 +127,9 @@ async fn a_batch_is_never_taken_for_a_tick() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_wake_up_fail_each_alone() {
+async fn each_invalid_body_fails_alone() {
     let world = World::without_requirements().await;
-    append_what_the_fixtures_name(&world).await;
+    append_events_for_the_fixtures(&world).await;
     let good = world.take_wake_ups().await;
     let nil = Uuid::nil();
     let mut bodies: Vec<String> = good.clone();
@@ -161,13 +161,16 @@ async fn bodies_that_are_no_wake_up_fail_each_alone() {
 async fn empty_and_unknown_wake_ups_are_harmless() {
     let world = World::without_requirements().await;
     assert!(world.deliver(Vec::new()).await.is_empty());
-    let bodies = vec![r#"{"streams":[]}"#.to_owned(), queue::encode(&streams(3)).unwrap()];
+    let bodies = vec![
+        r#"{"streams":[]}"#.to_owned(),
+        annals_queue::encode(&streams(3)).unwrap(),
+    ];
     assert!(world.deliver(bodies).await.is_empty());
     assert!(world.rows_of("annals.entities").await.is_empty());
 }
 
 #[tokio::test]
-async fn with_the_database_away_every_message_comes_again_and_a_tick_fails() {
+async fn while_the_database_is_down_every_message_fails_and_so_does_a_tick() {
     let away = World::at(
         "gone".to_owned(),
         "postgresql://nobody:nothing@127.0.0.1:1/nowhere?sslmode=disable",
@@ -180,24 +183,17 @@ async fn with_the_database_away_every_message_comes_again_and_a_tick_fails() {
     assert!(away.projector.handle(tick).await.is_err());
 }
 
-/// One message's trouble must not bring the others back: each is tried by itself after the batch has failed.
+/// One message that cannot be projected must not make the others fail: after the batch has failed, each is tried alone.
 #[tokio::test]
-async fn a_stream_that_cannot_be_projected_now_brings_back_its_own_message_only() {
+async fn if_a_stream_cannot_be_projected_now_only_its_own_message_fails() {
     let world = World::without_requirements().await;
-    append_what_the_fixtures_name(&world).await;
-    let owner = world.superuser().await;
-    owner
-        .batch_execute(
-            "create function public.going() returns trigger language plpgsql as $$ begin raise 'not now' using errcode = '57P01'; end $$;
-             create trigger going before insert on public.sales for each row execute function public.going()",
-        )
-        .await
-        .unwrap();
+    append_events_for_the_fixtures(&world).await;
+    world.begin_outage("public.sales").await;
     let bodies = world.take_wake_ups().await;
     assert_eq!(bodies.len(), 2);
     assert_eq!(world.deliver(bodies.clone()).await, ["1"]);
     assert_eq!(world.rows_of("public.customers").await.len(), 1);
-    owner.batch_execute("drop trigger going on public.sales").await.unwrap();
+    world.end_outage("public.sales").await;
     assert!(world.deliver(bodies).await.is_empty());
     world.assert_read_models_are_the_fold().await;
 }
@@ -206,15 +202,15 @@ fn streams(count: usize) -> Vec<StreamId> {
     let name = |place: usize| StreamId {
         tenant_id: TenantId::from(Uuid::max()),
         aggregate_type: AggregateType::try_from("a".repeat(50)).unwrap(),
-        // The longest id in bytes and in JSON: four bytes to a character.
+        // The longest possible id in bytes and in JSON: four bytes for each character.
         aggregate_id: AggregateId::try_from(format!("{place:06}{}", "\u{1f600}".repeat(122))).unwrap(),
     };
     (0..count).map(name).collect()
 }
 
-/// SQS takes 256 KiB; a wake-up that is too large would be refused, and its streams wait for the sweep.
+/// SQS allows 256 KiB. A larger wake-up would be refused, and its streams would wait for the sweep.
 #[tokio::test]
-async fn messages_are_as_few_as_fit_and_none_is_too_large() {
+async fn messages_are_as_few_as_possible_and_none_is_too_large() {
     let (sender, mut receiver) = unbounded_channel();
     let queue = Queue::Channel(sender);
     let many = streams(1_000);
@@ -222,10 +218,13 @@ async fn messages_are_as_few_as_fit_and_none_is_too_large() {
     drop(queue);
     let mut sizes = Vec::new();
     while let Some(body) = receiver.recv().await {
-        assert!(queue::decode(&body).is_ok());
+        assert!(annals_queue::decode(&body).is_ok());
         sizes.push(body.len());
     }
-    assert!((3..=5).contains(&sizes.len()), "doubled names coalesce: {sizes:?}");
+    assert!(
+        (3..=5).contains(&sizes.len()),
+        "duplicate names are sent once: {sizes:?}"
+    );
     assert!(sizes.iter().all(|size| *size <= 256 * 1024), "{sizes:?}");
 }
 
@@ -247,9 +246,9 @@ async fn an_append_of_five_hundred_sends_one_message() {
     world.assert_read_models_are_the_fold().await;
 }
 
-/// A wake-up that cannot be sent is nobody's error: the append stands.
+/// If a wake-up cannot be sent, the append succeeds all the same.
 #[tokio::test]
-async fn an_append_stands_whether_or_not_its_wake_up_can_be_sent() {
+async fn an_append_succeeds_whether_or_not_its_wake_up_can_be_sent() {
     let mut world = World::without_requirements().await;
     let (sender, receiver) = unbounded_channel();
     drop(receiver);
@@ -257,13 +256,13 @@ async fn an_append_stands_whether_or_not_its_wake_up_can_be_sent() {
         queue: Queue::Channel(sender),
         ..world.app.clone()
     });
-    append_what_the_fixtures_name(&world).await;
+    append_events_for_the_fixtures(&world).await;
     world.sweep().await;
     world.assert_read_models_are_the_fold().await;
 }
 
 #[test]
-fn answers_are_what_lambda_reads() {
+fn answers_have_the_format_that_lambda_reads() {
     let swept = Answer::Tick(projector::Swept {
         position: 5,
         streams: 1,

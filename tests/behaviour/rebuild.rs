@@ -1,24 +1,28 @@
-//! Rebuild: read models made anew from the log beside the live ones, and exchanged, while everything else goes on.
+//! Rebuild: read models are built again from the log in separate tables and exchanged, while reads, appends and projection continue.
 
-mod going_on;
+mod changed_fold;
+mod concurrent_work;
 mod killed;
 mod refusals;
 mod requests;
-mod reshaping;
-mod sound;
+mod unchanged;
 
 use std::sync::Arc;
 
-use annals::domain::{AggregateType, TenantId};
-use annals::store::{DueRebuild, RebuildScope};
+use annals_domain::{AggregateType, TenantId};
+use annals_store::{DueRebuild, RebuildScope};
 use projector::{RebuildError, Rebuilt};
 use serde_json::json;
 use tests::{Person, ReadModels, World};
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 use uuid::Uuid;
+
+use concurrent_work::until_waited_for;
 
 pub(crate) const WORKERS: usize = 3;
 
-/// All read models, of all tenants.
+/// All read models of all tenants.
 pub(crate) fn everything() -> DueRebuild {
     DueRebuild {
         id: None,
@@ -26,7 +30,7 @@ pub(crate) fn everything() -> DueRebuild {
     }
 }
 
-/// One module's, of one tenant or all.
+/// The read models of one module, of one tenant or of all.
 pub(crate) fn module(aggregate_type: &str, tenant: Option<Uuid>) -> DueRebuild {
     let scope = RebuildScope {
         tenant_id: tenant.map(TenantId::from),
@@ -39,7 +43,28 @@ pub(crate) async fn rebuild(world: &World, due: &DueRebuild) -> Result<Rebuilt, 
     world.projector.rebuild(due, WORKERS, Arc::default()).await
 }
 
-/// Organizations with children that come and go, orders, customers; some deleted, some of another tenant.
+/// A session that holds back every exchange of tables, as a projector does; rolling back its transaction ends that.
+pub(crate) async fn hold_exchanges(world: &World) -> Client {
+    let holder = world.superuser().await;
+    holder
+        .batch_execute("begin; lock table annals_locks.read_models in row exclusive mode")
+        .await
+        .unwrap();
+    holder
+}
+
+/// A rebuild that has done everything except the exchange. Rolling back the transaction of the returned session lets it continue.
+pub(crate) async fn rebuild_before_exchange(
+    world: &World,
+    due: DueRebuild,
+) -> (Client, JoinHandle<Result<Rebuilt, RebuildError>>) {
+    let (holder, projector) = (hold_exchanges(world).await, world.projector.clone());
+    let rebuilding = tokio::spawn(async move { projector.rebuild(&due, WORKERS, Arc::default()).await });
+    until_waited_for(&holder, "annals_locks.read_models").await;
+    (holder, rebuilding)
+}
+
+/// Organizations with added and removed children, orders, customers; some are deleted, some belong to another tenant.
 pub(crate) async fn populate(world: &World) -> (Person, Person) {
     let staff = Person::staff();
     let stranger = Person::staff().in_tenant(Uuid::new_v4());
@@ -83,7 +108,7 @@ pub(crate) async fn populate(world: &World) -> (Person, Person) {
     (staff, stranger)
 }
 
-/// Everything that a rebuild must leave alone, and everything that it must give back.
+/// Everything that a rebuild must leave unchanged or restore.
 pub(crate) async fn all_there_is(world: &World) -> ReadModels {
     let mut models = world.read_models().await;
     for table in [
@@ -98,7 +123,7 @@ pub(crate) async fn all_there_is(world: &World) -> ReadModels {
     models
 }
 
-/// Schemas of rebuilds that are over leave nothing behind.
+/// Schemas of finished rebuilds are gone.
 pub(crate) async fn assert_no_shadow_is_left(world: &World) {
     let left = "select count(*) from pg_namespace where nspname like 'annals\\_rebuild\\_%'";
     let left: i64 = world.superuser().await.query_one(left, &[]).await.unwrap().get(0);
@@ -106,7 +131,7 @@ pub(crate) async fn assert_no_shadow_is_left(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_right_is_not_touched() {
+async fn correct_rows_are_not_written() {
     let world = World::without_requirements().await;
     populate(&world).await;
     world.take_wake_ups().await;
@@ -122,13 +147,17 @@ async fn what_is_right_is_not_touched() {
     assert_eq!(done.events, i64::try_from(before["annals.events"].len()).unwrap());
     assert_eq!(all_there_is(&world).await, before);
     let still: String = world.superuser().await.query_one(versions, &[]).await.unwrap().get(0);
-    assert_eq!(still, rows, "not a row was written anew");
-    assert_eq!(world.take_wake_ups().await, [] as [String; 0], "nothing is emitted");
+    assert_eq!(still, rows, "no row was written again");
+    assert_eq!(
+        world.take_wake_ups().await,
+        [] as [String; 0],
+        "no event is appended and no message sent"
+    );
     assert_no_shadow_is_left(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_lost_comes_back_and_what_was_never_said_goes() {
+async fn lost_rows_are_restored_and_rows_without_events_are_removed() {
     let world = World::without_requirements().await;
     populate(&world).await;
     let before = all_there_is(&world).await;
@@ -141,14 +170,14 @@ async fn what_is_lost_comes_back_and_what_was_never_said_goes() {
     world.superuser().await.batch_execute(damage).await.unwrap();
     assert_ne!(all_there_is(&world).await, before);
     let done = rebuild(&world, &everything()).await.unwrap();
-    // Of each of two tenants: a state, an order, an account, four years too many, a name, a state.
+    // In each of two tenants: a state, an order, an account, four years too many, a name, a state.
     assert_eq!(done.changed_rows, 2 * (1 + 1 + 1 + 4 + 1 + 1));
     assert_eq!(all_there_is(&world).await, before);
     assert_no_shadow_is_left(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_module_or_one_tenant_is_rebuilt_and_the_others_are_left_alone() {
+async fn a_rebuild_of_one_module_or_one_tenant_leaves_the_others_unchanged() {
     let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
     let right = all_there_is(&world).await;
@@ -163,9 +192,9 @@ async fn one_module_or_one_tenant_is_rebuilt_and_the_others_are_left_alone() {
     let found = all_there_is(&world).await;
     let tenant = staff.tenant.to_string();
     let of_tenant = |row: &&String| row.contains(&tenant);
-    let (mended, left): (Vec<_>, Vec<_>) = found["public.organizations"].iter().partition(of_tenant);
+    let (repaired, left): (Vec<_>, Vec<_>) = found["public.organizations"].iter().partition(of_tenant);
     assert_eq!(
-        mended,
+        repaired,
         right["public.organizations"]
             .iter()
             .filter(of_tenant)

@@ -1,4 +1,4 @@
-//! `recorded`: what the server observed of a request. `metadata` is the client's word. Neither can be taken for the other.
+//! `recorded` holds what the server observed of a request, `metadata` what the client sent. Neither can be mistaken for the other.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -8,9 +8,18 @@ fn event(id: &str, metadata: &Value) -> Value {
     json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}, "metadata": metadata})
 }
 
-/// E10 and S10: what looks like evidence in metadata stays the client's, as it was sent.
+/// Posts an event by SQL that must be refused; returns SQLSTATE and code of the refusal.
+async fn refused_by_sql(world: &World, person: &Person, event: &Value) -> (String, String) {
+    let post = "select public.post_event($1::text::jsonb)";
+    let session = world.session_of(person).await;
+    let error = session.execute(post, &[&event.to_string()]).await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    (error.code().code().to_owned(), error.constraint().unwrap().to_owned())
+}
+
+/// Metadata that look like the server's observations stay the client's, as they were sent.
 #[tokio::test]
-async fn metadata_stays_what_was_sent_and_what_was_observed_is_beside_it() {
+async fn metadata_stay_as_sent_and_observations_are_in_recorded() {
     let (world, user) = (World::without_requirements().await, Person::user());
     let metadata = json!({"ip_address": "8.8.8.8", "user_agent": "x", "request_id": "r", "posted_by": "service:billing",
                           "source": "sweep", "correlation_id": "mine"});
@@ -44,9 +53,9 @@ async fn metadata_stays_what_was_sent_and_what_was_observed_is_beside_it() {
     }
 }
 
-/// Reads put `migration_applied` into the metadata of a lifted event: there, too, it is Annals' word alone.
+/// Reads add `migration_applied` to the metadata of an upcast event, so no client may send it.
 #[tokio::test]
-async fn no_way_in_takes_metadata_that_says_an_event_was_lifted() {
+async fn metadata_that_claim_an_event_was_upcast_are_refused_over_http_and_sql() {
     let world = World::without_requirements().await;
     for person in [Person::user(), Person::staff(), Person::service("crm")] {
         let before = world.log().await;
@@ -71,21 +80,14 @@ async fn no_way_in_takes_metadata_that_says_an_event_was_lifted() {
                     (&json!(pointer), &json!("reserved_metadata"))
                 );
             }
-            let session = world.session_of(&person).await;
-            let by_sql = session
-                .execute("select public.post_event($1::text::jsonb)", &[&forged.to_string()])
-                .await;
-            assert_eq!(
-                by_sql.unwrap_err().as_db_error().unwrap().constraint(),
-                Some("reserved_metadata")
-            );
+            assert_eq!(refused_by_sql(&world, &person, &forged).await.1, "reserved_metadata");
         }
         assert_eq!(world.log().await, before);
     }
 }
 
 #[tokio::test]
-async fn no_way_in_takes_recorded_from_a_caller() {
+async fn recorded_is_refused_from_callers_over_http_and_sql() {
     let world = World::without_requirements().await;
     for person in [Person::user(), Person::staff(), Person::service("crm")] {
         let mut forged = event("C-1", &json!({}));
@@ -96,20 +98,13 @@ async fn no_way_in_takes_recorded_from_a_caller() {
         assert_eq!(answer.body["errors"][0]["pointer"], "/recorded");
         let batch = world.post(&person, "/events", json!({"events": [forged]})).await;
         assert_eq!(batch.body["errors"][0]["pointer"], "/events/0/recorded");
-        let session = world.session_of(&person).await;
-        let by_sql = session
-            .execute("select public.post_event($1::text::jsonb)", &[&forged.to_string()])
-            .await;
-        assert_eq!(
-            by_sql.unwrap_err().as_db_error().unwrap().constraint(),
-            Some("malformed_event")
-        );
+        assert_eq!(refused_by_sql(&world, &person, &forged).await.1, "malformed_event");
         assert_eq!(world.log().await, before);
     }
 }
 
 #[tokio::test]
-async fn what_annals_appends_for_somebody_says_who_asked_and_from_where() {
+async fn events_that_annals_appends_for_a_caller_record_who_asked_and_from_where() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let headers = [("user-agent", "curl/8"), ("idempotency-key", "k-1")];
     let created = json!({"id": "C-1", "name": "Ada"});
@@ -134,7 +129,7 @@ async fn what_annals_appends_for_somebody_says_who_asked_and_from_where() {
     assert_eq!(
         changed["metadata"],
         json!({"reason": "asked"}),
-        "nothing but what was said"
+        "metadata hold only the reason that was sent"
     );
     assert_eq!(
         (&changed["recorded"]["posted_by"], &changed["recorded"]["user_agent"]),
@@ -156,9 +151,9 @@ async fn what_annals_appends_for_somebody_says_who_asked_and_from_where() {
     assert_eq!(again.body["id"], answer.body["id"]);
 }
 
-/// One bound for every event, whoever makes it.
+/// The size limit is the same for every event, whichever interface appends it.
 #[tokio::test]
-async fn what_is_larger_than_an_event_may_be_is_refused_by_every_way_in() {
+async fn too_large_an_event_is_refused_over_http_crud_and_sql() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let large = "x".repeat(256 * 1024);
     world
@@ -196,14 +191,9 @@ async fn what_is_larger_than_an_event_may_be_is_refused_by_every_way_in() {
         let most = if code == "data_too_large" { "262144" } else { "16384" };
         assert!(detail.contains(most) && detail.len() < 200, "{detail}");
     }
-    let session = world.session_of(&staff).await;
     for (body, code) in [(&event, "data_too_large"), (&fat, "metadata_too_large")] {
-        let refused = session
-            .execute("select public.post_event($1::text::jsonb)", &[&body.to_string()])
-            .await
-            .unwrap_err();
-        let refused = refused.as_db_error().unwrap();
-        assert_eq!((refused.code().code(), refused.constraint()), ("PT413", Some(code)));
+        let refused = refused_by_sql(&world, &staff, body).await;
+        assert_eq!(refused, ("PT413".to_owned(), code.to_owned()));
     }
     assert_eq!(world.log().await, before);
 }

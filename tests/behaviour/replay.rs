@@ -1,5 +1,5 @@
-//! Replay: every committed event, or what is selected of them, at least once and in order, from a checkpoint that holds whatever
-//! happens to the consumer.
+//! Replay: every committed event, or a selection, is delivered at least once and in order. The checkpoint stays right whatever happens to the
+//! consumer.
 
 mod checkpoints;
 mod command;
@@ -12,17 +12,17 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use annals::domain::{CheckpointName, Event, TenantId, Timestamp};
 use annals::replay::{Batch, BatchSize, Replay, ReplayError, Report, replay, replay_batches};
+use annals_domain::{CheckpointName, Event, TenantId, Timestamp};
 use futures_util::future::join;
 use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
 
-/// For what must be settled: other tests of this cluster have transactions open, too, and readers wait for all of them.
+/// The limit for what must be settled. Readers wait for open appends, and other tests of this cluster have some.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why a handler of these tests fails.
+/// The error of a handler in these tests.
 #[derive(Debug, PartialEq, Eq)]
 struct GaveUp;
 
@@ -66,7 +66,7 @@ fn of_types(types: &[&str], replay: Replay) -> Replay {
     }
 }
 
-/// Replays to the end; everything that was delivered, as JSON.
+/// Replays to the end; returns everything that was delivered, as JSON.
 async fn delivered(world: &World, wanted: &Replay) -> Vec<Value> {
     let seen = Mutex::new(Vec::new());
     let report = replay(&world.app.store, wanted, async |event: Event| {
@@ -79,7 +79,7 @@ async fn delivered(world: &World, wanted: &Replay) -> Vec<Value> {
     seen
 }
 
-/// Replays until the handler has had so many events and fails at the next; what it had, by number, and how it ended.
+/// Replays with a handler that fails after so many events; returns their numbers and the result of the run.
 async fn delivered_until(
     world: &World,
     wanted: &Replay,
@@ -105,7 +105,7 @@ fn numbers(events: &[Value]) -> Vec<i64> {
         .collect()
 }
 
-/// Each stream's versions rise by one from the first that is there.
+/// Checks that each stream's versions rise by one from the first one present.
 #[track_caller]
 fn assert_streams_in_order(events: &[Value]) {
     let mut versions: BTreeMap<String, i64> = BTreeMap::new();
@@ -117,7 +117,7 @@ fn assert_streams_in_order(events: &[Value]) {
     }
 }
 
-/// Appends a registered customer and so many updates of its profile, in one batch.
+/// Appends a registered customer and a number of profile updates in one batch.
 async fn customer(world: &World, person: &Person, id: &str, updates: usize) {
     let event = |name: &str, data: Value| json!({"event_type": name, "aggregate_type": "customer", "aggregate_id": id, "data": data});
     let mut events = vec![event(
@@ -132,7 +132,7 @@ async fn customer(world: &World, person: &Person, id: &str, updates: usize) {
 }
 
 #[tokio::test]
-async fn every_event_of_every_tenant_is_delivered_in_order_as_the_api_answers_with_it() {
+async fn every_event_of_every_tenant_is_delivered_in_order_and_in_the_form_of_the_api() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let other = Person::staff().in_tenant(Uuid::from_u128(7));
     customer(&world, &staff, "C-1", 3).await;
@@ -162,7 +162,7 @@ async fn every_event_of_every_tenant_is_delivered_in_order_as_the_api_answers_wi
 }
 
 #[tokio::test]
-async fn types_patterns_and_recorded_time_select() {
+async fn replays_select_by_types_patterns_and_recorded_time() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 2).await;
     let order = json!({"customer_id": "C-1", "items": [], "total_cents": 1, "currency": "USD"});
@@ -175,7 +175,7 @@ async fn types_patterns_and_recorded_time_select() {
     };
     let expect = async |places: &[usize], wanted: Replay| {
         let expected: Vec<i64> = places.iter().map(|place| numbers(&all)[*place]).collect();
-        // With the tenant given, types are read off another index; a page that fits exactly, and one at a time, must not differ.
+        // With a tenant, types are read by another index. A full page and a page size of one must give the same.
         for wanted in [in_batches_of(1, wanted.clone()), tenant(wanted.clone()), wanted] {
             assert_eq!(numbers(&delivered(&world, &wanted).await), expected, "{wanted:?}");
         }
@@ -200,7 +200,7 @@ async fn types_patterns_and_recorded_time_select() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_before_anything_is_delivered() {
+async fn invalid_selections_are_refused_before_anything_is_delivered() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 2).await;
     let refused = async |wanted: Replay| delivered_until(&world, &wanted, 0).await.1.unwrap_err().to_string();
@@ -215,13 +215,13 @@ async fn what_makes_no_sense_is_refused_before_anything_is_delivered() {
         ..under("typo")
     };
     assert_eq!(refused(period).await, "the period ends before it begins");
-    // The typo has not taken the name.
+    // The mistyped run has not created a checkpoint of that name.
     assert_eq!(delivered(&world, &under("typo")).await.len(), 3);
     assert_eq!((BatchSize::new(0), BatchSize::new(10_001)), (None, None));
 }
 
 #[tokio::test]
-async fn what_is_appended_meanwhile_is_the_next_runs() {
+async fn events_appended_meanwhile_are_delivered_by_the_next_run() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 2).await;
     let wanted = in_batches_of(1, under("meanwhile"));
@@ -236,7 +236,7 @@ async fn what_is_appended_meanwhile_is_the_next_runs() {
             .await;
         Ok::<(), GaveUp>(())
     });
-    assert_eq!(first.await.unwrap().events, 3, "or it would never end");
+    assert_eq!(first.await.unwrap().events, 3, "otherwise the run would never end");
     let next = delivered(&world, &wanted).await;
     let versions: Vec<&Value> = next.iter().map(|event| &event["aggregate_version"]).collect();
     assert_eq!(versions, [4, 5, 6]);
@@ -282,7 +282,7 @@ async fn an_open_append_is_waited_for_and_then_reported_but_never_passed_over() 
         "{said}"
     );
 
-    // While it waits, the transaction ends: the checkpoint is claimed before the wait begins.
+    // The checkpoint is created before the wait begins; while the run waits, the transaction ends.
     let owner = world.owner().await;
     let commit = async {
         let waits = "select from annals.checkpoints where name = 'waits'";
@@ -295,9 +295,9 @@ async fn an_open_append_is_waited_for_and_then_reported_but_never_passed_over() 
     assert_eq!(ids, ["behind", "ahead"]);
 }
 
-/// Numbers that nobody selected, in between and at the end, are passed for good: another run does not look at them again.
+/// Numbers that the selection leaves out, in between and at the end, are passed for good: the next run does not read them again.
 #[tokio::test]
-async fn the_checkpoint_passes_what_nobody_selected() {
+async fn the_checkpoint_passes_events_that_are_not_selected() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     customer(&world, &staff, "C-1", 4).await;
     let wanted = of_types(&["customer.deleted"], under("rare"));
@@ -310,9 +310,9 @@ async fn the_checkpoint_passes_what_nobody_selected() {
     assert_eq!(delivered(&world, &wanted).await.len(), 1);
 }
 
-/// Ten thousand events of the largest size are some gigabytes: a batch is cut by size, too.
+/// Ten thousand events of the maximum size are some gigabytes, so a batch is also limited by size.
 #[tokio::test]
-async fn a_batch_of_large_events_is_cut_before_it_fills_the_memory() {
+async fn a_batch_of_large_events_is_cut_by_size() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let incompressible = || {
         (0..7_800)
@@ -336,11 +336,7 @@ async fn a_batch_of_large_events_is_cut_before_it_fills_the_memory() {
         batches.lock().unwrap().push(batch.events.len());
         Ok::<(), GaveUp>(())
     });
-    assert_eq!(
-        report.await.unwrap().events,
-        96,
-        "and nothing is passed over where it was cut"
-    );
+    assert_eq!(report.await.unwrap().events, 96, "and no event is lost at the cut");
     let batches = batches.into_inner().unwrap();
     assert!(
         batches.len() > 1 && batches.iter().all(|events| *events < 96),

@@ -1,13 +1,13 @@
-//! The database's address and the tokens' secret are kept in Secrets Manager: fetched once by a process, and again when they
-//! are refused; a rotation costs no request, and a wrong password no flood of calls.
+//! The database's address and the tokens' secret are in Secrets Manager. A process fetches them once, and again when they are refused. A
+//! rotation fails no request, and a wrong password does not cause many calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use annals::config::AuthConfig;
-use annals::secrets::Doubt;
-use annals::store::{Access, Address};
+use annals_aws::secrets::RefreshReason;
+use annals_config::AuthConfig;
+use annals_store::{Access, Address};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{Person, SECRET, SecretsManager, World, sign};
@@ -19,7 +19,15 @@ fn event(id: &str) -> Value {
     json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
 }
 
-/// A database, a login of its own with a password that the test changes, and a function that finds both in a secret.
+fn auth() -> AuthConfig {
+    AuthConfig {
+        audience: "authenticated".to_owned(),
+        issuer: Some("tests".to_owned()),
+        ..AuthConfig::default()
+    }
+}
+
+/// A database, a login whose password the test changes, and a function that gets both from a secret.
 struct Scene {
     plain: World,
     login: String,
@@ -58,7 +66,7 @@ impl Scene {
         self.manager.put(&json!({"DATABASE_URL": url}).to_string());
     }
 
-    /// Gives the login another password, and ends its sessions, as a database that restarts would.
+    /// Changes the login's password and ends its sessions, as a restart of the database would.
     async fn change_password(&self, password: &str) {
         let Self {
             login, administrator, ..
@@ -69,7 +77,7 @@ impl Scene {
         administrator.query(end, &[login]).await.unwrap();
     }
 
-    async fn post_at_once(&self, requests: usize, expected: u16) {
+    async fn post_concurrently(&self, requests: usize, expected: u16) {
         let staff = Person::staff();
         let posting = (0..requests).map(|n| self.world.post(&staff, "/events", event(&format!("C-{n}"))));
         for answer in join_all(posting).await {
@@ -81,30 +89,34 @@ impl Scene {
 #[tokio::test]
 async fn a_secret_is_fetched_once_however_many_requests_wait_for_it() {
     let scene = Scene::new().await;
-    scene.post_at_once(20, 201).await;
-    scene.post_at_once(20, 201).await;
+    scene.post_concurrently(20, 201).await;
+    scene.post_concurrently(20, 201).await;
     assert_eq!(scene.manager.asked(), 1);
 }
 
 #[tokio::test]
-async fn a_rotation_is_noticed_at_once_and_costs_no_request() {
+async fn a_rotation_is_noticed_immediately_and_fails_no_request() {
     let scene = Scene::new().await;
-    scene.post_at_once(20, 201).await;
+    scene.post_concurrently(20, 201).await;
     for (round, password) in ["second", "third"].into_iter().enumerate() {
         scene.keep(password);
         scene.change_password(password).await;
-        scene.post_at_once(20, 201).await;
-        assert_eq!(scene.manager.asked(), 2 + round, "one call for all who were refused");
+        scene.post_concurrently(20, 201).await;
+        assert_eq!(
+            scene.manager.asked(),
+            2 + round,
+            "one call for all requests that were refused"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_password_that_stays_wrong_does_not_become_a_flood_of_calls() {
+async fn a_password_that_stays_wrong_does_not_cause_many_calls() {
     let scene = Scene::new().await;
-    scene.post_at_once(20, 201).await;
+    scene.post_concurrently(20, 201).await;
     scene.change_password("second").await;
     for _ in 0..5 {
-        scene.post_at_once(20, 503).await;
+        scene.post_concurrently(20, 503).await;
     }
     assert_eq!(
         scene.manager.asked(),
@@ -114,11 +126,11 @@ async fn a_password_that_stays_wrong_does_not_become_a_flood_of_calls() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_had_is_an_outage_and_ends_with_it() {
+async fn requests_are_answered_503_while_the_secret_cannot_be_read() {
     let scene = Scene::new().await;
     scene.manager.deny();
-    scene.post_at_once(20, 503).await;
-    assert_eq!(scene.manager.asked(), 1, "those who come together fail together");
+    scene.post_concurrently(20, 503).await;
+    assert_eq!(scene.manager.asked(), 1, "concurrent requests share one call");
     for unusable in [
         "no JSON",
         r#"{"DATABASE_URL": 5}"#,
@@ -126,27 +138,23 @@ async fn a_secret_that_cannot_be_had_is_an_outage_and_ends_with_it() {
         r#"{"DATABASE_URL": "mysql//"}"#,
     ] {
         scene.manager.put(unusable);
-        scene.post_at_once(1, 503).await;
+        scene.post_concurrently(1, 503).await;
     }
     scene.keep("first");
     let staff = Person::staff();
     while scene.world.post(&staff, "/events", event("C-1")).await.status != 201 {
-        assert!(scene.manager.asked() < 100, "it is tried again");
+        assert!(scene.manager.asked() < 100, "the next request tries again");
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn the_secret_of_tokens_is_looked_at_again_when_it_made_no_signature_and_no_more_often_than_that() {
+async fn the_secret_of_tokens_is_read_again_after_a_bad_signature_but_not_too_often() {
     let manager = SecretsManager::with(&json!({"JWT_SECRET": SECRET})).await;
-    let auth = AuthConfig {
-        audience: "authenticated".to_owned(),
-        issuer: Some("tests".to_owned()),
-        ..AuthConfig::default()
-    };
+    let auth = auth();
     let world = World::without_requirements()
         .await
-        .with_kept_secret(&auth, manager.secrets(), LONG);
+        .with_stored_secret(&auth, manager.secrets(), LONG);
     let staff = Person::staff();
     world.get(&staff, "/events").await.expect(200);
     world.get(&staff, "/events").await.expect(200);
@@ -167,18 +175,18 @@ async fn the_secret_of_tokens_is_looked_at_again_when_it_made_no_signature_and_n
         read(staff.token()).await.expect(401);
     }
     read(sign(&staff.claims(), rotated)).await.expect(200);
-    assert_eq!(manager.asked(), 3, "anybody can make a bad token");
+    assert_eq!(manager.asked(), 3, "any caller can make a bad token");
 
     let away = SecretsManager::with(&json!({})).await;
     let world = World::without_requirements()
         .await
-        .with_kept_secret(&auth, Arc::clone(&away.secrets()), LONG);
+        .with_stored_secret(&auth, Arc::clone(&away.secrets()), LONG);
     assert_eq!(world.get(&staff, "/events").await.problem(503), "unavailable");
 }
 
-/// A secret that leaked is taken back, and nobody sends a token that would show it.
+/// A leaked secret is withdrawn, and no valid token of the new secret arrives that would show the change.
 #[tokio::test]
-async fn what_was_withdrawn_is_forgotten_in_time_and_an_outage_forgets_nothing() {
+async fn a_withdrawn_secret_expires_and_an_outage_expires_nothing() {
     let manager = SecretsManager::with(&json!({"JWT_SECRET": "leaked"})).await;
     let secrets = manager.secrets();
     let said = async |age| {
@@ -200,43 +208,39 @@ async fn what_was_withdrawn_is_forgotten_in_time_and_an_outage_forgets_nothing()
     );
 }
 
-/// Anybody can make a bad signature; that must not keep a function from its database's new password.
+/// Any caller can send a bad signature. That must not delay the refresh of the database's password.
 #[tokio::test]
-async fn one_doubt_does_not_silence_the_other() {
+async fn a_refresh_for_one_reason_does_not_delay_the_other() {
     let manager = SecretsManager::with(&json!({"JWT_SECRET": "one"})).await;
     let secrets = manager.secrets();
     let known = secrets.values().await.unwrap();
     for (doubt, asked) in [
-        (Doubt::Signature, 2),
-        (Doubt::Signature, 2),
-        (Doubt::Login, 3),
-        (Doubt::Login, 3),
+        (RefreshReason::Signature, 2),
+        (RefreshReason::Signature, 2),
+        (RefreshReason::Login, 3),
+        (RefreshReason::Login, 3),
     ] {
-        assert!(secrets.instead_of(&known, doubt).await.unwrap().is_none());
+        assert!(secrets.refresh_if_stale(&known, doubt).await.unwrap().is_none());
         assert_eq!(manager.asked(), asked, "{doubt:?}");
     }
 }
 
 #[tokio::test]
-async fn tokens_of_a_withdrawn_secret_are_refused_though_nobody_has_sent_another() {
+async fn tokens_of_a_withdrawn_secret_are_refused_even_if_no_new_one_was_sent() {
     let manager = SecretsManager::with(&json!({"JWT_SECRET": SECRET})).await;
-    let auth = AuthConfig {
-        audience: "authenticated".to_owned(),
-        issuer: Some("tests".to_owned()),
-        ..AuthConfig::default()
-    };
+    let auth = auth();
     let world = World::without_requirements()
         .await
-        .with_kept_secret(&auth, manager.secrets(), Duration::ZERO);
+        .with_stored_secret(&auth, manager.secrets(), Duration::ZERO);
     let staff = Person::staff();
     world.get(&staff, "/events").await.expect(200);
     manager.put(&json!({"JWT_SECRET": "another secret, of sufficient length, for the tests"}).to_string());
     world.get(&staff, "/events").await.expect(401);
 }
 
-/// As RDS and its rotation write a secret: no address, its parts, the port as a number, and fields that are not used.
+/// A secret in the format of RDS and its rotation: no address but its parts, the port as a number, and unused fields.
 #[tokio::test]
-async fn a_secret_of_rds_is_as_good_as_an_address() {
+async fn a_secret_in_the_format_of_rds_works_like_an_address() {
     let scene = Scene::new().await;
     let address: tokio_postgres::Config = scene.plain.url_as(&scene.login).parse().unwrap();
     let awkward = "p@ss:w/rd%20 ?";
@@ -246,23 +250,23 @@ async fn a_secret_of_rds_is_as_good_as_an_address() {
         "dbname": address.get_dbname().unwrap(), "masterarn": null, "tags": {"project": "annals"},
     });
     scene.manager.put(&secret.to_string());
-    scene.post_at_once(2, 201).await;
+    scene.post_concurrently(2, 201).await;
 
     scene.change_password("second").await;
     secret["password"] = json!("second");
     secret["port"] = json!(address.get_ports()[0].to_string());
     scene.manager.put(&secret.to_string());
-    scene.post_at_once(2, 201).await;
+    scene.post_concurrently(2, 201).await;
 
-    // An address goes before its parts, and half of them is no address.
+    // An address has priority over its parts, and incomplete parts are not an address.
     secret["host"] = json!("nowhere.invalid");
     secret["DATABASE_URL"] = json!(scene.plain.url_as(&scene.login).replace("only-for-tests", "third"));
     scene.change_password("third").await;
     scene.manager.put(&secret.to_string());
-    scene.post_at_once(2, 201).await;
+    scene.post_concurrently(2, 201).await;
     scene.change_password("fourth").await;
     scene
         .manager
         .put(&json!({"host": "127.0.0.1", "username": scene.login}).to_string());
-    scene.post_at_once(1, 503).await;
+    scene.post_concurrently(1, 503).await;
 }

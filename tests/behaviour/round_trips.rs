@@ -1,4 +1,4 @@
-//! One append is one flight to PostgreSQL and one back, without named statements, so that transaction poolers work.
+//! One append is one round trip to PostgreSQL, without named statements, so that transaction poolers work.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn event(id: &str) -> Value {
     json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
 }
 
-/// A world behind a proxy that has served requests before: one live connection, and the catalog read.
+/// A world behind a proxy that has already served requests: one live connection, and the catalog is cached.
 async fn warm_world(proxy: &Proxy, staff: &Person) -> World {
     let world = proxy.before(&World::without_requirements().await);
     world.append(staff, "customer.deleted", "C-1", json!({})).await;
@@ -23,7 +23,7 @@ async fn warm_world(proxy: &Proxy, staff: &Person) -> World {
     world
 }
 
-/// How often the direction changed, the first flight included.
+/// How often the direction of the traffic changed, including the first request.
 fn flights(record: &[Passed]) -> usize {
     1 + record
         .windows(2)
@@ -56,7 +56,7 @@ async fn one_append_on_a_live_connection_is_one_round_trip() {
     ];
     for (body, name) in appends {
         let answer = tokio::time::timeout(LIMIT, world.post(&staff, "/events", body)).await;
-        answer.expect("nothing is waited for before the commit").expect(201);
+        answer.expect("no wait before the commit").expect(201);
         let record = proxy.take_record();
         assert_eq!(
             statements(&record),
@@ -78,7 +78,7 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
     let reads = [
         (format!("/events/{id}"), "-- find_event"),
         ("/events".to_owned(), "-- list_events_newest"),
-        // Behind the sweep's checkpoint and in parked streams, never along the log.
+        // These read behind the sweep's checkpoint and in parked streams, never the whole log.
         ("/events?processed=false".to_owned(), "-- list_unprocessed_newest"),
         (
             "/events?event_type=customer.deleted".to_owned(),
@@ -92,7 +92,7 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
     ];
     for (path, name) in reads {
         let answer = tokio::time::timeout(LIMIT, world.get(&staff, &path)).await;
-        answer.expect("nothing is waited for before the commit").expect(200);
+        answer.expect("no wait before the commit").expect(200);
         let record = proxy.take_record();
         assert_eq!(
             statements(&record),
@@ -107,9 +107,9 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
     }
 }
 
-/// The mark must be taken before the snapshot that reads, hence in a transaction of its own.
+/// The mark must be taken before the snapshot of the read, so it has a transaction of its own.
 #[tokio::test]
-async fn an_ascending_page_takes_a_mark_and_then_reads() {
+async fn an_ascending_page_takes_a_mark_before_it_reads() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
     let world = warm_world(&proxy, &staff).await;
     proxy.take_record();
@@ -123,13 +123,13 @@ async fn an_ascending_page_takes_a_mark_and_then_reads() {
         ("/events/unprocessed", "-- list_unprocessed_oldest"),
     ] {
         let answer = tokio::time::timeout(LIMIT, world.get(&staff, path)).await;
-        answer.expect("nothing is waited for before the commits").expect(200);
+        answer.expect("no wait before the commits").expect(200);
         let record = proxy.take_record();
         assert_eq!(
             statements(&record),
             [
                 "begin isolation level repeatable read read only; set local role annals_projector; set local statement_timeout = 0",
-                "-- take_feed_mark",
+                "-- take_high_water_mark",
                 "commit",
                 "begin isolation level repeatable read read only; set local role authenticated",
                 "-- set_claims",
@@ -141,9 +141,9 @@ async fn an_ascending_page_takes_a_mark_and_then_reads() {
     }
 }
 
-/// Business time has no snapshots, so all events are read: sorted once, by one statement, however many there are.
+/// There are no snapshots by business time, so all events are read: by one statement that sorts them once, however many there are.
 #[tokio::test]
-async fn what_was_true_at_a_time_is_read_in_one_pass() {
+async fn the_state_at_a_business_time_is_read_by_one_statement() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
     let world = warm_world(&proxy, &staff).await;
     for _ in 0..2 {
@@ -157,7 +157,7 @@ async fn what_was_true_at_a_time_is_read_in_one_pass() {
     proxy.hold_answers_until_commit();
     let path = "/entities/customer/C-2?valid_at=2100-01-01T00:00:00Z";
     let answer = tokio::time::timeout(LIMIT, world.get(&staff, path)).await;
-    let answer = answer.expect("nothing is waited for before the commit").expect(200);
+    let answer = answer.expect("no wait before the commit").expect(200);
     assert_eq!(answer.body["version"], 800);
     let record = proxy.take_record();
     let passes = statements(&record)
@@ -166,7 +166,7 @@ async fn what_was_true_at_a_time_is_read_in_one_pass() {
     assert_eq!(passes.count(), 1, "{record:?}");
 }
 
-/// Requests of every kind, and the projector's work.
+/// Requests of every kind, and the work of the projector.
 async fn work(world: &World, staff: &Person) {
     let key = [("Idempotency-Key", "k-1")];
     for _ in 0..2 {
@@ -201,11 +201,11 @@ async fn work(world: &World, staff: &Person) {
     }
     world.projector.sweep().await.unwrap();
     world.project().await;
-    world.app.store.settled_mark(LIMIT).await.unwrap().unwrap();
+    world.app.store.high_water_mark(LIMIT).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn every_statement_names_its_function_and_none_has_a_name_on_the_server() {
+async fn every_statement_begins_with_its_functions_name_and_none_is_a_named_statement() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
     let world = proxy.before(&World::without_requirements().await);
     work(&world, &staff).await;
@@ -238,14 +238,14 @@ async fn every_statement_names_its_function_and_none_has_a_name_on_the_server() 
             _ => {}
         }
     }
-    assert!(names.len() > 15, "the work reaches most of the store: {names:?}");
+    assert!(names.len() > 15, "the requests use most of the store: {names:?}");
 }
 
 #[tokio::test]
-async fn everything_works_through_a_pooler_that_changes_the_server_connection_with_each_transaction() {
+async fn everything_works_through_a_pooler_that_switches_connections_with_each_transaction() {
     let (pooler, staff) = (Pooler::start().await, Person::staff());
     let world = pooler.before(&World::without_requirements().await);
-    // Some clients at once, so that there are server connections to change between.
+    // Several concurrent clients, so that there are server connections to switch between.
     join_all((0..4).map(|n| world.post(&staff, "/events", event(&format!("C-{n}"))))).await;
     assert!(pooler.logins() > 1);
     for _ in 0..3 {
@@ -260,7 +260,7 @@ async fn everything_works_through_a_pooler_that_changes_the_server_connection_wi
 }
 
 #[tokio::test]
-async fn a_wake_up_is_one_look_for_work_unless_there_may_be_more() {
+async fn a_wake_up_reads_work_once_unless_there_may_be_more() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
     let world = warm_world(&proxy, &staff).await;
     let looks = |record: &[Passed]| {
@@ -273,7 +273,7 @@ async fn a_wake_up_is_one_look_for_work_unless_there_may_be_more() {
     proxy.take_record();
     world.project().await;
     assert_eq!(looks(&proxy.take_record()), 1);
-    // More of a stream than one transaction takes on.
+    // More events of a stream than one transaction projects.
     let events: Vec<Value> = (0..250).map(|_| event("C-long")).collect();
     world
         .post(&staff, "/events", json!({"events": events}))
@@ -286,9 +286,9 @@ async fn a_wake_up_is_one_look_for_work_unless_there_may_be_more() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// In one process reads and appends share what they know of the catalog.
+/// In one process, reads and appends share the cached catalog.
 #[tokio::test]
-async fn a_read_of_the_types_names_forgets_no_schemas() {
+async fn a_read_without_schemas_does_not_drop_cached_schemas() {
     let (proxy, staff) = (Proxy::start().await, Person::staff());
     let world = warm_world(&proxy, &staff).await;
     world.get(&staff, "/events?event_type=customer.*").await.expect(200);

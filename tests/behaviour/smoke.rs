@@ -1,10 +1,10 @@
-//! The shortest way through everything.
+//! The shortest test of the whole path.
 
 use serde_json::json;
 use tests::{Person, World};
 
 #[tokio::test]
-async fn an_event_is_appended_projected_and_found_again() {
+async fn an_event_is_appended_projected_and_read() {
     let world = World::new().await;
     let staff = Person::staff();
     let event = world

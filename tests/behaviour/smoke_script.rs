@@ -1,4 +1,4 @@
-//! `scripts/smoke` against a stack: a server, and an `aws` command that knows the stack's outputs, settings and secret.
+//! `scripts/smoke` against a stack: a server, and a fake `aws` command that knows the stack's outputs, settings and secret.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use uuid::Uuid;
 
-/// A folder that goes with the test.
+/// A folder that is deleted at the end of the test.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -22,7 +22,7 @@ impl Drop for Folder {
     }
 }
 
-/// A folder with an `aws` command for a stack with these settings.
+/// A folder with a fake `aws` command for a stack with these settings.
 fn aws_with(url: &str, parameters: &[(&str, &str)]) -> Folder {
     let folder = Folder(std::env::temp_dir().join(format!("annals-smoke-{}", Uuid::new_v4())));
     fs::create_dir(&folder.0).unwrap();
@@ -48,7 +48,7 @@ fn aws_with(url: &str, parameters: &[(&str, &str)]) -> Folder {
     folder
 }
 
-/// The interpreter itself: a shim before it may change the path.
+/// The path of the interpreter itself; a shim could change PATH.
 async fn python() -> String {
     let asked = Command::new("python3")
         .args(["-c", "import sys; print(sys.executable)"])
@@ -59,7 +59,7 @@ async fn python() -> String {
         .to_owned()
 }
 
-/// Runs the script with these variables, the folder first in its path.
+/// Runs the script with these variables, and with the folder first in PATH.
 async fn smoke(folder: &Folder, variables: &[(&str, &str)]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/smoke");
     let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
@@ -84,7 +84,7 @@ async fn smoke(folder: &Folder, variables: &[(&str, &str)]) -> Output {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_smoke_script_posts_reads_back_and_sees_the_event_projected() {
-    // Its functions want the issuer `tests`.
+    // The functions of the world require the issuer `tests`.
     let world = Arc::new(World::new().await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api/v1", listener.local_addr().unwrap());

@@ -1,11 +1,11 @@
-//! Snapshots: taken on the way, used by every load of the past, believed only while they are what was written.
+//! Snapshots: taken regularly, used by every read of the past, and trusted only while they are as they were written.
 
-use annals::store::Bounds;
-use annals::store::PastEntity;
+use annals_store::Bounds;
+use annals_store::PastEntity;
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-/// A stream of `length` events, each of which leaves its version in the state.
+/// Appends a stream of `length` events, each of which stores its version in the state.
 async fn counted(world: &World, staff: &Person, id: &str, length: usize) {
     let event = |number: usize| {
         json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id,
@@ -61,7 +61,7 @@ async fn loading_version_990_of_a_thousand_reads_at_most_twenty_events() {
         let past = load(&world, &staff, "C-1", version).await;
         assert_eq!((past.snapshot, past.events_read), (snapshot, read), "version {version}");
     }
-    // Older ones are gone, so what is older is folded from the first event.
+    // Older snapshots were removed, so older versions are folded from the first event.
     let past = load(&world, &staff, "C-1", 300).await;
     assert_eq!((past.snapshot, past.events_read), (None, 300));
     let at = world
@@ -76,12 +76,12 @@ async fn loading_version_990_of_a_thousand_reads_at_most_twenty_events() {
     assert_eq!(by_time.body["state"]["phone"], "985");
 }
 
-/// Versions that the stream's snapshots are of, and how far from them any of its versions are.
+/// The versions with snapshots of a stream, and the largest distance of any version from the snapshot before it.
 #[tokio::test]
-async fn any_version_of_a_long_stream_is_at_most_a_thousand_events_away_and_twenty_near_its_head() {
+async fn any_version_is_at_most_a_thousand_events_after_a_snapshot_and_twenty_near_the_head() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let kept = [3_120, 3_100, 3_080, 3_000, 2_000, 1_000];
-    // In one go, and as it grows.
+    // Appended in one batch, and one after the other.
     for (id, lengths) in [("C-1", &[3_130][..]), ("C-2", &[990, 30, 1_100, 500, 510])] {
         let mut versions_so_far = 0;
         for length in lengths {
@@ -104,7 +104,7 @@ async fn any_version_of_a_long_stream_is_at_most_a_thousand_events_away_and_twen
         assert_eq!(versions(&world, &staff, id).await, kept, "{id}");
         far_and_near(&world, &staff, id).await;
     }
-    // A page of the history begins at a snapshot, not at the first event.
+    // A page of the history starts at a snapshot, not at the first event.
     let owner = world.superuser().await;
     let forged = "update annals.events set data = '{\"phone\": \"forged\"}' where aggregate_version <= 1000";
     let off = "alter table annals.events disable trigger user";
@@ -127,7 +127,7 @@ async fn far_and_near(world: &World, staff: &Person, id: &str) {
 }
 
 #[tokio::test]
-async fn a_rebuild_puts_snapshots_of_long_streams_in_place_again() {
+async fn a_rebuild_restores_missing_snapshots_of_long_streams() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     counted(&world, &staff, "C-1", 3_130).await;
     counted(&world, &staff, "C-2", 500).await;
@@ -143,7 +143,7 @@ async fn a_rebuild_puts_snapshots_of_long_streams_in_place_again() {
     far_and_near(&world, &staff, "C-1").await;
     assert_eq!(versions(&world, &staff, "C-2").await, [0_i64; 0]);
     assert_eq!(crate::verify::verify(&world).await, []);
-    // After a schema that shows old events otherwise, too: snapshots of the old shape are of no use.
+    // Also after a version that changes how old events fold, because old snapshots cannot be used then.
     let types = world
         .get(&staff, "/events/types/customer.profile_updated")
         .await
@@ -160,7 +160,7 @@ async fn a_rebuild_puts_snapshots_of_long_streams_in_place_again() {
 }
 
 #[tokio::test]
-async fn the_newest_three_are_kept_however_events_arrive() {
+async fn the_newest_three_snapshots_are_kept_however_events_arrive() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     for (length, expected) in [
         (19, vec![]),
@@ -182,7 +182,7 @@ async fn the_newest_three_are_kept_however_events_arrive() {
 }
 
 #[tokio::test]
-async fn staff_has_one_taken_and_says_why() {
+async fn staff_takes_a_snapshot_with_a_reason() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     counted(&world, &staff, "C-1", 5).await;
     let path = "/entities/customer/C-1/snapshots";
@@ -235,9 +235,9 @@ async fn staff_has_one_taken_and_says_why() {
     assert_eq!(versions(&world, &staff, "C-1").await, [5]);
 }
 
-/// Whatever is changed by hand, the state is right, and the snapshot is called what it is.
+/// If a snapshot is changed manually, reads are still right, and verify reports the snapshot.
 #[tokio::test]
-async fn a_snapshot_that_was_changed_by_hand_is_passed_over_and_reported() {
+async fn a_snapshot_that_was_changed_manually_is_ignored_and_reported() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     counted(&world, &staff, "C-1", 100).await;
     world.project().await;
@@ -272,7 +272,7 @@ async fn a_snapshot_that_was_changed_by_hand_is_passed_over_and_reported() {
     }
 }
 
-/// A later version of a type may change what old events come to: nothing that was folded before is believed then.
+/// A later version of a type may change what old events fold to, so earlier snapshots are not used.
 #[tokio::test]
 async fn a_snapshot_of_an_older_catalog_is_never_used() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -301,7 +301,7 @@ async fn a_snapshot_of_an_older_catalog_is_never_used() {
         json!({"/phones/0": {"old": "1", "new": "2"}})
     );
     assert_eq!(history.items()[1]["metadata"]["migration_applied"], "1.0_to_2.0");
-    // Neither is one taken while read models wait to be rebuilt.
+    // A snapshot taken while read models wait for their rebuild is not used either.
     let answer = world.post(&staff, &format!("{path}/snapshots"), json!({})).await;
     assert_eq!(answer.problem(409), "rebuild_pending");
 }

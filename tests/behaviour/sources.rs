@@ -1,4 +1,4 @@
-//! What the first descriptions of the system show literally (statements, calls, fields) works as they show it.
+//! Everything that the first descriptions of the system show literally (statements, calls, fields) works as shown.
 
 mod checkpoints;
 mod correlation;
@@ -18,9 +18,9 @@ async fn status_by(world: &World, authorization: Option<String>) -> Answer {
     world.send(request.body(Body::empty()).unwrap()).await
 }
 
-/// "Verify Backend is Running" of the setup guide: a call without a token.
+/// "Verify Backend is Running" in the setup guide: a call without a token.
 #[tokio::test]
-async fn status_tells_features_without_a_token_and_figures_with_one() {
+async fn status_shows_features_without_a_token_and_figures_with_one() {
     let world = World::new().await;
     let features = json!({"auth": "active", "database": "active", "events": "active", "agents": "active"});
     let open = status_by(&world, None).await.expect(200).body;
@@ -34,7 +34,7 @@ async fn status_tells_features_without_a_token_and_figures_with_one() {
         ),
         (&json!(true), &json!(false))
     );
-    // A token that was sent and is not valid is not passed over: its bearer believes to be somebody.
+    // An invalid token is not ignored, because its bearer expects to be authenticated.
     for (wrong, code) in [
         ("Bearer not.a.token", "token_malformed"),
         ("Bearer ", "unauthorized"),
@@ -49,9 +49,8 @@ async fn status_tells_features_without_a_token_and_figures_with_one() {
     );
 }
 
-/// The guide's own body, as it stands there.
-fn guides_event() -> Value {
-    let body = r#"{
+/// The body in the guide, unchanged.
+pub(crate) const GUIDES_EVENT: &str = r#"{
         "event_type": "product.created",
         "aggregate_type": "product",
         "aggregate_id": "123e4567-e89b-12d3-a456-426614174000",
@@ -62,12 +61,14 @@ fn guides_event() -> Value {
         },
         "created_by": "user:test"
       }"#;
-    serde_json::from_str(body).unwrap()
+
+fn guides_event() -> Value {
+    serde_json::from_str(GUIDES_EVENT).unwrap()
 }
 
-/// "Test Event Posting" of the setup guide. A service may say who acted; for anybody else the token says it.
+/// "Test Event Posting" in the setup guide. A service may name the actor; for other callers the token decides.
 #[tokio::test]
-async fn the_guides_first_event_is_taken_from_a_service_and_others_hear_why_not() {
+async fn the_first_event_of_the_guide_is_accepted_from_a_service_and_others_get_a_reason() {
     let world = World::new().await;
     let service = Person::service("shop");
     let posted = world.post(&service, "/events", guides_event()).await.expect(201).body;
@@ -91,9 +92,9 @@ async fn the_guides_first_event_is_taken_from_a_service_and_others_hear_why_not(
     world.post(&Person::staff(), "/events", own).await.expect(201);
 }
 
-/// "Snapshot Management" of the documentation: `metadata={"created_by": "system", "reason": "periodic_snapshot"}`.
+/// "Snapshot Management" in the documentation: `metadata={"created_by": "system", "reason": "periodic_snapshot"}`.
 #[tokio::test]
-async fn a_snapshot_on_demand_keeps_the_metadata_that_staff_gives() {
+async fn a_requested_snapshot_keeps_the_metadata_that_staff_sends() {
     let (world, staff) = (World::new().await, Person::staff());
     world
         .append(&staff, "customer.created", "C-1", json!({"name": "Ada"}))

@@ -1,4 +1,4 @@
-//! `post_event`, `event_stream` and `get_aggregate_events`: the log for SQL and PostgREST, under the rules of the HTTP API.
+//! `post_event`, `event_stream` and `get_aggregate_events`: the log for SQL and PostgREST, under the same rules as the HTTP API.
 
 mod schemas;
 mod unreadable;
@@ -37,7 +37,7 @@ async fn post(session: &Client, event: &str) -> Result<Value, Box<DbError>> {
     }
 }
 
-/// SQLSTATE (`PT` and the HTTP status) and code of a refusal.
+/// SQLSTATE (`PT` plus the HTTP status) and code of a refusal.
 async fn refused(world: &World, person: &Person, event: &Value) -> (String, String) {
     let before = world.log().await;
     let session = world.session_of(person).await;
@@ -54,7 +54,7 @@ fn pair(status: &str, code: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn an_event_posted_by_sql_is_one_of_the_http_apis() {
+async fn an_event_posted_by_sql_equals_one_posted_over_http() {
     let world = World::new().await;
     let staff = Person::staff();
     let full = event_with(
@@ -108,7 +108,7 @@ async fn an_event_posted_by_sql_is_one_of_the_http_apis() {
     }
     assert_eq!(read["timestamp"], "2020-02-29T06:30:00.000000Z");
     assert_eq!(posted.as_object().unwrap().len(), read.as_object().unwrap().len());
-    // A retry returns the original, whichever door it comes through; another body under its key is refused.
+    // A retry over either interface returns the original; another body with its key is refused.
     assert_eq!(post(&session, &full.to_string()).await.unwrap()["id"], posted["id"]);
     assert_eq!(
         world.post(&staff, "/events", full).await.expect(200).body["id"],
@@ -118,7 +118,7 @@ async fn an_event_posted_by_sql_is_one_of_the_http_apis() {
         refused(&world, &staff, &event_with(json!({"idempotency_key": "key-1"}))).await,
         pair("PT422", "idempotency_key_reused")
     );
-    // The projector finds it like any other.
+    // The projector projects it like any other event.
     world.projector.sweep().await.unwrap();
     assert_eq!(
         world.get(&staff, "/entities/customer/C-1").await.expect(200).body["projected_version"],
@@ -207,7 +207,7 @@ async fn sql_refuses_what_http_refuses() {
 }
 
 #[tokio::test]
-async fn null_is_absent_for_sql_as_for_http() {
+async fn null_counts_as_absent_in_sql_as_over_http() {
     let world = World::new().await;
     let staff = Person::staff();
     let mut nulls = event_with(
@@ -221,7 +221,7 @@ async fn null_is_absent_for_sql_as_for_http() {
 }
 
 #[tokio::test]
-async fn catalog_actor_and_stream_rules_hold_for_sql() {
+async fn rules_of_the_catalog_actors_and_streams_apply_to_sql() {
     let world = World::new().await;
     let (staff, user, service) = (Person::staff(), Person::user(), Person::service("crm"));
     for (changes, status, code) in [
@@ -339,7 +339,7 @@ async fn views_and_functions_show_what_http_shows() {
 }
 
 #[tokio::test]
-async fn without_claims_or_as_anon_there_is_nothing() {
+async fn without_claims_or_as_anon_nothing_is_visible() {
     let world = World::new().await;
     world.post(&Person::staff(), "/events", event()).await.expect(201);
     let session = world.api_login().await;

@@ -1,4 +1,4 @@
-//! Figures and health: what `/events/stats`, `/projector/status`, `/status` and `/health` say, and to whom.
+//! Figures and health: what `/events/stats`, `/projector/status`, `/status` and `/health` show to which callers.
 
 mod cost;
 mod figures;
@@ -56,7 +56,7 @@ async fn statistics_count_what_the_caller_sees() {
                    "last_replay": null})
         );
     };
-    // The same before the projector, after it, and after its sweep has counted what lies behind it.
+    // The same before the projector has run, after it, and after its sweep has counted the events.
     staff_sees(&staff, 4).await;
     world.project().await;
     staff_sees(&staff, 0).await;
@@ -75,7 +75,7 @@ async fn statistics_count_what_the_caller_sees() {
 }
 
 #[tokio::test]
-async fn the_projectors_status_tells_lag_and_rates_of_the_tenant() {
+async fn the_projectors_status_shows_lag_and_rates_of_the_tenant() {
     let (world, staff) = world_with_events().await;
     let before = world.get(&staff, "/projector/status").await.expect(200);
     assert!((0..60).contains(&before.body["lag_seconds"].as_i64().unwrap()));
@@ -126,7 +126,7 @@ async fn the_projectors_status_tells_lag_and_rates_of_the_tenant() {
 }
 
 #[tokio::test]
-async fn what_is_parked_shows_in_status_and_lag_leaves_it_out() {
+async fn parked_streams_are_in_the_status_but_do_not_count_as_lag() {
     let (world, staff) = world_with_events().await;
     world
         .owner()
@@ -137,7 +137,7 @@ async fn what_is_parked_shows_in_status_and_lag_leaves_it_out() {
     world.project().await;
     let status = world.get(&staff, "/projector/status").await.expect(200).body;
     assert_eq!((&status["parked_count"], &status["lag_events"]), (&json!(1), &json!(0)));
-    // What comes after the event at fault waits with it, behind the sweep's checkpoint and beyond it.
+    // Events after the one at fault wait with it, both behind the sweep's checkpoint and after it.
     let waiting = async |events: i64, appended: i64| {
         let status = world.get(&staff, "/projector/status").await.expect(200).body;
         assert_eq!((&status["lag_events"], &status["lag_seconds"]), (&json!(0), &json!(0)));
@@ -219,7 +219,7 @@ async fn unprocessed_events_are_listed_oldest_first_until_they_are_projected() {
 }
 
 #[tokio::test]
-async fn features_are_told_to_callers_and_health_to_everyone() {
+async fn features_are_shown_to_callers_and_health_to_everyone() {
     let world = World::new().await;
     let features = json!({"auth": "active", "database": "active", "events": "active", "agents": "active"});
     let (user, staff) = (Person::user(), Person::staff());
@@ -247,7 +247,7 @@ async fn features_are_told_to_callers_and_health_to_everyone() {
 }
 
 #[tokio::test]
-async fn answers_carry_a_request_id_and_the_clients_own_where_it_is_usable() {
+async fn answers_carry_a_request_id_which_is_the_clients_own_if_usable() {
     let world = World::new().await;
     let get = async |id: &str| {
         let request = Request::get("/api/v1/nothing").header("x-request-id", id);

@@ -1,4 +1,4 @@
-//! Streams under many writers: versions without gap, one winner each, in the order of recorded time and of numbers.
+//! Streams with many writers: versions without gaps, one winner for each version, recorded times and numbers in the same order.
 
 mod requires;
 
@@ -21,7 +21,7 @@ fn expecting(id: &str, version: i64) -> Value {
     event
 }
 
-/// What an answer acknowledged: id, stream and version.
+/// What an answer acknowledges: id, stream and version.
 fn acknowledged(event: &Value) -> (String, String, i64) {
     let text = |field: &str| event[field].as_str().unwrap().to_owned();
     (
@@ -31,8 +31,8 @@ fn acknowledged(event: &Value) -> (String, String, i64) {
     )
 }
 
-/// Checks the whole log: per stream, versions from 1 without gap, times and numbers strictly rising with them. Returns what it holds.
-async fn sound_log(world: &World) -> BTreeSet<(String, String, i64)> {
+/// Checks that the versions of every stream start at 1 and have no gaps, and that times and numbers rise with them. Returns the log.
+async fn checked_log(world: &World) -> BTreeSet<(String, String, i64)> {
     let rows = world
         .owner()
         .await
@@ -73,11 +73,11 @@ async fn appends_with_the_same_expected_version_let_exactly_one_win() {
         won.insert(acknowledged(&winners[0].body));
         assert_eq!(winners[0].body["aggregate_version"], version + 1);
     }
-    assert_eq!(sound_log(&world).await, won);
+    assert_eq!(checked_log(&world).await, won);
 }
 
 #[tokio::test]
-async fn writers_that_read_expect_and_try_again_each_get_a_version_of_their_own() {
+async fn writers_that_retry_with_a_new_expected_version_each_get_their_own_version() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let write = async || {
         let mut version = 0;
@@ -90,13 +90,13 @@ async fn writers_that_read_expect_and_try_again_each_get_a_version_of_their_own(
             let count = world.get(&staff, "/audit/count/C-1").await.expect(200).body["count"]
                 .as_i64()
                 .unwrap();
-            assert!(count > version, "a conflict with nobody");
+            assert!(count > version, "a conflict without a winner");
             version = count;
         }
     };
     let won: BTreeSet<_> = join_all((0..WRITERS).map(|_| write())).await.into_iter().collect();
     assert_eq!(won.len(), WRITERS);
-    assert_eq!(sound_log(&world).await, won);
+    assert_eq!(checked_log(&world).await, won);
     for (id, _, version) in &won {
         let found = world.get(&staff, &format!("/events/{id}")).await.expect(200);
         assert_eq!(found.body["aggregate_version"], *version);
@@ -104,7 +104,7 @@ async fn writers_that_read_expect_and_try_again_each_get_a_version_of_their_own(
 }
 
 #[tokio::test]
-async fn writers_that_expect_nothing_all_win() {
+async fn writers_without_an_expected_version_all_win() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let posts = (0..WRITERS).map(|writer| world.post(&staff, "/events", event("C-1", &writer.to_string())));
     let won: BTreeSet<_> = join_all(posts)
@@ -112,11 +112,11 @@ async fn writers_that_expect_nothing_all_win() {
         .into_iter()
         .map(|a| acknowledged(&a.expect(201).body))
         .collect();
-    assert_eq!(sound_log(&world).await, won);
+    assert_eq!(checked_log(&world).await, won);
     assert_eq!(won.len(), WRITERS);
 }
 
-/// Batches name the streams in opposite orders, single writers come in between, and the projector moves the heads meanwhile.
+/// Batches name the streams in opposite orders, single writes come in between, and the projector updates the heads meanwhile.
 #[tokio::test]
 async fn batches_that_share_streams_in_opposite_order_wait_for_each_other() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -159,9 +159,9 @@ async fn batches_that_share_streams_in_opposite_order_wait_for_each_other() {
     let members = 12 * 6 * 5;
     let won: BTreeSet<_> = won.into_iter().flatten().collect();
     assert_eq!(won.len(), singles + members);
-    assert_eq!(sound_log(&world).await, won);
+    assert_eq!(checked_log(&world).await, won);
     world.project().await;
-    // A deadlock would be tried again and cost a second; here there is none at all.
+    // After a deadlock the append would be tried again a second later; here no deadlock happens at all.
     let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
     assert_eq!(
         world
@@ -187,10 +187,10 @@ async fn batches_that_share_streams_in_opposite_order_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn recorded_time_rises_within_a_stream_even_where_the_clock_stands_behind() {
+async fn recorded_time_rises_within_a_stream_even_if_the_clock_is_behind() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", event("C-1", "1")).await.expect(201);
-    // As if the machine's clock had been an hour ahead when the last event came.
+    // As if the clock had been an hour ahead when the last event was appended.
     let ahead = "update annals.heads set last_created_at = last_created_at + interval '1 hour'";
     world.owner().await.execute(ahead, &[]).await.unwrap();
     let single = world.post(&staff, "/events", event("C-1", "2")).await.expect(201).body;
@@ -199,24 +199,24 @@ async fn recorded_time_rises_within_a_stream_even_where_the_clock_stands_behind(
     let time = |event: &Value| event["created_at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
     assert!(time(&single) > Utc::now() + chrono::TimeDelta::minutes(30));
     assert!(time(&batch.items()[0]) > time(&single));
-    sound_log(&world).await;
+    checked_log(&world).await;
 }
 
 #[tokio::test]
-async fn a_batch_with_one_refused_member_leaves_nothing() {
+async fn a_batch_with_one_refused_member_stores_nothing() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", event("C-1", "1")).await.expect(201);
-    let before = sound_log(&world).await;
+    let before = checked_log(&world).await;
     let refused = json!({"events": [event("new", "1"), event("C-1", "2"), expecting("C-1", 1), event("newer", "1")]});
     let answer = world.post(&staff, "/events", refused).await;
     assert_eq!(answer.problem(409), "version_conflict");
     assert_eq!(answer.body["errors"][0]["pointer"], "/events/2");
-    assert_eq!(sound_log(&world).await, before);
+    assert_eq!(checked_log(&world).await, before);
     let heads = "select count(*), max(version) from annals.heads";
     let heads = world.owner().await.query_one(heads, &[]).await.unwrap();
     assert_eq!((heads.get::<_, i64>(0), heads.get::<_, i32>(1)), (1, 1));
-    // The streams go on where they stood.
+    // The streams continue at the versions they had.
     let batch = json!({"events": [expecting("new", 0), expecting("C-1", 1), expecting("C-1", 2)]});
     world.post(&staff, "/events", batch).await.expect(201);
-    sound_log(&world).await;
+    checked_log(&world).await;
 }

@@ -1,4 +1,4 @@
-//! The page `docs/supabase.md`, word for word: its SQL, in order, in a database as Supabase lays it out.
+//! The SQL of the page `docs/supabase.md`, unchanged and in order, in a database with Supabase's layout.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::migrations::{SUPABASE_JWT, supabase};
 
-/// The blocks of SQL.
+/// The page's SQL blocks.
 fn blocks() -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/supabase.md");
     let page = fs::read_to_string(page).unwrap();
@@ -19,13 +19,13 @@ fn blocks() -> Vec<String> {
         .collect()
 }
 
-/// The block that has these words.
+/// The block that contains these words.
 fn block(words: &str) -> String {
     let mut found = blocks().into_iter().filter(|block| block.contains(words));
     found.next().unwrap_or_else(|| panic!("no block with {words}"))
 }
 
-/// What the hook makes of a sign-in's claims.
+/// The claims of a sign-in after the hook.
 async fn hooked(auth: &Client, user: &str, claims: Value) -> Value {
     let event = json!({"user_id": user, "claims": claims, "authentication_method": "password"});
     let sql = "select public.annals_token_hook($1::text::jsonb)::text";
@@ -34,9 +34,9 @@ async fn hooked(auth: &Client, user: &str, claims: Value) -> Value {
 }
 
 #[tokio::test]
-async fn its_sql_does_what_the_page_says() {
+async fn the_sql_of_the_page_does_what_the_page_says() {
     let cluster = supabase(SUPABASE_JWT).await;
-    annals::store::migrate(&cluster.url()).await.unwrap();
+    annals_store::migrate(&cluster.url()).await.unwrap();
     let owner = connect(&cluster.url()).await;
     owner
         .batch_execute("create publication supabase_realtime")
@@ -50,9 +50,9 @@ async fn its_sql_does_what_the_page_says() {
 }
 
 #[tokio::test]
-async fn the_hook_gives_members_their_role_and_nobody_else_one() {
+async fn the_hook_gives_a_role_to_members_only() {
     let cluster = supabase(SUPABASE_JWT).await;
-    annals::store::migrate(&cluster.url()).await.unwrap();
+    annals_store::migrate(&cluster.url()).await.unwrap();
     let owner = connect(&cluster.url()).await;
     for words in ["annals_token_hook", "insert into public.members"] {
         owner.batch_execute(&block(words)).await.unwrap();
@@ -89,9 +89,9 @@ fn expected_without(expected: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_was_posted_is_read_as_postgrest_reads_it_and_posting_there_can_be_taken_away() {
+async fn events_are_posted_and_read_as_by_postgrest_and_posting_can_be_revoked() {
     let cluster = supabase(SUPABASE_JWT).await;
-    annals::store::migrate(&cluster.url()).await.unwrap();
+    annals_store::migrate(&cluster.url()).await.unwrap();
     set_api_password(&cluster).await;
     let world = World::at("annals".to_owned(), &cluster.url());
     let data = json!({"name": "Ada", "email": "ada@example.com"});

@@ -1,7 +1,7 @@
-//! The sweep: finds what no wake-up reached, moves only over what is settled and dealt with, and counts every event once.
+//! The sweep finds streams that no wake-up reached, moves its checkpoint only past settled and finished events, and counts every event once.
 //!
-//! Transactions that other tests have open in the same cluster may hold a single sweep back, so tests sweep until they are
-//! through (`World::sweep`), or look at what must not have happened.
+//! Open transactions of other tests in the same cluster may hold a single sweep back. So tests sweep until everything is done
+//! (`World::sweep`), or check what must not have happened.
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ async fn position(world: &World) -> i64 {
     world.app.store.sweep_position().await.unwrap()
 }
 
-/// (counted up to the checkpoint, behind it by the log, the checkpoint's own count). By minute it is the same as by type: no test
-/// takes 25 hours.
+/// (the counts by type, the events in the log behind the checkpoint, the checkpoint's own count). The counts by minute must add up to the
+/// same, because no test takes 25 hours.
 async fn counts(world: &World) -> (i64, i64, i64) {
     let by_minute = "select (select coalesce(sum(events), 0) from annals.event_rates) = (select coalesce(sum(events), 0) from annals.event_counts)";
     let same: bool = world.superuser().await.query_one(by_minute, &[]).await.unwrap().get(0);
-    assert!(same, "the counts by minute are others than those by type");
+    assert!(same, "the counts by minute and by type differ");
     let counts = "select (select coalesce(sum(events), 0)::bigint from annals.event_counts),
         (select count(*) from annals.events e where e.event_number <= c.position), c.event_count
         from annals.checkpoints c where name = 'sweep'";
@@ -41,7 +41,7 @@ async fn counts(world: &World) -> (i64, i64, i64) {
 }
 
 #[tokio::test]
-async fn a_sweep_reaches_the_end_and_says_how_far_it_came() {
+async fn a_sweep_reaches_the_end_and_returns_its_position() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     append_customers(&world, &staff, "C", 7).await;
     assert_eq!(world.sweep().await, 7);
@@ -52,7 +52,7 @@ async fn a_sweep_reaches_the_end_and_says_how_far_it_came() {
 }
 
 #[tokio::test]
-async fn a_sweep_is_asked_for_over_http_and_comes_as_a_message() {
+async fn a_sweep_requested_over_http_arrives_as_a_message() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     append_customers(&world, &staff, "C", 3).await;
     drop(world.take_wake_ups().await);
@@ -73,7 +73,7 @@ async fn a_sweep_is_asked_for_over_http_and_comes_as_a_message() {
 }
 
 #[tokio::test]
-async fn an_open_transaction_holds_the_sweep_back_and_nothing_behind_it_is_passed_over() {
+async fn an_open_append_holds_the_sweep_back_so_that_it_skips_nothing() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     append_customers(&world, &staff, "before", 2).await;
     world.sweep().await;
@@ -93,7 +93,7 @@ async fn an_open_transaction_holds_the_sweep_back_and_nothing_behind_it_is_passe
     assert_eq!(
         (swept.position, position(&world).await),
         (before, before),
-        "an event may still appear behind those that are visible"
+        "an event may still become visible before those that are"
     );
     session.batch_execute("commit").await.unwrap();
     assert_eq!(world.sweep().await, 3);
@@ -102,7 +102,7 @@ async fn an_open_transaction_holds_the_sweep_back_and_nothing_behind_it_is_passe
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_rolled_back_leaves_a_gap_that_the_sweep_passes() {
+async fn the_sweep_passes_the_gap_of_a_rolled_back_append() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     session.batch_execute("begin").await.unwrap();
@@ -118,7 +118,7 @@ async fn a_transaction_that_is_rolled_back_leaves_a_gap_that_the_sweep_passes() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sweeps_that_meet_count_every_event_once() {
+async fn concurrent_sweeps_count_every_event_once() {
     let world = Arc::new(World::without_requirements().await);
     let people = [Person::staff(), Person::staff().in_tenant(Uuid::new_v4())];
     let appending = people.clone().into_iter().map(|person| {
@@ -147,7 +147,7 @@ async fn sweeps_that_meet_count_every_event_once() {
     assert_eq!(
         (counted, own),
         (behind, behind),
-        "whatever the position, the counts are those of the log up to it"
+        "at any position, the counts are those of the log up to it"
     );
     world.sweep().await;
     assert_eq!(counts(&world).await, (400, 400, 400));
@@ -162,7 +162,7 @@ async fn sweeps_that_meet_count_every_event_once() {
 }
 
 #[tokio::test]
-async fn figures_are_exact_wherever_the_sweep_stands() {
+async fn figures_are_exact_wherever_the_sweeps_checkpoint_is() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     for swept in [false, true, false] {
         append_customers(&world, &staff, &Uuid::new_v4().to_string(), 4).await;
@@ -185,38 +185,24 @@ async fn figures_are_exact_wherever_the_sweep_stands() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_fails_stays_where_it_was_sure() {
+async fn a_sweep_that_fails_keeps_its_last_safe_position() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     append_customers(&world, &staff, "C", 2).await;
-    let owner = world.superuser().await;
-    owner
-        .batch_execute(
-            "create function public.going() returns trigger language plpgsql as $$ begin raise 'going down' using errcode = '57P01'; end $$;
-             create trigger going before insert on public.customers for each row execute function public.going()",
-        )
-        .await
-        .unwrap();
+    world.begin_outage("public.customers").await;
     while world.projector.sweep().await.is_ok() {
-        assert_eq!(
-            position(&world).await,
-            0,
-            "held back by somebody's transaction, or not at all"
-        );
+        assert_eq!(position(&world).await, 0, "held back by an open append, or not at all");
     }
     assert_eq!(position(&world).await, 0);
     assert!(
         world.rows_of("annals.parked_streams").await.is_empty(),
-        "an outage is nobody's poison"
+        "an outage parks no stream"
     );
-    owner
-        .batch_execute("drop trigger going on public.customers")
-        .await
-        .unwrap();
+    world.end_outage("public.customers").await;
     assert_eq!(world.sweep().await, 2);
 }
 
 #[tokio::test]
-async fn the_sweep_passes_parked_streams_without_trying_them_again() {
+async fn the_sweep_passes_parked_streams_without_retrying_them() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let year = json!({"id": "fy", "start_date": "2026-03-31", "end_date": "2025-04-01"});
     world

@@ -1,11 +1,11 @@
-//! What operators read: every line of a request or message names it, and none holds what a row, a body or a token holds.
+//! The log: every line of a request or message names it, and no line contains data from rows, bodies or tokens.
 
 mod metrics;
 mod traces;
 
-use annals::http::ApiError;
-use annals::store::{StoreError, told};
-use annals::telemetry::{self, Ids};
+use annals_http::ApiError;
+use annals_store::{StoreError, redacted_error};
+use annals_telemetry::Ids;
 use aws_lambda_events::event::sqs::{SqsMessage, SqsMessageAttribute};
 use axum::response::IntoResponse;
 use lambda_http::Context;
@@ -17,12 +17,12 @@ use tower::ServiceExt;
 const POST_EVENT: &str = include_str!("../events/http_post_event.json");
 const TRACE: &str = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1";
 
-/// Lines that say this.
+/// The lines with this message.
 fn saying<'l>(lines: &'l [Value], message: &str) -> Vec<&'l Value> {
     lines.iter().filter(|line| line["message"] == message).collect()
 }
 
-/// Sends the recorded request, as Lambda's adapter hands it over.
+/// Sends the recorded request as Lambda's adapter passes it on.
 async fn through_the_gateway(world: &World, staff: &Person, request_id: Option<&str>) -> String {
     let mut request = from_str(&POST_EVENT.replace("TOKEN", &staff.token())).expect("a request");
     let mut context = Context::default();
@@ -37,7 +37,7 @@ async fn through_the_gateway(world: &World, staff: &Person, request_id: Option<&
 }
 
 #[tokio::test]
-async fn a_request_is_named_as_the_gateway_and_lambda_name_it() {
+async fn log_lines_have_the_ids_that_the_gateway_and_lambda_gave_a_request() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::deployed("info");
     let id = through_the_gateway(&world, &staff, None).await;
@@ -49,7 +49,7 @@ async fn a_request_is_named_as_the_gateway_and_lambda_name_it() {
     assert_eq!(
         line,
         json!({
-            "level": "INFO", "name": "request", "target": "annals::http::layers", "message": "served",
+            "level": "INFO", "name": "request", "target": "annals_http::layers", "message": "served",
             "http.method": "POST", "http.route": "/api/v1/events", "http.status": 201,
             "request.id": "JKJaXmPLvHcESHA=", "gateway.id": "JKJaXmPLvHcESHA=", "invocation.id": "lambda-1",
             "trace.id": "1-67891233-abcdef012345678912345678",
@@ -58,7 +58,7 @@ async fn a_request_is_named_as_the_gateway_and_lambda_name_it() {
 }
 
 #[tokio::test]
-async fn a_clients_own_request_id_stands_beside_the_gateways() {
+async fn a_clients_own_request_id_is_logged_beside_the_gateways() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::deployed("info");
     assert_eq!(through_the_gateway(&world, &staff, Some("mine-1")).await, "mine-1");
@@ -74,7 +74,7 @@ fn correlated(id: &str, correlation_id: Option<&str>) -> Value {
 }
 
 #[tokio::test]
-async fn lines_name_what_all_of_a_requests_events_are_correlated_by() {
+async fn lines_have_the_correlation_id_that_all_events_of_a_request_share() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     for (bodies, expected) in [
         (vec![correlated("A", Some("order-7"))], json!("order-7")),
@@ -103,7 +103,7 @@ async fn lines_name_what_all_of_a_requests_events_are_correlated_by() {
 }
 
 #[tokio::test]
-async fn a_refused_append_is_correlated_too() {
+async fn lines_of_a_refused_append_have_the_correlation_id_too() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::deployed("info");
     let mut event = correlated("A", Some("order-7"));
@@ -112,17 +112,17 @@ async fn a_refused_append_is_correlated_too() {
     assert_eq!(saying(&printed.lines(), "served")[0]["correlation.id"], "order-7");
 }
 
-/// Spans are filtered by level, too: the warning must not lose its names where information is switched off.
+/// Spans are filtered by level, too; warnings must keep their ids if informational lines are switched off.
 #[tokio::test]
-async fn warnings_name_their_request_at_every_level() {
+async fn warnings_have_the_requests_ids_at_every_level() {
     for level in ["error", "warn", "debug"] {
         let printed = Captured::deployed(level);
         let ids = Ids {
             request: "r-1".to_owned(),
             ..Ids::default()
         };
-        telemetry::within(ids, async {
-            telemetry::correlate("order-7");
+        annals_telemetry::within(ids, async {
+            annals_telemetry::correlate("order-7");
             tracing::error!("something");
         })
         .await;
@@ -136,7 +136,7 @@ async fn warnings_name_their_request_at_every_level() {
 
 const SECRETS: [&str; 3] = ["hunter2", "Grüße", "4111-1111"];
 
-/// Every kind of error in which PostgreSQL quotes values, as the store hands it on.
+/// Every kind of error in which PostgreSQL quotes values, as the store returns it.
 async fn quoting_errors(world: &World) -> Vec<(&'static str, StoreError)> {
     let client = world.owner().await;
     client
@@ -171,10 +171,10 @@ async fn quoting_errors(world: &World) -> Vec<(&'static str, StoreError)> {
 }
 
 #[tokio::test]
-async fn what_postgresql_quotes_is_in_no_log_line() {
+async fn values_that_postgresql_quotes_are_in_no_log_line() {
     let world = World::without_requirements().await;
     for (code, error) in quoting_errors(&world).await {
-        let line = told(&error);
+        let line = redacted_error(&error);
         let wrapped = std::io::Error::other(error);
         let printed = Captured::deployed("trace");
         let Ok(error) = wrapped.downcast::<StoreError>() else {
@@ -204,7 +204,7 @@ async fn a_constraint_that_is_violated_is_named() {
         .await
         .unwrap_err();
     assert_eq!(
-        told(&error),
+        redacted_error(&error),
         "db error: a constraint is violated (SQLSTATE 23514, constraint quoted_short, table quoted, raised in ExecConstraints)"
     );
 }
@@ -220,7 +220,7 @@ async fn post_poison(world: &World, staff: &Person) {
 }
 
 #[tokio::test]
-async fn a_parked_stream_is_logged_under_its_events_correlation_id() {
+async fn a_parked_stream_is_logged_with_its_events_correlation_id() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     post_poison(&world, &staff).await;
     let printed = Captured::deployed("warn");
@@ -239,7 +239,7 @@ async fn a_parked_stream_is_logged_under_its_events_correlation_id() {
 }
 
 #[tokio::test]
-async fn a_rebuild_that_a_table_refuses_quotes_nothing_of_it() {
+async fn the_error_of_a_rebuild_that_a_table_refuses_quotes_no_values() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     world
         .append(&staff, "organization.created", "hunter2", json!({"name": "Grüße"}))
@@ -283,7 +283,7 @@ fn message(body: &str, request_id: &str, correlation_id: &str) -> SqsMessage {
 }
 
 #[tokio::test]
-async fn lines_about_a_message_name_the_request_that_sent_it() {
+async fn lines_about_a_message_have_the_id_of_the_request_that_sent_it() {
     let world = World::without_requirements().await;
     let printed = Captured::deployed("info");
     let messages = [message("hello", "r-1", "order-7"), message("world", "r-2", "order-8")];
@@ -300,7 +300,7 @@ async fn lines_about_a_message_name_the_request_that_sent_it() {
 }
 
 #[tokio::test]
-async fn all_lines_of_an_invocation_for_one_message_name_its_request() {
+async fn all_lines_of_an_invocation_with_one_message_have_its_requests_id() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     post_poison(&world, &staff).await;
     let body = world.take_wake_ups().await.pop().unwrap();
@@ -310,12 +310,15 @@ async fn all_lines_of_an_invocation_for_one_message_name_its_request() {
         ..Ids::default()
     };
     let messages = [message(&body, "r-1", "order-1")];
-    telemetry::within(ids, world.projector.handle_messages(&messages)).await;
+    annals_telemetry::within(ids, world.projector.handle_messages(&messages)).await;
     let lines = printed.lines();
     let parked = saying(&lines, "stream parked")[0];
     assert_eq!(parked["request.id"], "lambda-2");
     assert_eq!(parked["origin.request.id"], "r-1");
-    assert_eq!(parked["correlation.id"], "order-7", "the event's own is nearer");
+    assert_eq!(
+        parked["correlation.id"], "order-7",
+        "the event's own correlation id has priority"
+    );
 }
 
 #[tokio::test]

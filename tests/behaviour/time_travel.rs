@@ -1,4 +1,4 @@
-//! What anything looked like: as recorded at a time or version, as it was true at a business time, and what lies between.
+//! The state at any moment: as recorded at a time or version, as true at a business time, and the differences in between.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -8,7 +8,7 @@ async fn post_at(world: &World, person: &Person, event_type: &str, data: Value, 
     world.post(person, "/events", event).await.expect(201).body
 }
 
-/// Ada's story: recorded in one order, true in another.
+/// Ada's story, which was recorded in one order and true in another.
 async fn ada(world: &World, staff: &Person) -> Vec<Value> {
     vec![
         post_at(
@@ -27,7 +27,7 @@ async fn ada(world: &World, staff: &Person) -> Vec<Value> {
             "2026-03-01T00:00:00Z",
         )
         .await,
-        // Learnt late: it had been true before.
+        // Recorded late: it had been true before.
         post_at(
             world,
             staff,
@@ -77,7 +77,7 @@ async fn recorded_time_is_inclusive_and_versions_are_counted_from_one() {
                 expected
             );
         }
-        // A microsecond before the second event, it had not been recorded.
+        // A microsecond before the second event was recorded.
         let before = chrono::DateTime::parse_from_rfc3339(at(&events[1])).unwrap() - chrono::TimeDelta::microseconds(1);
         let before = before.to_rfc3339().replace('+', "%2B");
         assert_eq!(
@@ -89,7 +89,7 @@ async fn recorded_time_is_inclusive_and_versions_are_counted_from_one() {
 }
 
 #[tokio::test]
-async fn business_time_has_its_own_order_and_both_can_be_asked_together() {
+async fn business_time_has_its_own_order_and_can_be_combined_with_recorded_time() {
     let (world, staff) = (World::new().await, Person::staff());
     let events = ada(&world, &staff).await;
     for _ in 0..2 {
@@ -114,7 +114,7 @@ async fn business_time_has_its_own_order_and_both_can_be_asked_together() {
                 "{valid_at}"
             );
         }
-        // What was believed, when only two events were known, to have been true in February.
+        // What was believed about February when only two events were recorded.
         let known = format!("?at={}&valid_at=2026-02-15T00:00:00Z", at(&events[1]));
         assert_eq!(state(&world, &staff, &known).await, json!({"name": "Ada"}));
         let known = "?version=3&valid_at=2026-02-15T00:00:00Z";
@@ -134,7 +134,7 @@ async fn business_time_has_its_own_order_and_both_can_be_asked_together() {
     }
 }
 
-/// More events than one page of a read, recorded in an order of their own, many of them true from the same hour on.
+/// More events than one page of a read, recorded in another order, many of them true from the same hour on.
 #[tokio::test]
 async fn business_time_orders_long_streams_too() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -171,14 +171,14 @@ async fn business_time_orders_long_streams_too() {
             json!({"phone": last("phone"), "address": last("address")}),
             "{path}"
         );
-        // The highest version among those events, not that of the last of them.
+        // The version is the highest among those events, not that of the last one in business time.
         let highest = facts.iter().rposition(|fact| fact.0 <= hour).unwrap() + 1;
         assert_eq!(answer.body["version"], highest, "{path}");
     }
 }
 
 #[tokio::test]
-async fn times_and_versions_that_there_were_none_of_are_told_apart() {
+async fn times_before_the_first_event_and_missing_versions_have_different_problems() {
     let (world, staff) = (World::new().await, Person::staff());
     ada(&world, &staff).await;
     world.project().await;
@@ -223,7 +223,7 @@ async fn times_and_versions_that_there_were_none_of_are_told_apart() {
 }
 
 #[tokio::test]
-async fn the_past_is_seen_by_those_who_see_the_present() {
+async fn the_past_is_visible_to_callers_who_see_the_present() {
     let world = World::new().await;
     let (staff, user, stranger) = (Person::staff(), Person::user(), Person::user());
     let mine = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-1", "data": {"name": "Ada", "email": "ada@example.com"}});
@@ -234,7 +234,7 @@ async fn the_past_is_seen_by_those_who_see_the_present() {
     world
         .append(&staff, "customer.created", "C-2", json!({"name": "Bob"}))
         .await;
-    // The user has a word in somebody else's stream: half a fold is no state.
+    // The user has appended one event to another actor's stream. A state without the other events would be wrong, so none is shown.
     let service = Person::service("billing");
     let spoken = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-2",
                         "data": {"phone": "2"}, "created_by": user.actor()});
@@ -273,7 +273,7 @@ async fn the_past_is_seen_by_those_who_see_the_present() {
 }
 
 #[tokio::test]
-async fn a_diff_is_field_by_field_between_any_two_moments() {
+async fn a_diff_lists_changed_fields_between_any_two_moments() {
     let (world, staff) = (World::new().await, Person::staff());
     let events = ada(&world, &staff).await;
     world
@@ -314,7 +314,7 @@ async fn a_diff_is_field_by_field_between_any_two_moments() {
 }
 
 #[tokio::test]
-async fn history_tells_what_each_event_changed_on_every_page() {
+async fn history_shows_what_each_event_changed_on_every_page() {
     let (world, staff) = (World::new().await, Person::staff());
     let steps = [
         (
@@ -352,9 +352,9 @@ async fn history_tells_what_each_event_changed_on_every_page() {
     }
 }
 
-/// Every module, every type: what was the present once is the past of that version and that time ever after.
+/// For every type of every module: what was once the present state is the state at that version and that time ever after.
 #[tokio::test]
-async fn one_request_shows_any_module_as_it_was() {
+async fn one_request_shows_the_past_state_of_any_module() {
     let (world, loader) = (World::without_requirements().await, Person::service("loader"));
     let kinds = world.all_pages(&loader, "/events/types").await;
     let mut presents = Vec::new();

@@ -1,5 +1,5 @@
-//! Who may come in: a token of ours, in its time, for us, under a key with its own algorithm. Everybody else is told in one sentence
-//! what is wrong with the token, and nothing about keys or accepted values.
+//! Authentication: a token must be signed by a configured key with that key's algorithm, be within its time, and have our issuer and
+//! audience. Otherwise one sentence says what is wrong with the token, and nothing about keys or accepted values.
 
 mod key_sets;
 mod reasons;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tests::{Answer, Person, SECRET, World, redacted, sign};
 use uuid::Uuid;
 
-/// Posts an event with this `Authorization`.
+/// Posts an event with this `Authorization` header.
 async fn post_with(world: &World, authorization: Option<&str>) -> Answer {
     let event = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": Uuid::new_v4().to_string(),
                        "data": {"name": "Ada", "email": "ada@example.com"}});
@@ -36,7 +36,7 @@ async fn assert_refused(world: &World, token: &str, why: &str) {
     assert_eq!(world.log().await, before, "{why}");
 }
 
-/// The event that a token posts.
+/// Posts with a token that must be accepted, and returns the event.
 async fn accepted(world: &World, token: &str) -> Value {
     post_with(world, Some(&format!("Bearer {token}")))
         .await
@@ -44,7 +44,7 @@ async fn accepted(world: &World, token: &str) -> Value {
         .body
 }
 
-/// A staff token's claims with some of them replaced; null takes a claim out.
+/// The claims of a staff token with some replaced; null removes a claim.
 fn claims_with(changes: Value) -> Value {
     let mut claims = Person::staff().claims();
     for (name, value) in changes.as_object().unwrap() {
@@ -57,7 +57,7 @@ fn claims_with(changes: Value) -> Value {
 }
 
 #[tokio::test]
-async fn without_a_bearer_token_nobody_comes_in() {
+async fn a_request_without_a_bearer_token_is_refused() {
     let world = World::new().await;
     let before = world.log().await;
     let token = Person::staff().token();
@@ -109,7 +109,7 @@ async fn a_refusal_says_what_is_wrong_in_one_sentence() {
 }
 
 #[tokio::test]
-async fn claims_that_do_not_hold_are_refused() {
+async fn invalid_claims_are_refused() {
     let world = World::new().await;
     let now = chrono::Utc::now().timestamp();
     for (changes, why) in [
@@ -161,7 +161,7 @@ async fn claims_that_do_not_hold_are_refused() {
     }
 }
 
-/// The parts of a token, each as JSON, put together with any signature.
+/// A token of these parts, each given as JSON, with any signature.
 fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     format!(
@@ -173,7 +173,7 @@ fn forged(header: &Value, claims: &Value, signature: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn tokens_that_are_not_signed_by_the_key_are_refused() {
+async fn tokens_not_signed_by_the_key_are_refused() {
     let world = World::new().await;
     let claims = Person::staff().claims();
     let good = sign(&claims, SECRET);
@@ -261,14 +261,14 @@ async fn a_token_without_a_tenant_belongs_to_the_default_one() {
     assert_eq!(event["tenant_id"], json!(tenant));
 }
 
-/// Where everybody can sign up, a token says nothing of its bearer but that somebody is there.
+/// If everybody can sign up, a token proves nothing about its bearer except that it has signed up.
 #[tokio::test]
-async fn a_token_without_a_role_is_refused_where_one_is_required() {
-    let auth = annals::config::AuthConfig {
+async fn a_token_without_a_role_is_refused_if_one_is_required() {
+    let auth = annals_config::AuthConfig {
         secret: Some(SECRET.to_owned()),
         audience: "authenticated".to_owned(),
         requires_role: true,
-        ..annals::config::AuthConfig::default()
+        ..annals_config::AuthConfig::default()
     };
     let lenient = World::new().await;
     let strict = World::at(lenient.database.clone(), &lenient.address).with_auth(&auth);

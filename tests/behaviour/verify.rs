@@ -1,10 +1,10 @@
-//! Verify: whatever is not what the log says is named, to the column, and nothing is written; rebuild mends all but heads.
+//! Verify names every difference from the log, down to the column, and writes nothing. A rebuild repairs everything except heads.
 
 mod proof;
 
 use std::sync::Arc;
 
-use annals::store::{Difference, Purpose};
+use annals_store::{Difference, Purpose};
 use serde_json::{Value, json};
 use tests::{Person, World};
 
@@ -14,7 +14,7 @@ pub(crate) async fn verify(world: &World) -> Vec<Difference> {
     verify_of(world, &everything()).await
 }
 
-pub(crate) async fn verify_of(world: &World, due: &annals::store::DueRebuild) -> Vec<Difference> {
+pub(crate) async fn verify_of(world: &World, due: &annals_store::DueRebuild) -> Vec<Difference> {
     let mut found = Vec::new();
     let verified = world
         .projector
@@ -25,9 +25,9 @@ pub(crate) async fn verify_of(world: &World, due: &annals::store::DueRebuild) ->
     found
 }
 
-/// Differences in short: table, key without its tenant, column, what stands there, what should.
-fn told(found: &[Difference]) -> Vec<Value> {
-    let mut told: Vec<Value> = found
+/// Differences in short: table, key without its tenant, column, value found, value expected.
+fn in_short(found: &[Difference]) -> Vec<Value> {
+    let mut in_short: Vec<Value> = found
         .iter()
         .map(|d| {
             let mut key = d.key.clone();
@@ -41,12 +41,12 @@ fn told(found: &[Difference]) -> Vec<Value> {
             json!([d.table, key.join(" "), d.column, d.live, d.expected])
         })
         .collect();
-    told.sort_by_key(Value::to_string);
-    told
+    in_short.sort_by_key(Value::to_string);
+    in_short
 }
 
 async fn plant(world: &World, sql: &str) {
-    // Not even a superuser changes heads or events while their triggers stand.
+    // Even a superuser can only change heads or events with their triggers disabled.
     let client = world.superuser().await;
     let triggers = |state: &str| {
         ["heads", "events"]
@@ -61,10 +61,10 @@ async fn plant(world: &World, sql: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_right_has_no_differences_and_is_not_touched() {
+async fn correct_read_models_have_no_differences_and_are_not_written() {
     let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
-    // A stream that is not projected to its end, and one that is parked, are right as far as they are.
+    // A stream that is partly projected and one that is parked are right up to their progress.
     world
         .append(&staff, "customer.profile_updated", "C-1", json!({"phone": "1"}))
         .await;
@@ -82,7 +82,7 @@ async fn what_is_right_has_no_differences_and_is_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn planted_differences_in_read_models_are_named_to_the_column_and_mended_by_a_rebuild() {
+async fn planted_differences_in_read_models_are_named_to_the_column_and_repaired_by_a_rebuild() {
     let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
     let right = all_there_is(&world).await;
@@ -106,7 +106,7 @@ async fn planted_differences_in_read_models_are_named_to_the_column_and_mended_b
         found.iter().all(|d| d.key["tenant_id"] == json!(staff.tenant)),
         "{found:?}"
     );
-    let said: Vec<String> = told(&found).iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = in_short(&found).iter().map(ToString::to_string).collect();
     let exact = [
         json!(["public.organizations", "ORG-1", "country", "XX", "IN"]),
         json!([
@@ -126,7 +126,7 @@ async fn planted_differences_in_read_models_are_named_to_the_column_and_mended_b
         json!(["annals.entities", "O-1 order", "version", "1", "2"]),
     ];
     for expected in exact.map(|d| d.to_string()) {
-        assert!(said.contains(&expected), "{expected} is not in {said:#?}");
+        assert!(messages.contains(&expected), "{expected} is not in {messages:#?}");
     }
     let starts = [
         r#"["public.customers","C-1",null,null,"{"#,
@@ -137,9 +137,12 @@ async fn planted_differences_in_read_models_are_named_to_the_column_and_mended_b
         r#"["annals.entities","ORG-0 organization",null,null,"{"#,
     ];
     for start in starts {
-        assert!(said.iter().any(|d| d.starts_with(start)), "{start} is not in {said:#?}");
+        assert!(
+            messages.iter().any(|d| d.starts_with(start)),
+            "{start} is not in {messages:#?}"
+        );
     }
-    assert_eq!(said.len(), exact_and(starts.len()), "{said:#?}");
+    assert_eq!(messages.len(), exact_and(starts.len()), "{messages:#?}");
     assert_eq!(all_there_is(&world).await, damaged, "verify writes nothing");
     assert_eq!(verify_of(&world, &module("order", None)).await.len(), 3);
 
@@ -148,7 +151,7 @@ async fn planted_differences_in_read_models_are_named_to_the_column_and_mended_b
     assert_eq!(all_there_is(&world).await, right);
 }
 
-/// Four that are given word by word, and the others.
+/// Splits the differences: four that are compared exactly, and the others.
 fn exact_and(others: usize) -> usize {
     4 + others
 }
@@ -170,11 +173,11 @@ async fn planted_differences_in_heads_and_in_the_log_are_named() {
         ),
     )
     .await;
-    let found = told(&verify(&world).await);
-    let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let found = in_short(&verify(&world).await);
+    let messages: Vec<String> = found.iter().map(ToString::to_string).collect();
     let starts = [
         r#"["annals.heads","ORG-1 organization","version","8","3"]"#,
-        // Its head says that less is projected than stands in the tables.
+        // Its head says that less is projected than the tables contain.
         r#"["annals.entities","ORG-1 organization","version","3","1"]"#,
         r#"["annals.heads","O-1 order","last_created_at","2020-01-01"#,
         r#"["annals.heads","O-1 order","started_by","agent:nobody","user:"#,
@@ -182,17 +185,20 @@ async fn planted_differences_in_heads_and_in_the_log_are_named() {
         r#"["annals.heads","C-1 customer",null,null,"1"]"#,
         r#"["annals.events","ORG-3 organization","aggregate_version","4","5"]"#,
         r#"["annals.events","ORG-3 organization",null,null,"the log has no event 2"]"#,
-        // Without a head or without its events a stream has no read models.
+        // A stream without a head or without events has no read models.
         r#"["public.customers","C-1",null,"{"#,
         r#"["public.organizations","ORG-3",null,"{"#,
     ];
     for start in starts {
-        assert!(said.iter().any(|d| d.starts_with(start)), "{start} is not in {said:#?}");
+        assert!(
+            messages.iter().any(|d| d.starts_with(start)),
+            "{start} is not in {messages:#?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn planted_differences_in_snapshots_are_named_and_go_with_a_rebuild() {
+async fn planted_differences_in_snapshots_are_named_and_removed_by_a_rebuild() {
     let world = World::without_requirements().await;
     let staff = Person::staff();
     for id in ["C-1", "C-2", "C-3"] {
@@ -247,7 +253,7 @@ async fn planted_differences_in_snapshots_are_named_and_go_with_a_rebuild() {
         ]),
         json!(["annals.snapshots", "C-3 customer 80", "version", "80", null]),
     ];
-    assert_eq!(told(&verify(&world).await), expected);
+    assert_eq!(in_short(&verify(&world).await), expected);
     assert_eq!(world.rows_of("annals.snapshots").await.len(), 9);
 
     assert_eq!(rebuild(&world, &everything()).await.unwrap().changed_rows, 0);
@@ -256,10 +262,10 @@ async fn planted_differences_in_snapshots_are_named_and_go_with_a_rebuild() {
     assert_eq!(left.len(), 6);
     assert!(
         left.iter().all(|row| right.contains(row)),
-        "those that were right are still there"
+        "the correct snapshots still exist"
     );
 
-    // One that was taken of a wrong state is as wrong, however late it was taken.
+    // A snapshot taken of a wrong state is wrong, however late it was taken.
     plant(
         &world,
         "update annals.entities set state = '{\"phone\": \"wrong\"}' where aggregate_id = 'C-1'",
@@ -269,7 +275,7 @@ async fn planted_differences_in_snapshots_are_named_and_go_with_a_rebuild() {
         .post(&staff, "/entities/customer/C-1/snapshots", json!({"reason": "a test"}))
         .await
         .expect(201);
-    let wrong = told(&verify(&world).await);
+    let wrong = in_short(&verify(&world).await);
     assert!(
         wrong.contains(&json!([
             "annals.snapshots",
@@ -293,7 +299,7 @@ async fn planted_differences_in_snapshots_are_named_and_go_with_a_rebuild() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proof_while_everything_goes_on_finds_nothing() {
+async fn verify_during_other_work_finds_no_difference() {
     let world = Arc::new(World::without_requirements().await);
     let (staff, _) = populate(&world).await;
     let writing = tokio::spawn({
@@ -332,7 +338,7 @@ async fn a_proof_while_everything_goes_on_finds_nothing() {
             .await
             .unwrap();
         assert_eq!(found, []);
-        // Streams that go on meanwhile are folded more than once and counted once.
+        // Streams that get events meanwhile are folded more than once and counted once.
         let log = world.log().await;
         assert!(
             verified.events <= log.events && verified.streams <= log.heads,
@@ -345,9 +351,9 @@ async fn a_proof_while_everything_goes_on_finds_nothing() {
     assert_eq!(verify(&world).await, []);
 }
 
-/// The moment between the list of streams and their snapshots, made certain.
+/// A snapshot is taken exactly between the list of streams and the read of their snapshots.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_taken_after_its_stream_was_listed_is_no_finding() {
+async fn a_snapshot_taken_after_its_stream_was_listed_is_no_difference() {
     let world = World::without_requirements().await;
     let (staff, _) = populate(&world).await;
     let path = "/entities/customer/C-1/snapshots";

@@ -1,12 +1,10 @@
-//! Invariant 5: read models are what the log says, whatever becomes of the wake-ups; invariant 6 as far as it goes here: the
-//! live projection is the fold from zero, byte for byte. Every check looks at the tables, never through a read that would
-//! fold the tail by itself.
+//! Invariant 5: read models equal the log, whatever happens to the wake-ups. And a part of invariant 6: the live projection is the fold from
+//! zero, byte for byte. Every check reads the tables, because reads over the API fold events that are not projected yet.
 
 use std::collections::BTreeSet;
 
-use annals::domain::{AggregateId, AggregateType, Entity, StreamId, TenantId};
-use annals::queue;
-use annals::store::{EntityWrite, ProjectionWrite, StoreError, Work};
+use annals_domain::{AggregateId, AggregateType, Entity, StreamId, TenantId};
+use annals_store::{EntityWrite, ProjectionWrite, StoreError, Work};
 use futures_util::future::join_all;
 use projector::Projector;
 use proptest::prelude::*;
@@ -16,7 +14,7 @@ use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
 
-/// Histories that the property is tried on; each has a database of its own.
+/// Number of random histories; each has a database of its own.
 const CASES: u32 = 16;
 
 fn stream(aggregate_type: &str, id: &str) -> StreamId {
@@ -57,7 +55,7 @@ async fn append_some(world: &World, staff: &Person) {
 }
 
 #[tokio::test]
-async fn wake_ups_may_come_doubled_and_backwards() {
+async fn wake_ups_may_arrive_twice_and_in_reverse_order() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     append_some(&world, &staff).await;
     let mut wake_ups = world.take_wake_ups().await;
@@ -83,7 +81,7 @@ async fn nothing_is_projected_before_its_wake_up_and_a_sweep_finds_what_none_rea
 }
 
 #[tokio::test]
-async fn one_wake_up_brings_all_that_a_stream_has_left_however_much() {
+async fn one_wake_up_projects_everything_that_a_stream_has_left() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let event = |place: usize| json!({"event_type": "product.stock_updated", "aggregate_type": "product", "aggregate_id": "P", "data": {"new_stock": place}});
     let events: Vec<Value> = (0..450).map(event).collect();
@@ -97,14 +95,14 @@ async fn one_wake_up_brings_all_that_a_stream_has_left_however_much() {
     assert_eq!((&rows[0]["version"], &rows[0]["stock"]), (&json!(450), &json!(449)));
 }
 
-/// A read of what is to be done is cut by its bytes, too, long before any stream has a hundred events in it.
+/// A read of work is limited by bytes, too. It is cut long before it has a hundred events of a stream.
 #[tokio::test]
-async fn a_sweep_leaves_nothing_behind_however_large_events_are() {
+async fn a_sweep_projects_everything_however_large_events_are() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let memo = json!({"event_type": "memo.written", "aggregate_type": "memo", "description": "A memo.", "version": "1.0",
         "schema": {"type": "object"}, "example": {}, "effect": "merge", "posters": ["staff"]});
     world.post(&staff, "/events/types", memo).await.expect(201);
-    // Nothing that PostgreSQL could compress.
+    // Random data, which PostgreSQL cannot compress.
     let text = || -> String { (0..1_600).map(|_| Uuid::new_v4().simple().to_string()).collect() };
     for stream in ["M-1", "M-2", "M-3"] {
         let event = |_| json!({"event_type": "memo.written", "aggregate_type": "memo", "aggregate_id": stream, "data": {"text": text()}});
@@ -130,9 +128,9 @@ async fn a_sweep_leaves_nothing_behind_however_large_events_are() {
     world.assert_read_models_are_the_fold().await;
 }
 
-/// Several projectors get the same streams at the same time, while more is appended to them.
+/// Several projectors get the same streams at the same time, while events are appended to them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn projectors_that_meet_on_the_same_streams_do_not_disturb_each_other() {
+async fn concurrent_projectors_of_the_same_streams_do_not_disturb_each_other() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let streams: Vec<StreamId> = (0..40)
         .map(|place| stream("organization", &format!("O-{place}")))
@@ -172,7 +170,7 @@ async fn projectors_that_meet_on_the_same_streams_do_not_disturb_each_other() {
 #[tokio::test]
 async fn a_wake_up_ahead_of_its_commit_does_no_harm() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
-    let early = vec![queue::encode(&[stream("customer", "C-9"), stream("nonsense", "never")]).unwrap()];
+    let early = vec![annals_queue::encode(&[stream("customer", "C-9"), stream("nonsense", "never")]).unwrap()];
     assert!(world.deliver(early.clone()).await.is_empty());
     assert!(world.rows_of("annals.entities").await.is_empty());
     world
@@ -182,9 +180,9 @@ async fn a_wake_up_ahead_of_its_commit_does_no_harm() {
     world.assert_read_models_are_the_fold().await;
 }
 
-/// A projector read a stream, fell asleep, and writes what others have meanwhile written, less or more of it.
+/// A projector read a stream, paused, and writes after others have already written the same, less or more.
 #[tokio::test]
-async fn a_projector_that_another_one_got_ahead_of_is_turned_away() {
+async fn a_projector_that_was_overtaken_by_another_is_refused() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let late = [stream("customer", "C")];
     for stale_version in [2, 4] {
@@ -223,7 +221,7 @@ async fn a_projector_that_another_one_got_ahead_of_is_turned_away() {
     world.assert_read_models_are_the_fold().await;
 }
 
-/// What a random history is made of: (stream, event type, data).
+/// One event of a random history: (stream, event type, data).
 fn arbitrary_event() -> impl Strategy<Value = (String, &'static str, Value)> {
     let child = |prefix: &'static str| (1..4_u8).prop_map(move |id| format!("{prefix}{id}"));
     let organization = prop_oneof![
@@ -287,15 +285,15 @@ fn arbitrary_event() -> impl Strategy<Value = (String, &'static str, Value)> {
     ]
 }
 
-/// Two places, as a price in a payload has them, and no float on the way.
+/// A decimal with two places, like a price in a payload, without a float in between.
 fn decimal(cents: u64) -> Value {
     serde_json::from_str(&format!("{}.{:02}", cents / 100, cents % 100)).unwrap()
 }
 
-/// What happens between two appends: wake-ups of these streams arrive, at several projectors at once where there are several.
+/// What happens between two appends: wake-ups of these streams arrive, at several concurrent projectors if there are several.
 type Deliveries = Vec<Vec<Index>>;
 
-/// Rounds of events (id, type, data), appended together, each with what is delivered after it.
+/// Rounds of events (id, type, data) that are appended together, each with the deliveries after it.
 type History = Vec<(Vec<(String, &'static str, Value)>, Deliveries)>;
 
 fn arbitrary_history() -> impl Strategy<Value = History> {
@@ -324,7 +322,7 @@ fn any_history_under_any_delivery_gives_the_fold_from_zero() {
 
 async fn play(history: History) {
     let (world, staff) = (World::without_requirements().await, Person::staff());
-    // A tenant's own version that takes any field: state may hold more than the table has columns for.
+    // The tenant's own version, which accepts any field, so that the state may have more fields than the table has columns.
     let mut kind = world
         .get(&staff, "/events/types/customer.registered")
         .await
@@ -347,13 +345,13 @@ async fn play(history: History) {
             .post(&staff, "/events", json!({"events": members}))
             .await
             .expect(201);
-        // The real wake-ups are lost; in their place come some of what has been, any number of times.
+        // The real wake-ups are lost. Instead, some of the earlier streams are named, any number of times.
         drop(world.take_wake_ups().await);
         let names: Vec<&StreamId> = known.iter().collect();
         let woken = deliveries.into_iter().map(|picks| {
             let streams: Vec<StreamId> = picks.iter().map(|pick| (*pick.get(&names)).clone()).collect();
             let world = &world;
-            async move { world.deliver(vec![queue::encode(&streams).unwrap()]).await }
+            async move { world.deliver(vec![annals_queue::encode(&streams).unwrap()]).await }
         });
         for failed in join_all(woken).await {
             assert!(failed.is_empty(), "{failed:?}");
@@ -361,7 +359,7 @@ async fn play(history: History) {
     }
     world.sweep().await;
     world.assert_read_models_are_the_fold().await;
-    // Days that the sweep has announced are streams like others.
+    // The streams of days that the sweep has announced are included.
     for head in world.rows_of("annals.heads").await {
         known.insert(stream(
             head["aggregate_type"].as_str().unwrap(),
@@ -370,15 +368,15 @@ async fn play(history: History) {
     }
     let live = world.read_models().await;
     for batches in other_batchings(&known) {
-        world.forget_read_models().await;
+        world.delete_read_models().await;
         for batch in batches {
             world.projector.project(&batch).await.unwrap();
         }
-        assert_eq!(world.read_models().await, live, "another batching, another result");
+        assert_eq!(world.read_models().await, live, "the result depends on the batches");
     }
 }
 
-/// All at once, and one by one from behind: from zero, each in one go.
+/// Projects from zero in other batches: everything together, and one stream after the other in reverse order.
 fn other_batchings(known: &BTreeSet<StreamId>) -> [Vec<Vec<StreamId>>; 2] {
     let all: Vec<StreamId> = known.iter().cloned().collect();
     let one_by_one = all.iter().rev().map(|s| vec![s.clone()]).collect();

@@ -1,4 +1,4 @@
-//! The API for one member of staff, in process: bytes of a request in, bytes of an answer out.
+//! The API for one member of staff, in process: from the bytes of a request to the bytes of an answer.
 
 use axum::Router;
 use axum::body::Body;
@@ -17,7 +17,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Staff of the tenant that has no name.
+    /// Staff of the default tenant.
     pub fn of(world: &World) -> Self {
         Self {
             router: world.router.clone(),
@@ -25,7 +25,7 @@ impl Api {
         }
     }
 
-    /// Posts a body that holds so many events.
+    /// Posts a body with this number of events.
     pub async fn post(&self, body: String, events: usize) -> usize {
         let request = Request::post("/api/v1/events")
             .header(header::AUTHORIZATION, &self.bearer)
@@ -36,7 +36,7 @@ impl Api {
         events
     }
 
-    /// The body of an answer that is there.
+    /// The body of an answer that must be 200.
     pub async fn get(&self, path: &str) -> String {
         let request = Request::get(format!("/api/v1{path}"))
             .header(header::AUTHORIZATION, &self.bearer)
@@ -53,7 +53,7 @@ impl Api {
         text
     }
 
-    /// Names of so many new streams of one event each.
+    /// Starts new streams of one event each, and returns their ids.
     pub async fn start_streams(&self, count: usize) -> Vec<String> {
         let streams: Vec<String> = (0..count).map(|_| new_stream()).collect();
         for some in streams.chunks(BATCH) {
@@ -63,7 +63,7 @@ impl Api {
     }
 }
 
-/// The page's cursor, found without reading the page as JSON: that would be the bench's time, not Annals'.
+/// The page's cursor, found without parsing the page as JSON; parsing would count as the bench's time, not Annals'.
 pub fn next_cursor(page: &str) -> Option<String> {
     let (_, rest) = page.rsplit_once(r#""next_cursor":""#)?;
     rest.split('"').next().map(str::to_owned)

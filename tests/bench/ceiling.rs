@@ -1,5 +1,5 @@
-//! How fast the same rows enter the same table, with its constraints and indexes, when nothing is asked of them: as the
-//! table's owner, without catalog, claims, streams or policies.
+//! How fast the same rows can be written to the same table, with its constraints and indexes, without any checks: as the table's owner,
+//! without catalog, claims, streams or policies.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -18,16 +18,16 @@ use crate::measure::{Figure, Phase, repeat};
 use crate::rows::{DATA, EVENT_TYPE, METADATA, Writer, new_stream};
 use crate::site::Site;
 
-/// A row of the log as pgbench writes it. Everything that a client would send is a parameter. The id rises as a UUID v7 does.
+/// A row of the log as pgbench writes it. Everything that a client would send is a parameter. Ids rise, as UUIDs of version 7 do.
 const SCRIPT: &str = r"\set stream random(1, 9999999999999999)
 insert into annals.events (event_number, created_at, timestamp, id, tenant_id, user_id, aggregate_version, event_type, aggregate_type, aggregate_id, version, created_by, posted_by, started_by, source, data, metadata) values (nextval('annals.event_numbers'), clock_timestamp(), clock_timestamp(), ('0198c0de-0000-7000-8000-' || lpad(to_hex(currval('annals.event_numbers')), 12, '0'))::uuid, '00000000-0000-0000-0000-000000000000', :user_id, 1, :event_type, 'sale', 'S-' || lpad(:stream::text, 16, '0'), '1.0', :created_by, :posted_by, :started_by, 'api', :data, :metadata);
 ";
 /// Rows of a multi-row INSERT.
 const ROWS: usize = 100;
-/// First number of copied rows: far from those of the sequence.
+/// First event number of copied rows, far above the sequence.
 const COPIED_FROM: u64 = 1_000_000_000_000;
 
-/// The ceilings.
+/// Measures the ceilings.
 pub struct Ceiling<'a> {
     site: &'a Site,
     phase: Duration,
@@ -36,7 +36,7 @@ pub struct Ceiling<'a> {
 }
 
 impl<'a> Ceiling<'a> {
-    /// Ceilings at this site, each phase so long.
+    /// Ceilings at this site; each phase takes this long.
     pub async fn new(site: &'a Site, phase: Duration) -> Self {
         Self {
             site,
@@ -46,7 +46,7 @@ impl<'a> Ceiling<'a> {
         }
     }
 
-    /// Single rows by pgbench, prepared.
+    /// Single rows by pgbench, with a prepared statement.
     pub async fn insert(&self, clients: usize) -> Figure {
         let mut command = Command::new(&self.site.pgbench);
         command
@@ -85,7 +85,7 @@ impl<'a> Ceiling<'a> {
         }
     }
 
-    /// Hundreds of rows by one prepared statement each. Not by pgbench, which sends at most 255 parameters.
+    /// Hundreds of rows by one prepared statement each. pgbench cannot do it, because it sends at most 255 parameters.
     pub async fn insert_hundreds(&self, clients: usize) -> Figure {
         let sql = insert_of(ROWS);
         let mut connections = Vec::new();
@@ -146,7 +146,7 @@ impl<'a> Ceiling<'a> {
     }
 }
 
-/// `insert … values (…), (…)`, every row with parameters of its own.
+/// `insert … values (…), (…)` with separate parameters for each row.
 fn insert_of(rows: usize) -> String {
     let row = |place: usize| {
         let p = |n: usize| format!("${}", place * PARAMETERS + n);
@@ -175,7 +175,7 @@ fn insert_of(rows: usize) -> String {
     )
 }
 
-/// Parameters of a row.
+/// Number of parameters of a row.
 const PARAMETERS: usize = 13;
 
 async fn insert_rows(client: &Client, statement: &tokio_postgres::Statement, actor: &str, user_id: Uuid) -> usize {
@@ -204,7 +204,7 @@ async fn insert_rows(client: &Client, statement: &tokio_postgres::Statement, act
     ROWS
 }
 
-/// pgbench's script, in a file for as long as this lives.
+/// pgbench's script, in a file that is deleted with this value.
 struct Script(PathBuf);
 
 impl Script {

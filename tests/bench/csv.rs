@@ -1,8 +1,8 @@
-//! A large sales file to committed events, beside COPY of the very same events into the very same tables (DESIGN §10).
+//! A large sales file to committed events, compared with COPY of the same events into the same tables.
 //!
-//! The importer is a process of its own, this program once more, so that what it holds in memory is its own and nothing else's: the
-//! most it ever held is what `/proc` calls `VmHWM`. Its time is that of all it does: both readings of the file, looking up,
-//! checking against the catalog's schemas, appending. What the projector has to do with the events is another line's.
+//! The importer is a separate process (this program again), so that its memory can be measured: its peak is `VmHWM` in `/proc`. Its time
+//! includes everything that it does: reading the file twice, lookups, checks against the catalog's schemas, appends. Projecting the
+//! events is measured elsewhere.
 
 use std::fs;
 use std::io::{BufWriter, Write};
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Instant;
 
-use annals::config::DatabaseConfig;
-use annals::queue::Queue;
-use annals::storage::{Folder, Storage};
-use annals::store::{Store, told};
-use csv_upload::Importer;
-use csv_upload::import::CONNECTIONS;
+use annals_config::DatabaseConfig;
+use annals_import::CONNECTIONS;
+use annals_import::Importer;
+use annals_queue::Queue;
+use annals_storage::{Folder, Storage};
+use annals_store::{Store, redacted_error};
 use futures_util::{SinkExt, TryStreamExt};
 use serde_json::json;
 use tests::{Asked, Person, World, connect};
@@ -26,26 +26,26 @@ use crate::measure::{Figure, Phase};
 use crate::report::Line;
 use crate::site::Site;
 
-/// Rows of the file, unless another number is asked for.
+/// Default number of rows in the file.
 pub const ROWS: i64 = 1_000_000;
-/// What this program is called with to be the importer: the database, the folder, the upload.
+/// The first argument that makes this program the importer; the database, the folder and the upload follow.
 const IMPORTER: &str = "csv-importer";
-/// How often the importer goes on after what it was left for.
+/// How often the importer continues after an error.
 const ATTEMPTS: usize = 10;
-/// Every column of the log, so that what is copied is what was appended.
+/// Every column of the log, so that the copied rows equal the appended ones.
 const COLUMNS: &str = "select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute \
      where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
 
-/// What a file's rows have for an id.
+/// The ids of a file's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ids {
-    /// Each its own.
+    /// Each row has its own id.
     OfTheirOwn,
-    /// None: their content is what they are known by.
+    /// Rows have no id, and are identified by their content.
     None,
 }
 
-/// Whether this process is the importer; then it has done its work.
+/// Runs the importer if this process is one. Returns whether it was.
 pub async fn is_importer() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, url, folder, upload] = arguments.as_slice() else {
@@ -60,24 +60,24 @@ pub async fn is_importer() -> bool {
     });
     let folder = Folder::new(PathBuf::from(folder), String::new(), Vec::new());
     let storage = Storage::Folder(folder);
-    let importer = Importer::new(store.expect("an address"), Queue::Nowhere, storage);
+    let importer = Importer::new(store.expect("an address"), Queue::Unconfigured, storage);
     let started = Instant::now();
     let upload: Uuid = upload.parse().expect("an upload");
-    // What keeps it from getting on is told; it goes on like the schedule's next look, and its time runs.
+    // Errors are printed. The importer then continues, as after the next scheduled run, and its time keeps counting.
     let mut attempts = 0;
     let outcome = loop {
         attempts += 1;
         match importer.import(upload, None).await {
             Ok(outcome) => break outcome,
-            Err(error) if attempts < ATTEMPTS => println!("  left: {}", told(&error)),
-            Err(error) => panic!("no import after {attempts} attempts: {}", told(&error)),
+            Err(error) if attempts < ATTEMPTS => println!("  left: {}", redacted_error(&error)),
+            Err(error) => panic!("no import after {attempts} attempts: {}", redacted_error(&error)),
         }
     };
     println!("{outcome:?} {} {}", started.elapsed().as_secs_f64(), most_resident());
     true
 }
 
-/// The most memory that this process ever held, in KiB.
+/// The peak memory of this process, in KiB.
 fn most_resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -200,7 +200,7 @@ fn write_file(path: &Path, rows: i64, ids: Ids) -> std::io::Result<()> {
     file.flush()
 }
 
-/// Copies rows of a table, by a file, into the same table of another database, with all its indexes and constraints.
+/// Copies the rows of a table through a file into the same table of another database, with all its indexes and constraints.
 async fn copy(site: &Site, from: &str, to: &str, folder: &Path, table: &str, which: &str) -> Figure {
     let source = connect(from).await;
     let columns: String = source.query_one(COLUMNS, &[&table]).await.expect("columns").get(0);

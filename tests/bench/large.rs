@@ -1,10 +1,10 @@
-//! Reads of a large log beside the same reads of a small one (DESIGN §10): what a question costs may not follow from how much
-//! else there is.
+//! Reads of a large log compared with the same reads of a small one: the cost of a request must not depend on the size of the rest of the
+//! log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals::store::{DueRebuild, RebuildScope};
+use annals_store::{DueRebuild, RebuildScope};
 use projector::Progress;
 use tests::{World, connect};
 use tokio::task::JoinSet;
@@ -14,23 +14,23 @@ use crate::measure::{Figure, Phase, median};
 use crate::report::Line;
 use crate::site::Site;
 
-/// Events of the log that reads are compared with.
+/// Events in the small log.
 const SMALL: i64 = 100_000;
-/// Events of the large log, unless another number is asked for.
+/// Default number of events in the large log.
 pub const LARGE: i64 = 10_000_000;
 /// Events of each stream.
 const LENGTH: i64 = 10;
-/// How often either log is read.
+/// How often each log is measured.
 const ROUNDS: usize = 5;
-/// At most 1.3 times as long: in percent, as fast as this.
+/// The large log may take at most 1.3 times as long: its rate must be at least 77 percent.
 const FLOOR: Option<u32> = Some(77);
-/// Connections that fill the log.
+/// Connections that fill a log.
 const FILLERS: i64 = 4;
-/// Workers of the rebuild that makes the state tables.
+/// Workers of the rebuild that fills the state tables.
 const WORKERS: usize = 4;
 
-/// What is asked, `{stream}` being another stream each time and `{middle}` the middle of the time that the log spans. The last two
-/// follow how many events came in the last minute, too, of which the large log has as many and the last day's edges more.
+/// The requests. `{stream}` is another stream each time, `{middle}` the middle of the log's time range. The cost of the last two also depends
+/// on the events of the last minute, which are equally many in both logs, and of the first and last minutes of the last day.
 const QUESTIONS: [(&str, &str, Option<u32>); 12] = [
     (
         "history of a stream",
@@ -58,8 +58,9 @@ const QUESTIONS: [(&str, &str, Option<u32>); 12] = [
     ("projector's status", "/projector/status", None),
 ];
 
-/// Part `$1` of `$2` of a log of `$3` events in streams of `$4`, recorded a hundred a second until now. Written past the append function,
-/// whose speed is another line's, with numbers as recorded times rise. Ids are of version 7, as the API's are: random ones would make the index colder than it is.
+/// Part `$1` of `$2` of a log of `$3` events in streams of `$4`, a hundred per second until now, with numbers in the order of recorded times.
+/// It is written without the append function, which is measured elsewhere. Ids have version 7, like the API's: random ids would make the
+/// index colder than it is.
 const FILL: &str = r#"
 insert into annals.events (event_number, created_at, "timestamp", id, tenant_id, aggregate_version, event_type, aggregate_type, aggregate_id,
                            version, created_by, posted_by, started_by, source, data, metadata)
@@ -76,20 +77,20 @@ select t.number, t.at, t.at,
  cross join lateral (select block * 100 * $4 + (v - 1) * 100 + s - block * 100 + 1 as number) as n
  cross join lateral (select n.number, date_trunc('minute', now()) - ($3 - n.number) * interval '10 milliseconds' as at) as t
  where block % $2 = $1"#;
-/// The streams' heads, all of them projected, and the number of the next event.
+/// The heads of all streams, all of them projected, and the next event number.
 const HEADS: &str = "
 select setval('annals.event_numbers', $3);
 insert into annals.heads (tenant_id, aggregate_type, aggregate_id, version, projected_version, last_created_at, started_by)
 select tenant_id, aggregate_type, aggregate_id, aggregate_version, aggregate_version, created_at, 'system' from annals.events where aggregate_version = $4";
 
-/// A log and what stands in front of it.
+/// A log and the API in front of it.
 struct Log {
     events: i64,
     world: World,
     api: Api,
 }
 
-/// Measures every question.
+/// Measures every request.
 pub async fn measure(site: &Site, events: i64, phase: Duration) -> Vec<Line> {
     let small = Log::fill(site, "small", SMALL).await;
     let large = Log::fill(site, "large", events).await;
@@ -127,14 +128,14 @@ impl Log {
             api: Api::of(&world),
             world,
         };
-        log.settle().await;
+        log.project_and_count().await;
         client.batch_execute("vacuum analyze").await.expect("statistics");
         println!("projected and passed by the sweep after {:?}", started.elapsed());
         log
     }
 
-    /// State tables, and counts of what the sweep has passed.
-    async fn settle(&self) {
+    /// Fills the state tables, and counts the events as sweeps do.
+    async fn project_and_count(&self) {
         let due = DueRebuild {
             id: None,
             scope: RebuildScope::default(),
@@ -147,19 +148,19 @@ impl Log {
         self.world.projector.sweep().await.expect("a sweep");
     }
 
-    /// The middle of the time that the log spans.
+    /// The middle of the log's time range.
     fn middle(&self) -> String {
         let ago = chrono::TimeDelta::milliseconds(self.events * 5);
         (chrono::Utc::now() - ago).format("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
-    /// One reader who asks the same of one stream after the other.
+    /// One client that sends the same request for one stream after the other.
     async fn ask(&self, site: &Site, path: &str, time: Duration, round: usize) -> Figure {
         let path = path
             .replace("{middle}", &self.middle())
             .replace("{now}", &chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string());
         let streams = self.events / LENGTH;
-        // A step that shares no factor with the number of streams, so that none comes twice before all have.
+        // The step and the number of streams have no common factor, so no stream is repeated before all were read.
         let mut stream = i64::try_from(round).unwrap_or_default() * 7;
         let phase = Phase::start(site.postmaster);
         let (deadline, mut answers) = (Instant::now() + time, 0);

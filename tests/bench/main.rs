@@ -1,11 +1,11 @@
-//! The bench: how fast Annals is, beside how fast it could be, in one run (DESIGN §10).
+//! The bench compares how fast Annals is with how fast it could be, in one run.
 //!
 //! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild | large [EVENTS] | csv [ROWS]]` starts a PostgreSQL of its own with durable
-//! settings, measures, prints one table and stops; it leaves nothing behind. The default of 3 seconds per phase takes about four
-//! minutes; `large` fills ten million events first, which takes some minutes more and 10 GB of disk.
+//! settings, measures, prints one table, stops, and leaves nothing behind. With the default of 3 seconds per phase it takes about four
+//! minutes. `large` first fills ten million events, which takes some minutes more and 10 GB of disk.
 //!
-//! Ceiling and work take turns, round by round, and medians are compared: the machine is rarely quiet, and what disturbs
-//! one phase must not be read as a difference between them. Figures are information: a run below a floor ends like any other.
+//! Ceiling and Annals are measured alternately in several rounds, and medians are compared, so that a disturbance by other processes is not
+//! read as a difference between them. The figures are information: a run below a floor does not fail.
 
 #![expect(
     clippy::expect_used,
@@ -33,25 +33,25 @@ use report::Line;
 use site::Site;
 use work::{Batch, Streams, Work};
 
-/// How long a phase is, unless it is said.
+/// Default duration of a phase.
 const PHASE: Duration = Duration::from_secs(3);
-/// How often ceiling and work take turns.
+/// Number of rounds of ceiling and Annals.
 const ROUNDS: usize = 3;
-/// Writers of the parallel phases (DESIGN §10).
+/// Concurrent writers of the parallel phases.
 const WRITERS: usize = 16;
-/// Writers of the batch phases.
+/// Concurrent writers of the batch phases.
 const BATCH_WRITERS: usize = 4;
 
-/// What is asked for.
+/// What to measure.
 #[derive(Debug, Clone, Copy)]
 enum Part {
-    /// Everything that a few minutes allow, each phase so long.
+    /// Everything except the parts below, with phases of this duration.
     All(Duration),
-    /// Rebuilds alone.
+    /// Only rebuilds.
     Rebuild,
-    /// Reads of a log of so many events.
+    /// Reads of a log with this number of events.
     Large(i64),
-    /// A file of so many rows.
+    /// A file with this number of rows.
     Csv(i64),
 }
 
@@ -60,7 +60,7 @@ async fn main() {
     if csv::is_importer().await {
         return;
     }
-    let part = Part::asked();
+    let part = Part::parse_arguments();
     let site = Site::start().await;
     println!("{}", site.describe().await);
     let mut lines = Vec::new();
@@ -78,8 +78,8 @@ async fn main() {
 }
 
 impl Part {
-    /// Two options do not need a parser.
-    fn asked() -> Self {
+    /// Parsed by hand, because a parser for two options is not worth a dependency.
+    fn parse_arguments() -> Self {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let number = |text: &str, from: i64, to: i64| text.parse().ok().filter(|n| (from..=to).contains(n));

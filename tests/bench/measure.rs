@@ -1,19 +1,19 @@
-//! What a phase yields: a rate, and the processor time that it took on either side of the connection.
+//! The result of a phase: a rate, and the processor time on both sides of the connection.
 //!
-//! Processor time says more than the rate on a machine that others use, too. It is read from `/proc`, in ticks of 10 ms, and
-//! left out where there is none.
+//! On a machine that others use too, processor time says more than the rate. It is read from `/proc` in ticks of 10 ms, and left out where
+//! there is none.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// What a phase yielded, per event or per read.
+/// The result of a phase, per event or per read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Figure {
-    /// How many per second.
+    /// Rate per second.
     pub rate: f64,
-    /// Processor time of PostgreSQL, in microseconds each.
+    /// Processor time of PostgreSQL, in microseconds per event or read.
     pub server_us: Option<f64>,
-    /// Processor time of the client, in microseconds each: pgbench, or Annals with the bench around it.
+    /// Processor time of the client, in microseconds per event or read: pgbench, or Annals together with the bench.
     pub client_us: Option<f64>,
 }
 
@@ -30,7 +30,7 @@ pub fn median(figures: &[Figure]) -> Figure {
     }
 }
 
-/// A phase under way.
+/// A running phase.
 pub struct Phase {
     postmaster: u32,
     started: Instant,
@@ -39,7 +39,7 @@ pub struct Phase {
 }
 
 impl Phase {
-    /// Begins one.
+    /// Begins a phase.
     pub fn start(postmaster: u32) -> Self {
         Self {
             postmaster,
@@ -49,13 +49,13 @@ impl Phase {
         }
     }
 
-    /// Ends it, with so much done.
+    /// Ends the phase, in which this number of events or reads was done.
     pub fn end(self, count: usize) -> Figure {
         let elapsed = self.started.elapsed();
         self.end_with_rate(count, count as f64 / elapsed.as_secs_f64())
     }
 
-    /// The same where somebody else has kept the time.
+    /// The same, if another program has measured the rate.
     pub fn end_with_rate(self, count: usize, rate: f64) -> Figure {
         let each = |before: Option<f64>, after: Option<f64>| Some((after? - before?) * 1e6 / count.max(1) as f64);
         Figure {
@@ -69,12 +69,12 @@ impl Phase {
 /// Ticks per second in `/proc`, on every Linux that Rust runs on.
 const TICKS: f64 = 100.0;
 
-/// Processor time of this process and of the children that it has waited for.
+/// Processor time of this process and of its finished children, in seconds.
 fn own_seconds() -> Option<f64> {
     Some(Stat::of("self")?.with_children as f64 / TICKS)
 }
 
-/// Processor time of a process, of its children, and of those that have ended.
+/// Processor time of a process and of its running and finished children, in seconds.
 fn family_seconds(parent: u32) -> Option<f64> {
     let mut ticks = Stat::of(&parent.to_string())?.with_children;
     for entry in fs::read_dir("/proc").ok()?.flatten() {
@@ -88,7 +88,7 @@ fn family_seconds(parent: u32) -> Option<f64> {
     Some(ticks as f64 / TICKS)
 }
 
-/// The parent of a process.
+/// The id of a process's parent.
 pub fn parent_of(pid: i32) -> Option<u32> {
     Some(Stat::of(&pid.to_string())?.parent)
 }
@@ -100,7 +100,7 @@ struct Stat {
 }
 
 impl Stat {
-    /// Reads `/proc/{pid}/stat`. The second field is the program's name in parentheses and may hold anything, spaces too.
+    /// Reads `/proc/{pid}/stat`. The second field is the program's name in parentheses, which may contain anything, also spaces.
     fn of(pid: &str) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
@@ -115,7 +115,7 @@ impl Stat {
     }
 }
 
-/// Repeats until the time is over; how often.
+/// Repeats the work until the time is over, and returns how often.
 pub async fn repeat<F: Future<Output = usize>>(time: Duration, mut work: impl FnMut() -> F) -> usize {
     let deadline = Instant::now() + time;
     let mut count = 0;

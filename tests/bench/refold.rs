@@ -1,10 +1,10 @@
-//! Rebuild beside a plain sequential read of the same events: pages by number, whole rows to the client, one connection.
+//! Rebuild compared with a plain sequential read of the same events: pages by number, whole rows to the client, one connection.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use annals::config::DatabaseConfig;
-use annals::store::{DueRebuild, RebuildScope, Store};
+use annals_config::DatabaseConfig;
+use annals_store::{DueRebuild, RebuildScope, Store};
 use projector::{CONNECTIONS, Progress, Projector};
 use tests::connect;
 use tokio_postgres::Client;
@@ -15,21 +15,21 @@ use crate::site::Site;
 
 /// Events of each database.
 const EVENTS: i32 = 200_000;
-/// Events of a page, as the feed's readers ask for them.
+/// Events per page, as readers of the feed request them.
 const PAGE: i64 = 1_000;
 /// Workers of the rebuild.
 const WORKERS: usize = 4;
-/// How often reading and rebuilding take turns.
+/// Number of alternating rounds of reading and rebuilding.
 const ROUNDS: usize = 3;
 
-/// Streams so long, and what the line says of them.
+/// Lengths of streams, with their description in the table.
 const LENGTHS: [(i32, &str); 3] = [
     (1, "rebuild, streams of 1 event (ceiling: reading them)"),
     (10, "rebuild, streams of 10 events"),
     (1_000, "rebuild, streams of 1,000 events"),
 ];
 
-/// A log written past the append function, whose speed is another line's: sales, then updates of them.
+/// A log of sales and then their updates, written without the append function, which is measured elsewhere.
 const FILL: &str = r#"
 insert into annals.heads (tenant_id, aggregate_type, aggregate_id, version, projected_version, last_created_at, started_by)
 select '00000000-0000-0000-0000-000000000000', 'sale', 'S-' || lpad(s::text, 10, '0'), $1::int, $1::int, timestamptz '2026-01-01' + ($1::int || ' s')::interval, 'system'
@@ -44,7 +44,7 @@ select nextval('annals.event_numbers'), timestamptz '2026-01-01' + (v || ' s')::
        '{"user_agent": "bench"}'
   from generate_series(1, $1::int) as v, generate_series(1, $2::int / $1::int) as s"#;
 
-/// Measures every length of streams.
+/// Measures with every length of streams.
 pub async fn measure_all(site: &Site) -> Vec<Line> {
     let mut lines = Vec::new();
     for length in LENGTHS {
@@ -62,7 +62,7 @@ async fn measure(site: &Site, (length, work): (i32, &'static str)) -> Line {
         pool_size: CONNECTIONS + WORKERS,
     };
     let projector = Projector::new(Store::new(&config).expect("an address"), None);
-    // The first one fills the tables; what is measured finds them right, as a rebuild mostly does.
+    // The first rebuild fills the tables; the measured ones find them correct, as most rebuilds do.
     rebuild(site, &projector).await;
     client.batch_execute("vacuum analyze").await.expect("statistics");
     let (mut read, mut rebuilt): (Vec<Figure>, Vec<Figure>) = Default::default();

@@ -1,8 +1,8 @@
-//! The table.
+//! The table of results.
 
 use crate::measure::Figure;
 
-/// A line of it.
+/// A line of the table.
 pub struct Line {
     work: &'static str,
     ceiling: Option<Figure>,
@@ -11,7 +11,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Work beside its ceiling, with DESIGN §10's floor in percent.
+    /// Annals and its ceiling, with the floor in percent.
     pub fn compared(work: &'static str, ceiling: Figure, annals: Figure, floor: Option<u32>) -> Self {
         Self {
             work,

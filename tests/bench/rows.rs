@@ -1,20 +1,20 @@
-//! The rows that every phase writes: one sale each, the same size everywhere.
+//! The rows that every phase writes: one sale each, always of the same size.
 
 use tests::Person;
 use uuid::Uuid;
 
 /// The catalog's example of a sale.
 pub const DATA: &str = r#"{"amount_cents": 26196, "currency": "USD", "sale_date": "2018-11-08", "customer_id": "CG-12520", "product": "Bush Somerset Collection Bookcase", "quantity": 2, "unit_price": 130.98, "category": "Furniture"}"#;
-/// What the API adds for a request of the bench.
+/// The metadata of each row; the API records the same about the bench's requests.
 pub const METADATA: &str = r#"{"user_agent": "bench"}"#;
 /// Events of a batch.
 pub const BATCH: usize = 100;
-/// Agent that the bench's requests name.
+/// The user agent of the bench's requests.
 pub const USER_AGENT: &str = "bench";
 /// Type of every event.
 pub const EVENT_TYPE: &str = "sale.created";
 
-/// A name that no stream has.
+/// A new stream id.
 pub fn new_stream() -> String {
     format!("S-{:016}", Uuid::new_v4().as_u128() % 10_000_000_000_000_000)
 }
@@ -30,11 +30,11 @@ pub fn batch(streams: impl Iterator<Item = String>) -> String {
     format!(r#"{{"events":[{}]}}"#, members.join(","))
 }
 
-/// Who writes, in the rows' words.
+/// The writer as the rows name it.
 pub struct Writer {
-    /// As `created_by` has it.
+    /// The value of `created_by`.
     pub actor: String,
-    /// As `user_id` has it.
+    /// The value of `user_id`.
     pub user_id: Uuid,
 }
 

@@ -1,4 +1,4 @@
-//! Where it happens: a private cluster with durable settings, one database for Annals and one, migrated alike, for ceilings.
+//! A private cluster with durable settings, and two equally migrated databases: one for Annals and one for ceilings.
 
 use std::path::PathBuf;
 
@@ -7,24 +7,24 @@ use tests::connect;
 
 use crate::measure::parent_of;
 
-/// Durable, and without the checkpoints whose moment would decide which phase pays for them.
+/// Durable settings, without checkpoints, which would slow down whichever phase they fall into.
 const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "512MB"),
     ("max_wal_size", "8GB"),
     ("checkpoint_timeout", "1h"),
 ];
-/// The ceilings' database.
+/// The database for ceilings.
 const CEILING: &str = "ceiling";
-/// Settings worth knowing beside the figures.
+/// Settings that are printed with the figures.
 const SHOWN: &str = "select string_agg(name || ' ' || current_setting(name), ', ' order by name) from pg_settings where name in \
     ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'shared_buffers', 'max_wal_size', 'checkpoint_timeout', 'jit')";
 
-/// The cluster and how to reach what it holds.
+/// The cluster and the addresses of its databases.
 pub struct Site {
     cluster: Cluster,
-    /// Parent of every server process.
+    /// Process id of the postmaster, the parent of every server process.
     pub postmaster: u32,
-    /// The program, from the same installation as the server.
+    /// The path of a program from the server's installation.
     pub pgbench: PathBuf,
 }
 
@@ -34,7 +34,7 @@ impl Site {
         let cluster = Cluster::start(Options::ephemeral().with_settings(SETTINGS))
             .await
             .expect("a private cluster");
-        annals::store::migrate(&cluster.url()).await.expect("migrations");
+        annals_store::migrate(&cluster.url()).await.expect("migrations");
         let admin = connect(&cluster.superuser_url_of("postgres")).await;
         admin
             .batch_execute(&format!("create database {CEILING} template {DATABASE} owner {OWNER}"))
@@ -54,17 +54,17 @@ impl Site {
         }
     }
 
-    /// Address of Annals' database, as the migrating role.
+    /// Address of Annals' database, for the migrating role.
     pub fn annals_url(&self) -> String {
         self.cluster.url()
     }
 
-    /// Address of the ceilings' database, as the same role: its owner.
+    /// Address of the ceilings' database, for the same role, which owns it.
     pub fn ceiling_url(&self) -> String {
         self.cluster.url_of(CEILING)
     }
 
-    /// Address of another database, migrated alike and empty.
+    /// Address of a new database, migrated and empty.
     pub async fn fresh_database(&self, name: &str) -> String {
         let admin = connect(&self.cluster.superuser_url_of("postgres")).await;
         admin
@@ -72,11 +72,11 @@ impl Site {
             .await
             .expect("a database");
         let url = self.cluster.url_of(name);
-        annals::store::migrate(&url).await.expect("migrations");
+        annals_store::migrate(&url).await.expect("migrations");
         url
     }
 
-    /// What the figures were found on.
+    /// Describes the server and its settings.
     pub async fn describe(&self) -> String {
         let client = connect(&self.annals_url()).await;
         let row = client
@@ -91,7 +91,7 @@ impl Site {
         )
     }
 
-    /// Stops the cluster, which vanishes.
+    /// Stops the cluster and deletes it.
     pub async fn stop(self) {
         self.cluster.stop().await.expect("the cluster stops");
     }

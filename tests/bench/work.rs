@@ -1,9 +1,9 @@
-//! What Annals does, through the whole handler in process: bytes of a request in, bytes of an answer out. Token, body, schema,
-//! database: everything that a deployed function does, except the network before it.
+//! Annals' work, through the complete handler in process: from the bytes of a request to the bytes of an answer, with token, body, schema and
+//! database. A deployed function does the same, except for the network in front of it.
 
 use std::time::{Duration, Instant};
 
-use tests::{World, forget_requirements};
+use tests::{World, remove_requirements};
 use tokio::task::JoinSet;
 
 use crate::api::{Api, next_cursor};
@@ -11,34 +11,34 @@ use crate::measure::{Figure, Phase, repeat};
 use crate::rows::{BATCH, batch, body, new_stream};
 use crate::site::Site;
 
-/// Events that the projector finds undone, named by batches' messages.
+/// Events in a backlog named by batches' messages.
 const BACKLOG: usize = 20_000;
-/// The same, each named by a message of its own.
+/// Events in a backlog named by a message each.
 const SINGLE_BACKLOG: usize = 2_000;
-/// Messages that the projector takes at once, as the event source mapping of `template.yaml` does.
+/// Messages per invocation of the projector, as in the event source mapping of `template.yaml`.
 const MESSAGES: usize = 10;
-/// Streams that each writer knows and comes back to.
+/// Existing streams that each writer appends to.
 const KNOWN_STREAMS: usize = 200;
 
-/// Which streams single events go to.
+/// The streams that single events are appended to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streams {
-    /// Each to one of its own.
+    /// Each event starts a new stream.
     New,
-    /// One in ten to one of its own, the others to streams that exist.
+    /// One event in ten starts a new stream, the others go to existing ones.
     MostlyOld,
 }
 
-/// How a batch spreads.
+/// The streams of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batch {
-    /// Each event to a new stream.
+    /// Each event starts a new stream.
     HundredStreams,
-    /// Ten events to each of ten new streams.
+    /// Ten events for each of ten new streams.
     TenStreams,
 }
 
-/// Annals at work.
+/// Measures Annals.
 pub struct Work<'a> {
     site: &'a Site,
     phase: Duration,
@@ -47,10 +47,10 @@ pub struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Annals at this site, each phase so long.
+    /// Annals at this site; each phase takes this long.
     pub async fn new(site: &'a Site, phase: Duration) -> Self {
-        // What is appended here again and again is one type, which would begin each stream only once.
-        forget_requirements(&site.annals_url()).await;
+        // The bench appends the same type repeatedly, and this type could start each stream only once.
+        remove_requirements(&site.annals_url()).await;
         let world = World::at("annals".to_owned(), &site.annals_url());
         let api = Api::of(&world);
         Self {
@@ -102,7 +102,7 @@ impl<'a> Work<'a> {
         phase.end(tasks.join_all().await.into_iter().sum())
     }
 
-    /// A backlog that batches have left, each batch with one message.
+    /// Projects a backlog of batches, with one message for each batch.
     pub async fn project_batches(&self) -> Figure {
         self.world.take_wake_ups().await;
         for _ in 0..BACKLOG / BATCH {
@@ -111,7 +111,7 @@ impl<'a> Work<'a> {
         self.drain(BACKLOG).await
     }
 
-    /// A backlog that single requests have left, each with a message of its own.
+    /// Projects a backlog of single events, with a message for each.
     pub async fn project_singles(&self) -> Figure {
         self.world.take_wake_ups().await;
         for _ in 0..SINGLE_BACKLOG {
@@ -130,7 +130,7 @@ impl<'a> Work<'a> {
         phase.end(events)
     }
 
-    /// Pages of a long stream's history, from its first to its last and over again.
+    /// Reads pages of a long stream's history from the first to the last, repeatedly.
     pub async fn read_history(&self) -> Figure {
         let stream = new_stream();
         for _ in 0..10 {
@@ -140,12 +140,12 @@ impl<'a> Work<'a> {
             .await
     }
 
-    /// Pages of the whole log.
+    /// Reads pages of the whole log, newest first.
     pub async fn read_newest(&self) -> Figure {
         self.read_pages("/events?limit=100").await
     }
 
-    /// One entity after the other, each read by its id.
+    /// Reads one entity after the other by its id.
     pub async fn read_entities(&self) -> Figure {
         let streams = self.api.start_streams(KNOWN_STREAMS).await;
         self.world.project().await;

@@ -1,4 +1,4 @@
-//! The functions as they are deployed: built alone, since what the tests beside them need of a crate would be built in.
+//! The functions' binaries as deployed: built on their own, because otherwise features that the tests need would be compiled in.
 
 use std::fs;
 use std::io::Write;
@@ -8,25 +8,25 @@ use std::process::Command;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-/// Bytes that a zip file with one entry has beside its data: two headers with the name, and the end of the directory.
+/// Bytes of a zip file with one entry in addition to its data: two headers with the name, and the end of the directory.
 const ZIP_FRAME: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
 
-/// Where the programs are.
+/// The folder of the programs.
 pub struct Binaries {
     folder: PathBuf,
 }
 
-/// Whether to build.
+/// Whether to build the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Build {
-    /// Before anything is measured.
+    /// Build them before measuring.
     First,
-    /// What is there is measured.
+    /// Measure what exists.
     Never,
 }
 
 impl Binaries {
-    /// The functions, and the one that they are compared with.
+    /// Prepares the functions and the hello-world function.
     pub fn of(build: Build) -> Self {
         if build == Build::First {
             cargo(&[
@@ -36,6 +36,8 @@ impl Binaries {
                 "audit-query",
                 "-p",
                 "csv-upload",
+                "-p",
+                "importer",
                 "-p",
                 "projector",
                 "-p",
@@ -50,12 +52,12 @@ impl Binaries {
         }
     }
 
-    /// A program of this name.
+    /// The path of the program with this name.
     pub fn path(&self, binary: &str) -> PathBuf {
         self.folder.join(binary)
     }
 
-    /// Bytes of a zip file that holds the program, as `zip -9` packs it.
+    /// Size of a zip file with the program, packed as by `zip -9`.
     pub fn zipped(&self, binary: &str) -> usize {
         let program = fs::read(self.path(binary)).expect("the program");
         let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());

@@ -1,42 +1,42 @@
-//! What each function is asked first: something that takes it to the database.
+//! The first event of each function; it always needs the database.
 
 use serde_json::json;
 use tests::{Person, recorded};
 use uuid::Uuid;
 
-/// What a function is given to send with.
+/// Where a function sends messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
-    /// The wake-up queue.
+    /// To the wake-up queue.
     WakeUps,
-    /// Nothing.
+    /// It sends none.
     None,
 }
 
-/// Whom a function logs in as.
+/// The role that a function logs in as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
     /// `annals_api`.
     Api,
-    /// The migrating role, past every pooler.
+    /// The migrating role, without a pooler.
     Owner,
 }
 
-/// A function, and its first event.
+/// A function and its first event.
 pub struct Function {
-    /// As it is shown.
+    /// Its name in the report.
     pub name: &'static str,
-    /// Its program.
+    /// Its binary.
     pub binary: &'static str,
     /// Whether the template gives it the wake-up queue.
     pub queue: Queue,
-    /// Who it logs in as.
+    /// The role that it logs in as.
     pub login: Login,
     event: fn(usize) -> String,
 }
 
 impl Function {
-    /// The event of a round.
+    /// The event of one round.
     pub fn event(&self, round: usize) -> String {
         (self.event)(round)
     }
@@ -102,20 +102,20 @@ pub const FUNCTIONS: [Function; 8] = [
     },
 ];
 
-/// What is appended to, which the other functions are asked for.
+/// Appends the events that the other functions are asked for.
 const AGGREGATE: &str = "123e4567-e89b-12d3-a456-426614174000";
 
 fn history() -> String {
     recorded::get_history(&Person::staff(), AGGREGATE).to_string()
 }
 
-/// A stream that has work left.
+/// A wake-up for a stream that is not projected.
 fn wake_up() -> String {
     let streams = json!({"streams": [[Uuid::nil(), "product", AGGREGATE]]});
     recorded::wake_up(&streams.to_string()).to_string()
 }
 
-/// A new event each time: a retry would be answered without an append.
+/// A new event each time, because a retry would be answered without an append.
 fn append(round: usize) -> String {
     let event = json!({
         "event_type": "product.created", "aggregate_type": "product", "aggregate_id": AGGREGATE,

@@ -1,12 +1,12 @@
-//! Cold starts (DESIGN §10): each function from spawn to its first answer, beside a hello-world function and a bare connect and
-//! query, in one run; and what a function weighs when it is zipped.
+//! Cold starts: each function from its start as a process to its first answer, compared in one run with a hello-world function and a bare
+//! connect and query; and the zipped size of each function.
 //!
-//! `cargo run --release -p tests --bin cold-start [-- ROUNDS] [as-built]` builds the functions, starts a PostgreSQL of its own, with
-//! PgBouncer before it, and plays Lambda to them: the Runtime API on the loopback interface, with the recorded events of
-//! `tests/events`. All take turns, round by round, because the machine is rarely quiet. Functions are deployed behind a pooler,
-//! whose connections to PostgreSQL are warm; directly, each start waits for a new backend to read its catalogs, too. And directly by TLS, as
-//! every deployed function connects: that has a floor of its own, with a connection by TLS. Figures are information: a run
-//! above a limit ends like any other.
+//! `cargo run --release -p tests --bin cold-start [-- ROUNDS] [as-built]` builds the functions, starts a PostgreSQL of its own with
+//! PgBouncer before it, and plays Lambda: the Runtime API on the loopback interface, with the recorded events of `tests/events`. All
+//! functions are measured alternately, round by round, because other processes disturb the machine. They are measured in three ways:
+//! behind a pooler, as they are deployed, where connections to PostgreSQL are warm; directly, where each start also waits for a new
+//! backend to read its catalogs; and directly by TLS, as every deployed function connects, which is compared with a floor by TLS. The
+//! figures are information: a run above a limit does not fail.
 
 #![expect(
     clippy::expect_used,
@@ -21,33 +21,33 @@ mod runtime;
 
 use std::time::{Duration, Instant};
 
-use annals::store::{Access, Store};
+use annals_store::{Access, Store};
 use binaries::{Binaries, Build};
 use events::{FUNCTIONS, Login, Queue};
 use local::cluster::{Cluster, DATABASE, Options};
 use runtime::{Lambda, Start};
 use tests::{Authority, PgBouncer, SERVER_CONNECTIONS, SecuredServer, connect, set_api_password, url_at};
 
-/// How often each is started, unless another number is given.
+/// Default number of starts of each function.
 const ROUNDS: usize = 31;
-/// The server's name in its certificate.
+/// The host name in the server's certificate.
 const HOST: &str = "db.example.com";
-/// A function's start, at most so many times its floor's.
+/// A function's start may take this many times its floor.
 const LIMIT: f64 = 1.5;
-/// Bytes of a zipped function at most.
+/// Maximum size of a zipped function, in bytes.
 const MAX_ZIP: usize = 5 * 1024 * 1024;
 
-/// A way to the database.
+/// A way to connect to the database.
 struct Way {
     name: &'static str,
     url: String,
-    /// The migrating role's, which goes past poolers.
+    /// The migrating role's address, which does not use the pooler.
     owner_url: Option<String>,
-    /// Where the connection is encrypted, who alone may sign the server's certificate.
+    /// For an encrypted connection, the only authorities that may sign the server's certificate.
     authorities: Option<String>,
-    /// What the bare connect and query took.
+    /// Durations of the bare connect and query.
     bare: Vec<Duration>,
-    /// Each function's starts.
+    /// Starts of each function.
     starts: Vec<Vec<Start>>,
 }
 
@@ -64,7 +64,7 @@ impl Way {
     }
 }
 
-/// The same server by a name in the network, with a certificate for it.
+/// The same server under a host name, with a certificate for it.
 async fn encrypted(cluster: Cluster) -> (Way, SecuredServer) {
     let (server, authority) = (SecuredServer { cluster }, Authority::new());
     server.show(&authority.sign(HOST, 2100)).await;
@@ -82,7 +82,7 @@ async fn main() {
     let asked = Asked::read();
     let binaries = Binaries::of(asked.build);
     let cluster = Cluster::start(Options::ephemeral()).await.expect("a private cluster");
-    annals::store::migrate(&cluster.url()).await.expect("migrations");
+    annals_store::migrate(&cluster.url()).await.expect("migrations");
     set_api_password(&cluster).await;
     let pooler = PgBouncer::start_with(&hash_of_password(&cluster).await, cluster.port(), SERVER_CONNECTIONS);
     let lambda = Lambda::start().await;
@@ -149,7 +149,7 @@ fn report(hello: &[Start], ways: &[Way], binaries: &Binaries) {
     println!("\nlimits: {LIMIT} of the floor, {:.1} MB zipped", megabytes(MAX_ZIP));
 }
 
-/// The command line.
+/// The parsed command line.
 struct Asked {
     rounds: usize,
     build: Build,
@@ -177,7 +177,7 @@ impl Asked {
     }
 }
 
-/// What the server keeps of the functions' password.
+/// The hash of the functions' password that the server stores.
 async fn hash_of_password(cluster: &Cluster) -> String {
     let superuser = connect(&cluster.superuser_url()).await;
     let hash = "select rolpassword from pg_authid where rolname = 'annals_api'";
@@ -191,14 +191,14 @@ async fn connect_and_query(way: &Way) -> Duration {
             let client = connect(&way.url).await;
             client.simple_query("select 1").await.expect("an answer");
         }
-        // What the functions do at least: a connection by TLS and a question after it.
+        // The minimum of every function: a connection by TLS and one query.
         Some(_) => {
             let access = Access {
                 authorities: way.authorities.clone(),
                 ..Access::to(&way.url)
             };
             let store = Store::open(access, 1).expect("an address");
-            store.meet().await.expect("an answer");
+            store.connect_early().await.expect("an answer");
         }
     }
     began.elapsed()

@@ -1,5 +1,5 @@
-//! Lambda's part: it starts a program, gives it an event when it asks for one, and takes the answer. SQS' part, too, which takes
-//! every message.
+//! Plays Lambda: starts a program, gives it an event when it asks for one, and takes the answer. Also plays SQS, which accepts every
+//! message.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,19 +18,19 @@ use tokio::sync::oneshot;
 
 use crate::events::Queue;
 
-/// Longer than anybody should wait for a first answer.
+/// A limit for the first answer that only a failure reaches.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a start went, from spawn.
+/// Times of a start, measured from the start of the process.
 #[derive(Clone, Copy)]
 pub struct Start {
-    /// The program asked for its first event: it has started.
+    /// When the program asked for its first event, which means that it has started.
     pub asked: Duration,
-    /// It answered.
+    /// When it answered.
     pub answered: Duration,
 }
 
-/// What the program under way is to get, and who waits for it.
+/// The event for the running program, and the receiver of its answer.
 struct Round {
     event: String,
     began: Instant,
@@ -47,7 +47,7 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Listens.
+    /// Starts listening.
     pub async fn start() -> Self {
         let round = Shared::default();
         let runtime = Router::new()
@@ -63,11 +63,11 @@ impl Lambda {
         Self { address, round }
     }
 
-    /// Starts a program for one event, with the database at this address, whose certificate these authorities sign, and ends it.
+    /// Starts a program for one event, with this database address and these certificate authorities, and ends it afterwards.
     pub async fn invoke(&self, program: &Path, database: (&str, &str), queue: Queue, event: String) -> Start {
         let (done, answer) = oneshot::channel();
         let mut command = self.command(program, database, queue);
-        *self.round.lock().expect("nobody panicked") = Some(Round {
+        *self.round.lock().expect("no panic elsewhere") = Some(Round {
             event,
             began: Instant::now(),
             asked: None,
@@ -114,8 +114,8 @@ impl Lambda {
 }
 
 async fn next(State(round): State<Shared>) -> impl IntoResponse {
-    let event = round.lock().expect("nobody panicked").as_mut().and_then(|round| {
-        // A second one would be answered never, as on Lambda while nothing happens.
+    let event = round.lock().expect("no panic elsewhere").as_mut().and_then(|round| {
+        // A second request is never answered, as on Lambda while there are no events.
         round.asked.is_none().then(|| {
             round.asked = Some(round.began.elapsed());
             round.event.clone()
@@ -141,12 +141,12 @@ async fn next(State(round): State<Shared>) -> impl IntoResponse {
 }
 
 async fn answered(State(round): State<Shared>, body: String) -> StatusCode {
-    if let Some(round) = round.lock().expect("nobody panicked").as_mut()
+    if let Some(round) = round.lock().expect("no panic elsewhere").as_mut()
         && let (Some(asked), Some(done)) = (round.asked, round.done.take())
     {
         let answered = round.began.elapsed();
         let answer = serde_json::from_str(&body).unwrap_or(Value::Null);
-        // Whoever waited has given up where nobody takes it.
+        // If the receiver is gone, it has timed out.
         let _ = done.send((Start { asked, answered }, answer));
     }
     StatusCode::ACCEPTED

@@ -1,9 +1,9 @@
-//! The crowd: many function processes at once behind few connections.
+//! The crowd: many concurrent function processes with few database connections.
 //!
-//! `cargo run -p tests --bin crowd [-- PROCESSES]` starts that many real `post-event` processes (200 by default), as Lambda does
-//! when as many requests come at once, behind PgBouncer in transaction mode with 20 connections to PostgreSQL. Each request
-//! appends. It prints what the first requests and the later ones took, and exits with 1 unless every one was answered 2xx, the
-//! server never saw more connections than the pooler may make, and the oracle finds every event.
+//! `cargo run -p tests --bin crowd [-- PROCESSES]` starts that many real `post-event` processes (200 by default), as Lambda does when that
+//! many requests arrive concurrently, behind PgBouncer in transaction mode with 20 connections to PostgreSQL. Each request appends. It
+//! prints the durations of first and of later requests. It exits with 1 unless every request was answered 2xx, the server never had more
+//! connections than the pooler may open, and the oracle finds every event.
 
 #![expect(
     clippy::expect_used,
@@ -26,9 +26,9 @@ use uuid::Uuid;
 
 /// Requests that each client sends, one after the other.
 const REQUESTS: usize = 10;
-/// Processes where no other number is asked for.
+/// Default number of processes.
 const PROCESSES: usize = 200;
-/// How long one request may take.
+/// Time limit of one request.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::main]
@@ -71,7 +71,7 @@ async fn main() -> ExitCode {
     print("first requests (start of the process, catalog)", first);
     print("later requests", later);
     world.assert_sound(&ledger).await;
-    println!("the oracle: {} events acknowledged, and there once", ledger.len());
+    println!("the oracle: {} events acknowledged, each stored once", ledger.len());
     let most = i64::try_from(SERVER_CONNECTIONS).expect("a small number");
     if refused == 0 && connections <= most {
         ExitCode::SUCCESS
@@ -80,7 +80,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Appends, one event after the other; what each took, and how many were not answered 2xx.
+/// Appends one event after the other; returns the duration of each, and how many were not answered 2xx.
 async fn ask(runtime: Arc<Runtime>, ledger: Arc<Ledger>) -> (Vec<Duration>, usize) {
     let (staff, mut times, mut failed) = (Person::staff(), Vec::new(), 0);
     for place in 0..REQUESTS {
@@ -118,7 +118,7 @@ fn read(answer: &Value) -> Answer {
     }
 }
 
-/// The most connections of functions that the server has at once, until it is over.
+/// Polls the number of the functions' connections until the run is over; returns the largest.
 async fn most_connections(world: World, over: Arc<AtomicBool>) -> i64 {
     let (superuser, mut most) = (world.superuser().await, 0);
     let count = "select count(*) from pg_stat_activity where usename = 'annals_api'";

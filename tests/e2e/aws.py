@@ -23,7 +23,7 @@ class Aws:
         self.folder.mkdir()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        # For all that speaks to AWS: the emulator verifies no signature, and nothing is to find its way to the cloud.
+        # For all AWS clients: the emulator verifies no signature, and no request must reach the real AWS.
         self.environment = {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "test",
@@ -46,7 +46,7 @@ class Aws:
             "MINISTACK_REGION": REGION,
             "TMPDIR": str(self.folder),
             "HOME": str(self.folder),
-            # Servers of other protocols, on ports of their own that nobody asked for.
+            # Servers for other protocols, which are not needed and would listen on ports of their own.
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
         }

@@ -1,4 +1,4 @@
-"""Ways to deploy, and what the template makes of its parameters."""
+"""Ways to deploy, and the effects of the template's parameters."""
 
 import re
 import shutil
@@ -13,12 +13,12 @@ HTTP_FUNCTIONS = ("PostEvent", "AuditQuery", "CsvUpload")
 BUCKET = "annals-packages"
 
 
-def the_guided_deployment_asks_for_parameters_and_about_no_route(site: Site) -> None:
+def the_guided_deployment_asks_for_parameters_and_not_about_routes(site: Site) -> None:
     # It saves its answers in the file that it reads.
     config = site.folder / "samconfig.guided.toml"
     shutil.copy(ROOT / "samconfig.toml", config)
     command = ["sam", "deploy", "--guided", "--template-file", site.stack.build_folder / "template.yaml", "--config-file", config]
-    # The stack's name, the region, the first parameter; to all else, the default, which at the end is not to deploy.
+    # The stack's name, the region, the first parameter; the default for all others. The last default is not to deploy.
     answers = ["annals-guided", "", site.stack.secret, *[""] * 60]
     guided = subprocess.run(
         command, input="\n".join(answers), cwd=site.folder, env=site.stack.tools, timeout=300, text=True,
@@ -31,7 +31,7 @@ def the_guided_deployment_asks_for_parameters_and_about_no_route(site: Site) -> 
     same(len(re.findall(r"\tParameter \w+ \[", said)), len(site.stack.template.processed["Parameters"]))
 
 
-def what_was_built_is_packaged_for_others(site: Site) -> None:
+def the_build_is_packaged_and_can_be_deployed_from_the_bucket(site: Site) -> None:
     settings = {**site.stack.tools, "ANNALS_BUILD": str(site.stack.build_folder), "BUCKET": BUCKET}
     site.aws.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": site.aws.s3.meta.region_name})
     run(ROOT / "scripts/package", architecture(), env=settings)
@@ -39,7 +39,7 @@ def what_was_built_is_packaged_for_others(site: Site) -> None:
     names = sorted(path.name for path in (ROOT / "dist").glob("*.zip"))
     same(names, sorted(f"{name}.zip" for name in zip_sizes(site.stack.build_folder)))
     same([name for name in names if f"CodeUri: {name}" not in template], [])
-    # What is packaged needs nothing but the bucket.
+    # The packaged template needs only the bucket.
     packaged = Path(shutil.copy(ROOT / "dist/packaged.yaml", site.folder))
     sizes = {path.stat().st_size for path in (ROOT / "dist").glob("*.zip")}
     stored = site.aws.s3.list_objects_v2(Bucket=BUCKET)["Contents"]
@@ -53,7 +53,7 @@ def what_was_built_is_packaged_for_others(site: Site) -> None:
     )  # fmt: skip
 
 
-def schedules_run_as_often_as_the_parameter_says_and_otherwise_appends_ask(site: Site) -> None:
+def schedules_run_as_often_as_the_parameter_says_and_appends_request_sweeps_if_it_is_rare(site: Site) -> None:
     template = site.stack.template
     rules = [name for name, it in template.processed["Resources"].items() if it["Type"] == "AWS::Events::Rule"]
     same(sorted(rules), ["ImporterDue", "ProjectorSweep", "RebuilderDue"])
@@ -66,14 +66,21 @@ def schedules_run_as_often_as_the_parameter_says_and_otherwise_appends_ask(site:
                  (asks, {"Ref": "WakeQueue"} if function != "AuditQuery" else None))
         same(template.properties("ProjectionLag", ScheduleMinutes=minutes)["TreatMissingData"], missing)
     same(template.properties("ProjectorSweep")["ScheduleExpression"], "rate(1 minute)")
-    # A sweep that leaves work asks for the next one: it may, and Lambda does not end the chain.
+    # A sweep that leaves work requests the next one. It is allowed to, and Lambda's loop detection does not end the chain.
     same(template.properties("Projector")["RecursiveLoop"], "Allow")
     statements = template.properties("ProjectorRole")["Policies"][0]["PolicyDocument"]["Statement"]
     sends = [statement["Resource"] for statement in statements if statement["Action"] == "sqs:SendMessage"]
     same({"Fn::GetAtt": ["WakeQueue", "Arn"]} in sends[0], True)
 
 
-def each_http_function_may_be_capped_and_none_is_by_default(site: Site) -> None:
+def a_deployment_with_other_migrations_runs_them(site: Site) -> None:
+    """CloudFormation runs Migrate when a property of Schema changes. One is the version that SAM publishes when the function's code changes."""
+    resources = site.stack.template.processed["Resources"]
+    version = resources[resources["Schema"]["Properties"]["Code"]["Ref"]]
+    same((version["Type"], version["Properties"]["FunctionName"]), ("AWS::Lambda::Version", {"Ref": "Migrate"}))
+
+
+def each_http_functions_concurrency_may_be_limited_and_none_is_by_default(site: Site) -> None:
     for function in HTTP_FUNCTIONS:
         same(site.stack.template.properties(function).get("ReservedConcurrentExecutions"), None)
         capped = site.stack.template.properties(function, FunctionConcurrency="20")
@@ -84,15 +91,15 @@ def each_http_function_may_be_capped_and_none_is_by_default(site: Site) -> None:
         same(required["Environment"]["Variables"]["JWT_REQUIRE_ROLE"], "true")
 
 
-def requests_are_throttled_and_those_that_may_wait_more_so(site: Site) -> None:
+def requests_are_throttled_and_the_feed_has_its_own_limit(site: Site) -> None:
     stage = site.stack.template.properties("ApiApiGatewayDefaultStage", RequestsPerSecond="7", FeedRequestsPerSecond="3")
     same(stage["DefaultRouteSettings"], {"ThrottlingRateLimit": "7", "ThrottlingBurstLimit": "100"})
     same(stage["RouteSettings"], {"GET /api/v1/events/feed": {"ThrottlingRateLimit": "3", "ThrottlingBurstLimit": 10}})
-    # A route that does not exist would be refused by AWS.
+    # AWS would refuse a route that does not exist.
     same("get" in site.stack.template.properties("Api")["Body"]["paths"]["/api/v1/events/feed"], True)
 
 
-def the_api_has_one_address_or_two_no_authorizer_and_headers_that_scripts_may_read(site: Site) -> None:
+def the_api_has_one_or_two_addresses_no_authorizer_and_headers_that_scripts_may_read(site: Site) -> None:
     def body(**parameters: str) -> dict:
         return site.stack.template.properties("Api", **parameters)["Body"]
 
@@ -107,7 +114,7 @@ def the_api_has_one_address_or_two_no_authorizer_and_headers_that_scripts_may_re
 
 
 def a_functions_code_is_denied_every_right_that_is_only_for_lambda_itself(site: Site) -> None:
-    """Lambda uses a function's role to place it in a VPC, so the role has these rights, and the function's code would have them too."""
+    """Lambda uses a function's role to place it in a VPC, so the role has these rights, and without the denial the function's code would, too."""
 
     def statements(effect: str, **parameters: str) -> list[dict]:
         policy = site.stack.template.properties("RunPolicy", **parameters)["PolicyDocument"]
@@ -131,11 +138,12 @@ def as_list(value: object) -> list:
 
 
 CHECKS = [
-    schedules_run_as_often_as_the_parameter_says_and_otherwise_appends_ask,
-    each_http_function_may_be_capped_and_none_is_by_default,
-    requests_are_throttled_and_those_that_may_wait_more_so,
-    the_api_has_one_address_or_two_no_authorizer_and_headers_that_scripts_may_read,
+    schedules_run_as_often_as_the_parameter_says_and_appends_request_sweeps_if_it_is_rare,
+    a_deployment_with_other_migrations_runs_them,
+    each_http_functions_concurrency_may_be_limited_and_none_is_by_default,
+    requests_are_throttled_and_the_feed_has_its_own_limit,
+    the_api_has_one_or_two_addresses_no_authorizer_and_headers_that_scripts_may_read,
     a_functions_code_is_denied_every_right_that_is_only_for_lambda_itself,
-    the_guided_deployment_asks_for_parameters_and_about_no_route,
-    what_was_built_is_packaged_for_others,
+    the_guided_deployment_asks_for_parameters_and_not_about_routes,
+    the_build_is_packaged_and_can_be_deployed_from_the_bucket,
 ]

@@ -1,4 +1,4 @@
-"""HTTP through the gateway: every HTTP function by its real binary, and what callers do wrong."""
+"""HTTP through the gateway: every HTTP function by its real binary, and what callers may do wrong."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def an_event_is_appended_read_back_and_projected(site: Site) -> None:
     same(site.postgres.rows("select name, base_price::text from public.products where id = 'PUMP'"), [("Pump", "5999.0")])
 
 
-def the_smoke_script_says_that_it_works(site: Site) -> None:
+def the_smoke_script_succeeds(site: Site) -> None:
     settings = {"ANNALS_URL": f"{site.stack.url}/api/v1", "JWT_SECRET": site.jwt_secret}
     said = run(ROOT / "scripts/smoke", env={**os.environ, **settings})
     if "it works" not in said:
@@ -70,7 +70,7 @@ def a_retry_with_the_same_key_appends_nothing(site: Site) -> None:
     expect(other, 422)
 
 
-def entities_are_made_changed_and_deleted_by_version(site: Site) -> None:
+def entities_are_created_changed_and_deleted_by_version(site: Site) -> None:
     expect(site.request("POST", "/entities/customer", json={"id": "CRUD", "name": "Ada"}), 201)
     stale = {"If-Match": '"7"'}
     expect(site.request("PATCH", "/entities/customer/CRUD", json={"name": "Eve"}, headers=stale), 412)
@@ -84,8 +84,8 @@ def entities_are_made_changed_and_deleted_by_version(site: Site) -> None:
     same(site.get("/audit/count/CRUD")["count"], 3)
 
 
-def ids_of_any_characters_are_found_again(site: Site) -> None:
-    # The emulator, unlike AWS, matches a route before it decodes `%`; slashes it cuts as AWS does.
+def ids_of_any_characters_can_be_read(site: Site) -> None:
+    # The emulator, unlike AWS, matches a route before it decodes `%`. It splits at slashes as AWS does.
     for aggregate_id in ("with space", "ünï-世界", "hash#tag", "a+b", "slash/in/it", "dot.and~tilde"):
         path = f"/entities/customer/{quote(aggregate_id, safe='')}"
         site.append("customer.created", aggregate_id, {"name": aggregate_id})
@@ -107,7 +107,7 @@ def filters_and_pages_survive_the_gateway(site: Site) -> None:
 def a_body_that_arrives_in_base64_is_read(site: Site) -> None:
     event = {"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": "BASE64", "data": {"name": "Añ 世"}}
     body = json.dumps(event, ensure_ascii=False).encode()
-    # A type that the gateway does not count among text.
+    # A media type that the gateway does not treat as text.
     headers = {"Content-Type": "application/vnd.annals+json"}
     stored = expect(site.request("POST", "/events", data=body, headers=headers), 201).json()
     same(stored["data"], event["data"])
@@ -126,7 +126,7 @@ def a_sales_file_is_uploaded_once(site: Site) -> None:
     same(template.text.split(",")[0].strip('"'), "sale_date")
 
 
-def unknown_routes_and_methods_are_problems(site: Site) -> None:
+def unknown_routes_and_methods_are_answered_by_problems(site: Site) -> None:
     for path in ("/nothing", "/events/aggregate", "/entities", "/data/upload-nothing-csv", "/events/a/b/c", "/a%20b%23c"):
         expect_problem(site.request("GET", path), 404, "not_found")
     expect_problem(site.request("GET", "/../../etc/passwd"), 404, "not_found")
@@ -146,7 +146,7 @@ def unknown_routes_and_methods_are_problems(site: Site) -> None:
         expect_problem(site.request(method, path), 405, "method_not_allowed")
 
 
-def bodies_that_are_no_request_are_problems(site: Site) -> None:
+def invalid_bodies_are_answered_by_problems(site: Site) -> None:
     headers = {"Content-Type": "application/json"}
     expect_problem(site.request("POST", "/events", data="{", headers=headers), 400, "malformed_json")
     expect_problem(site.request("POST", "/events", data="hello", headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
@@ -196,18 +196,18 @@ def a_recorded_request_is_answered_when_a_function_is_invoked_directly(site: Sit
     same((invoked["error"], invoked["payload"]["statusCode"]), (None, 200))
 
 
-def events_that_are_no_request_are_refused_and_the_function_lives_on(site: Site) -> None:
+def events_that_are_no_request_are_refused_and_the_function_keeps_running(site: Site) -> None:
     for function in ("PostEvent", "AuditQuery", "CsvUpload"):
         older = site.invoke(function, fixture("http_v1_get_health.json"))
         same((older["error"], older["payload"]["statusCode"]), (None, 400))
         same(json.loads(older["payload"]["body"])["code"], "payload_format")
         for event in (fixture("sqs_wake_up.json"), "{}", "[]", "null", '"text"'):
             if not site.invoke(function, event)["error"]:
-                raise Failure(f"{function} took {event[:40]} for a request")
+                raise Failure(f"{function} accepted {event[:40]} as a request")
     broken = json.loads(fixture("http_post_event.json"))
     broken["body"] = "not base64!"
     if not site.invoke("PostEvent", broken)["error"]:
-        raise Failure("a body that is no base64 was taken for one")
+        raise Failure("a body that is not base64 was accepted")
     expect(site.request("GET", "/health", role=None), 200)
 
 
@@ -218,17 +218,17 @@ CHECKS = [
     the_deployment_has_migrated_and_migrating_again_changes_nothing,
     a_request_without_a_token_is_refused,
     an_event_is_appended_read_back_and_projected,
-    the_smoke_script_says_that_it_works,
+    the_smoke_script_succeeds,
     a_retry_with_the_same_key_appends_nothing,
-    entities_are_made_changed_and_deleted_by_version,
-    ids_of_any_characters_are_found_again,
+    entities_are_created_changed_and_deleted_by_version,
+    ids_of_any_characters_can_be_read,
     filters_and_pages_survive_the_gateway,
     a_body_that_arrives_in_base64_is_read,
     a_sales_file_is_uploaded_once,
-    unknown_routes_and_methods_are_problems,
-    bodies_that_are_no_request_are_problems,
+    unknown_routes_and_methods_are_answered_by_problems,
+    invalid_bodies_are_answered_by_problems,
     bodies_over_four_mebibytes_are_refused,
     a_poison_event_parks_its_stream_alone_and_staff_frees_it,
     a_recorded_request_is_answered_when_a_function_is_invoked_directly,
-    events_that_are_no_request_are_refused_and_the_function_lives_on,
+    events_that_are_no_request_are_refused_and_the_function_keeps_running,
 ]

@@ -1,4 +1,4 @@
-"""Programs that this run starts, each ended by its own process id, and waiting with a limit."""
+"""Programs that this run starts, each ended by its own process id, and waiting with a time limit."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Failure(Exception):
-    """Something is not as it should be; the message says what."""
+    """A check has failed; the message says what."""
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None, limit: float = 300) -> str:
-    """Runs a program to its end and returns what it printed; whatever it printed is the failure's message otherwise."""
+    """Runs a program to its end and returns what it printed; if it fails, the output is the failure's message."""
     words = [str(word) for word in command]
     try:
         done = subprocess.run(
@@ -32,7 +32,7 @@ def run(*command: str | Path, env: dict[str, str] | None = None, limit: float = 
 
 
 class Program:
-    """A server. It gets a process group of its own, so that what it has started ends with it."""
+    """A server. It gets a process group of its own, so that its children end with it."""
 
     def __init__(self, *command: str | Path, log: Path, env: dict[str, str]):
         self.log = log
@@ -53,7 +53,7 @@ class Program:
             raise Failure(f"ended with exit code {self.process.returncode}\n{self.log.read_text(errors='replace')}")
 
     def stop(self) -> None:
-        """Ends the program and its children: politely, then not."""
+        """Ends the program and its children: first by SIGTERM, then by SIGKILL."""
         for word, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
             try:
                 os.killpg(self.process.pid, word)
@@ -67,14 +67,14 @@ class Program:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def until(what: str, look: Callable[[], T | None], limit: float = 60, pause: float = 0.2) -> T:
-    """Looks again and again until something is there."""
+    """Polls until the function returns something."""
     end = time.monotonic() + limit
     while True:
         found = look()

@@ -19,13 +19,13 @@ from postgres import Postgres
 from site_under_test import Site
 from stack import Stack
 
-# The whole run: a first build takes most of it. The gate must not hang on an emulator.
+# The limit for the whole run, most of which is the first build. The gate must not hang on an emulator.
 LIMIT_SECONDS = 3600
 CHECKS = [*http_checks.CHECKS, *deploy_checks.CHECKS, *upload_checks.CHECKS, *queue_checks.CHECKS]
 
 
 def step(name: str, work, *arguments) -> None:
-    """Does a part of the preparation and says how long it took."""
+    """Does one part of the preparation and prints how long it took."""
     began = time.monotonic()
     work(*arguments)
     print(f"   {name}: {time.monotonic() - began:.0f} s")
@@ -41,7 +41,7 @@ def prepare(site: Site, jwt_secret: str) -> None:
 
 
 def drive(site: Site) -> None:
-    """Runs the checks in order; the first that fails ends the run."""
+    """Runs the checks in order; the first failure ends the run."""
     for check in CHECKS:
         began = time.monotonic()
         try:
@@ -53,12 +53,12 @@ def drive(site: Site) -> None:
 
 
 def give_up(*_: object) -> None:
-    """A signal, ours or the caller's: what was started is ended on the way out."""
+    """On a signal, sent by us or by the caller: exits in a way that ends what was started."""
     raise Failure(f"stopped by a signal, or not done after {LIMIT_SECONDS} s")
 
 
 def show_logs(site: Site) -> None:
-    """What the functions and the emulator have said: most of what a failure can be understood from."""
+    """Prints the logs of the functions and of the emulator, which explain most failures."""
     try:
         lines = site.aws.log_lines()
     except Exception as gone:  # The emulator may be what failed.
@@ -73,7 +73,7 @@ def main() -> int:
         signal.signal(number, give_up)
     signal.alarm(LIMIT_SECONDS)
     folder = Path(tempfile.mkdtemp(prefix="annals-e2e-"))
-    # PostgreSQL's account has to find its way in.
+    # PostgreSQL's account must be able to enter the folder.
     folder.chmod(0o711)
     aws = Aws(folder)
     site = Site(folder, aws, Postgres(folder), Stack(aws, folder))

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of this run's own, on loopback. It refuses to be root, and containers mostly are."""
+"""A PostgreSQL server for this run, on loopback. PostgreSQL refuses to run as root, which containers usually are."""
 
 import os
 import pwd
@@ -12,12 +12,12 @@ import psycopg2
 
 from machine import Failure, free_port
 
-# Durability is not what is tested here, and initdb alone would take as long as the rest.
+# Durability is not tested here, and initdb alone would take as long as everything else.
 SETTINGS = ("fsync=off", "max_connections=60", "log_min_messages=warning")
 
 
 def programs() -> Path:
-    """The folder with the newest PostgreSQL's programs. Wrappers on the PATH (Debian's) are links or scripts to elsewhere."""
+    """The folder with the newest PostgreSQL's programs. Wrappers on the PATH (Debian's) are links or scripts that lead elsewhere."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name))
     if found:
         return found[-1]
@@ -44,12 +44,12 @@ class Postgres:
             shutil.chown(self.folder, self.account)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        """Runs one of the programs as the server's account, from a folder that it can enter."""
+        """Runs one of the programs as the server's account, in a folder that it can enter."""
         become = {}
         if self.account:
             become = {"user": self.account, "group": pwd.getpwnam(self.account).pw_gid, "extra_groups": []}
         command = [str(self.programs / program), *map(str, arguments)]
-        # To a file and not a pipe: the server inherits it and would keep a pipe open.
+        # Output goes to a file and not to a pipe: the server inherits it and would keep a pipe open.
         with (self.folder / f"{program}.log").open("w+") as output:
             done = subprocess.run(
                 command, cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=120, **become
@@ -59,11 +59,11 @@ class Postgres:
                 raise Failure(f"{program}: {output.read()}")
 
     def start(self) -> None:
-        """Makes the cluster and starts it. The migrating role may create roles and is no superuser, as in the cloud."""
+        """Creates the cluster and starts it. The migrating role may create roles and is not a superuser, as in the cloud."""
         data = self.folder / "data"
         self._run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=root", "--no-sync", "--pgdata", data)
         self.restart()
-        # Passwords are asked for from here on, but for the administrator of this server.
+        # From here on passwords are required, except for the administrator of this server.
         (data / "pg_hba.conf").write_text("host all root 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
         self._run("pg_ctl", "reload", "--pgdata", data)
         with closing(self.administrator("postgres")) as connection:
@@ -72,7 +72,7 @@ class Postgres:
             connection.cursor().execute("create database annals owner owner")
 
     def restart(self) -> None:
-        """Starts the server, which is not running."""
+        """Starts the stopped server."""
         settings = (*SETTINGS, f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories=''")
         options = " ".join(f"-c {setting}" for setting in settings)
         data = self.folder / "data"
@@ -85,11 +85,11 @@ class Postgres:
             self._run("pg_ctl", "stop", "--wait", "--mode=immediate", "--pgdata", data)
 
     def administrator(self, database: str = "annals"):
-        """A connection past every policy, to look at what requests have left."""
+        """A connection that no policy restricts, to check what requests have stored."""
         return psycopg2.connect(host="127.0.0.1", port=self.port, user="root", dbname=database)
 
     def rows(self, query: str, *parameters: object) -> list[tuple]:
-        """What a query finds, asked by the administrator."""
+        """The result of a query by the administrator."""
         with closing(self.administrator()) as connection:
             connection.autocommit = True
             cursor = connection.cursor()
@@ -97,15 +97,15 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     def url(self, role: str, password: str) -> str:
-        """Where this role logs in."""
+        """The address for this role."""
         return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/annals?sslmode=disable"
 
     @property
     def api_url(self) -> str:
-        """Where functions log in, as the deployment lets them."""
+        """The address for functions, with the login that the deployment has created."""
         return self.url("annals_api", self.api_password)
 
     @property
     def owner_url(self) -> str:
-        """Where the migrating role logs in."""
+        """The address for the migrating role."""
         return self.url("owner", self.owner_password)

@@ -1,4 +1,4 @@
-"""Between appending and projecting: the event source mapping, what fails in it, the schedules, and what functions log."""
+"""Between appending and projecting: the event source mapping and its failures, the schedules, and the functions' logs."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import uuid
 from machine import Failure, until
 from site_under_test import DEFAULT_TENANT, Site, expect, expect_problem, fixture, same
 
-# A foreign message each: none names a stream that there could be.
+# Foreign messages: none of them names a possible stream.
 FOREIGN = [
     "hello",
     "{}",
@@ -26,7 +26,7 @@ def wake_up(aggregate_id: str) -> str:
 
 
 def post_by_sql(site: Site, aggregate_id: str) -> None:
-    """Appends past every function, so that no wake-up is sent. Without pg_jsonschema only a service may."""
+    """Appends by SQL, so that no wake-up is sent. Without pg_jsonschema only a service may."""
     claims = {"sub": str(uuid.uuid4()), "role": "authenticated", "app_metadata": {"role": "service", "name": "loader"}}
     event = {"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": aggregate_id, "data": {"name": "N"}}
     site.postgres.rows(
@@ -43,23 +43,23 @@ def send(site: Site, bodies: list[str], output: str = "WakeQueueUrl") -> None:
 
 
 def messages(site: Site, output: str) -> int:
-    """Messages of a queue, those being worked on included."""
+    """Number of messages in a queue, including those in flight."""
     counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
     return sum(site.queue_attribute(output, count) for count in counts)
 
 
-def what_nobody_was_woken_for_waits_for_the_schedule(site: Site) -> None:
+def an_event_without_a_wake_up_waits_for_the_schedule(site: Site) -> None:
     for place in range(3):
         post_by_sql(site, f"SILENT-{place}")
     same(site.is_projected("customer", "SILENT-0"), False)
 
 
-def a_rebuild_is_asked_for(site: Site) -> None:
+def a_rebuild_is_requested(site: Site) -> None:
     expect(site.request("POST", "/projector/rebuild", json={"module": "customer"}), 202)
 
 
-def foreign_messages_end_as_dead_letters_and_block_nobody(site: Site) -> None:
-    # Five receives at the template's six minutes each are more than a test can wait.
+def foreign_messages_become_dead_letters_and_block_no_others(site: Site) -> None:
+    # Five receives at the template's six minutes each would take too long for a test.
     queue = site.stack.output("WakeQueueUrl")
     site.aws.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
     for place in range(len(FOREIGN)):
@@ -73,7 +73,7 @@ def foreign_messages_end_as_dead_letters_and_block_nobody(site: Site) -> None:
 
 
 def dead_letters(site: Site) -> list[str]:
-    """The bodies of all dead letters, which become visible again at once."""
+    """The bodies of all dead letters, which become visible again immediately."""
     queue, bodies = site.stack.output("WakeDeadLettersUrl"), {}
     while True:
         answer = site.aws.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=5)
@@ -83,11 +83,11 @@ def dead_letters(site: Site) -> list[str]:
             return list(bodies.values())
 
 
-def dead_letters_that_are_redriven_are_tried_again(site: Site) -> None:
-    """The runbook's way back, once the cause is gone: here, one that has been mended is projected, the others come back."""
+def redriven_dead_letters_are_tried_again(site: Site) -> None:
+    """The runbook's redrive, once the cause is gone: a message that can be handled now is projected, the others return to the dead letters."""
     post_by_sql(site, "REDRIVEN")
     send(site, [wake_up("REDRIVEN")], "WakeDeadLettersUrl")
-    # By hand: MiniStack 1.5 has no StartMessageMoveTask.
+    # Without StartMessageMoveTask, which MiniStack 1.5 does not have.
     queue = site.stack.output("WakeDeadLettersUrl")
 
     def move() -> bool:
@@ -98,7 +98,7 @@ def dead_letters_that_are_redriven_are_tried_again(site: Site) -> None:
 
     until("dead letters have been moved", move)
     site.wait_until_projected("customer", "REDRIVEN")
-    until("the foreign ones are back", lambda: messages(site, "WakeDeadLettersUrl") == len(FOREIGN), limit=90)
+    until("the foreign messages are dead letters again", lambda: messages(site, "WakeDeadLettersUrl") == len(FOREIGN), limit=90)
 
 
 def a_mixed_batch_invoked_directly_names_the_messages_at_fault(site: Site) -> None:
@@ -111,7 +111,7 @@ def a_mixed_batch_invoked_directly_names_the_messages_at_fault(site: Site) -> No
     same(len(answer["payload"]["batchItemFailures"]), len(json.loads(fixture("sqs_foreign_bodies.json"))["Records"]))
 
 
-def with_the_database_away_requests_are_told_to_retry_and_a_failed_sweep_is_kept(site: Site) -> None:
+def while_the_database_is_down_requests_get_503_and_a_failed_sweep_is_kept(site: Site) -> None:
     before = messages(site, "SweepDeadLettersUrl")
     site.postgres.stop()
     try:
@@ -119,7 +119,7 @@ def with_the_database_away_requests_are_told_to_retry_and_a_failed_sweep_is_kept
         expect_problem(refused, 503, "unavailable")
         same(refused.headers["retry-after"], "1")
         same(site.request("GET", "/health", role=None).json()["features"]["database"], "degraded")
-        # As the schedule does it, without waiting for the answer.
+        # Invoked as the schedule does it, without waiting for the answer.
         site.aws.functions.invoke(
             FunctionName=site.stack.functions["Projector"], InvocationType="Event", Payload=fixture("schedule_tick.json")
         )
@@ -131,14 +131,14 @@ def with_the_database_away_requests_are_told_to_retry_and_a_failed_sweep_is_kept
     site.wait_until_projected("customer", "AFTERWARDS")
 
 
-def the_schedule_projects_what_nobody_was_woken_for(site: Site) -> None:
+def the_schedule_projects_events_without_a_wake_up(site: Site) -> None:
     for place in range(3):
         site.wait_until_projected("customer", f"SILENT-{place}", limit=150)
     rows = site.postgres.rows("select count(*) from public.customers where id like 'SILENT-%%'", "")
     same(rows, [(3,)])
 
 
-def the_schedule_makes_the_rebuild(site: Site) -> None:
+def the_schedule_runs_the_rebuild(site: Site) -> None:
     def finished() -> list[dict]:
         rebuilds = site.get("/projector/status")["rebuilds"]
         return [rebuild for rebuild in rebuilds if rebuild["status"] == "done"]
@@ -179,15 +179,15 @@ def is_json(text: str) -> bool:
 
 
 CHECKS = [
-    what_nobody_was_woken_for_waits_for_the_schedule,
-    a_rebuild_is_asked_for,
-    foreign_messages_end_as_dead_letters_and_block_nobody,
-    dead_letters_that_are_redriven_are_tried_again,
-    the_schedule_projects_what_nobody_was_woken_for,
-    the_schedule_makes_the_rebuild,
-    # Not earlier: one of its messages asks for a sweep.
+    an_event_without_a_wake_up_waits_for_the_schedule,
+    a_rebuild_is_requested,
+    foreign_messages_become_dead_letters_and_block_no_others,
+    redriven_dead_letters_are_tried_again,
+    the_schedule_projects_events_without_a_wake_up,
+    the_schedule_runs_the_rebuild,
+    # Not earlier, because one of its messages requests a sweep.
     a_mixed_batch_invoked_directly_names_the_messages_at_fault,
-    with_the_database_away_requests_are_told_to_retry_and_a_failed_sweep_is_kept,
+    while_the_database_is_down_requests_get_503_and_a_failed_sweep_is_kept,
     every_stream_is_projected_or_parked,
     logs_are_json_and_hold_no_token_password_or_row,
 ]

@@ -17,7 +17,7 @@ DEFAULT_TENANT = "00000000-0000-0000-0000-000000000000"
 
 
 class Site:
-    """Everything that a check may touch."""
+    """Everything that a check may use."""
 
     def __init__(self, folder: Path, aws: Aws, postgres: Postgres, stack: Stack):
         self.folder = folder
@@ -41,14 +41,14 @@ class Site:
             self.tokens[role] = jwt.encode(claims, jwt_secret, algorithm="HS256")
 
     def request(self, method: str, path: str, role: str | None = "staff", **options) -> requests.Response:
-        """A request through the gateway to the functions. `path` is sent as it is."""
+        """A request through the gateway to the functions. `path` is sent unchanged."""
         headers = options.pop("headers", {})
         if role:
             headers = {"Authorization": f"Bearer {self.tokens[role]}", **headers}
         return requests.request(method, f"{self.stack.url}/api/v1{path}", headers=headers, timeout=60, **options)
 
     def get(self, path: str) -> dict:
-        """What a path answers, which must be 200."""
+        """The answer to a GET, which must be 200."""
         return expect(self.request("GET", path), 200).json()
 
     def append(self, event_type: str, aggregate_id: str, data: dict) -> dict:
@@ -64,7 +64,7 @@ class Site:
         return {"error": answer.get("FunctionError"), "payload": json.loads(answer["Payload"].read() or b"null")}
 
     def is_projected(self, aggregate_type: str, aggregate_id: str) -> bool:
-        """Whether read models have caught up with this stream."""
+        """Whether this stream is projected to its end."""
         heads = self.postgres.rows(
             "select version = projected_version from annals.heads where aggregate_type = %s and aggregate_id = %s",
             aggregate_type,
@@ -78,7 +78,7 @@ class Site:
         until(what, lambda: self.is_projected(aggregate_type, aggregate_id), limit)
 
     def queue_attribute(self, output: str, name: str) -> int:
-        """A number about the queue that this output of the template names."""
+        """A numeric attribute of the queue that this output of the template names."""
         attributes = self.aws.sqs.get_queue_attributes(QueueUrl=self.stack.output(output), AttributeNames=[name])
         return int(attributes["Attributes"][name])
 
@@ -96,7 +96,7 @@ def expect(response: requests.Response, status: int) -> requests.Response:
 
 
 def expect_problem(response: requests.Response, status: int, code: str) -> None:
-    """Fails unless this is the problem of that code, told as problems are."""
+    """Fails unless the response is a complete problem with that status and code."""
     expect(response, status)
     same(response.headers["content-type"], "application/problem+json")
     problem = response.json()

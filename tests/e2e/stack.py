@@ -1,4 +1,4 @@
-"""The deployed stack: built, deployed and given its routes."""
+"""The deployed stack: built, deployed and with its routes."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from postgres import Postgres
 from template import Template
 
 NAME = "annals"
-# On two busy processors, from nothing.
+# The limit on two busy processors for a build from scratch.
 BUILD_SECONDS = 3000
 METHODS = {
     "get": "GET",
@@ -26,7 +26,7 @@ METHODS = {
 
 
 class Stack:
-    """What `sam deploy` has made of template.yaml."""
+    """The stack that `sam deploy` creates from template.yaml."""
 
     def __init__(self, aws: Aws, folder: Path):
         self.aws = aws
@@ -41,7 +41,7 @@ class Stack:
         self.url = ""
 
     def build(self) -> None:
-        """What `sam build` builds for AWS, for this machine's processor, so that it runs here too."""
+        """Builds for this machine's processor what `sam build` builds for AWS, so that it runs here."""
         if self.built:
             return
         run(
@@ -52,7 +52,7 @@ class Stack:
         )  # fmt: skip
 
     def deploy(self, postgres: Postgres, jwt_secret: str) -> None:
-        """The README's deployment, with its questions answered: it migrates the database by itself."""
+        """The README's deployment with its questions answered; it migrates the database by itself."""
         self.secret = self.create_secret("annals", {"DATABASE_URL": postgres.api_url, "JWT_SECRET": jwt_secret})
         migration_secret = self.create_secret("annals-migration", {"DATABASE_URL": postgres.owner_url})
         run(
@@ -79,11 +79,11 @@ class Stack:
         self.url = f"{self.aws.url}/_aws/execute-api/{api}/$default"
 
     def create_secret(self, name: str, value: dict[str, str]) -> str:
-        """Keeps a secret, and returns its name on AWS."""
+        """Creates a secret and returns its ARN."""
         return self.aws.secrets.create_secret(Name=name, SecretString=json.dumps(value))["ARN"]
 
     def create_routes(self, api: str) -> None:
-        """What AWS does with the API's OpenAPI body when the stack is made, and MiniStack 1.5 does not. The body is the one of the
+        """Creates the routes in the API's OpenAPI body, which MiniStack 1.5 does not do when the stack is created. The body is read from the
         transformed template."""
         routes = routes_of(self.template.processed["Resources"]["Api"]["Properties"]["Body"])
         integrations = {}
@@ -96,7 +96,7 @@ class Stack:
             self.aws.apigateway.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{integrations[function]}")
 
     def number_concurrency(self) -> None:
-        """MiniStack 1.5 keeps a parameter's text where AWS makes a number of it, and then stumbles over it at every poll."""
+        """Turns the maximum concurrency into a number, as AWS does. MiniStack 1.5 keeps the parameter's text, and every poll then fails."""
         for mapping in self.aws.functions.list_event_source_mappings()["EventSourceMappings"]:
             limit = int(mapping["ScalingConfig"]["MaximumConcurrency"])
             self.aws.functions.update_event_source_mapping(
@@ -104,12 +104,12 @@ class Stack:
             )
 
     def output(self, key: str) -> str:
-        """An output of the template."""
+        """The value of an output of the template."""
         return output_of(self.outputs, key)
 
 
 def routes_of(body: dict) -> dict[str, str]:
-    """The routes of an OpenAPI body, and the logical name of the function behind each."""
+    """The routes of an OpenAPI body, each with the logical name of its function."""
     routes = {}
     for path, methods in body["paths"].items():
         for method, operation in methods.items():
@@ -124,12 +124,12 @@ def routes_of(body: dict) -> dict[str, str]:
 
 
 def architecture() -> str:
-    """This machine's processor, as the template names it."""
+    """This machine's processor architecture, as the template names it."""
     return {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
 
 
 def zip_sizes(build_folder: Path) -> dict[str, int]:
-    """How large each function is, zipped as `sam deploy` does it."""
+    """The size of each function, zipped as `sam deploy` does it."""
     sizes = {}
     for bootstrap in sorted(build_folder.glob("*/bootstrap")):
         archive = io.BytesIO()

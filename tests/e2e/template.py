@@ -6,13 +6,13 @@ NO_VALUE = object()
 
 
 class Template:
-    """What CloudFormation makes of the transformed template. References to resources stay as they are."""
+    """The transformed template as CloudFormation evaluates it. References to resources stay unresolved."""
 
     def __init__(self, processed: dict):
         self.processed = processed
 
     def properties(self, resource: str, **parameters: str) -> dict:
-        """A resource's properties, with these parameters and the defaults of the others."""
+        """A resource's properties with these parameters, and defaults for the others."""
         defaults = {name: str(given.get("Default", "")) for name, given in self.processed["Parameters"].items()}
         unknown = parameters.keys() - defaults.keys()
         if unknown:

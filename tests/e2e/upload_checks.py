@@ -1,4 +1,4 @@
-"""Large files: the address, the bucket, its events, the importer, and the schedule that needs no event."""
+"""Large files: the upload address, the bucket, its events, the importer, and the schedule that works without an event."""
 
 import json
 import uuid
@@ -17,27 +17,27 @@ def sales(lot: str, rows: int = ROWS) -> str:
 
 
 def ask(site: Site, **fields: object) -> dict:
-    """Where a file may be sent."""
+    """Requests an upload and returns the address for the file."""
     return expect(site.request("POST", "/data/uploads", json={"dataset": "sales", **fields}), 201).json()
 
 
 def send(asked: dict, file: str) -> requests.Response:
-    """Sends a file as whoever asked would: with nothing but the answer."""
+    """Sends a file as a client would, using only the answer."""
     return requests.request(asked["method"], asked["url"], data=file.encode(), headers=asked["headers"], timeout=60)
 
 
 def ended(site: Site, upload: str, limit: float = 90) -> dict:
-    """What has become of an upload."""
+    """Waits until an upload has ended, and returns its status."""
 
-    def told() -> dict | None:
-        answer = told_so_far(site, upload)
+    def status() -> dict | None:
+        answer = upload_status(site, upload)
         return answer if answer["status"] in ("completed", "failed") else None
 
-    return until(f"upload {upload} ends", told, limit)
+    return until(f"upload {upload} ends", status, limit)
 
 
-def told_so_far(site: Site, upload: str) -> dict:
-    """How far an upload is: 200 when it has ended, 202 before."""
+def upload_status(site: Site, upload: str) -> dict:
+    """The current status of an upload: 200 when it has ended, 202 before."""
     answer = site.request("GET", f"/data/uploads/{upload}")
     return answer.json() if answer.status_code == 202 else expect(answer, 200).json()
 
@@ -49,12 +49,12 @@ def objects(site: Site) -> list[str]:
 
 def a_file_sent_to_the_bucket_is_imported_by_its_event(site: Site) -> None:
     asked = ask(site)
-    same(told_so_far(site, asked["upload_id"])["status"], "waiting")
+    same(upload_status(site, asked["upload_id"])["status"], "waiting")
     expect(send(asked, sales("big") + "big-x,never,1.00\n"), 200)
-    told = ended(site, asked["upload_id"])
-    figures = [told[name] for name in ("status", "rows_total", "rows_accepted", "rows_rejected", "events_appended")]
+    status = ended(site, asked["upload_id"])
+    figures = [status[name] for name in ("status", "rows_total", "rows_accepted", "rows_rejected", "events_appended")]
     same(figures, ["completed", ROWS + 1, ROWS, 1, ROWS])
-    same((told["errors"][0]["row"], told["errors"][0]["line"]), (ROWS + 1, ROWS + 2))
+    same((status["errors"][0]["row"], status["errors"][0]["line"]), (ROWS + 1, ROWS + 2))
     site.wait_until_projected("sale", f"big-{ROWS}", limit=60)
     until("the file is deleted", lambda: objects(site) == [])
     types = [event["event_type"] for event in site.get(f"/events/aggregate/import/{asked['upload_id']}/history")["items"]]
@@ -64,24 +64,24 @@ def a_file_sent_to_the_bucket_is_imported_by_its_event(site: Site) -> None:
 def the_same_file_again_appends_nothing(site: Site) -> None:
     asked = ask(site)
     expect(send(asked, sales("big")), 200)
-    told = ended(site, asked["upload_id"])
-    same((told["rows_duplicate"], told["events_appended"]), (ROWS, 0))
+    status = ended(site, asked["upload_id"])
+    same((status["rows_duplicate"], status["events_appended"]), (ROWS, 0))
 
 
-def a_file_that_is_none_fails_with_its_reason(site: Site) -> None:
+def an_invalid_file_fails_with_a_reason(site: Site) -> None:
     asked = ask(site)
     expect(send(asked, "PK\x03\x04 is a zip file"), 200)
-    told = ended(site, asked["upload_id"])
-    same((told["status"], told["events_appended"]), ("failed", 0))
-    same(told["failure"]["code"], "not_csv")
+    status = ended(site, asked["upload_id"])
+    same((status["status"], status["events_appended"]), ("failed", 0))
+    same(status["failure"]["code"], "not_csv")
 
 
-def objects_of_unknown_keys_are_left_alone_and_fail_nothing(site: Site) -> None:
+def objects_with_unknown_keys_are_ignored_and_fail_nothing(site: Site) -> None:
     bucket = site.stack.output("UploadBucketName")
     strangers = [f"uploads/{uuid.uuid4()}", "uploads/no id & +%C3%BC.csv", "uploads/", "elsewhere/sales.csv"]
     for key in strangers:
         site.aws.s3.put_object(Bucket=bucket, Key=key, Body=sales("stranger", 3).encode())
-    # What the bucket would say, doubled and about objects that nobody has ever seen.
+    # Events of the bucket, sent twice and about unknown objects.
     record = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": bucket}}}
     for key in [*strangers, "uploads/never-there", "%"]:
         event = {"Records": [{**record, "s3": {**record["s3"], "object": {"key": key, "size": 3}}}] * 2}
@@ -106,7 +106,7 @@ def a_file_whose_event_got_lost_is_found_by_the_schedule(site: Site) -> None:
     site.aws.s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=events)
 
 
-def large_uploads_are_asked_for_as_data_are(site: Site) -> None:
+def invalid_requests_for_large_uploads_are_refused(site: Site) -> None:
     expect_problem(site.request("POST", "/data/uploads", role=None, json={"dataset": "sales"}), 401, "unauthorized")
     expect_problem(site.request("POST", "/data/uploads", json={"dataset": "orders"}), 400, "malformed_request")
     expect_problem(site.request("POST", "/data/uploads", role="user", json={"dataset": "sales"}), 403, "event_type_forbidden")
@@ -114,10 +114,10 @@ def large_uploads_are_asked_for_as_data_are(site: Site) -> None:
 
 
 CHECKS = [
-    large_uploads_are_asked_for_as_data_are,
+    invalid_requests_for_large_uploads_are_refused,
     a_file_sent_to_the_bucket_is_imported_by_its_event,
     the_same_file_again_appends_nothing,
-    a_file_that_is_none_fails_with_its_reason,
-    objects_of_unknown_keys_are_left_alone_and_fail_nothing,
+    an_invalid_file_fails_with_a_reason,
+    objects_with_unknown_keys_are_ignored_and_fail_nothing,
     a_file_whose_event_got_lost_is_found_by_the_schedule,
 ]

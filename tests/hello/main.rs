@@ -1,4 +1,4 @@
-//! The least that a function can be: what cold starts are compared with (`cold-start`).
+//! A minimal function, with which cold starts are compared (`cold-start`).
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};

@@ -42,8 +42,8 @@ with ours as (
     select format('default privileges %s %s %s', d.defaclnamespace::regnamespace, d.defaclobjtype, array_to_string(d.defaclacl, ' '))
       from pg_default_acl d
     union all
-    -- Who may become whom, and who has whose rights without that. The migrating role is left out of the second: from 16 on it is not
-    -- what it may become, and before every member that inherits is.
+    -- Memberships: who may set which role, and who inherits whose rights. The migrating role is left out of the second part: from 16 on it does
+    -- not inherit the roles that it may set, and before 16 it does.
     select format('member %s of %s inherits %s', m.member::regrole, m.roleid::regrole,
                   case when m.member <> current_user::regrole
                        then bool_or(coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, r.rolinherit)) end)

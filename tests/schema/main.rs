@@ -1,8 +1,10 @@
-//! The schema that the migrations make, as text: one line for each thing, in an order that depends on names alone.
+//! The schema that the migrations make. It starts a private cluster (`ANNALS_POSTGRES` chooses the version) and migrates it.
 //!
-//! `cargo run -p tests --bin schema` starts a private cluster (`ANNALS_POSTGRES` chooses the version), migrates it and prints
-//! the lines. The gate compares the output of PostgreSQL 15, 16, 17 and 18: a construct that one version reads differently, or
-//! does not read at all, shows as a difference.
+//! `cargo run -p tests --bin schema` prints it as text: one line for each thing, in an order that depends on names alone. The gate compares
+//! the output of PostgreSQL 15, 16, 17 and 18: a construct that one version reads differently, or does not read at all, shows as a
+//! difference.
+//!
+//! `cargo run -p tests --bin schema -- write` writes it as SQL to `migrations/schema.sql`.
 
 #![expect(
     clippy::expect_used,
@@ -11,11 +13,11 @@
 )]
 
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
-use tests::connect;
+use tests::{connect, schema_file, schema_sql};
 
-/// Everything that the catalogs say about our schemas, without what differs by nature: object ids, the privilege MAINTAIN and
-/// the rows for NOT NULL in `pg_constraint`, which came with 17 and 18, and the text of views, which each version writes in its
-/// own way: its columns are compared instead. The catalog's rows are data, and are compared too.
+/// Everything that the system catalogs contain about our schemas, except what always differs: object ids; the privilege MAINTAIN (from 17 on)
+/// and the NOT NULL rows of `pg_constraint` (from 18 on); and the text of views, which each version writes differently, so their columns
+/// are compared. The rows of our own catalog are data, and are compared too.
 const LINES: &str = include_str!("lines.sql");
 
 #[tokio::main]
@@ -23,10 +25,14 @@ async fn main() {
     let cluster = Cluster::start(Options::ephemeral().with_settings(FAST_BUT_UNSAFE))
         .await
         .expect("a private cluster");
-    annals::store::migrate(&cluster.url()).await.expect("migrations");
+    annals_store::migrate(&cluster.url()).await.expect("migrations");
     let owner = connect(&cluster.url()).await;
-    for row in owner.query(LINES, &[]).await.expect("the schema") {
-        println!("{}", row.get::<_, String>(0));
+    if std::env::args().nth(1).is_some_and(|what| what == "write") {
+        std::fs::write(schema_file(), schema_sql(&owner).await).expect("migrations/schema.sql can be written");
+    } else {
+        for row in owner.query(LINES, &[]).await.expect("the schema") {
+            println!("{}", row.get::<_, String>(0));
+        }
     }
     cluster.stop().await.expect("the end of the cluster");
 }

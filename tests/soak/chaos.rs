@@ -1,4 +1,4 @@
-//! What happens beside the clients: projecting, rebuilding, evolving, and killing.
+//! What happens concurrently with the clients: projecting, rebuilding, evolving types, and killing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,20 +9,20 @@ use tests::{Person, Strike, Victim, When};
 use crate::dice::Dice;
 use crate::site::Site;
 
-/// Messages that the projector takes at once, as the event source mapping of `template.yaml` does.
+/// Messages per invocation of the projector, as in the event source mapping of `template.yaml`.
 const MESSAGES: usize = 10;
-/// The schedule's place.
+/// The interval of the schedule.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
-/// Between two rebuilds of everything.
+/// Time between two rebuilds of everything.
 const REBUILD_EVERY: Duration = Duration::from_secs(7);
-/// Between two versions of the same type.
+/// Time between two versions of the same type.
 const EVOLVE_EVERY: Duration = Duration::from_secs(5);
-/// How long a killed process is gone.
+/// How long a killed process is down.
 const GONE: Duration = Duration::from_millis(100);
-/// Statements within which an armed strike falls.
+/// An armed fault happens within this many statements.
 const STATEMENTS: usize = 40;
 
-/// The queue and the schedule. What fails is lost, as if the queue had forgotten it: the sweep finds it.
+/// Plays the queue and the schedule. Failed messages are lost, as if the queue had lost them, and the sweep finds their streams.
 pub async fn project(site: Arc<Site>, end: Instant) {
     let mut swept = Instant::now();
     while Instant::now() < end {
@@ -41,7 +41,7 @@ pub async fn project(site: Arc<Site>, end: Instant) {
     }
 }
 
-/// Rebuilds; one that is killed is made again.
+/// Requests rebuilds and runs them; one that is killed runs again.
 pub async fn rebuild(site: Arc<Site>, end: Instant) {
     while Instant::now() < end {
         tokio::time::sleep(REBUILD_EVERY.min(end.saturating_duration_since(Instant::now()))).await;
@@ -51,7 +51,7 @@ pub async fn rebuild(site: Arc<Site>, end: Instant) {
     }
 }
 
-/// `gauge.read`, of which clients go on to post version 1.0, gets a later version again and again.
+/// Registers later versions of `gauge.read`, of which clients continue to post version 1.0.
 pub async fn evolve(site: Arc<Site>, end: Instant) {
     let staff = Person::staff();
     let first = json!({"event_type": "gauge.read", "effect": "create",
@@ -83,7 +83,7 @@ pub async fn evolve(site: Arc<Site>, end: Instant) {
     }
 }
 
-/// Kills connections, processes and, in the middle of a long soak, the server; tells how many.
+/// Kills connections, processes and, in the middle of a long soak, the server; returns how many.
 pub async fn kill(site: Arc<Site>, seed: u64, seconds: u64, end: Instant) -> String {
     let mut dice = Dice::new(seed, "kills");
     let server_dies = end - Duration::from_secs(seconds / 2);

@@ -1,4 +1,4 @@
-//! A client: asks for this and that, asks again where it is told to come again, and believes what it is told.
+//! A client: sends random requests, repeats those that are answered 503, and checks the answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use crate::dice::Dice;
 use crate::journal::Journal;
 use crate::site::Site;
 
-/// How long a client waits that was told to come again.
+/// How long a client waits after a 503.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long it goes on asking.
+/// How long it repeats a request.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Streams that all clients share.
 const SHARED: usize = 12;
-/// Rows of an upload.
+/// Rows in an upload.
 const ROWS: usize = 40;
-/// Events that a client remembers, to send them once more.
+/// Events that a client remembers to send again.
 const REMEMBERED: usize = 200;
 
-/// One of them.
+/// A client.
 pub struct Client {
     site: Arc<Site>,
     number: usize,
@@ -46,7 +46,7 @@ impl Client {
         }
     }
 
-    /// Works until then.
+    /// Sends requests until the end.
     pub async fn work(mut self, end: Instant) -> Journal {
         while Instant::now() < end {
             match self.dice.below(100) {
@@ -64,7 +64,7 @@ impl Client {
         self.journal
     }
 
-    /// Asks some process, and others again while it is told to come again.
+    /// Sends a request to a random process, and to others while it is answered 503.
     async fn ask(
         &mut self,
         kind: &'static str,
@@ -90,8 +90,8 @@ impl Client {
         }
     }
 
-    /// Whether the answer is one of those that there may be.
-    fn is_fine(&mut self, kind: &str, answer: &Answer, statuses: &[u16]) -> bool {
+    /// Whether the status is one of the allowed ones; otherwise it is recorded as a complaint.
+    fn is_allowed(&mut self, kind: &str, answer: &Answer, statuses: &[u16]) -> bool {
         let fine = statuses.contains(&answer.status);
         if !fine {
             self.journal
@@ -121,7 +121,7 @@ impl Client {
         let answer = self
             .ask("append", Method::POST, "/events", &[], Some(event.clone()))
             .await;
-        if self.is_fine("append", &answer, &[200, 201]) {
+        if self.is_allowed("append", &answer, &[200, 201]) {
             self.site.ledger.acknowledge(&answer);
             if self.sent.len() < REMEMBERED {
                 self.sent.push((event, answer.body["id"].clone()));
@@ -134,12 +134,12 @@ impl Client {
         let answer = self
             .ask("batch", Method::POST, "/events", &[], Some(json!({"events": events})))
             .await;
-        if self.is_fine("batch", &answer, &[200, 201]) {
+        if self.is_allowed("batch", &answer, &[200, 201]) {
             self.site.ledger.acknowledge(&answer);
         }
     }
 
-    /// An event of the type that evolves, at its first version; the type may still be on its way.
+    /// Posts the type that evolves, at its first version; the type may not be registered yet.
     async fn read_gauge(&mut self) {
         let (once, id) = (self.once(), format!("G-{}", self.dice.below(SHARED)));
         let event = json!({"event_type": "gauge.read", "aggregate_type": "gauge", "aggregate_id": id, "version": "1.0",
@@ -147,9 +147,9 @@ impl Client {
         let answer = self
             .ask("append, evolving", Method::POST, "/events", &[], Some(event))
             .await;
-        if self.is_fine("append, evolving", &answer, &[200, 201, 422]) {
+        if self.is_allowed("append, evolving", &answer, &[200, 201, 422]) {
             match answer.status {
-                // A retry comes back lifted, which is not as it is stored.
+                // A retry is answered upcast, which differs from what is stored.
                 201 => self.site.ledger.acknowledge(&answer),
                 422 => self.site.ledger.refuse(&once),
                 _ => {}
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    /// A change of an entity that others change too, at the version that it was read at.
+    /// Changes an entity that other clients change too, at the version that was read.
     async fn change(&mut self) {
         let id = format!("entity-{}", self.dice.below(SHARED));
         let path = format!("/entities/customer/{id}");
@@ -167,7 +167,7 @@ impl Client {
             self.create(&id, &key, &[200, 201, 409]).await;
             return;
         }
-        if !self.is_fine("read entity", &found, &[200]) {
+        if !self.is_allowed("read entity", &found, &[200]) {
             return;
         }
         let (phone, version) = (self.once(), format!("\"{}\"", found.body["version"]));
@@ -181,12 +181,17 @@ impl Client {
                 Some(json!({"phone": phone})),
             )
             .await;
-        if self.is_fine("change entity", &answer, &[200, 412]) && answer.status == 200 {
-            self.site.told.lock().expect("no panic elsewhere").phones.insert(phone);
+        if self.is_allowed("change entity", &answer, &[200, 412]) && answer.status == 200 {
+            self.site
+                .other_acknowledgements
+                .lock()
+                .expect("no panic elsewhere")
+                .phones
+                .insert(phone);
         }
     }
 
-    /// Creates an entity; whether that was answered as it may be.
+    /// Creates an entity; returns whether the answer was allowed.
     async fn create(&mut self, id: &str, key: &str, statuses: &[u16]) -> bool {
         let body = json!({"id": id, "name": "Ada", "email": "ada@example.com"});
         let headers = [("Idempotency-Key", key)];
@@ -199,7 +204,7 @@ impl Client {
                 Some(body),
             )
             .await;
-        self.is_fine("create entity", &answer, statuses)
+        self.is_allowed("create entity", &answer, statuses)
     }
 
     async fn create_and_delete(&mut self) {
@@ -215,11 +220,11 @@ impl Client {
                     None,
                 )
                 .await;
-            self.is_fine("delete entity", &answer, &[200, 204]);
+            self.is_allowed("delete entity", &answer, &[200, 204]);
         }
     }
 
-    /// Some rows that it has uploaded before, and some that it has not.
+    /// Uploads rows, some of which were uploaded before.
     async fn upload(&mut self) {
         let first = self.dice.below(400);
         let ids: Vec<String> = (first..first + ROWS)
@@ -238,14 +243,19 @@ impl Client {
             }
             tokio::time::sleep(PAUSE).await;
         };
-        if self.is_fine("upload", &answer, &[200]) {
+        if self.is_allowed("upload", &answer, &[200]) {
             let done = answer.body["rows_accepted"]
                 .as_u64()
                 .zip(answer.body["rows_duplicate"].as_u64());
             if done.is_none_or(|(accepted, duplicate)| accepted + duplicate != 40) {
                 self.journal.complain(format!("upload: {}", answer.text));
             }
-            self.site.told.lock().expect("no panic elsewhere").sales.extend(ids);
+            self.site
+                .other_acknowledgements
+                .lock()
+                .expect("no panic elsewhere")
+                .sales
+                .extend(ids);
         }
     }
 
@@ -257,7 +267,7 @@ impl Client {
         let answer = self
             .ask("append, again", Method::POST, "/events", &[], Some(event))
             .await;
-        if self.is_fine("append, again", &answer, &[200]) && answer.body["id"] != id {
+        if self.is_allowed("append, again", &answer, &[200]) && answer.body["id"] != id {
             self.journal
                 .complain(format!("append, again: {id} has become {}", answer.body["id"]));
         }
@@ -272,7 +282,7 @@ impl Client {
         };
         let path = format!("/entities/customer/shared-{}?{when}", self.dice.below(SHARED));
         let answer = self.ask("time travel", Method::GET, &path, &[], None).await;
-        self.is_fine("time travel", &answer, &[200, 404]);
+        self.is_allowed("time travel", &answer, &[200, 404]);
     }
 
     async fn read(&mut self) {
@@ -289,6 +299,6 @@ impl Client {
         ];
         let path = self.dice.one(&paths).clone();
         let answer = self.ask("read", Method::GET, &path, &[], None).await;
-        self.is_fine(&path, &answer, &[200, 404]);
+        self.is_allowed(&path, &answer, &[200, 404]);
     }
 }

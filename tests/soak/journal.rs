@@ -1,12 +1,12 @@
-//! What was asked, how it was answered, and how long that took.
+//! Records of requests, their answers and durations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Complaints that are printed.
+/// Maximum number of complaints that are printed.
 const SHOWN: usize = 5;
 
-/// One client's, or all of them together.
+/// The records of one client, or of all clients together.
 #[derive(Default)]
 pub struct Journal {
     by_kind: BTreeMap<&'static str, Kind>,
@@ -20,7 +20,7 @@ struct Kind {
 }
 
 impl Journal {
-    /// Notes an answer.
+    /// Records an answer.
     pub fn note(&mut self, kind: &'static str, status: u16, took: Duration) {
         let kind = self.by_kind.entry(kind).or_default();
         match status {
@@ -29,12 +29,12 @@ impl Journal {
         }
     }
 
-    /// Notes an answer that no day excuses.
+    /// Records an answer that no fault explains.
     pub fn complain(&mut self, complaint: String) {
         self.complaints.push(complaint);
     }
 
-    /// Adds another one.
+    /// Adds the records of another client.
     pub fn add(&mut self, other: Self) {
         for (name, more) in other.by_kind {
             let kind = self.by_kind.entry(name).or_default();
@@ -44,7 +44,7 @@ impl Journal {
         self.complaints.extend(other.complaints);
     }
 
-    /// The first few complaints, if there are any.
+    /// The first few complaints, if any.
     pub fn complaint(&self) -> Option<String> {
         let some: Vec<&str> = self.complaints.iter().take(SHOWN).map(String::as_str).collect();
         (!some.is_empty()).then(|| format!("{} wrong answers, such as: {}", self.complaints.len(), some.join("; ")))

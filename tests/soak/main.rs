@@ -1,12 +1,12 @@
-//! The soak: mixed traffic, with kills in the middle of it, and then the oracle.
+//! The soak: mixed traffic with kills, and then the oracle.
 //!
-//! `cargo run -p tests --bin soak [-- --seconds N] [--seed S]` starts a PostgreSQL of its own, lets clients, projectors, rebuilds and
-//! evolutions at it for so long while connections, processes and the server itself are killed, and prints rates, latencies and
-//! the verdict: whether every acknowledged event is there once and every state table is a fold of the log from zero. It exits
-//! with 1 where anything was lost, doubled, different, or answered by anything but what a bad day allows (503).
+//! `cargo run -p tests --bin soak [-- --seconds N] [--seed S]` starts a PostgreSQL of its own. For N seconds clients, projectors, rebuilds and
+//! new versions of types use it, while connections, processes and the server itself are killed. Then it prints rates, latencies and the
+//! verdict: whether every acknowledged event is stored once and every state table is a fold of the log from zero. It exits with 1 if
+//! anything was lost, duplicated or different, or answered by an unexpected error; only 503 is expected during faults.
 //!
-//! The seed decides what is asked and what is killed, not how the machine weaves it: the same seed is the same soak, not the
-//! same run.
+//! The seed decides which requests are sent and what is killed, but not how they interleave: the same seed repeats the same soak, but not
+//! the same run.
 
 #![expect(
     clippy::expect_used,
@@ -30,12 +30,12 @@ use client::Client;
 use journal::Journal;
 use site::Site;
 
-/// Clients at once.
+/// Number of concurrent clients.
 const CLIENTS: usize = 8;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (seconds, seed) = asked();
+    let (seconds, seed) = parse_arguments();
     println!("soak of {seconds} s, seed {seed}");
     let site = Arc::new(Site::start().await);
     let end = Instant::now() + Duration::from_secs(seconds);
@@ -58,16 +58,16 @@ async fn main() -> ExitCode {
     let kills = kills.await.expect("an end of killing");
     journal.print(seconds);
     println!("{kills}");
-    // In a task of its own: the oracle panics with what it has found.
+    // In a task of its own, because the oracle panics if it finds a difference.
     let verdict = tokio::spawn({
         let site = Arc::clone(&site);
         async move { site.judge().await }
     });
-    let told = match verdict.await {
+    let outcome = match verdict.await {
         Ok(found) => found,
         Err(_) => Err("the oracle has found a difference (above)".to_owned()),
     };
-    match told.and_then(|found| journal.complaint().map_or(Ok(found), Err)) {
+    match outcome.and_then(|found| journal.complaint().map_or(Ok(found), Err)) {
         Ok(found) => {
             println!("verdict: sound. {found}");
             ExitCode::SUCCESS
@@ -79,8 +79,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Two options do not need a parser.
-fn asked() -> (u64, u64) {
+/// Parsed by hand, because a parser for two options is not worth a dependency.
+fn parse_arguments() -> (u64, u64) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (mut seconds, mut seed) = (60, 1);
     let mut usable = arguments.len().is_multiple_of(2);

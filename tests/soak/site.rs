@@ -1,37 +1,37 @@
-//! Where it happens: a server, processes before it that can be killed, and what clients were told.
+//! The server, the processes in front of it that can be killed, and what was acknowledged to clients.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use tests::{Cutter, Ledger, Server, World};
 
-/// Processes that answer requests.
+/// Number of processes that answer requests.
 const PROCESSES: usize = 3;
-/// Connections: those of all pools, and the tests' own.
+/// Connections of all pools and of the tests themselves.
 const CONNECTIONS: u16 = 250;
 
-/// A process: its functions, and the way to its death.
+/// A process: its functions, and the cutter that kills it.
 pub struct Process {
     pub cutter: Cutter,
     pub world: World,
 }
 
-/// All of it.
+/// Everything that a soak uses.
 pub struct Site {
     pub server: Server,
-    /// Undisturbed.
+    /// Functions that are never killed.
     pub world: World,
-    /// Those that answer requests; the last one projects and rebuilds.
+    /// The processes; the last one projects and rebuilds, the others answer requests.
     pub processes: Vec<Process>,
     pub ledger: Ledger,
-    /// What was acknowledged otherwise than as an event.
-    pub told: Mutex<Told>,
+    /// What was acknowledged other than as an event.
+    pub other_acknowledgements: Mutex<OtherAcknowledgements>,
 }
 
 /// Acknowledgements of the generic API and of uploads.
 #[derive(Default)]
-pub struct Told {
-    /// New phones of customers, each meant once.
+pub struct OtherAcknowledgements {
+    /// New phone numbers of customers, each used once.
     pub phones: BTreeSet<String>,
     /// Ids of sales.
     pub sales: BTreeSet<String>,
@@ -52,21 +52,21 @@ impl Site {
             world,
             processes,
             ledger: Ledger::default(),
-            told: Mutex::default(),
+            other_acknowledgements: Mutex::default(),
         }
     }
 
-    /// The one that projects and rebuilds.
+    /// The process that projects and rebuilds.
     pub fn projecting(&self) -> &Process {
         &self.processes[PROCESSES]
     }
 
-    /// One that answers requests.
+    /// A process that answers requests.
     pub fn answering(&self, number: usize) -> &Process {
         &self.processes[number % PROCESSES]
     }
 
-    /// Asks the oracle, which panics, and then about what it does not know.
+    /// Runs the oracle, which panics on a difference, and then checks the acknowledgements that the oracle does not know.
     pub async fn judge(&self) -> Result<String, String> {
         self.world.assert_sound(&self.ledger).await;
         let log = self.world.superuser().await;
@@ -89,18 +89,18 @@ impl Site {
             .iter()
             .map(|row| row.get(0))
             .collect();
-        let told = self.told.lock().expect("no panic elsewhere");
-        if let Some(lost) = told.phones.difference(&there).next() {
+        let other_acknowledgements = self.other_acknowledgements.lock().expect("no panic elsewhere");
+        if let Some(lost) = other_acknowledgements.phones.difference(&there).next() {
             return Err(format!("an acknowledged change is lost: {lost}"));
         }
-        if let Some(lost) = told.sales.difference(&sales).next() {
+        if let Some(lost) = other_acknowledgements.sales.difference(&sales).next() {
             return Err(format!("a row of an upload is lost or doubled: {lost}"));
         }
         Ok(format!(
             "{} events, {} changes and {} rows of uploads were acknowledged, and are there once",
             self.ledger.len(),
-            told.phones.len(),
-            told.sales.len()
+            other_acknowledgements.phones.len(),
+            other_acknowledgements.sales.len()
         ))
     }
 }

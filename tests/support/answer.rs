@@ -1,11 +1,11 @@
-//! What the API answered.
+//! An answer of the API.
 
 use axum::http::HeaderMap;
 use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-/// An answer, read to its end.
+/// An answer that was read to its end.
 #[derive(Debug)]
 pub struct Answer {
     /// Status code.
@@ -14,7 +14,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Body as text.
     pub text: String,
-    /// Body as JSON; null where it is none.
+    /// Body as JSON; null if it is not JSON.
     pub body: Value,
 }
 
@@ -32,14 +32,14 @@ impl Answer {
         }
     }
 
-    /// The answer, if it has this status.
+    /// The answer, which must have this status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self
     }
 
-    /// The problem's code, if it is a problem of this status; that it is a whole one is checked, too.
+    /// The problem's code. The answer must be a complete problem with this status.
     #[track_caller]
     pub fn problem(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{}", self.text);
@@ -67,7 +67,7 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Items of a page.
+    /// The items of a page.
     #[track_caller]
     pub fn items(&self) -> &Vec<Value> {
         self.body["items"]

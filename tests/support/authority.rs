@@ -1,4 +1,4 @@
-//! An authority of the tests' own, and a PostgreSQL that shows what it signs.
+//! A certificate authority for tests, and a PostgreSQL server with its certificates.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::cluster::connect;
 
-/// Signs certificates.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -22,7 +22,7 @@ pub struct Certificate {
 }
 
 impl Authority {
-    /// One that nobody knows yet.
+    /// A new authority that no client trusts yet.
     #[expect(clippy::new_without_default, reason = "each is another")]
     pub fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("no names");
@@ -34,12 +34,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("an authority"))
     }
 
-    /// What it is believed by.
+    /// The authority's own certificate in PEM, for clients that should trust it.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// A certificate for this host, good until the beginning of a year.
+    /// A certificate for this host, valid until the beginning of a year.
     pub fn sign(&self, host: &str, until: i32) -> Certificate {
         let mut params = CertificateParams::new([host.to_owned()]).expect("a host name");
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -52,29 +52,29 @@ impl Authority {
     }
 }
 
-/// A PostgreSQL of the test's own, migrated, with a name in the network and TLS.
+/// A PostgreSQL for one test, migrated, reachable under a host name with TLS.
 pub struct SecuredServer {
-    /// It runs here, and its own address still does without TLS.
+    /// The server; its own loopback address still works without TLS.
     pub cluster: Cluster,
 }
 
 impl SecuredServer {
-    /// One that offers no TLS yet.
+    /// Starts a server without TLS.
     pub async fn start() -> Self {
         let options = Options::ephemeral().with_settings(FAST_BUT_UNSAFE);
         let cluster = Cluster::start(options).await.expect("a cluster");
-        annals::store::migrate(&cluster.url()).await.expect("migrations");
+        annals_store::migrate(&cluster.url()).await.expect("migrations");
         Self { cluster }
     }
 
-    /// From now on, new connections are shown this certificate.
+    /// From now on, new connections get this certificate.
     pub async fn show(&self, certificate: &Certificate) {
         self.put("server.crt", &certificate.pem);
         self.put("server.key", &certificate.key);
         self.set("ssl", "on").await;
     }
 
-    /// From now on, connections over TCP as `annals_api` are believed.
+    /// From now on, `annals_api` may connect over TCP without a password.
     pub async fn trust_api(&self) {
         let path = self.cluster.location().join("pgdata/pg_hba.conf");
         let rules = fs::read_to_string(path).expect("its rules");
@@ -98,7 +98,7 @@ impl SecuredServer {
             .query_one("select clock_timestamp()::text, pg_reload_conf()", &[])
             .await;
         let begun: String = begun.expect("a reload").get(0);
-        // Connections are made by a process that has to hear of it first, and hands on when it has.
+        // The postmaster must have reloaded its configuration first, because it passes it on to new sessions.
         loop {
             let fresh = connect(&self.cluster.superuser_url()).await;
             let sql = "select pg_conf_load_time() > $1::text::timestamptz";
@@ -117,7 +117,7 @@ impl SecuredServer {
         chown(&path, Some(owner.uid()), Some(owner.gid())).expect("its owner");
     }
 
-    /// Its address by a name in the network, with parameters (`sslmode=…`).
+    /// Its address under a host name, with parameters (`sslmode=…`).
     pub fn url(&self, host: &str, parameters: &str) -> String {
         let url = self.cluster.url();
         let (before, _) = url.split_once('?').unwrap_or((&url, ""));

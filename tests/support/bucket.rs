@@ -1,10 +1,10 @@
-//! A bucket on loopback that keeps what it is sent, and fails on demand: as much of S3 as Annals says to it.
+//! A bucket on loopback that stores files and fails on demand. It implements the part of S3 that Annals uses.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use annals::storage::{S3, Storage};
+use annals_storage::{S3, Storage};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use axum::Router;
@@ -29,17 +29,17 @@ pub struct Bucket {
     hides: Arc<AtomicBool>,
 }
 
-/// What goes wrong with the next request for a part.
+/// A fault of the next request for a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// It is answered with 503.
     Busy,
-    /// Its bytes break off in the middle.
+    /// The connection breaks in the middle of the bytes.
     BreaksOff,
 }
 
 impl Bucket {
-    /// Starts it; its address.
+    /// Starts it on loopback.
     pub async fn listen(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -63,7 +63,7 @@ impl Bucket {
         ))
     }
 
-    /// Lets a file come to this signed address.
+    /// Sends a file to this signed address.
     pub async fn send(url: &str, content: impl Into<reqwest::Body>) {
         let answer = reqwest::Client::new()
             .put(url)
@@ -74,13 +74,13 @@ impl Bucket {
         assert_eq!(answer.status(), 200);
     }
 
-    /// The event of the object with this key, as AWS sends it.
+    /// The event that AWS sends for the object with this key.
     pub fn event(bucket: &str, key: &str) -> String {
         let event = include_str!("../events/s3_file_came.json").replace(BUCKET, bucket);
         event.replace("uploads/0198c0de-0000-7000-8000-000000000000", key)
     }
 
-    /// Lets things go wrong, one request after the other.
+    /// Plans faults, one for each of the next requests.
     pub fn trouble(&self, troubles: &[Trouble]) {
         self.troubles
             .lock()
@@ -88,12 +88,12 @@ impl Bucket {
             .extend(troubles.iter().rev());
     }
 
-    /// Lets the next look for an object find none.
+    /// The next lookup of an object finds none.
     pub fn hide_once(&self) {
         self.hides.store(true, Ordering::SeqCst);
     }
 
-    /// Names of its objects.
+    /// Keys of its objects.
     pub fn keys(&self) -> Vec<String> {
         self.objects
             .lock()

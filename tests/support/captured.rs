@@ -1,11 +1,10 @@
-//! What a function would print: log lines and metrics of this test's thread.
+//! Captures what a function would print: log lines and metrics of this test's thread.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use annals::config::Deployed;
-use annals::telemetry;
+use annals_config::Deployed;
 use serde_json::Value;
 use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
@@ -14,7 +13,7 @@ use tracing_subscriber::{EnvFilter, Registry};
 /// The name under which the test's functions are deployed.
 pub const FUNCTION: &str = "annals-Function-1A2B3C";
 
-/// Everything printed while it lives.
+/// Captures everything that is printed while this value lives.
 pub struct Captured {
     printed: Printed,
     _guard: DefaultGuard,
@@ -24,38 +23,38 @@ pub struct Captured {
 struct Printed(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
-    /// As on Lambda, with this `LOG_LEVEL`.
+    /// Prints as on Lambda, with this `LOG_LEVEL`.
     pub fn deployed(level: &str) -> Self {
         Self::of(level, Some(deployed(None)))
     }
 
-    /// As on Lambda, where X-Ray's daemon listens here.
+    /// Prints as on Lambda, and sends traces to an X-Ray daemon at this address.
     pub fn traced(daemon: SocketAddr) -> Self {
         Self::of("trace", Some(deployed(Some(daemon))))
     }
 
-    /// As on a laptop.
+    /// Prints as on a laptop.
     pub fn local(level: &str) -> Self {
         Self::of(level, None)
     }
 
     fn of(level: &str, deployed: Option<Deployed>) -> Self {
-        want_everything();
+        enable_every_callsite();
         let printed = Printed::default();
         let output = printed.clone();
-        let subscriber = telemetry::subscriber(move || output.clone(), EnvFilter::new(level), deployed);
+        let subscriber = annals_telemetry::subscriber(move || output.clone(), EnvFilter::new(level), deployed);
         Self {
             printed,
             _guard: tracing::subscriber::set_default(subscriber),
         }
     }
 
-    /// Everything, as it was printed.
+    /// Everything that was printed.
     pub fn text(&self) -> String {
         String::from_utf8(self.printed.0.lock().unwrap().clone()).expect("text")
     }
 
-    /// Log lines; each has to be a JSON object in which no name stands twice.
+    /// Log lines. Each must be a JSON object without duplicate names.
     pub fn lines(&self) -> Vec<Value> {
         self.objects().filter(|line| line.get("_aws").is_none()).collect()
     }
@@ -73,14 +72,15 @@ impl Captured {
     fn objects(&self) -> impl Iterator<Item = Value> {
         let lines: Vec<String> = self.text().lines().map(str::to_owned).collect();
         lines.into_iter().map(|line| {
-            annals::domain::json::parse(line.as_bytes()).unwrap_or_else(|fault| panic!("{}: {line}", fault.message))
+            annals_domain::json::parse(line.as_bytes()).unwrap_or_else(|fault| panic!("{}: {line}", fault.message))
         })
     }
 }
 
-/// Whether anybody wants an event is remembered where the event is, for all threads, when it first occurs; at that moment some
-/// other test may have begun to want it, unnoticed. So somebody always wants everything, and each event asks its own thread.
-fn want_everything() {
+/// `tracing` remembers for each callsite, for all threads, whether any subscriber wants its events. It asks when the callsite is first
+/// reached, and may miss a subscriber that another test is just creating. So one subscriber always wants everything, and each event
+/// then asks the subscriber of its own thread.
+fn enable_every_callsite() {
     static EVERYTHING: OnceLock<Dispatch> = OnceLock::new();
     EVERYTHING.get_or_init(|| Dispatch::new(Registry::default()));
 }

@@ -1,5 +1,5 @@
-//! The cluster: started once per process, gone with it; and a migrated database to copy from, because copying takes
-//! milliseconds and migrating takes seconds.
+//! The cluster is started once per process and stopped with it. Tests copy a migrated template database, because copying takes milliseconds
+//! and migrating takes seconds.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,14 +10,14 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::schema_check::install_schema_check;
 
-/// Password of every login that tests make; the cluster listens on the loopback interface and lives as long as the tests.
+/// Password of every login that tests create. The cluster listens only on the loopback interface and lives only as long as the tests.
 pub(crate) const PASSWORD: &str = "only-for-tests";
 const TEMPLATE: &str = "annals_template";
 
 /// The process's cluster, with the template database migrated in it.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    // A thread of its own: the caller may stand in a runtime, where blocking on another one is not allowed.
+    // On a thread of its own, because the caller may run inside a runtime, where blocking on another runtime is not allowed.
     CLUSTER.get_or_init(|| std::thread::spawn(start).join().expect("the cluster starts"))
 }
 
@@ -31,7 +31,7 @@ async fn start() -> Cluster {
         .batch_execute(&format!("create database {TEMPLATE} owner {}", local::cluster::OWNER))
         .await
         .expect("a template");
-    annals::store::migrate(&cluster.url_of(TEMPLATE))
+    annals_store::migrate(&cluster.url_of(TEMPLATE))
         .await
         .expect("migrations");
     install_schema_check(&connect(&cluster.superuser_url_of(TEMPLATE)).await).await;
@@ -39,8 +39,8 @@ async fn start() -> Cluster {
     cluster
 }
 
-/// Lets the runtime's login in by the tests' password, once its role is there: for clusters of a test's own, to which PgBouncer
-/// may be asked to log in.
+/// Gives the runtime's login the tests' password, once its role exists. For clusters of a single test, to which PgBouncer may have to log
+/// in.
 pub async fn set_api_password(cluster: &Cluster) {
     connect(&cluster.superuser_url_of("postgres"))
         .await
@@ -49,7 +49,7 @@ pub async fn set_api_password(cluster: &Cluster) {
         .expect("a password");
 }
 
-/// A new database with every migration applied; its name.
+/// Creates a database with every migration applied and returns its name.
 pub(crate) async fn database() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -67,7 +67,7 @@ pub(crate) async fn database() -> String {
 /// The login of [`crate::World::hostile`].
 pub(crate) const HOSTILE: &str = "hostile";
 
-/// Makes that login where it is missing: roles belong to the cluster, which all tests of the process share.
+/// Creates that login if it does not exist. Roles belong to the cluster, which all tests of the process share.
 pub(crate) async fn hostile_login() {
     static MADE: OnceCell<()> = OnceCell::const_new();
     MADE.get_or_init(|| async {

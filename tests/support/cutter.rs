@@ -1,5 +1,5 @@
-//! A proxy before PostgreSQL that strikes at the n-th statement: it cuts the connection that says it, or all of them at once and
-//! for good, as the kernel does for a process that is killed. It also leads to another server when it is told to.
+//! A proxy before PostgreSQL that causes a fault at the n-th statement: it cuts the connection that sends it, or all connections permanently,
+//! as when the kernel ends a killed process. It can also redirect connections to another server.
 
 use std::io;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -14,37 +14,37 @@ use crate::cluster::cluster;
 use crate::frames::{Frame, Frames};
 use crate::listener::listen;
 use crate::pgbouncer::port_before;
-use crate::world::{World, url_at};
+use crate::world::World;
 
-/// How long a server may take over what it was sent before a strike.
+/// How long the server may take to finish its work before the connections are cut.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is struck.
+/// What is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
-    /// The connection that says the statement; its process lives, and may connect again.
+    /// The connection that sends the statement. Its process lives, and may connect again.
     Connection,
-    /// Every connection: whoever holds them is dead.
+    /// Every connection, as when their process is killed.
     Process,
 }
 
-/// When.
+/// When the connections are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// The statement has not arrived.
+    /// Before the statement arrives.
     Before,
-    /// The server has done it and nobody hears of it.
+    /// After the server has done it and before the client gets an answer.
     After,
 }
 
-/// A strike at the statement of this number, counted over all connections from 1.
+/// A fault at the statement with this number, counted from 1 over all connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Strike {
-    /// What.
+    /// What is cut.
     pub victim: Victim,
     /// When.
     pub when: When,
-    /// Where.
+    /// The number of the statement.
     pub statement: usize,
 }
 
@@ -57,7 +57,7 @@ pub struct Cutter {
 struct Shared {
     server: AtomicU16,
     armed: Mutex<Armed>,
-    /// Rises whenever all connections are to end.
+    /// Increased to end all connections.
     ended: watch::Sender<u64>,
     struck: watch::Sender<bool>,
 }
@@ -70,7 +70,7 @@ struct Armed {
 }
 
 impl Cutter {
-    /// A cutter before the tests' cluster, or before the PgBouncer that worlds go through.
+    /// A cutter before the tests' cluster, or before its PgBouncer if worlds use one.
     pub async fn start() -> Self {
         Self::before_server(port_before(cluster().port())).await
     }
@@ -88,7 +88,7 @@ impl Cutter {
             let shared = Arc::clone(&served);
             async move {
                 let mut ended = shared.ended.subscribe();
-                // Whoever ends it, both connections are closed with it.
+                // Whichever ends first, both connections are closed.
                 tokio::select! {
                     _ended = serve(client, &shared) => {}
                     _ended = ended.changed() => {}
@@ -101,19 +101,18 @@ impl Cutter {
         }
     }
 
-    /// Another process's functions over the world's database, whose requests pass here as the runtime's login.
+    /// A world like the given one over the same database, as in another process, whose requests pass this cutter as `annals_api`.
     pub fn before(&self, world: &World) -> World {
-        let url = url_at(self.port, "annals_api", &world.database);
-        World::directly_at(world.database.clone(), &url).seen_from(&world.superuser_url)
+        world.behind(self.port)
     }
 
-    /// Where it listens.
+    /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Leads new connections to another server, and ends those that there are.
-    pub fn lead_to(&self, server: u16) {
+    /// Directs new connections to another server, and ends the existing ones.
+    pub fn redirect_to(&self, server: u16) {
         self.shared.server.store(server, Ordering::SeqCst);
         self.end_all();
     }
@@ -123,7 +122,7 @@ impl Cutter {
         self.shared.ended.send_modify(|count| *count += 1);
     }
 
-    /// Arms a strike, and lets connections through again where the last victim was a process.
+    /// Arms a fault, and allows connections again after the last victim was a process.
     pub fn arm(&self, strike: Strike) {
         *self.shared.armed.lock().expect("no panic elsewhere") = Armed {
             strike: Some(strike),
@@ -132,25 +131,25 @@ impl Cutter {
         self.shared.struck.send_replace(false);
     }
 
-    /// Takes back what was armed.
+    /// Disarms the fault.
     pub fn disarm(&self) {
         *self.shared.armed.lock().expect("no panic elsewhere") = Armed::default();
     }
 
-    /// Waits for the strike.
+    /// Waits until the fault happens.
     pub async fn struck(&self) {
         let mut struck = self.shared.struck.subscribe();
         struck.wait_for(|struck| *struck).await.expect("the cutter lives");
     }
 
-    /// Whether it has struck.
+    /// Whether the fault has happened.
     pub fn has_struck(&self) -> bool {
         *self.shared.struck.borrow()
     }
 }
 
 impl Shared {
-    /// Counts a statement; when the strike falls, if it is this one's.
+    /// Counts a statement; returns whether and when the fault happens at it.
     fn falls_at(&self) -> Option<When> {
         let mut armed = self.armed.lock().expect("no panic elsewhere");
         armed.statements += 1;
@@ -178,13 +177,13 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
         return Ok(());
     }
     let server = TcpStream::connect(("127.0.0.1", shared.server.load(Ordering::SeqCst))).await?;
-    // Frame by frame, which without this would wait for acknowledgements of each.
+    // Frames are sent one by one; without this option each would wait for an acknowledgement.
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (client_in, mut client) = client.into_split();
     let (server_in, mut server) = server.into_split();
     let (mut requests, mut answers) = (Frames::of_client(client_in), Frames::of_server(server_in));
-    // The server's word that it is ready after the login answers nothing that is counted.
+    // The server's ReadyForQuery after the login answers no statement that is counted.
     let (mut owed, mut is_last) = (1_usize, false);
     loop {
         tokio::select! {

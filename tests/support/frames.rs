@@ -1,4 +1,4 @@
-//! Frames of PostgreSQL's protocol, as far as a proxy has to know them.
+//! Frames of PostgreSQL's protocol, as far as a proxy needs them.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use tokio::net::tcp::OwnedReadHalf;
 
 use crate::proxy::Passed;
 
-/// One frame: a tag (the first of a client has none), a length, and the rest.
+/// One frame: a tag (missing in a client's first frame), a length, and the content.
 pub(crate) struct Frame(Bytes);
 
 impl Frame {
@@ -42,12 +42,12 @@ impl Frame {
         self.is_query("commit")
     }
 
-    /// Whether the client ends what it says here; a statement outside of a transaction is committed by it.
+    /// Whether this is the client's Sync, which commits a statement outside a transaction.
     pub(crate) fn is_sync(&self) -> bool {
         self.tag() == b'S'
     }
 
-    /// Whether the client says something to be done.
+    /// Whether the client sends a statement.
     pub(crate) fn is_statement(&self) -> bool {
         matches!(self.tag(), b'Q' | b'P')
     }
@@ -56,28 +56,28 @@ impl Frame {
         self.tag() == b'P' && self.begins("-- append_event")
     }
 
-    /// Whether it is a statement that begins so.
+    /// Whether it is a statement that begins with this text.
     pub(crate) fn begins(&self, start: &str) -> bool {
         let place = match self.tag() {
             b'Q' => 0,
-            // The statement's name comes first.
+            // The name of the prepared statement comes first.
             b'P' => 1,
             _ => return false,
         };
         self.texts().nth(place).is_some_and(|sql| sql.starts_with(start))
     }
 
-    /// Whether the server owes an answer for it.
+    /// Whether the server must answer it with ReadyForQuery.
     pub(crate) fn wants_answer(&self) -> bool {
         matches!(self.tag(), b'Q' | b'S')
     }
 
-    /// Whether the server has answered all of a query.
+    /// Whether this is ReadyForQuery, the end of an answer.
     pub(crate) fn ends_answer(&self) -> bool {
         self.tag() == b'Z'
     }
 
-    /// Whether the server has, and is in no transaction.
+    /// The same, and the session is in no transaction.
     pub(crate) fn is_idle(&self) -> bool {
         self.tag() == b'Z' && self.0.last() == Some(&b'I')
     }
@@ -100,7 +100,7 @@ impl Frame {
     }
 }
 
-/// Cuts a stream of bytes into frames.
+/// Splits a stream of bytes into frames.
 pub(crate) struct Frames {
     stream: OwnedReadHalf,
     buffer: BytesMut,
@@ -123,7 +123,7 @@ impl Frames {
         }
     }
 
-    /// The next frame; none at the end. Nothing is lost when the future is dropped.
+    /// The next frame; none at the end. The future may be dropped without losing bytes.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {
             let tag = usize::from(self.has_tags);

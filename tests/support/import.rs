@@ -1,9 +1,9 @@
-//! Large uploads as a client and the bucket see them, and importers that end early.
+//! Large uploads from the side of a client and of the bucket, and importers that end early.
 
-use annals::storage::Storage;
+use annals_import::Importer;
+use annals_import::{ImportError, Outcome};
+use annals_storage::Storage;
 use axum::body::Bytes;
-use csv_upload::Importer;
-use csv_upload::import::{ImportError, Outcome};
 use futures_util::stream;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -13,23 +13,23 @@ use crate::answer::Answer;
 use crate::people::Person;
 use crate::world::World;
 
-/// A large upload that was asked for.
+/// A large upload that was requested.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// Its id.
+    /// Id of the upload.
     pub id: Uuid,
-    /// Where its file is to be sent.
+    /// The address for its file.
     pub url: String,
 }
 
 impl World {
-    /// An importer, as a process of its own would have it.
+    /// An importer as in a process of its own.
     pub fn importer(&self) -> Importer {
         let app = &self.app;
         Importer::new(app.store.clone(), app.queue.clone(), app.storage.clone())
     }
 
-    /// Asks for a large upload.
+    /// Requests a large upload.
     pub async fn ask_for_upload(&self, person: &Person, fields: Value) -> Asked {
         let answer = self.post(person, "/data/uploads", fields).await.expect(201).body;
         assert_eq!(answer["method"], "PUT");
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// Sends a file to its address, some bytes at a time.
+    /// Sends a file to its address in pieces of 10,000 bytes.
     pub async fn put_file(&self, asked: &Asked, file: impl AsRef<[u8]>) {
         let Storage::Folder(folder) = &self.app.storage else {
             panic!("no folder")
@@ -55,7 +55,7 @@ impl World {
         written.expect("the file is taken");
     }
 
-    /// Asks, sends and imports; the answer at the end.
+    /// Requests an upload, sends the file and imports it; returns the final answer.
     pub async fn import(&self, person: &Person, fields: Value, file: impl AsRef<[u8]>) -> Answer {
         let asked = self.ask_for_upload(person, fields).await;
         self.put_file(&asked, file).await;
@@ -64,12 +64,12 @@ impl World {
         self.upload(person, &asked).await.expect(200)
     }
 
-    /// How far an upload is.
+    /// The current status of an upload.
     pub async fn upload(&self, person: &Person, asked: &Asked) -> Answer {
         self.get(person, &format!("/data/uploads/{}", asked.id)).await
     }
 
-    /// Lets time pass until whoever held the import counts as dead.
+    /// Makes the lease on the import expire.
     pub async fn forget_holder(&self, asked: &Asked) {
         let sql = "update annals.imports set held_until = clock_timestamp() - interval '1 second' where upload_id = $1 and holder is not null";
         self.superuser()
@@ -79,7 +79,7 @@ impl World {
             .expect("time passes");
     }
 
-    /// Imports for no longer than a chunk takes; how that was left.
+    /// Imports for no longer than one chunk takes; returns the outcome.
     pub async fn import_a_little(&self, asked: &Asked) -> Result<Outcome, ImportError> {
         self.importer().import(asked.id, Some(Instant::now())).await
     }

@@ -1,11 +1,11 @@
-//! Key figures once more, by SQL from the events and from nothing that is derived from them.
+//! Key figures computed again in SQL, from the events only and not from anything that is derived from them.
 
 use serde_json::Value;
 
 use crate::world::World;
 
-/// Sales and expenses as their events leave them: fields of the last `created`, and of `updated` since; gone where the last of
-/// `created` and `deleted` is the latter.
+/// Sales and expenses as their events leave them: the fields of the last `created` with the later `updated` applied. They do not exist if
+/// the last `deleted` is later than the last `created`.
 const STANDING: &str = "
 create temp table counted as
 with history as (
@@ -34,7 +34,7 @@ select tenant_id, kind, (state ->> 'amount_cents')::numeric as amount, state ->>
  where state ->> 'amount_cents' is not null and state ->> 'currency' is not null
    and coalesce(state ->> 'sale_date', state ->> 'expense_date') is not null";
 
-/// Days, with distinct customers, by counting; beside the view that people read.
+/// Days with exact counts of distinct customers, compared with the view for readers.
 const DAYS: &str = "
 with expected as (
     select c.tenant_id, c.day, c.currency, coalesce(sum(c.amount) filter (where c.kind = 'sale' and c.amount > 0), 0) as revenue_cents,
@@ -88,8 +88,8 @@ select jsonb_build_object(
 const NOTED: &str = "select 'noted and not settled: ' || count(*) as line from annals.kpi_changes having count(*) > 0";
 
 impl World {
-    /// Panics unless everything that is noted is settled and figures are what the events come to. No name may be longer than an index
-    /// takes.
+    /// Panics unless all recorded changes are applied and figures equal those of the events. No name may be longer than an index
+    /// allows.
     pub async fn assert_kpis_are_the_events(&self) {
         let client = self.superuser().await;
         client.batch_execute(STANDING).await.expect("a table");
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// What sales and expenses of the default tenant in a currency on days of `[from, to)` come to beside their sums, as the events have it.
+    /// Figures that are not sums of days, computed from the events: default tenant, one currency, days in `[from, to)`.
     pub async fn figures_by_sql(&self, currency: &str, from: &str, to: &str) -> Value {
         let client = self.superuser().await;
         client.batch_execute(STANDING).await.expect("a table");
@@ -108,7 +108,7 @@ impl World {
         serde_json::from_str(row.expect("figures").get(0)).expect("JSON")
     }
 
-    /// Products or customers (the column) of the default tenant by net amount, as the events have it: name, net, sales.
+    /// Products or customers (the column) of the default tenant by net amount, computed from the events: name, net amount, number of sales.
     pub async fn top_by_sql(&self, column: &str, currency: &str, from: &str, to: &str) -> Value {
         let client = self.superuser().await;
         client.batch_execute(STANDING).await.expect("a table");

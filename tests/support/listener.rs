@@ -1,8 +1,8 @@
-//! What stands between a function and something else: a port of the loopback interface, and what becomes of who comes by it.
+//! A listener on a port of the loopback interface, for stand-ins and proxies.
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// Listens, and serves each that comes, all at once, until the test's runtime ends; the port.
+/// Listens until the test's runtime ends, serves all connections concurrently, and returns the port.
 pub(crate) async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> u16
 where
     F: Future + Send + 'static,

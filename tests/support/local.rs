@@ -1,4 +1,4 @@
-//! `annals-local` as people run it: a process and a data folder, for tests that kill the one and look into the other.
+//! `annals-local` as users run it, a process and a data folder, for tests that kill the process and check the folder.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use crate::cluster::connect;
 
-/// `annals-local` in a data folder of its own. Whatever becomes of the test, nothing keeps running.
+/// `annals-local` with a data folder of its own. It is ended with this value, also when a test fails.
 pub struct Local {
     process: Child,
     _stdout: BufReader<ChildStdout>,
     address: String,
-    /// Of its staff.
+    /// A token of staff.
     pub token: String,
 }
 
@@ -50,12 +50,12 @@ impl Local {
         }
     }
 
-    /// Where it listens, as in `http://127.0.0.1:3000`.
+    /// Its address, as in `http://127.0.0.1:3000`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// `POST` of JSON as staff; the answer's status is the one given.
+    /// `POST` of JSON as staff; the answer must have the expected status.
     pub async fn post(&self, http: &Http, path: &str, body: &Value, expected: u16) {
         let request = http
             .post(format!("{}/api/v1{path}", self.address))
@@ -65,8 +65,8 @@ impl Local {
         assert_eq!(answer.status(), expected, "{}", answer.text().await.unwrap());
     }
 
-    /// The same; the answer's body.
-    pub async fn asked(&self, http: &Http, path: &str, body: &Value, expected: u16) -> Value {
+    /// The same; returns the answer's body.
+    pub async fn post_and_read(&self, http: &Http, path: &str, body: &Value, expected: u16) -> Value {
         let request = http
             .post(format!("{}/api/v1{path}", self.address))
             .bearer_auth(&self.token)
@@ -76,7 +76,7 @@ impl Local {
         answer.json().await.unwrap()
     }
 
-    /// `GET` as staff; the answer's body.
+    /// `GET` as staff; returns the answer's body.
     pub async fn get(&self, http: &Http, path: &str) -> Value {
         let request = http
             .get(format!("{}/api/v1{path}", self.address))
@@ -84,13 +84,13 @@ impl Local {
         request.send().await.unwrap().json().await.unwrap()
     }
 
-    /// Kills it as nobody can prevent.
+    /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Asks it to end, as Ctrl-C does; whether it did so in order.
+    /// Ends it as Ctrl-C does; returns whether it exited with success.
     pub fn stop(&mut self) -> bool {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
@@ -105,7 +105,7 @@ impl Drop for Local {
     }
 }
 
-/// The program with a data folder and no other setting, for whatever command is to follow.
+/// The program with a data folder and no other setting; the caller adds a command.
 pub fn annals_local(data_dir: &Path) -> Command {
     let mut command = Command::new(built("annals-local"));
     command
@@ -116,8 +116,8 @@ pub fn annals_local(data_dir: &Path) -> Command {
     command
 }
 
-/// A binary that this build made. A run of the tests' package alone does not make it, so where it is missing, or older than
-/// what it is made of, it is made now, once per run.
+/// The path of a binary of this build. Running only the tests' package does not build it. So it is built once per run if it is missing
+/// or older than its sources.
 pub fn built(binary: &str) -> PathBuf {
     static KNOWN: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap();
@@ -127,7 +127,7 @@ pub fn built(binary: &str) -> PathBuf {
 
 fn build(binary: &str) -> PathBuf {
     let us = std::env::current_exe().unwrap();
-    // Tests stand in a folder of their own among the binaries.
+    // Tests are in a subfolder of the folder with the binaries.
     let folder = us.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();
     let path = folder.join(binary);
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -135,7 +135,7 @@ fn build(binary: &str) -> PathBuf {
     let made = path.metadata().and_then(|of| of.modified()).ok();
     if made < sources.into_iter().max() {
         let mut build = Command::new(env!("CARGO"));
-        // Of the whole workspace, or its dependencies would be made with other features, for minutes.
+        // Builds the whole workspace; otherwise dependencies would be rebuilt with other features, which takes minutes.
         build.args(["build", "--workspace", "--bin", binary]);
         build.args((!cfg!(debug_assertions)).then_some("--release"));
         assert!(build.current_dir(workspace).status().unwrap().success());
@@ -143,7 +143,7 @@ fn build(binary: &str) -> PathBuf {
     path
 }
 
-/// When anything in the folder was last written.
+/// The time of the last change in the folder.
 fn newest(folder: &Path) -> SystemTime {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let written = entries.map(|path| match path.is_dir() {
@@ -153,11 +153,11 @@ fn newest(folder: &Path) -> SystemTime {
     written.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// A data folder, and whatever server a failed test leaves in it.
+/// A data folder. Dropping it ends a server that a failed test has left running.
 pub struct DataDir(pub PathBuf);
 
 impl DataDir {
-    /// One that does not exist yet.
+    /// A folder that does not exist yet.
     pub fn fresh() -> Self {
         let path = std::env::temp_dir().join(format!("annals-test-{}", Uuid::new_v4().simple()));
         Self(path)
@@ -169,7 +169,7 @@ impl DataDir {
         Some(text.lines().map(|line| line.trim().to_owned()).collect())
     }
 
-    /// A connection past the application, as the cluster's superuser.
+    /// A connection as the cluster's superuser, without the application.
     pub async fn database(&self) -> Client {
         let port = &self.postmaster().expect("a running server")[3];
         let password = std::fs::read_to_string(self.0.join("superuser-password")).unwrap();
@@ -184,7 +184,7 @@ impl DataDir {
 impl Drop for DataDir {
     fn drop(&mut self) {
         if let Some(server) = self.postmaster() {
-            // SIGQUIT is an immediate shutdown; the folder goes, so nothing has to be in order.
+            // SIGQUIT is an immediate shutdown. It is enough, because the folder is deleted.
             let _asked = Command::new("kill").args(["-QUIT", &server[0]]).status();
         }
         let _removed = std::fs::remove_dir_all(&self.0);

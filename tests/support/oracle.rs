@@ -1,38 +1,37 @@
-//! The oracle: asked after every fault, it says whether everything that a client was told is true. One for all fault tests and
-//! for the soak.
+//! The oracle: after every fault it checks that everything that clients were told is true. All fault tests and the soak use the same one.
 //!
-//! It believes nobody: acknowledged events are looked up in the log, state tables are compared with a fold of the log from zero
-//! that is not Annals' own, and Annals' own proof is asked on top.
+//! It compares acknowledged events with the log, and state tables with an independent fold of the log from zero; it also runs Annals' own
+//! `verify`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use annals::store::{DueRebuild, Feed, RebuildScope};
+use annals_store::{DueRebuild, Feed, RebuildScope};
 use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::world::World;
 
-/// How long the end of the log may take to settle.
+/// How long the end of the log may take to be settled.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Workers of the proof.
+/// Workers of `verify`.
 const WORKERS: usize = 2;
-/// Events of a page of the feed.
+/// Events per page of the feed.
 const PAGE: i64 = 1_000;
 
-/// What clients were told. Events that a client means once carry a correlation id that begins with [`ONCE`], anew for each.
+/// What clients were told. Each event that must be stored once has a unique correlation id that begins with [`ONCE`].
 #[derive(Default)]
 pub struct Ledger {
     acknowledged: Mutex<Vec<Value>>,
     refused: Mutex<Vec<String>>,
 }
 
-/// How correlation ids begin that no two events may share.
+/// The prefix of correlation ids that only one event may have.
 pub const ONCE: &str = "once:";
 
 impl Ledger {
-    /// Notes what an answer acknowledges: an event, or a batch.
+    /// Records the events that an answer acknowledges: a single one or a batch.
     pub fn acknowledge(&self, answer: &Answer) {
         let events = match answer.body["items"].as_array() {
             Some(items) => items.clone(),
@@ -41,24 +40,24 @@ impl Ledger {
         self.acknowledged.lock().expect("no panic elsewhere").extend(events);
     }
 
-    /// Notes that the event of this correlation id was refused for good.
+    /// Records that the event with this correlation id was finally refused.
     pub fn refuse(&self, correlation_id: &str) {
         let mut refused = self.refused.lock().expect("no panic elsewhere");
         refused.push(correlation_id.to_owned());
     }
 
-    /// How many events were acknowledged.
+    /// Number of acknowledged events.
     pub fn len(&self) -> usize {
         self.acknowledged.lock().expect("no panic elsewhere").len()
     }
 
-    /// Whether none was.
+    /// Whether no event was acknowledged.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Each row is a complaint: what a log, its heads and what is counted of it must never be.
+/// Each row is a complaint about the log, its heads or its counts.
 const COMPLAINTS: &str = "
 select format('%s %s has %s events, versions %s to %s, and its head says %s', e.aggregate_type, e.aggregate_id, e.events, e.first, e.last, h.version)
   from (select tenant_id, aggregate_type, aggregate_id, count(*) as events, min(aggregate_version) as first, max(aggregate_version) as last
@@ -88,16 +87,13 @@ select format('%s events are counted of %s', c.counted, l.there)
  where c.counted <> l.there";
 
 impl World {
-    /// Lets the schedule do its work, and nobody else, and panics unless everything is as clients were told: each acknowledged
-    /// event is there once and as it was acknowledged, nothing refused is, nothing is doubled, every stream is projected to its
-    /// end, none is parked, state tables are the fold from zero, key figures what the events come to, a consumer of the whole log reads each event once.
+    /// Sweeps, and then panics unless everything is as clients were told: each acknowledged event is stored once and as acknowledged, no refused
+    /// one is stored, none is duplicated; every stream is projected to its end and none is parked; state tables are the fold from zero; key
+    /// figures equal those of the events; and a consumer of the whole log reads each event once.
     pub async fn assert_sound(&self, ledger: &Ledger) {
         self.sweep().await;
         let log = self.superuser().await;
-        let complaints = log
-            .query(COMPLAINTS, &[&ONCE])
-            .await
-            .expect("the log is looked through");
+        let complaints = log.query(COMPLAINTS, &[&ONCE]).await.expect("the log can be checked");
         let complaints: Vec<String> = complaints.iter().map(|row| row.get(0)).collect();
         assert!(complaints.is_empty(), "{}", complaints.join("\n"));
         self.assert_acknowledged(ledger).await;
@@ -113,7 +109,7 @@ impl World {
         let stored: HashMap<String, _> = rows.iter().map(|row| (row.get::<_, String>(0), row)).collect();
         for event in ledger.acknowledged.lock().expect("no panic elsewhere").iter() {
             let row = stored.get(event["id"].as_str().unwrap_or_default());
-            let row = row.unwrap_or_else(|| panic!("acknowledged and not there: {event}"));
+            let row = row.unwrap_or_else(|| panic!("acknowledged but not stored: {event}"));
             let (number, version): (i64, i64) = (row.get(1), row.get(2));
             assert_eq!(
                 (&event["event_number"], &event["aggregate_version"]),
@@ -131,7 +127,7 @@ impl World {
             let id: Option<&str> = row.get(7);
             assert!(
                 !refused.iter().any(|refused| Some(refused.as_str()) == id),
-                "refused and there: {id:?}"
+                "refused but stored: {id:?}"
             );
         }
     }
@@ -166,7 +162,9 @@ impl World {
                 read.len(),
                 stored.len()
             );
-            if feed.position() >= feed.settled_to() && !feed.settle(Duration::from_secs(2)).await.expect("a mark") {
+            if feed.position() >= feed.high_water_mark()
+                && !feed.advance_mark(Duration::from_secs(2)).await.expect("a mark")
+            {
                 continue;
             }
             read.extend(

@@ -1,6 +1,6 @@
-//! Callers: who acts in a test, and the tokens that say so.
+//! Callers in tests, and their tokens.
 
-use annals::domain::{Caller, Role, TenantId};
+use annals_domain::{Caller, Role, TenantId};
 use chrono::{TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -9,12 +9,12 @@ use uuid::Uuid;
 /// The shared secret of every test's tokens.
 pub const SECRET: &str = "a secret that is only for tests and long enough for HS256";
 
-/// Somebody with a token.
+/// A caller.
 #[derive(Debug, Clone)]
 pub struct Person {
     /// Tenant; the nil uuid by default.
     pub tenant: Uuid,
-    /// Role.
+    /// Role in the token.
     pub role: Role,
     /// Subject of the token.
     pub sub: Uuid,
@@ -28,17 +28,17 @@ impl Person {
         Self::of(Role::Staff, None)
     }
 
-    /// A new plain user.
+    /// A new user.
     pub fn user() -> Self {
         Self::of(Role::User, None)
     }
 
-    /// The agent of this name.
+    /// An agent with this name.
     pub fn agent(name: &str) -> Self {
         Self::of(Role::Agent, Some(name))
     }
 
-    /// The service of this name.
+    /// A service with this name.
     pub fn service(name: &str) -> Self {
         Self::of(Role::Service, Some(name))
     }
@@ -52,18 +52,18 @@ impl Person {
         }
     }
 
-    /// The same kind of person in another tenant.
+    /// The same caller in another tenant.
     pub fn in_tenant(mut self, tenant: Uuid) -> Self {
         self.tenant = tenant;
         self
     }
 
-    /// The actor that events name.
+    /// The actor in events that this caller posts.
     pub fn actor(&self) -> String {
         self.caller().actor().as_str().to_owned()
     }
 
-    /// As the functions see the person once the token is verified.
+    /// The caller as functions see it after verifying the token.
     pub fn caller(&self) -> Caller {
         Caller::new(TenantId::from(self.tenant), self.role, self.sub, self.name.clone()).expect("a caller")
     }

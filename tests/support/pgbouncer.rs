@@ -1,6 +1,6 @@
-//! PgBouncer in transaction mode, the real one. `ANNALS_TEST_POOLER=pgbouncer` puts it between every world and its server, so
-//! that the same tests that run directly also say whether Annals works behind a pooler; the tests' own sessions, with which
-//! they look behind it, stay direct.
+//! A real PgBouncer in transaction mode. `ANNALS_TEST_POOLER=pgbouncer` puts it between every world and its server, so that the tests that
+//! usually run directly also prove that Annals works behind a pooler. The sessions with which tests check the database stay
+//! direct.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -17,9 +17,9 @@ use crate::cluster::{PASSWORD, cluster};
 
 /// Server connections of each database.
 pub const SERVER_CONNECTIONS: usize = 20;
-/// How long it may take to listen.
+/// How long it may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Stops PgBouncer and removes its folder when the pipe that it reads closes, which the kernel does for a process that dies.
+/// Stops PgBouncer and removes its folder when the script's standard input closes. The kernel closes it when this process dies.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 "$1" -q "$2/pgbouncer.ini" &
@@ -35,14 +35,14 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// One before the server at this port of the loopback interface: any database, login as `annals_api` alone, with the tests'
-    /// password on both sides.
+    /// A PgBouncer before the server at this port of the loopback interface: for any database, but only for the login `annals_api`, with the
+    /// tests' password on both sides.
     pub fn start(server_port: u16, server_connections: usize) -> Self {
         Self::start_with(PASSWORD, server_port, server_connections)
     }
 
-    /// The same, knowing the login by this secret: its password, or the salted hash that the server keeps of it. A hash is what
-    /// poolers read from the server themselves, and spares them to make one at each login.
+    /// The same with this secret for the login: its password, or the salted hash that the server stores. Poolers read the hash from the
+    /// server, and need not compute one at each login.
     pub fn start_with(secret: &str, server_port: u16, server_connections: usize) -> Self {
         let port = free_port();
         let folder = std::env::temp_dir().join(format!("annals-pgbouncer-{}", Uuid::new_v4().simple()));
@@ -55,7 +55,7 @@ impl PgBouncer {
             .args(["-c", SCRIPT, "annals-pgbouncer"])
             .arg(program())
             .arg(&folder);
-        // It refuses to run as root, as PostgreSQL does; the tests' cluster runs as somebody else then.
+        // PgBouncer refuses to run as root, as PostgreSQL does, so it runs as the account that the tests' cluster runs as.
         let account = std::fs::metadata(cluster().location()).expect("the cluster's folder");
         if std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() != account.uid()) {
             chown(&folder, Some(account.uid()), Some(account.gid())).expect("its folder");
@@ -68,7 +68,7 @@ impl PgBouncer {
         started
     }
 
-    /// Where it listens.
+    /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -90,10 +90,10 @@ impl Drop for PgBouncer {
     }
 }
 
-/// The port where a world finds the server of this port: the server's own, or that of the PgBouncer before it.
+/// The port where a world connects for the server at this port: the server's own, or that of its PgBouncer.
 pub(crate) fn port_before(server_port: u16) -> u16 {
     static RUNNING: OnceLock<Mutex<HashMap<u16, PgBouncer>>> = OnceLock::new();
-    if !is_asked_for() {
+    if !is_enabled() {
         return server_port;
     }
     let mut running = RUNNING.get_or_init(Mutex::default).lock().expect("no panic elsewhere");
@@ -101,18 +101,18 @@ pub(crate) fn port_before(server_port: u16) -> u16 {
     running.entry(server_port).or_insert_with(start).port()
 }
 
-/// Whether worlds are to reach their databases through PgBouncer.
-pub(crate) fn is_asked_for() -> bool {
+/// Whether worlds reach their databases through PgBouncer.
+pub(crate) fn is_enabled() -> bool {
     match std::env::var("ANNALS_TEST_POOLER").as_deref() {
         Err(_) | Ok("") => false,
         Ok("pgbouncer") => true,
-        Ok(other) => panic!("ANNALS_TEST_POOLER knows pgbouncer, not {other}"),
+        Ok(other) => panic!("ANNALS_TEST_POOLER can only be pgbouncer, not {other}"),
     }
 }
 
-/// As its documentation has it for a pool before one server. Only what differs from the defaults: more clients, because worlds
-/// have pools of their own; idle connections given up early, because every test has a database of its own; and a server that
-/// was away is tried again each second, not each fifteen.
+/// The settings of its documentation for a pool before one server; only differences from the defaults. More clients, because worlds have
+/// pools of their own. Idle connections are closed early, because every test has a database of its own. A server that was down is tried
+/// again each second instead of every fifteen.
 fn configuration(folder: &Path, port: u16, server_port: u16, server_connections: usize) -> String {
     let folder = folder.display();
     format!(
@@ -134,7 +134,7 @@ server_login_retry = 1
     )
 }
 
-/// Debian keeps it where the path of other accounts than root's does not look.
+/// Debian installs it in a folder that is not in the PATH of accounts other than root.
 fn program() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);

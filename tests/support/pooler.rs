@@ -1,11 +1,11 @@
-//! A transaction pooler in miniature: what PgBouncer and Supavisor do to a client's session, without the program.
+//! A small transaction pooler that does to a client's session what PgBouncer and Supavisor do, without those programs.
 //!
-//! Every client logs in through to a server connection of its own; from then on all server connections serve all clients, and
-//! each transaction goes to another one than its client's last, where there is one. So it stands before the server itself also
-//! where other worlds go through PgBouncer, which would rather give a client the connection it had.
+//! Every client's login goes through to a server connection of its own. After that, all server connections serve all clients, and each
+//! transaction uses another connection than its client's last one, if there is one. It always connects to the server itself, even if
+//! worlds use PgBouncer, because PgBouncer prefers the connection that the client had.
 //!
-//! A strict one takes a transaction's end for the end of the client's turn, as Supavisor has been seen to do: the answers to what
-//! the client sent behind that, without waiting for it, are lost.
+//! A strict pooler ends the client's turn with its transaction, as Supavisor was observed to do. Answers to what the client sent after
+//! that without waiting are lost.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,7 +22,7 @@ use crate::frames::Frames;
 use crate::listener::listen;
 use crate::world::World;
 
-/// How long a strict pooler looks for what a client has sent behind a transaction's end.
+/// How long a strict pooler waits for what a client has sent after the end of a transaction.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A running pooler; it ends with the test's runtime.
@@ -52,7 +52,7 @@ impl Pooler {
         Self::of(Shared::default()).await
     }
 
-    /// A strict one.
+    /// A strict pooler.
     pub async fn start_strict() -> Self {
         let is_strict = true;
         Self::of(Shared {
@@ -75,32 +75,29 @@ impl Pooler {
         }
     }
 
-    /// A world like the given one, over the same database, whose requests pass this pooler as the runtime's login.
+    /// A world like the given one, over the same database, whose requests pass this pooler as `annals_api`.
     pub fn before(&self, world: &World) -> World {
-        let url = world
-            .url_as("annals_api")
-            .replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port));
-        World::directly_at(world.database.clone(), &url)
+        world.behind(self.port)
     }
 
-    /// How many clients have logged in.
+    /// Number of logins by clients.
     pub fn logins(&self) -> usize {
         self.shared.logins.load(Ordering::SeqCst)
     }
 
-    /// How many times a strict pooler has lost the answers to what a client sent without waiting for the end of its transaction.
+    /// Number of times a strict pooler has lost answers to what a client sent before its transaction had ended.
     pub fn lost(&self) -> usize {
         self.shared.lost.load(Ordering::SeqCst)
     }
 
-    /// How many transactions ran on another server connection than their client's one before.
+    /// Number of transactions that ran on another server connection than their client's last one.
     pub fn switches(&self) -> usize {
         self.shared.switches.load(Ordering::SeqCst)
     }
 }
 
 impl Shared {
-    /// There are as many server connections as clients, and each client holds one at most.
+    /// There are as many server connections as clients, and each client holds at most one, so one is free.
     fn another_than(&self, last: usize) -> Server {
         let mut idle = self.idle.lock().expect("no panic elsewhere");
         let place = idle.iter().position(|server| server.number != last).unwrap_or(0);
@@ -138,7 +135,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                     if shared.is_strict && frame.is_idle() && is_impatient(&mut requests, owed).await? {
                         shared.lost.fetch_add(1, Ordering::SeqCst);
                         client.write_all(frame.bytes()).await?;
-                        // Whoever waits for them now, waits until it gives up.
+                        // A client that waits for these answers now waits until its time limit.
                         while requests.next().await?.is_some() {}
                         return Ok(());
                     }
@@ -155,7 +152,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the client has sent more than the server has answered by the end of a transaction. Its goodbye does not count.
+/// Whether the client has sent more than was answered at the end of a transaction. Terminate does not count.
 async fn is_impatient(requests: &mut Frames, owed: usize) -> io::Result<bool> {
     if owed > 0 {
         return Ok(true);

@@ -1,5 +1,5 @@
-//! A proxy before PostgreSQL that reads the protocol's frames: it records what passes, holds answers back, and breaks the
-//! connection of an append at a chosen moment. Where worlds go through PgBouncer, it stands between Annals and that.
+//! A proxy before PostgreSQL that parses frames: it records them, delays answers, and breaks the connection of an append at a chosen moment.
+//! If worlds use PgBouncer, the proxy is between Annals and PgBouncer.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,26 +16,26 @@ use crate::listener::listen;
 use crate::pgbouncer::port_before;
 use crate::world::World;
 
-/// What happens to the next append that passes, or to the next statement of another name; only to that one.
+/// A fault of the next append that passes, or of the next statement with another name. It happens once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection breaks when the append is on its way and has not arrived.
+    /// The connection breaks after the append was sent and before it arrives.
     CutBeforeAppend,
-    /// The connection breaks when the append has arrived and what commits it has not: its commit, or its Sync where it stands alone.
+    /// The connection breaks after the append arrived and before its commit arrives (its Sync if the append is alone).
     CutBeforeCommit,
-    /// The connection breaks when the commit is done and its answer is on the way.
+    /// The connection breaks after the commit and before its answer arrives.
     CutAfterCommit,
-    /// The server dies when the commit is done: it says so (SQLSTATE 57P02), and nothing more.
+    /// The server crashes after the commit: it sends SQLSTATE 57P02, and nothing more.
     CrashAfterCommit,
-    /// The pooler has no server connection for the append: it says FATAL with the three fields that Supavisor sends, and closes.
+    /// The pooler has no server connection for the append: it sends FATAL with Supavisor's three fields, and closes.
     PoolerFull,
-    /// The pooler loses its server when the commit is done: it says so in the same way.
+    /// The pooler loses its server after the commit: it sends the same kind of FATAL.
     PoolerLostServer,
-    /// The client loses its connection while the server is still at work, which goes on and commits.
+    /// The client loses its connection while the server is still working; the server continues and commits.
     CutWhileRunning,
-    /// The client loses its connection, but what it sent arrives after all, before it tries again.
+    /// The client loses its connection, but what it sent arrives later, before its retry.
     ArrivesBeforeRetry,
-    /// The same, but it arrives when [`Proxy::deliver_late`] says.
+    /// The same, but it arrives when [`Proxy::deliver_late`] is called.
     ArrivesLast,
 }
 
@@ -46,19 +46,19 @@ pub enum Passed {
     Query(String),
     /// A statement of the client.
     Parse {
-        /// The statement's name on the server; empty if it has none.
+        /// The name of the prepared statement; empty if it has none.
         name: String,
         /// Its SQL.
         sql: String,
     },
     /// Any other frame of the client.
     Client(char),
-    /// A frame of the server, when the client got it.
+    /// A frame of the server that was passed on to the client.
     Server(char),
 }
 
 impl Passed {
-    /// Whether the client sent it.
+    /// Whether it is a frame of the client.
     pub fn is_from_client(&self) -> bool {
         !matches!(self, Self::Server(_))
     }
@@ -81,14 +81,14 @@ struct Shared {
     late: tokio::sync::Mutex<Option<Late>>,
 }
 
-/// A fault, and the statement that it waits for.
+/// An armed fault and its statement.
 struct Armed {
     fault: Fault,
-    /// How the statement begins.
+    /// The first words of the statement.
     at: String,
 }
 
-/// Frames that are still on their way, and the server connection that they will arrive on.
+/// Delayed frames, and the server connection on which they will arrive.
 struct Late {
     before_retry: bool,
     frames: Vec<Frame>,
@@ -103,7 +103,7 @@ impl Proxy {
         let served = Arc::clone(&shared);
         let port = listen(move |client| {
             let shared = Arc::clone(&served);
-            // However it ends, both connections are closed with it.
+            // Whichever ends first, both connections are closed.
             async move { serve(client, &shared).await }
         });
         Self {
@@ -112,34 +112,34 @@ impl Proxy {
         }
     }
 
-    /// A world like the given one, over the same database, whose requests pass this proxy as the runtime's login.
+    /// A world like the given one, over the same database, whose requests pass this proxy as `annals_api`.
     pub fn before(&self, world: &World) -> World {
-        World::directly_at(world.database.clone(), &self.through(&world.url_as("annals_api")))
+        world.behind(self.port)
     }
 
-    /// An address, led through this proxy.
+    /// The address that leads through this proxy.
     pub fn through(&self, url: &str) -> String {
         url.replace(&format!(":{}/", cluster().port()), &format!(":{}/", self.port))
     }
 
-    /// Arms a fault, which strikes at the next append.
+    /// Arms a fault for the next append.
     pub fn arm(&self, fault: Fault) {
         self.arm_at(fault, "-- append_event");
     }
 
-    /// Arms a fault, which strikes at the next statement that begins so.
+    /// Arms a fault for the next statement that begins with this text.
     pub fn arm_at(&self, fault: Fault, statement: &str) {
         let at = statement.to_owned();
         *self.shared.fault.lock().expect("no panic elsewhere") = Some(Armed { fault, at });
     }
 
-    /// Whether the armed fault has struck.
+    /// Whether the armed fault has happened.
     pub fn has_struck(&self) -> bool {
         self.shared.fault.lock().expect("no panic elsewhere").is_none()
     }
 
-    /// From now on, answers within a transaction reach the client only after it has sent its commit: a client that waits for
-    /// one before that waits for ever.
+    /// From now on, answers within a transaction are passed on only after the client has sent its commit. A client that waits for one
+    /// before would wait for ever.
     pub fn hold_answers_until_commit(&self) {
         self.shared.hold.store(true, Ordering::SeqCst);
     }
@@ -149,22 +149,22 @@ impl Proxy {
         self.shared.hold_cut.store(true, Ordering::SeqCst);
     }
 
-    /// From now on, every login is refused with these fields of an error, or with none any more.
+    /// From now on, every login is refused with these error fields; with `None`, logins work again.
     pub fn refuse_logins(&self, fields: Option<&'static str>) {
         *self.shared.refuses_logins.lock().expect("no panic elsewhere") = fields;
     }
 
-    /// Cuts what waits for it.
+    /// Cuts the connection that waits for it.
     pub fn cut(&self) {
         self.shared.cut.notify_one();
     }
 
-    /// What passed since the last call.
+    /// The frames that have passed since the last call.
     pub fn take_record(&self) -> Vec<Passed> {
         std::mem::take(&mut self.shared.record.lock().expect("no panic elsewhere"))
     }
 
-    /// Lets what is late arrive, and waits until the server is done with it.
+    /// Delivers the delayed frames, and waits until the server has handled them.
     pub async fn deliver_late(&self) {
         self.shared.deliver_late(false).await.expect("the server takes it");
     }
@@ -175,7 +175,7 @@ impl Shared {
         self.record.lock().expect("no panic elsewhere").push(passed);
     }
 
-    /// The armed fault, if this is the statement that it waits for.
+    /// Returns the armed fault if it is for this statement, and disarms it.
     fn strike(&self, frame: &Frame) -> Option<Fault> {
         let mut armed = self.fault.lock().expect("no panic elsewhere");
         armed.take_if(|armed| frame.begins(&armed.at)).map(|armed| armed.fault)
@@ -196,7 +196,7 @@ impl Shared {
 
 async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
     let server = TcpStream::connect(("127.0.0.1", port_before(cluster().port()))).await?;
-    // Frame by frame, which without this would wait for acknowledgements of each.
+    // Frames are sent one by one; without this option each would wait for an acknowledgement.
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (client_in, mut client) = client.into_split();
@@ -208,7 +208,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
         return client.write_all(&fatal(fields)).await;
     }
     let mut fault = None;
-    // A transaction goes from its begin to its commit; that of an append that stands alone to the Sync after its statement.
+    // A transaction lasts from its begin to its commit. An append that is alone lasts until the Sync after its statement.
     let (mut in_transaction, mut stands_alone, mut held) = (false, false, Vec::new());
     let mut on_the_way = Vec::new();
     loop {
@@ -259,7 +259,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
         if in_transaction && shared.hold.load(Ordering::SeqCst) {
             continue;
         }
-        // With a fault about to strike, the answer to the commit (the server is idle after it) must not get through in part.
+        // With an armed fault, the answer to the commit (after which the server is idle) must not be passed on in part.
         if fault.is_some() && !held.last().is_some_and(Frame::ends_answer) {
             continue;
         }
@@ -271,7 +271,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
                     _ => POOLER_LOST_SERVER,
                 };
                 client.write_all(&fatal(words)).await?;
-                // The connection's end is on its way as long as nobody uses it: who does has not listened.
+                // The client must not notice the end of the connection by itself, so it is closed only at the client's next request.
                 requests.next().await?;
                 return Ok(());
             }
@@ -284,7 +284,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// Keeps the server's connection until it has answered all that it got.
+/// Keeps the server's connection open until everything that it got is answered.
 async fn finish(mut answers: Frames, _server: OwnedWriteHalf) -> io::Result<()> {
     while let Some(answer) = answers.next().await? {
         if answer.is_idle() {
@@ -294,9 +294,9 @@ async fn finish(mut answers: Frames, _server: OwnedWriteHalf) -> io::Result<()> 
     Ok(())
 }
 
-/// What a server says when another of its processes has crashed.
+/// The error that a server sends to its sessions after another server process has crashed.
 const CRASH: &str = "SFATAL\0VFATAL\0C57P02\0Mterminating connection because of crash of another server process\0\0";
-/// What Supavisor says: severity, code and message, no more.
+/// The error of Supavisor: only severity, code and message.
 pub const POOLER_FULL: &str = "SFATAL\0CXX000\0MMax client connections reached\0\0";
 const POOLER_LOST_SERVER: &str = "SFATAL\0CXX000\0Mterminating connection due to a lost backend\0\0";
 

@@ -1,5 +1,5 @@
-//! RDS' door: it asks for a password over TLS, takes it for a signed request, and verifies that as AWS does (Signature
-//! Version 4, written down once more from its description). Whoever passes is led to a PostgreSQL that believes the door.
+//! Plays the login of RDS: it requests a password over TLS, reads it as a signed request, and verifies that as AWS does (Signature Version 4,
+//! implemented again from its description). Accepted clients are connected to a PostgreSQL that trusts this proxy.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,22 +17,22 @@ use tokio_rustls::TlsAcceptor;
 use crate::authority::Certificate;
 use crate::listener::listen;
 
-/// Name of the secret key's owner.
+/// The access key id.
 pub const ACCESS_KEY: &str = "tests-access-key";
-/// What tokens are signed with.
+/// The secret key that tokens are signed with.
 pub const SECRET_KEY: &str = "tests-secret-key";
-/// Where.
+/// The region that tokens are signed for.
 pub const REGION: &str = "eu-central-1";
 
-/// A running door; it ends with the test's runtime.
-pub struct RdsDoor {
-    /// Where it is.
+/// The running proxy; it ends with the test's runtime.
+pub struct RdsLogin {
+    /// The port that it listens on.
     pub port: u16,
     tokens: Arc<Mutex<Vec<String>>>,
 }
 
-impl RdsDoor {
-    /// A door that shows this certificate, before the server at this port.
+impl RdsLogin {
+    /// A proxy with this certificate before the server at this port.
     pub async fn before(server: u16, certificate: &Certificate) -> Self {
         let tokens = Arc::default();
         let (acceptor, shown) = (acceptor(certificate), Arc::clone(&tokens));
@@ -46,7 +46,7 @@ impl RdsDoor {
         }
     }
 
-    /// Tokens that were shown so far.
+    /// The tokens that clients have sent.
     pub fn tokens(&self) -> Vec<String> {
         self.tokens.lock().expect("no panic elsewhere").clone()
     }
@@ -96,7 +96,7 @@ async fn admit(
     copy_bidirectional(&mut client, &mut server).await.map(|_| ())
 }
 
-/// A frame without a tag, its length in front.
+/// A frame without a tag: the length and the content.
 async fn frame(client: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Vec<u8>> {
     let length = client.read_u32().await?;
     let mut frame = length.to_be_bytes().to_vec();
@@ -105,7 +105,7 @@ async fn frame(client: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Vec<u8>> 
     Ok(frame)
 }
 
-/// Whether it is a request to connect as `annals_api` that was signed with the key in the last quarter of an hour.
+/// Whether it is a request to connect as `annals_api` that was signed with the key within the last fifteen minutes.
 fn is_good(token: &str) -> bool {
     let Some((host, query)) = token.split_once("/?") else {
         return false;

@@ -1,5 +1,5 @@
-//! Read models as they stand in their tables: what the projector's tests look at, because reads over the API fold the tail
-//! and would hide a projector that does nothing.
+//! Read models as stored in their tables. Tests of the projector check these, because reads over the API fold events that are not projected
+//! yet and would hide a projector that does nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,21 +8,21 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// How long a sweep may be held back by transactions that other tests, in the same cluster, have open.
+/// How long transactions of other tests in the same cluster may hold a sweep back.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Every read model: table, its rows as PostgreSQL writes them, in order.
+/// Every read model: the rows of each table as PostgreSQL prints them, in order.
 pub type ReadModels = BTreeMap<String, Vec<String>>;
 
 impl World {
-    /// Number of the log's last event.
+    /// Number of the last event in the log.
     pub async fn last_event_number(&self) -> i64 {
         let last = "select coalesce(max(event_number), 0) from annals.events";
         self.superuser().await.query_one(last, &[]).await.unwrap().get(0)
     }
 
-    /// Sweeps until everything that is in the log now is dealt with, and makes the rebuilds that are due, as the two schedules
-    /// do; how many streams that took.
+    /// Sweeps until everything that is in the log now is done, and runs the rebuilds that are needed, as the two schedules do. Returns how many
+    /// streams were projected.
     pub async fn sweep(&self) -> usize {
         let (last, started) = (self.last_event_number().await, Instant::now());
         let mut streams = 0;
@@ -30,15 +30,22 @@ impl World {
             let swept = self.projector.sweep().await.expect("a sweep");
             streams += swept.streams;
             if swept.position >= last {
-                self.projector.rebuild_due().await.expect("a look for rebuilds");
+                self.projector
+                    .rebuild_due()
+                    .await
+                    .expect("a tick of the schedule of rebuilds");
                 return streams;
             }
-            assert!(started.elapsed() < PATIENCE, "the sweep stands at {}", swept.position);
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the sweep's checkpoint is at {}",
+                swept.position
+            );
         }
     }
 
-    /// Waits until everything written so far is older than every transaction that is still open in the cluster, other tests' too: what is
-    /// younger, a rebuild folds once more.
+    /// Waits until every transaction of the cluster that is open now has ended, other tests' included. A rebuild folds again whatever is
+    /// younger than the oldest open transaction.
     pub async fn outlive_open_transactions(&self) {
         let (client, started) = (self.superuser().await, Instant::now());
         let last = client
@@ -55,7 +62,7 @@ impl World {
         }
     }
 
-    /// Everything that the projector writes about entities: state tables, child tables, states, progress.
+    /// Everything that the projector writes about entities: state tables, child tables, states and progress.
     pub async fn read_models(&self) -> ReadModels {
         let client = self.superuser().await;
         client.batch_execute("set timezone to 'UTC'").await.unwrap();
@@ -78,7 +85,7 @@ impl World {
         models
     }
 
-    /// The rows of a table as JSON, by its own columns' text order.
+    /// The rows of a table as JSON, ordered by the text of its columns.
     pub async fn rows_of(&self, table: &str) -> Vec<Value> {
         let client = self.superuser().await;
         client.batch_execute("set timezone to 'UTC'").await.unwrap();
@@ -91,15 +98,15 @@ impl World {
             .collect()
     }
 
-    /// Throws every read model away, as if the projector had never run.
-    pub async fn forget_read_models(&self) {
+    /// Deletes every read model, as if the projector had never run.
+    pub async fn delete_read_models(&self) {
         let client = self.superuser().await;
         let tables = "select coalesce(string_agg(format('public.%I', table_name), ', '), '') from annals.state_tables";
         let tables: String = client.query_one(tables, &[]).await.unwrap().get(0);
         client
             .batch_execute(&format!(
                 "truncate {tables}, annals.entities, annals.parked_streams, annals.event_counts, annals.kpi_changes, annals.kpi_days,
-                          annals.kpi_names, annals.kpi_returns;
+                          annals.kpi_names, annals.kpi_repeat_customers;
                  update annals.heads set projected_version = 0;
                  update annals.checkpoints set position = 0, event_count = 0 where name = 'sweep'"
             ))

@@ -1,4 +1,4 @@
-//! The recorded events of `tests/events`, filled: what API Gateway, SQS and the schedule hand to a function's process.
+//! The recorded events of `tests/events` with values filled in, as API Gateway, SQS and the schedule pass them to a function.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,12 +11,12 @@ const GET_HISTORY: &str = include_str!("../events/http_get_history.json");
 const WAKE_UP: &str = include_str!("../events/sqs_wake_up.json");
 const TICK: &str = include_str!("../events/schedule_tick.json");
 
-/// An event of this file, which is ours.
+/// The event in this file.
 fn read(text: &str) -> Value {
     serde_json::from_str(text).expect("a recorded event")
 }
 
-/// A POST to this path below `/api/v1`, as the recorded one but for its idempotency key.
+/// A POST to this path below `/api/v1`, like the recorded one but without its idempotency key.
 pub fn post(staff: &Person, path: &str, content_type: &str, body: &str) -> Value {
     let (mut event, path) = (read(POST), format!("/api/v1{path}"));
     event["routeKey"] = json!(format!("POST {path}"));
@@ -31,7 +31,7 @@ pub fn post(staff: &Person, path: &str, content_type: &str, body: &str) -> Value
     event
 }
 
-/// A GET of the history of the aggregate that the recorded event is about.
+/// A GET of the history of the aggregate in the recorded event.
 pub fn get_history(staff: &Person, aggregate_id: &str) -> Value {
     let text = GET_HISTORY.replace("TOKEN", &staff.token());
     read(
@@ -41,7 +41,7 @@ pub fn get_history(staff: &Person, aggregate_id: &str) -> Value {
     )
 }
 
-/// A GET of this path below `/api/v1`, with this query.
+/// A GET of this path below `/api/v1` with this query.
 pub fn get(staff: &Person, path: &str, query: &str) -> Value {
     let (mut event, path) = (
         read(&GET_HISTORY.replace("TOKEN", &staff.token())),
@@ -58,14 +58,14 @@ pub fn get(staff: &Person, path: &str, query: &str) -> Value {
     event
 }
 
-/// A message of the queue with this body.
+/// A queue message with this body.
 pub fn wake_up(body: &str) -> Value {
     let mut event = read(WAKE_UP);
     event["Records"][0]["body"] = json!(body);
     event
 }
 
-/// The schedule's.
+/// A tick of the schedule.
 pub fn tick() -> Value {
     read(TICK)
 }

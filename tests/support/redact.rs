@@ -1,11 +1,11 @@
-//! Whole answers as snapshots: what differs from run to run gives way to its kind.
+//! Answers as snapshots: values that differ from run to run are replaced by their kind.
 
 use chrono::DateTime;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// An answer's JSON, with uuids, instants, cursors and request ids replaced by their kinds; the nil uuid stays, being the default
-/// tenant. Written by serde_json, because insta's own writer does not know numbers of arbitrary precision.
+/// An answer's JSON in which uuids, instants, cursors and request ids are replaced by their kinds. The nil uuid stays, because it is the
+/// default tenant. It is written by serde_json, because insta's writer does not support numbers of arbitrary precision.
 pub fn redacted(json: &Value) -> String {
     serde_json::to_string_pretty(&redact(json, "")).expect("JSON")
 }

@@ -1,4 +1,4 @@
-//! The fold once more, written from DESIGN §3 and from nothing else, so that tests do not ask the code about itself.
+//! The fold implemented again from the effects' definitions alone, so that tests do not compare the code with itself.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use serde_json::{Map, Value, json};
 use crate::relift::relift;
 use crate::world::World;
 
-/// A stream: tenant, kind, id.
+/// A stream: tenant, aggregate type, aggregate id.
 pub type Name = (String, String, String);
 
-/// An entity as its events leave it.
+/// An entity after its events.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Refolded {
     /// Version of the last event.
     pub version: i64,
-    /// Recorded times of the first event, the last one, and the one that deleted it.
+    /// Recorded time of the first event.
     pub created_at: String,
-    /// See `created_at`.
+    /// Recorded time of the last event.
     pub updated_at: String,
-    /// See `created_at`.
+    /// Recorded time of the event that deleted the entity.
     pub deleted_at: Option<String>,
     /// Actor of the first event.
     pub started_by: String,
-    /// State.
+    /// State after all events.
     pub state: Map<String, Value>,
 }
 
@@ -83,7 +83,7 @@ impl Refolded {
         }
     }
 
-    /// The children of a collection as their table has them: by id as text, the last one of several that share it.
+    /// The children of a collection as their table stores them: ordered by id as text, and only the last of those with equal text.
     fn rows(&self, collection: &str) -> BTreeMap<String, Value> {
         let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
         self.children(collection)
@@ -109,7 +109,7 @@ fn overwrite(target: &mut Map<String, Value>, with: &Map<String, Value>) {
 }
 
 impl World {
-    /// Folds the whole log from zero.
+    /// Folds the whole log from zero, independently of Annals' own fold.
     pub async fn refold(&self) -> BTreeMap<Name, Refolded> {
         let client = self.superuser().await;
         client.batch_execute("set timezone to 'UTC'").await.unwrap();
@@ -135,7 +135,7 @@ impl World {
                     started_by: by,
                     ..Refolded::default()
                 });
-            // Left out by staff: it counts, and says nothing.
+            // Skipped by staff: it counts as a version and has no effect.
             if is_skipped {
                 entity.version += 1;
                 continue;
@@ -150,7 +150,7 @@ impl World {
         entities
     }
 
-    /// Compares every read model with the log folded from zero: states, state tables, child tables, progress.
+    /// Compares every read model with the log folded from zero: states, state tables, child tables and progress.
     pub async fn assert_read_models_are_the_fold(&self) {
         let entities = self.refold().await;
         let states = entities.iter().map(|(name, entity)| {
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// A table's columns.
+    /// The columns of a table.
     pub async fn module_columns(&self, table: &str) -> Vec<String> {
         let columns = "select attname::text from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
         let rows = self.superuser().await.query(columns, &[&table]).await.unwrap();
@@ -219,7 +219,7 @@ fn by_name(columns: &[String], fields: &Map<String, Value>) -> Map<String, Value
 fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,
-        other => panic!("{other} is no object"),
+        other => panic!("{other} is not an object"),
     }
 }
 

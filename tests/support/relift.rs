@@ -1,9 +1,10 @@
-//! Upcasters once more, written from the comment on `annals.upcasters.steps` and from nothing else, so that tests do not ask the
-//! code about itself.
+//! Upcasters implemented again from the comment on `annals.upcasters.steps` alone, so that tests do not compare the code with
+//! itself.
 
+use annals_domain::json_pointer;
 use serde_json::{Map, Value, json};
 
-/// Data of a stored event as the current version has them. `upcasters` are the tenant's view: one for each version left behind.
+/// Data of a stored event in the current version. `upcasters` are those of the tenant, one for each old version.
 pub fn relift(mut data: Map<String, Value>, stored: &str, current: &str, upcasters: &Value) -> Map<String, Value> {
     let mut version = stored.to_owned();
     while version != current {
@@ -66,10 +67,7 @@ fn map(table: &Value, data: &mut Map<String, Value>) {
 fn path(field: &str) -> Vec<String> {
     match field.strip_prefix('/') {
         None => vec![field.to_owned()],
-        Some(path) => path
-            .split('/')
-            .map(|part| part.replace("~1", "/").replace("~0", "~"))
-            .collect(),
+        Some(path) => path.split('/').map(json_pointer::unescape).collect(),
     }
 }
 

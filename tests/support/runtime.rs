@@ -1,5 +1,5 @@
-//! Functions as processes, and Lambda's runtime interface as far as they need it: the next invocation, and its answer. Every
-//! process asks the same place, and each is given one invocation at a time, so as many requests at once are as many processes at work.
+//! Functions as processes, and the part of Lambda's runtime interface that they need: the next invocation, and its answer. All processes
+//! ask the same runtime, and each handles one invocation at a time, so concurrent requests need as many processes.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -22,13 +22,13 @@ use uuid::Uuid;
 use crate::local::built;
 use crate::people::SECRET;
 
-/// What a function may take, as it is told.
+/// The time limit of an invocation that the function is given.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Most bytes of an answer.
+/// Maximum size of an answer in bytes.
 const MAX_ANSWER: usize = 6_291_556;
 
-/// A running stand-in; it ends with the program.
+/// The running runtime; it ends with the program.
 pub struct Runtime {
     address: String,
     invocations: UnboundedSender<(String, Value)>,
@@ -41,7 +41,7 @@ struct Shared {
 }
 
 impl Runtime {
-    /// Listens.
+    /// Starts listening.
     pub async fn start() -> Self {
         let (invocations, next) = unbounded_channel();
         let shared = Arc::new(Shared {
@@ -65,12 +65,12 @@ impl Runtime {
         }
     }
 
-    /// A process of this binary, as Lambda starts it, with the database at this address. It is killed with what is returned.
+    /// Starts this binary as Lambda does, with this database address. Dropping the returned value kills it.
     pub fn process(&self, binary: &str, database_url: &str) -> Child {
         self.spawn(Command::new(built(binary)), binary, database_url)
     }
 
-    /// The same with further settings, and an address space of so many bytes at most: what asks for more of it ends.
+    /// The same with further settings, and with a limit on the address space in bytes; allocations beyond it abort the process.
     pub fn process_within(&self, bytes: u64, binary: &str, database_url: &str, settings: &[(&str, &str)]) -> Child {
         let mut command = Command::new("sh");
         command
@@ -91,7 +91,7 @@ impl Runtime {
             .env("JWT_SECRET", SECRET)
             .env("JWT_ISSUER", "tests")
             .env("LOG_LEVEL", "error")
-            // One core or less, as Lambda gives.
+            // Lambda gives one core or less.
             .env("TOKIO_WORKER_THREADS", "1")
             .env("AWS_REGION", "eu-central-1")
             .env("AWS_ACCESS_KEY_ID", "none")
@@ -100,13 +100,13 @@ impl Runtime {
             .env("WAKE_QUEUE_URL", format!("http://{}/queue", self.address))
             .env_remove("DATABASE_POOL_SIZE")
             .stdin(Stdio::null())
-            // Its lines are about deaths that were meant.
+            // Its log lines would be about deliberate kills.
             .stdout(Stdio::null())
             .kill_on_drop(true);
         command.spawn().expect("a process")
     }
 
-    /// Invokes the function; what some process answers, an error too.
+    /// Invokes the function on any process, and returns its answer, which may be an error.
     pub async fn invoke(&self, payload: Value) -> Value {
         let (id, (answer, answered)) = (Uuid::new_v4().to_string(), oneshot::channel());
         self.shared
@@ -135,7 +135,7 @@ async fn hand_out(State(shared): State<Arc<Shared>>) -> Response {
     (headers, Json(payload)).into_response()
 }
 
-/// A function's answer is JSON without saying so.
+/// The answer of a function; it is JSON without a content type.
 async fn answered(State(shared): State<Arc<Shared>>, Path(id): Path<String>, answer: Bytes) -> StatusCode {
     let Ok(answer) = serde_json::from_slice(&answer) else {
         return StatusCode::BAD_REQUEST;
@@ -147,7 +147,7 @@ async fn answered(State(shared): State<Arc<Shared>>, Path(id): Path<String>, ans
     }
 }
 
-/// The wake-up queue, which takes every message, and tells what it is called.
+/// The wake-up queue: accepts every message and returns its id.
 async fn take_message() -> impl IntoResponse {
     let taken = json!({"MessageId": "059f36b4-87a3-44ab-83d2-661975830a7d", "Attributes": {}});
     ([("content-type", "application/x-amz-json-1.0")], taken.to_string())

@@ -1,11 +1,11 @@
-//! Stand-ins for pg_jsonschema, by which SQL checks events' data.
+//! Stand-ins for pg_jsonschema, which checks data of events in SQL.
 //!
-//! The one in PL/pgSQL is in every test's database: it works on every server and knows what the catalog's schemas use. Where the
-//! server has PL/Python and Python has jsonschema, a second one, by an implementation that nobody here wrote, can take its place.
+//! The stand-in in PL/pgSQL is in every test's database: it works on every server and supports what the catalog's schemas use. If the server
+//! has PL/Python, and Python has jsonschema, an independent implementation can replace it.
 
 use tokio_postgres::Client;
 
-/// By Python's implementation; without a format checker, as pg_jsonschema has none.
+/// Python's implementation, without a format checker, because pg_jsonschema has none.
 const IN_PYTHON: &str = "
 create extension if not exists plpython3u;
 create or replace function extensions.jsonb_matches_schema(schema json, instance jsonb) returns boolean language plpython3u immutable as $$
@@ -13,7 +13,7 @@ import json, jsonschema
 return jsonschema.Draft202012Validator(json.loads(schema)).is_valid(json.loads(instance))
 $$";
 
-/// Installs the stand-in in PL/pgSQL; for a superuser.
+/// Installs the stand-in in PL/pgSQL; the client must be a superuser.
 pub async fn install_schema_check(superuser: &Client) {
     let sql = include_str!("schema_check.sql");
     superuser
@@ -22,7 +22,7 @@ pub async fn install_schema_check(superuser: &Client) {
         .expect("a stand-in for pg_jsonschema");
 }
 
-/// Has Python take its place, where the server has PL/Python and Python has jsonschema: whether it does.
+/// Replaces it by Python's implementation if the server has PL/Python and Python has jsonschema; returns whether it did.
 pub async fn check_schemas_in_python(superuser: &Client) -> bool {
     let works = "select extensions.jsonb_matches_schema('{\"type\": \"object\"}', '{}')";
     let replaced = superuser
@@ -37,7 +37,7 @@ pub async fn check_schemas_in_python(superuser: &Client) -> bool {
     replaced.is_ok()
 }
 
-/// Takes every stand-in away, as in a database that never had pg_jsonschema.
+/// Removes the stand-in, as in a database that never had pg_jsonschema.
 pub async fn remove_schema_check(superuser: &Client) {
     let gone = superuser.batch_execute("drop schema extensions cascade").await;
     gone.expect("no stand-in");

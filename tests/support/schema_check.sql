@@ -1,6 +1,6 @@
--- A stand-in for pg_jsonschema, which no package registry has: JSON Schema 2020-12 as far as the catalog uses it. Like the
--- extension it takes "format" for a remark. A keyword that it does not know is an error, so that no test believes in a check
--- that never took place.
+-- A stand-in for pg_jsonschema, which is in no package registry: JSON Schema 2020-12, as far as the catalog uses it. Like the extension, it
+-- treats "format" as an annotation. An unknown keyword is an error, so that no test relies on a check that was never
+-- made.
 create schema if not exists extensions;
 grant usage on schema extensions to public;
 

@@ -1,9 +1,9 @@
-//! What a function sees of AWS Secrets Manager, on loopback: one secret, whatever the ARN, and how often it was asked for.
+//! A stand-in for AWS Secrets Manager on loopback: one secret for every ARN, and a count of requests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use annals::secrets::Secrets;
+use annals_aws::secrets::Secrets;
 use aws_credential_types::Credentials;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
@@ -27,7 +27,7 @@ struct Shared {
 }
 
 impl SecretsManager {
-    /// A service with this secret.
+    /// Starts a service with this secret.
     pub async fn with(secret: &Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -61,22 +61,22 @@ impl SecretsManager {
         service
     }
 
-    /// Replaces the secret by this text.
+    /// Replaces the text of the secret.
     pub fn put(&self, text: &str) {
         *self.shared.secret.lock().expect("no panic elsewhere") = Some(text.to_owned());
     }
 
-    /// From now on nobody may read it.
+    /// From now on access is denied.
     pub fn deny(&self) {
         *self.shared.secret.lock().expect("no panic elsewhere") = None;
     }
 
-    /// How often it was asked for.
+    /// Number of requests.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
     }
 
-    /// The secret as a new process sees it.
+    /// The secret as a new process would use it.
     pub fn secrets(&self) -> Arc<Secrets> {
         let config = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())

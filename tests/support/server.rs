@@ -1,4 +1,4 @@
-//! A server of a test's own, to stop, kill, start and fail over from.
+//! A server for one test, which can be stopped, killed, started and failed over.
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -9,11 +9,11 @@ use local::cluster::{Cluster, DATABASE, FAST_BUT_UNSAFE, Options};
 
 use crate::cluster::{connect, set_api_password};
 use crate::pgbouncer::{free_port, port_before};
-use crate::world::{World, forget_requirements};
+use crate::world::{World, remove_requirements};
 
-/// A migrated cluster and its programs; streams may begin with any event in it.
+/// A migrated cluster and its programs. Streams may begin with any event.
 pub struct Server {
-    /// The cluster; it may be down.
+    /// The cluster; it may be stopped.
     pub cluster: Cluster,
     programs: PathBuf,
 }
@@ -26,13 +26,13 @@ pub struct Standby<'a> {
 }
 
 impl Server {
-    /// Starts one that takes so many connections.
+    /// Starts a server with this `max_connections`.
     pub async fn start(max_connections: u16) -> Self {
         let mut options = Options::ephemeral().with_settings(FAST_BUT_UNSAFE);
         options.max_connections = max_connections;
         let cluster = Cluster::start(options).await.expect("a private cluster");
-        annals::store::migrate(&cluster.url()).await.expect("migrations");
-        forget_requirements(&cluster.url()).await;
+        annals_store::migrate(&cluster.url()).await.expect("migrations");
+        remove_requirements(&cluster.url()).await;
         set_api_password(&cluster).await;
         let superuser = connect(&cluster.superuser_url()).await;
         let folder = "select setting from pg_config where name = 'BINDIR'";
@@ -43,22 +43,22 @@ impl Server {
         }
     }
 
-    /// A world on it, to look behind it and to be put behind something ([`crate::Cutter::before`]).
+    /// A world on this server, to check its database and to put a proxy before it ([`crate::Cutter::before`]).
     pub fn world(&self) -> World {
         World::directly_at(DATABASE.to_owned(), &self.cluster.url()).seen_from(&self.cluster.superuser_url())
     }
 
-    /// The port where functions find it: its own, or that of PgBouncer before it.
+    /// The port for functions: its own, or that of its PgBouncer.
     pub fn functions_port(&self) -> u16 {
         port_before(self.cluster.port())
     }
 
-    /// Runs `pg_ctl`; panics where it fails.
+    /// Runs `pg_ctl`; panics if it fails.
     pub fn control(&self, arguments: &[&str]) {
         assert!(self.pg_ctl(arguments, &self.data()), "{arguments:?}");
     }
 
-    /// Kills the postmaster as nobody can prevent.
+    /// Kills the postmaster with SIGKILL.
     pub fn kill(&self) {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("a running server");
         let pid = file.lines().next().expect("a pid").trim();
@@ -66,7 +66,7 @@ impl Server {
         assert!(killed.expect("kill").success());
     }
 
-    /// Starts it again after [`Server::kill`]: as soon as the last of its orphaned processes is gone.
+    /// Starts it again after [`Server::kill`], as soon as the last orphaned server process has ended.
     pub fn start_again(&self) {
         for _ in 0..600 {
             if self.pg_ctl(&["start", "-l", "/dev/null"], &self.data()) {
@@ -77,7 +77,7 @@ impl Server {
         panic!("it does not start again");
     }
 
-    /// A copy of it that from now on has every event before it is acknowledged.
+    /// A synchronous standby: from now on it has every event before the event is acknowledged.
     pub async fn standby(&self) -> Standby<'_> {
         let (data, port) = (self.cluster.location().join("standby"), free_port());
         let mut copy = self.command("pg_basebackup");
@@ -124,7 +124,7 @@ impl Server {
         command.status().expect("pg_ctl").success()
     }
 
-    /// A program of its installation, as the account that owns the cluster.
+    /// A program of its installation, run as the account that owns the cluster.
     fn command(&self, program: &str) -> Command {
         let owner = std::fs::metadata(self.data()).expect("its folder");
         let mut command = Command::new(self.programs.join(program));
@@ -146,12 +146,12 @@ impl Standby<'_> {
         assert!(self.server.pg_ctl(&["promote"], &self.data), "the standby is promoted");
     }
 
-    /// The port where functions find it: its own, or that of PgBouncer before it.
+    /// The port for functions: its own, or that of its PgBouncer.
     pub fn functions_port(&self) -> u16 {
         port_before(self.port)
     }
 
-    /// Its superuser's address.
+    /// The address for its superuser.
     pub fn superuser_url(&self) -> String {
         let url = self.server.cluster.superuser_url();
         url.replace(

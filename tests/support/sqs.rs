@@ -1,10 +1,10 @@
-//! SQS as a deployed function knows it, but on the loopback interface.
+//! A client of SQS as in a deployed function, for a service on the loopback interface.
 
-use annals::queue::{Queue, Sweeps};
+use annals_queue::{Queue, Sweeps};
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::config::{BehaviorVersion, Region};
 
-/// The queue whose service listens at this port.
+/// The queue of the service at this port.
 pub fn sqs_at(port: u16) -> Queue {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())

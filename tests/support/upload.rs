@@ -1,4 +1,4 @@
-//! Uploads as a browser or curl sends them.
+//! Uploads as browsers and curl send them.
 
 use axum::body::Body;
 use axum::http::{Request, header};
@@ -9,11 +9,11 @@ use crate::world::World;
 
 const BOUNDARY: &str = "a-boundary-that-no-file-contains";
 
-/// A part of a form.
+/// A part of a multipart form.
 pub enum Part<'a> {
     /// A field with a value.
     Field(&'a str, &'a str),
-    /// The field `file` with a file's bytes.
+    /// The field `file` with the bytes of a file.
     File(&'a [u8]),
 }
 
@@ -39,12 +39,12 @@ pub fn multipart(parts: &[Part<'_>]) -> Vec<u8> {
 }
 
 impl World {
-    /// `POST` of a sales file as a form, fields first.
+    /// `POST` of a sales file as a form; the fields come first.
     pub async fn upload_sales(&self, person: &Person, fields: &[(&str, &str)], file: impl AsRef<[u8]>) -> Answer {
         self.upload_file(person, "sales", fields, file).await
     }
 
-    /// `POST` of a file of any dataset as a form, fields first.
+    /// `POST` of a file of any dataset as a form; the fields come first.
     pub async fn upload_file(
         &self,
         person: &Person,

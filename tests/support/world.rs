@@ -1,21 +1,21 @@
-//! A world: one database, the functions in front of it, and the means to look behind them.
+//! A world: one database, the functions in front of it, and access to the database for checks.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals::App;
 use annals::auth::Verifier;
-use annals::config::{AuthConfig, SNAPSHOT_EVERY};
-use annals::queue::Queue;
-use annals::secrets::Secrets;
-use annals::storage::{Folder, Storage};
-use annals::store::{Access, Address, Store};
+use annals_aws::secrets::Secrets;
+use annals_config::{AuthConfig, SNAPSHOT_EVERY};
+use annals_queue::Queue;
+use annals_storage::{Folder, Storage};
+use annals_store::{Access, Address, Store};
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
-use projector::{Pace, Projector};
+use local::engine::App;
+use projector::{KpiSettings, Projector};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -28,28 +28,28 @@ use crate::cluster::{HOSTILE, PASSWORD, cluster, connect, database, hostile_logi
 use crate::people::{Person, SECRET};
 use crate::pgbouncer;
 
-/// Connections that a world's requests share.
+/// Pooled connections for a world's requests.
 const POOL_SIZE: usize = 40;
 
-/// How much the log holds, whoever may see it: a refusal leaves it as it was.
+/// Counts of what the log holds. Tests compare them to show that a refusal stored nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log {
     /// Events.
     pub events: i64,
     /// Streams.
     pub heads: i64,
-    /// Versions that all streams are at, added up.
+    /// Sum of the versions of all streams.
     pub versions: i64,
-    /// Event types and versions of them.
+    /// Event types and their versions.
     pub catalog: i64,
 }
 
-/// The address of a database on this port of the loopback interface, for a login whose password is the tests'.
+/// The address of a database on this port of the loopback interface, for a login with the tests' password.
 pub fn url_at(port: u16, login: &str, database: &str) -> String {
     format!("postgresql://{login}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
-/// Files of large uploads, which go when nobody looks at them any more.
+/// Files of large uploads; they are deleted with this value.
 pub struct Files(pub PathBuf);
 
 impl Files {
@@ -69,29 +69,29 @@ impl Drop for Files {
     }
 }
 
-/// Everything that a test plays with.
+/// Everything that a test uses.
 pub struct World {
     /// Name of the database.
     pub database: String,
-    /// Where the functions find it.
+    /// The address that the functions use.
     pub address: String,
-    /// Where tests look behind them.
+    /// The address that tests use for checks.
     pub superuser_url: String,
-    /// What the routers share.
+    /// The state that all routers share.
     pub app: App,
-    /// All HTTP functions, merged as `local` merges them.
+    /// The HTTP functions, merged as `local` merges them.
     pub router: Router,
-    /// The projector; it does nothing by itself.
+    /// The projector; it runs only when a test calls it.
     pub projector: Projector,
     wake_ups: Mutex<UnboundedReceiver<String>>,
-    /// Where large uploads' files are.
+    /// The files of large uploads.
     pub files: Arc<Files>,
 }
 
-/// Lets streams begin with any event, in the database that its owner reaches by this address.
-pub async fn forget_requirements(url: &str) {
-    let forget = "update annals.event_types set requires = null where requires is not null";
-    connect(url).await.batch_execute(forget).await.expect("a catalog");
+/// Allows streams to begin with any event, in the database whose owner has this address.
+pub async fn remove_requirements(url: &str) {
+    let remove = "update annals.event_types set requires = null where requires is not null";
+    connect(url).await.batch_execute(remove).await.expect("a catalog");
 }
 
 impl World {
@@ -102,17 +102,17 @@ impl World {
         Self::at(database, &url)
     }
 
-    /// The same, but that streams may begin with any event: for tests of what happens to events, whatever they say. What the catalog
-    /// requires is tested in `streams/requires.rs`.
+    /// The same, but streams may begin with any event, for tests that need arbitrary events. What the catalog requires is tested in
+    /// `streams/requires.rs`.
     pub async fn without_requirements() -> Self {
         let world = Self::new().await;
-        forget_requirements(&cluster().url_of(&world.database)).await;
+        remove_requirements(&cluster().url_of(&world.database)).await;
         world
     }
 
-    /// A world whose requests reach its database by this address, or through PgBouncer before the server that it names.
+    /// A world whose requests use this address, or a PgBouncer before the server that the address names.
     pub fn at(database: String, url: &str) -> Self {
-        match pgbouncer::is_asked_for() {
+        match pgbouncer::is_enabled() {
             false => Self::directly_at(database, url),
             true => {
                 let server = url.parse::<tokio_postgres::Config>().expect("an address").get_ports()[0];
@@ -122,12 +122,12 @@ impl World {
         }
     }
 
-    /// A world whose requests reach its database by this address whatever else is asked for, through a proxy for instance.
+    /// A world whose requests use this address even if PgBouncer is enabled, for instance through a proxy.
     pub fn directly_at(database: String, url: &str) -> Self {
         Self::by(database, Access::to(url))
     }
 
-    /// A world whose requests reach its database in this way.
+    /// A world whose requests connect in this way.
     pub fn by(database: String, access: Access) -> Self {
         let address = match &access.address {
             Address::Url(url) => url.clone(),
@@ -155,18 +155,24 @@ impl World {
             address,
             app,
             router,
-            projector: Projector::new(store, Some(SNAPSHOT_EVERY)).with_pace(Pace {
-                rest: Duration::ZERO,
-                ..Pace::default()
+            projector: Projector::new(store, Some(SNAPSHOT_EVERY)).with_kpi_settings(KpiSettings {
+                announce_delay: Duration::ZERO,
+                ..KpiSettings::default()
             }),
             wake_ups: Mutex::new(receiver),
             files,
         }
     }
 
-    /// The same database behind another process's functions: a pool and memory of their own.
+    /// The same database with the functions of another process: with a pool and caches of their own.
     pub fn elsewhere(&self) -> Self {
         Self::at(self.database.clone(), &cluster().url_of(&self.database))
+    }
+
+    /// The same database with the functions of another process, which connect to this port as `annals_api`.
+    pub(crate) fn behind(&self, port: u16) -> Self {
+        let url = url_at(port, "annals_api", &self.database);
+        Self::directly_at(self.database.clone(), &url).seen_from(&self.superuser_url)
     }
 
     /// The same world on a server of the test's own, whose superuser has this address.
@@ -175,7 +181,7 @@ impl World {
         self
     }
 
-    /// The same functions with the large files of another world's.
+    /// The same functions with the files of another world.
     pub fn with_files_of(mut self, other: &Self) -> Self {
         self.files = Arc::clone(&other.files);
         self.app.storage = other.app.storage.clone();
@@ -183,24 +189,24 @@ impl World {
         self
     }
 
-    /// The same world with other keys to verify tokens by.
+    /// The same world with other keys for tokens.
     pub fn with_auth(mut self, auth: &AuthConfig) -> Self {
         self.app.verifier = Arc::new(Verifier::new(auth).expect("a verifier"));
         self.router = local::engine::router(self.app.clone());
         self
     }
 
-    /// The same world with these functions' shared secret kept in a secret.
-    pub fn with_kept_secret(mut self, auth: &AuthConfig, secrets: Arc<Secrets>, lives: Duration) -> Self {
+    /// The same world whose shared secret of tokens is in Secrets Manager.
+    pub fn with_stored_secret(mut self, auth: &AuthConfig, secrets: Arc<Secrets>, lives: Duration) -> Self {
         let verifier = Verifier::new(auth)
             .expect("a verifier")
-            .with_kept_secret(secrets, lives);
+            .with_stored_secret(secrets, lives);
         self.app.verifier = Arc::new(verifier);
         self.router = local::engine::router(self.app.clone());
         self
     }
 
-    /// What the log holds, read behind everybody's back.
+    /// Counts of what the log holds, by a direct query.
     pub async fn log(&self) -> Log {
         let sql = "select (select count(*) from annals.events), (select count(*) from annals.heads),
                           (select coalesce(sum(version), 0) from annals.heads),
@@ -214,7 +220,7 @@ impl World {
         }
     }
 
-    /// A connection as the migrating role, which owns everything and is no superuser.
+    /// A connection as the migrating role, which owns everything and is not a superuser.
     pub async fn owner(&self) -> Client {
         connect(&cluster().url_of(&self.database)).await
     }
@@ -224,14 +230,29 @@ impl World {
         connect(&self.superuser_url).await
     }
 
-    /// Waits until at least so many statements of the world's database wait for a lock.
+    /// Makes inserts into a table fail as if the server shut down (SQLSTATE 57P01), until [`World::end_outage`].
+    pub async fn begin_outage(&self, table: &str) {
+        let trigger = format!(
+            "create function public.fail() returns trigger language plpgsql as $$ begin raise 'shutting down' using errcode = '57P01'; end $$;
+             create trigger fail before insert on {table} for each row execute function public.fail()"
+        );
+        self.superuser().await.batch_execute(&trigger).await.expect("a trigger");
+    }
+
+    /// Lets inserts into the table succeed again.
+    pub async fn end_outage(&self, table: &str) {
+        let drop = format!("drop trigger fail on {table}");
+        self.superuser().await.batch_execute(&drop).await.expect("no trigger");
+    }
+
+    /// Waits until at least this number of statements in the world's database wait for a lock.
     pub async fn until_waiting(&self, wanted: i64) {
         self.until_waiting_or(wanted, || false).await;
     }
 
-    /// The same, or until something else is over.
+    /// The same, or until the other future is done.
     pub async fn until_waiting_or(&self, wanted: i64, is_over: impl Fn() -> bool) {
-        // Others than a superuser are not told what foreign roles wait for.
+        // Only a superuser sees what sessions of other roles wait for.
         let (observer, begun) = (self.superuser().await, Instant::now());
         let waiting =
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
@@ -243,17 +264,20 @@ impl World {
             < wanted
             && !is_over()
         {
-            assert!(begun.elapsed() < Duration::from_secs(60), "nobody came to the lock");
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "no statement waited for the lock"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// A connection as the runtime's only login.
+    /// A connection as the runtime's login, `annals_api`.
     pub async fn api_login(&self) -> Client {
         connect(&self.url_as("annals_api")).await
     }
 
-    /// A connection with role and claims of a request by this person, for the whole session.
+    /// A connection with the role and claims of a request by this person for the whole session.
     pub async fn session_of(&self, person: &Person) -> Client {
         let client = self.api_login().await;
         client.batch_execute("set role authenticated").await.expect("the role");
@@ -261,8 +285,8 @@ impl World {
         client
     }
 
-    /// A connection of the API's own, as it appends: the login that may execute the append functions. The claims are a setting
-    /// of the session, for statements that pass them on.
+    /// A connection as the API appends: with the login that may execute the append functions. The claims are a setting of the session, for
+    /// statements that pass them on.
     pub async fn appender(&self, person: Option<&Person>) -> Client {
         let client = self.api_login().await;
         if let Some(person) = person {
@@ -271,8 +295,8 @@ impl World {
         client
     }
 
-    /// A connection as `hostile`: a login that is a member of `authenticated` and nothing else. With the claims of a request by
-    /// this person, where one is given; whatever SQL comes over it is the attacker's.
+    /// A connection as `hostile`, a login that is only a member of `authenticated`, with the claims of a request by this person, if given.
+    /// Any SQL on it is the attacker's.
     pub async fn hostile(&self, person: Option<&Person>) -> Client {
         hostile_login().await;
         let client = connect(&self.url_as(HOSTILE)).await;
@@ -283,7 +307,7 @@ impl World {
         client
     }
 
-    /// The database's address for a login whose password is the tests'.
+    /// The database's address for a login with the tests' password.
     pub fn url_as(&self, login: &str) -> String {
         url_at(cluster().port(), login, &self.database)
     }
@@ -294,7 +318,7 @@ impl World {
         Answer::read(response).await
     }
 
-    /// A request by a person, with headers, and a body where there is one.
+    /// Sends a request by a person, with headers and an optional body.
     pub async fn request(
         &self,
         method: Method,
@@ -345,7 +369,7 @@ impl World {
         self.request(Method::DELETE, person, path, &[], None).await
     }
 
-    /// `POST` of text as it stands, said to be JSON.
+    /// `POST` of text with the content type of JSON.
     pub async fn post_text(&self, person: &Person, path: &str, text: impl Into<Body>) -> Answer {
         let request = Request::post(format!("/api/v1{path}"))
             .header(header::AUTHORIZATION, format!("Bearer {}", person.token()))
@@ -353,7 +377,7 @@ impl World {
         self.send(request.body(text.into()).expect("a request")).await
     }
 
-    /// `GET` of every page of a list; all items.
+    /// `GET` of every page of a list; returns all items.
     pub async fn all_pages(&self, person: &Person, path: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
@@ -368,21 +392,21 @@ impl World {
             match answer.body["next_cursor"].as_str() {
                 None => return items,
                 Some(next) => {
-                    assert_ne!(cursor.as_deref(), Some(next), "{path} goes round in circles");
+                    assert_ne!(cursor.as_deref(), Some(next), "the pages of {path} never end");
                     cursor = Some(next.to_owned());
                 }
             }
         }
     }
 
-    /// Appends one event as a person; the event as it was answered.
+    /// Appends one event as a person; returns the event as answered.
     pub async fn append(&self, person: &Person, event_type: &str, aggregate_id: &str, data: Value) -> Value {
         let aggregate_type = event_type.split('.').next().unwrap_or_default();
         let event = json!({"event_type": event_type, "aggregate_type": aggregate_type, "aggregate_id": aggregate_id, "data": data});
         self.post(person, "/events", event).await.expect(201).body
     }
 
-    /// Bodies of the wake-ups that were sent and not taken yet.
+    /// The bodies of wake-ups that were sent since the last call.
     pub async fn take_wake_ups(&self) -> Vec<String> {
         let mut wake_ups = self.wake_ups.lock().await;
         let mut taken = Vec::new();
@@ -392,7 +416,7 @@ impl World {
         taken
     }
 
-    /// Hands these bodies to the projector as one SQS batch; ids (`"0"`, `"1"` …) of the messages that failed.
+    /// Delivers these bodies to the projector as one SQS batch; returns the ids (`"0"`, `"1"` …) of failed messages.
     pub async fn deliver(&self, bodies: Vec<String>) -> Vec<String> {
         let message = |(place, body): (usize, String)| {
             let mut message = SqsMessage::default();

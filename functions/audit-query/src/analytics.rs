@@ -1,42 +1,37 @@
-//! `GET /analytics/…`: key figures of business days. They are the whole tenant's, so they are for those who see it.
+//! `GET /analytics/…`: key figures of business days. They cover the whole tenant, so only callers who may see all of it can read them.
 
-use annals::App;
-use annals::domain::Caller;
-use annals::http::{ApiError, Authenticated, Cursor, Page, Params};
-use annals::store::{By, Days, Granularity};
+use crate::App;
+use annals_http::{ApiError, Authenticated, Cursor, Page, Params};
+use annals_store::{By, Days, Granularity};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{Datelike, Days as Count, NaiveDate, Utc};
 use serde_json::json;
 
-/// Days that one hears of who does not say which.
-const LAST: u64 = 30;
+use crate::request::{after_key, require_tenant_reader};
 
-/// `GET /analytics/kpis?from=&to=&granularity=&limit=&cursor=`: days of business time, `from` inclusive, `to` exclusive; the last thirty
-/// by default.
+/// How many days a request without `from` gets.
+const DEFAULT_DAYS: u64 = 30;
+
+/// `GET /analytics/kpis?from=&to=&granularity=&limit=&cursor=`: key figures by period and currency. `from` (inclusive) and `to` (exclusive)
+/// are days of business time. By default `to` is the day after tomorrow (UTC), and `from` is thirty days before `to`.
 pub async fn kpis(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::read(&mut params)?;
-    let granularity = params.read("granularity", "must be day, week or month", |value| match value {
-        "day" => Some(Granularity::Day),
-        "week" => Some(Granularity::Week),
-        "month" => Some(Granularity::Month),
-        _ => None,
-    })?;
-    let granularity = granularity.unwrap_or(Granularity::Day);
-    let cursor = Cursor::of("kpis", &(asked.from, asked.to, granularity, caller.tenant_id()));
-    let key = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
-    let (days, after) = match key.as_deref().map(last_line).transpose()? {
+    let bounds = DayBounds::read(&mut params)?;
+    let granularity = granularity(&mut params)?;
+    let cursor = Cursor::of("kpis", &(bounds.from, bounds.to, granularity, caller.tenant_id()));
+    let key = after_key(&mut params, &cursor)?;
+    let (days, after) = match key.as_deref().map(parse_key).transpose()? {
         Some((days, last)) => (days, Some(last)),
-        None => (asked.days()?, None),
+        None => (bounds.days()?, None),
     };
     let limit = params.limit()?;
     params.end()?;
-    may_see(&caller)?;
+    require_tenant_reader(&caller)?;
     let found = app
         .store
         .list_kpis(&caller, days, granularity, after, limit.plus_one())
@@ -49,8 +44,8 @@ pub async fn kpis(
     Ok(page.with("changes_pending", &found.changes_pending)?.into_response())
 }
 
-/// `GET /analytics/top?by=product|customer&currency=&from=&to=&limit=`: by net amount, in one currency, since amounts of several have no
-/// order.
+/// `GET /analytics/top?by=product|customer&currency=&from=&to=&limit=`: the products or customers with the largest net amounts in one
+/// currency. `currency` is required, because amounts in different currencies cannot be compared.
 pub async fn top(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -67,37 +62,37 @@ pub async fn top(
         is_code.then(|| value.to_owned())
     })?;
     let currency = currency.ok_or_else(|| missing("currency", "the currency whose amounts are compared"))?;
-    let (days, limit) = (Asked::read(&mut params)?.days()?, params.limit()?);
+    let (days, limit) = (DayBounds::read(&mut params)?.days()?, params.limit()?);
     params.end()?;
-    may_see(&caller)?;
+    require_tenant_reader(&caller)?;
     let limit = i64::try_from(limit.items()).unwrap_or(i64::MAX);
     let items = app.store.list_top(&caller, by, &currency, days, limit).await?;
     // The list has no next page: to get more items, ask for a larger limit.
     Ok(Json(json!({"items": items, "next_cursor": null})).into_response())
 }
 
-fn may_see(caller: &Caller) -> Result<(), ApiError> {
-    match caller.role().sees_tenant() {
-        true => Ok(()),
-        false => Err(ApiError::forbidden(
-            "staff_only",
-            "only staff and services may read this",
-        )),
-    }
+fn granularity(params: &mut Params) -> Result<Granularity, ApiError> {
+    let granularity = params.read("granularity", "must be day, week or month", |value| match value {
+        "day" => Some(Granularity::Day),
+        "week" => Some(Granularity::Week),
+        "month" => Some(Granularity::Month),
+        _ => None,
+    })?;
+    Ok(granularity.unwrap_or(Granularity::Day))
 }
 
 fn missing(name: &str, what: &str) -> ApiError {
     ApiError::bad_request("invalid_parameter", format!("{name} is required: {what}"))
 }
 
-/// Days as they were asked for.
+/// `from` and `to` as the request gave them.
 #[derive(Clone, Copy)]
-struct Asked {
+struct DayBounds {
     from: Option<NaiveDate>,
     to: Option<NaiveDate>,
 }
 
-impl Asked {
+impl DayBounds {
     fn read(params: &mut Params) -> Result<Self, ApiError> {
         Ok(Self {
             from: day(params, "from")?,
@@ -105,12 +100,13 @@ impl Asked {
         })
     }
 
-    /// Those that are meant: up to today, wherever in the world that is tomorrow already.
+    /// The days, with defaults for what is missing. `to` defaults to the day after tomorrow (UTC), so that today is included in every time
+    /// zone.
     fn days(self) -> Result<Days, ApiError> {
         let to = self.to.unwrap_or_else(|| Utc::now().date_naive() + Count::new(2));
         let from = self
             .from
-            .or_else(|| to.checked_sub_days(Count::new(LAST)))
+            .or_else(|| to.checked_sub_days(Count::new(DEFAULT_DAYS)))
             .unwrap_or(to);
         match from < to {
             true => Ok(Days { from, to }),
@@ -131,8 +127,9 @@ fn day(params: &mut Params, name: &str) -> Result<Option<NaiveDate>, ApiError> {
     )
 }
 
-/// The days that the first page was about, which may be others than those of the day on which the next one is asked for; and its last line.
-fn last_line(key: &str) -> Result<(Days, (NaiveDate, String)), ApiError> {
+/// What a cursor of `/analytics/kpis` holds: the days of the first page, and the period and currency of the last line. The days are kept
+/// because the default days change at midnight, and all pages must cover the same days.
+fn parse_key(key: &str) -> Result<(Days, (NaiveDate, String)), ApiError> {
     let parsed = || {
         let mut parts = key.split(' ');
         let (period, currency) = (parts.next()?.parse().ok()?, parts.next()?.to_owned());
@@ -147,13 +144,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_goes_on_with_the_days_of_the_first_page() {
+    fn a_cursor_keeps_the_days_of_the_first_page() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        let (days, last) = last_line("2026-01-05 USD 2025-12-10 2026-01-09").ok().unwrap();
+        let (days, last) = parse_key("2026-01-05 USD 2025-12-10 2026-01-09").ok().unwrap();
         assert_eq!((days.from, days.to), (day("2025-12-10"), day("2026-01-09")));
         assert_eq!(last, (day("2026-01-05"), "USD".to_owned()));
         for garbage in ["", "2026-01-05 USD", "2026-01-05 USD x y"] {
-            assert!(last_line(garbage).is_err());
+            assert!(parse_key(garbage).is_err());
         }
     }
 }

@@ -1,18 +1,19 @@
-//! `GET /entities/…`: what things look like now, the caller's own last write included.
+//! `GET /entities/…`: the present state of entities. A caller always sees its own last write.
 
-use annals::App;
-use annals::domain::Caller;
-use annals::http::{ApiError, Authenticated, Cursor, EntityAnswer, Page, Params, Path};
+use crate::App;
+use annals_http::{ApiError, Authenticated, Cursor, EntityAnswer, Page, Params, Path};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::not_found::{check_type_exists, not_found};
 use crate::past;
+use crate::request::after_key;
 
-/// `GET /entities/{type}/{id}`; a deleted entity is shown, marked as such. `?at=`, `?version=` and `?valid_at=` ask for the past.
-/// 304 where `If-None-Match` names what the answer would be.
+/// `GET /entities/{type}/{id}`. A deleted entity is shown and marked as deleted. `?at=`, `?version=` and `?valid_at=` ask for a past state.
+/// 304 if `If-None-Match` has the tag of the answer.
 pub async fn find(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -28,19 +29,11 @@ pub async fn find(
     let found = app.store.find_entity(&caller, &aggregate_type, &aggregate_id).await?;
     match found {
         Some(entity) => EntityAnswer::from(entity).to_reader(&headers),
-        None => Err(missing(&app, &caller, &aggregate_type, &aggregate_id).await),
+        None => Err(not_found(&app, &caller, &aggregate_type, &aggregate_id).await),
     }
 }
 
-/// 404, which says whether it is the kind that there is not, or the entity.
-pub(crate) async fn missing(app: &App, caller: &Caller, aggregate_type: &str, aggregate_id: &str) -> ApiError {
-    match refuse_unknown(app, caller, aggregate_type).await {
-        Err(unknown) => unknown,
-        Ok(()) => ApiError::no_such_entity(aggregate_type, aggregate_id),
-    }
-}
-
-/// `GET /entities/{type}/{id}/snapshots`: which there are, newest first, without their states.
+/// `GET /entities/{type}/{id}/snapshots`: a stream's snapshots, newest first, without their states.
 pub async fn snapshots(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -53,12 +46,12 @@ pub async fn snapshots(
         .list_snapshots(&caller, &aggregate_type, &aggregate_id)
         .await?;
     if found.is_empty() {
-        refuse_unknown(&app, &caller, &aggregate_type).await?;
+        check_type_exists(&app, &caller, &aggregate_type).await?;
     }
     Ok(Json(json!({"items": found, "next_cursor": null})).into_response())
 }
 
-/// `GET /entities/{type}?deleted=`: by id, deleted ones only when asked for.
+/// `GET /entities/{type}?deleted=`: sorted by id. Deleted entities are listed only with `deleted=true`, and then alone.
 pub async fn list(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -67,10 +60,10 @@ pub async fn list(
 ) -> Result<Page, ApiError> {
     let deleted = params.boolean("deleted")?.unwrap_or(false);
     let cursor = Cursor::of("entities", &(&aggregate_type, deleted, caller.tenant_id()));
-    let after = params.one("cursor")?.map(|c| cursor.decode(&c)).transpose()?;
+    let after = after_key(&mut params, &cursor)?;
     let limit = params.limit()?;
     params.end()?;
-    refuse_unknown(&app, &caller, &aggregate_type).await?;
+    check_type_exists(&app, &caller, &aggregate_type).await?;
     let found = app
         .store
         .list_entities(&caller, &aggregate_type, after.as_deref(), limit.plus_one())
@@ -82,22 +75,4 @@ pub async fn list(
         |entity| entity.deleted == deleted,
         |entity| cursor.encode(&entity.aggregate_id),
     )
-}
-
-async fn refuse_unknown(app: &App, caller: &Caller, aggregate_type: &str) -> Result<(), ApiError> {
-    let known = app
-        .store
-        .outline(caller)
-        .await?
-        .knows_aggregate(caller.tenant_id(), aggregate_type)
-        || app
-            .store
-            .fresh_outline(caller)
-            .await?
-            .knows_aggregate(caller.tenant_id(), aggregate_type);
-    if known {
-        Ok(())
-    } else {
-        Err(ApiError::no_such_kind(aggregate_type))
-    }
 }

@@ -1,13 +1,14 @@
-//! `GET /events/aggregate/{type}/{id}/history`: a stream from its beginning, each event with the state change that it caused.
+//! `GET /events/aggregate/{type}/{id}/history`: a stream from its beginning. Each event has the change of state that it caused.
 
-use annals::App;
-use annals::http::{ApiError, Authenticated, Cursor, Page, Params, Path};
-use annals::store::{HistoryEvent, HistoryQuery};
+use crate::App;
+use annals_http::{ApiError, Authenticated, Cursor, Page, Params, Path};
+use annals_store::{HistoryEvent, HistoryQuery};
 use axum::extract::State;
 
-use crate::entities::missing;
+use crate::not_found::not_found;
+use crate::request::after_number;
 
-/// Oldest first; 404 for a stream that the caller sees nothing of.
+/// Oldest first. 404 if the stream does not exist or the caller may see none of its events.
 pub async fn history(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -15,7 +16,7 @@ pub async fn history(
     mut params: Params,
 ) -> Result<Page, ApiError> {
     let cursor = Cursor::of("history", &(&aggregate_type, &aggregate_id, caller.tenant_id()));
-    let after = params.one("cursor")?.map(|c| cursor.decode_number(&c)).transpose()?;
+    let after = after_number(&mut params, &cursor)?;
     let after_version = i32::try_from(after.unwrap_or(0)).map_err(|_| Cursor::invalid())?;
     let (limit, reading) = (params.limit()?, params.reading()?);
     params.end()?;
@@ -28,13 +29,13 @@ pub async fn history(
     };
     let found = app.store.list_history(&caller, query).await?;
     if found.is_empty() && after.is_none() {
-        return Err(missing(&app, &caller, &aggregate_type, &aggregate_id).await);
+        return Err(not_found(&app, &caller, &aggregate_type, &aggregate_id).await);
     }
-    // A stream's versions have no gaps and become visible in their order, so its end needs no mark.
+    // The versions of one stream have no gaps and become visible in their order, so this list needs no high-water mark.
     let last = found
         .last()
         .map_or(after_version, |entry| entry.event.aggregate_version);
     let at_the_end = cursor.encode(&last.to_string());
     let version = |entry: &HistoryEvent| cursor.encode(&entry.event.aggregate_version.to_string());
-    Page::cut(&found, limit, version)?.going_on(&at_the_end)
+    Page::cut(&found, limit, version)?.with_end_cursor(&at_the_end)
 }

@@ -1,21 +1,27 @@
-//! audit-query: everything that is read by HTTP. Who did what, when and why, and what things look like now.
+//! The function audit-query: reads over HTTP. Who did what, when and why, and the present and past state of entities.
 //!
-//! What a caller may see is decided by the database's policies; a handler asks as the caller and hands on what comes.
+//! Every handler reads its parameters, asks the store as the caller, and answers with the result. The database's row-level security
+//! policies decide which rows the caller sees. A handler checks the role only where a whole resource is for staff and services.
 
 mod analytics;
+mod app;
 mod audit;
 mod catalog;
 mod entities;
+mod event_list;
 mod events;
 mod history;
+mod not_found;
 mod past;
+mod request;
 mod status;
 
-use annals::App;
 use axum::Router;
 use axum::routing::get;
 
-/// The function's routes.
+pub use app::App;
+
+/// All routes of the function.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/api/v1/events", get(events::list))

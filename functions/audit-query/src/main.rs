@@ -1,10 +1,11 @@
-//! audit-query on Lambda.
+//! The Lambda binary of audit-query.
 
-use annals::{App, config::Config, http};
+use annals_config::Config;
+use audit_query::App;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
-    annals::telemetry::start();
+    annals_telemetry::start();
     let app = App::new(Config::from_env()?).await?;
-    http::serve(audit_query::router(app)).await
+    annals_http::serve(audit_query::router(app)).await
 }

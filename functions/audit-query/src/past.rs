@@ -1,22 +1,22 @@
-//! What an entity looked like: as recorded at some time or version, as it was true at some time, and what lies between two of
-//! those.
+//! Time travel: an entity's state as recorded at a time (`at`) or version, its state in business time (`valid_at`), and the difference
+//! between two states.
 
 use std::collections::BTreeMap;
 
-use annals::App;
-use annals::domain::Caller;
-use annals::domain::diff::{Change, changes};
-use annals::http::{ApiError, Authenticated, EntityAnswer, Params, Path};
-use annals::store::{Bounds, PastEntity, StoreError, StoredEntity};
+use crate::App;
+use annals_domain::Caller;
+use annals_domain::diff::{Change, changes};
+use annals_http::{ApiError, Authenticated, EntityAnswer, Params, Path};
+use annals_store::{Bounds, PastEntity, StoreError, StoredEntity};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Map;
 
-use crate::entities;
+use crate::not_found::not_found;
 
-/// Two states of an entity, and how they differ.
+/// The answer of `/diff`.
 #[derive(Debug, Serialize)]
 struct Diff {
     aggregate_type: String,
@@ -26,15 +26,15 @@ struct Diff {
     changes: BTreeMap<String, Change>,
 }
 
-/// One of two states.
+/// One of the two compared states.
 #[derive(Debug, Serialize)]
 struct Side {
-    /// 0: before the first event.
+    /// 0 if the entity did not exist yet.
     version: i32,
     deleted: bool,
 }
 
-/// Takes `at`, `version` and `valid_at`; none where the present is asked for.
+/// Takes `at`, `version` and `valid_at`. `None` if the request has none of the three, which means the present.
 pub(crate) fn bounds(params: &mut Params) -> Result<Option<Bounds>, ApiError> {
     let bounds = Bounds {
         version: version(params, "version")?,
@@ -44,7 +44,7 @@ pub(crate) fn bounds(params: &mut Params) -> Result<Option<Bounds>, ApiError> {
     if bounds.version.is_some() && bounds.at.is_some() {
         return Err(ApiError::bad_request(
             "contradictory_parameters",
-            "at and version both say where the stream is read up to: give only one of them",
+            "at and version both say up to where the stream is read: give only one of them",
         ));
     }
     Ok((bounds != Bounds::default()).then_some(bounds))
@@ -56,7 +56,7 @@ fn version(params: &mut Params, name: &str) -> Result<Option<i32>, ApiError> {
     })
 }
 
-/// The entity within the bounds.
+/// The entity's past state. It has no `ETag`, because a past state cannot be the condition of a write.
 pub(crate) async fn find(
     app: &App,
     caller: &Caller,
@@ -70,11 +70,10 @@ pub(crate) async fn find(
             "the {aggregate_type} with the id {aggregate_id} did not exist yet at that time or version"
         ))
     })?;
-    // Without a tag: what has passed cannot be the condition of a write.
     Ok(Json(EntityAnswer::from(found)).into_response())
 }
 
-/// The entity within the bounds, which may be none: it began later.
+/// Reads the past state; `found` is `None` if the entity began later. 404 if there is no such entity, 422 if a bound is in the future.
 async fn load(
     app: &App,
     caller: &Caller,
@@ -87,7 +86,7 @@ async fn load(
         .find_entity_at(caller, aggregate_type, aggregate_id, bounds)
         .await?;
     let Some(past) = past else {
-        return Err(entities::missing(app, caller, aggregate_type, aggregate_id).await);
+        return Err(not_found(app, caller, aggregate_type, aggregate_id).await);
     };
     if past.in_future {
         return Err(ApiError::unprocessable(
@@ -106,27 +105,29 @@ async fn load(
     Ok(past)
 }
 
-/// How often two states are loaded again because the catalog changed between them: what it changes is no change of the entity.
-const TRIES: usize = 5;
+/// Maximum attempts at reading both states. Another attempt follows if the catalog changes between the two reads.
+const MAX_READS: usize = 5;
 
-async fn both(
+/// Reads both states by the same revision of the catalog. Otherwise a change of the catalog would look like a change of the entity.
+async fn load_both(
     app: &App,
     caller: &Caller,
     aggregate_type: &str,
     aggregate_id: &str,
     [from, to]: [Bounds; 2],
 ) -> Result<[Option<StoredEntity>; 2], ApiError> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_READS {
         let before = load(app, caller, aggregate_type, aggregate_id, from).await?;
         let after = load(app, caller, aggregate_type, aggregate_id, to).await?;
         if before.catalog_revision == after.catalog_revision {
             return Ok([before.found, after.found]);
         }
     }
-    Err(StoreError::Unavailable("the catalog changes all the time".into()).into())
+    Err(StoreError::Unavailable("the catalog changed during every read".into()).into())
 }
 
-/// `GET /entities/{type}/{id}/diff?from=&to=`, by versions, or `?from_at=&to_at=`, by recorded times; without an end, up to now.
+/// `GET /entities/{type}/{id}/diff`: the fields that differ between two versions (`?from=&to=`) or two recorded times (`?from_at=&to_at=`).
+/// Without `to` and `to_at` the present state is compared.
 pub async fn diff(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -136,13 +137,13 @@ pub async fn diff(
     let from = side(&mut params, "from", "from_at")?.ok_or_else(|| {
         ApiError::bad_request(
             "missing_parameter",
-            "say where the comparison begins: from (a version) or from_at (a time)",
+            "from (a version) or from_at (a time) is required: where the comparison begins",
         )
     })?;
     let to = side(&mut params, "to", "to_at")?.unwrap_or_default();
     params.end()?;
-    let [before, after] = both(&app, &caller, &aggregate_type, &aggregate_id, [from, to]).await?;
-    let state = |side: &Option<StoredEntity>| side.as_ref().map_or_else(Map::new, |s| s.entity.state.clone());
+    let [before, after] = load_both(&app, &caller, &aggregate_type, &aggregate_id, [from, to]).await?;
+    let state = |stored: &Option<StoredEntity>| stored.as_ref().map_or_else(Map::new, |s| s.entity.state.clone());
     let diff = Diff {
         changes: changes(&state(&before), &state(&after)),
         from: Side::of(before.as_ref()),
@@ -158,7 +159,7 @@ fn side(params: &mut Params, by_version: &str, by_time: &str) -> Result<Option<B
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(ApiError::bad_request(
             "contradictory_parameters",
-            format!("{by_version} and {by_time} say the same in two ways: give only one of them"),
+            format!("{by_version} and {by_time} both name the same end of the comparison: give only one of them"),
         )),
         (version, at) => Ok(Some(Bounds {
             version,

@@ -1,15 +1,17 @@
-//! Figures and health.
+//! Statistics of the log, progress of the projector, and health.
 
-use annals::App;
-use annals::domain::Caller;
-use annals::http::{ApiError, Authenticated, Params};
-use annals::store::told;
+use crate::App;
+use annals_domain::Caller;
+use annals_http::{ApiError, Authenticated, Params};
+use annals_store::redacted_error;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// `GET /events/stats`.
+use crate::request::require_tenant_reader;
+
+/// `GET /events/stats`: statistics of the log, as far as the caller may see it.
 pub async fn statistics(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -19,39 +21,34 @@ pub async fn statistics(
     Ok(Json(app.store.statistics(&caller).await?).into_response())
 }
 
-/// `GET /projector/status`; for those who see the tenant.
+/// `GET /projector/status`: lag, parked streams and rates. Only for callers who may see the whole tenant.
 pub async fn projector(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     params: Params,
 ) -> Result<Response, ApiError> {
     params.end()?;
-    if !caller.role().sees_tenant() {
-        return Err(ApiError::forbidden(
-            "staff_only",
-            "only staff and services may read this",
-        ));
-    }
+    require_tenant_reader(&caller)?;
     Ok(Json(app.store.projector_status(&caller).await?).into_response())
 }
 
-/// `GET /status`: which features work. Needs no token; with one it also tells how the event store of the caller's tenant is. A token
-/// that is not valid is refused all the same, so that nobody takes the shorter answer for theirs.
+/// `GET /status`: which features work. No token is needed. With a token the answer also has the health of the caller's event store. An
+/// invalid token is refused; otherwise its holder could take the shorter answer for the full one.
 pub async fn features(
     State(app): State<App>,
-    who: Option<Authenticated>,
+    authenticated: Option<Authenticated>,
     params: Params,
 ) -> Result<Response, ApiError> {
     params.end()?;
     let mut answer = feature_status(&app).await;
-    if let Some(Authenticated(caller)) = who {
-        answer["health"] = health_of(&app, &caller).await;
+    if let Some(Authenticated(caller)) = authenticated {
+        answer["health"] = event_store_health(&app, &caller).await;
     }
     Ok(Json(answer).into_response())
 }
 
-/// An event store that is away is an answer, not a failure to answer.
-async fn health_of(app: &App, caller: &Caller) -> Value {
+/// If the event store cannot be reached, the answer says so with status 200.
+async fn event_store_health(app: &App, caller: &Caller) -> Value {
     match app.store.health(caller).await {
         Ok(health) => json!({
             "event_store_healthy": true,
@@ -59,13 +56,13 @@ async fn health_of(app: &App, caller: &Caller) -> Value {
             "upcasters_registered": health.upcasters_registered,
         }),
         Err(error) => {
-            tracing::warn!(error = told(&error), "event store is not well");
+            tracing::warn!(error = redacted_error(&error), "event store unhealthy");
             json!({"event_store_healthy": false, "recent_activity": null, "upcasters_registered": null})
         }
     }
 }
 
-/// `GET /health`: the same without a token, and never any figures.
+/// `GET /health`: which features work. It ignores tokens and never has a tenant's figures.
 pub async fn health(State(app): State<App>) -> Response {
     Json(feature_status(&app).await).into_response()
 }
@@ -79,12 +76,12 @@ async fn feature_status(app: &App) -> Value {
     json!({"status": status, "features": features})
 }
 
-/// Events and agents need the database; agents post through the same door as everybody.
+/// `events` and `agents` always have the state of the database: agents use the same API as all other callers. `auth` is always `active`.
 async fn feature_states(app: &App) -> Value {
     let database = match app.store.ping().await {
         Ok(()) => "active",
         Err(error) => {
-            tracing::warn!(error = told(&error), "database does not answer");
+            tracing::warn!(error = redacted_error(&error), "database does not answer");
             "degraded"
         }
     };

@@ -1,18 +1,18 @@
-//! The request: a multipart form with the field `file`, or the file itself as the body, and the upload's fields beside it.
+//! Reads an upload request: a multipart form with the field `file`, or the file itself as the body. The upload's fields are in the form or
+//! the query.
 //!
-//! Fields may come after the file, and what they say is needed to read it, so the file is held here: the one place that does,
-//! and a request's body is bounded. (API Gateway hands raw `text/csv` bodies over as text; files in other encodings than UTF-8
-//! arrive unharmed only within a form.)
+//! The file is held in memory, because fields that are needed to read it may come after it. The size of a body is limited. (API Gateway
+//! passes raw `text/csv` bodies on as text, so files in other encodings than UTF-8 arrive unchanged only in a form.)
 
-use annals::http::{ApiError, MAX_BODY_BYTES, Problem};
+use annals_http::{ApiError, MAX_BODY_BYTES, Problem};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 
-/// A request, taken apart.
+/// The parts of a request.
 pub(crate) struct Form {
-    /// The file.
+    /// The bytes of the file.
     pub(crate) file: Bytes,
     /// Fields of the form and parameters of the query, in order.
     pub(crate) fields: Vec<(String, String)>,
@@ -24,7 +24,7 @@ impl Form {
     /// Reads a request to its end.
     ///
     /// # Errors
-    /// 415 for other content types, 413 for a body that is too large, 400 for what cannot be taken apart.
+    /// 415 for other content types, 413 for a body that is too large, 400 for a body that cannot be parsed.
     pub(crate) async fn read(request: Request) -> Result<Self, ApiError> {
         let Query(fields) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).map_err(|_| {
             ApiError::bad_request("malformed_query", "the query string is not valid percent-encoded UTF-8")

@@ -1,11 +1,13 @@
-//! Large uploads: an address to send a file to, and how far its import is.
+//! Large uploads: the address that a file is sent to, and the status of its import.
 
-use annals::App;
-use annals::domain::event::FieldFault;
-use annals::domain::{Caller, naming};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
-use annals::storage::{ADDRESS_SECONDS, StorageError};
-use annals::store::{NewImport, UploadRecord};
+use crate::App;
+use annals_csv::Dataset;
+use annals_domain::event::FieldFault;
+use annals_domain::naming;
+use annals_http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
+use annals_import::Options;
+use annals_storage::{ADDRESS_SECONDS, StorageError};
+use annals_store::{NewImport, UploadRecord};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -13,15 +15,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::dataset::Dataset;
-use crate::handler::check_permission;
-use crate::import::notes;
-use crate::options::Options;
+use crate::problems::check_permission;
 
-/// Fields of an upload as a form has them.
+/// Names and values of an upload's fields.
 type Fields = Vec<(String, String)>;
 
-/// `POST /data/uploads`: where the file is to be sent.
+/// `POST /data/uploads`: records the upload and answers with the address for its file.
 pub(crate) async fn request(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -31,9 +30,9 @@ pub(crate) async fn request(
 ) -> Result<Response, ApiError> {
     params.end()?;
     let (dataset, fields) = read_fields(body)?;
-    let options = Options::parse(fields, None, dataset)?;
+    let options = Options::parse(fields, None, dataset).map_err(ApiError::malformed)?;
     check_permission(&app, &caller, dataset).await?;
-    // The importer, which appends later, has the claims and not the token.
+    // The caller's name is recorded now: the importer, which appends later, has the claims and not the token.
     let context = naming::observed(&caller, &context);
     let id = Uuid::now_v7();
     let address = app.storage.address(id).await.map_err(unavailable)?;
@@ -44,7 +43,7 @@ pub(crate) async fn request(
         dry_run: options.dry_run,
         seconds: i32::try_from(ADDRESS_SECONDS).unwrap_or(i32::MAX),
     };
-    record(&app, &caller, &context, &new).await?;
+    annals_import::request(&app.store, &app.append, &caller, &context, &new).await?;
     let headers: Map<String, Value> = address
         .headers
         .into_iter()
@@ -57,20 +56,7 @@ pub(crate) async fn request(
     Ok((StatusCode::CREATED, location, Json(answer)).into_response())
 }
 
-async fn record(app: &App, caller: &Caller, context: &Value, new: &NewImport<'_>) -> Result<(), ApiError> {
-    let data = Map::from_iter([
-        ("dataset".to_owned(), json!(new.dataset)),
-        ("options".to_owned(), new.options.clone()),
-        ("dry_run".to_owned(), json!(new.dry_run)),
-    ]);
-    let event = notes::event(new.id, "requested", Some(0), data)?;
-    let revision = notes::judged(&app.store, caller, &event).await?;
-    app.store.request_import(caller, &event, context, revision, new).await?;
-    app.queue.wake([event.stream(caller.tenant_id())]).await;
-    Ok(())
-}
-
-/// `GET /data/uploads/{id}`: how far it is.
+/// `GET /data/uploads/{id}`: the status and the counts so far. 202 while the import is not finished.
 pub(crate) async fn show(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -83,7 +69,7 @@ pub(crate) async fn show(
     let upload = app.store.find_upload(&caller, id).await?.ok_or_else(missing)?;
     let errors = app.store.upload_errors(&caller, id, most_errors(&upload)).await?;
     let mut answer = json!(upload);
-    answer["errors_truncated"] = json!(i64::try_from(errors.len()).is_ok_and(|listed| listed < upload.errors_found));
+    answer["errors_truncated"] = json!(i64::try_from(errors.len()).is_ok_and(|listed| listed < upload.counts.errors));
     answer["errors"] = Value::Array(errors);
     let status = match upload.status.has_ended() {
         true => StatusCode::OK,
@@ -92,13 +78,13 @@ pub(crate) async fn show(
     Ok((status, Json(answer)).into_response())
 }
 
-/// How many errors the upload wants to hear of.
+/// Maximum number of errors that the answer lists. 0 if the recorded fields cannot be parsed any more.
 fn most_errors(upload: &UploadRecord) -> usize {
     let options = Dataset::named(&upload.dataset).and_then(|dataset| Options::recorded(&upload.options, dataset));
     options.map_or(0, |options| options.errors_listed())
 }
 
-/// The dataset, and the fields of an upload as a form has them: what JSON has a better word for is taken as well.
+/// The dataset and the upload's fields as text. The JSON may also have `true`, numbers or objects as values.
 fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
     let mut members = match body {
         Value::Object(members) => members,
@@ -121,7 +107,7 @@ fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
 
 fn unavailable(error: StorageError) -> ApiError {
     match error {
-        StorageError::Nowhere => {
+        StorageError::Unconfigured => {
             let detail = "this deployment has no storage for large files; set the bucket of uploads";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "large_uploads_unavailable", detail).into()
         }

@@ -1,44 +1,42 @@
-//! CSV upload: a file's rows become events.
+//! The function csv-upload: small CSV files in the request, addresses for large files, upload status, reports of rejected rows, templates.
 //!
-//! One way through: `form` takes the request apart and `options` reads its fields → `reader` turns a stream of bytes into
-//! records (`decode`: bytes to text, `records`: text to records) → `layout` finds the dataset's columns in the header → `row` and
-//! `facts` turn a record into facts or into faults that name their place → `upload` gathers chunks of rows, `plan` compares each
-//! with what is known of its entity, and the chunk's events are appended in one transaction → `answer`, and the `report` of refused
-//! rows, which comes back as a file when they have been put right.
-//!
-//! What a file can be is a table in `dataset`: columns with their kinds. Nothing else knows one dataset from another.
-//!
-//! Architecture invariants: nothing after the form depends on the file being in memory; every pass over a file does the same,
-//! whatever chunks its bytes come in; each row ends as accepted, updated, duplicate or rejected, and as exactly one of them.
+//! The order of the steps for a small file: `form` reads the request → `annals_import::Options` parses its fields → the import engine
+//! imports the file → `answer`. A large file is only requested here (`large`); the function `importer` imports it.
 
-mod amount;
 mod answer;
-mod chunk;
-mod columns;
-mod dataset;
-mod date;
-mod decode;
-mod dictionary;
+mod app;
 mod errors;
-mod facts;
-mod fault;
 mod form;
-mod formula;
-mod handler;
-mod identity;
-pub mod import;
 mod large;
-mod layout;
-mod money;
-mod number;
-mod options;
-mod plan;
-mod reader;
-mod records;
-mod report;
-mod row;
+mod problems;
+mod report_file;
 mod template;
 mod upload;
 
-pub use handler::router;
-pub use import::Importer;
+pub use app::App;
+
+use annals_csv::{CUSTOMERS, EXPENSES, SALES};
+use axum::Router;
+use axum::routing::{get, post};
+
+/// The routes of this function.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route(
+            "/api/v1/data/upload-sales-csv",
+            post(|a, b, c, d| upload::upload(&SALES, a, b, c, d)),
+        )
+        .route(
+            "/api/v1/data/upload-customers-csv",
+            post(|a, b, c, d| upload::upload(&CUSTOMERS, a, b, c, d)),
+        )
+        .route(
+            "/api/v1/data/upload-expenses-csv",
+            post(|a, b, c, d| upload::upload(&EXPENSES, a, b, c, d)),
+        )
+        .route("/api/v1/data/upload-template/{dataset}", get(template::download))
+        .route("/api/v1/data/uploads", post(large::request))
+        .route("/api/v1/data/uploads/{id}", get(large::show))
+        .route("/api/v1/data/uploads/{id}/errors", get(errors::list))
+        .with_state(app)
+}

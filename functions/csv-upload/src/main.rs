@@ -1,10 +1,11 @@
-//! The CSV upload on Lambda.
+//! The Lambda binary of csv-upload.
 
-use annals::{App, config::Config, http};
+use annals_config::Config;
+use csv_upload::App;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
-    annals::telemetry::start();
+    annals_telemetry::start();
     let app = App::new(Config::from_env()?).await?;
-    http::serve(csv_upload::router(app)).await
+    annals_http::serve(csv_upload::router(app)).await
 }

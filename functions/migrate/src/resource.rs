@@ -1,41 +1,44 @@
-//! The custom resource's side: what CloudFormation asks, and what it is told.
+//! The custom resource's protocol: CloudFormation's request, and the answer that is sent back.
 //!
-//! Read by hand, field by field, and not by `aws_lambda_events`' types: those refuse a request that lacks one, and then nobody
-//! would be left to answer it.
+//! The request is read field by field, not by the types of `aws_lambda_events`: those refuse a request in which a field is missing, and
+//! then CloudFormation would get no answer.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::Done;
+use crate::done::Done;
 
-/// The database's schema: there is one, so that no update ever replaces it.
+/// Id of the resource, which is the database's schema. There is one, so its id never changes, and no update replaces it.
 const PHYSICAL_ID: &str = "annals-schema";
-/// CloudFormation reads 4 KiB of an answer.
-const LONGEST_REASON: usize = 1000;
-/// How often an answer is sent.
-const TRIES: u32 = 4;
-/// How long one sending may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest reason of a failure, in characters. CloudFormation reads at most 4 KiB of an answer.
+const MAX_REASON_CHARS: usize = 1000;
+/// Maximum attempts at sending the answer.
+const SEND_ATTEMPTS: u32 = 4;
+/// Timeout of one attempt.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause before attempt n is n times this.
+const SEND_PAUSE: Duration = Duration::from_millis(200);
 
-/// A request of CloudFormation's.
+/// A request of CloudFormation.
 pub(crate) struct Request<'a> {
     input: &'a Value,
     url: &'a str,
 }
 
 impl<'a> Request<'a> {
-    /// None, where nobody waits for an answer.
+    /// `None` if the input is no request of CloudFormation: it has no address to answer to.
     pub(crate) fn of(input: &'a Value) -> Option<Self> {
         let url = input["ResponseURL"].as_str()?;
         Some(Self { input, url })
     }
 
-    pub(crate) fn deletes(&self) -> bool {
+    pub(crate) fn is_delete(&self) -> bool {
         self.input["RequestType"] == "Delete"
     }
 
-    /// The answer to it: what was done, if anything was, or why not.
+    /// The answer: success with the number of applied migrations, or failure with the reason. `Ok(None)` means that there was nothing to
+    /// do.
     pub(crate) fn answer(&self, outcome: &Result<Option<Done>, String>) -> Value {
         let mut answer = json!({
             "PhysicalResourceId": PHYSICAL_ID,
@@ -50,26 +53,26 @@ impl<'a> Request<'a> {
             }
             Err(reason) => {
                 answer["Status"] = "FAILED".into();
-                answer["Reason"] = reason.chars().take(LONGEST_REASON).collect::<String>().into();
+                answer["Reason"] = reason.chars().take(MAX_REASON_CHARS).collect::<String>().into();
             }
         }
         answer
     }
 
-    /// Sends the answer, more than once where it has to be.
-    pub(crate) async fn tell(&self, answer: &Value) -> Result<(), reqwest::Error> {
-        let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
-        let mut tries = 1;
+    /// Sends the answer. A failed attempt is repeated a few times.
+    pub(crate) async fn send(&self, answer: &Value) -> Result<(), reqwest::Error> {
+        let client = reqwest::Client::builder().timeout(SEND_TIMEOUT).build()?;
+        let mut attempt = 1;
         loop {
-            // Without a content type: the address was signed for a request that has none.
+            // Without a content type, because the address was signed for a request without one.
             let sent = client.put(self.url).body(answer.to_string()).send().await;
             match sent.and_then(reqwest::Response::error_for_status) {
                 Ok(_) => return Ok(()),
-                Err(_) if tries < TRIES => tries += 1,
-                // The address lets anybody answer.
+                Err(_) if attempt < SEND_ATTEMPTS => attempt += 1,
+                // Without the address: with it, anyone could answer the request.
                 Err(error) => return Err(error.without_url()),
             }
-            tokio::time::sleep(Duration::from_millis(200) * tries).await;
+            tokio::time::sleep(SEND_PAUSE * attempt).await;
         }
     }
 }

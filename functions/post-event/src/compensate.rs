@@ -1,74 +1,54 @@
-//! `POST /events/{id}/compensate`: the event stays, and its declared inverse is appended to its stream, caused by it.
+//! `POST /events/{id}/compensate`: appends the event's declared inverse to the event's stream, caused by it. The event itself stays.
 //!
-//! What the inverse holds follows from what the entity was and is, so it is worked out at a version of the stream and appended
-//! at that version only; where somebody else was faster it is worked out again. That an event is compensated once follows from
-//! the same: whoever loses the race finds the other's compensation.
+//! The data of the inverse depend on the entity's state before the event and now, so the inverse is computed at one version of the stream
+//! and appended at that version only. If another request was faster, it is computed again. The same rule lets an event be compensated only
+//! once: the request that loses the race finds the other one's compensation.
 
-mod ask;
-mod work;
+mod inverse;
+mod request;
 
-use annals::App;
-use annals::domain::{Caller, Event, EventId};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, Path, RequestContext};
-use annals::intake::{self, Framing};
-use annals::store::Reading;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use annals_http::{ApiError, Framing, JsonBody};
+use annals_store::Reading;
+use axum::http::StatusCode;
 use axum::response::Response;
 use uuid::Uuid;
 
-use self::ask::Ask;
+use self::request::CompensationRequest;
 use crate::entities::{TRIES, contended, is_conflict};
 use crate::events::answer_single;
+use crate::write_request::WriteRequest;
 
-/// 201 with the compensating event; 200 with it where it had been appended before, under the same key.
-pub async fn compensate(
-    State(app): State<App>,
-    Authenticated(caller): Authenticated,
-    RequestContext(context): RequestContext,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    params: Params,
-    body: Option<JsonBody>,
-) -> Result<Response, ApiError> {
-    params.end()?;
-    let ask = Ask::read(body, &headers)?;
-    let recorded = ask.recorded(&context);
-    let id = Uuid::try_parse(&id).map_err(|_| missing())?;
+/// 201 with the compensating event. 200 with that event if the same request, by its idempotency key, has appended it before.
+pub async fn compensate(request: WriteRequest<String>, body: Option<JsonBody>) -> Result<Response, ApiError> {
+    request.params.end()?;
+    let asked = CompensationRequest::read(body, &request.headers)?;
+    let id = Uuid::try_parse(&request.path).map_err(|_| ApiError::no_such_event())?;
+    let WriteRequest {
+        app, caller, observed, ..
+    } = request;
+    let observed = asked.observed(&observed);
     let found = app.store.find_event(&caller, id.into(), Reading::AsStored).await?;
-    let event = found.ok_or_else(missing)?;
+    let event = found.ok_or_else(ApiError::no_such_event)?;
     for _ in 0..TRIES {
-        if let Some(earlier) = ask.earlier(&app, &caller, event.id).await? {
+        if let Some(earlier) = asked.earlier(&app, &caller, event.id).await? {
             return answer_single(&earlier, StatusCode::OK);
         }
-        let Some(inverse) = work::inverse(&app, &caller, &event, &ask).await? else {
+        let Some(inverse) = inverse::inverse(&app, &caller, &event, &asked).await? else {
             continue;
         };
-        let inverse = [inverse];
-        match intake::append(&app, &caller, &inverse, &recorded, Framing::Single).await {
+        match app.append.append_one(&caller, &inverse, &observed).await {
+            // All requests to compensate one event compute the same id. If the answer of an append is lost, the append looks its event up
+            // by that id, so the event that it returns may be another request's.
             Ok(appended) => {
-                let id = appended.first().map(|appended| appended.id);
-                let stored = appended_event(&app, &caller, id).await?;
-                if ask.made(&stored) {
+                let stored = app.store.find_event(&caller, appended.id, Reading::AsStored).await?;
+                let stored = stored.ok_or_else(|| ApiError::Internal("an appended event is missing".into()))?;
+                if asked.made(&stored) {
                     return answer_single(&stored, StatusCode::CREATED);
                 }
             }
             Err(error) if is_conflict(&error) => {}
-            Err(error) => return Err(ApiError::from_intake(error, Framing::Single)),
+            Err(error) => return Err(ApiError::from_append(error, Framing::Single)),
         }
     }
     Err(contended())
-}
-
-/// The event as it stands in the log. An append that lost its acknowledgement is settled by the event's id, which every
-/// compensation of the same event takes: what is found may be another request's.
-async fn appended_event(app: &App, caller: &Caller, id: Option<EventId>) -> Result<Event, ApiError> {
-    let gone = || ApiError::Internal("an appended event is missing".into());
-    let id = id.ok_or_else(gone)?;
-    let found = app.store.find_event(caller, id, Reading::AsStored).await?;
-    found.ok_or_else(gone)
-}
-
-fn missing() -> ApiError {
-    ApiError::no_such_event()
 }

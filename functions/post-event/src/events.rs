@@ -1,10 +1,11 @@
 //! `POST /events`: one event, or many atomically.
 
-use annals::App;
-use annals::domain::event::{FieldFault, MAX_BATCH};
-use annals::domain::{Caller, Event, NewEvent, TenantId};
-use annals::http::{ApiError, Authenticated, JsonBody, MAX_ERRORS, Params, Problem, RequestContext, idempotency_key};
-use annals::intake::{self, Framing};
+use crate::App;
+use annals_domain::event::{FieldFault, MAX_BATCH};
+use annals_domain::{Caller, Event, NewEvent, TenantId};
+use annals_http::{
+    ApiError, Authenticated, Framing, JsonBody, MAX_ERRORS, Params, Problem, RequestContext, idempotency_key,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Appends what the body asks for: `{"events": […]}` is a batch, anything else one event.
+/// Appends one event, or the batch `{"events": […]}`. 201; 200 if all events had been appended before.
 pub async fn post(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -38,19 +39,16 @@ pub async fn post(
 }
 
 async fn append_single(app: &App, caller: &Caller, event: NewEvent, context: &Value) -> Result<Response, ApiError> {
-    let events = vec![event];
-    let appended = intake::append(app, caller, &events, context, Framing::Single)
-        .await
-        .map_err(|e| ApiError::from_intake(e, Framing::Single))?;
-    let replayed = appended.iter().all(|a| a.replayed);
-    let stored = intake::stored_events(app, caller, events, &appended, context).await?;
+    let stored = app.append.append_stored(caller, vec![event], context).await;
+    let stored = stored.map_err(|e| ApiError::from_append(e, Framing::Single))?;
     let event = stored
+        .events
         .first()
         .ok_or_else(|| ApiError::Internal("an appended event is missing".into()))?;
-    answer_single(event, status(replayed))
+    answer_single(event, status(stored.replayed))
 }
 
-/// One event, and where it is to be found.
+/// The answer with one event, and its address in `Location`.
 pub(super) fn answer_single(event: &Event, status: StatusCode) -> Result<Response, ApiError> {
     let location = HeaderValue::from_str(&format!("/api/v1/events/{}", event.id));
     let location = location.map_err(|e| ApiError::Internal(Box::new(e)))?;
@@ -63,21 +61,19 @@ async fn append_batch(
     events: Vec<NewEvent>,
     context: &Value,
 ) -> Result<Response, ApiError> {
-    let appended = intake::append(app, caller, &events, context, Framing::Batch)
-        .await
-        .map_err(|e| ApiError::from_intake(e, Framing::Batch))?;
-    let replayed = appended.iter().all(|a| a.replayed);
-    let items = intake::stored_events(app, caller, events, &appended, context).await?;
-    Ok((status(replayed), Json(Batch { items })).into_response())
+    let stored = app.append.append_stored(caller, events, context).await;
+    let stored = stored.map_err(|e| ApiError::from_append(e, Framing::Batch))?;
+    let status = status(stored.replayed);
+    Ok((status, Json(Batch { items: stored.events })).into_response())
 }
 
-/// A batch's answer. A type of its own because `json!` would read every event's data once more, to write it once more.
+/// The answer to a batch. `json!` would parse the data of every event and write them again.
 #[derive(Serialize)]
 struct Batch {
     items: Vec<Event>,
 }
 
-/// 200 where nothing new was appended because everything had been before.
+/// 200 if nothing was appended, because all events had been appended before.
 fn status(replayed: bool) -> StatusCode {
     if replayed { StatusCode::OK } else { StatusCode::CREATED }
 }
@@ -91,8 +87,8 @@ fn read_single(json: Value, caller: &Caller, key: Option<String>) -> Result<NewE
     Ok(event)
 }
 
-/// The events of a batch. Where some cannot be read, what the catalog has against the others is told as well: a client that
-/// mends its batch should not learn of one kind of fault after the other.
+/// The events of a batch. If some cannot be read, the answer also names the faults that the catalog finds in the others, so that a client
+/// can correct all of them before it sends the batch again.
 async fn read_batch(
     app: &App,
     caller: &Caller,
@@ -108,8 +104,12 @@ async fn read_batch(
     }
     let forged = faults.iter().all(|(_, fault)| fault.code == TENANT_FORGED);
     let members = read.iter().map(|(member, event)| (*member, event));
-    let others = intake::faults(app, caller, members, Framing::Batch).await?;
-    faults.extend(others.into_iter().map(|other| (other.member, other.fault)));
+    let others = app.append.faults(caller, members).await?;
+    faults.extend(
+        others
+            .into_iter()
+            .map(|other| (other.member, Framing::Batch.fault(other))),
+    );
     faults.sort_by_key(|(member, _)| *member);
     let faults: Vec<FieldFault> = faults.into_iter().map(|(_, fault)| fault).collect();
     match forged {
@@ -123,7 +123,7 @@ fn members_of(events: Value, rest: &Map<String, Value>) -> Result<Vec<Value>, Ap
         return Err(ApiError::malformed(vec![FieldFault::new(
             format!("/{name}"),
             "unknown_field",
-            "stands beside events",
+            "is not allowed beside events",
         )]));
     }
     let Value::Array(events) = events else {
@@ -144,10 +144,10 @@ fn members_of(events: Value, rest: &Map<String, Value>) -> Result<Vec<Value>, Ap
     Ok(events)
 }
 
-/// Members of a batch that could be read, and what is wrong with those that could not, each with its place.
+/// The events of a batch that could be read, and the faults of the others, each with its index.
 type Members = (Vec<(usize, NewEvent)>, Vec<(usize, FieldFault)>);
 
-/// A key in the header stands for the whole batch: each member without one of its own gets the header's and its place.
+/// An idempotency key in the header is for the whole batch: an event without a key of its own gets the header's key and its index, `key/3`.
 fn read_members(events: Vec<Value>, caller: &Caller, key: Option<String>) -> Result<Members, ApiError> {
     let (mut read, mut faults) = (Vec::with_capacity(events.len()), Vec::new());
     for (member, json) in events.into_iter().enumerate() {
@@ -174,8 +174,8 @@ fn read_members(events: Vec<Value>, caller: &Caller, key: Option<String>) -> Res
     Ok((read, faults))
 }
 
-/// A header's key that was used before belongs to a batch of that many events: one that is shorter or longer is another
-/// request, even where the members that both have are the same.
+/// Refuses a key in the header that was used for a batch of another length. A shorter or longer batch is another request, even if
+/// the events that both have are the same.
 async fn refuse_other_batch(app: &App, caller: &Caller, key: Option<&str>, events: usize) -> Result<(), ApiError> {
     let Some(key) = key else { return Ok(()) };
     let used = async |member: usize| app.store.find_event_by_key(caller, &format!("{key}/{member}")).await;
@@ -213,7 +213,7 @@ fn refuse_repeated_keys(events: &[NewEvent]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The event with the header's key; header and body may repeat each other but not differ.
+/// The event with the header's key. If the body has a key too, both must be the same.
 fn with_key(mut json: Value, key: Option<String>) -> Result<Value, ApiError> {
     if let (Some(key), Some(members)) = (key, json.as_object_mut()) {
         let key = Value::String(key);

@@ -1,8 +1,10 @@
-//! post-event: everything that writes by HTTP, except files.
+//! The function post-event: every write over HTTP, except CSV files.
 //!
-//! Each handler ends in [`annals::intake::append`], the one way into the log; none touches a read model, so what it changes is
-//! seen through the projection or, by readers that fold the tail, at once.
+//! Handlers of events go the same way: request, decision, append ([`annals_append`]), answer. `types` registers event types, `snapshots`
+//! takes snapshots, and `processing` also asks the projector for sweeps and rebuilds; these append nothing. No handler writes a read model:
+//! the projector does, a moment later. Until then only readers that also fold the events not yet projected show a change.
 
+mod app;
 mod compensate;
 mod entities;
 mod events;
@@ -10,10 +12,12 @@ mod processing;
 mod reason;
 mod snapshots;
 mod types;
+mod write_request;
 
-use annals::App;
 use axum::Router;
 use axum::routing::{patch, post, put};
+
+pub use app::App;
 
 /// The function's routes.
 pub fn router(app: App) -> Router {

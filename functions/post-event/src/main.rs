@@ -1,10 +1,11 @@
-//! post-event on Lambda.
+//! The Lambda binary of post-event.
 
-use annals::{App, config::Config, http};
+use annals_config::Config;
+use post_event::App;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
-    annals::telemetry::start();
+    annals_telemetry::start();
     let app = App::new(Config::from_env()?).await?;
-    http::serve(post_event::router(app)).await
+    annals_http::serve(post_event::router(app)).await
 }

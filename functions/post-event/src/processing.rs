@@ -1,12 +1,11 @@
-//! What staff decides about projection: a parked event is retried or left out, a sweep or a rebuild is asked for.
+//! Staff's control of projection: retry or skip a parked event, request a sweep or a rebuild.
 
-use annals::App;
-use annals::domain::event::Part;
-use annals::domain::reason::Reason;
-use annals::domain::{AggregateId, AggregateType, EventType, NewEvent};
-use annals::http::{ApiError, Authenticated, JsonBody, NoBody, Params, Path, RequestContext};
-use annals::intake::{self, Framing};
-use annals::store::Reading;
+use crate::App;
+use annals_domain::event::Part;
+use annals_domain::reason::Reason;
+use annals_domain::{AggregateId, AggregateType, EventType, NewEvent};
+use annals_http::{ApiError, Authenticated, Framing, JsonBody, NoBody, Params};
+use annals_store::Reading;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,8 +15,9 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use crate::reason::reason_at;
+use crate::write_request::WriteRequest;
 
-/// A decision as it is sent.
+/// The body of a decision: `{"action": "retry" | "skip", "reason": "…"}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Decision {
@@ -32,19 +32,20 @@ enum Action {
     Skip,
 }
 
-/// `PUT /events/{id}/processing`: the decision becomes an event, which the projector carries out when it meets it. The answer
-/// is that event; the parked stream follows within moments, and whatever comes of it shows in `/projector/status`. There is one decision:
-/// the append marks the parked stream (`annals.mark_decision`), and a second one is refused until a retry has failed.
-pub async fn decide(
-    State(app): State<App>,
-    who: Authenticated,
-    RequestContext(context): RequestContext,
-    Path(id): Path<String>,
-    params: Params,
-    JsonBody(body): JsonBody,
-) -> Result<Response, ApiError> {
+/// `PUT /events/{id}/processing`: appends the decision about a parked event as an event, which the answer holds. The projector carries
+/// it out when it reaches that event, a moment later; `/projector/status` shows the result. A parked stream takes one decision: the
+/// append marks the stream (`annals.mark_decision`), and another decision is refused until a retry has failed.
+pub async fn decide(request: WriteRequest<String>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
+    let WriteRequest {
+        app,
+        caller,
+        observed,
+        path: id,
+        params,
+        ..
+    } = request;
     params.end()?;
-    let caller = who.staff()?;
+    let caller = Authenticated(caller).staff()?;
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::no_such_event())?;
     let decision: Decision =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
@@ -59,14 +60,12 @@ pub async fn decide(
         };
     }
     let events = vec![decision.action.into_event(id, reason)?];
-    let appended = intake::append(&app, &caller, &events, &context, Framing::Single)
-        .await
-        .map_err(|e| ApiError::from_intake(e, Framing::Single))?;
-    let stored = intake::stored_events(&app, &caller, events, &appended, &context).await?;
-    Ok(Json(stored.first()).into_response())
+    let stored = app.append.append_stored(&caller, events, &observed).await;
+    let stored = stored.map_err(|e| ApiError::from_append(e, Framing::Single))?;
+    Ok(Json(stored.events.first()).into_response())
 }
 
-/// `POST /projector/sweep`: asks the projector to go along the log now rather than at its next tick.
+/// `POST /projector/sweep`: asks the projector to sweep the log now instead of at the next scheduled time.
 pub async fn sweep(
     State(app): State<App>,
     who: Authenticated,
@@ -75,19 +74,19 @@ pub async fn sweep(
 ) -> Result<Response, ApiError> {
     params.end()?;
     who.staff()?;
-    app.queue.ask_for_sweep().await;
+    app.queue.request_sweep().await;
     Ok((StatusCode::ACCEPTED, Json(json!({"status": "requested"}))).into_response())
 }
 
-/// A rebuild as it is asked for.
+/// The body of a request for a rebuild: `{"module": "…"}` names an aggregate type. Without it, all are rebuilt.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RebuildBody {
     module: Option<String>,
 }
 
-/// `POST /projector/rebuild`: asks for the tenant's read models, or those of one module, to be made anew from the log. The
-/// projector does it; `/projector/status` tells how it is getting on.
+/// `POST /projector/rebuild`: requests a rebuild of the tenant's read models, or of one aggregate type's, from the log. The projector does
+/// it; `/projector/status` shows the progress.
 pub async fn rebuild(
     State(app): State<App>,
     who: Authenticated,
@@ -99,7 +98,7 @@ pub async fn rebuild(
     let body: RebuildBody =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     let id = app.store.request_rebuild(&caller, body.module.as_deref()).await?;
-    app.queue.ask_for_rebuilds().await;
+    app.queue.request_rebuilds().await;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": "requested"}))).into_response())
 }
 
@@ -121,7 +120,7 @@ impl Action {
         if let Some(reason) = reason {
             data.insert("reason".to_owned(), json!(reason));
         }
-        let internal = |_| ApiError::Internal("a name of ours is not acceptable".into());
+        let internal = |_| ApiError::Internal("a built-in name is invalid".into());
         let mut event = NewEvent::plain(
             EventType::try_from(event_type.to_owned()).map_err(internal)?,
             AggregateType::try_from("projection".to_owned()).map_err(internal)?,

@@ -1,21 +1,20 @@
-//! `POST /entities/{type}/{id}/snapshots`: staff has a snapshot taken now, and says why.
+//! `POST /entities/{type}/{id}/snapshots`: staff takes a snapshot of an entity now, and may give a reason.
 
-use annals::App;
-use annals::domain::event::MAX_METADATA_BYTES;
-use annals::domain::reason::Reason;
-use annals::domain::{AggregateId, AggregateType, Caller, StreamId};
-use annals::http::{ApiError, Authenticated, JsonBody, Params, Path};
-use annals::store::{Bounds, SnapshotMetadata, StateRow};
+use annals_domain::event::MAX_METADATA_BYTES;
+use annals_domain::reason::Reason;
+use annals_domain::{AggregateId, AggregateType, Caller, StreamId};
+use annals_http::{ApiError, Authenticated, JsonBody};
+use annals_store::{Bounds, SnapshotMetadata, StateRow};
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::reason::{reason_at, refused_reason};
+use crate::write_request::WriteRequest;
 
-/// Why, and whatever is to be kept beside it. `metadata.reason` is as good as `reason`.
+/// The body: `{"reason": "…", "metadata": {…}}`, both optional. `metadata.reason` is the same as `reason`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
@@ -23,16 +22,11 @@ struct Body {
     metadata: Option<Map<String, Value>>,
 }
 
-/// Takes a snapshot of the entity as it stands.
-pub async fn take(
-    State(app): State<App>,
-    who: Authenticated,
-    Path((aggregate_type, aggregate_id)): Path<(String, String)>,
-    params: Params,
-    JsonBody(body): JsonBody,
-) -> Result<Response, ApiError> {
-    params.end()?;
-    let caller = who.staff()?;
+/// Takes a snapshot of the entity as it is now. 201 with its version and metadata.
+pub async fn take(request: WriteRequest<(String, String)>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
+    request.params.end()?;
+    let caller = Authenticated(request.caller).staff()?;
+    let (app, (aggregate_type, aggregate_id)) = (request.app, request.path);
     let body: Body =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     let metadata = metadata_of(body, &caller)?;
@@ -66,7 +60,7 @@ pub async fn take(
         .into_response())
 }
 
-/// What is kept with the snapshot. Who had it taken is the token's word, as with events.
+/// What is kept with the snapshot. As with events, the actor is the token's.
 fn metadata_of(body: Body, caller: &Caller) -> Result<SnapshotMetadata, ApiError> {
     let mut also = body.metadata.unwrap_or_default();
     if json!(also).to_string().len() > MAX_METADATA_BYTES {

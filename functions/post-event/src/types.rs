@@ -1,15 +1,17 @@
 //! `POST /events/types`: staff registers an event type, or a new version of one, for its tenant.
 
 mod evolution;
+mod faults;
 mod limits;
 mod schema;
 
-use annals::App;
-use annals::domain::event::FieldFault;
-use annals::domain::weight::text_bytes;
-use annals::domain::{AggregateType, Effect, EventKind, EventType, Inverse, Requires, Role, SchemaVersion, semver};
-use annals::http::{ApiError, Authenticated, JsonBody, Params};
-use annals::store::{NewVersion, Registration};
+use self::faults::fault;
+use crate::App;
+use annals_domain::event::FieldFault;
+use annals_domain::weight::text_bytes;
+use annals_domain::{AggregateType, Effect, EventKind, EventType, Inverse, Requires, Role, SchemaVersion, semver};
+use annals_http::{ApiError, Authenticated, JsonBody, Params};
+use annals_store::{NewVersion, Registration};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A registration as it is sent.
+/// The body of a registration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
@@ -30,7 +32,7 @@ struct Body {
     example: Value,
     effect: Option<Value>,
     posters: Option<Vec<String>>,
-    /// Left out is not null: null takes it away.
+    /// Null removes the requirement; if it is left out, it stays.
     #[serde(default, deserialize_with = "given")]
     requires: Option<Value>,
     starter_sees: Option<bool>,
@@ -44,10 +46,10 @@ fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D:
 }
 
 fn first_version() -> String {
-    annals::domain::ids::FIRST_VERSION.as_str().to_owned()
+    annals_domain::ids::FIRST_VERSION.as_str().to_owned()
 }
 
-/// Registers. The answer is the type as `GET /events/types/{event_type}` gives it.
+/// Registers a type or a version. 201 with the type, as `GET /events/types/{event_type}` answers it.
 pub async fn register(
     State(app): State<App>,
     who: Authenticated,
@@ -56,14 +58,14 @@ pub async fn register(
 ) -> Result<Response, ApiError> {
     params.end()?;
     let caller = who.staff()?;
-    // Read again from text: serde_json's own reader of values does not keep numbers that `Value` holds as text.
+    // Through text, because serde_json converts large numbers of a value into maps.
     let body: Body = serde_json::from_str(&body.to_string())
         .map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     let known = app.store.fresh_catalog(&caller).await?;
     limits::refuse_full_catalog(&known)?;
     let known = known.find(caller.tenant_id(), &body.event_type).cloned();
     let registration = read(body, known.as_deref())?;
-    // What is no later version the database refuses.
+    // The database refuses a version that is not later.
     if let Some(known) = &known
         && semver::is_later(registration.version.version.as_str(), known.current_version.as_str())
     {
@@ -71,7 +73,7 @@ pub async fn register(
     }
     app.store.register_event_type(&caller, &registration).await?;
     if !registration.version.upcasters.is_empty() {
-        app.queue.ask_for_rebuilds().await;
+        app.queue.request_rebuilds().await;
     }
     let catalog = app.store.catalog(&caller).await?;
     let kind = catalog
@@ -80,14 +82,14 @@ pub async fn register(
     Ok((StatusCode::CREATED, Json(kind.to_json())).into_response())
 }
 
-/// What a registration leaves out it takes over from the version before; a new type is for staff and services to post and
-/// leaves state alone.
+/// The registration that a body asks for. Fields that it leaves out are those of the version before. By default, staff and services may post
+/// a new type, and it has no effect on the state.
 fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError> {
     let mut faults = Vec::new();
     let event_type = EventType::try_from(body.event_type)
         .map_err(|e| fault(&mut faults, "event_type", e.to_string()))
         .ok();
-    // Where the event type is at fault, so is what it would stand for; it is not named twice.
+    // The aggregate type follows from the event type. If the event type is invalid, only that is reported.
     let aggregate_name = body
         .aggregate_type
         .or_else(|| event_type.as_ref().map(|t| t.aggregate_part().to_owned()));
@@ -174,10 +176,6 @@ fn refuse_other_aggregates(
             "must begin with its aggregate_type and a dot".to_owned(),
         );
     }
-}
-
-fn fault(faults: &mut Vec<FieldFault>, field: &str, detail: String) {
-    faults.push(FieldFault::new(format!("/{field}"), "invalid_value", detail));
 }
 
 fn read_requires(given: &Value, faults: &mut Vec<FieldFault>) -> Option<Requires> {

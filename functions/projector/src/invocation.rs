@@ -1,15 +1,15 @@
-//! What Lambda invokes the projector with: messages of the queue, a tick of the schedule, or a look for rebuilds.
+//! The projector's invocations by Lambda: messages of the queue, a tick of the schedule, or a request to run the rebuilds that are due.
 //!
-//! A rebuild takes longer than a function that projects may run, and than anybody should wait to be projected: the same binary
-//! is deployed a second time for it, with a schedule and the time that it takes.
+//! A rebuild takes longer than the projecting function may run, and events should not wait for it. The same binary is therefore deployed a
+//! second time, with a schedule of its own and a longer timeout.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use annals::domain::StreamId;
-use annals::queue::{self, WakeUp};
-use annals::store::{StoreError, told};
-use annals::telemetry::{Carried, metrics};
+use annals_domain::StreamId;
+use annals_queue::WakeUp;
+use annals_store::{StoreError, redacted_error};
+use annals_telemetry::{MessageContext, metrics};
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -18,21 +18,21 @@ use tracing::{Instrument, Span};
 use crate::Projector;
 use crate::sweep::Swept;
 
-/// How long a look for rebuilds settles key figures: the next look comes after a minute.
-const BACKLOG_PATIENCE: Duration = Duration::from_secs(50);
+/// How long a run for rebuilds applies changes of key figures. The next run starts a minute after this one.
+const KPI_TIME_LIMIT: Duration = Duration::from_secs(50);
 
-/// An invocation. Whatever holds no records counts as a tick: the schedule's input is nobody's contract. Records, though, must
-/// be messages: taking a batch that cannot be read for a tick would tell SQS that its messages are done.
+/// The input of an invocation. An input without `Records` counts as a tick, because the schedule's input has no fixed form. If there are
+/// `Records`, they must be SQS messages: if a batch that cannot be read counted as a tick, SQS would delete its messages.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Messages of the queue.
+    /// `{"Records": […]}`: messages of the queue.
     Messages {
-        /// One or more.
+        /// The batch, one message or more.
         records: Vec<SqsMessage>,
     },
-    /// A tick of the schedule.
+    /// A tick of the schedule: sweep.
     Tick(Value),
-    /// `{"rebuilds": {}}`: rebuilds that are due are to be made.
+    /// `{"rebuilds": {}}`: run the rebuilds that are due.
     Rebuilds,
 }
 
@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Invocation {
         match input.get_mut("Records").map(Value::take) {
             None if input.get("rebuilds").is_some() => Ok(Self::Rebuilds),
             None => Ok(Self::Tick(input)),
-            // By way of text: serde_json's numbers of arbitrary precision are not read out of a `Value` by other types.
+            // Through text: with serde_json's arbitrary precision, other types cannot read numbers from a `Value`.
             Some(records) => serde_json::from_str(&records.to_string())
                 .map(|records| Self::Messages { records })
                 .map_err(serde::de::Error::custom),
@@ -54,61 +54,64 @@ impl<'de> Deserialize<'de> for Invocation {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// Which messages have to come again.
+    /// The messages that SQS must deliver again.
     Messages(SqsBatchResponse),
-    /// How far the sweep came.
+    /// The result of the sweep.
     Tick(Swept),
-    /// Rebuilds that were due have been made, or have failed and say so.
+    /// `null`: the due rebuilds have run. A failed one is logged and recorded in the database.
     Rebuilds(()),
 }
 
 impl Projector {
-    /// Answers an invocation.
+    /// Handles an invocation.
     ///
     /// # Errors
-    /// A sweep that failed. Messages never fail as a batch: those at fault are named, the others are done.
+    /// A failed sweep, or a list of rebuilds that cannot be read. A batch of messages never fails as a whole: the answer names the messages
+    /// that failed.
     pub async fn handle(&self, invocation: Invocation) -> Result<Answer, StoreError> {
         match invocation {
             Invocation::Tick(_) => self.tick().await.map(Answer::Tick),
-            Invocation::Rebuilds => self.work_off().await.map(Answer::Rebuilds),
+            Invocation::Rebuilds => self.run_rebuilds().await.map(Answer::Rebuilds),
             Invocation::Messages { records } => Ok(Answer::Messages(self.handle_messages(&records).await)),
         }
     }
 
-    /// What is left is measured before the sweep works it off: afterwards there is nothing to see, and a sweep that fails or
-    /// does not come to its end would leave no figure behind.
+    /// The backlog is measured before the sweep, which removes it. If it were measured afterwards, it would always be empty, and a sweep
+    /// that fails or runs into the timeout would leave no metric.
     async fn tick(&self) -> Result<Swept, StoreError> {
         match self.store.backlog().await {
             Ok(backlog) => metrics::backlog(backlog),
-            Err(error) => tracing::warn!(error = told(&error), "backlog not measured"),
+            Err(error) => tracing::warn!(error = redacted_error(&error), "backlog not measured"),
         }
         let swept = self.sweep().await?;
         metrics::swept(swept.streams);
         Ok(swept)
     }
 
-    /// Rebuilds that are due, and, since it has the time, what a bulk load has left for key figures.
-    async fn work_off(&self) -> Result<(), StoreError> {
+    /// Runs the rebuilds that are due. Afterwards it applies the changes of key figures that a bulk load has left, because this function
+    /// has the time.
+    async fn run_rebuilds(&self) -> Result<(), StoreError> {
         self.rebuild_due().await?;
-        self.settle_kpis(BACKLOG_PATIENCE).await.map(drop)
+        self.apply_kpi_changes(KPI_TIME_LIMIT).await.map(drop)
     }
 
-    /// Projects what the messages name. A message that is no wake-up fails, and so ends in the dead-letter queue; so does one
-    /// whose streams could not be projected, which brings it back. Rebuilds are left to the schedule.
+    /// Projects the streams that the messages name. A message whose streams could not be projected fails, so SQS delivers it again. A
+    /// message that is no wake-up fails every time, so it ends in the dead-letter queue. Wake-ups for rebuilds are ignored: the schedule
+    /// runs those.
     pub async fn handle_messages(&self, records: &[SqsMessage]) -> SqsBatchResponse {
         let mut failed: Vec<String> = Vec::new();
-        let mut wanted: HashMap<StreamId, Vec<String>> = HashMap::new();
+        let mut message_ids: HashMap<StreamId, Vec<String>> = HashMap::new();
         let mut sweeps: Vec<String> = Vec::new();
-        // Lines about the whole batch name a request where there is just one.
+        // If the batch has one message, log lines about the batch name that message's request.
         if let [only] = records {
-            carried_by(only).adopt();
+            context_of(only).adopt();
         }
         for record in records {
             let id = record.message_id.clone().unwrap_or_default();
-            match queue::decode(record.body.as_deref().unwrap_or_default()) {
+            match annals_queue::decode(record.body.as_deref().unwrap_or_default()) {
                 Ok(WakeUp::Streams(streams)) => streams
                     .into_iter()
-                    .for_each(|s| wanted.entry(s).or_default().push(id.clone())),
+                    .for_each(|s| message_ids.entry(s).or_default().push(id.clone())),
                 Ok(WakeUp::Sweep) => sweeps.push(id),
                 Ok(WakeUp::Rebuilds) => {}
                 Err(error) => {
@@ -117,15 +120,21 @@ impl Projector {
                 }
             }
         }
-        let streams: Vec<StreamId> = wanted.keys().cloned().collect();
+        let streams: Vec<StreamId> = message_ids.keys().cloned().collect();
         if let Err(error) = self.project(&streams).await {
-            tracing::warn!(error = told(&error), "projection failed; messages will come again");
-            failed.extend(self.still_wanted(records, &wanted).await);
+            tracing::warn!(
+                error = redacted_error(&error),
+                "projection of a batch failed; trying each message"
+            );
+            failed.extend(self.project_each_message(records, &message_ids).await);
         }
         if !sweeps.is_empty()
             && let Err(error) = self.sweep().await
         {
-            tracing::warn!(error = told(&error), "sweep failed; messages will come again");
+            tracing::warn!(
+                error = redacted_error(&error),
+                "sweep failed; its messages will be delivered again"
+            );
             failed.extend(sweeps);
         }
         failed.sort();
@@ -133,10 +142,15 @@ impl Projector {
         response(failed)
     }
 
-    /// After a failure each message is tried by itself: what one of them suffers from must not hold up the others.
-    async fn still_wanted(&self, records: &[SqsMessage], wanted: &HashMap<StreamId, Vec<String>>) -> Vec<String> {
+    /// After a failure, projects each message alone, so that the failure of one message does not delay the others. Returns the ids of the
+    /// messages that failed.
+    async fn project_each_message(
+        &self,
+        records: &[SqsMessage],
+        message_ids: &HashMap<StreamId, Vec<String>>,
+    ) -> Vec<String> {
         let mut by_message: HashMap<&String, Vec<StreamId>> = HashMap::new();
-        for (stream, ids) in wanted {
+        for (stream, ids) in message_ids {
             for id in ids {
                 by_message.entry(id).or_default().push(stream.clone());
             }
@@ -147,7 +161,7 @@ impl Projector {
             let Some(streams) = by_message.get(&id) else { continue };
             let work = async {
                 if let Err(error) = self.project(streams).await {
-                    tracing::warn!(error = told(&error), "message not projected");
+                    tracing::warn!(error = redacted_error(&error), "message not projected");
                     failed.push(id);
                 }
             };
@@ -157,20 +171,20 @@ impl Projector {
     }
 }
 
-/// Names a message, and the request that sent it, on the lines about it.
+/// A span that adds the message's id, and the ids of the request that sent it, to log lines.
 fn span_of(record: &SqsMessage) -> Span {
-    let carried = carried_by(record);
+    let context = context_of(record);
     tracing::error_span!(
         "message",
         message.id = record.message_id,
-        origin.request.id = carried.request_id,
-        correlation.id = carried.correlation_id,
-        origin.trace = carried.trace,
+        origin.request.id = context.request_id,
+        correlation.id = context.correlation_id,
+        origin.trace = context.trace,
     )
 }
 
-fn carried_by(record: &SqsMessage) -> Carried {
-    queue::carried_by(
+fn context_of(record: &SqsMessage) -> MessageContext {
+    annals_queue::context_of_message(
         |name| record.message_attributes.get(name)?.string_value.as_deref(),
         |name| record.attributes.get(name).map(String::as_str),
     )

@@ -1,145 +1,127 @@
-//! Key figures: what state tables' triggers have noted is settled, and days that are over are announced as `kpi.calculated`.
+//! Key figures: the changes that triggers of the state tables recorded are applied to the figures, and finished days are announced as
+//! events `kpi.calculated`.
 //!
-//! Tenants take turns: one's bulk load neither holds up the others' figures nor their announcements. Which revision is next, and whether
-//! there is anything new to say, is read from the log, so that a rebuild, which mends figures, announces nothing that was announced, and
-//! a sweep that was killed between the append and its note finds nothing new.
+//! Tenants take turns, so one tenant's bulk load delays neither the figures nor the announcements of others. The next revision of a day,
+//! and whether its figures differ from those announced last, are read from the log. Therefore nothing is announced twice: neither after a
+//! rebuild, which repairs figures, nor by the sweep after one that was killed between the append and its record.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use annals::domain::{StreamId, TenantId};
-use annals::store::{DueKpi, Settled, StoreError, told};
+use annals_domain::{StreamId, TenantId};
+use annals_store::{AppliedChanges, DueKpi, StoreError, redacted_error};
 
 use crate::Projector;
+use crate::kpi_settings::KpiSettings;
 
-/// A batch that took less is followed by one of twice its size: costs that each batch has are shared by more notes then.
-const QUICK: Duration = Duration::from_secs(3);
-/// How often a batch's size is doubled at most: it is held in memory, by the server.
-const DOUBLINGS: u32 = 3;
+/// If a batch took less than this, the tenant's next batch is twice as large: more changes then share the fixed costs of a batch.
+const QUICK_BATCH: Duration = Duration::from_secs(3);
+/// Maximum number of times that a batch's size is doubled. The server holds a batch in memory.
+const MAX_DOUBLINGS: u32 = 3;
 
-/// How figures are settled and announced.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// Notes that a tenant's first transaction settles at most.
-    pub at_once: i32,
-    /// How long a sweep settles, and how long it announces; what a bulk load leaves goes to the next ones.
-    pub patience: Duration,
-    /// How long figures that were announced rest after a change before they are announced again: a hundred corrections, one by one, make
-    /// a few announcements.
-    pub rest: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            at_once: 20_000,
-            patience: Duration::from_secs(15),
-            rest: Duration::from_secs(5 * 60),
-        }
-    }
-}
-
-/// Whether time ran out before all work was done.
+/// Whether the time limit ended the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Left {
-    /// All that could be done was done.
-    Nothing,
-    /// There is more.
-    Some,
+pub(crate) enum Completion {
+    /// Everything that could be done is done.
+    Complete,
+    /// The time limit was reached, and work is left.
+    WorkLeft,
 }
 
-impl Left {
-    pub(crate) fn or(self, other: Self) -> Self {
-        if self == Self::Nothing { other } else { self }
+impl Completion {
+    /// Complete only if both are.
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == Self::Complete { other } else { self }
     }
 }
 
-/// A tenant's turn at settling.
-struct Turn {
+/// The next batch of a tenant's changes.
+struct TenantBatch {
     tenant: TenantId,
-    at_once: i32,
+    /// Number of changes at most.
+    size: i32,
 }
 
 impl Projector {
-    /// The same at another pace.
+    /// The same projector with other settings for key figures.
     #[must_use]
-    pub fn with_pace(mut self, pace: Pace) -> Self {
-        self.pace = pace;
+    pub fn with_kpi_settings(mut self, kpis: KpiSettings) -> Self {
+        self.kpis = kpis;
         self
     }
 
-    /// Settles what is noted, tenant by tenant in turns, for as long as it has patience. A tenant whose notes cannot be settled, or that
-    /// another process settles, is left to the next sweep and does not count as work left.
-    pub(crate) async fn settle_kpis(&self, patience: Duration) -> Result<Left, StoreError> {
+    /// Applies the recorded changes to the figures. Tenants take turns, one batch each, until the time limit. A tenant whose changes cannot
+    /// be applied, or whose changes another process is applying, is left to the next sweep and does not count as work left.
+    pub(crate) async fn apply_kpi_changes(&self, time_limit: Duration) -> Result<Completion, StoreError> {
         let began = Instant::now();
-        let mut turns: VecDeque<Turn> = VecDeque::new();
-        for tenant in self.store.tenants_to_settle().await? {
-            turns.push_back(Turn {
-                tenant,
-                at_once: self.pace.at_once,
-            });
-        }
-        while let Some(turn) = turns.pop_front() {
-            turns.extend(self.take_turn(turn).await?);
-            if began.elapsed() > patience && !turns.is_empty() {
-                return Ok(Left::Some);
+        let tenants = self.store.tenants_with_changes().await?.into_iter();
+        let size = self.kpis.batch_size;
+        let mut batches: VecDeque<TenantBatch> = tenants.map(|tenant| TenantBatch { tenant, size }).collect();
+        while let Some(batch) = batches.pop_front() {
+            batches.extend(self.apply_batch(batch).await?);
+            if began.elapsed() > time_limit && !batches.is_empty() {
+                return Ok(Completion::WorkLeft);
             }
         }
-        Ok(Left::Nothing)
+        Ok(Completion::Complete)
     }
 
-    /// One batch; the next turn, where there may be more.
-    async fn take_turn(&self, turn: Turn) -> Result<Option<Turn>, StoreError> {
+    /// Applies one batch. Returns the tenant's next one, if there may be more changes.
+    async fn apply_batch(&self, batch: TenantBatch) -> Result<Option<TenantBatch>, StoreError> {
         let began = Instant::now();
-        match self.store.settle_kpis(turn.tenant, turn.at_once).await {
-            Ok(Settled::Notes(notes)) if notes >= i64::from(turn.at_once) => {
-                let most = self.pace.at_once.saturating_mul(2_i32.pow(DOUBLINGS));
-                let at_once = match began.elapsed() < QUICK {
-                    true => turn.at_once.saturating_mul(2).min(most),
-                    false => turn.at_once,
+        match self.store.apply_key_figure_changes(batch.tenant, batch.size).await {
+            Ok(AppliedChanges::Applied(changes)) if changes >= i64::from(batch.size) => {
+                let largest = self.kpis.batch_size.saturating_mul(2_i32.pow(MAX_DOUBLINGS));
+                let size = match began.elapsed() < QUICK_BATCH {
+                    true => batch.size.saturating_mul(2).min(largest),
+                    false => batch.size,
                 };
-                Ok(Some(Turn { at_once, ..turn }))
+                Ok(Some(TenantBatch { size, ..batch }))
             }
-            Ok(Settled::Notes(_) | Settled::Busy) => Ok(None),
+            Ok(AppliedChanges::Applied(_) | AppliedChanges::Busy) => Ok(None),
             Err(error @ StoreError::Unavailable(_)) => Err(error),
             Err(error) => {
-                tracing::warn!(tenant.id = %turn.tenant, error = told(&error), "key figures not settled");
+                tracing::warn!(tenant.id = %batch.tenant, error = redacted_error(&error), "key figures not updated");
                 Ok(None)
             }
         }
     }
 
-    /// Announces days that are over and have not been announced as they are; some of each tenant's. A tenant's error is its own.
-    pub(crate) async fn announce_kpis(&self) -> Result<Left, StoreError> {
+    /// Announces finished days whose figures are new or differ from those announced last, a limited number of each tenant. An error of one
+    /// tenant does not stop the others.
+    pub(crate) async fn announce_kpis(&self) -> Result<Completion, StoreError> {
         let began = Instant::now();
         let mut tenants = self.store.tenants_with_due_kpis().await?.into_iter().peekable();
         while let Some(tenant) = tenants.next() {
-            match self.announce(tenant).await {
+            match self.announce_tenant(tenant).await {
                 Ok(()) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
-                Err(error) => not_announced(tenant, &error),
+                Err(error) => {
+                    tracing::warn!(tenant.id = %tenant, error = redacted_error(&error), "key figures not announced");
+                }
             }
-            if began.elapsed() > self.pace.patience && tenants.peek().is_some() {
-                return Ok(Left::Some);
+            if began.elapsed() > self.kpis.time_limit && tenants.peek().is_some() {
+                return Ok(Completion::WorkLeft);
             }
         }
-        Ok(Left::Nothing)
+        Ok(Completion::Complete)
     }
 
-    async fn announce(&self, tenant: TenantId) -> Result<(), StoreError> {
-        let due = self.store.due_kpis(tenant, self.pace.rest).await?;
-        let (mut news, known): (Vec<DueKpi>, Vec<DueKpi>) = due.into_iter().partition(DueKpi::has_news);
-        self.store.note_announced(tenant, &known).await?;
-        while !news.is_empty() {
-            match self.store.announce_kpis(tenant, &news).await {
+    async fn announce_tenant(&self, tenant: TenantId) -> Result<(), StoreError> {
+        let due = self.store.due_kpis(tenant, self.kpis.announce_delay).await?;
+        let (mut changed, unchanged): (Vec<DueKpi>, Vec<DueKpi>) = due.into_iter().partition(DueKpi::has_news);
+        self.store.note_announced(tenant, &unchanged).await?;
+        while !changed.is_empty() {
+            match self.store.announce_kpis(tenant, &changed).await {
                 Ok(()) => {
-                    let streams: Vec<StreamId> = news.iter().map(|kpi| kpi.stream(tenant)).collect::<Result<_, _>>()?;
-                    self.project(&streams).await?;
-                    return self.store.note_announced(tenant, &news).await;
+                    let streams = changed.iter().map(|kpi| kpi.stream(tenant));
+                    self.project(&streams.collect::<Result<Vec<StreamId>, _>>()?).await?;
+                    return self.store.note_announced(tenant, &changed).await;
                 }
-                // Another sweep was here first, or somebody wrote to the stream: that one stays due, and the others go on without it.
+                // Another sweep has announced this day, or its stream was written to. The day stays due, and the others are tried without
+                // it.
                 Err(StoreError::Refused(refusal)) if refusal.code == "version_conflict" => match refusal.member {
-                    Some(member) if member < news.len() => drop(news.remove(member)),
+                    Some(member) if member < changed.len() => drop(changed.remove(member)),
                     _ => return Err(StoreError::Refused(refusal)),
                 },
                 Err(error) => return Err(error),
@@ -147,8 +129,4 @@ impl Projector {
         }
         Ok(())
     }
-}
-
-fn not_announced(tenant: TenantId, error: &StoreError) {
-    tracing::warn!(tenant.id = %tenant, error = told(error), "key figures not announced");
 }

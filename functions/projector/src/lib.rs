@@ -1,144 +1,145 @@
-//! The projector: brings read models up to the log, one transaction for many streams and their progress.
+//! The function projector: projects events into read models. One transaction writes the states of many streams and their progress.
 //!
-//! It is told which streams have work ([`Projector::handle`] with SQS messages) and, by a schedule, goes along the log to find
-//! those that no message reached ([`Projector::sweep`]). What it reads decides what it does, never the message: doubled,
-//! reordered or lost wake-ups change nothing but the time.
+//! SQS messages name the streams that have work ([`Projector::handle`]). A schedule runs the sweep, which reads the log to find streams
+//! that no message named ([`Projector::sweep`]). A message only says where to look; what is projected follows from the database. Duplicate,
+//! reordered or lost wake-ups therefore change the delay, never the result.
 //!
-//! Architecture invariant: an event that cannot be applied parks its stream and nothing else; nothing is skipped unless staff
-//! has said so, in the log.
+//! Architecture invariant: an event that cannot be applied parks its stream, and no other. No event is skipped unless staff decided it, by
+//! an event in the log.
 
+mod chunks;
 mod invocation;
+mod kpi_settings;
 mod kpis;
 mod plan;
 mod rebuild;
 mod sweep;
-mod turns;
 
 use std::collections::VecDeque;
 use std::num::NonZeroI32;
 use std::sync::Arc;
 
-use annals::domain::{Catalog, StreamId};
-use annals::queue::Queue;
-use annals::store::{EntityText, Parked, StateTables, Store, StoreError, StreamWork, WorkEvent};
+use annals_domain::{Catalog, StreamId};
+use annals_queue::Queue;
+use annals_store::{EntityText, Parked, StateTables, Store, StoreError, StreamWork, WorkEvent};
 use tokio::sync::RwLock;
 
+use chunks::chunks;
+
 pub use invocation::{Answer, Invocation};
-pub use kpis::Pace;
+pub use kpi_settings::KpiSettings;
 pub use rebuild::{CONNECTIONS, Progress, RebuildError, Rebuilt, Verified, WORKERS};
 pub use sweep::Swept;
 
-/// Streams that one transaction takes on at most.
-const STREAMS_AT_ONCE: usize = 250;
-/// Events of one stream that one transaction takes on at most.
+/// Maximum number of streams that one transaction projects.
+const STREAMS_PER_BATCH: usize = 250;
+/// Maximum number of events of one stream that one transaction projects.
 const EVENTS_PER_STREAM: i64 = 100;
-/// How often a batch that another projector got ahead of is read again.
-const TRIES: usize = 20;
+/// How many times a chunk is read again because another projector was faster or a stream is locked.
+const MAX_RETRIES: usize = 20;
 
-/// Projects. One per process; any number of processes.
+/// Projects streams, sweeps and rebuilds. One per process is enough; any number of processes may project concurrently.
 #[derive(Clone)]
 pub struct Projector {
     store: Store,
     tables: Arc<RwLock<Option<KnownTables>>>,
     snapshot_every: Option<NonZeroI32>,
-    pace: Pace,
-    /// Where it asks for the next sweep, if one leaves work.
+    kpis: KpiSettings,
+    /// Where a sweep that leaves work asks for the next one.
     queue: Queue,
 }
 
-/// The modules' tables as they were when the catalog had this revision: a module comes with event types, so a new table is
-/// never overlooked.
+/// The state tables of all modules, cached for a revision of the catalog. A module registers event types together with its tables, so a new
+/// table always comes with a new revision.
 #[derive(Clone)]
 struct KnownTables {
     revision: i64,
     tables: Arc<StateTables>,
 }
 
-/// What a batch of work is projected by: all of it as it was when the work was read.
+/// What a batch of work is projected with: the catalog and the tables as they were when the work was read.
 struct Batch {
     revision: i64,
     catalog: Arc<Catalog>,
     tables: Arc<StateTables>,
 }
 
-/// What came of one look at a chunk.
-struct Turn {
-    /// Streams that were freed.
+/// The result of projecting a chunk once.
+struct ChunkOutcome {
+    /// Parked streams that decisions in the chunk have freed.
     freed: Vec<StreamId>,
-    /// Whether the chunk may have more.
-    is_to_go_on: bool,
+    /// Whether the chunk may have more work.
+    has_more: bool,
 }
 
-/// What a transaction has written.
+/// The result of a write transaction.
 struct Written {
     freed: Vec<StreamId>,
-    /// Whether it has left some of the work.
-    is_cut: bool,
-    /// Where the work is of one stream: the version that it came to, and the entity.
+    /// Whether the transaction left some of the work.
+    is_partial: bool,
+    /// If the work is of one stream: the version that it reached, and the entity at that version.
     entity: Option<(i32, EntityText)>,
 }
 
-/// How work went into read models.
+/// How a batch was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Went {
-    /// In one transaction.
-    AtOnce,
-    /// As far as it could: some of it may be parked, or another projector's by now.
-    InParts,
+enum BatchOutcome {
+    /// All of it in one transaction.
+    Single,
+    /// In several transactions, or not all of it: some streams may be parked, locked, or projected by another projector.
+    Split,
 }
 
 impl Projector {
-    /// A projector of this log. It takes a snapshot of a stream every so many events; none: never.
+    /// A projector for this database. It takes a snapshot of a stream every `snapshot_every` events, or never if that is `None`.
     pub fn new(store: Store, snapshot_every: Option<NonZeroI32>) -> Self {
         Self {
             store,
             tables: Arc::default(),
             snapshot_every,
-            pace: Pace::default(),
-            queue: Queue::Nowhere,
+            kpis: KpiSettings::default(),
+            queue: Queue::Unconfigured,
         }
     }
 
-    /// The same, able to ask for the next sweep.
+    /// The same projector with a queue through which it asks for the next sweep.
     #[must_use]
     pub fn with_queue(mut self, queue: Queue) -> Self {
         self.queue = queue;
         self
     }
 
-    /// Projects all that these streams have left. A stream with an event that cannot be applied is parked; the others go on. Chunks take
-    /// turns, and so do tenants within them: much work of some is no wait for others.
+    /// Projects all unprojected events of these streams. A stream with an event that cannot be applied is parked, and the others continue.
+    /// Chunks take turns, and so do tenants within a chunk, so much work of one tenant does not delay the others.
     ///
     /// # Errors
-    /// The database is away, or fails for reasons that no single event explains: nothing is lost, call again.
+    /// The database cannot be reached, or fails for a reason that is not the fault of a single event. Nothing is lost, and the call can be
+    /// repeated.
     pub async fn project(&self, streams: &[StreamId]) -> Result<(), StoreError> {
-        let mut chunks = VecDeque::from(turns::chunks(streams, STREAMS_AT_ONCE));
+        let mut waiting = VecDeque::from(chunks(streams, STREAMS_PER_BATCH));
         let mut freed = Vec::new();
-        while let Some(chunk) = chunks.pop_front() {
-            let turn = self.project_once(&chunk).await?;
-            freed.extend(turn.freed);
-            if turn.is_to_go_on {
-                chunks.push_back(chunk);
+        while let Some(chunk) = waiting.pop_front() {
+            let outcome = self.project_once(&chunk).await?;
+            freed.extend(outcome.freed);
+            if outcome.has_more {
+                waiting.push_back(chunk);
             }
-            if chunks.is_empty() {
-                // Instructions met on the way have freed parked streams, which now have work.
-                chunks.extend(turns::chunks(&std::mem::take(&mut freed), STREAMS_AT_ONCE));
+            if waiting.is_empty() {
+                // Decisions among the projected events have freed parked streams. Those have work now.
+                waiting.extend(chunks(&std::mem::take(&mut freed), STREAMS_PER_BATCH));
             }
         }
         Ok(())
     }
 
-    /// Projects what one read of the chunk gives. If all of it was written in one transaction, there is no need to read again: events
-    /// that are appended meanwhile have wake-ups of their own.
-    async fn project_once(&self, chunk: &[StreamId]) -> Result<Turn, StoreError> {
+    /// Projects the work that one read of the chunk returns. If one transaction wrote all of it, the chunk need not be read again: events
+    /// that were appended meanwhile have their own wake-ups.
+    async fn project_once(&self, chunk: &[StreamId]) -> Result<ChunkOutcome, StoreError> {
         let (mut freed, mut contended) = (Vec::new(), 0);
         loop {
             let work = self.store.read_work(chunk, EVENTS_PER_STREAM).await?;
             if work.streams.is_empty() {
-                return Ok(Turn {
-                    freed,
-                    is_to_go_on: false,
-                });
+                return Ok(ChunkOutcome { freed, has_more: false });
             }
             let (revision, found, is_cut) = (work.revision, work.streams.len(), work.is_cut);
             let work = decisions_first(work.streams);
@@ -150,35 +151,36 @@ impl Projector {
             };
             let mut locked = None;
             match self.project_work(&batch, &work, &mut locked).await {
-                Ok((more, went)) => {
+                Ok((more, outcome)) => {
                     freed.extend(more);
-                    // All others are projected. Where the lock outlasts the tries, the stream is left to a later call.
+                    // All streams except the locked one are projected. If it stays locked through all retries, it is left to a later call.
                     match locked {
-                        Some(error) if contended >= TRIES => return Err(error),
+                        Some(error) if contended >= MAX_RETRIES => return Err(error),
                         Some(_) => contended += 1,
                         None => {
-                            let is_to_go_on = !(is_all && went == Went::AtOnce);
-                            return Ok(Turn { freed, is_to_go_on });
+                            let has_more = !(is_all && outcome == BatchOutcome::Single);
+                            return Ok(ChunkOutcome { freed, has_more });
                         }
                     }
                 }
-                Err(StoreError::Contention(_) | StoreError::Outdated) if contended < TRIES => contended += 1,
+                Err(StoreError::Contention(_) | StoreError::Outdated) if contended < MAX_RETRIES => contended += 1,
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Projects this work in one transaction, or, where that fails because of some event or because somebody keeps a stream's head
-    /// locked, in halves, so that all but the stream at fault go on. A stream that stays locked is left, with the error in `locked`.
+    /// Projects this work in one transaction. If that fails because of an event, or because another session keeps a stream's head locked,
+    /// the work is halved until the stream at fault is alone; all others are projected. A stream that is locked is left, with the error in
+    /// `locked`.
     async fn project_work(
         &self,
         batch: &Batch,
         work: &[StreamWork],
         locked: &mut Option<StoreError>,
-    ) -> Result<(Vec<StreamId>, Went), StoreError> {
+    ) -> Result<(Vec<StreamId>, BatchOutcome), StoreError> {
         let error = match self.write(batch, work).await {
-            Ok(written) if written.is_cut => return Ok((written.freed, Went::InParts)),
-            Ok(written) => return Ok((written.freed, Went::AtOnce)),
+            Ok(written) if written.is_partial => return Ok((written.freed, BatchOutcome::Split)),
+            Ok(written) => return Ok((written.freed, BatchOutcome::Single)),
             Err(error) => error,
         };
         if error.poison().is_none() && !error.is_locked_out() {
@@ -205,16 +207,17 @@ impl Projector {
                 freed
             }
         };
-        Ok((freed, Went::InParts))
+        Ok((freed, BatchOutcome::Split))
     }
 
-    /// Projects a stream up to the event that cannot be applied, and parks it there. The event is found by halving: a large state is not
-    /// written once for every event before it.
+    /// Projects a stream up to the event that cannot be applied, and parks the stream there. It projects several events at a time, and
+    /// halves their number after each failure until the event at fault is alone. If it projected one event at a time, a large state would
+    /// be written once for each of them.
     async fn project_stream(&self, batch: &Batch, work: &StreamWork) -> Result<Vec<StreamId>, StoreError> {
         let (mut freed, mut base) = (Vec::new(), work.base.clone());
-        let (mut left, mut at_once) = (work.events.as_slice(), work.events.len().div_ceil(2));
+        let (mut left, mut step) = (work.events.as_slice(), work.events.len().div_ceil(2));
         while let Some(event) = left.first() {
-            let next = plan::stretch(work, &left[..at_once.min(left.len())], base.clone());
+            let next = plan::part_of(work, &left[..step.min(left.len())], base.clone());
             let error = match self.write(batch, std::slice::from_ref(&next)).await {
                 Ok(written) => {
                     let reached = written.entity.map_or(i32::MAX, |(version, entity)| {
@@ -233,7 +236,7 @@ impl Projector {
                     self.park(&work.stream, event, code, &message).await?;
                     return Ok(freed);
                 }
-                Some(_) => at_once = next.events.len() / 2,
+                Some(_) => step = next.events.len() / 2,
             }
         }
         Ok(freed)
@@ -249,7 +252,7 @@ impl Projector {
             error: message,
         };
         if let Some(correlation_id) = self.store.park(&parked).await? {
-            // The event's own: one batch of work belongs to many requests.
+            // The correlation id of the event's own request, because a batch has events of many requests.
             tracing::error_span!("parked", correlation.id = correlation_id).in_scope(|| {
                 tracing::warn!(event.id = %event.id, event.number = event.event_number, error.code = code, "stream parked");
             });
@@ -264,13 +267,13 @@ impl Projector {
             .write_projection(batch.revision, &batch.tables, &plan.write)
             .await?;
         let entity = match (work, plan.write.entities.as_slice()) {
-            // Only a stream by itself goes on from here.
+            // Needed only by `project_stream`, which continues from here.
             ([_], [write]) => Some((write.entity.version, EntityText::from(&write.entity))),
             _ => None,
         };
         Ok(Written {
             freed,
-            is_cut: plan.is_cut,
+            is_partial: plan.is_partial,
             entity,
         })
     }
@@ -294,8 +297,8 @@ impl Projector {
     }
 }
 
-/// Decisions about parked streams alone, where there are any: work that was read before a decision is carried out does not know
-/// of it, and a transaction that held both would refuse itself, every time.
+/// If some of the work holds decisions about parked events, only that work. The rest was read before the decisions took effect: a
+/// transaction with both would find that the rest is outdated and fail, every time.
 fn decisions_first(work: Vec<StreamWork>) -> Vec<StreamWork> {
     let (decisions, others): (Vec<_>, Vec<_>) = work.into_iter().partition(plan::decides);
     if decisions.is_empty() { others } else { decisions }

@@ -1,33 +1,35 @@
-//! What a projection writes, worked out from what was read: pure, so that it can be tested without a database.
+//! Computes what a projection writes from the work that was read. It does no I/O, so it can be tested without a database.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroI32;
 
-use annals::domain::weight::{footprint, footprint_of};
-use annals::domain::{Catalog, Entity, StreamId};
-use annals::store::{
+use annals_domain::weight::{footprint, footprint_of};
+use annals_domain::{Catalog, Entity, StreamId};
+use annals_store::{
     ChildKey, ChildRow, EntityText, EntityWrite, Instruction, ProjectionWrite, StateRow, StateTables, StoreError,
     StreamWork, Wave, WorkEvent,
 };
 use serde_json::{Map, Value};
 
-/// Bytes of memory, estimated, that what one transaction writes takes at most, but for the last state that is added: then the plan ends, and
-/// what is left is read again.
+/// Estimated bytes of memory that the rows of one transaction take. A plan that reaches it ends, and the rest of the work is read again.
+/// The last state that is added may exceed it.
 const MAX_FOOTPRINT: usize = 32 << 20;
 
-/// What a transaction is to write.
+/// The rows that one transaction writes.
 pub(crate) struct Plan {
     pub(crate) write: ProjectionWrite,
-    /// Whether it leaves some of the work.
-    pub(crate) is_cut: bool,
+    /// Whether the plan leaves some of the work.
+    pub(crate) is_partial: bool,
     footprint: usize,
 }
 
-/// Folds each stream's events, and lays the rows out in waves: the n-th event of every stream in the n-th wave, so that tables
-/// meet each state in turn. Of each stream one whole state is held; a row of a wave has only those fields that its table has columns for.
+/// Folds the events of each stream and arranges the rows in waves: the n-th wave has the rows of the n-th event of every stream. A table
+/// thus sees every state of a stream, in order. The plan holds one whole state per stream; a row of a wave has only the fields that its
+/// table has columns for.
 ///
 /// # Errors
-/// A first event that cannot be folded. One further on ends the plan before it: what comes before is written, and then it is the first.
+/// The first event of a stream cannot be folded. If a later event cannot be folded, the plan ends before it: the events before it are
+/// written, and the next plan of the stream begins with it.
 pub(crate) fn plan(
     catalog: &Catalog,
     tables: &StateTables,
@@ -36,12 +38,12 @@ pub(crate) fn plan(
 ) -> Result<Plan, StoreError> {
     let mut plan = Plan {
         write: ProjectionWrite::default(),
-        is_cut: false,
+        is_partial: false,
         footprint: 0,
     };
     for stream in work {
-        plan.is_cut |= plan.footprint >= MAX_FOOTPRINT;
-        if plan.is_cut {
+        plan.is_partial |= plan.footprint >= MAX_FOOTPRINT;
+        if plan.is_partial {
             break;
         }
         plan.add(catalog, tables, snapshot_every, stream)?;
@@ -66,12 +68,12 @@ impl Plan {
         };
         for (wave, event) in stream.events.iter().enumerate() {
             let data = event.data()?;
-            let before = families(tables, stream, &entity);
+            let before = child_collections(tables, stream, &entity);
             match catalog.fold(stream.stream.tenant_id, &mut entity, &event.fact(&data)) {
                 Ok(()) => {}
                 Err(error) if wave == 0 => return Err(error.into()),
                 Err(_) => {
-                    self.is_cut = true;
+                    self.is_partial = true;
                     break;
                 }
             }
@@ -85,7 +87,7 @@ impl Plan {
                 self.write.snapshots.push(row(stream, entity.clone()));
             }
             if self.footprint >= MAX_FOOTPRINT && wave + 1 < stream.events.len() {
-                self.is_cut = true;
+                self.is_partial = true;
                 break;
             }
         }
@@ -99,7 +101,14 @@ impl Plan {
         Ok(())
     }
 
-    fn add_rows(&mut self, wave: usize, tables: &StateTables, work: &StreamWork, before: &Families, after: &Entity) {
+    fn add_rows(
+        &mut self,
+        wave: usize,
+        tables: &StateTables,
+        work: &StreamWork,
+        before: &ChildCollections,
+        after: &Entity,
+    ) {
         if self.write.waves.len() <= wave {
             self.write.waves.resize_with(wave + 1, Wave::default);
         }
@@ -134,10 +143,10 @@ impl Plan {
     }
 }
 
-/// Child collections that have tables, as they are before an event.
-type Families<'a> = Vec<(&'a str, Option<Value>)>;
+/// The child collections of a state that have tables: name and value.
+type ChildCollections<'a> = Vec<(&'a str, Option<Value>)>;
 
-fn families<'a>(tables: &'a StateTables, work: &StreamWork, entity: &Entity) -> Families<'a> {
+fn child_collections<'a>(tables: &'a StateTables, work: &StreamWork, entity: &Entity) -> ChildCollections<'a> {
     let collections = tables.collections(work.stream.aggregate_type.as_str());
     collections
         .map(|collection| (collection, entity.state.get(collection).cloned()))
@@ -152,20 +161,21 @@ fn row(work: &StreamWork, entity: Entity) -> StateRow {
     }
 }
 
-/// States that take more memory than this are cut to what their table has columns for.
+/// A state that takes more bytes of memory than this is reduced to the fields that its table has columns for.
 const LARGE: usize = 64 << 10;
 
-/// The entity as its table sees it. A small one is passed whole: the table may have got a column since its columns were read.
+/// The entity as a row of its state table. A small state keeps all fields, because the table may have got a column since its columns were
+/// read.
 fn with_columns_only(tables: &StateTables, aggregate_type: &str, entity: &Entity) -> Entity {
     if footprint_of(&entity.state) <= LARGE {
         return entity.clone();
     }
-    let seen = entity
+    let kept = entity
         .state
         .iter()
         .filter(|(field, _)| tables.has_column(aggregate_type, field));
     Entity {
-        state: seen.map(|(field, value)| (field.clone(), value.clone())).collect(),
+        state: kept.map(|(field, value)| (field.clone(), value.clone())).collect(),
         version: entity.version,
         created_at: entity.created_at,
         updated_at: entity.updated_at,
@@ -174,7 +184,7 @@ fn with_columns_only(tables: &StateTables, aggregate_type: &str, entity: &Entity
     }
 }
 
-/// The rows of child tables that follow from a state.
+/// All rows of child tables that a state has.
 pub(crate) fn child_rows(tables: &StateTables, row: &StateRow) -> Vec<ChildRow> {
     let collections = tables.collections(row.stream.aggregate_type.as_str());
     let of_collection = |collection: &str| {
@@ -194,15 +204,15 @@ pub(crate) fn child_rows(tables: &StateTables, row: &StateRow) -> Vec<ChildRow> 
     collections.flat_map(of_collection).collect()
 }
 
-/// A collection's children by what their table knows them by. Of several that it cannot tell apart (1 and "1") the last one
-/// counts, so that the rows follow from the state, whatever way it came about.
+/// The children of a collection by their id in the table. If the table cannot tell two ids apart (1 and "1"), the last child counts. The
+/// rows then depend only on the state, not on the events that led to it.
 fn children(collection: Option<&Value>) -> BTreeMap<Option<String>, &Value> {
     let children = collection.and_then(Value::as_array);
     let by_id = |child| (child_id(child), child);
     children.map_or(BTreeMap::new(), |all| all.iter().map(by_id).collect())
 }
 
-/// The child's id as its table keeps it; a child without one is for the table to refuse.
+/// The child's id as text, as its table stores it. `None` for a child without an id, which the table refuses.
 fn child_id(child: &Value) -> Option<String> {
     match child.get("id")? {
         Value::String(text) => Some(text.clone()),
@@ -211,7 +221,7 @@ fn child_id(child: &Value) -> Option<String> {
     }
 }
 
-/// The decision that an event of the stream `projection` holds about a parked event.
+/// The decision about a parked event, if this event of the stream `projection` holds one.
 fn instruction(stream: &StreamId, event: &WorkEvent, data: &Map<String, Value>) -> Option<Instruction> {
     let event_id = data.get("event_id")?.as_str()?.parse().ok()?;
     Some(Instruction {
@@ -222,7 +232,7 @@ fn instruction(stream: &StreamId, event: &WorkEvent, data: &Map<String, Value>) 
     })
 }
 
-/// Whether an event that decides about a parked one has it skipped; none: it decides nothing.
+/// Whether a decision skips the parked event (true) or retries it (false). `None` if the event is no decision.
 fn skips(event: &WorkEvent) -> Option<bool> {
     match event.event_type.as_str() {
         "projection.retried" => Some(false),
@@ -242,8 +252,8 @@ pub(crate) fn decides(work: &StreamWork) -> bool {
     work.events.iter().any(decides)
 }
 
-/// Some events of a stream's work, on the entity as the event before left it.
-pub(crate) fn stretch(work: &StreamWork, events: &[WorkEvent], base: Option<EntityText>) -> StreamWork {
+/// A part of a stream's work: consecutive events, and the entity as it is before the first of them.
+pub(crate) fn part_of(work: &StreamWork, events: &[WorkEvent], base: Option<EntityText>) -> StreamWork {
     StreamWork {
         stream: work.stream.clone(),
         started_by: work.started_by.clone(),

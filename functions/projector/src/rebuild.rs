@@ -1,127 +1,42 @@
-//! Rebuild: every state folded from nothing, those that are not what stands in live read models written to tables of its own,
-//! and exchanged for the live ones in one transaction.
+//! Rebuild: fold every state from its first event, write those that differ from the live read models to separate tables, and exchange them
+//! for the live ones in one transaction.
 //!
-//! While it runs, events are appended, projected and read as ever. It folds what heads say is projected, then again those
-//! streams that were projected further meanwhile, until few are left; these it folds behind the lock that keeps projectors
-//! out, and exchanges. Whatever ends it before that leaves live read models as they were.
+//! Meanwhile events are appended, projected and read as usual. The rebuild folds each stream up to its projected version. Then it folds
+//! again the streams that were projected further meanwhile, until few are left. Those it folds while it holds the lock that stops
+//! projectors, and then exchanges the tables. If it ends before the exchange, for whatever reason, the live read models are unchanged.
 //!
-//! Architecture invariant: it moves no progress, parks nothing and emits nothing. Without an exchange it writes to no table
-//! that anybody reads.
+//! Architecture invariant: a rebuild changes no progress, parks no stream and appends no event. Before the exchange it writes only to its
+//! own tables, which no reader uses.
 
 mod fold;
+mod outcome;
 mod refill;
 mod run;
 mod snapshots;
 mod verify;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use annals::domain::StreamId;
-use annals::store::{DueRebuild, Purpose, StoreError, told};
-use annals::telemetry::metrics;
+use annals_store::{DueRebuild, Purpose, StoreError, redacted_error};
+use annals_telemetry::metrics;
 
 use crate::Projector;
+pub use outcome::{Progress, RebuildError, Rebuilt};
 use run::Run;
 pub use verify::Verified;
 
-/// Connections that a rebuild wants beside its workers': for its lock, the lists of streams, and the exchange.
-const BESIDE_WORKERS: usize = 3;
-/// Workers of a rebuild that nobody has chosen a number for.
+/// Connections that a rebuild uses besides one per worker: for its lock, the lists of streams, and the exchange.
+const EXTRA_CONNECTIONS: usize = 3;
+/// Default number of workers.
 pub const WORKERS: usize = 2;
-/// Connections that a projector should have, lest rebuilds wait for one of their own.
-pub const CONNECTIONS: usize = WORKERS + BESIDE_WORKERS;
-
-/// How far a rebuild is, for whoever watches.
-#[derive(Debug, Default)]
-pub struct Progress {
-    total: AtomicI64,
-    events: AtomicI64,
-    streams: AtomicI64,
-}
-
-impl Progress {
-    /// Events that there were to fold at the beginning; 0 until they are counted.
-    pub fn total(&self) -> i64 {
-        self.total.load(Ordering::Relaxed)
-    }
-
-    /// Events folded so far.
-    pub fn events(&self) -> i64 {
-        self.events.load(Ordering::Relaxed)
-    }
-
-    /// Streams folded so far.
-    pub fn streams(&self) -> i64 {
-        self.streams.load(Ordering::Relaxed)
-    }
-}
-
-/// A rebuild that is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rebuilt {
-    /// Its id.
-    pub id: i32,
-    /// Streams that the new read models hold, each counted once however often it was folded.
-    pub streams: i64,
-    /// Their events.
-    pub events: i64,
-    /// Rows that were not what they should have been.
-    pub changed_rows: i64,
-}
-
-/// A rebuild that came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
-    /// A state that cannot be folded, or that a table refuses.
-    #[error("{} {}: {message}", stream.aggregate_type, stream.aggregate_id)]
-    AtStream {
-        /// The stream at fault.
-        stream: StreamId,
-        /// What is wrong.
-        message: String,
-    },
-    /// It may not run: another one does, or there is no such module.
-    #[error("{0}")]
-    Refused(String),
-    /// So much is projected all the time that it never caught up, or others' locks are always in the way.
-    #[error("what is projected all the time could not be caught up with, or locks of others were always in the way")]
-    Outrun,
-    /// The database.
-    #[error(transparent)]
-    Store(StoreError),
-}
-
-impl From<StoreError> for RebuildError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Refused(refusal) => Self::Refused(refusal.message),
-            other => Self::Store(other),
-        }
-    }
-}
-
-impl RebuildError {
-    /// For the log: without the stream's name and what its table says, which may quote it. Staff reads both in the recorded
-    /// rebuild.
-    fn told(&self) -> String {
-        match self {
-            Self::AtStream { stream, .. } => {
-                format!(
-                    "{}: a state cannot be folded, or a table refuses it",
-                    stream.aggregate_type
-                )
-            }
-            other => told(other),
-        }
-    }
-}
+/// Connections that a projector's pool needs. With fewer, a rebuild would wait for a connection that it holds itself.
+pub const CONNECTIONS: usize = WORKERS + EXTRA_CONNECTIONS;
 
 impl Projector {
-    /// Rebuilds read models.
+    /// Rebuilds the read models in the scope of `due`, with this many workers.
     ///
     /// # Errors
-    /// Whatever kept it from the exchange; live read models are then as they were.
+    /// The reason why the tables were not exchanged. The live read models are then unchanged.
     pub async fn rebuild(
         &self,
         due: &DueRebuild,
@@ -136,11 +51,11 @@ impl Projector {
                 if let Some(every) = self.snapshot_every
                     && let Err(error) = refill::refill(&self.store, &run.shadow, every).await
                 {
-                    tracing::warn!(error = told(&error), "snapshots not refilled");
+                    tracing::warn!(error = redacted_error(&error), "snapshots not refilled");
                 }
-                // It is done; what it noted can wait for the sweep.
-                if let Err(error) = self.settle_kpis(self.pace.patience).await {
-                    tracing::warn!(error = told(&error), "key figures not settled");
+                // The rebuild is done already. If applying the changes fails, the next sweep applies them.
+                if let Err(error) = self.apply_kpi_changes(self.kpis.time_limit).await {
+                    tracing::warn!(error = redacted_error(&error), "key figures not updated");
                 }
                 Ok(run.rebuilt(exchanged))
             }
@@ -151,11 +66,11 @@ impl Projector {
         }
     }
 
-    /// Makes the rebuilds that are due: those that staff asked for, and those of states that have got another shape. One that
-    /// fails is logged and recorded, and tried again later; the others are made all the same.
+    /// Runs the rebuilds that are due: those that staff requested, and those of aggregate types whose states are folded differently since a
+    /// change of the catalog. A failed one is logged, recorded and tried again later; the others run anyway.
     ///
     /// # Errors
-    /// The database's, where not even the list could be read.
+    /// The list of due rebuilds cannot be read.
     pub async fn rebuild_due(&self) -> Result<(), StoreError> {
         for due in self.store.due_rebuilds().await? {
             match self.rebuild(&due, WORKERS, Arc::default()).await {
@@ -170,7 +85,7 @@ impl Projector {
                 Err(RebuildError::Refused(reason)) => tracing::debug!(reason, "not rebuilt now"),
                 Err(error) => {
                     metrics::rebuild_failed();
-                    tracing::warn!(error = error.told(), "rebuild failed");
+                    tracing::warn!(error = error.redacted(), "rebuild failed");
                 }
             }
         }

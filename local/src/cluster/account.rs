@@ -1,8 +1,8 @@
 //! The account that PostgreSQL runs as.
 //!
-//! PostgreSQL refuses to run as root, and containers are mostly root. Then its programs run as `postgres`, or as `nobody` where
-//! there is none, and every file that they need is given to that account. Accounts are looked up through `id`, which knows
-//! every directory service of the system and spares the unsafe calls of libc.
+//! PostgreSQL refuses to run as root, but processes in containers usually do. If we are root, its programs therefore run as `postgres`, or
+//! as `nobody` if there is no `postgres`, and that account gets every file that they need. Accounts are looked up by the program `id`,
+//! which knows all directory services of the system and needs no unsafe calls of libc.
 
 use crate::Error;
 use std::fs;
@@ -11,17 +11,17 @@ use std::path::Path;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// Whom the server's programs run as.
+/// The account that the server's programs run as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
-    /// Whoever runs us.
+    /// The account of this process.
     Ours,
-    /// We are root; they are not.
+    /// Another account, because this process runs as root.
     Other { uid: u32, gid: u32 },
 }
 
 impl Account {
-    /// Ours, unless we are root.
+    /// Ours; if we are root, `postgres` or `nobody`.
     pub(super) async fn for_server() -> Result<Self, Error> {
         if id(&["-u"]).await? != Some(0) {
             return Ok(Self::Ours);
@@ -32,12 +32,12 @@ impl Account {
             }
         }
         Err(Error::Invalid(
-            "PostgreSQL does not run as root, and there is neither a postgres nor a nobody account".to_owned(),
+            "PostgreSQL does not run as root, and there is no account postgres or nobody".to_owned(),
         ))
     }
 
-    /// The owner of `path` where we are root and it is not root's: a cluster made by someone's own `cargo run` keeps
-    /// running as that someone under sudo.
+    /// If we are root and another account owns `path`, that account; otherwise this one. A cluster that a user's `cargo run` has created
+    /// thus runs as that user under sudo, too.
     pub(super) fn or_owner_of(self, path: &Path) -> Self {
         match (self, fs::metadata(path)) {
             (Self::Other { .. }, Ok(found)) if found.uid() != 0 => Self::Other {
@@ -48,13 +48,13 @@ impl Account {
         }
     }
 
-    /// A command that runs as this account, away from the terminal's Ctrl-C, which we answer in our own order, and from our
-    /// working directory, which the account may not be able to enter.
+    /// A command that runs as this account, in its own process group and in the directory `/`. The terminal's Ctrl-C must not reach it,
+    /// because we stop the server in our own order. The account may not be able to enter our working directory.
     pub(super) fn command(self, program: &Path) -> Command {
         Command::from(self.blocking_command(program))
     }
 
-    /// The same outside of a runtime.
+    /// The same for use without an async runtime.
     pub(super) fn blocking_command(self, program: &Path) -> std::process::Command {
         use std::os::unix::process::CommandExt;
         let mut command = std::process::Command::new(program);
@@ -69,7 +69,7 @@ impl Account {
         command
     }
 
-    /// Gives a file or folder to this account.
+    /// Makes this account the owner of a file or folder.
     pub(super) fn own(self, path: &Path) -> Result<(), Error> {
         match self {
             Self::Ours => Ok(()),
@@ -79,7 +79,7 @@ impl Account {
         }
     }
 
-    /// Whether this account owns `found`; for ours, whether we do is left to the system to say.
+    /// Whether this account owns `found`. Always true for our own account: the system refuses access to the files of others.
     pub(super) fn owns(self, found: &fs::Metadata) -> bool {
         match self {
             Self::Ours => true,
@@ -87,7 +87,7 @@ impl Account {
         }
     }
 
-    /// Whether this account can walk down to `folder`, judged by the mode bits of every folder on the way.
+    /// Whether this account can reach `folder`, according to the mode bits of all folders on the path.
     pub(super) fn reaches(self, folder: &Path) -> bool {
         let Self::Other { uid, gid } = self else { return true };
         let Ok(folder) = folder.canonicalize() else {
@@ -99,7 +99,7 @@ impl Account {
     }
 }
 
-/// The x bit that counts: the owner's for the owner, else the group's for its members, else the others'.
+/// Whether the x bit that applies is set: the owner's bit for the owner, the group's for a member of the group, otherwise the others'.
 fn passes(mode: u32, owner: bool, member: bool) -> bool {
     let bit = match (owner, member) {
         (true, _) => 0o100,
@@ -122,7 +122,7 @@ async fn id(arguments: &[&str]) -> Result<Option<u32>, Error> {
     Ok(String::from_utf8_lossy(&answer.stdout).trim().parse().ok())
 }
 
-/// Runs a command to its end and returns its standard output; what it said on failure becomes the error.
+/// Runs a command to its end and returns its standard output. If it fails, its output is in the error.
 pub(super) async fn run(mut command: Command) -> Result<String, Error> {
     let program = Path::new(command.as_std().get_program()).to_owned();
     let ended = command.output().await.map_err(Error::io("run", &program))?;
@@ -148,13 +148,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_most_specific_x_bit_counts() {
+    fn only_the_most_specific_x_bit_applies() {
         assert!(passes(0o755, false, false));
         assert!(!passes(0o700, false, false));
         assert!(passes(0o700, true, false));
         assert!(
             !passes(0o677, true, true),
-            "the owner's missing bit is not made good by the others'"
+            "the others' bit does not replace the owner's"
         );
         assert!(passes(0o710, false, true));
     }

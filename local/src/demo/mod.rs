@@ -1,9 +1,9 @@
-//! `demo`: some hundreds of believable events, through the HTTP API of the running server.
+//! `cargo run -- demo`: posts some hundreds of realistic events to the HTTP API of the running server.
 //!
-//! A manufacturer of pumps, its customers and dealers, a sister company that trades cotton and pulses, and AI agents that propose
-//! prices and find openings, from April to November 2025.
-//! The content is the same every time, and every event has an idempotency key, so a second run appends nothing. It goes
-//! through the API with the tokens of the people and systems it speaks of: what the demo may do, they may do.
+//! They are about a manufacturer of pumps, its customers and dealers, a sister company that trades cotton and pulses, and AI agents that
+//! propose prices and find business opportunities, from April to November 2025. The content is the same every time, and every event has an
+//! idempotency key, so a second run appends nothing. Each event is posted with the token of the person or system that it is from, so the
+//! demo needs no special rights.
 
 mod client;
 mod commerce;
@@ -15,13 +15,13 @@ mod story;
 mod trading;
 mod venture;
 
-use crate::cli::Environment;
+use crate::environment::Environment;
 use crate::{Error, output};
 use client::{Api, Stored};
 use std::collections::BTreeMap;
 use story::{Batch, Draft};
 
-/// Loads the sample data and prints what was appended, by type.
+/// Loads the sample data and prints the number of appended events by type.
 pub async fn load(environment: &Environment) -> Result<(), Error> {
     if environment.port == 0 {
         return Err(Error::Invalid(
@@ -34,13 +34,13 @@ pub async fn load(environment: &Environment) -> Result<(), Error> {
     for batch in story() {
         loaded.post(&api, batch).await?;
     }
-    for stored in records::keep(&api).await? {
+    for stored in records::apply_all(&api).await? {
         loaded.remember(stored);
     }
     loaded.summary(before).iter().try_for_each(|line| output::line(line))
 }
 
-/// The batches in the order of what depends on what: a cause is posted before its effect.
+/// All batches, in an order in which every cause is posted before its effect.
 fn story() -> Vec<Batch> {
     [
         organizations::story(),
@@ -55,7 +55,7 @@ fn story() -> Vec<Batch> {
 
 #[derive(Default)]
 struct Loaded {
-    /// Ids by idempotency key, for the `causation_id` of later events.
+    /// Event ids by idempotency key, for the `causation_id` of later events.
     ids: BTreeMap<String, String>,
     stored: Vec<Stored>,
 }
@@ -79,7 +79,8 @@ impl Loaded {
         self.stored.push(stored);
     }
 
-    /// Event numbers only rise: what is above the newest from before was appended by this run, the rest was there.
+    /// Counts the events of this run by type. Event numbers only increase, so an event was appended by this run if its number is above
+    /// `before`, the newest number at the start.
     fn summary(&self, before: i64) -> Vec<String> {
         let new: Vec<&Stored> = self
             .stored
@@ -94,7 +95,7 @@ impl Loaded {
             .iter()
             .map(|(event_type, count)| format!("{count:6}  {event_type}"));
         let total = format!(
-            "{:6}  events appended, {} were there already",
+            "{:6}  events appended, {} were stored already",
             new.len(),
             self.stored.len() - new.len()
         );
@@ -108,7 +109,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_story_is_the_same_every_time_and_every_key_is_its_own() {
+    fn the_story_is_the_same_every_time_and_its_keys_are_unique() {
         let keys = || {
             story()
                 .iter()
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_posted_in_a_batch_before_its_effect() -> Result<(), Error> {
+    fn a_cause_is_posted_in_an_earlier_batch_than_its_effect() -> Result<(), Error> {
         let mut ids = BTreeMap::new();
         for batch in story() {
             assert!((1..=500).contains(&batch.drafts.len()));

@@ -1,4 +1,4 @@
-//! The companies of the group, with their registrations, accounts, years and number series.
+//! The companies of the group, with their GST registrations, bank accounts, financial years and document series.
 
 use super::story::{Actor, Batch, Draft};
 use serde_json::json;
@@ -10,9 +10,9 @@ struct Company {
     website: &'static str,
     email: &'static str,
     city: &'static str,
-    /// Primary first: id, number, state, since.
+    /// GST registrations, the primary one first: id, number, state, date.
     gst: [(&'static str, &'static str, &'static str, &'static str); 2],
-    /// Bank, account, IFSC, branch.
+    /// Bank, account number, IFSC, branch.
     bank: (&'static str, &'static str, &'static str, &'static str),
 }
 
@@ -131,7 +131,7 @@ fn accounts_and_years(company: &Company, day: i64) -> Vec<Draft> {
     ]
 }
 
-/// What compliance found a month later; the update names what was and what is.
+/// Corrections after a compliance review, a month later. `organization.updated` names the old and new value of each field.
 fn revised(company: &Company, day: i64) -> Batch {
     let review = format!("compliance-review-{}", company.id);
     let day = day + 30;

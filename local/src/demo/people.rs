@@ -1,6 +1,6 @@
-//! Customers, who sign up themselves or come from the CRM, and dealers, who apply and are approved.
+//! Customers, who sign up or are imported from the CRM, and dealers, who apply and are approved.
 
-use super::story::{Actor, Batch, Die, Draft, date};
+use super::story::{Actor, Batch, Draft, Random, date};
 use serde_json::json;
 
 const GIVEN: &[&str] = &[
@@ -14,9 +14,9 @@ const TOWNS: &[&str] = &[
     "Rajkot 360001",
     "Guntur 522001",
 ];
-/// How many customers have a login of their own; the orders of the others come in by telephone.
+/// How many customers have a login. The others order by telephone.
 pub(super) const SIGNED_UP: u8 = 10;
-/// Customers in all.
+/// Number of all customers.
 pub(super) const CUSTOMERS: u8 = 40;
 
 /// Id of customer `number`, from 0.
@@ -25,9 +25,9 @@ pub(super) fn customer_id(number: u8) -> String {
 }
 
 pub(super) fn story() -> Vec<Batch> {
-    let mut die = Die::new(3);
+    let mut random = Random::new(3);
     let signed_up = (0..SIGNED_UP)
-        .map(|number| sign_up(number, &mut die))
+        .map(|number| sign_up(number, &mut random))
         .collect::<Vec<_>>();
     let dealers = DEALERS
         .iter()
@@ -48,10 +48,10 @@ fn name(number: u8) -> (String, String) {
     (format!("{given} {family}"), email)
 }
 
-/// A person registers and completes the profile; users post for themselves.
-fn sign_up(number: u8, die: &mut Die) -> Batch {
-    let (id, (name, email), day) = (customer_id(number), name(number), die.time(7, 20));
-    let phone = format!("+91-98{:08}", die.roll(100_000_000));
+/// A customer registers and completes the profile. Users post their own events.
+fn sign_up(number: u8, random: &mut Random) -> Batch {
+    let (id, (name, email), day) = (customer_id(number), name(number), random.time(7, 20));
+    let phone = format!("+91-98{:08}", random.below(100_000_000));
     let registered = Draft::new(
         "customer.registered",
         &id,
@@ -61,7 +61,7 @@ fn sign_up(number: u8, die: &mut Die) -> Batch {
             "email": email, "name": name, "country": "India", "segment": "Consumer", "created_date": date(day),
         }),
     );
-    let town = die.pick("Pune 411030", TOWNS);
+    let town = random.pick("Pune 411030", TOWNS);
     let completed = Draft::new(
         "customer.profile_updated",
         &id,
@@ -77,7 +77,7 @@ fn sign_up(number: u8, die: &mut Die) -> Batch {
     Batch::of(Actor::User(number), drafts.into_iter().map(|draft| draft.within(&flow)))
 }
 
-/// The old system's customers, in one go.
+/// The customers of the old CRM, imported in one batch.
 fn imported() -> Batch {
     let drafts = (SIGNED_UP..CUSTOMERS).map(|number| {
         let (name, email) = name(number);
@@ -157,7 +157,7 @@ const DEALERS: &[Dealer] = &[
     },
 ];
 
-/// Application by the dealer, approval caused by it, better terms after half a year of volume.
+/// The dealer's application, the approval that it causes, and better terms after half a year.
 fn application(dealer: &Dealer, number: u8) -> Vec<Batch> {
     let (flow, day) = (format!("dealer-onboarding-{}", dealer.id), i64::from(number));
     let applied = Draft::new(

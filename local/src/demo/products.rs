@@ -1,15 +1,15 @@
-//! The catalogue: products and their stock, list prices, and the agent that proposes price changes for people to answer.
+//! The product catalogue: products and their stock, web prices, and an agent that proposes price changes, which people approve or reject.
 
-use super::story::{Actor, Batch, Die, Draft, date, decimal};
+use super::story::{Actor, Batch, Draft, Random, date, decimal};
 use serde_json::{Value, json};
 
-/// Material, as in the SKU, and what it adds to the price in percent.
+/// Code of the material in the SKU, its name, and its surcharge in percent.
 const MATERIALS: [(&str, &str, u64); 3] = [
     ("CI", "Cast Iron", 0),
     ("SS", "Stainless Steel", 35),
     ("NB", "Noryl", 12),
 ];
-/// Power in the SKU and for people, base price in paise, flow in litres a minute.
+/// Code of the power in the SKU, its name, base price in paise, flow in litres per minute.
 const SIZES: [(&str, &str, u64, u64); 6] = [
     ("05HP", "0.5HP", 599_900, 50),
     ("10HP", "1HP", 849_900, 75),
@@ -25,7 +25,7 @@ pub(super) struct Product {
     pub(super) id: String,
     pub(super) sku: String,
     pub(super) name: String,
-    /// In paise, hundredths of a rupee.
+    /// Price in paise (hundredths of a rupee).
     pub(super) price: u64,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn catalogue() -> Vec<Product> {
                 id: format!("PROD-{number:04}"),
                 sku: format!("SUBM-{code}-DOM-{short}-{flow}LPM"),
                 name: format!("{power} Submersible Pump, {material}"),
-                // Whole rupees ending in 9, as shops like them.
+                // Whole rupees ending in 9, as is usual in shops.
                 price: (price * (100 + extra) / 100 / 1000) * 1000 + 900,
             },
         )
@@ -48,13 +48,13 @@ pub(super) fn catalogue() -> Vec<Product> {
 }
 
 pub(super) fn story() -> Vec<Batch> {
-    let (mut die, products) = (Die::new(2), catalogue());
+    let (mut random, products) = (Random::new(2), catalogue());
     let mut batches = vec![
         Batch::of(Actor::Staff(1), products.iter().map(launched)),
         Batch::of(Actor::Service("pim"), products.iter().flat_map(listed)),
         Batch::of(
             Actor::Service("warehouse"),
-            products.iter().map(|product| counted(product, &mut die)),
+            products.iter().map(|product| counted(product, &mut random)),
         ),
     ];
     batches.extend(
@@ -62,7 +62,7 @@ pub(super) fn story() -> Vec<Batch> {
             .iter()
             .step_by(2)
             .zip(0..)
-            .flat_map(|(product, turn)| decision(product, turn, &mut die)),
+            .flat_map(|(product, turn)| decision(product, turn, &mut random)),
     );
     batches.extend(products.last().map(typing_error).into_iter().flatten());
     batches
@@ -76,7 +76,7 @@ fn launched(product: &Product) -> Draft {
         .within("catalogue-2025")
 }
 
-/// The web price, a little below list, and its change for the monsoon.
+/// The web price, 3 % below the list price, and its change for the monsoon.
 fn listed(product: &Product) -> [Draft; 2] {
     let id = format!("PRICE-WEB-{}", product.id);
     let (web, monsoon) = (product.price * 97 / 100, product.price * 92 / 100);
@@ -92,18 +92,19 @@ fn listed(product: &Product) -> [Draft; 2] {
     ]
 }
 
-fn counted(product: &Product, die: &mut Die) -> Draft {
-    let counted = json!({"old_stock": null, "new_stock": die.roll(180) + 20, "reason": "opening count"});
+fn counted(product: &Product, random: &mut Random) -> Draft {
+    let counted = json!({"old_stock": null, "new_stock": random.below(180) + 20, "reason": "opening count"});
     Draft::new("product.stock_updated", &product.id, 4, 0, counted)
         .because("opening count")
         .within("stocktaking-2025-04")
 }
 
-/// The agent proposes, a person answers, and what was approved is done: three actors, one flow, each event naming its cause.
-fn decision(product: &Product, turn: i64, die: &mut Die) -> Vec<Batch> {
+/// The agent proposes a price, a person approves or rejects it, and an approved price is set. All have one correlation id, and each names
+/// its cause.
+fn decision(product: &Product, turn: i64, random: &mut Random) -> Vec<Batch> {
     let (id, day) = (format!("DEC-{:04}", turn + 1), 40 + turn * 9);
     let flow = format!("pricing-{id}");
-    let new = product.price * (100 - 3 - die.roll(8)) / 100;
+    let new = product.price * (100 - 3 - random.below(8)) / 100;
     let change = json!({"old_price": decimal(product.price), "new_price": decimal(new), "reason": "competitor_match", "effective_date": date(day + 3)});
     let proposed = Draft::new(
         "agent.decision_proposed",
@@ -113,7 +114,7 @@ fn decision(product: &Product, turn: i64, die: &mut Die) -> Vec<Batch> {
         json!({
             "decision": format!("lower the price of {} to match a competitor", product.sku),
             "rationale": format!("A comparable pump is offered at {} elsewhere.", decimal(new)),
-            "confidence": decimal(61 + die.roll(38)), "subject_type": "product", "subject_id": product.id,
+            "confidence": decimal(61 + random.below(38)), "subject_type": "product", "subject_id": product.id,
             "proposal": {"event_type": "product.price_changed", "data": change},
         }),
     );
@@ -146,7 +147,7 @@ fn rejected(id: &str, day: i64) -> Draft {
     Draft::new("agent.decision_rejected", id, day + 1, 0, answer).because("the competitor's offer ends this week")
 }
 
-/// A wrong price is never edited away: the correction is an event of its own that names the error.
+/// A wrong price is not removed from the log: the correction is an event of its own, caused by the wrong one.
 fn typing_error(product: &Product) -> [Batch; 2] {
     let prices = |old: u64, new: u64, reason: &str| -> Value {
         json!({"old_price": decimal(old), "new_price": decimal(new), "reason": reason})

@@ -1,7 +1,7 @@
-//! Records kept by generic CRUD instead of posted events: the API computes the events.
+//! Entities that are changed by generic CRUD instead of posted events. The API computes the events.
 //!
-//! A record's script is resumed where its stream ends, so a second run, or one after a broken first, does only what is
-//! left. (A key per request would not do: what a PATCH emits depends on the state that it finds.)
+//! The steps of an entity are continued where its stream ends, so a second run, or one after a failed run, does only the steps that are
+//! left. (An idempotency key per request is not enough, because the events of a PATCH depend on the state that it finds.)
 
 use super::client::{Api, Stored};
 use super::story::{Actor, decimal};
@@ -9,7 +9,7 @@ use crate::Error;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// One record and what is done to it; every step emits exactly one event.
+/// One entity and its changes. Every step appends exactly one event.
 struct Record {
     aggregate_type: &'static str,
     aggregate_id: &'static str,
@@ -22,8 +22,8 @@ enum Step {
     Delete,
 }
 
-/// Brings every record to the end of its script and returns the events of all.
-pub(super) async fn keep(api: &Api) -> Result<Vec<Stored>, Error> {
+/// Does the steps that are left, for all entities, and returns all their events.
+pub(super) async fn apply_all(api: &Api) -> Result<Vec<Stored>, Error> {
     let editor = Actor::Staff(2);
     let mut stored = Vec::new();
     for record in records() {
@@ -32,14 +32,14 @@ pub(super) async fn keep(api: &Api) -> Result<Vec<Stored>, Error> {
             .await?
             .len();
         for step in record.steps.iter().skip(done) {
-            take(api, &editor, &record, step).await?;
+            apply(api, &editor, &record, step).await?;
         }
         stored.extend(api.history(&editor, record.aggregate_type, record.aggregate_id).await?);
     }
     Ok(stored)
 }
 
-async fn take(api: &Api, editor: &Actor, record: &Record, step: &Step) -> Result<(), Error> {
+async fn apply(api: &Api, editor: &Actor, record: &Record, step: &Step) -> Result<(), Error> {
     let one = format!("{}/{}", record.aggregate_type, record.aggregate_id);
     match step {
         Step::Create(fields) => {

@@ -1,4 +1,4 @@
-//! What the chapters of the sample data are written with: actors, drafts of events, a calendar and a die.
+//! The building blocks of the sample data: actors, draft events, dates and a random generator.
 
 use crate::Error;
 use crate::token::{Holder, Role};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// 1 April 2025, 09:00 in Mumbai: day 0 of the story.
 const FIRST_MORNING: i64 = 1_743_478_200;
 
-/// Someone with a token.
+/// A person or system that posts events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Actor {
     /// Member of staff number n.
@@ -24,7 +24,7 @@ pub(super) enum Actor {
 }
 
 impl Actor {
-    /// Whom the token is for. The ids are fixed, because an idempotency key counts per actor.
+    /// The holder of the actor's token. Ids are fixed, because idempotency keys are per actor.
     pub(super) fn holder(&self) -> Holder {
         let person = |role, number: u128| Holder {
             sub: Some(person_id(number)),
@@ -42,7 +42,7 @@ impl Actor {
         }
     }
 
-    /// The actor as `created_by` names it.
+    /// The actor's name in `created_by`.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Staff(number) => format!("user:{}", person_id(0x100 + u128::from(*number))),
@@ -57,7 +57,7 @@ fn person_id(number: u128) -> Uuid {
     Uuid::from_u128(0x00de_0000_0000_4000_8000_0000_0000_0000 + number)
 }
 
-/// Events that one actor posts at once.
+/// Events that one actor posts in one request.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Batch {
     pub(super) actor: Actor,
@@ -73,12 +73,12 @@ impl Batch {
     }
 }
 
-/// An event before its cause is known by id.
+/// An event before it is posted. Its cause is not known by id yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Draft {
     event_type: &'static str,
     aggregate_id: String,
-    /// Tells events of one type and stream apart.
+    /// Distinguishes events of the same type and stream, in the idempotency key.
     occurrence: String,
     data: Value,
     timestamp: String,
@@ -86,12 +86,12 @@ pub(super) struct Draft {
     correlation_id: Option<String>,
     on_behalf_of: Option<String>,
     cause: Option<String>,
-    /// Of the data; none: the current one.
+    /// Version of the event type that the data follow. `None`: the current one.
     version: Option<&'static str>,
 }
 
 impl Draft {
-    /// An event of `event_type` on stream `aggregate_id`, `day` days and `minute` minutes into the story.
+    /// An event of `event_type` on stream `aggregate_id`, at `day` days and `minute` minutes after the beginning.
     pub(super) fn new(event_type: &'static str, aggregate_id: &str, day: i64, minute: i64, data: Value) -> Self {
         Self {
             event_type,
@@ -107,37 +107,37 @@ impl Draft {
         }
     }
 
-    /// Why it was done, for `metadata.reason`.
+    /// Sets `metadata.reason`.
     pub(super) fn because(mut self, reason: &'static str) -> Self {
         self.reason = reason;
         self
     }
 
-    /// The flow that it belongs to.
+    /// Sets the correlation id.
     pub(super) fn within(mut self, correlation_id: &str) -> Self {
         self.correlation_id = Some(correlation_id.to_owned());
         self
     }
 
-    /// The event that caused it, by its draft's key.
+    /// Sets the event that caused this one.
     pub(super) fn after(mut self, cause: &Draft) -> Self {
         self.cause = Some(cause.key());
         self
     }
 
-    /// Whom a service posts it for.
+    /// Sets the actor in whose name a service posts the event.
     pub(super) fn on_behalf_of(mut self, actor: &Actor) -> Self {
         self.on_behalf_of = Some(actor.name());
         self
     }
 
-    /// The version of its type that the data follow.
+    /// Sets the version of the event type that the data follow.
     pub(super) fn at_version(mut self, version: &'static str) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// A second event of its type on its stream needs another name.
+    /// Sets the occurrence. A second event of the same type on the same stream needs one of its own.
     pub(super) fn again(mut self, occurrence: &str) -> Self {
         self.occurrence = occurrence.to_owned();
         self
@@ -147,12 +147,12 @@ impl Draft {
         self.event_type.split('.').next().unwrap_or(self.event_type)
     }
 
-    /// Its idempotency key.
+    /// The idempotency key.
     pub(super) fn key(&self) -> String {
         format!("demo/{}/{}/{}", self.event_type, self.aggregate_id, self.occurrence)
     }
 
-    /// The event as the API takes it.
+    /// The event as it is posted. `ids` has the ids of the posted events by idempotency key.
     pub(super) fn into_event(self, ids: &BTreeMap<String, String>) -> Result<Value, Error> {
         let mut event = Map::from_iter([
             ("idempotency_key".to_owned(), json!(self.key())),
@@ -184,7 +184,7 @@ impl Draft {
     }
 }
 
-/// Business time, RFC 3339.
+/// Business time as RFC 3339.
 fn moment(day: i64, minute: i64) -> String {
     let start = DateTime::from_timestamp(FIRST_MORNING, 0).unwrap_or_default();
     (start + TimeDelta::days(day) + TimeDelta::minutes(minute))
@@ -197,41 +197,41 @@ pub(super) fn date(day: i64) -> String {
     moment(day, 0).chars().take(10).collect()
 }
 
-/// An exact decimal with two places, as the modules with decimal prices want it; an f64 would drop the zeros of `5999.00`.
+/// An exact decimal with two places, for modules with decimal prices. An f64 would drop the zeros of `5999.00`.
 pub(super) fn decimal(hundredths: u64) -> Value {
     let text = format!("{}.{:02}", hundredths / 100, hundredths % 100);
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// Makes the content vary, the same way every time: Knuth's MMIX generator, whose high bits are good enough for a story.
+/// A random generator that gives the same numbers every time: Knuth's MMIX generator. Its high bits are random enough for sample data.
 #[derive(Debug)]
-pub(super) struct Die {
+pub(super) struct Random {
     state: u64,
 }
 
-impl Die {
-    /// A die of its own for each chapter, so that a change to one leaves the others' keys and bodies alone.
+impl Random {
+    /// Each part of the story has its own generator, so that a change of one part does not change the events of the others.
     pub(super) fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// 0 up to, not including, `sides`; 0 for a die without sides.
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+    /// A number from 0 to `limit` − 1; 0 if `limit` is 0.
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.state = self
             .state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 33).checked_rem(sides).unwrap_or_default()
+        (self.state >> 33).checked_rem(limit).unwrap_or_default()
     }
 
-    /// A day or minute from `from`, within `span`.
+    /// A day or minute from `from` to `from` + `span` − 1.
     pub(super) fn time(&mut self, from: i64, span: u64) -> i64 {
-        from.saturating_add_unsigned(self.roll(span))
+        from.saturating_add_unsigned(self.below(span))
     }
 
-    /// One of `all`.
+    /// One of `first` and `others`.
     pub(super) fn pick<'a, T: ?Sized>(&mut self, first: &'a T, others: &[&'a T]) -> &'a T {
-        let index = usize::try_from(self.roll(others.len() as u64 + 1)).unwrap_or_default();
+        let index = usize::try_from(self.below(others.len() as u64 + 1)).unwrap_or_default();
         index
             .checked_sub(1)
             .and_then(|index| others.get(index))

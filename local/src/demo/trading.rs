@@ -1,6 +1,6 @@
-//! The trading company: its commodities with their terms, bargains over them, and the payments for bargains and orders.
+//! The trading company: its commodities and their terms, trades, and payments.
 
-use super::story::{Actor, Batch, Die, Draft, date, decimal};
+use super::story::{Actor, Batch, Draft, Random, date, decimal};
 use serde_json::{Value, json};
 
 const TRADES: u8 = 16;
@@ -12,12 +12,12 @@ struct Commodity {
     name: &'static str,
     category: &'static str,
     hsn: &'static str,
-    /// Unit, and how many kilograms it is, in hundredths.
+    /// Unit, and its weight in hundredths of a kilogram.
     unit: (&'static str, u64),
     /// Price of a unit in paise.
     price: u64,
     varieties: [(&'static str, &'static str); 2],
-    /// What is measured, its unit, least and greatest value in hundredths.
+    /// What is measured, its unit, and the smallest and largest value in hundredths.
     quality: (&'static str, &'static str, u64, u64),
     market: &'static str,
 }
@@ -59,18 +59,18 @@ const COMMODITIES: [Commodity; 3] = [
 ];
 
 pub(super) fn story() -> Vec<Batch> {
-    let mut die = Die::new(7);
+    let mut random = Random::new(7);
     let mut batches: Vec<Batch> = COMMODITIES.iter().flat_map(listed).collect();
     batches.extend(
         (0..TRADES)
             .zip(COMMODITIES.iter().cycle())
-            .flat_map(|(number, commodity)| trade(number, commodity, &mut die)),
+            .flat_map(|(number, commodity)| trade(number, commodity, &mut random)),
     );
     batches.push(declined());
     batches
 }
 
-/// A commodity and its ten collections; the monsoon's harvest brings other terms.
+/// A commodity with its ten child collections, and changes of its terms after the monsoon.
 fn listed(commodity: &Commodity) -> [Batch; 2] {
     let flow = format!("listing-{}", commodity.id);
     let created = json!({"name": commodity.name, "code": commodity.id, "category": commodity.category, "hsn_code": commodity.hsn,
@@ -166,12 +166,12 @@ fn added<const N: usize>(commodity: &Commodity, minute: i64, children: [(&'stati
     children.into_iter().map(draft).collect()
 }
 
-/// A bargain, as far as it got: most are settled, some run, every eighth is called off.
-fn trade(number: u8, commodity: &Commodity, die: &mut Die) -> Vec<Batch> {
-    let (id, day) = (format!("TRADE-{:04}", number + 1), die.time(20, 160));
+/// The batches of one trade. Every eighth is cancelled, and every fourth is executed but not settled.
+fn trade(number: u8, commodity: &Commodity, random: &mut Random) -> Vec<Batch> {
+    let (id, day) = (format!("TRADE-{:04}", number + 1), random.time(20, 160));
     let flow = format!("trade-{:04}", number + 1);
-    let (units, price) = (die.roll(80) + 20, commodity.price + die.roll(40) * 1_000);
-    let agreed = json!({"commodity_id": commodity.id, "buyer_id": format!("MILL-{}", die.roll(9) + 1), "seller_id": "ORG-AGRI", "status": "agreed",
+    let (units, price) = (random.below(80) + 20, commodity.price + random.below(40) * 1_000);
+    let agreed = json!({"commodity_id": commodity.id, "buyer_id": format!("MILL-{}", random.below(9) + 1), "seller_id": "ORG-AGRI", "status": "agreed",
                         "quantity": units, "unit": commodity.unit.0, "unit_price_cents": price, "amount_cents": units * price,
                         "currency": "INR", "trade_date": date(day)});
     let agreed = Draft::new("trade.created", &id, day, 0, agreed)
@@ -216,7 +216,7 @@ fn settled(id: &str, flow: &str, day: i64, amount: u64, executed: &Draft) -> [Ba
     [Batch::of(PAYMENTS, [paid]), Batch::of(TRADER, [settled])]
 }
 
-/// A payment that failed, came in a day later, and was partly paid back.
+/// A payment that fails, is received a day later, and is partly refunded.
 fn declined() -> Batch {
     let id = "PAY-000001";
     let created = json!({"amount_cents": 1_099_800, "currency": "INR", "payer_id": "DEAL-0002", "method": "card", "status": "pending"});

@@ -1,5 +1,5 @@
-//! Openings for AI in the business, found by an agent and by people, and the people's accounts. The first came while both were at
-//! version 1.0; their events are stored as they were posted then, and read as the current version has them.
+//! Business opportunities for AI, which an agent finds, and user accounts. The first ones are posted at version 1.0 of their event types.
+//! They are stored at that version and upcast to the current version when they are read.
 
 use super::story::{Actor, Batch, Draft, decimal};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const SCOUT: Actor = Actor::Agent("market_scout");
 
 /// Title, kind of solution, market size in rupees.
-const OPENINGS: [(&str, &str, u64); 6] = [
+const OPPORTUNITIES: [(&str, &str, u64); 6] = [
     (
         "Answering dealers' questions on fitting and warranty",
         "nlp",
@@ -30,18 +30,23 @@ const OPENINGS: [(&str, &str, u64); 6] = [
 
 pub(super) fn story() -> Vec<Batch> {
     let mut batches = vec![accounts(), preferences()];
-    batches.extend(OPENINGS.iter().zip(0..).map(|(opening, number)| found(opening, number)));
-    batches.push(looked_into());
+    batches.extend(
+        OPPORTUNITIES
+            .iter()
+            .zip(0..)
+            .map(|(listed, number)| opportunity(listed, number)),
+    );
+    batches.push(changes());
     batches
 }
 
-fn opening_id(number: i64) -> String {
+fn opportunity_id(number: i64) -> String {
     format!("OPP-{:04}", number + 1)
 }
 
-/// The first half was found before version 2.0.
-fn found(&(title, kind, size): &(&str, &str, u64), number: i64) -> Batch {
-    let (id, day) = (opening_id(number), 30 + number * 25);
+/// An opportunity that the agent finds. The first half is posted at version 1.0.
+fn opportunity(&(title, kind, size): &(&str, &str, u64), number: i64) -> Batch {
+    let (id, day) = (opportunity_id(number), 30 + number * 25);
     let fields = |market: &str| json!({"opportunity_id": id, "title": title, "ai_solution_type": kind, market: size, "industry": "agriculture"});
     let old = number < 3;
     let mut data = fields(if old { "market_size" } else { "market_size_estimate" });
@@ -56,24 +61,24 @@ fn found(&(title, kind, size): &(&str, &str, u64), number: i64) -> Batch {
     Batch::of(SCOUT, [if old { draft.at_version("1.0") } else { draft }])
 }
 
-/// One figure was corrected in the words of version 1.0, one in today's; one opening was closed.
-fn looked_into() -> Batch {
+/// Three changes: one field is corrected by an event of version 1.0, one by an event of the current version, and one opportunity is closed.
+fn changes() -> Batch {
     let smaller = json!({"changes": {"market_size": {"old": 125_000_000, "new": 110_000_000}}});
     let surer = json!({"changes": {"confidence_score": {"old": decimal(70), "new": decimal(85)}}});
     let closed = json!({"reason": "a supplier of motors offers it already"});
     let drafts = [
-        Draft::new("opportunity.updated", &opening_id(1), 60, 0, smaller)
+        Draft::new("opportunity.updated", &opportunity_id(1), 60, 0, smaller)
             .at_version("1.0")
             .because("asked two spinning mills"),
-        Draft::new("opportunity.updated", &opening_id(1), 150, 0, surer)
+        Draft::new("opportunity.updated", &opportunity_id(1), 150, 0, surer)
             .again("surer")
             .because("pilot in Rajkot"),
-        Draft::new("opportunity.deleted", &opening_id(5), 190, 0, closed).because("closed by the board"),
+        Draft::new("opportunity.deleted", &opportunity_id(5), 190, 0, closed).because("closed by the board"),
     ];
     Batch::of(Actor::Staff(5), drafts.map(|draft| draft.within("scouting-2025")))
 }
 
-/// Number, name, what they know about: as the old form asked for it, a text, or as a list.
+/// User accounts: id, name, version of the event, and domains of expertise. Version 1.0 accepts them as a text or as a list.
 fn accounts() -> Batch {
     let people = [
         (

@@ -1,16 +1,16 @@
-//! Who starts a stream does not thereby own what others write there: their events are the starter's to see where the catalog says
-//! so, and the state only while none is hidden.
+//! The actor that started a stream does not automatically see what others append to it. The starter sees those events where the catalog
+//! says so (`starter_sees`), and the state only while no event is hidden.
 
 use axum::http::Method;
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-use super::{registered, with};
+use super::{place_order, registered, with};
 
 const EMAIL: &str = "carla@example.com";
 
-/// A user takes ids that the business is going to use, and the business then uses them: by a file, by events and by CRUD.
-async fn squatted() -> (World, Person, Person) {
+/// A user starts streams under ids that the business uses later: by a file, by events and by CRUD.
+async fn start_before_the_business() -> (World, Person, Person) {
     let world = World::new().await;
     let (mallory, staff) = (Person::user(), Person::staff());
     for id in ["CUST-5001", "CUST-5002", "CUST-5003", "CUST-5004"] {
@@ -28,7 +28,7 @@ async fn squatted() -> (World, Person, Person) {
         .patch(&staff, "/entities/customer/CUST-5003", phone.clone())
         .await
         .expect(200);
-    // For a service that speaks for somebody else the same holds.
+    // The same holds for a service that acts for another person.
     let for_another = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "CUST-5004",
                              "data": phone, "created_by": Person::user().actor()});
     world
@@ -39,8 +39,8 @@ async fn squatted() -> (World, Person, Person) {
 }
 
 #[tokio::test]
-async fn the_starter_sees_neither_others_events_nor_the_state_they_lead_to() {
-    let (world, mallory, staff) = squatted().await;
+async fn the_starter_sees_neither_events_of_others_nor_the_state_that_includes_them() {
+    let (world, mallory, staff) = start_before_the_business().await;
     for projected in [false, true] {
         for place in 1..=4 {
             let id = format!("CUST-500{place}");
@@ -49,7 +49,11 @@ async fn the_starter_sees_neither_others_events_nor_the_state_they_lead_to() {
                 .await
                 .expect(200);
             assert_eq!(history.items().len(), 1, "{}", history.text);
-            assert_eq!(history.items()[0]["changes"], Value::Null, "half a fold is no state");
+            assert_eq!(
+                history.items()[0]["changes"],
+                Value::Null,
+                "a state without hidden events would be wrong"
+            );
             assert_eq!(
                 world.get(&mallory, &format!("/audit/count/{id}")).await.body["count"],
                 1
@@ -59,7 +63,7 @@ async fn the_starter_sees_neither_others_events_nor_the_state_they_lead_to() {
                 format!("/entities/customer/{id}?version=2"),
                 format!("/entities/customer/{id}?at=2100-01-01T00:00:00Z"),
                 format!("/entities/customer/{id}?valid_at=2100-01-01T00:00:00Z"),
-                // What was when the stream was theirs alone is not to be told from what is hidden now.
+                // Older states are hidden too, because the answer must not depend on which later events are hidden.
                 format!("/entities/customer/{id}?version=1"),
                 format!("/entities/customer/{id}/diff?from=1&to=2"),
             ] {
@@ -97,8 +101,8 @@ async fn the_starter_sees_neither_others_events_nor_the_state_they_lead_to() {
 }
 
 #[tokio::test]
-async fn nor_does_sql_show_the_starter_any_of_it() {
-    let (world, mallory, staff) = squatted().await;
+async fn the_starter_does_not_see_them_by_sql_either() {
+    let (world, mallory, staff) = start_before_the_business().await;
     world.project().await;
     let snapshot = json!({"reason": "asked"});
     for place in 1..=4 {
@@ -151,15 +155,15 @@ async fn children_of_a_parent_with_hidden_events_are_hidden_too() {
     };
     assert_eq!(children().await, 1);
     world.post(&staff, "/events", gst(Value::Null, "g-2")).await.expect(201);
-    // At once, not when it is projected.
+    // Immediately, not only after projection.
     assert_eq!(children().await, 0);
     world.project().await;
     assert_eq!(children().await, 0);
 }
 
-/// An agent is no person, and events of services name no person: that both have none must not make the event the agent's to see.
+/// Agents have no user id, and neither have events of services. Two missing user ids must not count as equal.
 #[tokio::test]
-async fn what_a_service_adds_is_hidden_from_the_agent_that_started_the_stream() {
+async fn events_of_a_service_are_hidden_from_the_agent_that_started_the_stream() {
     let (world, agent, service) = (World::new().await, Person::agent("pricing"), Person::service("crm"));
     for id in ["D-0", "D-1"] {
         world
@@ -211,7 +215,7 @@ async fn what_a_service_adds_is_hidden_from_the_agent_that_started_the_stream() 
         let ids: String = session.query_one(&sql, &[]).await.unwrap().get(0);
         assert_eq!(ids, expected, "{table}");
     }
-    // What the service appends in the agent's name is the agent's own.
+    // The agent sees events that the service appends in the agent's name.
     let for_agent = json!({"event_type": "agent.decision_rejected", "aggregate_type": "agent", "aggregate_id": "D-0",
                            "data": {"reason": "told"}, "created_by": agent.actor()});
     world.post(&service, "/events", for_agent).await.expect(201);
@@ -220,15 +224,10 @@ async fn what_a_service_adds_is_hidden_from_the_agent_that_started_the_stream() 
 }
 
 #[tokio::test]
-async fn where_the_catalog_says_so_the_starter_sees_what_others_add() {
+async fn the_starter_sees_events_of_others_if_their_type_says_so() {
     let world = World::new().await;
     let (ada, staff, service) = (Person::user(), Person::staff(), Person::service("shop"));
-    world
-        .append(&ada, "order.created", "O-1", json!({"customer_id": "C-1"}))
-        .await;
-    world
-        .append(&staff, "order.placed", "O-1", json!({"currency": "INR"}))
-        .await;
+    place_order(&world, &ada, &staff).await;
     world
         .append(&service, "order.payment_received", "O-1", json!({"amount_cents": 5}))
         .await;
@@ -264,7 +263,7 @@ async fn where_the_catalog_says_so_the_starter_sees_what_others_add() {
 }
 
 #[tokio::test]
-async fn what_a_service_appends_in_the_starters_name_or_about_them_hides_nothing() {
+async fn events_that_a_service_appends_in_the_starters_name_or_about_them_hide_nothing() {
     let world = World::new().await;
     let (ada, service) = (Person::user(), Person::service("crm"));
     world.post(&ada, "/events", registered("C-1")).await.expect(201);
@@ -312,7 +311,7 @@ async fn a_type_registered_at_run_time_says_whether_the_starter_sees_it() {
         world.get(&ada, "/entities/customer/C-1").await.expect(200).body["version"],
         2
     );
-    // A later version keeps it unless it says otherwise, and what is in the log stays as it was appended.
+    // A later version keeps the value unless it sets another one. Stored events keep the value they were appended with.
     let kept = world
         .post(&staff, "/events/types", kind("1.1", Value::Null))
         .await
@@ -335,9 +334,9 @@ async fn a_type_registered_at_run_time_says_whether_the_starter_sees_it() {
     assert_eq!(history.items().len(), 2);
 }
 
-/// Staff register a type whose events hide the state from users: what users have done by then is answered, without the state.
+/// Staff registers a type whose events hide the state from users. A retry of what a user did before that is answered without the state.
 #[tokio::test]
-async fn a_retry_about_a_state_that_has_been_hidden_since_is_answered_without_it() {
+async fn a_retry_is_answered_without_the_state_if_that_has_been_hidden_since() {
     let world = World::new().await;
     let (user, staff) = (Person::user(), Person::staff());
     for (action, effect, example) in [
@@ -384,10 +383,10 @@ async fn a_retry_about_a_state_that_has_been_hidden_since_is_answered_without_it
     }
 }
 
-/// Who has started the stream is not told that another has.
+/// The starter does not learn that another actor has created the entity.
 #[tokio::test]
-async fn a_starter_whose_state_is_hidden_is_told_so_when_it_wants_to_correct_it() {
-    let (world, mallory, _) = squatted().await;
+async fn a_compensation_by_a_starter_whose_state_is_hidden_says_that_it_is_hidden() {
+    let (world, mallory, _) = start_before_the_business().await;
     let own = world.get(&mallory, "/events?aggregate_id=CUST-5002").await.expect(200);
     let path = format!("/events/{}/compensate", own.items()[0]["id"].as_str().unwrap());
     let refused = world.post(&mallory, &path, json!({})).await;

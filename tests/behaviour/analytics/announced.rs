@@ -1,10 +1,10 @@
-//! Days that are over are announced, once, and again when they have been corrected.
+//! A day that is over is announced once by `kpi.calculated`, and once more after each correction.
 
 use std::time::Duration;
 
-use annals::domain::TenantId;
+use annals_domain::TenantId;
 use chrono::{Days, TimeDelta, Utc};
-use projector::Pace;
+use projector::KpiSettings;
 use serde_json::{Value, json};
 use tests::{Person, World};
 
@@ -67,13 +67,13 @@ async fn a_day_that_is_over_is_announced_once_with_what_caused_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_corrected_day_is_announced_again_and_a_day_next_to_it_whose_customers_are_new_by_that() {
+async fn a_corrected_day_is_announced_again_and_so_is_a_later_day_whose_customers_became_new() {
     let world = World::new().await;
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
     sell(&world, "S-2", "2026-01-05", 200, "A", "Pump").await;
     world.sweep().await;
     assert_eq!(announced(&world).await.len(), 2);
-    // What is no correction of any figure is none.
+    // A change that affects no figure is not a correction.
     change(&world, "sale.updated", "S-1", "notes", json!("by phone")).await;
     change(&world, "sale.updated", "S-1", "product", json!("Hose")).await;
     world.sweep().await;
@@ -174,7 +174,7 @@ async fn a_day_is_announced_when_it_is_over_everywhere() {
         sell(&world, id, &day.to_string(), 5, "A", "Pump").await;
     }
     world.sweep().await;
-    // Midnight may have come to that place meanwhile.
+    // Midnight may have passed at UTC-12 since the test began.
     if (Utc::now() - TimeDelta::hours(12)).date_naive() == last_place {
         let days: Vec<Value> = announced(&world)
             .await
@@ -186,9 +186,9 @@ async fn a_day_is_announced_when_it_is_over_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn corrections_rest_before_they_are_announced() {
+async fn corrections_are_announced_after_a_delay() {
     let world = World::new().await;
-    let patient = world.projector.clone().with_pace(Pace::default());
+    let patient = world.projector.clone().with_kpi_settings(KpiSettings::default());
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
     patient.sweep().await.unwrap();
     world.sweep().await;
@@ -208,7 +208,7 @@ async fn corrections_rest_before_they_are_announced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_that_forbids_announcements_keeps_nobody_from_theirs() {
+async fn a_tenant_that_forbids_announcements_does_not_block_those_of_others() {
     let world = World::new().await;
     let mut tenants = Vec::new();
     for place in 0..4 {
@@ -232,7 +232,7 @@ async fn a_tenant_that_forbids_announcements_keeps_nobody_from_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_else_announces_and_nobody_keeps_the_sweep_from_it() {
+async fn clients_can_neither_announce_a_day_nor_keep_the_sweep_from_announcing_it() {
     let world = World::new().await;
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
     let forged = json!({"day": "2026-01-01", "currency": "USD", "revision": 1, "revenue_cents": 9, "refunds_cents": 0, "net_cents": 9,
@@ -247,7 +247,7 @@ async fn nobody_else_announces_and_nobody_keeps_the_sweep_from_it() {
             world.post(&person, "/events", several).await.problem(403),
             "event_type_forbidden"
         );
-        // The key that announcements used to have.
+        // The idempotency key that announcements used to have.
         let taken = json!({"event_type": "sync.started", "aggregate_type": "sync", "aggregate_id": person.name, "data": {"system": "shop"},
                            "idempotency_key": "kpi:USD:2026-01-01:1"});
         world.post(&person, "/events", taken).await.expect(201);
@@ -259,7 +259,7 @@ async fn nobody_else_announces_and_nobody_keeps_the_sweep_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_servers_way_to_write_dates_changes_no_streams_name() {
+async fn the_servers_date_style_does_not_change_the_names_of_streams() {
     let world = World::new().await;
     let owner = world.superuser().await;
     owner
@@ -272,29 +272,32 @@ async fn a_servers_way_to_write_dates_changes_no_streams_name() {
     change(&world, "sale.updated", "S-1", "amount_cents", json!(7)).await;
     world.sweep().await;
     let events = announced(&world).await;
-    let told: Vec<Value> = events
+    let announcements: Vec<Value> = events
         .iter()
         .map(|e| json!([e["aggregate_id"], e["data"]["revision"]]))
         .collect();
-    assert_eq!(told, [json!(["USD:2026-01-01", 1]), json!(["USD:2026-01-01", 2])]);
+    assert_eq!(
+        announcements,
+        [json!(["USD:2026-01-01", 1]), json!(["USD:2026-01-01", 2])]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_notes_announcements_waits_for_nobody_who_settles() {
+async fn recording_announcements_does_not_wait_for_a_session_that_applies_changes() {
     let (world, tenant) = (World::new().await, TenantId::from(uuid::Uuid::nil()));
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
     world.project().await;
-    let settle = "select annals.settle_kpis('00000000-0000-0000-0000-000000000000', 10)";
+    let settle = "select annals.apply_kpi_changes('00000000-0000-0000-0000-000000000000', 10)";
     world.superuser().await.batch_execute(settle).await.unwrap();
-    let somebody = world.superuser().await;
-    somebody
+    let other = world.superuser().await;
+    other
         .batch_execute("begin; select from annals.kpi_days for update")
         .await
         .unwrap();
     let due = world.app.store.due_kpis(tenant, Duration::ZERO).await.unwrap();
     let noted = tokio::time::timeout(Duration::from_secs(60), world.app.store.note_announced(tenant, &due)).await;
     noted.unwrap().unwrap();
-    somebody.batch_execute("rollback").await.unwrap();
+    other.batch_execute("rollback").await.unwrap();
     assert_eq!(world.rows_of("annals.kpi_days").await[0]["is_due"], true);
     world.app.store.note_announced(tenant, &due).await.unwrap();
     assert_eq!(world.rows_of("annals.kpi_days").await[0]["is_due"], false);

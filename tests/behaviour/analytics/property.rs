@@ -1,27 +1,26 @@
-//! Whatever happens to sales and expenses, figures are what the events come to.
+//! After any random history of sales and expenses, the figures equal what SQL computes from the events.
 
 use std::time::Duration;
 
-use projector::Pace;
+use projector::KpiSettings;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
-use tests::{Person, World};
+use tests::{Effort, Person, World, check_property};
 
 const IDS: usize = 6;
 const ANOTHER: uuid::Uuid = uuid::Uuid::from_u128(7);
 
 #[derive(Debug, Clone)]
 enum Operation {
-    /// A batch of changes, appended together: (kind, id, what).
+    /// A batch of changes that are appended together: (kind, id, change).
     Append(Vec<(bool, usize, Change)>),
-    /// An earlier batch once more.
+    /// An earlier batch is sent again.
     Retry(prop::sample::Index),
-    /// A file of sales.
+    /// A file of sales is uploaded.
     Upload(Vec<(u8, i32, u8)>),
-    /// Wake-ups are delivered to two projectors at once, one of which is killed after so many milliseconds.
+    /// Wake-ups are delivered to two projectors concurrently, one of which is killed after so many milliseconds.
     Project(Option<u8>),
-    /// In batches of so many notes.
+    /// Changes are applied in batches of so many.
     Sweep(i32),
 }
 
@@ -56,7 +55,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Every other one near the first ones, the rest over two years.
+/// Every other day is one of the first few; the rest are spread over two years.
 fn day(offset: u8) -> String {
     let step = if offset.is_multiple_of(2) { 1 } else { 17 };
     (chrono::NaiveDate::from_ymd_opt(2026, 1, 20).unwrap() + chrono::Days::new(step * u64::from(offset))).to_string()
@@ -95,7 +94,7 @@ fn event(is_sale: bool, id: usize, change: &Change, round: &str) -> Value {
 }
 
 async fn run(world: &World, round: &str, operations: Vec<Operation>) {
-    // Tenants whose days, customers and sales have the same names.
+    // The days, customers and sales of both tenants have the same names.
     let tenants = [Person::staff(), Person::staff().in_tenant(ANOTHER)];
     let mut batches: Vec<(Person, Value)> = Vec::new();
     for (place, operation) in operations.into_iter().enumerate() {
@@ -143,12 +142,12 @@ async fn run(world: &World, round: &str, operations: Vec<Operation>) {
                 }
             }
             Operation::Sweep(at_once) => {
-                let pace = Pace {
-                    at_once,
-                    rest: Duration::ZERO,
-                    ..Pace::default()
+                let pace = KpiSettings {
+                    batch_size: at_once,
+                    announce_delay: Duration::ZERO,
+                    ..KpiSettings::default()
                 };
-                world.projector.clone().with_pace(pace).sweep().await.unwrap();
+                world.projector.clone().with_kpi_settings(pace).sweep().await.unwrap();
             }
             Operation::Retry(_) => {}
         }
@@ -157,7 +156,7 @@ async fn run(world: &World, round: &str, operations: Vec<Operation>) {
     world.assert_kpis_are_the_events().await;
 }
 
-/// What is no sum of days': customers, averages and categories of weeks, months and any stretch.
+/// Figures that are not sums of days: customers, averages and categories of weeks, months and any range.
 async fn assert_periods(world: &World) {
     for (from, to) in [
         ("2026-01-01", "2028-01-01"),
@@ -195,7 +194,7 @@ async fn assert_line(world: &World, line: &Value, from: &str, to: &str) {
     assert_eq!(line["other_expenses_cents"], 0);
 }
 
-/// Ranges that begin and end anywhere: days, months and years are told apart within them.
+/// Ranges that begin and end on any day: the code splits them into days, months and years.
 async fn assert_tops(world: &World) {
     let mut ranges = vec![
         ("2026-01-01".to_owned(), "2028-01-01".to_owned()),
@@ -235,26 +234,27 @@ async fn assert_tops(world: &World) {
 }
 
 #[test]
-fn random_histories_come_to_the_figures_that_their_events_come_to() {
+fn figures_of_random_histories_equal_those_computed_from_the_events() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
     let world = runtime.block_on(World::without_requirements());
-    let config = Config {
+    let effort = Effort {
         cases: 32,
-        failure_persistence: None,
-        max_shrink_iters: 100,
-        ..Config::default()
+        shrinks: 100,
     };
     let rounds = std::cell::Cell::new(0);
-    let outcome = TestRunner::new(config).run(&prop::collection::vec(operation(), 1..25), |operations| {
-        rounds.set(rounds.get() + 1);
-        runtime.block_on(run(&world, &format!("R{}-", rounds.get()), operations));
-        Ok::<(), TestCaseError>(())
-    });
-    outcome.unwrap();
+    check_property(
+        &runtime,
+        effort,
+        &prop::collection::vec(operation(), 1..25),
+        async |operations| {
+            rounds.set(rounds.get() + 1);
+            run(&world, &format!("R{}-", rounds.get()), operations).await;
+        },
+    );
     runtime.block_on(assert_periods(&world));
     runtime.block_on(assert_tops(&world));
     runtime.block_on(async {

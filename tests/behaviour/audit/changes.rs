@@ -1,11 +1,11 @@
-//! `/audit/entity/{id}` answers what changed, event by event, in one request, whichever events are asked for.
+//! One request for `/audit/entity/{id}` tells for each event what it changed, whichever filters are given.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 
 use super::{id, ids};
 
-/// An organization, a user and a product under one id, of which each event changed something else.
+/// An organization, a user and a product with the same id; each event changes something else.
 const STEPS: [(&str, &str); 9] = [
     ("organization.created", r#"{"name": "A"}"#),
     (
@@ -64,8 +64,9 @@ async fn every_event_of_an_entity_comes_with_what_it_changed() {
             for limit in [1, 2, 3, 100] {
                 let path = format!("/audit/entity/X-1?order={order}&limit={limit}");
                 let items = world.all_pages(&staff, &path).await;
-                let told: Vec<(&str, Value)> = items.iter().map(|item| (id(item), item["changes"].clone())).collect();
-                assert_eq!(told, expected, "{path}");
+                let changes: Vec<(&str, Value)> =
+                    items.iter().map(|item| (id(item), item["changes"].clone())).collect();
+                assert_eq!(changes, expected, "{path}");
                 for item in &items {
                     assert_eq!(item["deleted"], item["event_type"] == "organization.deleted");
                     assert_eq!(item["skipped"], false);
@@ -78,7 +79,7 @@ async fn every_event_of_an_entity_comes_with_what_it_changed() {
 }
 
 #[tokio::test]
-async fn history_and_audit_tell_an_event_alike() {
+async fn history_and_audit_show_an_event_in_the_same_way() {
     let (world, staff, _) = scene().await;
     let history = world
         .get(&staff, "/events/aggregate/organization/X-1/history")
@@ -93,7 +94,7 @@ async fn history_and_audit_tell_an_event_alike() {
 }
 
 #[tokio::test]
-async fn an_entity_is_audited_by_time_type_source_and_actor() {
+async fn events_of_an_entity_are_filtered_by_time_type_source_and_actor() {
     let (world, staff, events) = scene().await;
     let at = |place: usize| events[place]["created_at"].as_str().unwrap();
     let other = Person::staff();
@@ -148,7 +149,7 @@ async fn the_other_lists_take_the_same_filters() {
             }
         }
     }
-    // Whoever reads on has a cursor at the end, too.
+    // The last page, too, carries a cursor to continue from later.
     for list in ["/audit/entity/X-1", "/audit/recent", &*user] {
         let read = async |query: &str| {
             world
@@ -181,7 +182,7 @@ async fn the_other_lists_take_the_same_filters() {
 }
 
 #[tokio::test]
-async fn changes_are_told_to_those_who_see_the_state() {
+async fn only_callers_who_see_the_state_see_changes() {
     let world = World::new().await;
     let (staff, user, service) = (Person::staff(), Person::user(), Person::service("billing"));
     let registered = json!({"name": "Ada", "email": "ada@example.com"});
@@ -189,7 +190,7 @@ async fn changes_are_told_to_those_who_see_the_state() {
     world
         .append(&staff, "customer.created", "C-2", json!({"name": "Bob"}))
         .await;
-    // The user has a word in somebody else's stream: half a fold is no state.
+    // The user has appended one event to another actor's stream. A state without the other events would be wrong, so none is shown.
     let spoken = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-2",
                         "data": {"phone": "2"}, "created_by": user.actor()});
     world.post(&service, "/events", spoken).await.expect(201);

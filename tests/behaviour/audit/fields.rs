@@ -1,4 +1,4 @@
-//! `/audit/entity/{id}?field=`: only events that changed that value, or something in it.
+//! `/audit/entity/{id}?field=` lists only events that changed that value, or a part of it.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -6,7 +6,7 @@ use tests::{Person, World};
 use super::{id, ids};
 
 #[tokio::test]
-async fn a_value_is_asked_for_by_name_or_pointer() {
+async fn the_field_is_given_by_name_or_pointer() {
     let (world, staff) = (World::new().await, Person::staff());
     let changed = |settings: Value| json!({"changes": {"notification_settings": {"old": null, "new": settings}}});
     let mut events = Vec::new();
@@ -65,9 +65,9 @@ async fn a_value_is_asked_for_by_name_or_pointer() {
     }
 }
 
-/// 1,300 events of which two set the name: a page looks at a thousand and says where to go on.
+/// 1,300 events of which two set the name: one page folds about a thousand and returns a cursor for the rest.
 #[tokio::test]
-async fn a_search_looks_at_so_many_events_a_page_and_goes_on() {
+async fn a_search_reads_a_limited_number_of_events_per_page() {
     let (world, staff) = (World::new().await, Person::staff());
     let member = |n: usize| match n {
         0 => {
@@ -92,12 +92,14 @@ async fn a_search_looks_at_so_many_events_a_page_and_goes_on() {
         let path = format!("/audit/entity/C-1?field=name&order={order}");
         let first = world.get(&staff, &path).await.expect(200);
         assert_eq!(versions(first.items()), expected[..1], "{order}");
-        let next = first.body["next_cursor"].as_str().expect("there is more to look at");
+        let next = first.body["next_cursor"]
+            .as_str()
+            .expect("a cursor for the remaining events");
         let second = world.get(&staff, &format!("{path}&cursor={next}")).await.expect(200);
         assert_eq!(versions(second.items()), expected[1..], "{order}");
         assert_eq!(second.body["next_cursor"], Value::Null);
     }
-    // Few events far apart are each folded from near by, not from everything between them.
+    // A few events far apart are each folded from the nearest snapshot, without all events between them.
     let far = world
         .all_pages(&staff, "/audit/entity/C-1?field=phone&order=desc&limit=700")
         .await;
@@ -105,9 +107,9 @@ async fn a_search_looks_at_so_many_events_a_page_and_goes_on() {
     assert_eq!(far[0]["changes"], json!({"phone": {"old": "1298", "new": "1299"}}));
 }
 
-/// Changes hold whole values, so a page of few events can be larger than an answer may be.
+/// Changes contain whole values, so a page of few events can exceed the size limit of an answer.
 #[tokio::test]
-async fn a_page_of_large_changes_ends_early_and_goes_on() {
+async fn a_page_of_large_changes_ends_early_with_a_cursor() {
     let (world, staff) = (World::new().await, Person::staff());
     let text = |letter: char| letter.to_string().repeat(240_000);
     for place in 0..24u8 {

@@ -1,4 +1,4 @@
-//! Who acted has a name beside the id, where the log or a token has told it.
+//! Events name the actor beside the id, if the log or a token has given a name.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -7,7 +7,7 @@ fn name_of(event: &Value) -> &Value {
     &event["created_by_name"]
 }
 
-/// Every way in which one event of `C-1` can be read.
+/// Every way to read one event of `C-1`.
 async fn readings(world: &World, person: &Person, id: &str) -> Vec<Value> {
     let mut found = vec![world.get(person, &format!("/events/{id}")).await.expect(200).body];
     for path in [
@@ -27,7 +27,7 @@ async fn readings(world: &World, person: &Person, id: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_actor_has_the_name_that_the_module_user_has() {
+async fn an_actor_has_the_name_that_the_user_module_stores() {
     let world = World::new().await;
     let (staff, other) = (Person::staff(), Person::staff().in_tenant(uuid::Uuid::new_v4()));
     let event = world
@@ -37,16 +37,12 @@ async fn an_actor_has_the_name_that_the_module_user_has() {
     for reading in readings(&world, &staff, id).await {
         assert_eq!(name_of(&reading), &Value::Null);
     }
-    // Another tenant's user of the same id is another's business.
+    // A user with the same id in another tenant has no effect.
     for (person, name) in [(&other, "Mallory"), (&staff, "Ada Lovelace")] {
         let user = json!({"email": "a@example.com", "name": name});
         let posted = world.append(person, "user.created", &staff.sub.to_string(), user).await;
         world.project().await;
-        assert_eq!(
-            name_of(&posted),
-            &Value::Null,
-            "what is posted is answered as it was posted"
-        );
+        assert_eq!(name_of(&posted), &Value::Null, "the answer to a post has no name");
     }
     let found = readings(&world, &staff, id).await;
     assert_eq!(found.len(), 8);
@@ -64,7 +60,7 @@ async fn an_actor_has_the_name_that_the_module_user_has() {
 }
 
 #[tokio::test]
-async fn agents_and_services_are_called_what_their_tokens_say() {
+async fn agents_and_services_have_the_name_in_their_tokens() {
     let world = World::new().await;
     let (staff, agent, service) = (Person::staff(), Person::agent("pricing"), Person::service("crm"));
     world
@@ -78,9 +74,9 @@ async fn agents_and_services_are_called_what_their_tokens_say() {
     assert_eq!(names, ["pricing", "crm"]);
 }
 
-/// A user sees names of users that the user may see, and no others.
+/// A user sees the names of the users that it may see, and no others.
 #[tokio::test]
-async fn a_name_is_told_to_those_who_may_see_that_user() {
+async fn a_name_is_shown_only_to_callers_who_may_see_that_user() {
     let world = World::new().await;
     let (staff, user) = (Person::staff(), Person::user());
     let created = json!({"email": "u@example.com", "name": "Eve"});
@@ -95,9 +91,9 @@ async fn a_name_is_told_to_those_who_may_see_that_user() {
     assert_eq!(name_of(&world.get(&staff, &path).await.expect(200).body), "Eve");
 }
 
-/// A person's token may say what the person is called, where the server side of the identity provider has set it.
+/// A person's token may contain a name, if the identity provider's server has set it.
 #[tokio::test]
-async fn a_person_is_called_what_the_token_says() {
+async fn a_person_has_the_name_in_the_token() {
     let (world, service) = (World::new().await, Person::service("crm"));
     let ada = Person {
         name: Some("Ada Lovelace".to_owned()),
@@ -113,12 +109,12 @@ async fn a_person_is_called_what_the_token_says() {
         assert_eq!(name_of(&reading), "Ada Lovelace", "{reading}");
         assert_eq!(reading["recorded"]["posted_by_name"], "Ada Lovelace");
     }
-    // A service speaks in her name, and its token says nothing about her.
+    // A service acts in her name; its token does not contain her name.
     let spoken = json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": "C-2", "data": {"name": "C"},
                         "created_by": ada.actor()});
     let spoken = world.post(&service, "/events", spoken).await.expect(201).body;
     assert_eq!(name_of(&spoken), &Value::Null);
-    // What a caller writes about itself is not believed.
+    // A name that callers write about themselves is not used.
     let mut claims = ada.claims();
     claims["app_metadata"]["name"] = Value::Null;
     claims["user_metadata"] = json!({"name": "Charles", "full_name": "Charles Babbage"});
@@ -137,7 +133,7 @@ async fn a_person_is_called_what_the_token_says() {
         .body;
     assert_eq!(name_of(&own_word), &Value::Null);
     assert_eq!(own_word["recorded"]["posted_by_name"], Value::Null);
-    // The organisation's own word counts more.
+    // The name that the tenant stores has priority.
     let user = json!({"email": "a@example.com", "name": "Ada King"});
     world.append(&service, "user.created", &ada.sub.to_string(), user).await;
     world.project().await;
@@ -145,9 +141,9 @@ async fn a_person_is_called_what_the_token_says() {
     assert_eq!(name_of(&read.items()[0]), "Ada King");
 }
 
-/// The importer has the claims of the request and not its token.
+/// The importer has the claims of the request, not the token.
 #[tokio::test]
-async fn a_large_upload_has_the_name_of_the_person_who_asked_for_it() {
+async fn events_of_a_large_upload_have_the_name_of_the_person_who_requested_it() {
     let world = World::new().await;
     let ada = Person {
         name: Some("Ada Lovelace".to_owned()),

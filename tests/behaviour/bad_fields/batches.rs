@@ -1,4 +1,4 @@
-//! Batches are atomic: one bad member refuses all, and is named.
+//! Batches are atomic: one bad member refuses the whole batch, and the refusal names it.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{event, event_with, pointers, refused};
 
-/// A batch of five whose fourth is spoilt.
+/// A batch of five events, the fourth of which is invalid.
 fn batch_with(changes: Value) -> Value {
     let member = |place: usize| event_with(json!({"aggregate_id": format!("B-{place}")}));
     let mut events: Vec<Value> = (0..5).map(member).collect();
@@ -69,7 +69,7 @@ async fn one_bad_member_refuses_the_batch_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_batch_is_a_list_of_one_to_five_hundred_events_and_nothing_beside_it() {
+async fn a_batch_is_a_list_of_one_to_five_hundred_events_without_other_members() {
     let world = World::without_requirements().await;
     let staff = Person::staff();
     let many = |n: usize| json!({"events": (0..n).map(|i| event_with(json!({"aggregate_id": format!("B-{}", i % 7)}))).collect::<Vec<_>>()});
@@ -95,9 +95,9 @@ async fn a_batch_is_a_list_of_one_to_five_hundred_events_and_nothing_beside_it()
     assert_eq!(stored.items().len(), 500);
 }
 
-/// Whoever mends a batch wants to know all that is wrong with it, of every kind, at once.
+/// A client that corrects a batch wants to know all faults of every kind in one answer.
 #[tokio::test]
-async fn every_fault_of_every_member_is_named_whatever_its_kind() {
+async fn every_fault_of_every_kind_is_named_for_every_member() {
     let world = World::new().await;
     let user = Person::user();
     world
@@ -113,7 +113,7 @@ async fn every_fault_of_every_member_is_named_whatever_its_kind() {
         event_with(forbidden),
         event_with(json!({"aggregate_id": "B-4", "created_by": "system"})),
         event_with(json!({"aggregate_id": "B-5", "data": {"x": "x".repeat(256 * 1024)}})),
-        // A retry is no fault, whatever is said of the others.
+        // A retry among the members is not a fault.
         event_with(json!({"idempotency_key": "k"})),
     ];
     let answer = refused(&world, &user, json!({"events": members})).await;
@@ -129,7 +129,7 @@ async fn every_fault_of_every_member_is_named_whatever_its_kind() {
     let mut named = pointers(&answer);
     named.sort_unstable();
     assert_eq!(named, expected, "{:.2000}", answer.text);
-    // With one that cannot even be read, the others are still told.
+    // If one member cannot even be parsed, the faults of the others are still named.
     let mut members = members.to_vec();
     members[0]["colour"] = json!("red");
     members[6]["tenant_id"] = json!(Uuid::new_v4());

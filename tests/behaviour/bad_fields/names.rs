@@ -1,10 +1,10 @@
-//! The rule for ids and names (docs/ids.md), on every way in: what HTTP refuses SQL refuses, character by character.
+//! The rule for ids and names (docs/guide/ids.md): HTTP and SQL refuse the same characters.
 
-use annals::domain::text;
+use annals_domain::text;
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-/// What may name something.
+/// Valid names.
 const GOOD: [&str; 12] = [
     "CUST-0042",
     "a b",
@@ -20,7 +20,7 @@ const GOOD: [&str; 12] = [
     "🇮🇳",
 ];
 
-/// What may not, and the code that says why.
+/// Invalid names, each with the code of its refusal.
 const BAD: [(&str, &str); 24] = [
     (" a", "invalid_value"),
     ("a ", "invalid_value"),
@@ -53,7 +53,7 @@ fn registered(id: &str) -> Value {
            "data": {"name": "Ada\u{3164}", "email": "ada@example.com"}})
 }
 
-/// Posts by SQL; the refusal's code and message, where there is one.
+/// Posts by SQL; returns code and message of the refusal, if there is one.
 async fn by_sql(world: &World, event: &Value) -> Result<(), (String, String)> {
     let session = world.session_of(&Person::service("crm")).await;
     let posted = session
@@ -69,7 +69,7 @@ async fn by_sql(world: &World, event: &Value) -> Result<(), (String, String)> {
 }
 
 #[tokio::test]
-async fn http_and_sql_take_the_same_ids_and_refuse_the_same() {
+async fn http_and_sql_accept_and_refuse_the_same_ids() {
     let world = World::new().await;
     let service = Person::service("crm");
     for id in GOOD {
@@ -81,7 +81,7 @@ async fn http_and_sql_take_the_same_ids_and_refuse_the_same() {
         let path = format!("/entities/customer/{}", percent_encoded(id));
         let found = world.get(&service, &path).await.expect(200);
         assert_eq!(found.body["aggregate_id"], id);
-        assert_eq!(found.body["state"]["name"], "Ada\u{3164}", "data are kept as they are");
+        assert_eq!(found.body["state"]["name"], "Ada\u{3164}", "data are not normalized");
     }
     let before = world.log().await;
     for (id, code) in BAD.into_iter().chain([(".", "invalid_value"), ("..", "invalid_value")]) {
@@ -132,7 +132,7 @@ async fn every_other_name_follows_the_same_rule() {
             };
             let answer = world.post(&service, "/events", event.clone()).await;
             answer.problem(400);
-            // A blank is in the middle of an actor, and refused there all the same.
+            // The blank is in the middle of the actor, and is refused there too.
             assert_eq!(answer.body["errors"][0]["code"], code, "{field} {bad:?}");
             let (refused, _) = by_sql(&world, &event).await.expect_err(bad);
             assert_eq!(refused, "malformed_event", "{field} {bad:?}");
@@ -169,7 +169,7 @@ async fn every_other_name_follows_the_same_rule() {
 }
 
 #[tokio::test]
-async fn a_file_s_ids_follow_the_same_rule() {
+async fn ids_in_a_file_follow_the_same_rule() {
     let world = World::new().await;
     let staff = Person::staff();
     let file = "sale_id,sale_date,amount\n👩🏽\u{200D}🚀,2026-01-01,1\na\u{E0041},2026-01-01,2\nZoe\u{308},2026-01-01,3\n..,2026-01-01,4\n";
@@ -184,19 +184,19 @@ async fn a_file_s_ids_follow_the_same_rule() {
     assert_eq!(codes, ["invalid_id", "not_nfc", "invalid_id"]);
 }
 
-/// Fails where PostgreSQL's tables (V2) no longer say what the Rust rule says, e.g. after an update of Unicode in a crate: make
-/// them anew from `annals::domain::text` then.
+/// Fails if PostgreSQL's tables (migration `callers`) no longer agree with the Rust rule, for example after a crate's update of Unicode. If so, generate
+/// the tables again from `annals_domain::text`.
 #[tokio::test]
-async fn sql_s_tables_are_those_of_the_rust_rule() {
+async fn the_tables_in_sql_agree_with_the_rule_in_rust() {
     let world = World::new().await;
     let owner = world.owner().await;
-    // Planes that have characters, and samples of the others.
+    // All planes that have characters, and samples of the others.
     let codes = (1..=0x10_FFFF_u32).filter(|c| *c < 0x3_4000 || (0xE_0000..0xE_1000).contains(c) || c % 997 == 0);
     let codes: Vec<i32> = codes
         .filter(|c| char::from_u32(*c).is_some())
         .map(|c| c as i32)
         .collect();
-    // Beside a letter that nothing composes with, so that only the character itself is judged; and after an emoji, joined.
+    // Once beside a letter that does not compose with anything, to test only the character itself; and once after an emoji, joined.
     for (before, after) in [("\u{4E00}", "\u{4E00}"), ("😀\u{200D}", ""), ("", "\u{FE0F}")] {
         let rows = owner
             .query(
@@ -224,9 +224,9 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// It does look like an actor; what is wrong is how the uuid is written.
+/// The value looks like an actor; only the spelling of the uuid is wrong.
 #[tokio::test]
-async fn a_persons_uuid_that_is_written_otherwise_is_told_so() {
+async fn a_persons_uuid_in_another_spelling_is_refused_with_that_reason() {
     let world = World::new().await;
     for actor in [
         "user:7D0C54A6-6F4C-4F5E-9F0E-0C8F1B1A2C3D",
@@ -237,8 +237,11 @@ async fn a_persons_uuid_that_is_written_otherwise_is_told_so() {
         let answer = world.post(&Person::service("crm"), "/events", event.clone()).await;
         answer.problem(400);
         let (_, by_sql) = by_sql(&world, &event).await.expect_err(actor);
-        for said in [answer.body["errors"][0]["detail"].as_str().unwrap(), &by_sql] {
-            assert!(said.contains("a uuid in lower case with hyphens"), "{actor}: {said}");
+        for message in [answer.body["errors"][0]["detail"].as_str().unwrap(), &by_sql] {
+            assert!(
+                message.contains("a uuid in lower case with hyphens"),
+                "{actor}: {message}"
+            );
         }
     }
 }

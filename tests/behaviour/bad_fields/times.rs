@@ -1,9 +1,9 @@
-//! What is an instant, over HTTP and by SQL: the same text is taken by both as the same instant, or refused by both.
+//! HTTP and SQL accept the same texts as times, for the same instant, and refuse the same others.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-/// Text, and the instant that it names.
+/// Texts, each with the instant that it means.
 const TIMES: [(&str, &str); 14] = [
     ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00+00:00"),
     ("2026-01-01t05:30:00.5+05:30", "2026-01-01T00:00:00.5+00:00"),

@@ -1,10 +1,10 @@
-//! A module with every effect that has an inverse, registered by staff: `widget`. The general types at version 1.0 know no
-//! inverse yet, because theirs is not registered before them; at 1.1 they do.
+//! A module registered by staff, `widget`, with every effect that has an inverse. The updated and deleted types have no inverse at
+//! version 1.0, because its type is registered only after them; at 1.1 they have one.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-/// A world with the module, and its staff.
+/// A world with the module, and a member of its staff.
 pub async fn world() -> (World, Person) {
     let (world, staff) = (World::new().await, Person::staff());
     register_all(&world, &staff).await;
@@ -98,8 +98,8 @@ pub async fn register(
     world.post(staff, "/events/types", kind).await.expect(201);
 }
 
-/// Posts an event of the module; its id.
-pub async fn happen(world: &World, person: &Person, action: &str, data: Value) -> String {
+/// Posts an event of the module and returns its id.
+pub async fn post_widget_event(world: &World, person: &Person, action: &str, data: Value) -> String {
     let event = world.append(person, &format!("widget.{action}"), "W-1", data).await;
     event["id"].as_str().expect("an id").to_owned()
 }
@@ -109,7 +109,7 @@ pub async fn compensate(world: &World, person: &Person, id: &str, body: Value) -
     world.post(person, &format!("/events/{id}/compensate"), body).await
 }
 
-/// State and deletedness, as they are read.
+/// The state as the API returns it, and whether the entity is deleted.
 pub async fn state(world: &World, person: &Person) -> (Value, bool) {
     let answer = world.get(person, "/entities/widget/W-1").await.expect(200).body;
     (answer["state"].clone(), answer["deleted"].as_bool().expect("a flag"))

@@ -1,5 +1,5 @@
-//! Others at the same moment: an event is compensated once, and never over a fact that came first. The interleavings are held at
-//! the stream's lock.
+//! Concurrent writers: an event is compensated at most once, and never at the cost of a fact that came first. The tests hold the
+//! stream's lock to make each interleaving post_widget_event.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use tests::{Answer, Person, World};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use super::module::{compensate, happen, state, world};
+use super::module::{compensate, post_widget_event, state, world};
 
-/// Holds the stream's lock, as an append does that is under way.
+/// Holds the stream's lock, as an open append does.
 async fn hold(owner: &Client) {
     let lock = "begin; select from annals.heads where aggregate_id = 'W-1' for update";
     owner.batch_execute(lock).await.expect("the lock");
@@ -27,17 +27,17 @@ fn spawn(world: &Arc<World>, person: &Person, id: &str, key: Option<&'static str
 
 async fn changed() -> (Arc<World>, Person, String) {
     let (world, staff) = world().await;
-    happen(&world, &staff, "created", json!({"name": "A"})).await;
-    let id = happen(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
+    post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
     (Arc::new(world), staff, id)
 }
 
 #[tokio::test]
-async fn of_many_who_compensate_the_same_event_one_does() {
+async fn of_many_concurrent_compensations_of_an_event_one_succeeds() {
     let (world, staff, id) = changed().await;
     let owner = world.owner().await;
     hold(&owner).await;
-    // Not the same person: no idempotency key would stand between them.
+    // Different persons, so that no idempotency key is shared.
     let people = [staff.clone(), Person::staff(), Person::service("crm"), Person::staff()];
     let all: Vec<_> = people.iter().map(|person| spawn(&world, person, &id, None)).collect();
     world.until_waiting(4).await;
@@ -55,7 +55,7 @@ async fn of_many_who_compensate_the_same_event_one_does() {
 }
 
 #[tokio::test]
-async fn twins_under_one_key_get_one_answer() {
+async fn two_equal_requests_with_one_key_get_one_answer() {
     let (world, staff, id) = changed().await;
     let owner = world.owner().await;
     hold(&owner).await;
@@ -79,9 +79,9 @@ async fn twins_under_one_key_get_one_answer() {
     assert_eq!(answers[0].body["id"], answers[1].body["id"]);
 }
 
-/// The change comes between what the compensation has read and its append.
+/// The change is appended after the compensation has read the stream and before its append.
 #[tokio::test]
-async fn a_fact_that_comes_first_is_not_undone() {
+async fn a_fact_that_comes_first_is_not_reverted() {
     let (world, staff, id) = changed().await;
     let other = world.session_of(&staff).await;
     let change = |name: &str| json!({"event_type": "widget.updated", "aggregate_type": "widget", "aggregate_id": "W-1", "data": {"changes": {"name": {"new": name}}}});
@@ -98,9 +98,9 @@ async fn a_fact_that_comes_first_is_not_undone() {
     assert_eq!(state(&world, &staff).await.0, json!({"name": "C"}));
 }
 
-/// A change elsewhere in the entity makes it work the inverse out again, at the version that it then finds.
+/// After a change of another field, the compensation computes the inverse again at the new version.
 #[tokio::test]
-async fn a_fact_about_something_else_is_waited_for_and_kept() {
+async fn a_concurrent_change_of_another_field_is_kept() {
     let (world, staff, id) = changed().await;
     let other = world.session_of(&staff).await;
     other.batch_execute("begin").await.expect("a transaction");

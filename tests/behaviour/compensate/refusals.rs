@@ -1,12 +1,12 @@
-//! What is not compensated, and why; a refusal leaves nothing.
+//! Which compensations are refused, and why. A refusal stores nothing.
 
-use annals::domain::NewEvent;
-use annals::domain::event::Part;
+use annals_domain::NewEvent;
+use annals_domain::event::Part;
 use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
 
-use super::module::{compensate, happen, register, world};
+use super::module::{compensate, post_widget_event, register, world};
 
 async fn places(world: &World, staff: &Person, id: &str) -> Vec<String> {
     let before = world.log().await;
@@ -22,16 +22,16 @@ async fn places(world: &World, staff: &Person, id: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_later_fact_is_not_undone_and_its_fields_are_named() {
+async fn a_compensation_that_would_revert_a_later_fact_is_refused_with_its_fields() {
     let (world, staff) = world().await;
-    let created = happen(
+    let created = post_widget_event(
         &world,
         &staff,
         "created",
         json!({"name": "A", "colour": "red", "parts": [{"id": "1", "no": "a"}]}),
     )
     .await;
-    let blue = happen(
+    let blue = post_widget_event(
         &world,
         &staff,
         "updated",
@@ -39,7 +39,7 @@ async fn a_later_fact_is_not_undone_and_its_fields_are_named() {
     )
     .await;
     assert_eq!(places(&world, &staff, &created).await, ["/colour", "/price"]);
-    happen(
+    post_widget_event(
         &world,
         &staff,
         "updated",
@@ -47,35 +47,35 @@ async fn a_later_fact_is_not_undone_and_its_fields_are_named() {
     )
     .await;
     assert_eq!(places(&world, &staff, &blue).await, ["/colour"]);
-    let part = happen(&world, &staff, "part.updated", json!({"id": "1", "no": "b", "size": 1})).await;
-    happen(&world, &staff, "part.updated", json!({"id": "1", "size": 2})).await;
+    let part = post_widget_event(&world, &staff, "part.updated", json!({"id": "1", "no": "b", "size": 1})).await;
+    post_widget_event(&world, &staff, "part.updated", json!({"id": "1", "size": 2})).await;
     assert_eq!(places(&world, &staff, &part).await, ["/parts/1/size"]);
-    happen(&world, &staff, "part.removed", json!({"id": "1"})).await;
+    post_widget_event(&world, &staff, "part.removed", json!({"id": "1"})).await;
     assert_eq!(places(&world, &staff, &part).await, ["/parts/1"]);
-    let moved = happen(&world, &staff, "moved", json!({"from": "a", "to": "b"})).await;
-    happen(&world, &staff, "moved", json!({"from": "b", "to": "c"})).await;
+    let moved = post_widget_event(&world, &staff, "moved", json!({"from": "a", "to": "b"})).await;
+    post_widget_event(&world, &staff, "moved", json!({"from": "b", "to": "c"})).await;
     assert_eq!(places(&world, &staff, &moved).await, ["/place"]);
-    let late = happen(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
-    happen(&world, &staff, "deleted", json!({"deleted_at": "2026-01-01T00:00:00Z"})).await;
+    let late = post_widget_event(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
+    post_widget_event(&world, &staff, "deleted", json!({"deleted_at": "2026-01-01T00:00:00Z"})).await;
     assert_eq!(places(&world, &staff, &late).await, ["/deleted"]);
 }
 
 #[tokio::test]
-async fn without_an_inverse_there_is_no_compensation() {
+async fn an_event_without_an_inverse_cannot_be_compensated() {
     let (world, staff) = world().await;
-    happen(&world, &staff, "created", json!({"name": "A", "parts": [{"id": "1"}]})).await;
-    let noted = happen(&world, &staff, "noted", json!({})).await;
+    post_widget_event(&world, &staff, "created", json!({"name": "A", "parts": [{"id": "1"}]})).await;
+    let noted = post_widget_event(&world, &staff, "noted", json!({})).await;
     assert_eq!(
         compensate(&world, &staff, &noted, json!({})).await.problem(422),
         "no_inverse"
     );
-    // Declared, and nothing follows: the part was there before, and was replaced.
-    let replaced = happen(&world, &staff, "part.added", json!({"id": "1", "no": "x"})).await;
+    // An inverse is declared, but does not apply: the child existed before and was replaced.
+    let replaced = post_widget_event(&world, &staff, "part.added", json!({"id": "1", "no": "x"})).await;
     assert_eq!(
         compensate(&world, &staff, &replaced, json!({})).await.problem(422),
         "no_inverse"
     );
-    let again = happen(&world, &staff, "created", json!({"name": "B"})).await;
+    let again = post_widget_event(&world, &staff, "created", json!({"name": "B"})).await;
     assert_eq!(
         compensate(&world, &staff, &again, json!({})).await.problem(422),
         "no_inverse"
@@ -83,16 +83,16 @@ async fn without_an_inverse_there_is_no_compensation() {
 }
 
 #[tokio::test]
-async fn what_has_no_effect_on_state_has_nothing_to_compensate() {
+async fn an_event_without_an_effect_on_state_cannot_be_compensated() {
     let (world, staff) = world().await;
-    happen(&world, &staff, "created", json!({"name": "A"})).await;
-    let same = happen(&world, &staff, "updated", json!({"changes": {"name": {"new": "A"}}})).await;
+    post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
+    let same = post_widget_event(&world, &staff, "updated", json!({"changes": {"name": {"new": "A"}}})).await;
     assert_eq!(
         compensate(&world, &staff, &same, json!({})).await.problem(409),
         "not_applied"
     );
-    let skipped = happen(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
-    let parked = happen(&world, &staff, "updated", json!({"changes": {"name": {"new": "C"}}})).await;
+    let skipped = post_widget_event(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
+    let parked = post_widget_event(&world, &staff, "updated", json!({"changes": {"name": {"new": "C"}}})).await;
     let owner = world.owner().await;
     let skip = "insert into annals.skipped_events (tenant_id, event_id, instruction_id, aggregate_version, aggregate_type, aggregate_id)
                 select tenant_id, id, id, aggregate_version, aggregate_type, aggregate_id from annals.events where id = $1";
@@ -111,11 +111,11 @@ async fn what_has_no_effect_on_state_has_nothing_to_compensate() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_is_not_there_and_what_may_not_be_posted_is_not_appended() {
+async fn hidden_events_are_not_found_and_an_inverse_that_the_caller_may_not_post_is_refused() {
     let (world, staff) = world().await;
     let (user, other, service) = (Person::user(), Person::user(), Person::service("crm"));
-    happen(&world, &user, "created", json!({"name": "A"})).await;
-    let id = happen(&world, &user, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
+    post_widget_event(&world, &user, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&world, &user, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
     let before = world.log().await;
     let elsewhere = staff.clone().in_tenant(Uuid::new_v4());
     for stranger in [&other, &elsewhere, &Person::agent("pricing")] {
@@ -130,7 +130,7 @@ async fn what_is_hidden_is_not_there_and_what_may_not_be_posted_is_not_appended(
             "not_found"
         );
     }
-    // An event of one's own in another actor's stream: the event is seen, the entity's state is not.
+    // The caller's own event in another actor's stream: the caller sees the event, but not the entity's state.
     let theirs = json!({"event_type": "widget.updated", "aggregate_type": "widget", "aggregate_id": "W-1", "created_by": other.actor(),
                         "user_id": other.sub, "data": {"changes": {"colour": {"new": "red"}}}});
     let theirs = world.post(&service, "/events", theirs).await.expect(201).body["id"]
@@ -141,7 +141,7 @@ async fn what_is_hidden_is_not_there_and_what_may_not_be_posted_is_not_appended(
         compensate(&world, &other, &theirs, json!({})).await.problem(403),
         "state_hidden"
     );
-    // Who may not post the inverse.
+    // A caller who may not post the inverse.
     let kind = json!({"event_type": "widget.updated", "aggregate_type": "widget", "version": "1.2", "description": "Was updated.",
                       "effect": "changes", "posters": ["staff"], "schema": {"type": "object", "required": ["changes"]},
                       "example": {"changes": {}}, "inverse": {"event_type": "widget.updated"}});
@@ -158,7 +158,7 @@ async fn what_is_hidden_is_not_there_and_what_may_not_be_posted_is_not_appended(
 async fn the_projectors_own_events_are_not_compensated() {
     let (world, staff) = world().await;
     let parked = Uuid::new_v4();
-    // There is something to decide about.
+    // A parked event, about which a decision can be taken.
     let park = format!(
         "insert into annals.parked_streams (tenant_id, event_id, event_number, aggregate_version, aggregate_type, aggregate_id, error_code, error)
          values ('{}', '{parked}', 1, 1, 'widget', 'W-9', '23514', 'by hand')",
@@ -169,10 +169,12 @@ async fn the_projectors_own_events_are_not_compensated() {
                           "data": {"event_id": parked, "reason": "so it is"}});
     let (mut decision, _) = NewEvent::from_json(decision, "").unwrap();
     decision.part = Some(Part::Processing);
-    let (store, caller) = (&world.app.store, staff.caller());
-    let revision = store.fresh_catalog(&caller).await.unwrap().revision();
-    let appended = store.append(&caller, &[decision], &json!({}), revision).await.unwrap();
-    let id = appended[0].id.to_string();
+    let appends = world.app.appends();
+    let appended = appends
+        .append_one(&staff.caller(), &decision, &json!({}))
+        .await
+        .unwrap();
+    let id = appended.id.to_string();
     assert_eq!(
         compensate(&world, &staff, &id, json!({})).await.problem(422),
         "no_inverse"
@@ -180,19 +182,19 @@ async fn the_projectors_own_events_are_not_compensated() {
 }
 
 #[tokio::test]
-async fn the_inverse_obeys_its_schema_like_any_event() {
+async fn the_inverse_is_checked_against_its_schema_like_any_event() {
     let (world, staff) = world().await;
-    happen(&world, &staff, "created", json!({"name": "A"})).await;
-    happen(&world, &staff, "moved", json!({"from": "a", "to": "b"})).await;
-    let deleted = happen(&world, &staff, "deleted", json!({"deleted_at": "2026-01-01T00:00:00Z"})).await;
-    // What was deleted comes back as it was, whatever the schema of new entities says.
+    post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
+    post_widget_event(&world, &staff, "moved", json!({"from": "a", "to": "b"})).await;
+    let deleted = post_widget_event(&world, &staff, "deleted", json!({"deleted_at": "2026-01-01T00:00:00Z"})).await;
+    // A deleted entity is restored as it was, even if the schema for new entities does not allow that.
     let back = compensate(&world, &staff, &deleted, json!({})).await.expect(201).body;
     assert_eq!(back["data"], json!({"name": "A", "place": "b"}));
-    // Declared data that lead nowhere are left out, and missed.
+    // Declared data whose pointers find nothing are left out, and then a required field is missing.
     let inverse = json!({"event_type": "widget.moved", "data": {"from": "/nowhere", "to": "/from"}});
     let schema = json!({"type": "object"});
     register(&world, &staff, "noted", "1.1", &json!("none"), &schema, Some(inverse)).await;
-    let noted = happen(&world, &staff, "noted", json!({"from": "x"})).await;
+    let noted = post_widget_event(&world, &staff, "noted", json!({"from": "x"})).await;
     assert_eq!(
         compensate(&world, &staff, &noted, json!({})).await.problem(422),
         "schema_violation"
@@ -200,9 +202,9 @@ async fn the_inverse_obeys_its_schema_like_any_event() {
 }
 
 #[tokio::test]
-async fn bodies_say_why_and_nothing_else() {
+async fn a_body_may_contain_only_the_reason() {
     let (world, staff) = world().await;
-    let id = happen(&world, &staff, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
     let before = world.log().await;
     let long = "x".repeat(1001);
     for (body, code) in [
@@ -234,12 +236,12 @@ async fn bodies_say_why_and_nothing_else() {
     assert_eq!(world.log().await, before);
 }
 
-/// A client that says in an event's metadata or cause that it compensates another has not compensated it.
+/// An event whose metadata or cause claim that it compensates another one does not count as a compensation.
 #[tokio::test]
-async fn an_event_that_only_looks_like_a_compensation_is_none() {
+async fn an_event_that_only_looks_like_a_compensation_does_not_count_as_one() {
     let (world, staff) = world().await;
-    happen(&world, &staff, "created", json!({"name": "A"})).await;
-    let id = happen(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
+    post_widget_event(&world, &staff, "created", json!({"name": "A"})).await;
+    let id = post_widget_event(&world, &staff, "updated", json!({"changes": {"name": {"new": "B"}}})).await;
     let forged = json!({"event_type": "widget.updated", "aggregate_type": "widget", "aggregate_id": "W-1", "causation_id": id,
                         "metadata": {"compensates": id, "request_digest": "x"}, "data": {"changes": {"colour": {"new": "red"}}}});
     world.post(&staff, "/events", forged.clone()).await.expect(201);

@@ -1,4 +1,4 @@
-//! `If-Match`: a change tied to the version that its author saw.
+//! `If-Match` makes a change conditional on the version that its author has read.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn patch_if(world: &World, person: &Person, tag: &str, body: Value) -> Ans
 }
 
 #[tokio::test]
-async fn if_match_lets_only_the_version_through_that_it_names() {
+async fn if_match_allows_a_change_only_at_the_version_that_it_names() {
     let (world, staff) = with_ada().await;
     let before = world.log().await;
     for tag in ["\"0\"", "\"2\"", "\"99\""] {
@@ -26,7 +26,7 @@ async fn if_match_lets_only_the_version_through_that_it_names() {
             .request(Method::DELETE, &staff, ADA, &[("if-match", tag)], None)
             .await;
         assert_eq!(answer.problem(412), "version_mismatch", "{tag}");
-        // Not even where nothing would change.
+        // Also if the change would have no effect.
         assert_eq!(
             patch_if(&world, &staff, tag, json!({"name": "Ada"})).await.problem(412),
             "version_mismatch"
@@ -57,7 +57,7 @@ async fn if_match_lets_only_the_version_through_that_it_names() {
 }
 
 #[tokio::test]
-async fn of_simultaneous_updates_of_one_version_one_wins_and_without_a_version_all_do() {
+async fn of_concurrent_updates_with_one_version_one_wins_and_without_a_version_all_do() {
     let (world, staff) = with_ada().await;
     let tied = (0..8).map(|n| patch_if(&world, &staff, "\"1\"", json!({"phone": n.to_string()})));
     let mut statuses: Vec<u16> = futures_util::future::join_all(tied.collect::<Vec<_>>())
@@ -73,7 +73,7 @@ async fn of_simultaneous_updates_of_one_version_one_wins_and_without_a_version_a
     }
     let events = history(&world, "C-1").await;
     assert_eq!(events.len(), 10);
-    // Each says truly what it found.
+    // Each event names as old the value that it found.
     for pair in events[2..].windows(2) {
         assert_eq!(
             pair[1]["data"]["changes"]["segment"]["old"],

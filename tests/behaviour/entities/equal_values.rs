@@ -1,4 +1,4 @@
-//! Numbers that are equal are no change, however they are written, and a field that is null is as good as none.
+//! Equal numbers are not a change, even if they are written differently, and a null field counts as absent.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ async fn a_patch_with_an_equal_number_changes_nothing_and_the_first_text_stays()
         assert_eq!(answer.body["state"]["base_price"].to_string(), "44.00", "{body}");
     }
     assert_eq!(world.log().await, before);
-    // Beside a field that changes, too.
+    // Also if another field changes in the same request.
     world
         .patch(&staff, PUMP, value(r#"{"base_price": 44, "name": "P"}"#))
         .await
@@ -50,7 +50,7 @@ async fn a_patch_with_an_equal_number_changes_nothing_and_the_first_text_stays()
 }
 
 #[tokio::test]
-async fn a_retry_may_spell_its_numbers_otherwise() {
+async fn a_retry_may_write_its_numbers_differently() {
     let (world, staff) = with_pump().await;
     let patch = async |body: &str| {
         let headers = [("idempotency-key", "k")];
@@ -67,7 +67,7 @@ async fn a_retry_may_spell_its_numbers_otherwise() {
 }
 
 #[tokio::test]
-async fn history_and_diff_tell_no_change_where_only_the_spelling_changes() {
+async fn history_and_diff_show_no_change_if_only_the_notation_of_a_number_changes() {
     let (world, staff) = with_pump().await;
     for new in ["44", "44.000", "50"] {
         let data = json!({"changes": {"base_price": {"old": 1, "new": value(new)}}});
@@ -87,7 +87,7 @@ async fn history_and_diff_tell_no_change_where_only_the_spelling_changes() {
 }
 
 #[tokio::test]
-async fn a_number_that_was_only_spelt_anew_since_is_no_reason_against_a_compensation() {
+async fn a_number_rewritten_in_another_notation_does_not_block_a_compensation() {
     let (world, staff) = with_pump().await;
     let change = |new: &str| json!({"changes": {"base_price": {"old": null, "new": value(new)}}});
     let event = world.append(&staff, "product.updated", "P-1", change("50")).await;
@@ -99,7 +99,7 @@ async fn a_number_that_was_only_spelt_anew_since_is_no_reason_against_a_compensa
 }
 
 #[tokio::test]
-async fn a_field_that_comes_to_null_from_nothing_is_no_change() {
+async fn a_change_from_absent_to_null_is_no_change() {
     let (world, staff) = with_pump().await;
     world
         .patch(&staff, PUMP, json!({"category": "pumps"}))
@@ -114,7 +114,7 @@ async fn a_field_that_comes_to_null_from_nothing_is_no_change() {
 }
 
 #[tokio::test]
-async fn a_creation_takes_null_for_a_field_that_need_not_be_there() {
+async fn a_creation_accepts_null_for_an_optional_field() {
     let (world, staff) = (World::new().await, Person::staff());
     let body = json!({"id": "P-2", "sku": "S", "name": "Pump", "category": null, "base_price": null});
     let created = world.post(&staff, "/entities/product", body).await.expect(201);

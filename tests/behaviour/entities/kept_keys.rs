@@ -1,4 +1,4 @@
-//! Keys of requests that found nothing to do are kept: sent again, such a request does not undo what others have done since.
+//! Idempotency keys of requests without an effect are kept: if such a request is sent again, it does not overwrite later changes of others.
 
 use axum::http::Method;
 use futures_util::future::join_all;
@@ -18,7 +18,7 @@ async fn patch(world: &World, person: &Person, key: &str, body: Value) -> Answer
 }
 
 #[tokio::test]
-async fn a_retried_patch_that_changed_nothing_changes_nothing_later() {
+async fn a_patch_without_an_effect_has_none_when_it_is_retried_later() {
     let (world, staff) = with_ada().await;
     let wish = || json!({"email": "ada@example.com"});
     let first = patch(&world, &staff, "k", wish()).await.expect(200);
@@ -32,14 +32,14 @@ async fn a_retried_patch_that_changed_nothing_changes_nothing_later() {
             (&json!(2), &newer["email"])
         );
     }
-    // Whoever else has that key has another one.
+    // The same key of another actor is another key.
     let other = Person::staff();
     assert_eq!(patch(&world, &other, "k", wish()).await.expect(200).body["version"], 3);
     assert_eq!(history(&world, "C-1").await.len(), 3);
 }
 
 #[tokio::test]
-async fn a_kept_key_belongs_to_its_request_whichever_way_another_comes_in() {
+async fn a_kept_key_is_refused_for_any_other_kind_of_request() {
     let (world, staff) = with_ada().await;
     patch(&world, &staff, "k", json!({"name": "Ada"})).await.expect(200);
     let before = world.log().await;
@@ -97,7 +97,7 @@ async fn a_kept_key_belongs_to_its_request_whichever_way_another_comes_in() {
 }
 
 #[tokio::test]
-async fn a_retried_deletion_of_what_was_deleted_does_not_delete_what_came_back() {
+async fn a_retried_deletion_without_an_effect_does_not_delete_a_restored_entity() {
     let (world, staff) = with_ada().await;
     let deleted = world.delete(&staff, ADA).await.expect(200);
     assert_eq!(deleted.body["version"], 2);
@@ -118,9 +118,9 @@ async fn a_retried_deletion_of_what_was_deleted_does_not_delete_what_came_back()
     send(&world, &staff, Method::DELETE, "k-2", None).await.expect(200);
 }
 
-/// Sixteen of one request under one key, while somebody else changes the field to and fro: it takes effect once, or not at all.
+/// Sixteen equal requests with one key, while another actor keeps changing the field: the request takes effect once or never.
 #[tokio::test]
-async fn under_one_key_a_request_takes_effect_once_or_never_whatever_others_do_meanwhile() {
+async fn a_request_under_one_key_takes_effect_at_most_once_while_others_write() {
     let (world, staff) = with_ada().await;
     for round in 0..4 {
         let key = format!("k-{round}");
@@ -141,7 +141,7 @@ async fn under_one_key_a_request_takes_effect_once_or_never_whatever_others_do_m
         let kept = "select (select count(*) from annals.kept_keys where idempotency_key = $1)
                          + (select count(*) from annals.events where idempotency_key = $1)";
         let kept: i64 = owner.query_one(kept, &[&key]).await.unwrap().get(0);
-        assert_eq!(kept, 1, "{key} is known once, with an event or without");
+        assert_eq!(kept, 1, "{key} is stored once, with an event or without");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `application/merge-patch+json`: RFC 7396. Its events tell old and new, so that state, rebuild and compensation agree.
+//! `application/merge-patch+json` (RFC 7396). Its events record old and new values, so state, rebuild and compensation agree.
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};
@@ -32,7 +32,7 @@ async fn with_user() -> (World, Person) {
 }
 
 #[tokio::test]
-async fn members_are_merged_and_null_takes_them_out() {
+async fn members_are_merged_and_null_removes_them() {
     let (world, staff) = with_user().await;
     let patch = json!({"notification_settings": {"frequency": "daily", "channels": null}, "name": null});
     let answer = merge(&world, &staff, patch).await.expect(200);
@@ -49,7 +49,7 @@ async fn members_are_merged_and_null_takes_them_out() {
     );
     world.project().await;
     world.assert_read_models_are_the_fold().await;
-    // What was taken out comes back.
+    // A compensation restores the removed members.
     let path = format!("/events/{}/compensate", history[1]["id"].as_str().unwrap());
     world.post(&staff, &path, json!({})).await.expect(201);
     let state = world.get(&staff, USER).await.expect(200).body["state"].clone();
@@ -62,7 +62,7 @@ async fn members_are_merged_and_null_takes_them_out() {
 }
 
 #[tokio::test]
-async fn a_merge_that_comes_to_the_same_is_no_event() {
+async fn a_merge_without_an_effect_appends_no_event() {
     let (world, staff) = with_user().await;
     let before = world.log().await;
     for patch in [
@@ -77,7 +77,7 @@ async fn a_merge_that_comes_to_the_same_is_no_event() {
 }
 
 #[tokio::test]
-async fn what_a_merge_comes_to_has_to_fit_the_schema() {
+async fn the_result_of_a_merge_must_match_the_schema() {
     let (world, staff) = with_user().await;
     let before = world.log().await;
     for (patch, pointer) in [
@@ -97,7 +97,7 @@ async fn what_a_merge_comes_to_has_to_fit_the_schema() {
 }
 
 #[tokio::test]
-async fn json_alone_replaces_whole_fields_and_other_kinds_of_json_are_refused() {
+async fn plain_json_replaces_whole_fields_and_other_json_types_are_refused() {
     let (world, staff) = with_user().await;
     let patch = json!({"notification_settings": {"frequency": "daily"}, "name": null});
     let before = world.log().await;
@@ -110,7 +110,7 @@ async fn json_alone_replaces_whole_fields_and_other_kinds_of_json_are_refused() 
         let answer = patch_as(&world, &staff, content_type, &patch).await;
         assert_eq!(answer.problem(415), "unsupported_media_type", "{content_type}");
     }
-    // Where nothing is patched, a patch has no meaning.
+    // A merge patch has no meaning for requests that do not patch.
     for content_type in ["application/merge-patch+json", "application/json-patch+json"] {
         let request = Request::post("/api/v1/entities/user")
             .header(header::AUTHORIZATION, format!("Bearer {}", staff.token()))

@@ -1,4 +1,4 @@
-//! Reasons are taken in the body, or a body is refused: none is read past.
+//! A reason is read from the body. A body that would not be read is refused.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -11,14 +11,14 @@ async fn delete(world: &World, person: &Person, path: &str, body: Value) -> Answ
 }
 
 #[tokio::test]
-async fn a_deletion_takes_its_reason_in_the_body() {
+async fn a_deletion_reads_its_reason_from_the_body() {
     let (world, staff) = with_ada().await;
     delete(&world, &staff, ADA, json!({"reason": "typo"})).await.expect(200);
     assert_eq!(history(&world, "C-1").await[1]["metadata"]["reason"], "typo");
 }
 
 #[tokio::test]
-async fn a_deletion_refuses_what_it_would_not_look_at() {
+async fn a_deletion_refuses_members_that_it_would_ignore() {
     let (world, staff) = with_ada().await;
     let before = world.log().await;
     for body in [
@@ -47,7 +47,7 @@ async fn a_deletion_refuses_what_it_would_not_look_at() {
 }
 
 #[tokio::test]
-async fn a_retried_deletion_gives_the_same_reason() {
+async fn a_retried_deletion_must_have_the_same_reason() {
     let (world, staff) = with_ada().await;
     let delete = async |body: Value| {
         let headers = [("idempotency-key", "k")];

@@ -1,4 +1,4 @@
-//! What generic CRUD refuses, and how it names it.
+//! What generic CRUD refuses, and with which codes.
 
 use serde_json::json;
 use tests::{Answer, Person, World};
@@ -6,7 +6,7 @@ use tests::{Answer, Person, World};
 use super::{ADA, ada, with_ada};
 
 #[tokio::test]
-async fn modules_with_verbs_of_their_own_are_not_edited_generically() {
+async fn modules_without_generic_events_answer_405() {
     let world = World::new().await;
     let staff = Person::staff();
     world
@@ -29,7 +29,7 @@ async fn modules_with_verbs_of_their_own_are_not_edited_generically() {
 }
 
 #[tokio::test]
-async fn crud_keeps_to_the_posters_of_its_events() {
+async fn crud_is_allowed_only_to_the_posters_of_its_event_types() {
     let (world, _) = with_ada().await;
     let user = Person::user();
     let before = world.log().await;
@@ -181,9 +181,9 @@ async fn bad_fields_are_named_as_the_client_sent_them() {
     assert_eq!(world.log().await, before);
 }
 
-/// Advice that cannot be followed is not given.
+/// A refusal must not advise a compensation that is impossible.
 #[tokio::test]
-async fn a_deletion_without_an_inverse_is_not_said_to_be_compensable() {
+async fn a_refusal_does_not_advise_to_compensate_a_deletion_without_an_inverse() {
     let (world, staff) = (World::new().await, Person::staff());
     for (verb, effect) in [("created", "create"), ("deleted", "delete")] {
         let kind = json!({"event_type": format!("crate.{verb}"), "effect": effect, "description": "d", "posters": ["staff"],

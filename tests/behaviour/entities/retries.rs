@@ -1,4 +1,4 @@
-//! `Idempotency-Key` on entities: a retry comes to the same end, whatever has become of the entity since.
+//! `Idempotency-Key` on entities: a retry has no further effect, even if the entity has changed meanwhile.
 
 use axum::http::Method;
 use futures_util::future::join_all;
@@ -8,7 +8,7 @@ use tests::{Person, World};
 use super::{ADA, ada, history, with_ada};
 
 #[tokio::test]
-async fn a_retried_creation_returns_what_the_first_one_made() {
+async fn a_retried_creation_returns_the_first_one() {
     let world = World::new().await;
     let staff = Person::staff();
     let create = async |key: &str, body: Value| {
@@ -52,7 +52,7 @@ async fn a_retried_change_changes_nothing_more() {
     };
     let moved = Some(json!({"email": "new@example.com", "name": "Ada"}));
     change(Method::PATCH, "k-1", "\"1\"", moved.clone()).await.expect(200);
-    // Somebody else has been there meanwhile: the retry must not take that back.
+    // Another actor has changed the entity meanwhile; the retry must not overwrite that.
     world
         .patch(&staff, ADA, json!({"email": "newer@example.com"}))
         .await
@@ -81,7 +81,7 @@ async fn a_retried_change_changes_nothing_more() {
 }
 
 #[tokio::test]
-async fn of_simultaneous_tries_under_one_key_one_is_made_and_all_are_answered() {
+async fn of_concurrent_requests_with_one_key_one_takes_effect_and_all_are_answered() {
     let (world, staff) = with_ada().await;
     let headers = |key: &'static str| [("idempotency-key", key)];
     let grace = || Some(json!({"name": "Grace"}));
@@ -121,7 +121,7 @@ async fn of_simultaneous_tries_under_one_key_one_is_made_and_all_are_answered() 
 }
 
 #[tokio::test]
-async fn a_key_that_comes_with_more_fields_or_fewer_belongs_to_another_request() {
+async fn a_key_reused_with_more_or_fewer_fields_is_refused() {
     let (world, staff) = with_ada().await;
     let change = async |body: Value| {
         world
@@ -139,9 +139,9 @@ async fn a_key_that_comes_with_more_fields_or_fewer_belongs_to_another_request()
     }
 }
 
-/// Why and as part of what a change is made belongs to the request, for each of the three verbs.
+/// The reason and the correlation id are part of the request, for each of the three verbs.
 #[tokio::test]
-async fn a_key_that_comes_with_another_reason_or_flow_belongs_to_another_request() {
+async fn a_key_reused_with_another_reason_or_correlation_id_is_refused() {
     let (world, staff) = with_ada().await;
     let send = async |method: Method, query: &str, key: &str, body: Option<Value>| {
         let path = match method == Method::POST {
@@ -180,7 +180,7 @@ async fn a_key_that_comes_with_another_reason_or_flow_belongs_to_another_request
         for (query, pointer) in &others {
             let answer = send(method.clone(), query, key, body.clone()).await;
             assert_eq!(answer.problem(422), "idempotency_key_reused", "{key} {query}");
-            // A key without an event is known by the whole of its request.
+            // A key that is kept without an event is compared with the whole request, too.
             if !["nothing", "deleted"].contains(&key) {
                 assert_eq!(answer.body["errors"][0]["pointer"], *pointer, "{key} {query}");
                 assert_eq!(answer.body["errors"].as_array().unwrap().len(), 1, "{}", answer.text);
@@ -208,9 +208,9 @@ async fn a_key_that_comes_with_another_reason_or_flow_belongs_to_another_request
     assert_eq!(events[1]["metadata"]["reason"], "a");
 }
 
-/// What a creation's event holds depends on the schema: nulls of optional fields are left out. So it is known by what was sent.
+/// The event of a creation depends on the schema, because nulls of optional fields are left out. So retries are compared by request.
 #[tokio::test]
-async fn a_retried_creation_with_a_null_is_the_first_one_whatever_the_type_has_become() {
+async fn a_retried_creation_with_a_null_returns_the_first_one_after_the_type_has_changed() {
     let (world, staff) = (World::new().await, Person::staff());
     let kind = |version: &str, schema: Value, example: Value, upcasters: Value| {
         json!({"event_type": "widget.created", "version": version, "description": "Was created.", "effect": "create",

@@ -1,4 +1,4 @@
-//! What an entity does not have is refused when it is created as when it is changed; and what is deleted is said to be so.
+//! Unknown fields are refused at creation as well as at a change, and answers about deleted entities say that they are deleted.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -6,7 +6,7 @@ use tests::{Person, World};
 use super::{ADA, ada, history, with_ada};
 
 #[tokio::test]
-async fn a_field_that_the_entity_does_not_have_is_named_with_those_that_it_has() {
+async fn the_refusal_of_an_unknown_field_lists_the_known_fields() {
     let (world, staff) = (World::new().await, Person::staff());
     let pump = json!({"id": "P-1", "sku": "S", "name": "Pump"});
     world.post(&staff, "/entities/product", pump).await.expect(201);
@@ -37,9 +37,9 @@ async fn a_field_that_the_entity_does_not_have_is_named_with_those_that_it_has()
     assert_eq!(world.log().await, before);
 }
 
-/// Every module that has generic edits, not only the one of the case.
+/// Every module with generic edits.
 #[tokio::test]
-async fn every_module_is_as_strict_at_creation_as_at_a_change() {
+async fn every_module_checks_creations_as_strictly_as_changes() {
     let (world, staff) = (World::new().await, Person::staff());
     let types = world.get(&staff, "/events/types").await.expect(200);
     let mut modules = 0;
@@ -62,9 +62,9 @@ async fn every_module_is_as_strict_at_creation_as_at_a_change() {
     assert!(modules >= 10, "{modules}");
 }
 
-/// E12 by the other ways in: every type whose effect stores each field of its data, at every version, by an event, a batch and SQL.
+/// Every type whose effect stores each field of its data, at every version, by a single event, a batch and SQL.
 #[tokio::test]
-async fn an_event_with_a_field_that_its_schema_does_not_list_is_refused_by_every_way_in() {
+async fn an_event_with_a_field_that_its_schema_does_not_list_is_refused_over_http_and_sql() {
     let (world, service) = (World::new().await, Person::service("crm"));
     let session = world.session_of(&service).await;
     let before = world.log().await;
@@ -105,7 +105,7 @@ async fn an_event_with_a_field_that_its_schema_does_not_list_is_refused_by_every
 }
 
 #[tokio::test]
-async fn a_module_whose_schemas_are_open_takes_any_field() {
+async fn a_module_with_open_schemas_accepts_any_field() {
     let (world, staff) = (World::new().await, Person::staff());
     for (action, effect, example) in [
         ("created", "create", json!({})),
@@ -126,7 +126,7 @@ async fn a_module_whose_schemas_are_open_takes_any_field() {
 }
 
 #[tokio::test]
-async fn a_field_of_a_version_that_was_registered_elsewhere_is_known_at_once() {
+async fn a_field_of_a_version_registered_by_another_process_is_known_immediately() {
     let (world, staff) = (World::new().await, Person::staff());
     let elsewhere = world.elsewhere();
     elsewhere.post(&staff, "/entities/customer", ada()).await.expect(201);
@@ -145,7 +145,7 @@ async fn a_field_of_a_version_that_was_registered_elsewhere_is_known_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_creates_what_was_deleted_is_told_when_by_what_and_how_it_comes_back() {
+async fn creating_a_deleted_entity_is_refused_with_the_deletion_and_how_to_restore_it() {
     let (world, staff) = with_ada().await;
     let taken = world.post(&staff, "/entities/customer", ada()).await;
     assert_eq!(taken.problem(409), "already_exists");

@@ -1,9 +1,9 @@
-//! Types that Annals itself appends are evidence because nobody else can: not staff, not a service, by no way in.
+//! Types that only Annals itself appends are evidence, because neither staff nor services can post them over HTTP or SQL.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-/// Every closed type, with data that its schema takes.
+/// Every closed type, with valid data.
 async fn closed_types(world: &World) -> Vec<Value> {
     let kinds = world.all_pages(&Person::staff(), "/events/types").await;
     let mut closed: Vec<Value> = kinds.into_iter().filter(|kind| kind["closed"] == true).collect();
@@ -12,7 +12,7 @@ async fn closed_types(world: &World) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn types_of_annals_itself_are_closed_to_everybody() {
+async fn types_that_annals_itself_appends_are_closed_to_all_callers() {
     let world = World::new().await;
     let closed = closed_types(&world).await;
     let names: Vec<&str> = closed.iter().filter_map(|kind| kind["event_type"].as_str()).collect();
@@ -50,7 +50,7 @@ async fn types_of_annals_itself_are_closed_to_everybody() {
             assert_eq!(error.code().unwrap().code(), "PT403", "{error:?}");
         }
     }
-    // For a healthy stream, as the case has it.
+    // A forged one about a healthy stream.
     let healthy = world
         .append(&Person::staff(), "customer.created", "C-1", json!({"name": "Ada"}))
         .await;
@@ -64,7 +64,7 @@ async fn types_of_annals_itself_are_closed_to_everybody() {
 }
 
 #[tokio::test]
-async fn a_tenant_cannot_open_them_by_registering_them_anew_or_beside_them() {
+async fn a_tenant_cannot_open_them_by_registering_them_or_similar_types() {
     let world = World::new().await;
     let staff = Person::staff();
     let mut asked: Vec<(String, Value)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Types among tenants, processes and simultaneous registrations.
+//! Event types across tenants and processes, and concurrent registrations.
 
 use serde_json::json;
 use tests::{Person, World};
@@ -31,7 +31,7 @@ async fn a_tenants_types_are_its_own() {
         "unknown_event_type"
     );
     world.get(&there, "/entities/widget").await.problem(404);
-    // The same name may mean something else elsewhere, and a built-in one may be made stricter at home.
+    // Another tenant may use the same name for something else, and a tenant may make a built-in type stricter for itself.
     let theirs = widget_with(
         json!({"schema": {"type": "object", "required": ["size"]}, "example": {"size": 1}, "effect": "merge"}),
     );
@@ -68,11 +68,11 @@ async fn a_tenants_types_are_its_own() {
 }
 
 #[tokio::test]
-async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once() {
+async fn another_process_uses_a_new_type_and_a_stricter_schema_immediately() {
     let world = World::new().await;
     let elsewhere = world.elsewhere();
     let staff = Person::staff();
-    // Both have read the catalog by now.
+    // Both processes have read the catalog now.
     for process in [&world, &elsewhere] {
         process
             .append(
@@ -89,7 +89,7 @@ async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once()
         .expect(201);
     elsewhere.get(&staff, "/entities/widget/W-1").await.expect(200);
     elsewhere.project().await;
-    // A stricter version: what its memory would have let through is refused.
+    // After a stricter version, the other process must refuse what its cached copy would accept.
     let stricter = json!({"event_type": "widget.made", "version": "2.0", "example": {"colour": "red", "size": 1},
                           "schema": {"type": "object", "required": ["colour", "size"]},
                           "upcasters": [{"from_version": "1.0", "steps": [{"default": {"size": 0}}]}]});
@@ -102,7 +102,7 @@ async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once()
         );
     }
     assert_eq!(world.log().await, before);
-    // A looser one: what its memory would refuse is let through, in a batch as well.
+    // After a looser version it must accept what its cached copy would refuse, also in a batch.
     let looser = json!({"event_type": "widget.made", "version": "3.0", "example": {}, "schema": {"type": "object"},
                         "upcasters": [{"from_version": "2.0", "steps": []}]});
     world.post(&staff, "/events/types", looser).await.expect(201);
@@ -113,7 +113,7 @@ async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once()
         .await
         .expect(201);
     assert_eq!(answer.items()[1]["version"], "3.0");
-    // The poster's list counts at once, too.
+    // A change of the posters takes effect immediately, too.
     let closed = json!({"event_type": "widget.made", "version": "3.1", "example": {}, "schema": {"type": "object"}, "posters": ["staff"]});
     elsewhere.post(&staff, "/events/types", closed).await.expect(201);
     assert_eq!(
@@ -127,7 +127,7 @@ async fn another_process_learns_of_a_new_type_and_of_a_stricter_schema_at_once()
 }
 
 #[tokio::test]
-async fn of_simultaneous_registrations_of_one_version_one_wins() {
+async fn of_concurrent_registrations_of_one_version_one_wins() {
     let world = World::new().await;
     let staff = Person::staff();
     let tries = (0..8).map(|_| world.post(&staff, "/events/types", widget()));

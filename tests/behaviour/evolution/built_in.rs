@@ -1,7 +1,7 @@
-//! Opportunity 1.0 to 2.0 and user 1.0 to 1.1, as `event-sourcing-documentation.md` has them, and what holds for every built-in
-//! type with a history.
+//! Opportunity 1.0 to 2.0 and user 1.0 to 1.1, as in `event-sourcing-documentation.md`, and rules for every built-in type with several
+//! versions.
 
-use annals::domain::semver;
+use annals_domain::{compatibility, semver};
 use serde_json::{Value, json};
 use tests::{Person, World};
 
@@ -10,14 +10,14 @@ use super::{assert_reads_as, event, post, state, stored};
 const OPPORTUNITY: &str = include_str!("../../fixtures/opportunity_1_0_to_2_0.json");
 const USER: &str = include_str!("../../fixtures/user_1_0_to_1_1.json");
 
-/// The module, the fixture, the version that is current, what a read says was applied.
+/// The module, the fixture, the current version, and the value of `migration_applied` that a read has.
 const SOURCES: [(&str, &str, &str, &str, &str); 2] = [
     ("opportunity", "public.opportunities", OPPORTUNITY, "2.0", "1.0_to_2.0"),
     ("user", "public.users", USER, "1.1", "1.0_to_1.1"),
 ];
 
 #[tokio::test]
-async fn the_sources_examples_come_out_as_the_sources_say() {
+async fn the_examples_of_the_sources_are_upcast_as_the_sources_say() {
     let (world, service) = (World::new().await, Person::service("importer"));
     for (kind, table, fixture, version, migration) in SOURCES {
         let example: Value = serde_json::from_str(fixture).unwrap();
@@ -32,7 +32,7 @@ async fn the_sources_examples_come_out_as_the_sources_say() {
         assert_eq!(&state(&world, &service, kind, "123").await, after, "projected");
         let columns = world.rows_of(table).await.remove(0);
         for (field, value) in after.as_object().unwrap() {
-            // The id that the payload repeats has no column: id is it.
+            // The id is repeated in the payload, but has no column of its own there: the column `id` holds it.
             if *field != format!("{kind}_id") {
                 assert_eq!(&columns[field], value, "{table}.{field}");
             }
@@ -43,7 +43,7 @@ async fn the_sources_examples_come_out_as_the_sources_say() {
 }
 
 #[tokio::test]
-async fn what_the_source_calls_new_posts_as_it_stands_and_is_not_lifted() {
+async fn the_new_examples_of_the_sources_are_posted_unchanged_and_not_upcast() {
     let (world, service) = (World::new().await, Person::service("importer"));
     for (kind, _, fixture, version, _) in SOURCES {
         let example: Value = serde_json::from_str(fixture).unwrap();
@@ -60,7 +60,7 @@ async fn what_the_source_calls_new_posts_as_it_stands_and_is_not_lifted() {
 }
 
 #[tokio::test]
-async fn changes_of_the_old_version_change_the_new_ones_fields() {
+async fn changes_of_an_old_version_change_the_fields_of_the_new_one() {
     let (world, staff) = (World::new().await, Person::staff());
     let created = json!({"title": "T", "market_size": 100, "ai_solution_type": "nlp"});
     post(&world, &staff, "opportunity.created", "O-1", "1.0", &created).await;
@@ -100,7 +100,7 @@ async fn changes_of_the_old_version_change_the_new_ones_fields() {
 }
 
 #[tokio::test]
-async fn a_solution_that_no_table_names_is_other_and_none_has_no_category() {
+async fn an_unknown_solution_has_the_category_other_and_a_missing_one_has_none() {
     let (world, staff) = (World::new().await, Person::staff());
     for (place, (found, category)) in [
         (json!("nlp"), json!("natural_language_processing")),
@@ -131,7 +131,7 @@ async fn a_solution_that_no_table_names_is_other_and_none_has_no_category() {
 }
 
 #[tokio::test]
-async fn data_of_one_version_are_not_taken_for_another() {
+async fn data_of_one_version_are_refused_under_another() {
     let (world, service) = (World::new().await, Person::service("importer"));
     let before = world.log().await;
     for (event_type, version, data, pointer) in [
@@ -186,14 +186,14 @@ async fn data_of_one_version_are_not_taken_for_another() {
     assert_eq!(world.log().await, before);
 }
 
-/// Each version's example posts at its version, and what is read of it posts at the current one, lifted where there are steps to take.
+/// Each version's example can be posted at its version; what is read of it can be posted at the current one, and is upcast if there are steps.
 #[tokio::test]
-async fn every_version_of_every_built_in_type_posts_and_reads_as_its_current_one() {
+async fn the_example_of_every_built_in_version_can_be_posted_and_reads_in_the_current_version() {
     let (world, service) = (World::without_requirements().await, Person::service("loader"));
     let mut lifted = 0;
     for kind in world.all_pages(&service, "/events/types").await {
         let (name, current) = (kind["event_type"].as_str().unwrap(), kind["version"].as_str().unwrap());
-        // What Annals itself appends others test, where it does so.
+        // Types that only Annals appends are tested elsewhere.
         if kind["closed"] == true {
             continue;
         }
@@ -201,7 +201,7 @@ async fn every_version_of_every_built_in_type_posts_and_reads_as_its_current_one
             let number = version["version"].as_str().unwrap();
             let id = post(&world, &service, name, number, number, &version["example"]).await;
             let read = world.get(&service, &format!("/events/{id}")).await.expect(200).body;
-            // Where nothing is to be done, nothing says that it was.
+            // If nothing was upcast, the event does not claim it.
             let upcasters = kind["upcasters"].as_array().unwrap().iter();
             let changes = upcasters
                 .filter(|upcaster| upcaster["from_version"] == number)
@@ -228,7 +228,7 @@ async fn no_minor_version_of_a_built_in_type_breaks_readers_of_the_one_before() 
         for pair in kind["versions"].as_array().unwrap().windows(2) {
             let number = |place: usize| pair[place]["version"].as_str().unwrap();
             if semver::same_major(number(0), number(1)) {
-                let breaks = semver::breaks(&pair[0]["schema"], &pair[1]["schema"]);
+                let breaks = compatibility::breaking_changes(&pair[0]["schema"], &pair[1]["schema"]);
                 assert!(breaks.is_empty(), "{}: {breaks:?}", kind["event_type"]);
                 minor += 1;
             }

@@ -1,5 +1,5 @@
-//! `annals.register_event_type` past the checks in Rust, with the claims of a tenant's staff: whatever comes in, the catalog stays one that functions can read, with
-//! a way from every version to the current one, and other tenants' stays as it was.
+//! `annals.register_event_type` called directly, without the checks in Rust and with the claims of a tenant's staff: whatever is registered,
+//! functions can read the catalog, every version has a path to the current one, and the types of other tenants stay unchanged.
 
 use serde_json::json;
 use tests::{Person, World};
@@ -21,7 +21,7 @@ const ARGUMENTS: [&str; 11] = [
     "null::text",
 ];
 
-/// For each place, what might go wrong there.
+/// For each argument, values that might do harm.
 const ATTACKS: &[(usize, &str)] = &[
     (0, "null"),
     (0, "'gauge.read.'"),
@@ -82,7 +82,7 @@ const ATTACKS: &[(usize, &str)] = &[
     (10, "'1.0'"),
 ];
 
-/// Steps that nobody can take. Each is tried by itself.
+/// Invalid steps, each tried by itself.
 const STEPS: &[&str] = &[
     "null",
     "{}",
@@ -132,7 +132,7 @@ fn call(place: usize, argument: &str) -> String {
 }
 
 #[tokio::test]
-async fn whatever_is_registered_the_catalog_stays_readable_and_whole() {
+async fn the_catalog_stays_readable_and_complete_whatever_is_registered() {
     let world = World::new().await;
     let here = Person::staff().in_tenant(Uuid::new_v4());
     register(&world, &here, gauge()).await.expect(201);
@@ -162,12 +162,12 @@ async fn whatever_is_registered_the_catalog_stays_readable_and_whole() {
     }
     assert_eq!(world.rows_of("annals.event_types").await, before);
     assert_usable(&world, &here).await;
-    // And what it takes is taken: the attacks failed for what they are.
+    // A valid registration is accepted, so the attacks failed because of what they contain.
     session.batch_execute(&call(3, "'d'")).await.unwrap();
     assert_usable(&world, &here).await;
 }
 
-/// Everybody's processes read the catalog, the projector's too, and events of every version fold.
+/// Other processes, the projector's included, can read the catalog, and events of every version fold.
 async fn assert_usable(world: &World, staff: &Person) {
     let elsewhere = world.elsewhere();
     for person in [staff.clone(), Person::staff()] {
@@ -183,7 +183,7 @@ async fn assert_usable(world: &World, staff: &Person) {
 }
 
 #[tokio::test]
-async fn only_staff_evolves_types_and_nobody_writes_the_upcasters_by_themselves() {
+async fn only_staff_registers_versions_and_no_role_writes_upcasters_directly() {
     let world = World::new().await;
     register(&world, &Person::staff(), gauge()).await.expect(201);
     for person in [Person::user(), Person::agent("a"), Person::service("s")] {
@@ -209,7 +209,7 @@ async fn only_staff_evolves_types_and_nobody_writes_the_upcasters_by_themselves(
         let refused = hostile.batch_execute(sql).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), "42501", "{sql}");
     }
-    // Nor does their owner.
+    // The owner cannot either.
     for sql in [
         "update annals.upcasters set steps = '[]'",
         "delete from annals.upcasters",

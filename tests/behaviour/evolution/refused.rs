@@ -1,5 +1,5 @@
-//! Versions that are refused, and leave nothing: those that upcasters do not lead to from every other, those whose number says
-//! less than they do, and those that somebody else was faster with.
+//! Refused versions, which store nothing: those without an upcaster path from every other version, those whose number promises more
+//! compatibility than they have, and those that were registered by another caller first.
 
 use futures_util::future::join;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use tests::{Person, World};
 
 use super::{gauge, gauge_2, register, renamed};
 
-/// A world where gauges are at 2.0.
+/// A world with gauges at version 2.0.
 async fn evolved() -> (World, Person) {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
@@ -64,7 +64,7 @@ async fn chains_with_a_hole_a_loop_or_an_unknown_end_are_refused() {
 }
 
 #[tokio::test]
-async fn the_first_version_of_a_type_has_nothing_to_lift() {
+async fn the_first_version_of_a_type_cannot_have_upcasters() {
     let (world, staff) = (World::new().await, Person::staff());
     let mut first = gauge();
     first["upcasters"] = json!([{"from_version": "0.9", "steps": []}]);
@@ -115,7 +115,7 @@ async fn a_minor_version_that_breaks_readers_is_refused_field_by_field() {
         }
     }
     assert_eq!(catalog(&world).await, before);
-    // What only adds, or promises more, is minor.
+    // A version that only adds fields, or promises more, is a minor one.
     let mut more = wide;
     more["version"] = json!("1.1");
     more["schema"]["properties"]["unit"] = json!({"const": "C"});
@@ -124,7 +124,7 @@ async fn a_minor_version_that_breaks_readers_is_refused_field_by_field() {
 }
 
 #[tokio::test]
-async fn steps_whose_outcome_is_not_what_the_new_schema_describes_are_refused() {
+async fn steps_whose_result_does_not_match_the_new_schema_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let before = catalog(&world).await;
@@ -140,7 +140,7 @@ async fn steps_whose_outcome_is_not_what_the_new_schema_describes_are_refused() 
         assert!(pointer.starts_with("/upcasters/1.0"), "{pointer}");
     }
     assert_eq!(catalog(&world).await, before);
-    // Also of versions further back.
+    // Also for versions further back.
     register(&world, &staff, gauge_2("2.0", &renamed())).await.expect(201);
     let mut third = gauge_2(
         "3.0",
@@ -155,7 +155,7 @@ async fn steps_whose_outcome_is_not_what_the_new_schema_describes_are_refused() 
 }
 
 #[tokio::test]
-async fn upcasters_that_are_none_are_refused_by_place() {
+async fn invalid_upcasters_are_refused_with_their_place() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let before = catalog(&world).await;
@@ -245,9 +245,9 @@ async fn upcasters_that_are_none_are_refused_by_place() {
     assert_eq!(catalog(&world).await, before);
 }
 
-/// As deep as the log's own JSON and no deeper, and nothing that PostgreSQL cannot keep.
+/// Steps are nested at most as deep as the log's JSON, and contain nothing that PostgreSQL cannot store.
 #[tokio::test]
-async fn steps_that_could_not_be_read_again_are_refused() {
+async fn steps_that_could_not_be_read_back_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let mut deep = json!(1);
@@ -274,7 +274,7 @@ async fn steps_that_could_not_be_read_again_are_refused() {
 }
 
 #[tokio::test]
-async fn of_two_versions_that_are_judged_by_the_same_one_before_only_one_is_registered() {
+async fn of_two_concurrent_versions_with_the_same_predecessor_only_one_is_registered() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let mut blocker = world.superuser().await;

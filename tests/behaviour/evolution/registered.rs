@@ -1,17 +1,17 @@
-//! Types that staff evolves at run time: every step does over HTTP what the catalog says of it, through chains of any length.
+//! Types that staff evolves at run time: every kind of step works over HTTP as documented in the catalog, through chains of any length.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 
 use super::{assert_reads_as, gauge, gauge_2, post, register, renamed, state, stored};
 
-/// A version that takes any object, with these steps from the version before.
+/// A version that accepts any object, with these steps from the version before.
 fn anything(version: &str, example: &Value, upcasters: &Value) -> Value {
     json!({"event_type": "gauge.read", "version": version, "schema": {"type": "object"}, "example": example, "upcasters": upcasters})
 }
 
 #[tokio::test]
-async fn events_of_old_versions_read_as_the_new_one_from_the_moment_it_is_registered() {
+async fn events_of_old_versions_read_as_the_new_one_as_soon_as_it_is_registered() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let data = json!({"value": 20.50, "unit": "C"});
@@ -31,10 +31,10 @@ async fn events_of_old_versions_read_as_the_new_one_from_the_moment_it_is_regist
     assert_eq!(
         state(&world, &staff, "gauge", "G-1").await,
         lifted,
-        "projected before, and read as it is now"
+        "projected under the old version, and read under the new one"
     );
     assert_eq!(stored(&world, &old).await, row);
-    // The old version is still for posting, and a retry of it is answered as what it was.
+    // The old version can still be posted, and a retry of it is answered in the old version.
     let late = post(&world, &staff, "gauge.read", "G-2", "1.0", &json!({"value": 1})).await;
     assert_reads_as(&world, &staff, &late, "2.0", "1.0_to_2.0", &json!({"temperature": 1})).await;
     let new = post(&world, &staff, "gauge.read", "G-2", "2.0", &json!({"temperature": 2})).await;
@@ -45,7 +45,7 @@ async fn events_of_old_versions_read_as_the_new_one_from_the_moment_it_is_regist
 }
 
 #[tokio::test]
-async fn every_step_does_over_http_what_the_catalog_says() {
+async fn every_kind_of_step_works_over_http_as_the_catalog_documents_it() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let data = json!({"value": 1.1, "unit": "C", "tags": " a, b ,,c", "inner": {"old": 5, "text": "x|y"}, "gone": 1, "kind": "t", "null": null});
@@ -67,7 +67,7 @@ async fn every_step_does_over_http_what_the_catalog_says() {
     assert_eq!(
         answer.body["upcasters"][0]["steps"].to_string(),
         steps.to_string(),
-        "to the digit"
+        "with every digit"
     );
     let lifted = r#"{"temperature": 1.1, "unit": "C", "site": "roof", "tags": ["a", "b", "c"], "inner": {"text": ["x", "y"]},
                      "kind": "t", "null": null, "checked": false,
@@ -79,7 +79,7 @@ async fn every_step_does_over_http_what_the_catalog_says() {
 }
 
 #[tokio::test]
-async fn a_chain_is_walked_to_its_end_and_each_version_joins_where_it_stands() {
+async fn a_chain_is_applied_to_its_end_and_each_version_starts_at_its_own_step() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let mut ids = vec![(
@@ -91,7 +91,7 @@ async fn a_chain_is_walked_to_its_end_and_each_version_joins_where_it_stands() {
         "2.0",
         post(&world, &staff, "gauge.read", "G", "2.0", &json!({"temperature": 2})).await,
     ));
-    // A minor version without steps reads the data of the one before as they are.
+    // A minor version without steps reads the data of the version before unchanged.
     register(&world, &staff, gauge_2("2.1", &json!([]))).await.expect(201);
     ids.push((
         "2.1",
@@ -105,7 +105,7 @@ async fn a_chain_is_walked_to_its_end_and_each_version_joins_where_it_stands() {
     assert_eq!(
         (&read["version"], &read["metadata"].get("migration_applied")),
         (&json!("2.0"), &None),
-        "nothing is done to it"
+        "it needs no upcasting"
     );
     let wrapped = json!([{"from_version": "2.1", "steps": [{"rename": {"temperature": "/reading/celsius"}}]}]);
     register(&world, &staff, anything("3.0", &json!({}), &wrapped))
@@ -123,9 +123,9 @@ async fn a_chain_is_walked_to_its_end_and_each_version_joins_where_it_stands() {
     world.assert_read_models_are_the_fold().await;
 }
 
-/// One that leaps over versions is as good, where the others have a way of their own.
+/// An upcaster may skip versions, if the skipped ones have a path of their own.
 #[tokio::test]
-async fn an_upcaster_may_lead_to_a_version_between_or_leap_over_one() {
+async fn an_upcaster_may_lead_to_an_intermediate_version_or_skip_one() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let old = post(&world, &staff, "gauge.read", "G", "1.0", &json!({"value": 1})).await;
@@ -147,7 +147,7 @@ async fn an_upcaster_may_lead_to_a_version_between_or_leap_over_one() {
 }
 
 #[tokio::test]
-async fn numbers_are_lifted_to_the_last_digit() {
+async fn upcasting_keeps_every_digit_of_numbers() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, gauge()).await.expect(201);
     let text = r#"{"event_type": "gauge.read", "aggregate_type": "gauge", "aggregate_id": "G", "data": {"value": 12345678901234567890.1234567890123456789}}"#;

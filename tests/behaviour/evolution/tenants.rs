@@ -1,4 +1,4 @@
-//! A tenant may take a built-in type further; nobody else notices.
+//! A tenant may evolve a built-in type for itself; other tenants are not affected.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -31,7 +31,7 @@ async fn a_tenants_versions_and_upcasters_of_a_built_in_type_are_its_own() {
         .iter()
         .map(|u| u["from_version"].as_str().unwrap())
         .collect();
-    assert_eq!(ways, ["1.0", "2.0"], "the built-in one and the tenant's");
+    assert_eq!(ways, ["1.0", "2.0"], "the built-in version and the tenant's");
 
     let two = json!({"title": "T", "ai_solution_type": "ml", "market_size_estimate": 5, "ai_solution_category": "machine_learning", "confidence_score": 0.7});
     let mut three = two.clone();
@@ -55,7 +55,7 @@ async fn a_tenants_versions_and_upcasters_of_a_built_in_type_are_its_own() {
     assert_eq!(session.query_one(seen, &[]).await.unwrap().get::<_, i64>(0), 0);
     let shaped = "select count(*) from annals.shapes where tenant_id is not null";
     assert_eq!(session.query_one(shaped, &[]).await.unwrap().get::<_, i64>(0), 0);
-    // A version of the one tenant is unknown to the other.
+    // The version of one tenant is unknown to the other.
     let event = super::event("opportunity.created", "P", "3.0", &json!({"headline": "H"}));
     assert_eq!(
         world.post(&there, "/events", event.clone()).await.problem(422),
@@ -64,9 +64,9 @@ async fn a_tenants_versions_and_upcasters_of_a_built_in_type_are_its_own() {
     world.post(&here, "/events", event).await.expect(201);
 }
 
-/// A tenant that knows better what its old data mean puts its own step in place of the built-in one.
+/// A tenant that knows more about its old data may replace the built-in step by its own.
 #[tokio::test]
-async fn a_tenants_own_upcaster_goes_before_the_built_in_one() {
+async fn a_tenants_own_upcaster_replaces_the_built_in_one() {
     let world = World::new().await;
     let (here, there) = (
         Person::staff().in_tenant(Uuid::new_v4()),
@@ -100,10 +100,10 @@ async fn a_tenants_own_upcaster_goes_before_the_built_in_one() {
     world.assert_read_models_are_the_fold().await;
 }
 
-/// A module may bring a later version than a tenant's own. It is not in use there until the tenant takes it up; what has got in all
-/// the same is read as it is.
+/// A module may bring a later version than the tenant's own. The tenant cannot post it until it registers a version itself, but an event
+/// that was stored with it anyway is read unchanged.
 #[tokio::test]
-async fn a_later_version_than_the_current_one_is_not_in_use() {
+async fn a_version_later_than_the_tenants_current_one_cannot_be_posted() {
     let (world, staff) = (World::new().await, Person::staff());
     let gauge = json!({"event_type": "gauge.read", "schema": {"type": "object"}, "example": {}, "effect": "create"});
     register(&world, &staff, gauge).await.expect(201);
@@ -128,9 +128,9 @@ async fn a_later_version_than_the_current_one_is_not_in_use() {
     assert!(world.rows_of("annals.parked_streams").await.is_empty());
 }
 
-/// Each step is harmless, all of them together would nest data deeper than any reader follows: those that would are not taken.
+/// Each step is harmless, but together they would nest data deeper than any reader can parse. Steps that would exceed the limit are skipped.
 #[tokio::test]
-async fn steps_that_nest_without_end_stop_nobody() {
+async fn steps_that_nest_too_deep_block_nothing() {
     let (world, staff) = (World::new().await, Person::staff());
     let gauge = json!({"event_type": "gauge.read", "schema": {"type": "object"}, "example": {}, "effect": "create"});
     register(&world, &staff, gauge).await.expect(201);
@@ -156,7 +156,7 @@ async fn steps_that_nest_without_end_stop_nobody() {
     assert_eq!(state(&world, &staff, "gauge", "deep").await, json!({"f0": 2}));
 }
 
-/// The database lets no steps in that a function could not take in again: one catalog is read for all tenants.
+/// The database refuses steps that a function could not read back, because all tenants share one catalog.
 #[tokio::test]
 async fn the_database_refuses_the_steps_that_functions_refuse() {
     let owner = World::new().await.owner().await;

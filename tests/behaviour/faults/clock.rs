@@ -1,20 +1,20 @@
-//! The clock of a function is off by an hour, either way. Of the log it makes events' ids (UUIDv7, which begin with the time) and the
-//! `deleted_at` of a generic delete: recorded times, versions and numbers are the database's. How long an invocation may run is
-//! counted by the clock that only rises (`deployed_times.rs`). `audit/recent` and the default days of key figures begin where the
-//! function believes that it is; what it signs for S3 and RDS is refused there: an outage (503, or the next minute's look), or an
-//! address that takes no file (403), and nothing lost.
+//! The clock of a function is off by an hour, in either direction. In the log, only ids of events (UUIDv7, which begin with the time) and the
+//! `deleted_at` of a generic delete depend on it: recorded times, versions and numbers come from the database. The time limit of an
+//! invocation is measured by the monotonic clock (`deployed_times.rs`). `audit/recent` and the default days of key figures use the
+//! function's time. What the function signs for S3 and RDS is refused there. That is an outage (503, or the next scheduled run), or an
+//! address that accepts no file (403); nothing is lost.
 //!
-//! A token is judged with a leeway of thirty seconds, as clocks that are kept differ (`auth.rs`, `tokens.rs`). An hour is not
-//! forgiven: that would be an hour for a withdrawn token. Such a function answers 401, which no client takes for an acknowledgement.
+//! Tokens are checked with a leeway of thirty seconds, because synchronized clocks differ by that much (`auth.rs`, `tokens.rs`). An hour is
+//! not tolerated, because a withdrawn token would stay valid for that hour. Such a function answers 401, which no client takes for an
+//! acknowledgement.
 
-use annals::domain::{AggregateId, AggregateType, EventId, EventType, NewEvent};
-use annals::intake::{self, Framing};
+use annals_domain::{AggregateId, AggregateType, EventId, EventType, NewEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tests::{Ledger, Person, World};
 use uuid::{NoContext, Timestamp, Uuid};
 
-/// An id as a function makes it whose clock is off by so much.
+/// An id made by a function whose clock is off by so much.
 fn id_made_at(off: TimeDelta) -> EventId {
     let at = Utc::now() + off;
     let seconds = u64::try_from(at.timestamp()).unwrap();
@@ -26,7 +26,7 @@ fn id_made_at(off: TimeDelta) -> EventId {
 }
 
 #[tokio::test]
-async fn ids_of_wrong_clocks_change_no_order_and_no_recorded_time() {
+async fn ids_made_with_a_wrong_clock_change_neither_the_order_nor_recorded_times() {
     let (world, staff, ledger) = (World::without_requirements().await, Person::staff(), Ledger::default());
     let began = Utc::now() - TimeDelta::minutes(5);
     let hours = [0, 1, -1, 1, 0, -1, -1, 1];
@@ -39,7 +39,10 @@ async fn ids_of_wrong_clocks_change_no_order_and_no_recorded_time() {
         );
         event.id = id_made_at(TimeDelta::hours(hour));
         let context = json!({});
-        intake::append(&world.app, &staff.caller(), &[event], &context, Framing::Single)
+        world
+            .app
+            .appends()
+            .append(&staff.caller(), &[event], &context)
             .await
             .unwrap();
     }
@@ -51,14 +54,14 @@ async fn ids_of_wrong_clocks_change_no_order_and_no_recorded_time() {
     assert_eq!(
         phones,
         ["0", "1", "2", "3", "4", "5", "6", "7"],
-        "as they were recorded, whatever their ids say"
+        "the order of recording, whatever their ids say"
     );
     let ids: Vec<_> = listed.iter().map(|event| event["id"].as_str().unwrap()).collect();
-    assert!(!ids.is_sorted(), "the test's premise");
+    assert!(!ids.is_sorted(), "the wrong clocks have put the ids out of order");
     for event in &listed {
         assert_eq!(
             event["timestamp"], event["created_at"],
-            "it happened when it was recorded, by the database's clock"
+            "the default timestamp is the database's"
         );
         let at: DateTime<Utc> = event["created_at"].as_str().unwrap().parse().unwrap();
         assert!((began..began + TimeDelta::minutes(30)).contains(&at), "{at}");

@@ -1,4 +1,4 @@
-//! The oracle itself: what it is asked about is planted, and it says so.
+//! Tests of the oracle itself: each plants a fault and checks that the oracle reports it.
 
 use serde_json::json;
 use tests::{Answer, Ledger, Person, World};
@@ -14,7 +14,7 @@ async fn world() -> (World, Ledger, Answer) {
     (world, ledger, answer)
 }
 
-/// Not even a superuser changes heads while their triggers stand.
+/// Heads can only be changed with their triggers disabled, even by a superuser.
 async fn plant(world: &World, sql: &str) {
     let planted =
         format!("alter table annals.heads disable trigger all; {sql}; alter table annals.heads enable trigger all");
@@ -22,8 +22,8 @@ async fn plant(world: &World, sql: &str) {
 }
 
 #[tokio::test]
-#[should_panic(expected = "acknowledged and not there")]
-async fn a_lost_event_is_missed() {
+#[should_panic(expected = "acknowledged but not stored")]
+async fn the_oracle_reports_a_lost_event() {
     let (world, ledger, mut answer) = world().await;
     answer.body["id"] = json!(Uuid::new_v4());
     ledger.acknowledge(&answer);
@@ -32,7 +32,7 @@ async fn a_lost_event_is_missed() {
 
 #[tokio::test]
 #[should_panic(expected = "2 events")]
-async fn a_doubled_event_is_noticed() {
+async fn the_oracle_reports_a_duplicate_event() {
     let (world, ledger, answer) = world().await;
     let mut again = meant_once("customer.profile_updated", "C-1", json!({"phone": "1"}));
     again["correlation_id"] = answer.body["correlation_id"].clone();
@@ -41,8 +41,8 @@ async fn a_doubled_event_is_noticed() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "refused and there")]
-async fn a_refused_event_that_is_there_is_noticed() {
+#[should_panic(expected = "refused but stored")]
+async fn the_oracle_reports_a_refused_event_that_is_stored() {
     let (world, ledger, answer) = world().await;
     ledger.refuse(answer.body["correlation_id"].as_str().unwrap());
     world.assert_sound(&ledger).await;
@@ -50,7 +50,7 @@ async fn a_refused_event_that_is_there_is_noticed() {
 
 #[tokio::test]
 #[should_panic(expected = "public.customers is not the fold")]
-async fn a_row_that_is_not_the_fold_is_noticed() {
+async fn the_oracle_reports_a_row_that_is_not_the_fold() {
     let (world, ledger, _) = world().await;
     plant(&world, "update public.customers set phone = '2'").await;
     world.assert_sound(&ledger).await;
@@ -58,7 +58,7 @@ async fn a_row_that_is_not_the_fold_is_noticed() {
 
 #[tokio::test]
 #[should_panic(expected = "its head says 2")]
-async fn a_gap_is_noticed() {
+async fn the_oracle_reports_a_gap() {
     let (world, ledger, _) = world().await;
     plant(&world, "update annals.heads set version = 2").await;
     world.assert_sound(&ledger).await;

@@ -1,6 +1,5 @@
-//! Killed in earnest: the functions' own binaries, as Lambda runs them, each ended by SIGKILL at every one of its statements, from
-//! the first that it says while it starts. What the functions come to when they are struck inside this process (`anywhere.rs`)
-//! is what a kernel leaves of them.
+//! Real kills: the functions' own binaries, run as on Lambda, are ended by SIGKILL at each of their statements, beginning with the first
+//! one at startup. This confirms what `every_statement.rs` simulates inside the test process.
 
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use uuid::Uuid;
 
 use super::{id, meant_once, phone};
 
-/// More statements than any function says.
+/// More statements than any function sends.
 const ENOUGH: usize = 1_000;
 /// How long an invocation may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Scene {
-    /// Undisturbed, and in this process.
+    /// The database without the cutter, and with functions in this process.
     world: World,
     cutter: Cutter,
     staff: Person,
@@ -36,8 +35,8 @@ impl Scene {
         }
     }
 
-    /// Has a function do something new again and again, killed at each of its statements in turn, and then undisturbed; how many
-    /// statements it says.
+    /// Lets a function do new work repeatedly, killed at each of its statements in turn, and at last without a fault. Returns the number of
+    /// its statements.
     async fn kill_everywhere(&self, binary: &str, prepare: impl AsyncFn(&Self) -> Value) -> usize {
         let (cut, direct) = (self.url(self.cutter.port()), self.url(cluster().port()));
         for statement in 1..ENOUGH {
@@ -50,20 +49,20 @@ impl Scene {
             let answered = self.invoke_until_struck(binary, &cut, &event).await;
             self.cutter.disarm();
             if let Some(answer) = answered {
-                self.note(&answer);
+                self.record(&answer);
                 self.world.assert_sound(&self.ledger).await;
                 return statement - 1;
             }
-            // Lambda's next process, or the client's next request.
+            // The next process that Lambda starts gets the repeated request.
             let runtime = Runtime::start().await;
             let _process = runtime.process(binary, &direct);
             let answer = timeout(PATIENCE, runtime.invoke(event)).await.expect("an answer");
-            self.note(&answer);
+            self.record(&answer);
         }
-        panic!("{binary} goes on and on")
+        panic!("{binary} sends more than {ENOUGH} statements")
     }
 
-    /// What a process answers; none, if it was killed before.
+    /// The answer of the process; none if it was killed before.
     async fn invoke_until_struck(&self, binary: &str, url: &str, event: &Value) -> Option<Value> {
         let runtime = Runtime::start().await;
         let mut process = runtime.process(binary, url);
@@ -74,8 +73,8 @@ impl Scene {
                 answer = runtime.invoke(event.clone()) => Some(answer),
             }
         });
-        let answer = answer.await.expect("an answer, or a strike");
-        process.kill().await.expect("it is ours");
+        let answer = answer.await.expect("an answer or a kill");
+        process.kill().await.expect("a child of this process");
         answer
     }
 
@@ -83,9 +82,9 @@ impl Scene {
         url_at(port, "annals_api", &self.world.database)
     }
 
-    /// Whatever the function, it has done what it was asked for.
+    /// Checks that the function has done its work, and records what the answer acknowledges.
     #[track_caller]
-    fn note(&self, answer: &Value) {
+    fn record(&self, answer: &Value) {
         assert!(answer.get("errorType").is_none(), "{answer}");
         if let Some(failures) = answer.get("batchItemFailures") {
             assert_eq!(*failures, json!([]));
@@ -96,7 +95,7 @@ impl Scene {
         assert!((200..300).contains(&status), "{answer}");
         let text = answer["body"].as_str().expect("a body").to_owned();
         let body: Value = serde_json::from_str(&text).expect("JSON");
-        // An upload acknowledges rows and names no event.
+        // The answer to an upload counts rows and has no event.
         if body.get("id").is_some() {
             self.ledger.acknowledge(&Answer {
                 status: 201,
@@ -113,7 +112,7 @@ impl Scene {
     }
 }
 
-/// A stream with work left, and the message that says so.
+/// A stream that is not projected, and the message that names it.
 async fn work_to_do(scene: &Scene) -> Value {
     let customer = id();
     let registered = json!({"name": "Ada", "email": "a@example.com"});
@@ -136,9 +135,9 @@ async fn a_killed_post_event_has_appended_once_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_csv_upload_goes_on_when_the_file_comes_again() {
+async fn a_killed_csv_upload_continues_when_the_file_is_sent_again() {
     let scene = Scene::new().await;
-    // More rows than a chunk, so that some are in and some are not.
+    // More rows than one chunk, so that a kill can leave some stored and some not.
     let file = async |scene: &Scene| {
         let lot = id();
         let rows: String = (0..450).map(|row| format!("{lot}-{row},2026-01-01,1.50\n")).collect();
@@ -152,13 +151,13 @@ async fn a_killed_csv_upload_goes_on_when_the_file_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_projector_is_followed_by_another() {
+async fn the_work_of_a_killed_projector_is_done_by_the_next_one() {
     let scene = Scene::new().await;
     assert!(scene.kill_everywhere("projector", work_to_do).await >= 8);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_sweep_leaves_nothing_behind() {
+async fn a_killed_sweep_leaves_no_work_behind() {
     let scene = Scene::new().await;
     let left = async |scene: &Scene| {
         work_to_do(scene).await;
@@ -167,9 +166,9 @@ async fn a_killed_sweep_leaves_nothing_behind() {
     assert!(scene.kill_everywhere("projector", left).await >= 8);
 }
 
-/// Here and there: each turn is a database of its own.
+/// Only at some statements, because each run needs a new database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_migration_is_finished_by_the_next() {
+async fn a_killed_migration_is_finished_by_the_next_run() {
     let admin = connect(&cluster().superuser_url_of("postgres")).await;
     let migrated = World::without_requirements().await.owner().await;
     let cutter = Cutter::before_server(cluster().port()).await;
@@ -188,7 +187,7 @@ async fn a_killed_migration_is_finished_by_the_next() {
         let runtime = Runtime::start().await;
         let mut process = runtime.process("migrate", &cut);
         tokio::select! {
-            // What it answers to being struck is no answer.
+            // A process that is killed gives no meaningful answer.
             biased;
             () = cutter.struck() => {}
             answer = runtime.invoke(json!({})) => panic!("not struck at {statement}: {answer}"),

@@ -1,9 +1,9 @@
-//! The queue on its bad days: it refuses to take wake-ups, and gives them twice, in any order, or days late.
+//! Faults of the queue: it refuses wake-ups, or delivers them twice, in another order, or days late.
 
 use std::time::{Duration, Instant};
 
-use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
-use annals::queue::{Queue, STREAMS_PER_MESSAGE};
+use annals_domain::{AggregateId, AggregateType, StreamId, TenantId};
+use annals_queue::{Queue, STREAMS_PER_MESSAGE};
 use axum::Router;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{meant_once, phone};
 
-/// Longer than an answer waits for the queue on a slow machine, and shorter than a client of AWS tries.
+/// Longer than an answer waits for the queue on a slow machine, and shorter than an AWS client retries.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 async fn append_some(world: &World, staff: &Person, ledger: &Ledger) {
@@ -29,7 +29,7 @@ async fn append_some(world: &World, staff: &Person, ledger: &Ledger) {
 }
 
 #[tokio::test]
-async fn a_queue_that_takes_nothing_costs_no_append_and_the_schedule_projects() {
+async fn if_the_queue_refuses_messages_appends_succeed_and_the_sweep_projects() {
     let (mut world, staff, ledger) = (World::without_requirements().await, Person::staff(), Ledger::default());
     let (sender, receiver) = unbounded_channel();
     drop(receiver);
@@ -37,13 +37,13 @@ async fn a_queue_that_takes_nothing_costs_no_append_and_the_schedule_projects() 
     world.router = local::engine::router(world.app.clone());
     append_some(&world, &staff, &ledger).await;
     let nothing = world.rows_of("annals.entities").await;
-    assert!(nothing.is_empty(), "no message came through");
+    assert!(nothing.is_empty(), "no message was sent");
     world.assert_sound(&ledger).await;
 }
 
-/// A queue that accepts connections and never says a word; one that is not there; and one that is out of order.
+/// Queues that accept connections and never answer, that are not reachable, and that answer with errors.
 #[tokio::test]
-async fn a_queue_that_is_silent_away_or_out_of_order_holds_no_answer_up() {
+async fn a_queue_that_is_silent_unreachable_or_failing_does_not_delay_answers() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let away = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let broken = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -60,7 +60,7 @@ async fn a_queue_that_is_silent_away_or_out_of_order_holds_no_answer_up() {
         let answer = world.post(&staff, "/events", json!({"events": events})).await;
         ledger.acknowledge(&answer.expect(201));
         assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
-        // A queue that does not take one message is not asked to take four more.
+        // If one message fails, the other four are not attempted.
         let began = Instant::now();
         world.app.queue.wake(streams(4 * STREAMS_PER_MESSAGE + 1)).await;
         assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
@@ -77,7 +77,7 @@ fn streams(number: usize) -> impl Iterator<Item = StreamId> {
 }
 
 #[tokio::test]
-async fn wake_ups_twice_in_any_order_and_days_late_change_nothing() {
+async fn duplicate_reordered_and_late_wake_ups_change_nothing() {
     let (world, staff, ledger) = (World::without_requirements().await, Person::staff(), Ledger::default());
     append_some(&world, &staff, &ledger).await;
     let old = world.take_wake_ups().await;
@@ -89,7 +89,7 @@ async fn wake_ups_twice_in_any_order_and_days_late_change_nothing() {
     }
     append_some(&world, &staff, &ledger).await;
     world.assert_sound(&ledger).await;
-    // Days later: streams have gone on, been projected, and their read models been made anew.
+    // Days later: the streams have new events, have been projected, and their read models have been rebuilt.
     let before = world.read_models().await;
     assert!(world.deliver([old.clone(), old].concat()).await.is_empty());
     assert_eq!(world.read_models().await, before);

@@ -1,25 +1,23 @@
-//! PostgreSQL killed, restarted, failed over and full, while clients write, the projector projects and nobody is told.
+//! PostgreSQL is killed, restarted, failed over and filled up, while clients write and the projector projects without being informed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tests::{Cutter, Ledger, Person, Server, World};
+use tests::{Cutter, Ledger, PATIENCE, Person, Server, World};
 use tokio::task::JoinSet;
 
 use super::{meant_once, phone};
 
-/// Writers at once.
+/// Concurrent writers.
 const WRITERS: usize = 4;
 /// Events acknowledged before the fault, and after it.
 const SOME: usize = 60;
-/// How long a client waits that was told to come again.
+/// How long a client waits after a 503.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Far more than anything here takes, on any machine.
-const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Clients at work, and the projector behind them.
+/// Concurrent clients, and the projector.
 struct Traffic {
     ledger: Arc<Ledger>,
     stop: Arc<AtomicBool>,
@@ -45,7 +43,7 @@ impl Traffic {
         Self { ledger, stop, tasks }
     }
 
-    /// Waits until so many more are acknowledged.
+    /// Waits until `SOME` more events are acknowledged.
     async fn some_more(&self) {
         let (began, wanted) = (Instant::now(), self.ledger.len() + SOME);
         while self.ledger.len() < wanted {
@@ -67,7 +65,7 @@ impl Traffic {
     }
 }
 
-/// Posts, to streams of its own and to one that all share, each event until it is acknowledged.
+/// Posts to streams of its own and to a shared one, and repeats each event until it is acknowledged.
 async fn write(world: Arc<World>, writer: usize, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) {
     let staff = Person::staff();
     for round in 0.. {
@@ -98,7 +96,7 @@ async fn write(world: Arc<World>, writer: usize, ledger: Arc<Ledger>, stop: Arc<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_postmaster_killed_or_restarted_under_load_costs_nobody_an_event() {
+async fn no_event_is_lost_when_the_postmaster_is_killed_or_restarted_under_load() {
     let server = Server::start(100).await;
     let base = server.world();
     let cutter = Cutter::before_server(server.functions_port()).await;
@@ -122,7 +120,7 @@ async fn a_postmaster_killed_or_restarted_under_load_costs_nobody_an_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_promoted_standby_has_every_acknowledged_event_and_goes_on() {
+async fn a_promoted_standby_has_every_acknowledged_event_and_accepts_new_ones() {
     let server = Server::start(100).await;
     let standby = server.standby().await;
     let base = server.world();
@@ -132,7 +130,7 @@ async fn a_promoted_standby_has_every_acknowledged_event_and_goes_on() {
     traffic.some_more().await;
     server.kill();
     standby.promote();
-    cutter.lead_to(standby.functions_port());
+    cutter.redirect_to(standby.functions_port());
     traffic.some_more().await;
     let ledger = traffic.end().await;
     let there = cutter.before(&base.seen_from(&standby.superuser_url()));
@@ -142,10 +140,10 @@ async fn a_promoted_standby_has_every_acknowledged_event_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_a_connection_left_is_a_503_and_served_again_when_there_is_one() {
+async fn a_server_without_a_free_connection_leads_to_503_until_there_is_one() {
     let server = Server::start(12).await;
     let (base, staff, ledger) = (server.world(), Person::staff(), Ledger::default());
-    // Connections of somebody else's, all that there are.
+    // Foreign sessions take all connections.
     let mut taken = Vec::new();
     while let Ok((client, connection)) = tokio_postgres::connect(&server.cluster.url(), tokio_postgres::NoTls).await {
         tokio::spawn(connection);

@@ -1,17 +1,14 @@
-//! Following the log over HTTP and in SQL: whoever goes on from its cursor sees every committed event exactly once.
+//! Following the log over HTTP and in SQL: a reader that continues from its cursor sees every committed event exactly once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Person, Server, World};
+use tests::{PATIENCE, Person, Server, World};
 use uuid::Uuid;
 
 use super::append;
-
-/// Far more than anything here takes, on any machine.
-const LONG: Duration = Duration::from_secs(300);
 
 fn numbers(items: &[Value]) -> Vec<i64> {
     items
@@ -24,7 +21,7 @@ fn event(id: &str) -> Value {
     json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": id, "data": {"phone": "1"}})
 }
 
-/// A reader of pages: the way to the page after a cursor, by whom, and what it has seen.
+/// A reader of pages: its path, the name of its cursor parameter, its cursor, and the events it has seen.
 struct Reader {
     path: &'static str,
     parameter: &'static str,
@@ -42,7 +39,7 @@ impl Reader {
         }
     }
 
-    /// Reads a page and goes on from its cursor; how many events it held.
+    /// Reads the page after the cursor and returns the number of its events.
     async fn read(&mut self, world: &World, person: &Person) -> usize {
         let after = self.cursor.as_ref();
         let after = after.map_or_else(String::new, |cursor| format!("&{}={cursor}", self.parameter));
@@ -57,9 +54,9 @@ impl Reader {
 const LIST: (&str, &str) = ("/events?order=asc&limit=10", "cursor");
 const FEED: (&str, &str) = ("/events/feed?limit=50", "after");
 
-/// The case from the field: a client of batches, two of single events, and readers by each way beside them.
+/// A case from the field: one client that posts batches, two that post single events, and concurrent readers by each interface.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn readers_beside_writers_of_batches_and_of_single_events_see_every_event_exactly_once() {
+async fn readers_concurrent_with_batches_and_single_appends_see_every_event_exactly_once() {
     let world = Arc::new(World::without_requirements().await);
     let staff = Person::staff();
     let writers = Arc::new(AtomicUsize::new(3));
@@ -96,7 +93,7 @@ async fn readers_beside_writers_of_batches_and_of_single_events_see_every_event_
         reading.spawn(async move {
             let mut reader = Reader::of(path, parameter);
             loop {
-                // Before the page: an empty one counts as the end only if nobody wrote any more when it was asked for.
+                // Read before the page: an empty page is the end only if all writers had finished before it was requested.
                 let is_over = writers.load(Ordering::SeqCst) == 0;
                 if reader.read(&world, &staff).await == 0 && is_over {
                     return reader.seen;
@@ -129,7 +126,7 @@ async fn readers_beside_writers_of_batches_and_of_single_events_see_every_event_
     }
 }
 
-/// Without the mark each of these readers hands out the later event first, goes on behind it, and never sees the earlier one.
+/// Without the mark, each of these readers would return the later event first, continue after it, and never see the earlier one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_commits_behind_a_later_number_is_not_missed_by_lists_and_feed() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -154,7 +151,7 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed_by_lists_and_
     }
     let sql = "select event_number from public.read_events()";
     assert_eq!(quick.query(sql, &[]).await.unwrap().len(), 0);
-    // Newest first tells what there is, and promises nothing.
+    // A list with the newest first promises nothing to readers that continue.
     assert_eq!(numbers(world.get(&staff, "/events").await.expect(200).items()), [ahead]);
     slow.batch_execute("commit").await.unwrap();
     for reader in &mut readers {
@@ -165,9 +162,9 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed_by_lists_and_
     assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>(), [behind, ahead]);
 }
 
-/// An append that stays open makes readers late: what the sweep has passed is given all the same, and nothing is missed later.
+/// An append that stays open delays readers. They still get what the sweep has passed, and miss nothing later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_an_append_stays_open_readers_get_what_was_settled_before() {
+async fn while_an_append_stays_open_readers_get_the_events_settled_before() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
     let before = append(&quick, "C-1").await;
@@ -179,7 +176,7 @@ async fn while_an_append_stays_open_readers_get_what_was_settled_before() {
     for reader in &mut readers {
         reader.read(&world, &staff).await;
         assert_eq!(reader.seen, [before], "{}", reader.path);
-        assert_eq!(reader.read(&world, &staff).await, 0, "the cursor does not go back");
+        assert_eq!(reader.read(&world, &staff).await, 0, "the cursor does not move back");
     }
     let now = world.get(&staff, "/events/feed?after=now").await.expect(200).body["cursor"].clone();
     slow.batch_execute("rollback").await.unwrap();
@@ -196,9 +193,9 @@ async fn while_an_append_stays_open_readers_get_what_was_settled_before() {
     assert_eq!(numbers(world.get(&staff, &since).await.expect(200).items()), [ahead]);
 }
 
-/// What becomes processed behind a cursor would be missed by a reader that goes on from it, so there is none; pages are read as ever.
+/// A reader that continues from a cursor would miss events that become processed later, so there is no cursor. Paging works as usual.
 #[tokio::test]
-async fn a_list_of_what_is_processed_has_no_cursor_to_go_on_from_later() {
+async fn a_list_of_processed_events_has_no_cursor_to_continue_from_later() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     for id in ["C-1", "C-1", "C-1"] {
         world.post(&staff, "/events", event(id)).await.expect(201);
@@ -227,7 +224,7 @@ async fn a_list_of_what_is_processed_has_no_cursor_to_go_on_from_later() {
 }
 
 #[tokio::test]
-async fn ascending_lists_carry_a_cursor_to_go_on_from_and_the_feed_takes_it() {
+async fn ascending_lists_have_a_cursor_to_continue_from_which_the_feed_accepts() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let stranger = Person::staff().in_tenant(Uuid::new_v4());
     for path in ["/events?order=asc", "/events/feed", "/events/unprocessed"] {
@@ -244,7 +241,7 @@ async fn ascending_lists_carry_a_cursor_to_go_on_from_and_the_feed_takes_it() {
             .await
             .expect(201);
     }
-    // Where the filter finds nothing, the cursor is where the log ended: a later page does not look there again.
+    // If the filter matches nothing, the cursor is the end of the log: a later page does not search that part again.
     let rare = "event_type=order.*";
     let empty = world
         .get(&staff, &format!("/events?order=asc&{rare}"))
@@ -259,7 +256,7 @@ async fn ascending_lists_carry_a_cursor_to_go_on_from_and_the_feed_takes_it() {
         numbers(&[order])
     );
 
-    // A page with a next one has the same cursor twice; at the end the feed goes on from the list's.
+    // A page that has a next page has the same cursor in both members. At the end, the feed continues from the list's cursor.
     let first = world.get(&staff, "/events?order=asc&limit=2").await.expect(200).body;
     assert_eq!(first["cursor"], first["next_cursor"]);
     let from = format!("/events/feed?limit=2&after={}", first["cursor"].as_str().unwrap());
@@ -273,10 +270,10 @@ async fn ascending_lists_carry_a_cursor_to_go_on_from_and_the_feed_takes_it() {
     assert_eq!(
         (list.items().len(), &list.body["cursor"]),
         (0, &json!(end)),
-        "where it was"
+        "the same cursor"
     );
 
-    // Of other filters and other tenants it is refused, and so is what the feed does not know.
+    // Cursors of other filters and tenants are refused, and so are parameters that the feed does not know.
     for (person, path) in [
         (&staff, format!("/events/feed?{rare}&after={end}")),
         (&stranger, format!("/events/feed?after={end}")),
@@ -305,9 +302,9 @@ async fn ascending_lists_carry_a_cursor_to_go_on_from_and_the_feed_takes_it() {
     );
 }
 
-/// Users poll as well, and see what policies let them see.
+/// Users may follow the feed, and see what the policies allow.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_feed_waits_for_what_the_caller_may_see() {
+async fn the_feed_waits_for_events_that_the_caller_may_see() {
     let world = Arc::new(World::without_requirements().await);
     let (user, other) = (Person::user(), Person::user());
     let start = world.get(&user, "/events/feed?after=now").await.expect(200).body["cursor"].clone();
@@ -327,7 +324,7 @@ async fn the_feed_waits_for_what_the_caller_may_see() {
         )
         .await;
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(!waiting.is_finished(), "another's event is not the caller's");
+    assert!(!waiting.is_finished(), "an event of another user does not end the wait");
     let own = world
         .append(
             &user,
@@ -336,17 +333,17 @@ async fn the_feed_waits_for_what_the_caller_may_see() {
             json!({"name": "B", "email": "b@example.com"}),
         )
         .await;
-    let answer = tokio::time::timeout(LONG, waiting).await.unwrap().unwrap();
+    let answer = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
     assert_eq!(numbers(answer.items()), numbers(&[own]));
 
     let started = Instant::now();
     let path = format!("/events/feed?wait=1&after={}", answer.body["cursor"].as_str().unwrap());
     let nothing = world.get(&user, &path).await.expect(200);
-    assert!(started.elapsed() >= Duration::from_secs(1), "it waited");
+    assert!(started.elapsed() >= Duration::from_secs(1), "the request waited");
     assert_eq!((nothing.items().len(), nothing.body["cursor"].is_string()), (0, true));
 }
 
-/// On a server of its own, where nobody else takes any.
+/// On a separate server, where no other session takes transaction ids.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn polling_with_nothing_new_takes_no_transaction_id_and_holds_no_connection() {
     let server = Server::start(20).await;

@@ -1,11 +1,10 @@
-//! Any interleaving of transactions, savepoints, commits, rollbacks and reads: drawn at random, run step by step.
+//! Random interleavings of transactions, savepoints, commits, rollbacks and reads, executed step by step.
 
 use std::time::Duration;
 
-use annals::store::Feed;
+use annals_store::Feed;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use tests::{Person, World};
+use tests::{Effort, Person, World, check_property_of_world};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -13,7 +12,7 @@ use super::{append, assert_in_order, next_page, numbers, read_all};
 
 const SESSIONS: usize = 4;
 
-/// One step of one session; each writes streams of its own, because a script cannot wait for a lock.
+/// One step of one session. Each session writes to streams of its own, because a script cannot wait for a lock.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Append { session: usize, stream: usize },
@@ -36,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A session and what its open transaction has appended; `savepoint` is how much of it is before the savepoint.
+/// A session and what its open transaction has appended; the first `savepoint` events are before the savepoint.
 struct Session {
     client: Client,
     is_open: bool,
@@ -64,7 +63,7 @@ impl Session {
 }
 
 async fn run(world: &World, steps: &[Step]) {
-    // A tenant per case: the streams start anew; the log goes on.
+    // Each case has its own tenant, so streams start anew; the log continues.
     let staff = Person::staff().in_tenant(Uuid::new_v4());
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
@@ -76,7 +75,7 @@ async fn run(world: &World, steps: &[Step]) {
             pending: Vec::new(),
         });
     }
-    let start = world.app.store.settled_mark(super::PATIENCE).await.unwrap().unwrap();
+    let start = world.app.store.high_water_mark(super::PATIENCE).await.unwrap().unwrap();
     let mut feed = Feed::after(world.app.store.clone(), start);
     let (mut committed, mut seen) = (Vec::new(), Vec::new());
     for step in steps {
@@ -116,20 +115,10 @@ async fn run(world: &World, steps: &[Step]) {
 
 #[test]
 fn any_interleaving_shows_each_committed_event_once_and_in_order() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let world = runtime.block_on(World::without_requirements());
-    let config = Config {
+    let effort = Effort {
         cases: 24,
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Config::default()
+        shrinks: 200,
     };
-    let outcome = TestRunner::new(config).run(&proptest::collection::vec(step(), 5..50), |steps| {
-        runtime.block_on(run(&world, &steps));
-        Ok::<(), TestCaseError>(())
-    });
-    outcome.unwrap();
+    let scripts = proptest::collection::vec(step(), 5..50);
+    check_property_of_world(effort, &scripts, async |world, steps| run(world, &steps).await);
 }

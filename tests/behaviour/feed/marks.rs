@@ -1,22 +1,22 @@
-//! The mark: readers wait for appends that are under way, for nothing else, and for every one of them.
+//! The mark: readers wait for every append that is under way, and for nothing else.
 
 use std::time::Duration;
 
-use annals::store::Feed;
+use annals_store::Feed;
 use serde_json::Value;
 use tests::{Person, Server, World};
 
 use super::{PATIENCE, append, next_page, numbers};
 
-/// An xid is anybody's to take and to keep: readers used to wait for each.
+/// Any session can take a transaction id and keep it. Readers used to wait for each of them.
 #[tokio::test]
-async fn a_transaction_that_appends_nothing_holds_nobody_back() {
+async fn a_transaction_that_appends_nothing_holds_no_reader_back() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let (idle, session) = (world.hostile(Some(&staff)).await, world.session_of(&staff).await);
     idle.batch_execute("begin; select pg_current_xact_id()").await.unwrap();
     let number = append(&session, "C-1").await;
     assert_eq!(
-        world.app.store.settled_mark(Duration::ZERO).await.unwrap(),
+        world.app.store.high_water_mark(Duration::ZERO).await.unwrap(),
         Some(number)
     );
     let status = world.get(&staff, "/projector/status").await.expect(200).body;
@@ -25,7 +25,7 @@ async fn a_transaction_that_appends_nothing_holds_nobody_back() {
     idle.batch_execute("rollback").await.unwrap();
 }
 
-/// The wait is for appends that were there when the mark was taken: those that begin later do not keep it from being settled.
+/// Readers wait only for appends that were under way when the mark was taken; later ones do not keep it from being settled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_that_begin_after_the_mark_are_not_waited_for() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -35,7 +35,7 @@ async fn appends_that_begin_after_the_mark_are_not_waited_for() {
     let number = append(&second, "second").await;
     let mark = tokio::spawn({
         let store = world.app.store.clone();
-        async move { store.settled_mark(PATIENCE).await.unwrap() }
+        async move { store.high_water_mark(PATIENCE).await.unwrap() }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     second.batch_execute("begin").await.unwrap();
@@ -46,27 +46,27 @@ async fn appends_that_begin_after_the_mark_are_not_waited_for() {
     second.batch_execute("rollback").await.unwrap();
 }
 
-/// A savepoint that is rolled back lets go of the lock, and of what was appended since.
+/// Rolling back to a savepoint releases the lock and discards what was appended since.
 #[tokio::test]
-async fn an_append_that_was_undone_by_a_savepoint_is_not_waited_for() {
+async fn an_append_that_was_rolled_back_to_a_savepoint_is_not_waited_for() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     session.batch_execute("begin; savepoint one").await.unwrap();
     append(&session, "C-1").await;
-    assert_eq!(world.app.store.settled_mark(Duration::ZERO).await.unwrap(), None);
+    assert_eq!(world.app.store.high_water_mark(Duration::ZERO).await.unwrap(), None);
     session.batch_execute("rollback to savepoint one").await.unwrap();
-    assert_eq!(world.app.store.settled_mark(Duration::ZERO).await.unwrap(), Some(0));
+    assert_eq!(world.app.store.high_water_mark(Duration::ZERO).await.unwrap(), Some(0));
     let mut feed = Feed::after(world.app.store.clone(), 0);
     assert!(next_page(&mut feed, 10, PATIENCE).await.is_empty());
     session.batch_execute("savepoint two").await.unwrap();
     let kept = append(&session, "C-1").await;
     session.batch_execute("release savepoint two").await.unwrap();
-    assert_eq!(world.app.store.settled_mark(Duration::ZERO).await.unwrap(), None);
+    assert_eq!(world.app.store.high_water_mark(Duration::ZERO).await.unwrap(), None);
     session.batch_execute("commit").await.unwrap();
     assert_eq!(numbers(&next_page(&mut feed, 10, PATIENCE).await), [kept]);
 }
 
-/// Two-phase commit keeps the lock without a session; it is waited for, named in the status, and survives a restart.
+/// A prepared transaction keeps the lock without a session. Readers wait for it, the status names it, and it survives a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prepared_append_is_waited_for_and_named() {
     let server = Server::start(20).await;
@@ -78,7 +78,7 @@ async fn a_prepared_append_is_waited_for_and_named() {
     server.control(&["restart", "-l", "/dev/null"]);
     let (world, staff) = (server.world(), Person::staff());
     let session = world.superuser().await;
-    // This server has no pg_jsonschema: there only services post by SQL.
+    // This server has no pg_jsonschema, so only services may post by SQL.
     let claims = Person::service("crm").caller().database_claims().to_string();
     let set_claims = "select set_config('request.jwt.claims', $1, false)";
     session.execute(set_claims, &[&claims]).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_prepared_append_is_waited_for_and_named() {
     let number = append(&session, "C-1").await;
     session.batch_execute("prepare transaction 'forgotten'").await.unwrap();
     for _ in 0..2 {
-        assert_eq!(world.app.store.settled_mark(Duration::ZERO).await.unwrap(), None);
+        assert_eq!(world.app.store.high_water_mark(Duration::ZERO).await.unwrap(), None);
         let status = world.get(&staff, "/projector/status").await.expect(200).body;
         let oldest = &status["oldest_append"];
         assert_eq!(
@@ -98,13 +98,13 @@ async fn a_prepared_append_is_waited_for_and_named() {
     }
     let superuser = world.superuser().await;
     superuser.batch_execute("commit prepared 'forgotten'").await.unwrap();
-    assert_eq!(world.app.store.settled_mark(PATIENCE).await.unwrap(), Some(number));
+    assert_eq!(world.app.store.high_water_mark(PATIENCE).await.unwrap(), Some(number));
     server.cluster.stop().await.unwrap();
 }
 
-/// In SQL: a transaction that has appended does not wait for itself, and one whose snapshot is too old is refused.
+/// In SQL, a transaction that has appended does not wait for itself, and a transaction with too old a snapshot is refused.
 #[tokio::test]
-async fn reading_in_sql_never_waits_for_oneself_and_says_so_where_the_snapshot_is_too_old() {
+async fn reading_in_sql_does_not_wait_for_the_own_transaction_and_refuses_too_old_a_snapshot() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
     let settled = append(&session, "C-1").await;

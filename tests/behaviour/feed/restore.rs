@@ -1,4 +1,4 @@
-//! A dump, restored into another cluster whose transaction ids are lower: everything goes on as if nothing had happened.
+//! A dump is restored into another cluster whose transaction ids are lower. Everything continues there without a difference.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use annals::domain::{CheckpointName, Event};
 use annals::replay::{BatchSize, Replay, replay};
-use annals::store::Feed;
+use annals_domain::{CheckpointName, Event};
+use annals_store::Feed;
 use futures_util::future::join_all;
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, Options};
 use serde_json::json;
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::{PATIENCE, assert_in_order, next_page, numbers, read_all};
 
-/// The program beside the server that runs.
+/// The path of a program of the running server's installation.
 async fn program(name: &str) -> PathBuf {
     let superuser = connect(&cluster().superuser_url_of("postgres")).await;
     let folder = "select setting from pg_config where name = 'BINDIR'";
@@ -27,7 +27,7 @@ async fn program(name: &str) -> PathBuf {
 
 async fn move_database(name: &str, from: &str, to: &str) {
     let dump = Command::new(program("pg_dump").await).arg(from).output().unwrap();
-    // A newer pg_dump than the server sets what the server may not know.
+    // A newer pg_dump writes settings that the server may not know.
     let dump = String::from_utf8(dump.stdout)
         .unwrap()
         .replace("\nSET transaction_timeout = 0;\n", "\n");
@@ -55,13 +55,13 @@ async fn next_xid(url: &str) -> i64 {
     connect(url).await.query_one(xid, &[]).await.unwrap().get(0)
 }
 
-/// A cluster of its own with an empty database of the world's name, and the roles that the migrations make.
+/// A new cluster with an empty database of the world's name and the roles that the migrations create.
 async fn other_cluster_for(world: &World) -> Cluster {
     let options = Options::ephemeral().with_settings(FAST_BUT_UNSAFE);
     let other = Cluster::start(options).await.unwrap();
     let superuser = connect(&other.superuser_url_of("postgres")).await;
-    // Roles belong to the cluster, so the migrations make them: in a database that is not needed otherwise.
-    annals::store::migrate(&other.url()).await.unwrap();
+    // Roles belong to the cluster. The migrations create them in another database, which is not used otherwise.
+    annals_store::migrate(&other.url()).await.unwrap();
     set_api_password(&other).await;
     let create = format!("create database {} owner {}", world.database, local::cluster::OWNER);
     superuser.batch_execute(&create).await.unwrap();
@@ -69,7 +69,7 @@ async fn other_cluster_for(world: &World) -> Cluster {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dump_restored_into_a_cluster_with_lower_xids_goes_on() {
+async fn a_dump_restored_into_a_cluster_with_lower_xids_works_like_the_original() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let data = json!({"name": "Ada", "email": "ada@example.com"});
     for id in ["C-1", "C-2", "C-1"] {
@@ -89,7 +89,7 @@ async fn a_dump_restored_into_a_cluster_with_lower_xids_goes_on() {
     move_database(&world.database, &source, &other.superuser_url_of(&world.database)).await;
     let there = other.url_of(&world.database);
     assert!(next_xid(&there).await < next_xid(&source).await, "the test's premise");
-    assert_eq!(annals::store::migrate(&there).await.unwrap().applied.len(), 0);
+    assert_eq!(annals_store::migrate(&there).await.unwrap().applied.len(), 0);
 
     let moved = World::at(world.database.clone(), &there);
     let again = moved.post(&staff, "/events", key("C-2")).await.expect(200).body;
@@ -99,7 +99,7 @@ async fn a_dump_restored_into_a_cluster_with_lower_xids_goes_on() {
     let number = next["event_number"].as_i64().unwrap();
     assert!(number > kept["event_number"].as_i64().unwrap());
 
-    // The consumer takes its one number along.
+    // The consumer takes its position along.
     let mut after = Feed::after(moved.app.store.clone(), before.position());
     let rest = read_all(&mut after).await;
     let all = numbers(&read_all(&mut Feed::after(moved.app.store.clone(), 0)).await);
@@ -113,7 +113,7 @@ async fn a_dump_restored_into_a_cluster_with_lower_xids_goes_on() {
     other.stop().await.unwrap();
 }
 
-/// Appends to streams of its own until it is told to stop; how many events that were.
+/// Appends to streams of its own until `stop`, and returns the number of events.
 async fn write(world: &World, writer: usize, stop: &AtomicBool, written: &AtomicUsize) {
     let staff = Person::staff();
     for round in 0.. {
@@ -132,9 +132,9 @@ async fn write(world: &World, writer: usize, stop: &AtomicBool, written: &Atomic
     }
 }
 
-/// Dumped while four writers append, the projector projects and a replay stands in the middle of its third batch.
+/// The dump is taken while four writers append, the projector projects, and a replay is in the middle of its third batch.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_database_is_dumped_and_everything_goes_on_in_the_copy() {
+async fn a_dump_of_a_live_database_works_like_the_original() {
     let world = World::without_requirements().await;
     let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (half_way, go_on) = (Notify::new(), Notify::new());
@@ -171,7 +171,7 @@ async fn a_live_database_is_dumped_and_everything_goes_on_in_the_copy() {
         moved.await.unwrap();
         assert!(
             written.load(Ordering::SeqCst) > before,
-            "events were appended meanwhile"
+            "events were appended during the dump"
         );
         go_on.notify_one();
         stop.store(true, Ordering::SeqCst);
@@ -182,7 +182,7 @@ async fn a_live_database_is_dumped_and_everything_goes_on_in_the_copy() {
             tokio::task::yield_now().await;
         }
     };
-    // Forty events to be in the middle of: the replay takes its end when it begins.
+    // The replay needs forty events, because it takes its end when it begins.
     for n in 0..40 {
         world
             .append(
@@ -195,7 +195,7 @@ async fn a_live_database_is_dumped_and_everything_goes_on_in_the_copy() {
     }
     let writing = join_all((0..4).map(|writer| write(&world, writer, &stop, &written)));
     let (replayed, (), (), _) = tokio::join!(replaying, dumping, project, writing);
-    assert!(replayed.unwrap().events >= 40, "the original goes on, too");
+    assert!(replayed.unwrap().events >= 40, "the original continues, too");
 
     let copy = World::at(world.database.clone(), &there);
     let owner = connect(&there).await;
@@ -205,7 +205,7 @@ async fn a_live_database_is_dumped_and_everything_goes_on_in_the_copy() {
         "the test's premise"
     );
 
-    // Versions go on, and numbers above all that the copy holds.
+    // New versions continue each stream, with numbers above all that the copy holds.
     for id in ["C-4-0", "C-0-0", "C-1-0"] {
         let version = "select version from annals.heads where aggregate_id = $1";
         let version: i32 = owner.query_one(version, &[&id]).await.unwrap().get(0);
@@ -221,7 +221,7 @@ async fn a_live_database_is_dumped_and_everything_goes_on_in_the_copy() {
         assert!(next["event_number"].as_i64() > in_the_copy.last().copied());
     }
 
-    // The consumer was handed two batches that its checkpoint, which moved along, knows of; the rest comes now.
+    // The checkpoint in the copy covers the two batches that the consumer had finished; the rest follows now.
     let rest = Mutex::new(Vec::new());
     let replayed = replay(&copy.app.store, &wanted, async |event: Event| {
         rest.lock().unwrap().push(event.event_number);
@@ -231,9 +231,9 @@ async fn a_live_database_is_dumped_and_everything_goes_on_in_the_copy() {
     let all = read_all(&mut Feed::after(copy.app.store.clone(), 0)).await;
     assert_in_order(&all);
     let handled = [&handed.into_inner().unwrap()[..10], &rest.into_inner().unwrap()].concat();
-    assert_eq!(handled, numbers(&all), "nothing is lost, nothing is repeated");
+    assert_eq!(handled, numbers(&all), "no event is lost or repeated");
 
-    // The projection goes on where the dump has cut it off.
+    // Projection continues from the progress in the dump.
     while copy.projector.sweep().await.unwrap().position < *numbers(&all).last().unwrap() {}
     let wrong = "select count(*) from annals.heads h
                    join annals.events e on e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type

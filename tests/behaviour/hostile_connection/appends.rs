@@ -1,8 +1,8 @@
-//! Appending with hostile arguments: whatever comes of it, the actor, the tenant, the versions, the numbers and the recorded time
-//! are the database's own.
+//! Appends with hostile arguments: whatever happens, the actor, the tenant, the versions, the numbers and the recorded time are set by the
+//! database.
 //!
-//! The append functions themselves are out of a request's reach (`objects`, `roles`); here the login that may execute them calls
-//! them with arguments as bad as a fault of the API could make them. What a request reaches is `post_event` (`posts`).
+//! Requests cannot reach the append functions themselves (`objects`, `roles`). Here the login that may execute them calls them with
+//! arguments as bad as a fault of the API could make them. Requests reach only `post_event` (`posts`).
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -11,10 +11,16 @@ use uuid::Uuid;
 
 use crate::policies::rows_of;
 
-/// The claims of the session's person, as the API passes those of the token it has verified.
+/// The claims of the session's person, as the API passes them after verifying the token.
 pub(super) const CLAIMS: &str = "nullif(current_setting('request.jwt.claims', true), '')::jsonb";
 
-/// One call of `annals.append_event`; the pairs replace its arguments by SQL of the attacker's.
+/// Arguments of an update of a customer.
+pub(super) const UPDATE: [(&str, &str); 2] = [
+    ("event_type", "'customer.profile_updated'"),
+    ("data", "'{\"phone\": \"1\"}'"),
+];
+
+/// One call of `annals.append_event`; the pairs replace arguments by the attacker's SQL.
 pub(super) fn one(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
     let arguments = arguments(aggregate_id, replaced, |_, sql_type, value| {
         format!("{value}::{sql_type}")
@@ -22,7 +28,7 @@ pub(super) fn one(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
     format!("select * from annals.append_event({CLAIMS}, {arguments})")
 }
 
-/// The same as a batch of one: every argument a column, but for two.
+/// The same as a batch of one: every argument is an array, except two.
 pub(super) fn many(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
     let arguments = arguments(aggregate_id, replaced, |name, sql_type, value| match name {
         "recorded" | "catalog_revision" => format!("{value}::{sql_type}"),
@@ -76,7 +82,7 @@ async fn last_event(owner: &Client) -> Value {
 }
 
 #[tokio::test]
-async fn nobody_but_a_service_names_another_actor_or_person() {
+async fn only_a_service_can_name_another_actor_or_user() {
     let victim = Person::user();
     let world = super::world_of(&victim).await;
     let owner = world.owner().await;
@@ -111,7 +117,7 @@ async fn nobody_but_a_service_names_another_actor_or_person() {
 }
 
 #[tokio::test]
-async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_that_one_did() {
+async fn if_a_service_names_another_actor_its_own_name_is_recorded_and_cannot_be_forged() {
     let world = World::without_requirements().await;
     let owner = world.owner().await;
     let victim = Person::user();
@@ -161,7 +167,7 @@ async fn a_service_that_names_another_is_named_itself_and_nobody_can_pretend_tha
 }
 
 #[tokio::test]
-async fn over_http_what_the_server_records_is_nobodys_to_write() {
+async fn the_recorded_facts_of_the_server_cannot_be_written_over_http() {
     let world = World::without_requirements().await;
     let user = Person::user();
     let event = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-1",
@@ -187,7 +193,7 @@ async fn over_http_what_the_server_records_is_nobodys_to_write() {
 }
 
 #[tokio::test]
-async fn how_far_a_strangers_stream_has_come_is_not_told() {
+async fn the_version_of_a_strangers_stream_is_not_revealed() {
     let starter = Person::user();
     let world = super::world_of(&starter).await;
     let owner = world.owner().await;
@@ -214,7 +220,7 @@ async fn how_far_a_strangers_stream_has_come_is_not_told() {
 }
 
 #[tokio::test]
-async fn the_tenant_is_the_claims_whatever_else_is_said() {
+async fn the_tenant_is_always_that_of_the_claims() {
     let elsewhere = Uuid::new_v4();
     let world = super::world_of(&Person::staff().in_tenant(elsewhere)).await;
     let owner = world.owner().await;
@@ -236,7 +242,7 @@ async fn the_tenant_is_the_claims_whatever_else_is_said() {
 }
 
 #[tokio::test]
-async fn an_id_is_used_once() {
+async fn an_id_can_be_used_only_once() {
     let world = super::world_of(&Person::user()).await;
     let owner = world.owner().await;
     let taken = super::text(&owner, "select id::text from annals.events limit 1").await;
@@ -256,16 +262,12 @@ async fn an_id_is_used_once() {
 }
 
 #[tokio::test]
-async fn an_append_that_is_undone_in_any_way_leaves_no_gap() {
+async fn an_append_that_is_rolled_back_in_any_way_leaves_no_gap() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
     let hostile = world.appender(Some(&user)).await;
-    let update = [
-        ("event_type", "'customer.profile_updated'"),
-        ("data", "'{\"phone\": \"1\"}'"),
-    ];
-    let (one, many) = (one("theirs", &update), many("theirs", &update));
+    let (one, many) = (one("theirs", &UPDATE), many("theirs", &UPDATE));
     for append in [&one, &many] {
         hostile
             .batch_execute(&format!("begin; {append}; rollback"))
@@ -295,18 +297,14 @@ async fn an_append_that_is_undone_in_any_way_leaves_no_gap() {
     super::assert_whole(&owner).await;
 }
 
-/// The head is locked by somebody else, so the append waits inside the function until a limit of the attacker's ends it.
+/// Another session locks the head, so the append waits inside the function until a time limit set by the attacker ends it.
 #[tokio::test]
 async fn an_append_that_is_cut_off_in_the_middle_leaves_no_gap() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
     let other = world.appender(Some(&user)).await;
-    let update = [
-        ("event_type", "'customer.profile_updated'"),
-        ("data", "'{\"phone\": \"1\"}'"),
-    ];
-    let (one, many) = (one("theirs", &update), many("theirs", &update));
+    let (one, many) = (one("theirs", &UPDATE), many("theirs", &UPDATE));
     for append in [&one, &many] {
         other.batch_execute(&format!("begin; {append}")).await.unwrap();
         for (setting, code) in [("statement_timeout", "57014"), ("lock_timeout", "55P03")] {

@@ -1,12 +1,12 @@
-//! Every function that requests may call, with every argument in turn null, too long, too short, nested or absurd: it is refused,
-//! or what it leaves is a whole log by the caller's own name.
+//! Every function that requests may call, with every argument in turn null, too long, too short, nested or absurd: the call is refused, or
+//! the log stays consistent and the event has the caller's own name.
 
 use serde_json::json;
 use tests::{Person, World};
 
 use super::appends::{CLAIMS, many, one};
 
-/// The calls of `append_events` with two members, one argument of which is replaced.
+/// Calls of `append_events` with two members, each with one argument replaced.
 fn batch(place: usize, replacement: &str) -> String {
     let mut arguments = [
         "array[gen_random_uuid(), gen_random_uuid()]::uuid[]",
@@ -43,7 +43,7 @@ fn batch(place: usize, replacement: &str) -> String {
 }
 
 #[tokio::test]
-async fn arrays_of_any_shape_append_whole_events_or_nothing() {
+async fn arrays_of_any_shape_append_complete_events_or_nothing() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
@@ -58,7 +58,7 @@ async fn arrays_of_any_shape_append_whole_events_or_nothing() {
             "longer",
             "nested",
         ] {
-            // Refused or not is the function's to decide; what is left is looked at.
+            // The function decides whether to refuse; the test checks what is stored.
             let _outcome = hostile.batch_execute(&batch(place, replacement)).await;
         }
         super::assert_whole(&owner).await;
@@ -81,7 +81,7 @@ async fn arrays_of_any_shape_append_whole_events_or_nothing() {
 }
 
 #[tokio::test]
-async fn one_event_with_any_argument_null_is_appended_as_the_callers_or_refused() {
+async fn an_event_with_any_argument_null_is_appended_for_the_caller_or_refused() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
@@ -126,15 +126,11 @@ async fn one_event_with_any_argument_null_is_appended_as_the_callers_or_refused(
         }
     }
     let streams = "select count(*)::text from annals.heads";
-    assert_eq!(
-        super::text(&owner, streams).await,
-        "2",
-        "none of them has begun a stream"
-    );
+    assert_eq!(super::text(&owner, streams).await, "2", "no stream was created");
 }
 
 #[tokio::test]
-async fn claims_that_name_nobody_append_nothing() {
+async fn claims_without_an_actor_append_nothing() {
     let world = World::new().await;
     let owner = world.owner().await;
     let before = super::everything(&owner).await;
@@ -181,7 +177,7 @@ async fn claims_that_name_nobody_append_nothing() {
 }
 
 #[tokio::test]
-async fn only_staff_registers_types_for_its_own_tenant_and_none_that_nobody_could_read() {
+async fn only_staff_registers_types_for_its_own_tenant_and_only_readable_ones() {
     let world = World::new().await;
     let owner = world.owner().await;
     let before = super::everything(&owner).await;
@@ -249,7 +245,7 @@ async fn only_staff_registers_types_for_its_own_tenant_and_none_that_nobody_coul
 }
 
 #[tokio::test]
-async fn waiting_for_streams_writes_nothing_and_lets_go_at_once() {
+async fn waiting_for_streams_writes_nothing_and_keeps_no_lock() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
@@ -265,7 +261,7 @@ async fn waiting_for_streams_writes_nothing_and_lets_go_at_once() {
         ))
         .await
         .unwrap();
-    // Still in its transaction; the owner of the stream does not wait for it.
+    // The session is still in its transaction, and the owner of the stream does not wait for it.
     let theirs = world.appender(Some(&user)).await;
     theirs.batch_execute("set statement_timeout = '60s'").await.unwrap();
     theirs.batch_execute(&settle("'{customer}', '{theirs}'")).await.unwrap();

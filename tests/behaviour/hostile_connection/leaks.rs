@@ -1,5 +1,5 @@
-//! Side doors to rows that policy hides: functions that look at rows before the policy does, errors that quote them, statistics,
-//! other people's queries, files, large objects.
+//! Side channels to rows that policies hide: functions that are evaluated before the policy, errors that quote rows, statistics, queries of
+//! other sessions, files, large objects.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 use tests::Person;
 
 use crate::policies::scene::Scene;
-use crate::policies::{Eyes, Shows, relations, rows_of, strings};
+use crate::policies::{Shows, Viewer, relations, rows_of, strings};
 
 #[tokio::test]
-async fn a_function_of_the_attackers_sees_no_row_that_its_caller_does_not() {
+async fn an_attackers_function_sees_no_row_that_its_caller_may_not_see() {
     let scene = Scene::new().await;
     let owner = scene.world.owner().await;
     let person = &scene.home.users[0];
@@ -25,7 +25,7 @@ async fn a_function_of_the_attackers_sees_no_row_that_its_caller_does_not() {
         .await
         .unwrap();
     let events = rows_of(&owner, "annals.events").await;
-    let eyes = Eyes::of(person, &events);
+    let viewer = Viewer::of(person, &events);
     for (relation, shows) in relations(&owner)
         .await
         .into_iter()
@@ -67,7 +67,7 @@ async fn a_function_of_the_attackers_sees_no_row_that_its_caller_does_not() {
         let visible: BTreeSet<String> = rows_of(&owner, source)
             .await
             .iter()
-            .filter(|row| eyes.see(shows, row))
+            .filter(|row| viewer.see(shows, row))
             .map(id)
             .collect();
         let leaked = strings(&hostile, "select row_seen from pg_temp.leaked").await;
@@ -77,24 +77,24 @@ async fn a_function_of_the_attackers_sees_no_row_that_its_caller_does_not() {
             .collect();
         let hidden: Vec<&String> = leaked.difference(&visible).collect();
         assert!(hidden.is_empty(), "{relation} leaks {hidden:#?}");
-        assert_eq!(leaked, visible, "{relation}: the leak works");
+        assert_eq!(leaked, visible, "{relation}: the probe itself finds visible rows");
         hostile.batch_execute("truncate pg_temp.leaked").await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn errors_plans_and_statistics_tell_nothing_of_hidden_rows() {
+async fn errors_plans_and_statistics_reveal_nothing_about_hidden_rows() {
     let scene = Scene::new().await;
     let owner = scene.world.owner().await;
     let (person, victim) = (&scene.home.users[0], &scene.elsewhere.users[0]);
     let hostile = scene.world.hostile(Some(person)).await;
     owner.batch_execute("analyze").await.unwrap();
     for view in ["pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"] {
-        // What has row security for this reader is left out; the rest is what everybody may read anyway.
-        let told = format!(
+        // Relations with row security for this reader are left out of the statistics; everybody may read the others anyway.
+        let visible = format!(
             "select count(*)::text from {view} where schemaname in ('annals', 'public') and tablename <> 'schema_history'"
         );
-        assert_eq!(super::text(&hostile, &told).await, "0", "{view}");
+        assert_eq!(super::text(&hostile, &visible).await, "0", "{view}");
     }
     for catalog in [
         "pg_statistic",
@@ -130,7 +130,7 @@ async fn errors_plans_and_statistics_tell_nothing_of_hidden_rows() {
         hostile
             .batch_execute(&divide)
             .await
-            .unwrap_or_else(|e| panic!("{relation}: an error betrays a hidden row: {e:?}"));
+            .unwrap_or_else(|e| panic!("{relation}: an error reveals a hidden row: {e:?}"));
         let rows = hostile
             .query(
                 &format!("explain (analyze, verbose, costs off, timing off, summary off) select * from {relation}"),
@@ -144,13 +144,13 @@ async fn errors_plans_and_statistics_tell_nothing_of_hidden_rows() {
 }
 
 #[tokio::test]
-async fn copies_and_cursors_hold_what_policy_shows_at_the_time() {
+async fn copies_and_cursors_hold_only_rows_that_the_policy_shows() {
     let scene = Scene::new().await;
     let owner = scene.world.owner().await;
     let staff = &scene.home.staff;
     let agent = scene.home.agents[0].caller().database_claims().to_string();
     let hostile = scene.world.hostile(Some(staff)).await;
-    // Planned as staff, run as an agent: the plan asks anew.
+    // Planned as staff and executed as an agent: the policy is evaluated again.
     hostile
         .batch_execute("set plan_cache_mode = force_generic_plan; prepare p as select count(*)::text from annals.events; execute p; execute p")
         .await
@@ -159,7 +159,7 @@ async fn copies_and_cursors_hold_what_policy_shows_at_the_time() {
     let count = |person: &Person| {
         events
             .iter()
-            .filter(|e| Eyes::of(person, &events).see(Shows::Events, e))
+            .filter(|e| Viewer::of(person, &events).see(Shows::Events, e))
             .count()
     };
     assert_ne!(count(staff), count(&scene.home.agents[0]));
@@ -182,7 +182,7 @@ async fn copies_and_cursors_hold_what_policy_shows_at_the_time() {
 }
 
 #[tokio::test]
-async fn other_peoples_queries_files_and_objects_are_out_of_reach() {
+async fn queries_of_others_files_and_large_objects_cannot_be_reached() {
     let scene_free = super::world_of(&Person::user()).await;
     let (api, owner) = (scene_free.session_of(&Person::staff()).await, scene_free.owner().await);
     let hostile = scene_free.hostile(Some(&Person::user())).await;
@@ -218,7 +218,7 @@ async fn other_peoples_queries_files_and_objects_are_out_of_reach() {
         "vacuum full annals.events; select 1/0",
     ] {
         let code = super::refusal(&hostile, attempt).await;
-        // The last of them is passed over with a warning, and the division tells that it came so far.
+        // The last attempt only gives a warning; the division by zero proves that it was reached.
         assert!(
             ["42501", "22012", "25001"].contains(&code.as_str()),
             "{attempt}: {code}"

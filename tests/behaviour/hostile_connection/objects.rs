@@ -1,4 +1,4 @@
-//! What the attacker's rights are, object by object, as PostgreSQL itself sees them.
+//! The attacker's rights, object by object, as PostgreSQL reports them.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use tokio_postgres::Client;
 
 use crate::policies::{Shows, relations, strings};
 
-/// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions and the registration
-/// of types are not among them: they believe the claims that they are given.
+/// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions and the registration of
+/// types are not in the list, because they trust the claims that they are given.
 const CALLABLE: [&str; 25] = [
     "annals.caller_actor",
     "annals.caller_claims",
@@ -17,7 +17,7 @@ const CALLABLE: [&str; 25] = [
     "annals.caller_tenant",
     "annals.caller_user_id",
     "annals.feed_holders",
-    "annals.feed_mark",
+    "annals.high_water_mark",
     "annals.find_kept_key",
     "annals.is_rebuild_held",
     "annals.is_reshaping",
@@ -47,7 +47,7 @@ async fn session() -> (World, Client, Client) {
 }
 
 #[tokio::test]
-async fn of_every_relation_it_may_select_what_was_decided_and_nothing_else() {
+async fn it_may_only_select_and_only_from_the_listed_relations() {
     let (_world, owner, hostile) = session().await;
     for (relation, shows) in relations(&owner).await {
         let held = strings(
@@ -69,7 +69,7 @@ async fn of_every_relation_it_may_select_what_was_decided_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn of_sequences_it_may_use_none_and_of_functions_those_that_were_decided() {
+async fn it_may_use_no_sequence_and_only_the_listed_functions() {
     let (_world, owner, hostile) = session().await;
     let sequences = format!(
         "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -101,7 +101,7 @@ async fn of_sequences_it_may_use_none_and_of_functions_those_that_were_decided()
 }
 
 #[tokio::test]
-async fn every_function_that_was_not_decided_refuses_to_be_called() {
+async fn every_function_that_is_not_listed_refuses_to_be_called() {
     let (_world, owner, hostile) = session().await;
     let calls = format!(
         "select case when p.prorettype = 'trigger'::regtype
@@ -158,9 +158,9 @@ async fn it_creates_nothing_in_any_schema_and_owns_nothing() {
     assert_eq!(strings(&owner, owned).await, BTreeSet::new());
 }
 
-/// Rows of our tables are types, too; there are no others that somebody could have a right on.
+/// Row types of our tables are the only types; there are no others that a role could have rights on.
 #[tokio::test]
-async fn the_only_types_are_those_of_rows() {
+async fn the_only_types_are_row_types() {
     let (_world, owner, _) = session().await;
     let others = format!(
         "select t.oid::regtype::text from pg_type t join pg_namespace n on n.oid = t.typnamespace

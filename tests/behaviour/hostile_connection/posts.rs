@@ -1,5 +1,5 @@
-//! `post_event`, which is all of appending that a request's SQL reaches: undone in any way it leaves no gap, and what is said of a
-//! caller or of the server is not believed.
+//! `post_event`, the only way to append that a request's SQL can reach: a rollback of any kind leaves no gap, and claims about the caller or
+//! the server inside an event are ignored or refused.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -16,7 +16,7 @@ fn post(event: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_post_that_is_undone_in_any_way_leaves_no_gap() {
+async fn a_post_that_is_rolled_back_in_any_way_leaves_no_gap() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
@@ -45,7 +45,7 @@ async fn a_post_that_is_undone_in_any_way_leaves_no_gap() {
 }
 
 #[tokio::test]
-async fn claims_inside_an_event_are_not_believed() {
+async fn claims_inside_an_event_are_not_trusted() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
@@ -82,9 +82,9 @@ async fn claims_inside_an_event_are_not_believed() {
     assert_eq!(stored["metadata"], claimed["metadata"]);
 }
 
-/// S4: the functions that take any claims, and data that no schema has seen, are out of reach; so is what settles their appends.
+/// Requests cannot reach the functions that accept any claims and unchecked data, nor those that look up an append after a lost connection.
 #[tokio::test]
-async fn the_append_functions_are_out_of_a_requests_reach() {
+async fn requests_cannot_reach_the_append_functions() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
@@ -110,9 +110,9 @@ async fn the_append_functions_are_out_of_a_requests_reach() {
     super::assert_untouched(&owner, &before).await;
 }
 
-/// S9: ids are the server's and a tenant's own, so nobody can take the one that a compensation elsewhere will have.
+/// Ids are assigned by the server and unique per tenant, so no other tenant can take the id that a compensation will have.
 #[tokio::test]
-async fn an_id_that_another_tenant_has_used_is_free() {
+async fn an_id_used_by_another_tenant_can_be_used() {
     let elsewhere = Person::staff().in_tenant(Uuid::new_v4());
     let world = World::without_requirements().await;
     let owner = world.owner().await;
@@ -122,7 +122,7 @@ async fn an_id_that_another_tenant_has_used_is_free() {
         .await;
     let changed = json!({"changes": {"name": {"old": "N", "new": "M"}}});
     let changed = world.append(&staff, "product.updated", "P-1", changed).await;
-    let id = annals::domain::EventId::from(changed["id"].as_str().unwrap().parse::<Uuid>().unwrap());
+    let id = annals_domain::EventId::from(changed["id"].as_str().unwrap().parse::<Uuid>().unwrap());
     let taken = format!("'{}'", id.of_compensation(0).as_uuid());
     let appender = world.appender(Some(&elsewhere)).await;
     let sql = super::appends::one("C-1", &[("new_id", &taken)]);
@@ -130,7 +130,7 @@ async fn an_id_that_another_tenant_has_used_is_free() {
     let path = format!("/events/{}/compensate", changed["id"].as_str().unwrap());
     let compensation = world.post(&staff, &path, json!({"reason": "typo"})).await.expect(201);
     assert_eq!(format!("'{}'", compensation.body["id"].as_str().unwrap()), taken);
-    // Each finds its own.
+    // Each tenant finds its own event.
     let path = format!("/events/{}", compensation.body["id"].as_str().unwrap());
     assert_eq!(
         world.get(&staff, &path).await.expect(200).body["event_type"],

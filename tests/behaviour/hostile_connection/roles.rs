@@ -1,4 +1,4 @@
-//! The roles (DESIGN §5): what each may do, and that none becomes another.
+//! The roles: what each of them may do, and that none can become another.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::policies::strings;
 const RELATIONS: &str = "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
                           where n.nspname in ('annals', 'public', 'auth') and c.relkind in ('r', 'p', 'v', 'm', 'f')";
 
-/// Rights of a role on relations, columns and sequences, as `relation right`.
+/// Rights of a role on relations, columns and sequences, each as `relation right`.
 async fn rights(owner: &Client, role: &str) -> BTreeSet<String> {
     strings(
         owner,
@@ -66,13 +66,13 @@ async fn no_role_has_an_attribute_or_a_membership_beyond_the_design() {
     ];
     let mut found = strings(&owner, members).await;
     found.remove("authenticated to hostile");
-    // From PostgreSQL 16 on, who makes a role is its administrator.
+    // From PostgreSQL 16 on, the creator of a role administers it.
     found.retain(|grant| expected.contains(&grant.as_str()) || !grant.ends_with("to annals_owner"));
     assert_eq!(found, expected.map(str::to_owned).into());
 }
 
 #[tokio::test]
-async fn the_api_login_can_append_and_register_by_itself_and_anon_can_do_nothing() {
+async fn the_api_login_can_only_append_and_register_and_anon_can_do_nothing() {
     let world = super::world_of(&Person::user()).await;
     let owner = world.owner().await;
     for role in ["annals_api", "anon"] {
@@ -93,7 +93,7 @@ async fn the_api_login_can_append_and_register_by_itself_and_anon_can_do_nothing
     ];
     let appending = appending.map(|function| format!("annals.{function}"));
     assert_eq!(functions(&owner, "annals_api").await, appending.into());
-    // Nobody else reaches these, however they connect.
+    // No other role reaches these functions, however it connects.
     for role in ["anon", "authenticated", "annals_projector"] {
         let reached = functions(&owner, role).await;
         assert!(appending_of(&reached).is_empty(), "{role}: {reached:?}");
@@ -105,7 +105,7 @@ async fn the_api_login_can_append_and_register_by_itself_and_anon_can_do_nothing
         for relation in &relations {
             for verb in ["select from", "delete from", "truncate"] {
                 let code = super::refusal(&session, &format!("{verb} {relation}")).await;
-                // A view that cannot be deleted from says so before it asks for rights.
+                // A view that does not allow deletes reports that before the missing right.
                 let refused = code == "42501"
                     || (["event_stream", "events", "event_types", "kpi_days"].contains(&relation.as_str())
                         && ["42809", "55000"].contains(&code.as_str()));
@@ -115,7 +115,7 @@ async fn the_api_login_can_append_and_register_by_itself_and_anon_can_do_nothing
         for call in [
             "annals.caller_role()",
             "annals.oldest_feed_holder()",
-            "annals.feed_mark()",
+            "annals.high_water_mark()",
             "public.post_event('{}')",
             "annals.uuid_v7()",
         ] {
@@ -174,7 +174,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.event_rates",
         "annals.kpi_days",
         "annals.kpi_names",
-        "annals.kpi_returns",
+        "annals.kpi_repeat_customers",
         "annals.import_contents",
         "annals.rebuilds",
         "annals.snapshots",
@@ -228,7 +228,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn nobody_becomes_anybody_else() {
+async fn no_role_can_become_another() {
     let world = super::world_of(&Person::user()).await;
     let owner = world.owner().await;
     let roles = strings(
@@ -242,7 +242,7 @@ async fn nobody_becomes_anybody_else() {
             assert_eq!(super::refusal(&hostile, &attempt).await, "42501", "{attempt}");
         }
     }
-    // PostgreSQL's own roles refuse some of these in ways of their own, to everybody.
+    // PostgreSQL refuses some of these for all roles, with other codes.
     for role in roles.iter().filter(|role| !role.starts_with("pg_")) {
         for attempt in [
             format!("grant {role} to hostile"),
@@ -267,7 +267,7 @@ async fn nobody_becomes_anybody_else() {
     ] {
         assert_eq!(super::refusal(&hostile, attempt).await, "42501", "{attempt}");
     }
-    // The API's own login reaches two roles, and no further.
+    // The API's own login can become two roles, and no others.
     let api = world.api_login().await;
     for role in roles
         .iter()

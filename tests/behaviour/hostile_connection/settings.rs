@@ -1,15 +1,15 @@
-//! Session settings: those that would switch a guard off are not the attacker's to set, and the others change nothing that the
+//! Session settings: the attacker cannot change settings that would disable a protection, and the other settings do not affect what the
 //! append functions decide.
 
 use tests::{Person, World};
 
-use super::appends::{many, one};
+use super::appends::{UPDATE, many, one};
 
 #[tokio::test]
-async fn settings_that_would_switch_a_guard_off_are_refused() {
+async fn settings_that_would_disable_a_protection_are_refused() {
     let world = super::world_of(&Person::user()).await;
     let hostile = world.hostile(Some(&Person::staff())).await;
-    // Before its language is loaded, a setting of plpgsql's is a placeholder, which loading it then refuses to take over.
+    // Before its language is loaded, a setting of plpgsql is a placeholder; loading the language then refuses to take it over.
     hostile.batch_execute("do $$ begin end $$").await.unwrap();
     for setting in [
         "session_replication_role = replica",
@@ -44,9 +44,9 @@ async fn settings_that_would_switch_a_guard_off_are_refused() {
     }
 }
 
-/// A retry is recognised by what the function makes of the request, so the same event under other settings must make the same.
+/// A retry is recognised by comparing values that the function derives from the request, so they must not depend on settings.
 #[tokio::test]
-async fn settings_that_anybody_may_set_change_nothing_of_an_append() {
+async fn settings_that_any_role_may_change_do_not_affect_an_append() {
     let world = World::without_requirements().await;
     let owner = world.owner().await;
     let user = Person::user();
@@ -104,10 +104,10 @@ async fn settings_that_anybody_may_set_change_nothing_of_an_append() {
         "standard_conforming_strings = off",
     ] {
         let hostile = world.appender(Some(&user)).await;
-        // Some are unknown in some versions, or under another name.
+        // Some settings are unknown in some versions, or have another name.
         let _known = hostile.batch_execute(&format!("set {setting}")).await;
         for sql in [&single, &batch] {
-            // With that setting off, a backslash in a literal of the attacker's own is an escape: written so that it is none.
+            // With that setting off, a backslash in the attacker's own literals is an escape, so the literals avoid it.
             let sql = sql.replace("'A\\b'", "'A' || chr(92) || 'b'");
             hostile
                 .batch_execute(&sql)
@@ -132,16 +132,12 @@ async fn settings_that_anybody_may_set_change_nothing_of_an_append() {
 }
 
 #[tokio::test]
-async fn a_read_only_or_snapshot_bound_transaction_appends_nothing_or_in_order() {
+async fn a_read_only_transaction_appends_nothing_and_one_with_an_old_snapshot_appends_in_order() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;
     let hostile = world.appender(Some(&user)).await;
-    let update = [
-        ("event_type", "'customer.profile_updated'"),
-        ("data", "'{\"phone\": \"1\"}'"),
-    ];
-    for append in [one("theirs", &update), many("theirs", &update)] {
+    for append in [one("theirs", &UPDATE), many("theirs", &UPDATE)] {
         for read_only in [
             "begin read only",
             "set default_transaction_read_only = on",
@@ -154,7 +150,7 @@ async fn a_read_only_or_snapshot_bound_transaction_appends_nothing_or_in_order()
                 .await
                 .unwrap();
         }
-        // A snapshot from before somebody else's append does not let it write over it.
+        // A transaction with a snapshot from before another append cannot overwrite that append.
         hostile
             .batch_execute("begin isolation level repeatable read; select annals.known_keys(current_setting('request.jwt.claims')::jsonb, '{k}')")
             .await
@@ -166,9 +162,9 @@ async fn a_read_only_or_snapshot_bound_transaction_appends_nothing_or_in_order()
     super::assert_whole(&owner).await;
 }
 
-/// What somebody locks on purpose, requests and the projector do not wait for.
+/// Requests and the projector do not wait for locks that are held on purpose.
 #[tokio::test]
-async fn locks_held_on_purpose_stop_neither_appends_nor_projection() {
+async fn locks_held_on_purpose_block_neither_appends_nor_projection() {
     let user = Person::user();
     let world = super::world_of(&user).await;
     let owner = world.owner().await;

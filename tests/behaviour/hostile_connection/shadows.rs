@@ -1,17 +1,17 @@
-//! Names: the attacker makes tables, views, types, functions and operators of the names that an owner's function uses, wherever
-//! they can. None is ever looked at, least of all with the owner's rights.
+//! Names: wherever possible, the attacker creates tables, views, types, functions and operators with the names that an owner's function
+//! uses. None of them is ever used, least of all with the owner's rights.
 
 use tests::{Person, World};
 use tokio_postgres::Client;
 
 use crate::policies::strings;
 
-/// A spy that says whose rights it runs with, by an error that nobody overlooks.
+/// A function that reveals with whose rights it runs, by an error that cannot be missed.
 const SPY: &str = "create function pg_temp.spy() returns boolean language plpgsql volatile as $$
     begin raise exception 'spy: a shadow was used, as %', current_user using errcode = 'SPY00'; end $$";
 
-/// Domains for all types, and views for all relations, of pg_catalog that an owner's function could name; then everything of
-/// annals and public, too. Whatever cannot be made is left out.
+/// Domains for all types and views for all relations of pg_catalog that an owner's function could name, and then the same for everything in
+/// annals and public. Names that cannot be created are skipped.
 const SHADOWS: &str = "
     select format('create domain pg_temp.%I as pg_catalog.%I check (value is null or pg_temp.spy())', t.typname, t.typname)
       from pg_type t where t.typnamespace = 'pg_catalog'::regnamespace and t.typtype = 'b' and t.typname !~ '^_|^pg_toast|^pg_[a-z]+s$'
@@ -37,8 +37,8 @@ const SHADOWS: &str = "
       from (values ('=', 'eq', 'text', 'text'), ('->>', 'arrow', 'jsonb', 'text'), ('||', 'cat', 'jsonb', 'jsonb'), ('->', 'arrow1', 'jsonb', 'text')) as v (oprname, f, l, r)
       join pg_operator o using (oprname) where o.oprleft = l::regtype and o.oprright = r::regtype";
 
-/// A session full of shadows, made before any function of ours was called in it, with a path that puts them first.
-async fn haunted(world: &World, person: &Person) -> Client {
+/// A session with all shadows, created before it calls any function of ours, and with a search_path that puts them first.
+async fn shadowed_session(world: &World, person: &Person) -> Client {
     let hostile = world.hostile(Some(person)).await;
     let shadows = strings(&hostile, SHADOWS).await;
     hostile.batch_execute(SPY).await.unwrap();
@@ -48,12 +48,12 @@ async fn haunted(world: &World, person: &Person) -> Client {
         .filter(|sql| sql.starts_with("create temp view"))
         .chain(&shadows)
     {
-        // Domains last: their names would stand in for PostgreSQL's in what is still to be made.
+        // Domains last, because they would be used in place of PostgreSQL's own types by the statements that follow.
         made += i32::from(hostile.batch_execute(shadow).await.is_ok());
     }
     assert!(made > 150, "only {made} shadows of {}", shadows.len());
     let live = super::refusal(&hostile, "select 'x'::pg_temp.text").await;
-    assert_eq!(live, "SPY00", "the spy is awake");
+    assert_eq!(live, "SPY00", "the spy works");
     hostile
         .batch_execute("set search_path = pg_temp, public, annals")
         .await
@@ -61,7 +61,7 @@ async fn haunted(world: &World, person: &Person) -> Client {
     hostile
 }
 
-/// What a request calls, without a literal that the attacker's own types would catch.
+/// Calls that requests can make, without literals whose types the attacker's own would replace.
 const CALLS: [&str; 16] = [
     "select annals.keep_key('customer', 'x', 1, 'kept', pg_catalog.repeat('0', 64), 'unchanged')",
     "select annals.find_kept_key('kept')",
@@ -69,7 +69,7 @@ const CALLS: [&str; 16] = [
     "select annals.oldest_feed_holder()",
     "select annals.feed_holders()",
     "select annals.is_rebuild_held(1)",
-    "select annals.feed_mark()",
+    "select annals.high_water_mark()",
     "select annals.settled_mark('0 s')",
     "select annals.list_replays()",
     "select pg_catalog.count(*) from public.read_events(0, 10)",
@@ -85,13 +85,13 @@ const CALLS: [&str; 16] = [
 ];
 
 #[tokio::test]
-async fn no_name_of_the_attackers_is_used_by_any_function() {
+async fn no_function_uses_a_name_of_the_attacker() {
     let staff = Person::staff();
     let world = super::world_of(&Person::user()).await;
     let owner = world.owner().await;
     for call in CALLS {
-        let hostile = haunted(&world, &staff).await;
-        // Another transaction appends, so that there is one to report.
+        let hostile = shadowed_session(&world, &staff).await;
+        // Another transaction appends, so that the status has one to report.
         owner
             .batch_execute("begin; lock table annals_locks.appends in row exclusive mode")
             .await
@@ -102,29 +102,26 @@ async fn no_name_of_the_attackers_is_used_by_any_function() {
     }
     super::assert_whole(&owner).await;
     let appended = super::text(&owner, "select count(*)::text from annals.events").await;
-    assert_eq!(
-        appended, "4",
-        "what was called has happened, and a retry was recognised"
-    );
+    assert_eq!(appended, "4", "the calls took effect, and the retry was recognised");
 }
 
-/// All that can be called is in the test above, but for those that have nothing of their own to shadow.
+/// The test above covers every function that can be called, except those that use no names that could be shadowed.
 #[tokio::test]
-async fn every_function_with_the_owners_rights_is_among_those_that_were_haunted() {
+async fn every_function_with_the_owners_rights_is_called_with_shadows() {
     let world = World::new().await;
     let definers = "select distinct n.nspname || '.' || p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
                      where n.nspname in ('annals', 'public', 'auth') and p.prosecdef and has_function_privilege('authenticated', p.oid, 'execute')";
     for definer in strings(&world.owner().await, definers).await {
         assert!(
             CALLS.iter().any(|call| call.contains(&format!("{definer}("))),
-            "{definer} is not haunted"
+            "{definer} is not called with shadows"
         );
     }
 }
 
-/// The triggers that run with the owner's rights run inside its functions, where a shadow would be the worst.
+/// Triggers with the owner's rights run inside the owner's functions, where a shadow would do the most harm.
 #[tokio::test]
-async fn a_temporary_table_cannot_borrow_an_owners_trigger() {
+async fn a_temporary_table_cannot_use_an_owners_trigger() {
     let world = World::new().await;
     let hostile = world.hostile(Some(&Person::staff())).await;
     hostile.batch_execute("create temp table mine (a int)").await.unwrap();

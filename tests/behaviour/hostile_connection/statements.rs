@@ -1,11 +1,11 @@
-//! Every statement that writes, locks or redefines, against every relation and function.
+//! Every statement that writes, locks or redefines, on every relation and function.
 
 use tests::{Person, World};
 use tokio_postgres::Client;
 
 use crate::policies::strings;
 
-/// Refused for want of a right; or not possible with such an object at all, whoever asks.
+/// Refused because a right is missing, or because the statement is never possible on such an object.
 const REFUSED: [&str; 5] = ["42501", "42809", "42P16", "0A000", "55000"];
 
 async fn refuse_all(hostile: &Client, attempts: &[String]) {
@@ -16,7 +16,7 @@ async fn refuse_all(hostile: &Client, attempts: &[String]) {
     }
 }
 
-/// Granting what one may use but not pass on is a warning, not an error: that nothing comes of it is seen at the end.
+/// Granting a right without the grant option is a warning, not an error. The test checks at the end that it had no effect.
 async fn give_away(hostile: &Client, object: &str) {
     for grantee in ["hostile", "anon", "public"] {
         let _warned = hostile

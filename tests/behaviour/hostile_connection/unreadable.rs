@@ -1,12 +1,12 @@
-//! Facts that no reader could read: a time that no answer can write down, a stream that cannot be named, data nested deeper than a
-//! parser follows. Let in, one of them would stop pages and projection for everybody.
+//! Events that no reader could read: a time that cannot be printed, a stream that cannot be named, data nested deeper than a parser allows.
+//! One of them in the log would block pages and projection for all tenants.
 
 use tests::{Person, World};
 
 use super::appends::{many, one};
 
 #[tokio::test]
-async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_written_down() {
+async fn recorded_time_is_the_databases_and_business_time_can_always_be_printed() {
     let world = World::without_requirements().await;
     let owner = world.owner().await;
     let user = Person::user();
@@ -51,14 +51,14 @@ async fn recorded_time_is_the_databases_and_business_time_is_one_that_can_be_wri
     assert_eq!(
         world.all_pages(&staff, "/events").await.len(),
         6,
-        "and every event can be read"
+        "every event can be read"
     );
     super::assert_whole(&owner).await;
 }
 
-/// What the functions' readers could not read would stop the projector for everybody.
+/// Data that the functions could not parse would block the projector for all tenants.
 #[tokio::test]
-async fn streams_and_data_that_no_reader_could_read_are_refused_and_projection_goes_on() {
+async fn unreadable_streams_and_data_are_refused_and_projection_continues() {
     let world = World::without_requirements().await;
     let owner = world.owner().await;
     let user = Person::user();

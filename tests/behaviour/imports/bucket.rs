@@ -1,6 +1,7 @@
 //! The same by a bucket: signed addresses, its events, parts that break off, objects that change.
 
-use csv_upload::import::{Invocation, Outcome};
+use annals_import::Outcome;
+use importer::{Invocation, handle};
 use serde_json::{Value, json};
 use tests::{BUCKET, Bucket, Person, Trouble, World};
 use uuid::Uuid;
@@ -33,12 +34,12 @@ async fn a_file_comes_by_its_address_and_the_buckets_event_and_goes_when_it_is_i
     let key = format!("uploads/{}", asked.id);
     assert_eq!(bucket.keys(), vec![key.clone()]);
     bucket.trouble(&[Trouble::Busy, Trouble::BreaksOff, Trouble::BreaksOff, Trouble::Busy]);
-    world.importer().handle(event(BUCKET, &key), None).await.unwrap();
+    handle(&world.importer(), event(BUCKET, &key), None).await.unwrap();
     let done = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(figures(&done), [3_000, 2_997, 3, 0, 0, 30, 2_997]);
     assert_eq!(bucket.keys(), Vec::<String>::new());
     // Late and doubled.
-    world.importer().handle(event(BUCKET, &key), None).await.unwrap();
+    handle(&world.importer(), event(BUCKET, &key), None).await.unwrap();
     assert_eq!(world.upload(&staff, &asked).await.expect(200).body, done);
 }
 
@@ -54,7 +55,7 @@ async fn what_is_nobodys_upload_stays_where_it_is() {
         (BUCKET, "uploads/sales.csv".to_owned()),
         (BUCKET, format!("uploads/{}", Uuid::now_v7())),
     ] {
-        world.importer().handle(event(bucket, &key), None).await.unwrap();
+        handle(&world.importer(), event(bucket, &key), None).await.unwrap();
     }
     assert_eq!(bucket.keys(), [key]);
     assert_eq!(sales_events(&world).await, 0);
@@ -100,7 +101,7 @@ async fn a_bucket_that_does_not_answer_is_asked_again_later() {
     bucket.trouble(&[Trouble::Busy; 5]);
     let key = format!("uploads/{}", asked.id);
     // The event is not to come again for that: the next look goes on.
-    world.importer().handle(event(BUCKET, &key), None).await.unwrap();
+    handle(&world.importer(), event(BUCKET, &key), None).await.unwrap();
     let so_far: Value = world.upload(&staff, &asked).await.expect(202).body;
     assert_eq!(
         (&so_far["status"], &so_far["rows_total"]),

@@ -1,6 +1,7 @@
 //! Imports that come to nothing, and who may ask and see.
 
-use csv_upload::import::{Invocation, Outcome};
+use annals_import::Outcome;
+use importer::{Invocation, handle};
 use serde_json::{Value, json};
 use tests::{Asked, Person, World};
 use uuid::Uuid;
@@ -16,7 +17,7 @@ async fn failure(world: &World, staff: &Person, asked: &Asked) -> Value {
 
 async fn tick(world: &World) {
     let tick: Invocation = serde_json::from_str(include_str!("../../events/schedule_imports.json")).unwrap();
-    world.importer().handle(tick, None).await.unwrap();
+    handle(&world.importer(), tick, None).await.unwrap();
 }
 
 /// Nothing is appended of a file that cannot be read to its end.
@@ -80,7 +81,7 @@ async fn a_file_over_the_limit_is_not_read() {
     let path = world.files.0.join(asked.id.to_string());
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     // Holes only: no disk is filled.
-    file.set_len(annals::storage::MAX_FILE_BYTES + 1).unwrap();
+    file.set_len(annals_storage::MAX_FILE_BYTES + 1).unwrap();
     assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
     assert_eq!(failure(&world, &staff, &asked).await, "file_too_large");
 }
@@ -119,7 +120,7 @@ async fn late_doubled_lost_and_foreign_events_do_no_harm() {
         json!({"Event": "s3:TestEvent"}),
     ] {
         let event: Invocation = serde_json::from_value(event).unwrap();
-        world.importer().handle(event, None).await.unwrap();
+        handle(&world.importer(), event, None).await.unwrap();
     }
     assert_eq!(story(&world, &asked).await.len(), 3);
 }
@@ -319,7 +320,7 @@ async fn fields_are_read_when_an_upload_is_asked_for() {
 #[tokio::test]
 async fn without_a_place_for_files_nobody_is_given_an_address() {
     let (mut world, staff) = (World::new().await, Person::staff());
-    world.app.storage = annals::storage::Storage::Nowhere;
+    world.app.storage = annals_storage::Storage::Unconfigured;
     world.router = local::engine::router(world.app.clone());
     let answer = world.post(&staff, "/data/uploads", sales()).await;
     assert_eq!(answer.problem(503), "large_uploads_unavailable");

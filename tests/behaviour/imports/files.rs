@@ -11,12 +11,12 @@ async fn local_takes_a_large_file_at_its_address_and_imports_it() {
     let (data_dir, http) = (DataDir::fresh(), Client::new());
     let local = Local::start(&data_dir.0);
     let asked = local
-        .asked(&http, "/data/uploads", &json!({"dataset": "sales"}), 201)
+        .post_and_read(&http, "/data/uploads", &json!({"dataset": "sales"}), 201)
         .await;
     let (url, id) = (asked["url"].as_str().unwrap(), asked["upload_id"].as_str().unwrap());
     // Larger than any request to a function.
     let content = file(120_000);
-    assert!(content.len() > annals::http::MAX_BODY_BYTES);
+    assert!(content.len() > annals_http::MAX_BODY_BYTES);
 
     let other = url.replace(id, "0198c0de-0000-7000-8000-000000000000");
     for (wrong, status) in [
@@ -48,7 +48,7 @@ async fn local_ends_in_the_middle_of_an_import_and_begins_by_tidying_up() {
     let (data_dir, http) = (DataDir::fresh(), Client::new());
     let mut local = Local::start(&data_dir.0);
     let asked = local
-        .asked(&http, "/data/uploads", &json!({"dataset": "sales"}), 201)
+        .post_and_read(&http, "/data/uploads", &json!({"dataset": "sales"}), 201)
         .await;
     let (url, id) = (asked["url"].as_str().unwrap(), asked["upload_id"].as_str().unwrap());
     let sent = http.put(url).body(file(100_000)).send().await.unwrap();

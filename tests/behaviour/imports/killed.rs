@@ -1,7 +1,8 @@
-//! Importers that are killed at any statement, and those that believe to be alone.
+//! Importers that are killed at any statement, and importers whose lease has expired without their knowledge.
 
-use annals::store::{LaneProgress, SettledRows, StoreError, TAKEN_OVER, Taking};
-use csv_upload::import::{ImportError, Outcome};
+use annals_domain::RowCounts;
+use annals_import::{ImportError, Outcome};
+use annals_store::{AcquireOutcome, CheckedEvents, ChunkOutcome, PartitionProgress, StoreError, TAKEN_OVER};
 use serde_json::json;
 use tests::{Asked, Cutter, Person, Strike, Victim, When, World};
 
@@ -9,7 +10,7 @@ use super::{figures, sales, sales_events, scalar, story};
 
 /// More statements than an import of the file says.
 const ENOUGH: usize = 1_000;
-/// Rows wide enough that few make a chunk: several chunks in every lane.
+/// Rows so wide that few of them make a chunk: every partition has several chunks.
 const ROWS: usize = 20;
 
 fn wide_file(turn: &str, ids: bool) -> String {
@@ -216,48 +217,54 @@ async fn of_two_that_believe_to_hold_an_import_one_gets_on() {
     );
 }
 
-/// Whoever was taken for dead and is not can settle nothing any more, and nobody settles rows twice.
+/// A worker whose lease has expired can append nothing any more, and no rows are processed twice.
 #[tokio::test]
-async fn a_lane_moves_for_its_holder_only_and_from_where_it_was_left() {
+async fn a_partition_advances_for_the_holder_of_the_lease_only_and_from_its_progress() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     world.put_file(&asked, super::file(6_000)).await;
     world.import_a_little(&asked).await.unwrap();
     let store = &world.app.store;
-    let take = async || match store.take_import(asked.id).await.unwrap() {
-        Taking::Held(held) => held,
+    let acquire = async || match store.acquire_lease(asked.id).await.unwrap() {
+        AcquireOutcome::Acquired(import) => import,
         other => panic!("{other:?}"),
     };
-    let dead = take().await;
-    assert!(matches!(store.take_import(asked.id).await.unwrap(), Taking::Busy));
+    let expired = acquire().await;
+    assert!(matches!(
+        store.acquire_lease(asked.id).await.unwrap(),
+        AcquireOutcome::Busy
+    ));
     world.forget_holder(&asked).await;
-    let living = take().await;
-    let lane = living.lanes[0];
-    let settled = |from: i64| SettledRows {
-        from: LaneProgress {
-            settled_row: from,
-            ..lane
+    let current = acquire().await;
+    let partition = current.partitions[0];
+    let done = |from: i64| ChunkOutcome {
+        from: PartitionProgress {
+            done_row: from,
+            ..partition
         },
-        to: LaneProgress {
-            settled_row: lane.settled_row + 1,
-            duplicate: lane.duplicate + 1,
-            ..lane
+        to: PartitionProgress {
+            done_row: partition.done_row + 1,
+            counts: RowCounts {
+                duplicate: partition.counts.duplicate + 1,
+                ..partition.counts
+            },
+            ..partition
         },
-        events: &[],
+        events: CheckedEvents::NONE,
         reported: &[],
         contents: &[],
     };
-    let refused = |settled: Result<(), StoreError>| match settled {
+    let refused = |appended: Result<(), StoreError>| match appended {
         Err(StoreError::Refused(refusal)) => assert_eq!(refusal.code, TAKEN_OVER),
         other => panic!("{other:?}"),
     };
-    refused(store.settle_rows(&dead, 0, &settled(lane.settled_row)).await);
-    refused(store.settle_rows(&living, 0, &settled(lane.settled_row - 1)).await);
-    store.settle_rows(&living, 0, &settled(lane.settled_row)).await.unwrap();
-    refused(store.settle_rows(&living, 0, &settled(lane.settled_row)).await);
-    refused(store.keep_import(asked.id, dead.holder).await);
-    // An import that has ended is nobody's: whoever ended it goes on cleaning up.
-    store.release_import(asked.id, living.holder).await.unwrap();
+    refused(store.append_chunk(&expired, &done(partition.done_row)).await);
+    refused(store.append_chunk(&current, &done(partition.done_row - 1)).await);
+    store.append_chunk(&current, &done(partition.done_row)).await.unwrap();
+    refused(store.append_chunk(&current, &done(partition.done_row)).await);
+    refused(store.renew_lease(asked.id, expired.holder).await);
+    // Only the holder can have ended an import, and it is cleaning up: its lease is not lost.
+    store.release_lease(asked.id, current.holder).await.unwrap();
     world.importer().import(asked.id, None).await.unwrap();
-    store.keep_import(asked.id, living.holder).await.unwrap();
+    store.renew_lease(asked.id, current.holder).await.unwrap();
 }

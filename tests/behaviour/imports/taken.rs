@@ -133,3 +133,25 @@ async fn rows_that_a_tenants_own_schema_refuses_are_refused_however_many_have_on
         0
     );
 }
+
+/// Rows of a small upload are planned as new ones until one is known. A row that the schema of `created` refuses may belong to a known
+/// entity, and then it is an update.
+#[tokio::test]
+async fn a_row_of_a_known_entity_that_a_new_one_could_not_have_is_an_update_wherever_it_is_in_the_file() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let strict = json!({"event_type": "sale.created", "version": "2.0",
+        "example": {"sale_date": "2026-01-31", "amount_cents": 1, "currency": "USD", "notes": "n"},
+        "schema": {"type": "object", "required": ["notes"]},
+        "upcasters": [{"from_version": "1.0", "steps": [{"default": {"notes": ""}}]}]});
+    world.post(&staff, "/events/types", strict).await.expect(201);
+    let header = "sale_id,sale_date,amount,notes\n";
+    let known = format!("{header}KNOWN,2026-01-31,1.00,n\n");
+    world.upload_sales(&staff, &[], &known).await.expect(200);
+    let mut file = header.to_owned();
+    for row in 0..1_200 {
+        file += &format!("S-{row},2026-01-31,1.00,n\n");
+    }
+    file += "KNOWN,2026-01-31,2.00,\n";
+    let answer = world.upload_sales(&staff, &[], &file).await.expect(200).body;
+    assert_eq!(figures(&answer), [1_201, 1_200, 0, 0, 1, 0, 1_201], "{answer}");
+}

@@ -1,7 +1,7 @@
-//! Imports beside each other, and beside everything else: few at once, and none that keeps more than its part.
+//! Concurrent imports: few run at the same time, and none keeps more than its share.
 
-use annals::store::{AT_ONCE, Taking};
-use csv_upload::import::Outcome;
+use annals_import::Outcome;
+use annals_store::{AcquireOutcome, MAX_RUNNING_IMPORTS};
 use futures_util::future::join_all;
 use serde_json::json;
 use tests::{Asked, Person, World};
@@ -19,16 +19,16 @@ async fn no_more_are_worked_on_at_once_than_may_be() {
         all.push(asked);
     }
     for _ in 0..5 {
-        let takers = join_all(all.iter().map(|asked| world.app.store.take_import(asked.id))).await;
+        let takers = join_all(all.iter().map(|asked| world.app.store.acquire_lease(asked.id))).await;
         let held: Vec<_> = takers
             .into_iter()
             .filter_map(|taken| match taken.unwrap() {
-                Taking::Held(import) => Some(import),
-                Taking::Busy => None,
+                AcquireOutcome::Acquired(import) => Some(import),
+                AcquireOutcome::Busy => None,
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(held.len(), usize::try_from(AT_ONCE).unwrap());
+        assert_eq!(held.len(), usize::try_from(MAX_RUNNING_IMPORTS).unwrap());
         let others = all
             .iter()
             .filter(|asked| held.iter().all(|import| import.id != asked.id));
@@ -36,14 +36,14 @@ async fn no_more_are_worked_on_at_once_than_may_be() {
             assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Busy);
         }
         for import in held {
-            world.app.store.release_import(import.id, import.holder).await.unwrap();
+            world.app.store.release_lease(import.id, import.holder).await.unwrap();
         }
     }
-    // Those that were killed count no longer than anybody waits for them.
+    // A killed import counts until its lease expires.
     for asked in &all[..4] {
         assert!(matches!(
-            world.app.store.take_import(asked.id).await.unwrap(),
-            Taking::Held(_)
+            world.app.store.acquire_lease(asked.id).await.unwrap(),
+            AcquireOutcome::Acquired(_)
         ));
     }
     assert_eq!(world.importer().import(all[4].id, None).await.unwrap(), Outcome::Busy);
@@ -51,7 +51,7 @@ async fn no_more_are_worked_on_at_once_than_may_be() {
     assert_eq!(world.importer().import(all[4].id, None).await.unwrap(), Outcome::Ended);
 }
 
-/// What a lane keeps of refused rows is bounded by bytes, the empty fields of wide rows included.
+/// The rejected rows that a partition keeps are limited in bytes, and the empty fields of wide rows count.
 #[tokio::test]
 async fn refused_rows_are_kept_as_far_as_they_fit() {
     let (world, staff) = (World::new().await, Person::staff());
@@ -118,7 +118,7 @@ async fn chunks_of_wide_rows_have_few() {
     assert!((1..5).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
 }
 
-/// Of two that tidy up at once, the one that finds nothing more to delete does not take the other's work for done.
+/// If two processes purge the same import, the one that finds nothing to delete does not take the work of the other for done.
 #[tokio::test]
 async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
     let (world, staff) = (World::new().await, Person::staff());
@@ -136,7 +136,7 @@ async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
         .await
         .unwrap();
     assert_eq!(deleted, 10_000);
-    let tidied = async { world.app.store.tidy_imports(None).await.unwrap() };
+    let tidied = async { world.app.store.purge_finished(None).await.unwrap() };
     let committed = async {
         world.until_waiting(1).await;
         deleting.commit().await.unwrap();
@@ -145,7 +145,7 @@ async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
     let sql =
         "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.lanes is null";
     assert_eq!(scalar(&world, sql).await, 0);
-    world.app.store.tidy_imports(None).await.unwrap();
+    world.app.store.purge_finished(None).await.unwrap();
     assert_eq!(
         scalar(&world, "select count(*) from annals.imports where lanes is not null").await,
         0

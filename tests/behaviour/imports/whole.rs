@@ -1,6 +1,6 @@
 //! All or nothing, and dry runs.
 
-use csv_upload::import::Outcome;
+use annals_import::Outcome;
 use serde_json::{Value, json};
 use tests::{Person, World};
 

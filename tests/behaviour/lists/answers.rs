@@ -1,11 +1,11 @@
-//! An event as it is answered: the same from every place, and as it is stored.
+//! An event in answers: it is the same from every resource, and equal to what is stored.
 
 use serde_json::{Value, json};
 use tests::{Person, World, redacted};
 use uuid::Uuid;
 
 #[tokio::test]
-async fn an_event_is_answered_whole_and_the_same_everywhere() {
+async fn an_event_is_answered_with_all_fields_and_equally_by_every_resource() {
     let world = World::without_requirements().await;
     let staff = Person::staff();
     let event = json!({"event_type": "customer.registered", "aggregate_type": "customer", "aggregate_id": "C-1", "version": "1.0",

@@ -1,13 +1,13 @@
-//! Lists of a stretch of time look at the event numbers of that time alone, and miss nothing, whatever clocks did.
+//! Lists of a time range read only the event numbers of that range and miss nothing, even if clocks went back.
 
-use annals::store::SweepWindow;
+use annals_store::SweepWindow;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use tests::{Person, World};
 use tokio_postgres::Client;
 
-/// Minutes from the first on, by the events' order: the clock of a second server, one that is set back, and hours of nothing.
+/// Minutes of the events in their order, as from the clock of a second server, from a clock that was set back, and with hours of no events.
 fn clocks() -> impl Strategy<Value = Vec<i32>> {
     let step = prop_oneof![6 => 0..2i32, 2 => 2..90i32, 2 => -3..0i32, 1 => -200..-100i32];
     proptest::collection::vec(step, 1..40).prop_map(|steps| {
@@ -21,7 +21,7 @@ fn clocks() -> impl Strategy<Value = Vec<i32>> {
     })
 }
 
-/// Every event in a stream of its own, a third of them another tenant's, recorded at half past such a minute.
+/// Inserts events, each in a stream of its own, every third one for another tenant, recorded at half past the given minute.
 async fn insert(owner: &Client, minutes: &[i32]) {
     let sql = "insert into annals.events (event_number, created_at, \"timestamp\", id, tenant_id, aggregate_version, event_type,
                       aggregate_type, aggregate_id, version, created_by, posted_by, started_by, source, data, metadata)
@@ -33,7 +33,7 @@ async fn insert(owner: &Client, minutes: &[i32]) {
     owner.execute(sql, &[&minutes, &other, &own]).await.expect("a log");
 }
 
-/// Rows that do not say what their comments say.
+/// Rows that contradict their column comments.
 const WRONG: &str = "
 select m.minute::text from annals.event_minutes m
  where m.first_number <> (select min(e.event_number) from annals.events e, annals.noted_events n
@@ -45,12 +45,12 @@ select e.created_at::text from annals.events e, annals.noted_events n
  where e.event_number <= n.position
    and not exists (select from annals.event_minutes m where m.tenant_id = e.tenant_id and m.minute = date_trunc('minute', e.created_at, 'UTC'))";
 
-/// Notes stretches of such lengths, the last of them short of the log's end.
-async fn note(world: &World, stretches: &[i64]) {
+/// Records ranges of these lengths, the last one cut at the end of the log.
+async fn record_minutes(world: &World, stretches: &[i64]) {
     let mut from = world.app.store.noted_position().await.expect("a position");
     for length in stretches {
         let to = (from + length).min(world.last_event_number().await);
-        // Another sweep has done it already the second time.
+        // The second time repeats what another sweep has already done.
         for _ in 0..2 {
             let window = SweepWindow { from, to };
             world.app.store.note_minutes(window).await.expect("minutes");
@@ -70,7 +70,7 @@ async fn listed(world: &World, query: &str) -> Vec<i64> {
 }
 
 #[test]
-fn a_stretch_of_time_is_listed_whole_whatever_clocks_did() {
+fn a_time_range_is_listed_completely_even_if_clocks_went_back() {
     let config = Config {
         cases: 12,
         failure_persistence: None,
@@ -84,13 +84,13 @@ fn a_stretch_of_time_is_listed_whole_whatever_clocks_did() {
             runtime.block_on(check(&world, &minutes, &stretches, from, to));
             Ok(())
         })
-        .expect("every stretch whole");
+        .expect("every range is complete");
 }
 
 async fn check(world: &World, minutes: &[i32], stretches: &[i64], from: i32, to: i32) {
     let owner = world.owner().await;
     insert(&owner, minutes).await;
-    note(world, stretches).await;
+    record_minutes(world, stretches).await;
     let wrong = owner.query(WRONG, &[]).await.expect("minutes");
     assert!(
         wrong.is_empty(),
@@ -98,7 +98,7 @@ async fn check(world: &World, minutes: &[i32], stretches: &[i64], from: i32, to:
         wrong.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
     );
     let all = world.all_pages(&Person::staff(), "/events?limit=1000&order=asc").await;
-    // To the microsecond, as answers are: compared as text.
+    // With microseconds, as in answers, because they are compared as text.
     let at = |minute: i32| {
         format!(
             "2026-01-01T{:02}:{:02}:{:02}.000000Z",
@@ -135,7 +135,7 @@ async fn check(world: &World, minutes: &[i32], stretches: &[i64], from: i32, to:
 }
 
 #[tokio::test]
-async fn the_sweep_notes_the_minutes_of_what_it_passes() {
+async fn the_sweep_records_the_minutes_of_the_events_it_passes() {
     let world = World::new().await;
     world
         .append(

@@ -1,10 +1,10 @@
-//! A request that asks for something a resource does not know is told what it may ask for.
+//! If a request has a parameter that the resource does not know, the refusal lists those that it knows.
 
 use serde_json::json;
 use tests::{Person, World};
 
 #[tokio::test]
-async fn an_unknown_parameter_is_refused_with_those_that_are_known() {
+async fn an_unknown_parameter_is_refused_with_a_list_of_the_known_ones() {
     let (world, staff) = (World::new().await, Person::staff());
     world
         .append(&staff, "customer.created", "C-1", json!({"name": "N"}))
@@ -30,7 +30,7 @@ async fn an_unknown_parameter_is_refused_with_those_that_are_known() {
 }
 
 #[tokio::test]
-async fn a_list_in_one_value_is_refused_with_the_form_that_is_meant() {
+async fn a_list_in_one_value_is_refused_with_the_correct_form() {
     let (world, staff) = (World::new().await, Person::staff());
     for list in [
         "/events",
@@ -66,9 +66,9 @@ async fn a_list_in_one_value_is_refused_with_the_form_that_is_meant() {
     }
 }
 
-/// An empty list would say that there is no such event, where the question was one that no event can answer.
+/// An empty list would wrongly say that no such event exists yet; a name that is invalid can never match.
 #[tokio::test]
-async fn a_name_that_nothing_can_have_is_refused_in_every_list() {
+async fn an_invalid_name_is_refused_in_every_list() {
     let (world, staff) = (World::new().await, Person::staff());
     let no_type = [
         "product*",
@@ -122,7 +122,7 @@ async fn a_name_that_nothing_can_have_is_refused_in_every_list() {
     ] {
         assert_eq!(world.get(&staff, path).await.problem(400), "malformed_query", "{path}");
     }
-    // What may be registered later is a name.
+    // A valid name that is not registered is accepted, because it may be registered later.
     for path in [
         "/events?event_type=nosuch.thing&event_type=nosuch.*&event_type=organization.gst.*",
         "/events?aggregate_type=nosuch",
@@ -134,7 +134,7 @@ async fn a_name_that_nothing_can_have_is_refused_in_every_list() {
 }
 
 #[tokio::test]
-async fn an_unknown_kind_of_entity_is_named_and_told_apart_from_an_unknown_entity() {
+async fn an_unknown_entity_type_has_another_problem_than_an_unknown_entity() {
     let (world, staff) = (World::new().await, Person::staff());
     for path in [
         "/entities/nosuch",
@@ -146,7 +146,7 @@ async fn an_unknown_kind_of_entity_is_named_and_told_apart_from_an_unknown_entit
     ] {
         let answer = world.get(&staff, path).await;
         assert_eq!(answer.problem(404), "not_found", "{path}");
-        let expected = "there is no entity type nosuch; GET /api/v1/events/types lists those that there are";
+        let expected = "there is no entity type nosuch; GET /api/v1/events/types lists all event types";
         assert_eq!(answer.body["detail"], expected, "{path}");
     }
     let nobody = "/entities/customer/nobody";
@@ -164,7 +164,7 @@ async fn an_unknown_kind_of_entity_is_named_and_told_apart_from_an_unknown_entit
 }
 
 #[tokio::test]
-async fn a_fault_of_the_whole_body_is_told_without_an_empty_pointer() {
+async fn a_fault_of_the_whole_body_has_no_empty_pointer() {
     let (world, staff) = (World::new().await, Person::staff());
     for path in ["/events", "/entities/customer"] {
         let answer = world.post(&staff, path, json!(5)).await;
@@ -175,7 +175,7 @@ async fn a_fault_of_the_whole_body_is_told_without_an_empty_pointer() {
             answer.text
         );
     }
-    // What is not acceptable in a body names its place.
+    // A fault inside the body has the pointer of its place.
     let answer = world
         .post_text(&staff, "/events", r#"{"data": {"a": 1, "a": 2}}"#)
         .await;

@@ -1,6 +1,6 @@
-//! The place of the bucket: addresses that files are sent to.
+//! The local stand-in for the bucket: the addresses that files are sent to.
 
-use annals::storage::Storage;
+use annals_storage::Storage;
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
@@ -8,7 +8,7 @@ use tests::{Person, World};
 use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
-/// The world's routes as the local server has them, with its folder behind `/uploads`.
+/// The world's routes as the local server has them, with its folder under `/uploads`.
 async fn world() -> World {
     let mut world = World::new().await;
     let Storage::Folder(folder) = world.app.storage.clone() else {
@@ -26,7 +26,7 @@ fn put(url: &str, content: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn an_address_takes_no_file_after_its_import_has_ended() {
+async fn an_address_accepts_no_file_after_its_import_has_ended() {
     let (world, staff) = (world().await, Person::staff());
     let asked = world.ask_for_upload(&staff, json!({"dataset": "sales"})).await;
     let file = "sale_id,sale_date,amount\n1,2026-01-31,1.50\n";
@@ -41,7 +41,7 @@ async fn an_address_takes_no_file_after_its_import_has_ended() {
     let refused = world.send(put(&asked.url, file)).await;
     assert_eq!(refused.problem(410), "upload_ended");
     let path = world.files.0.join(asked.id.to_string());
-    assert!(!path.exists(), "nobody would ever delete it");
+    assert!(!path.exists(), "the file would never be deleted");
     assert_eq!(world.upload(&staff, &asked).await.expect(200).body, done);
 }
 

@@ -1,4 +1,4 @@
-//! Commands beside the server: what they say when something is not as their user believes.
+//! Other commands of the local server: what they print when something is not as their user expects.
 
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -12,7 +12,7 @@ async fn run(mut command: Command) -> Output {
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn stderr_of(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -23,11 +23,11 @@ fn token(data_dir: &DataDir) -> Command {
 }
 
 #[tokio::test]
-async fn a_token_by_a_new_key_comes_with_a_warning_and_alone_on_standard_output() {
+async fn a_token_signed_by_a_new_key_is_alone_on_standard_output_and_a_warning_on_standard_error() {
     let data_dir = DataDir::fresh();
     let first = run(token(&data_dir)).await;
     let folder = data_dir.0.display().to_string();
-    let warning = said(&first);
+    let warning = stderr_of(&first);
     assert!(
         warning.starts_with("warning: ") && warning.contains(&folder) && warning.contains("ANNALS_DATA_DIR"),
         "{warning}"
@@ -38,30 +38,30 @@ async fn a_token_by_a_new_key_comes_with_a_warning_and_alone_on_standard_output(
         (1, 3),
         "{printed}"
     );
-    // The key is that of whatever server starts there, so the second one is as good as any.
+    // The key belongs to whichever server starts on that folder, so a second one must accept the token too.
     let second = run(token(&data_dir)).await;
-    assert_eq!((said(&second).as_str(), second.status.success()), ("", true));
-    // A key that was named needs no folder.
+    assert_eq!((stderr_of(&second).as_str(), second.status.success()), ("", true));
+    // A key that is given explicitly needs no folder.
     let elsewhere = DataDir::fresh();
     let mut named = token(&elsewhere);
     named.env("JWT_SECRET", "a secret of more than thirty-two bytes");
-    assert_eq!(said(&run(named).await), "");
+    assert_eq!(stderr_of(&run(named).await), "");
     assert!(!elsewhere.0.exists());
 }
 
 async fn edit_a_migration(owner_url: &str) {
     let owner = connect(owner_url).await;
-    let edited = "update annals.schema_history set checksum = '1' where version = 5";
+    let edited = "update annals.schema_history set checksum = '1' where name = 'append'";
     owner.batch_execute(edited).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_data_folder_of_another_development_version_is_named_with_what_to_do() {
+async fn the_error_about_a_data_folder_of_another_development_version_says_what_to_do() {
     let data_dir = DataDir::fresh();
     let cluster = Cluster::start(Options::persistent(&data_dir.0).with_settings(FAST_BUT_UNSAFE))
         .await
         .unwrap();
-    annals::store::migrate(&cluster.url()).await.unwrap();
+    annals_store::migrate(&cluster.url()).await.unwrap();
     edit_a_migration(&cluster.url()).await;
     cluster.stop().await.unwrap();
     let folder = data_dir.0.display().to_string();
@@ -74,9 +74,9 @@ async fn a_data_folder_of_another_development_version_is_named_with_what_to_do()
             (Some(1), 0),
             "{refused:?}"
         );
-        let words = said(&refused);
+        let words = stderr_of(&refused);
         for part in [
-            "V5__append",
+            "__append",
             "another development version",
             &format!("mv {folder} {folder}.old"),
             "nothing was changed",
@@ -85,11 +85,11 @@ async fn a_data_folder_of_another_development_version_is_named_with_what_to_do()
         }
         assert!(!words.contains("filesystem"), "{words}");
     }
-    assert!(data_dir.postmaster().is_none(), "its server was stopped again");
+    assert!(data_dir.postmaster().is_none(), "PostgreSQL was stopped again");
 }
 
 #[tokio::test]
-async fn a_database_of_another_version_is_named_with_what_to_do() {
+async fn the_error_about_a_database_of_another_version_says_what_to_do() {
     let world = World::new().await;
     let address = world.superuser_url.clone();
     let migrate = async || {
@@ -97,10 +97,10 @@ async fn a_database_of_another_version_is_named_with_what_to_do() {
         command.env("DATABASE_URL", &address).arg("migrate");
         let refused = run(command).await;
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-        said(&refused)
+        stderr_of(&refused)
     };
     let owner = world.superuser().await;
-    let newer = "insert into annals.schema_history select 9999, 'later', applied_on, checksum from annals.schema_history where version = 5";
+    let newer = "insert into annals.schema_history select 9999, 'later', applied_on, checksum from annals.schema_history where name = 'append'";
     owner.batch_execute(newer).await.unwrap();
     let words = migrate().await;
     assert!(
@@ -114,14 +114,14 @@ async fn a_database_of_another_version_is_named_with_what_to_do() {
     edit_a_migration(&world.superuser_url).await;
     let words = migrate().await;
     assert!(
-        words.contains("V5__append") && words.contains("use an empty database"),
+        words.contains("__append") && words.contains("use an empty database"),
         "{words}"
     );
 }
 
-/// Where there is no terminal, a line every few seconds shows that it goes on. The lock stands in for a large log.
+/// Without a terminal, a line every few seconds shows that it is still running. A lock makes it take as long as on a large log.
 #[tokio::test]
-async fn verify_says_how_far_it_is_before_it_is_done() {
+async fn verify_prints_its_progress_while_it_runs() {
     let world = World::new().await;
     let owner = world.owner().await;
     owner
@@ -137,7 +137,7 @@ async fn verify_says_how_far_it_is_before_it_is_done() {
     tokio::time::sleep(Duration::from_secs(12)).await;
     owner.batch_execute("rollback").await.unwrap();
     let verified = verifying.await.unwrap();
-    let words = said(&verified);
+    let words = stderr_of(&verified);
     assert!(verified.status.success() && verified.stdout.is_empty(), "{verified:?}");
     assert!(words.starts_with("verify: counting events\n"), "{words}");
     assert!(words.trim_end().ends_with("0 differences"), "{words}");

@@ -1,11 +1,11 @@
-//! What states and lifted data may come to: CRUD, files, upcasters, rebuilds.
+//! Limits of states and of upcast data: CRUD, files, upcasters, rebuilds.
 
 use serde_json::{Value, json};
 use tests::{Person, World, recorded};
 
 use super::{Process, event, register, register_extended};
 
-/// A customer with a state of nearly 1 MiB.
+/// Creates a customer with a state of nearly 1 MiB.
 async fn nearly_full(world: &World, person: &Person, id: &str) {
     let events: Vec<Value> = (0..4)
         .map(|part| {
@@ -23,7 +23,7 @@ async fn nearly_full(world: &World, person: &Person, id: &str) {
 }
 
 #[tokio::test]
-async fn what_would_make_a_state_too_large_is_refused_where_that_can_be_known() {
+async fn a_write_that_would_make_a_state_too_large_is_refused_if_that_can_be_known() {
     let (world, staff) = (World::new().await, Person::staff());
     register_extended(&world, &staff).await;
     nearly_full(&world, &staff, "C-1").await;
@@ -41,12 +41,12 @@ async fn what_would_make_a_state_too_large_is_refused_where_that_can_be_known() 
     );
     let entity = world.get(&staff, "/entities/customer/C-1").await.expect(200).body;
     assert_eq!((&entity["version"], entity.get("stopped")), (&json!(4), None));
-    // What makes room is taken, and then there is room.
+    // A change that makes the state smaller is accepted, and then there is room again.
     let shorter = json!({"extra_0": "", "address": notes});
     assert_eq!(
         world.patch(&staff, "/entities/customer/C-1", shorter).await.status,
         422,
-        "fields that the schema does not know"
+        "unknown fields are refused"
     );
     world
         .append(&staff, "customer.extended", "C-1", json!({"extra_0": ""}))
@@ -58,7 +58,7 @@ async fn what_would_make_a_state_too_large_is_refused_where_that_can_be_known() 
 }
 
 #[tokio::test]
-async fn an_event_that_is_too_much_is_left_out_by_staff_and_the_stream_goes_on() {
+async fn an_event_that_makes_the_state_too_large_can_be_skipped_and_the_stream_continues() {
     let (world, staff) = (World::new().await, Person::staff());
     register_extended(&world, &staff).await;
     nearly_full(&world, &staff, "C-1").await;
@@ -105,7 +105,7 @@ async fn an_event_that_is_too_much_is_left_out_by_staff_and_the_stream_goes_on()
     world.assert_read_models_are_the_fold().await;
 }
 
-/// A type whose versions each set 62 KB more.
+/// A version of a type; each version's upcaster adds 62 KB more.
 fn version(number: usize, text: &str) -> Value {
     let upcaster =
         json!([{"from_version": format!("{}.0", number - 1), "steps": [{"set": {format!("added_{number}"): text}}]}]);
@@ -118,7 +118,7 @@ fn version(number: usize, text: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn versions_may_add_so_much_to_an_event_and_a_rebuild_holds_one_at_a_time() {
+async fn versions_may_add_a_limited_amount_to_an_event_and_a_rebuild_holds_one_event_at_a_time() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, version(1, "")).await;
     for stream in 0..4 {
@@ -154,9 +154,9 @@ async fn versions_may_add_so_much_to_an_event_and_a_rebuild_holds_one_at_a_time(
     );
 }
 
-/// Splitting makes data larger than they were sent.
+/// A split step makes data larger than the stored ones.
 #[tokio::test]
-async fn an_event_that_would_be_too_large_lifted_is_shown_as_stored_and_parks_its_stream() {
+async fn an_event_that_would_be_too_large_when_upcast_is_read_as_stored_and_parks_its_stream() {
     let (world, staff) = (World::new().await, Person::staff());
     let first = json!({"event_type": "tank.split", "effect": "merge", "description": "d", "schema": {"type": "object"}, "example": {"a": "1,2"}});
     register(&world, &staff, first.clone()).await;
@@ -179,7 +179,7 @@ async fn an_event_that_would_be_too_large_lifted_is_shown_as_stored_and_parks_it
 }
 
 #[tokio::test]
-async fn expressions_are_matched_in_time_that_grows_with_the_text() {
+async fn patterns_are_matched_in_time_linear_in_the_text() {
     let (world, staff) = (World::new().await, Person::staff());
     let body = |pattern: &str, example: &str| {
         json!({"event_type": "code.read", "description": "d", "example": {"a": example}, "posters": ["user", "staff"],
@@ -201,7 +201,7 @@ async fn expressions_are_matched_in_time_that_grows_with_the_text() {
 }
 
 #[tokio::test]
-async fn refusals_repeat_little_of_what_was_sent() {
+async fn refusals_quote_only_a_little_of_the_input() {
     let (world, staff) = (World::new().await, Person::staff());
     let long = "q".repeat(200_000);
     let bodies = [
@@ -235,7 +235,7 @@ async fn built_in_schemas_are_within_the_limits_of_those_that_staff_registers() 
     assert!(rows.len() > 100);
     for row in rows {
         assert!(
-            annals::domain::schema::Checker::compile(&row["schema"]).is_ok(),
+            annals_domain::checker::Checker::compile(&row["schema"]).is_ok(),
             "{}",
             row["event_type"]
         );

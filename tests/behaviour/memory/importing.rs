@@ -1,4 +1,4 @@
-//! What large files, and migrations, may come to.
+//! Memory of large uploads and of migrations.
 
 use local::cluster::OWNER;
 use serde_json::json;
@@ -6,7 +6,7 @@ use tests::{BUCKET, Bucket, Person, World, cluster, connect};
 
 use super::Process;
 
-/// Bytes of each file.
+/// Bytes in each file.
 const LARGE: usize = 12 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,7 +24,7 @@ async fn large_files_of_any_shape_are_imported_or_refused() {
     let mut function = Process::start_at(&url, "importer", "Importer", &settings).await;
     let wide = format!("2026-01-31,1.00,{}\n", "x".repeat(60_000));
     let files = [
-        // Rows as wide as a row may be; rows and nothing else; one cell; a quote that is never closed; columns and nothing else.
+        // Rows as wide as allowed; many empty rows; one huge cell; a quote that is never closed; many columns and nothing else.
         format!("sale_date,amount,notes\n{}", wide.repeat(LARGE / wide.len())),
         format!("sale_date,amount\n{}", "x,\n".repeat(300_000)),
         format!("sale_date,amount,notes\n2026-01-31,1,\"{}\"\n", "x".repeat(LARGE)),
@@ -52,7 +52,7 @@ async fn large_files_of_any_shape_are_imported_or_refused() {
     }
 }
 
-/// A new database has the most migrations to run.
+/// A new database has to run the most migrations.
 #[tokio::test]
 async fn a_new_database_is_migrated() {
     let admin = connect(&cluster().superuser_url_of("postgres")).await;

@@ -1,4 +1,4 @@
-//! What lists may come to.
+//! Memory of lists.
 
 use serde_json::{Value, json};
 use tests::{Person, World, recorded};
@@ -6,7 +6,7 @@ use tests::{Person, World, recorded};
 use super::{Process, event, register_extended, repeat_event, small_objects};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_of_the_largest_events_end_by_bytes() {
+async fn pages_of_the_largest_events_are_cut_by_bytes() {
     let (world, staff) = (World::new().await, Person::staff());
     register_extended(&world, &staff).await;
     let text = "x".repeat(250_000);
@@ -35,7 +35,7 @@ async fn pages_of_the_largest_events_end_by_bytes() {
         );
         assert!(page["next_cursor"].is_string(), "{path}");
     }
-    // The state is folded from a tail that was never projected.
+    // The state is folded from events that were never projected.
     let (status, entity) = function
         .request(recorded::get(&staff, "/entities/customer/C-1", ""))
         .await;
@@ -51,10 +51,10 @@ async fn pages_of_the_largest_events_end_by_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_of_the_largest_entities_end_by_bytes_and_leave_none_out() {
+async fn pages_of_the_largest_entities_are_cut_by_bytes_and_skip_none() {
     let (world, staff) = (World::new().await, Person::staff());
     register_extended(&world, &staff).await;
-    // Four events make a state of nearly 1 MiB; half of them are not projected.
+    // Four events make a state of nearly 1 MiB; two of them are not projected.
     for entity in 0..12 {
         let id = format!("C-{entity:02}");
         let events: Vec<Value> = (0..4)

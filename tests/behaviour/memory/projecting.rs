@@ -1,4 +1,4 @@
-//! What a plain user's streams may cost the projector that all tenants share.
+//! What the streams of a plain user may cost the projector, which all tenants share.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::{Process, event, register_extended, small_objects};
 
-/// How long another tenant's event may wait beside the attack, with a build that is not optimized, on cores that other tests share.
+/// How long another tenant's event may wait during the attack, with an unoptimized build on cores shared with other tests.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// Fifteen times 255 KB of new fields, and 250 small events after them.
+/// Appends fifteen events with 255 KB of new fields each, and then 250 small ones.
 async fn attack(world: &World, user: &Person) {
     for part in 0..15 {
         let data = json!({format!("extra_{part}"): "x".repeat(255_000)});
@@ -68,7 +68,7 @@ async fn a_state_that_grows_beyond_its_limit_parks_its_stream_and_delays_no_othe
         (&json!(4), &json!(4))
     );
     assert_eq!(entity["stopped"], json!({"version": 5, "code": "state_too_large"}));
-    // A sweep, and a message that comes again, change nothing.
+    // Another sweep and the same message again change nothing.
     function.invoke(recorded::tick()).await;
     function.invoke(wake_up(&[(Uuid::nil(), "HUGE")])).await;
     assert_eq!(world.rows_of("annals.parked_streams").await[0]["aggregate_version"], 5);
@@ -112,11 +112,11 @@ async fn streams_with_the_largest_states_are_projected_one_state_at_a_time() {
     }
 }
 
-/// The state that a table refuses is the fourth of six, whether the six are projected together or one after the other.
+/// The table refuses the state after the fourth of six events, whether the six are projected together or one after the other.
 #[tokio::test]
-async fn what_a_table_refuses_does_not_depend_on_how_much_is_projected_at_once() {
+async fn which_state_a_table_refuses_does_not_depend_on_batches() {
     let staff = Person::staff();
-    let owner_type = json!({"event_type": "customer.mended", "effect": "merge", "description": "d", "example": {"phone": 1},
+    let owner_type = json!({"event_type": "customer.corrected", "effect": "merge", "description": "d", "example": {"phone": 1},
                             "schema": {"type": "object"}});
     let mut versions = Vec::new();
     for one_by_one in [false, true] {
@@ -132,7 +132,7 @@ async fn what_a_table_refuses_does_not_depend_on_how_much_is_projected_at_once()
             world
                 .append(
                     &staff,
-                    "customer.mended",
+                    "customer.corrected",
                     "C-1",
                     json!({"phone": phone, "extra": filler}),
                 )

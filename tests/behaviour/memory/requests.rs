@@ -1,4 +1,4 @@
-//! What requests may bring.
+//! Memory of requests.
 
 use serde_json::{Value, json};
 use tests::{Person, World, recorded};
@@ -12,7 +12,7 @@ fn tagged(branches: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_items_for_hundreds_of_branches_are_refused_by_the_first_of_them() {
+async fn only_the_first_items_that_match_none_of_hundreds_of_branches_are_reported() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, tagged(300)).await;
     let mut function = Process::start(&world, "post-event", "PostEvent").await;
@@ -34,9 +34,9 @@ async fn wrong_items_for_hundreds_of_branches_are_refused_by_the_first_of_them()
     assert_eq!(world.log().await, before);
 }
 
-/// Each type's expression takes some 8 MB: all of them together would take more than the function has.
+/// The pattern of each type takes about 8 MB; all of them together would exceed the function's memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn compiled_schemas_are_kept_only_as_far_as_there_is_room() {
+async fn compiled_schemas_are_cached_only_up_to_a_limit() {
     let (world, staff) = (World::new().await, Person::staff());
     let names: Vec<String> = (0..70).map(|n| format!("lot.kind_{n}")).collect();
     for name in &names {
@@ -56,7 +56,7 @@ async fn compiled_schemas_are_kept_only_as_far_as_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_of_many_small_values_is_refused_before_it_is_held() {
+async fn a_body_of_many_small_values_is_refused_before_it_is_in_memory() {
     let (world, staff) = (World::new().await, Person::staff());
     let mut function = Process::start(&world, "post-event", "PostEvent").await;
     let before = world.log().await;
@@ -65,7 +65,7 @@ async fn a_body_of_many_small_values_is_refused_before_it_is_held() {
         .request(recorded::post(&staff, "/events", "application/json", &body[..]))
         .await;
     assert_eq!((status, &problem["code"]), (413, &json!("too_many_values")));
-    // As many values as fit, and none that is right.
+    // As many values as allowed, all of them invalid.
     for body in [
         format!("[{}0]", "[],".repeat(1_390_000)),
         json!({"events": vec![1; 1_000_000]}).to_string(),
@@ -90,11 +90,11 @@ async fn a_body_of_many_small_values_is_refused_before_it_is_held() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_of_the_largest_events_is_taken() {
+async fn a_batch_of_the_largest_events_is_accepted() {
     let (world, staff) = (World::new().await, Person::staff());
     register_extended(&world, &staff).await;
     let mut function = Process::start(&world, "post-event", "PostEvent").await;
-    // Eleven of 255 KB, a third of it in small objects.
+    // Eleven events of 255 KB, a third of that in small objects.
     let large = json!({"phone": "1", "x": "x".repeat(175_000), "y": small_objects(70_000)});
     let events: Vec<Value> = (0..11)
         .map(|n| event("customer.extended", &format!("C-{n}"), &large))
@@ -112,7 +112,7 @@ async fn files_of_any_shape_are_read_or_refused() {
     let mut function = Process::start(&world, "csv-upload", "CsvUpload").await;
     let most = 4 << 20;
     let files = [
-        // Columns and nothing else; rows and nothing else; one cell; an open quote; cells of quotes.
+        // Many columns and nothing else; many empty rows; one huge cell; an open quote; many quoted cells.
         format!(
             "sale_id,sale_date,amount,{}\n1,2026-01-01,1\n",
             "a,".repeat(most / 2 - 30)

@@ -1,15 +1,15 @@
-//! What staff decides about a parked event: `PUT /events/{id}/processing`.
+//! Staff's decisions about a parked event: `PUT /events/{id}/processing`.
 
-use annals::domain::NewEvent;
-use annals::domain::event::Part;
-use annals::intake::{self, Framing, IntakeError};
-use annals::store::StoreError;
+use annals_append::AppendError;
+use annals_domain::NewEvent;
+use annals_domain::event::Part;
+use annals_store::{RefusalKind, StoreError};
 use serde_json::{Value, json};
 use tests::{Answer, Person, World};
 
 use super::{backwards_year, gst, outcome, post_history};
 
-/// A world in which O-1 is parked at version 3; the poison event's id.
+/// A world in which O-1 is parked at version 3; returns the poison event's id too.
 async fn parked() -> (World, Person, String) {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let poison = post_history(&world, &staff, async |_| ()).await;
@@ -22,9 +22,9 @@ async fn decide(world: &World, who: &Person, id: &str, decision: Value) -> Answe
     world.put(who, &format!("/events/{id}/processing"), decision).await
 }
 
-async fn mend(world: &World) {
-    let mend = "alter table public.organization_financial_years drop constraint organization_financial_years_order";
-    world.owner().await.batch_execute(mend).await.unwrap();
+async fn repair(world: &World) {
+    let repair = "alter table public.organization_financial_years drop constraint organization_financial_years_order";
+    world.owner().await.batch_execute(repair).await.unwrap();
 }
 
 async fn ids(world: &World, table: &str) -> Vec<String> {
@@ -37,23 +37,23 @@ async fn ids(world: &World, table: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_retry_after_the_mending_brings_the_whole_stream_up() {
+async fn a_retry_after_the_cause_is_corrected_projects_the_whole_stream() {
     let (world, staff, id) = parked().await;
-    mend(&world).await;
-    let event = decide(&world, &staff, &id, json!({"action": "retry", "reason": "mended"}))
+    repair(&world).await;
+    let event = decide(&world, &staff, &id, json!({"action": "retry", "reason": "corrected"}))
         .await
         .expect(200)
         .body;
     assert_eq!(event["event_type"], "projection.retried");
     assert_eq!(
         (&event["causation_id"], &event["data"]),
-        (&json!(id), &json!({"event_id": id, "reason": "mended"}))
+        (&json!(id), &json!({"event_id": id, "reason": "corrected"}))
     );
     assert_eq!(event["created_by"], staff.actor());
     assert_eq!(
         world.rows_of("annals.parked_streams").await.len(),
         1,
-        "nothing happens before the projector comes by"
+        "nothing changes before the projector runs"
     );
     world.project().await;
     world.assert_read_models_are_the_fold().await;
@@ -64,7 +64,7 @@ async fn a_retry_after_the_mending_brings_the_whole_stream_up() {
 }
 
 #[tokio::test]
-async fn a_retry_without_mending_parks_again_and_counts() {
+async fn a_retry_without_a_correction_parks_again_and_counts_the_attempt() {
     let (world, staff, id) = parked().await;
     for attempts in 2..4 {
         decide(&world, &staff, &id, json!({"action": "retry"}))
@@ -81,7 +81,7 @@ async fn a_retry_without_mending_parks_again_and_counts() {
 }
 
 #[tokio::test]
-async fn a_skip_leaves_the_event_out_of_state_and_says_so_in_the_log() {
+async fn a_skip_leaves_the_event_out_of_state_and_is_recorded_in_the_log() {
     let (world, staff, id) = parked().await;
     assert_eq!(
         decide(&world, &staff, &id, json!({"action": "skip"}))
@@ -116,15 +116,15 @@ async fn a_skip_leaves_the_event_out_of_state_and_says_so_in_the_log() {
     assert_eq!(entity.body["projected_version"], 4);
     assert!(entity.body["state"].get("financial_year").is_none(), "{}", entity.text);
 
-    // From zero it is the same: the decision is part of what is folded.
+    // A fold from zero gives the same, because the decision is in the log.
     let live = world.read_models().await;
-    world.forget_read_models().await;
+    world.delete_read_models().await;
     world.sweep().await;
     assert_eq!(world.read_models().await, live);
 }
 
 #[tokio::test]
-async fn who_may_decide_and_about_what() {
+async fn only_staff_may_decide_and_only_about_parked_events() {
     let (world, staff, id) = parked().await;
     let retry = || json!({"action": "retry"});
     for other in [Person::user(), Person::agent("a"), Person::service("s")] {
@@ -162,11 +162,11 @@ async fn who_may_decide_and_about_what() {
         }
     }
     let decisions = world.get(&staff, "/events?event_type=projection.*").await.expect(200);
-    assert!(decisions.items().is_empty(), "a refused decision leaves nothing");
+    assert!(decisions.items().is_empty(), "a refused decision stores nothing");
 }
 
 #[tokio::test]
-async fn two_poison_events_in_a_row_are_two_decisions() {
+async fn two_poison_events_in_a_row_need_two_decisions() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let mut poison = Vec::new();
     world
@@ -197,9 +197,9 @@ async fn two_poison_events_in_a_row_are_two_decisions() {
     assert_eq!(world.rows_of("annals.skipped_events").await.len(), 2);
 }
 
-/// Two people, or one with a nervous finger: the log must not say of one event that it was skipped and that it was retried.
+/// Two concurrent requests, or one sent twice: the log must not say that one event was both skipped and retried.
 #[tokio::test]
-async fn a_second_decision_is_refused_at_once_and_leaves_nothing() {
+async fn a_second_decision_is_refused_and_stores_nothing() {
     for second in ["skip", "retry"] {
         let (world, staff, id) = parked().await;
         let skipped = decide(&world, &staff, &id, json!({"action": "skip", "reason": "wrong"}))
@@ -222,7 +222,7 @@ async fn a_second_decision_is_refused_at_once_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_decisions_at_the_same_time_one_is_taken() {
+async fn of_concurrent_decisions_one_is_taken() {
     let (world, staff, id) = parked().await;
     let world = std::sync::Arc::new(world);
     let deciding: Vec<_> = (0..8)
@@ -245,20 +245,20 @@ async fn of_decisions_at_the_same_time_one_is_taken() {
     assert_eq!(decisions.len(), 1);
 }
 
-/// A failure that was on its way before the decision must not make room for a second one.
+/// If an attempt fails that began before the decision, a second decision must not become possible.
 #[tokio::test]
-async fn a_decision_stays_until_a_retry_has_failed() {
+async fn a_decision_stays_in_force_until_a_retry_has_failed() {
     let (world, staff, id) = parked().await;
     decide(&world, &staff, &id, json!({"action": "retry"}))
         .await
         .expect(200);
     let row = &world.rows_of("annals.parked_streams").await[0];
-    let stream = annals::domain::StreamId {
-        tenant_id: annals::domain::TenantId::DEFAULT,
+    let stream = annals_domain::StreamId {
+        tenant_id: annals_domain::TenantId::DEFAULT,
         aggregate_type: "organization".to_owned().try_into().unwrap(),
         aggregate_id: "O-1".to_owned().try_into().unwrap(),
     };
-    let late = annals::store::Parked {
+    let late = annals_store::Parked {
         stream: &stream,
         event_id: id.parse().unwrap(),
         event_number: row["event_number"].as_i64().unwrap(),
@@ -279,11 +279,11 @@ async fn a_decision_stays_until_a_retry_has_failed() {
         .expect(200);
 }
 
-/// A skip that comes too late, after the event was applied, must not pretend that it was left out.
+/// If the event was applied before the skip, the skip must be refused, because the event was not left out.
 #[tokio::test]
 async fn a_skip_of_an_event_that_was_applied_is_refused() {
     let (world, staff, id) = parked().await;
-    mend(&world).await;
+    repair(&world).await;
     decide(&world, &staff, &id, json!({"action": "retry"}))
         .await
         .expect(200);
@@ -294,15 +294,18 @@ async fn a_skip_of_an_event_that_was_applied_is_refused() {
         world.post(&staff, "/events", late.clone()).await.problem(403),
         "event_type_forbidden"
     );
-    // As the endpoint appends one whose parked stream has gone on in between.
+    // Appended as the endpoint does it if the stream was freed in between.
     let (mut late, _) = NewEvent::from_json(late, "").unwrap();
     late.part = Some(Part::Processing);
     let before = world.log().await;
-    let refused = intake::append(&world.app, &staff.caller(), &[late], &json!({}), Framing::Single).await;
-    let Err(IntakeError::Store(StoreError::Refused(refusal))) = refused else {
+    let refused = world.app.appends().append(&staff.caller(), &[late], &json!({})).await;
+    let Err(AppendError::Store(StoreError::Refused(refusal))) = refused else {
         panic!("{refused:?}")
     };
-    assert_eq!((refusal.status, refusal.code.as_str()), (409, "not_parked"));
+    assert_eq!(
+        (refusal.kind, refusal.code.as_str()),
+        (RefusalKind::Conflict, "not_parked")
+    );
     assert_eq!(world.log().await, before);
     world.project().await;
     assert!(world.rows_of("annals.skipped_events").await.is_empty());

@@ -1,10 +1,10 @@
-//! Decisions, failures and other projectors in each other's way, and events that came in by SQL: scripted, so that each
-//! interleaving takes place every time.
+//! Concurrent decisions, failures and projectors, and events posted by SQL. The interleavings are scripted, so that each of them happens
+//! in every run.
 
 use std::sync::Arc;
 
-use annals::domain::{AggregateId, AggregateType, StreamId, TenantId};
-use annals::store::Parked;
+use annals_domain::{AggregateId, AggregateType, StreamId, TenantId};
+use annals_store::Parked;
 use serde_json::{Value, json};
 use tests::{Person, World};
 use tokio_postgres::Client;
@@ -32,15 +32,16 @@ async fn sql(client: &Client, statements: &str) {
     client.batch_execute(statements).await.unwrap();
 }
 
-const MEND: &str = "alter table public.organization_financial_years drop constraint organization_financial_years_order";
+const REMOVE_CONSTRAINT: &str =
+    "alter table public.organization_financial_years drop constraint organization_financial_years_order";
 
-/// The projector that freed the stream is gone before it projected it; its message is not coming back, and nobody appends.
+/// The projector that freed the stream died before it projected it. Its message does not come again, and nothing is appended.
 #[tokio::test]
 async fn a_freed_stream_whose_projector_died_is_found_by_the_next_sweep_of_a_quiet_log() {
     let (world, _, _) = parked().await;
     world.sweep().await;
     let owner = world.superuser().await;
-    sql(&owner, MEND).await;
+    sql(&owner, REMOVE_CONSTRAINT).await;
     sql(&owner, "update annals.parked_streams set retrying = true").await;
     let last = world.last_event_number().await;
     world.sweep().await;
@@ -49,18 +50,13 @@ async fn a_freed_stream_whose_projector_died_is_found_by_the_next_sweep_of_a_qui
     assert!(world.rows_of("annals.parked_streams").await.is_empty());
 }
 
-/// The database goes away between freeing and projecting, for real: the decision is carried out, the stream is not.
+/// The database goes away between freeing and projecting: the decision is carried out, but the stream is not projected yet.
 #[tokio::test]
 async fn an_outage_between_freeing_and_projecting_loses_nothing() {
     let (world, staff, id) = parked().await;
     let owner = world.superuser().await;
-    sql(&owner, MEND).await;
-    sql(
-        &owner,
-        "create function public.going() returns trigger language plpgsql as $$ begin raise 'going down' using errcode = '57P01'; end $$;
-         create trigger going before insert on public.organization_financial_years for each row execute function public.going()",
-    )
-    .await;
+    sql(&owner, REMOVE_CONSTRAINT).await;
+    world.begin_outage("public.organization_financial_years").await;
     decide(&world, &staff, &id, "retry").await;
     world.deliver(world.take_wake_ups().await).await;
     let parked = world.rows_of("annals.parked_streams").await;
@@ -70,15 +66,15 @@ async fn an_outage_between_freeing_and_projecting_loses_nothing() {
     );
     assert!(
         world.projector.sweep().await.is_err(),
-        "the position must not pass a stream that is neither projected nor parked"
+        "the checkpoint must not pass a stream that is neither projected nor parked"
     );
-    sql(&owner, "drop trigger going on public.organization_financial_years").await;
+    world.end_outage("public.organization_financial_years").await;
     world.sweep().await;
     world.assert_read_models_are_the_fold().await;
     assert!(world.rows_of("annals.parked_streams").await.is_empty());
 }
 
-/// One projector fails on an event; before it can say so, another one, after the mending, has applied it.
+/// One projector fails on an event. Before it parks the stream, the cause is corrected and another projector applies the event.
 #[tokio::test]
 async fn a_stream_that_has_moved_on_is_not_parked_behind_its_progress() {
     let (world, _, id) = parked().await;
@@ -112,12 +108,12 @@ async fn a_stream_that_has_moved_on_is_not_parked_behind_its_progress() {
     assert!(world.rows_of("annals.parked_streams").await.is_empty());
 }
 
-/// A retry is applying the event while somebody decides to skip it: there is one decision, and the log and the state agree about it.
+/// A retry is applying the event when staff decides to skip it: only one decision counts, and log and state agree about it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_skip_that_meets_a_retry_under_way_is_refused() {
+async fn a_skip_during_a_retry_is_refused() {
     let (world, staff, id) = parked().await;
     let mut locker = world.superuser().await;
-    sql(&locker, MEND).await;
+    sql(&locker, REMOVE_CONSTRAINT).await;
     let lock = locker.transaction().await.unwrap();
     let table = "lock table public.organization_financial_years in exclusive mode";
     lock.batch_execute(table).await.unwrap();
@@ -137,14 +133,14 @@ async fn a_skip_that_meets_a_retry_under_way_is_refused() {
     assert!(world.rows_of("annals.skipped_events").await.is_empty());
     assert!(outcome(&world).await.contains(&"head O-1 4 4".to_owned()));
     let live = world.read_models().await;
-    world.forget_read_models().await;
+    world.delete_read_models().await;
     world.sweep().await;
-    assert_eq!(world.read_models().await, live, "from zero it is the same");
+    assert_eq!(world.read_models().await, live, "a fold from zero gives the same");
 }
 
-/// A failure that is the fault of what the stream holds, though no constraint's: it must not hold up the sweep for everybody.
+/// A failure caused by the stream's data, but not by a constraint, must not hold up the sweep for other streams.
 #[tokio::test]
-async fn a_limit_of_the_database_parks_the_stream_that_met_it() {
+async fn a_limit_of_the_database_parks_the_stream_that_reaches_it() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let owner = world.superuser().await;
     sql(
@@ -162,9 +158,9 @@ async fn a_limit_of_the_database_parks_the_stream_that_met_it() {
     assert_eq!(world.rows_of("annals.parked_streams").await[0]["error_code"], "54000");
 }
 
-/// SQL users reach the same log. Whatever they get in, nobody else's projection may stop for it.
+/// SQL users append to the same log. No event that SQL accepts may stop the projection of other streams.
 #[tokio::test]
-async fn nothing_that_sql_lets_in_stops_the_projector() {
+async fn no_event_accepted_by_sql_stops_the_projector() {
     let (world, user, staff) = (World::without_requirements().await, Person::user(), Person::staff());
     let session = world.session_of(&user).await;
     let deep = |levels: usize| {
@@ -210,12 +206,12 @@ async fn nothing_that_sql_lets_in_stops_the_projector() {
         8
     );
     let listed = world.get(&staff, "/events").await.expect(200);
-    assert_eq!(listed.items().len(), 8 - refused, "and nobody's reading either");
+    assert_eq!(listed.items().len(), 8 - refused, "and no reader either");
 }
 
-/// The same for the catalog, which staff of one tenant may write: other tenants never notice.
+/// The same for the catalog, which the staff of each tenant may extend: other tenants are not affected.
 #[tokio::test]
-async fn no_registration_stops_the_projector_even_past_the_checks_in_rust() {
+async fn no_registration_stops_the_projector_even_without_the_checks_in_rust() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.appender(Some(&Person::staff().in_tenant(Uuid::new_v4()))).await;
     let register = "select annals.register_event_type(current_setting('request.jwt.claims')::jsonb, $1, $2, $3, 'd', $4::text::jsonb,
@@ -257,7 +253,7 @@ async fn no_registration_stops_the_projector_even_past_the_checks_in_rust() {
     assert_eq!(world.rows_of("public.customers").await.len(), 1);
 }
 
-/// What is left of a freed stream may lie behind the sweep's checkpoint and in no message: only its row tells.
+/// The rest of a freed stream may be behind the sweep's checkpoint and in no message. The sweep finds it by its row.
 #[tokio::test]
 async fn a_projector_that_dies_half_way_through_a_freed_stream_leaves_it_to_the_sweep() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -270,7 +266,7 @@ async fn a_projector_that_dies_half_way_through_a_freed_stream_leaves_it_to_the_
     let owner = world.owner().await;
     let half_way = "
         insert into annals.parked_streams (tenant_id, event_id, event_number, aggregate_version, retrying, aggregate_type, aggregate_id, error_code, error)
-        select tenant_id, id, event_number, 1, true, aggregate_type, aggregate_id, '23514', 'mended meanwhile'
+        select tenant_id, id, event_number, 1, true, aggregate_type, aggregate_id, '23514', 'corrected meanwhile'
           from annals.events where aggregate_version = 1;
         update annals.checkpoints set position = (select max(event_number) from annals.events) where name = 'sweep';
         insert into annals.entities (tenant_id, created_at, updated_at, version, aggregate_type, aggregate_id, started_by, state)

@@ -1,13 +1,13 @@
-//! A log with something of everything in it: every event type that the catalog knows, begun by everybody who can begin a
-//! stream, in two tenants whose people share their subjects and names, with a parked stream and a skipped event in each.
+//! A log with every event type of the catalog. Every actor that may start a stream starts one, in two tenants whose people have the same
+//! subjects and names; each tenant has a parked stream and a skipped event.
 
-use annals::domain::NewEvent;
-use annals::domain::event::Part;
+use annals_domain::NewEvent;
+use annals_domain::event::Part;
 use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
 
-/// Everybody, in one tenant.
+/// All actors of one tenant.
 pub struct People {
     pub staff: Person,
     pub users: [Person; 2],
@@ -38,7 +38,7 @@ impl People {
     }
 }
 
-/// The world, and who is in it.
+/// The world and its actors.
 pub struct Scene {
     pub world: World,
     pub home: People,
@@ -64,7 +64,7 @@ impl Scene {
         }
         scene.world.project().await;
         scene.world.projector.sweep().await.expect("a sweep");
-        // Noted, and not settled.
+        // Recorded changes of key figures that are not applied.
         for people in [&scene.home, &scene.elsewhere] {
             let sale = json!({"sale_date": "2026-01-01", "amount_cents": 5, "currency": "USD"});
             scene.world.append(&people.staff, "sale.created", "S-noted", sale).await;
@@ -74,8 +74,8 @@ impl Scene {
         scene
     }
 
-    /// People of both tenants.
-    pub fn everybody(&self) -> impl Iterator<Item = &Person> {
+    /// The people of both tenants.
+    pub fn people(&self) -> impl Iterator<Item = &Person> {
         self.home.all().into_iter().chain(self.elsewhere.all())
     }
 
@@ -85,7 +85,7 @@ impl Scene {
             let kinds = world.all_pages(&people.staff, "/events/types").await;
             let open = kinds.iter().filter(|kind| kind["closed"] == false);
             let events: Vec<Value> = open.map(|kind| example_by(kind, starter)).collect();
-            assert!(events.len() > 30, "the catalog has become small");
+            assert!(events.len() > 30, "the catalog has fewer types than expected");
             world
                 .post(&people.service, "/events", json!({ "events": events }))
                 .await
@@ -96,7 +96,7 @@ impl Scene {
         self.upload(people).await;
         self.cross(people).await;
         self.park_and_skip(people).await;
-        let usage = annals::store::Usage {
+        let usage = annals_store::Usage {
             upcasts: 1,
             ..Default::default()
         };
@@ -108,7 +108,7 @@ impl Scene {
         assert_eq!(asked.status, 202, "{}", asked.text);
     }
 
-    /// What only Annals appends, as it does.
+    /// Appends an event type that only Annals itself appends, in the way it does.
     async fn import(&self, people: &People, events: impl Iterator<Item = Value>) {
         let as_import = |event| {
             let (mut event, _) = NewEvent::from_json(event, "").expect("an example");
@@ -116,15 +116,12 @@ impl Scene {
             event
         };
         let events: Vec<NewEvent> = events.map(as_import).collect();
-        let (store, caller) = (&self.world.app.store, people.service.caller());
-        let revision = store.fresh_catalog(&caller).await.expect("a catalog").revision();
-        store
-            .append(&caller, &events, &json!({}), revision)
-            .await
-            .expect("imports");
+        let appends = self.world.app.appends();
+        let appended = appends.append(&people.service.caller(), &events, &json!({})).await;
+        appended.expect("imports");
     }
 
-    /// Of everything; streams here are too short for the projector to take any.
+    /// Takes snapshots of all streams; they are too short for the projector to take any.
     async fn take_snapshots(&self) {
         let copy = "insert into annals.snapshots
              select tenant_id, clock_timestamp(), created_at, updated_at, deleted_at, 0, version, aggregate_type, aggregate_id, started_by, state, '{}', ''
@@ -137,7 +134,7 @@ impl Scene {
             .expect("snapshots");
     }
 
-    /// An upload of everybody's, with a row that was refused.
+    /// An upload by each person, each with a rejected row.
     async fn upload(&self, people: &People) {
         let superuser = self.world.superuser().await;
         for starter in people.all() {
@@ -153,7 +150,7 @@ impl Scene {
         }
     }
 
-    /// Streams in which one person has written after another: what is seen is decided event by event.
+    /// Streams in which one person has written after another, so that visibility differs from event to event.
     async fn cross(&self, people: &People) {
         let [user, other] = &people.users;
         let agent = &people.agents[0];
@@ -173,13 +170,13 @@ impl Scene {
             .post(&people.service, "/events", json!({ "events": events }))
             .await
             .expect(201);
-        // And a type that this tenant has registered itself.
+        // A type that this tenant has registered itself.
         let own = json!({"event_type": "customer.praised", "aggregate_type": "customer", "version": "1.0", "description": "Was praised.",
                          "effect": "none", "posters": ["staff", "user"], "schema": {"type": "object"}, "example": {}});
         self.world.post(&people.staff, "/events/types", own).await.expect(201);
     }
 
-    /// One stream stays parked; of another one, the event at fault is left out.
+    /// One stream stays parked; in another one, the event at fault is skipped.
     async fn park_and_skip(&self, people: &People) {
         let bad_year = json!({"id": "fy", "start_date": "2026-03-31", "end_date": "2025-04-01"});
         for (id, skipped) in [("parked", false), ("skipped", true)] {

@@ -1,4 +1,4 @@
-//! Killed half-way: live read models are as they were, what is left is found and cleared away, and it can be run again.
+//! A rebuild is killed in the middle: live read models are unchanged, what it left is found and removed, and it can be run again.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::{DataDir, Local, World, annals_local};
 use tokio_postgres::Client;
 
-use super::going_on::until_waited_for;
+use super::concurrent_work::until_waited_for;
 use super::{all_there_is, assert_no_shadow_is_left, everything, populate, rebuild};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,7 +63,7 @@ async fn number(client: &Client, query: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_command_killed_in_the_middle_changes_nothing_and_run_again_it_mends_what_verify_names() {
+async fn a_killed_rebuild_command_changes_nothing_and_the_next_run_repairs_what_verify_names() {
     let data_dir = DataDir::fresh();
     let http = reqwest::Client::new();
     let mut server = Local::start(&data_dir.0);
@@ -93,7 +93,7 @@ async fn the_command_killed_in_the_middle_changes_nothing_and_run_again_it_mends
         .lines()
         .map(|l| serde_json::from_str(l).unwrap())
         .collect();
-    // And what their day comes to by that: revenue and refunds.
+    // Key figures of that day also differ: revenue and refunds.
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert_eq!(lines[0]["table"], "public.sales");
     assert_eq!(
@@ -120,7 +120,7 @@ async fn the_command_killed_in_the_middle_changes_nothing_and_run_again_it_mends
         2
     );
 
-    // At once, while the server that it is about goes on.
+    // Immediately, while the server on the same folder continues to run.
     let rebuilt = annals_local(&data_dir.0)
         .args(["rebuild", "--module", "sale"])
         .output()

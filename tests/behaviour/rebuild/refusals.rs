@@ -1,29 +1,18 @@
-//! What a rebuild refuses, and that it leaves live read models alone then.
-
-use std::sync::Arc;
+//! Rebuilds that are refused, and leave live read models unchanged.
 
 use projector::RebuildError;
 use serde_json::json;
 use tests::World;
 use uuid::Uuid;
 
-use super::going_on::until_waited_for;
-use super::{all_there_is, assert_no_shadow_is_left, everything, module, populate, rebuild};
+use super::{all_there_is, assert_no_shadow_is_left, everything, module, populate, rebuild, rebuild_before_exchange};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_rebuilds_of_the_same_read_models_the_second_is_refused() {
-    let world = Arc::new(World::new().await);
+    let world = World::new().await;
     let (staff, stranger) = populate(&world).await;
-    let mut holder = world.superuser().await;
-    let held = holder.transaction().await.unwrap();
-    held.batch_execute("lock table annals_locks.read_models in row exclusive mode")
-        .await
-        .unwrap();
-    let first = tokio::spawn({
-        let (world, due) = (Arc::clone(&world), module("organization", Some(staff.tenant)));
-        async move { rebuild(&world, &due).await }
-    });
-    until_waited_for(&world.superuser().await, "annals_locks.read_models").await;
+    let due = module("organization", Some(staff.tenant));
+    let (holder, first) = rebuild_before_exchange(&world, due).await;
     for overlapping in [
         everything(),
         module("organization", None),
@@ -33,7 +22,7 @@ async fn of_two_rebuilds_of_the_same_read_models_the_second_is_refused() {
         assert!(matches!(refused, Err(RebuildError::Refused(_))), "{refused:?}");
     }
     world.post(&staff, "/projector/rebuild", json!({})).await.problem(409);
-    // Others are not touched by it.
+    // Other read models can be rebuilt at the same time.
     world
         .post(&stranger, "/projector/rebuild", json!({"module": "organization"}))
         .await
@@ -42,7 +31,7 @@ async fn of_two_rebuilds_of_the_same_read_models_the_second_is_refused() {
         .post(&staff, "/projector/rebuild", json!({"module": "customer"}))
         .await
         .expect(202);
-    held.rollback().await.unwrap();
+    holder.batch_execute("rollback").await.unwrap();
     first.await.unwrap().unwrap();
     rebuild(&world, &everything()).await.unwrap();
     world.sweep().await;
@@ -58,7 +47,7 @@ async fn an_unknown_module_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_that_its_table_refuses_by_now_is_named_and_nothing_is_changed() {
+async fn a_state_that_its_table_refuses_is_named_and_nothing_is_changed() {
     let world = World::new().await;
     let (staff, stranger) = populate(&world).await;
     let owner = world.owner().await;
@@ -86,7 +75,7 @@ async fn a_state_that_its_table_refuses_by_now_is_named_and_nothing_is_changed()
     assert_eq!(all_there_is(&world).await, before);
     assert_no_shadow_is_left(&world).await;
 
-    // Told to those whose stream it is: the tenant's own, and of the one about all tenants whoever it failed at.
+    // A failed rebuild is shown to its tenant; one of all tenants is shown to the tenant at whose stream it failed.
     let status = world.get(&staff, "/projector/status").await.expect(200).body;
     let own = status["rebuilds"]
         .as_array()

@@ -1,4 +1,4 @@
-//! Staff asks for a rebuild, and the projector makes it.
+//! Staff requests a rebuild, and the projector runs it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-use super::going_on::until_waited_for;
-use super::{assert_no_shadow_is_left, everything, populate, rebuild};
+use super::concurrent_work::until_waited_for;
+use super::{assert_no_shadow_is_left, everything, hold_exchanges, populate, rebuild};
 
 async fn damage(world: &World) {
     let damage = "update public.organizations set name = 'wrong'; update public.customers set name = 'wrong'";
@@ -19,7 +19,7 @@ async fn last(world: &World, person: &Person) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn staff_asks_and_the_projector_rebuilds_its_tenants_read_models() {
+async fn the_projector_rebuilds_the_read_models_of_staffs_tenant_on_request() {
     let world = World::new().await;
     let (staff, stranger) = populate(&world).await;
     let right = world.read_models().await;
@@ -40,17 +40,20 @@ async fn staff_asks_and_the_projector_rebuilds_its_tenants_read_models() {
         world.post(&staff, "/projector/rebuild", json!({})).await.problem(409),
         "rebuild_running"
     );
-    assert!(last(&world, &stranger).await.is_null(), "nobody sees another tenant's");
+    assert!(
+        last(&world, &stranger).await.is_null(),
+        "no tenant sees another tenant's rebuilds"
+    );
 
     let messages = world.take_wake_ups().await;
     assert_eq!(messages, [r#"{"rebuilds":{}}"#]);
-    // Doubled, as queues do.
+    // The message is delivered twice, as queues do.
     let failed = world.deliver([messages.clone(), messages].concat()).await;
     assert!(failed.is_empty(), "{failed:?}");
     assert_eq!(
         last(&world, &staff).await["status"],
         "requested",
-        "nobody waits for it to be projected"
+        "the request does not wait for the rebuild"
     );
     world.outlive_open_transactions().await;
     world.projector.rebuild_due().await.unwrap();
@@ -67,7 +70,7 @@ async fn staff_asks_and_the_projector_rebuilds_its_tenants_read_models() {
     let wrong = wrong.iter().filter(|row| row["name"] == "wrong");
     assert!(wrong.clone().count() == 4 && wrong.clone().all(|row| row["tenant_id"] == json!(stranger.tenant)));
 
-    // All of the stranger's, by a message that got lost and a sweep.
+    // All read models of the other tenant; the message was lost, and a sweep finds the request.
     world.post(&stranger, "/projector/rebuild", json!({})).await.expect(202);
     world.take_wake_ups().await;
     world.sweep().await;
@@ -81,7 +84,7 @@ async fn staff_asks_and_the_projector_rebuilds_its_tenants_read_models() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_for_is_refused() {
+async fn invalid_requests_for_rebuilds_are_refused() {
     let world = World::new().await;
     let staff = Person::staff();
     for person in [Person::user(), Person::agent("pricing"), Person::service("crm")] {
@@ -112,7 +115,7 @@ async fn what_cannot_be_asked_for_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_but_the_projector_reaches_the_means() {
+async fn only_the_projector_may_use_the_tables_of_rebuilds() {
     let world = World::new().await;
     let (staff, user) = (Person::staff(), Person::user());
     for person in [&staff, &user] {
@@ -140,7 +143,7 @@ async fn nobody_but_the_projector_reaches_the_means() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_staff_asked_for_and_that_was_killed_is_made_again_and_leaves_nothing_behind() {
+async fn a_requested_rebuild_that_was_killed_runs_again_and_leaves_nothing_behind() {
     let world = Arc::new(World::new().await);
     let (staff, _) = populate(&world).await;
     damage(&world).await;
@@ -150,26 +153,21 @@ async fn one_that_staff_asked_for_and_that_was_killed_is_made_again_and_leaves_n
         .expect(202)
         .body["id"]
         .clone();
-    let superuser = world.superuser().await;
-    let mut holder = world.superuser().await;
-    let held = holder.transaction().await.unwrap();
-    held.batch_execute("lock table annals_locks.read_models in row exclusive mode")
-        .await
-        .unwrap();
+    let holder = hold_exchanges(&world).await;
     let rebuilding = tokio::spawn({
         let world = Arc::clone(&world);
         async move { world.projector.rebuild_due().await }
     });
-    until_waited_for(&superuser, "annals_locks.read_models").await;
+    until_waited_for(&holder, "annals_locks.read_models").await;
     rebuilding.abort();
     assert!(rebuilding.await.unwrap_err().is_cancelled());
-    held.rollback().await.unwrap();
+    holder.batch_execute("rollback").await.unwrap();
     let started = Instant::now();
     while last(&world, &staff).await["status"] != "abandoned" {
         assert!(started.elapsed() < Duration::from_secs(300));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Another one that was killed between its exchange and the end: done, and its tables are there.
+    // Another one was killed after its exchange and before its end: it is done, but its tables still exist.
     world
         .owner()
         .await
@@ -187,12 +185,12 @@ async fn one_that_staff_asked_for_and_that_was_killed_is_made_again_and_leaves_n
     assert_eq!(
         world.rows_of("annals.rebuilds").await.len(),
         1,
-        "once it is done, it is done"
+        "a finished rebuild is not repeated"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn figures_about_all_tenants_are_shown_to_none() {
+async fn figures_of_a_rebuild_of_all_tenants_are_shown_to_no_tenant() {
     let world = World::new().await;
     let (staff, _) = populate(&world).await;
     damage(&world).await;

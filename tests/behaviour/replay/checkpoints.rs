@@ -1,9 +1,10 @@
-//! Checkpoints: a name is one consumer's, two processes never both move it, and only those who see the tenant know of it.
+//! Checkpoints: a name belongs to one consumer, two processes never both move it, and only those who see the tenant see it.
 
 use std::sync::Mutex;
 
-use annals::domain::{CheckpointName, Event, TenantId, Timestamp};
 use annals::replay::{Batch, Replay, ReplayError, replay, replay_batches};
+use annals_domain::{CheckpointName, Event, TenantId, Timestamp};
+use annals_store::RefusalKind;
 use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::{GaveUp, customer, delivered, delivered_until, in_batches_of, numbers, of_types, under};
 
 #[tokio::test]
-async fn a_name_that_reads_something_else_is_taken() {
+async fn a_name_used_with_another_selection_is_refused() {
     let (world, staff) = (World::new().await, Person::staff());
     customer(&world, &staff, "C-1", 3).await;
     let own = of_types(&["order.*", "customer.registered"], under("daily"));
@@ -29,11 +30,11 @@ async fn a_name_that_reads_something_else_is_taken() {
     ] {
         let (seen, refused) = delivered_until(&world, &other, 0).await;
         let Err(ReplayError::Checkpoint(refusal)) = refused else {
-            panic!("{other:?} was let in: {refused:?}");
+            panic!("{other:?} was accepted: {refused:?}");
         };
         assert_eq!(
-            (refusal.code.as_str(), refusal.status, seen),
-            ("checkpoint_taken", 409, vec![])
+            (refusal.code.as_str(), refusal.kind, seen),
+            ("checkpoint_taken", RefusalKind::Conflict, vec![])
         );
         assert!(
             refusal
@@ -43,7 +44,7 @@ async fn a_name_that_reads_something_else_is_taken() {
             refusal.message
         );
     }
-    // The same selection in other words, and whatever does not change what is delivered, is the same consumer.
+    // The same selection written differently, or with options that do not change what is delivered, is the same consumer.
     customer(&world, &staff, "C-2", 0).await;
     let same = of_types(
         &["customer.registered", "order.*", "order.*"],
@@ -52,9 +53,9 @@ async fn a_name_that_reads_something_else_is_taken() {
     assert_eq!(delivered(&world, &same).await.len(), 1);
 }
 
-/// The last day's events, every day: what begins later asks for nothing that the checkpoint has passed by.
+/// A job that replays the last day's events every day: a later start selects nothing that the checkpoint has already passed.
 #[tokio::test]
-async fn a_day_later_the_same_name_goes_on_and_a_day_earlier_it_does_not() {
+async fn the_same_name_may_continue_with_a_later_start_but_not_with_an_earlier_one() {
     let (world, staff) = (World::new().await, Person::staff());
     let since = |ago: i64| Replay {
         from: Some(Timestamp::from(chrono::Utc::now() - chrono::TimeDelta::hours(ago))),
@@ -72,7 +73,7 @@ async fn a_day_later_the_same_name_goes_on_and_a_day_earlier_it_does_not() {
 }
 
 #[tokio::test]
-async fn names_are_one_to_a_hundred_printable_characters_and_the_sweeps_is_its_own() {
+async fn names_are_one_to_a_hundred_printable_characters_and_sweep_is_reserved() {
     let name = |text: &str| CheckpointName::try_from(text.to_owned());
     let world = World::new().await;
     let owner = world.owner().await;
@@ -89,9 +90,9 @@ async fn names_are_one_to_a_hundred_printable_characters_and_the_sweeps_is_its_o
     assert!(name(&"ü".repeat(100)).is_ok());
 }
 
-/// The second process begins while the first is at its first batch, and gets to the end before it.
+/// The second process begins while the first one handles its first batch, and finishes before it.
 #[tokio::test]
-async fn of_two_processes_under_one_name_one_moves_it_and_the_other_stops() {
+async fn of_two_processes_with_one_name_one_moves_the_checkpoint_and_the_other_stops() {
     let (world, staff) = (World::new().await, Person::staff());
     customer(&world, &staff, "C-1", 9).await;
     let wanted = in_batches_of(4, under("twice"));
@@ -99,7 +100,7 @@ async fn of_two_processes_under_one_name_one_moves_it_and_the_other_stops() {
     let batches = replay_batches(&world.app.store, &wanted, async |batch: Batch| {
         let all = numbers(&delivered(&world.elsewhere(), &wanted).await);
         let before = second.lock().unwrap().replace(all);
-        assert!(before.is_none(), "it went on with {:?}", batch.events);
+        assert!(before.is_none(), "the other process continued: {:?}", batch.events);
         Ok::<(), GaveUp>(())
     });
     let error = batches.await.unwrap_err();
@@ -119,7 +120,7 @@ async fn figures(world: &World, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn figures_of_the_last_run_are_kept_beside_the_position() {
+async fn figures_of_the_last_run_are_stored_with_the_position() {
     let (world, staff) = (World::new().await, Person::staff());
     customer(&world, &staff, "C-1", 9).await;
     let wanted = in_batches_of(3, under("figures"));
@@ -150,7 +151,7 @@ async fn figures_of_the_last_run_are_kept_beside_the_position() {
         json!({"tenant_id": null, "event_types": null, "from": null, "to": null})
     );
 
-    // A run with nothing to do is a run, and moves nothing.
+    // A run with nothing to do counts as a run, and does not move the position.
     delivered(&world, &wanted).await;
     let idle = figures(&world, "figures").await;
     assert_eq!(
@@ -162,7 +163,7 @@ async fn figures_of_the_last_run_are_kept_beside_the_position() {
 }
 
 #[tokio::test]
-async fn only_those_who_see_the_tenant_know_of_its_replays() {
+async fn only_callers_who_see_the_tenant_see_its_replays() {
     let (world, tenant) = (World::new().await, Uuid::from_u128(7));
     let staff = Person::staff().in_tenant(tenant);
     let user = Person::user().in_tenant(tenant);
@@ -189,7 +190,7 @@ async fn only_those_who_see_the_tenant_know_of_its_replays() {
     ] {
         assert_eq!(seen_by(&stranger).await, ["sweep"], "{stranger:?}");
     }
-    // What stands on the sweep's position goes on for everybody.
+    // All callers see the sweep's checkpoint, so answers that depend on it are right for users, too.
     customer(&world, &user, "C-2", 1).await;
     let left = world.get(&user, "/events/unprocessed").await.expect(200);
     assert_eq!(left.items().len(), 2);
@@ -203,9 +204,9 @@ async fn only_those_who_see_the_tenant_know_of_its_replays() {
     );
 }
 
-/// Most installations have the default tenant alone and replay without naming it.
+/// Most installations have only the default tenant and replay without naming it.
 #[tokio::test]
-async fn staff_of_the_default_tenant_see_what_was_replayed_of_theirs_and_nobody_elses() {
+async fn staff_of_the_default_tenant_see_replays_of_all_tenants_with_their_own_counts() {
     let (world, staff) = (World::new().await, Person::staff());
     let elsewhere = Person::staff().in_tenant(Uuid::from_u128(7));
     customer(&world, &staff, "C-1", 2).await;
@@ -240,9 +241,9 @@ async fn staff_of_the_default_tenant_see_what_was_replayed_of_theirs_and_nobody_
     );
 }
 
-/// Handlers may look at the checkpoint: it stands before the batch that they are at.
+/// A handler may read the checkpoint: it is at the beginning of the batch that is being handled.
 #[tokio::test]
-async fn the_checkpoint_moves_after_the_batch_and_never_before() {
+async fn the_checkpoint_moves_only_after_the_batch() {
     let (world, staff) = (World::new().await, Person::staff());
     customer(&world, &staff, "C-1", 6).await;
     let wanted = in_batches_of(2, under("after"));

@@ -1,4 +1,4 @@
-//! `replay` on the command line: lines of JSON that a pipe can be cut off from at any point, and clear words for what is wrong.
+//! `replay` on the command line prints lines of JSON to a pipe, which may be closed at any point, and clear error messages.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{PATIENCE, assert_streams_in_order, customer, numbers};
 
-/// The command on a world's database, which belongs to the tests' cluster.
+/// The command on a world's database, which is in the tests' cluster.
 pub(super) fn command(world: &World, arguments: &[&str]) -> Command {
     let mut command = annals_local(&DataDir::fresh().0);
     command
@@ -22,7 +22,7 @@ pub(super) fn command(world: &World, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the command to its end, off this thread: the runtime has connections to look after.
+/// Runs the command to its end on another thread, because this runtime must keep serving connections.
 pub(super) async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
@@ -34,7 +34,7 @@ fn lines(output: &[u8]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-pub(super) fn said(output: &Output) -> &str {
+pub(super) fn stderr_of(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap().trim()
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn position(world: &World, name: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn events_come_as_lines_of_json_and_a_second_run_goes_on() {
+async fn events_are_printed_as_lines_of_json_and_a_second_run_continues() {
     let (world, staff) = (World::new().await, Person::staff());
     let other = Person::staff().in_tenant(Uuid::from_u128(7));
     customer(&world, &staff, "C-1", 3).await;
@@ -60,9 +60,9 @@ async fn events_come_as_lines_of_json_and_a_second_run_goes_on() {
     ];
 
     let first = run(command(&world, &arguments)).await;
-    assert!(first.status.success(), "{}", said(&first));
+    assert!(first.status.success(), "{}", stderr_of(&first));
     assert_eq!(lines(&first.stdout), listed);
-    let (one_line, last) = (said(&first), listed[3]["event_number"].as_i64().unwrap());
+    let (one_line, last) = (stderr_of(&first), listed[3]["event_number"].as_i64().unwrap());
     assert!(
         one_line.starts_with("4 events in ") && one_line.lines().count() == 1,
         "{one_line}"
@@ -83,13 +83,13 @@ async fn events_come_as_lines_of_json_and_a_second_run_goes_on() {
     assert_eq!(ids, ["C-1", "C-2", "C-3"]);
     let now = chrono::Utc::now().to_rfc3339();
     let none = run(command(&world, &["--from", &now])).await;
-    assert!(none.status.success() && none.stdout.is_empty(), "{}", said(&none));
+    assert!(none.status.success() && none.stdout.is_empty(), "{}", stderr_of(&none));
     let until_now = run(command(&world, &["--to", &now])).await;
     assert_eq!(lines(&until_now.stdout).len(), 7);
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_and_nothing_is_printed() {
+async fn errors_are_reported_and_no_event_is_printed() {
     let (world, staff) = (World::new().await, Person::staff());
     customer(&world, &staff, "C-1", 0).await;
     let taken = ["--checkpoint", "mine", "--type", "customer.*"];
@@ -118,12 +118,16 @@ async fn what_is_wrong_is_said_and_nothing_is_printed() {
     ] {
         let output = run(command(&world, arguments)).await;
         assert!(!output.status.success(), "{arguments:?}");
-        assert!(said(&output).contains(expected), "{arguments:?}: {}", said(&output));
+        assert!(
+            stderr_of(&output).contains(expected),
+            "{arguments:?}: {}",
+            stderr_of(&output)
+        );
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
 }
 
-/// Reads so many whole lines, and leaves the rest in the pipe.
+/// Reads a number of whole lines, and leaves the rest in the pipe.
 fn read_lines(child: &mut Child, count: usize) -> (Vec<Value>, BufReader<std::process::ChildStdout>) {
     let mut stdout = BufReader::with_capacity(1, child.stdout.take().unwrap());
     let mut read = Vec::new();
@@ -135,7 +139,7 @@ fn read_lines(child: &mut Child, count: usize) -> (Vec<Value>, BufReader<std::pr
     (read, stdout)
 }
 
-/// More than a pipe holds, so that the command is in the middle of it when somebody stops reading.
+/// More events than a pipe can hold, so that the command is still running when its reader stops.
 async fn more_than_a_pipe_holds(world: &World, staff: &Person) {
     for stream in 0..10 {
         customer(world, staff, &format!("C-{stream}"), 99).await;
@@ -148,7 +152,7 @@ fn all_numbers(runs: &[Vec<Value>]) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_leaves_ends_it_quietly_and_the_checkpoint_stays() {
+async fn if_the_reader_closes_the_pipe_the_command_ends_quietly_without_moving_the_checkpoint() {
     let (world, staff) = (World::new().await, Person::staff());
     more_than_a_pipe_holds(&world, &staff).await;
     let arguments = ["--checkpoint", "head", "--batch-size", "50"];
@@ -160,17 +164,24 @@ async fn a_reader_that_leaves_ends_it_quietly_and_the_checkpoint_stays() {
     let (read, stdout) = read_lines(&mut child, 60);
     drop(stdout);
     let ended = child.wait_with_output().unwrap();
-    assert!(!ended.status.success() && ended.stderr.is_empty(), "{}", said(&ended));
+    assert!(
+        !ended.status.success() && ended.stderr.is_empty(),
+        "{}",
+        stderr_of(&ended)
+    );
     let reached = position(&world, "head").await;
     let all = lines(&run(command(&world, &[])).await.stdout);
-    assert!(reached < *numbers(&all).last().unwrap(), "it did not get to the end");
+    assert!(
+        reached < *numbers(&all).last().unwrap(),
+        "the run did not reach the end"
+    );
 
     let rest = lines(&run(command(&world, &arguments)).await.stdout);
     assert!(
         numbers(&rest).iter().all(|number| *number > reached),
-        "what was taken does not come again"
+        "what was delivered is not delivered again"
     );
-    // The pipe took more than its reader did; what it held is the reader's loss.
+    // The pipe accepted more than the reader read; what was left in it is lost with the reader.
     assert_eq!(
         numbers(&rest).len(),
         numbers(&all).iter().filter(|number| **number > reached).count()
@@ -178,9 +189,9 @@ async fn a_reader_that_leaves_ends_it_quietly_and_the_checkpoint_stays() {
     assert_eq!(numbers(&read), numbers(&all)[..60]);
 }
 
-/// Ctrl-C is answered while the command waits for a reader that has stopped reading, and not left.
+/// The command ends on Ctrl-C even while it waits for a reader that no longer reads.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_ends_it_even_while_nobody_reads() {
+async fn a_signal_ends_the_command_even_if_its_output_is_not_read() {
     let (world, staff) = (World::new().await, Person::staff());
     more_than_a_pipe_holds(&world, &staff).await;
     let mut child = command(&world, &["--checkpoint", "stalled"])
@@ -202,7 +213,7 @@ async fn a_signal_ends_it_even_while_nobody_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_its_runs_together_hold_every_event_and_each_stream_in_order() {
+async fn all_runs_of_a_repeatedly_killed_command_together_have_every_event_and_each_stream_in_order() {
     let (world, staff) = (World::new().await, Person::staff());
     more_than_a_pipe_holds(&world, &staff).await;
     let arguments = ["--checkpoint", "killed", "--batch-size", "30"];
@@ -213,7 +224,7 @@ async fn killed_again_and_again_its_runs_together_hold_every_event_and_each_stre
         let (mut read, mut stdout) = read_lines(&mut child, count);
         child.kill().unwrap();
         child.wait().unwrap();
-        // What the pipe still holds was delivered; its last line may be cut short.
+        // What is still in the pipe counts as delivered; its last line may be incomplete.
         let mut left = String::new();
         stdout.read_to_string(&mut left).unwrap();
         let whole = left.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -221,22 +232,22 @@ async fn killed_again_and_again_its_runs_together_hold_every_event_and_each_stre
         let reached = position(&world, "killed").await;
         assert!(
             numbers(&read).iter().all(|number| *number > before),
-            "no batch that was remembered comes again"
+            "a batch before the checkpoint is not repeated"
         );
         assert!(
             numbers(&read).last().is_some_and(|last| *last >= reached),
-            "nothing is remembered that was not delivered"
+            "the checkpoint does not pass undelivered events"
         );
         runs.push(read);
     }
     let last = run(command(&world, &arguments)).await;
-    assert!(last.status.success(), "{}", said(&last));
+    assert!(last.status.success(), "{}", stderr_of(&last));
     runs.push(lines(&last.stdout));
     let all = lines(&run(command(&world, &[])).await.stdout);
     assert_eq!(all_numbers(&runs), numbers(&all));
     assert!(
         runs.iter().all(|run| run.len() < all.len()),
-        "every run was cut off, or went on"
+        "every run was cut off or continued"
     );
     for run in &runs {
         assert!(numbers(run).is_sorted_by(|one, next| one < next));
@@ -244,9 +255,9 @@ async fn killed_again_and_again_its_runs_together_hold_every_event_and_each_stre
     }
 }
 
-/// Beside a running server it reads that one's cluster; without one it starts the cluster for itself, and ends it.
+/// While a server runs, the command reads from the server's cluster. Otherwise it starts the cluster itself, and stops it.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_private_cluster_is_read_whether_or_not_a_server_runs() {
+async fn the_private_cluster_is_read_with_and_without_a_running_server() {
     let data_dir = DataDir::fresh();
     let mut local = Local::start(&data_dir.0);
     let event = json!({"event_type": "customer.created", "aggregate_type": "customer", "aggregate_id": "C-1", "data": {"name": "Ada"}});
@@ -257,13 +268,13 @@ async fn the_private_cluster_is_read_whether_or_not_a_server_runs() {
         command
     };
     let beside = run(replay()).await;
-    assert!(beside.status.success(), "{}", said(&beside));
+    assert!(beside.status.success(), "{}", stderr_of(&beside));
     assert_eq!(lines(&beside.stdout)[0]["aggregate_id"], "C-1");
     let later = json!({"event_type": "customer.profile_updated", "aggregate_type": "customer", "aggregate_id": "C-1", "data": {"phone": "1"}});
     local.post(&reqwest::Client::new(), "/events", &later, 201).await;
-    assert!(local.stop(), "the server goes on until it is asked to end");
+    assert!(local.stop(), "the server continues until it is stopped");
 
     let alone = run(replay()).await;
-    assert_eq!(lines(&alone.stdout)[0]["aggregate_version"], 2, "{}", said(&alone));
-    assert!(data_dir.postmaster().is_none(), "the cluster ends with it");
+    assert_eq!(lines(&alone.stdout)[0]["aggregate_version"], 2, "{}", stderr_of(&alone));
+    assert!(data_dir.postmaster().is_none(), "the cluster is stopped with it");
 }

@@ -1,20 +1,19 @@
-//! Any history of several writers, any interleaving of their commits, and a consumer that dies at any point: drawn at random, run
-//! step by step.
+//! Random histories of several writers, random interleavings of their commits, and a consumer that dies at random points, executed step
+//! by step.
 //!
-//! The consumer keeps what it was handed; it dies by failing at an event, which to the checkpoint is the same as being killed
-//! there. What it was handed after the last move of the checkpoint comes again, and nothing else does.
+//! The consumer keeps what it was handed. It dies by failing at an event, which has the same effect on the checkpoint as a kill. Events
+//! delivered after the last move of the checkpoint are delivered again, and no others.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use annals::domain::{Event, TenantId};
 use annals::replay::{Order, Replay, ReplayError, replay};
+use annals_domain::{Event, TenantId};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
-use tests::{Person, World};
+use tests::{Effort, Person, World, check_property_of_world};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -22,7 +21,7 @@ use super::{GaveUp, PATIENCE, assert_streams_in_order, in_batches_of, numbers, u
 
 const WRITERS: usize = 4;
 
-/// One step; each writer has streams of its own, because a script cannot wait for a lock.
+/// One step. Each writer has streams of its own, because a script cannot wait for a lock.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Append {
@@ -35,12 +34,12 @@ enum Step {
     Rollback {
         writer: usize,
     },
-    /// All commit, so that nothing holds the consumer back.
+    /// All writers commit, so that no open append holds the consumer back.
     CommitAll,
     Consume(Life),
 }
 
-/// A run of the consumer: it dies at this event of its run, or comes to the end.
+/// A run of the consumer: it fails at its event number `dies_at`, or reaches the end.
 #[derive(Debug, Clone, Copy)]
 struct Life {
     dies_at: usize,
@@ -93,12 +92,12 @@ impl Writer {
     }
 }
 
-/// The consumer of one case, and all that it was ever handed.
+/// The consumer of one case, and everything that it was handed.
 struct Consumer<'a> {
     world: &'a World,
     owner: Client,
     wanted: Replay,
-    /// Handed over in runs that came to their end, or before the last move of one that died.
+    /// Delivered in runs that reached their end, or before the last move of the checkpoint in runs that died.
     kept: Vec<Value>,
 }
 
@@ -109,7 +108,7 @@ impl Consumer<'_> {
         self.owner.query_one(sql, &[&name]).await.unwrap().get(0)
     }
 
-    async fn live(&mut self, life: Life, patience: Duration) {
+    async fn run_life(&mut self, life: Life, patience: Duration) {
         let order = match NonZeroUsize::new(life.workers) {
             Some(workers) if life.workers > 1 => Order::ByStream { workers },
             _ => Order::Global,
@@ -125,7 +124,7 @@ impl Consumer<'_> {
     async fn run(&mut self, dies_at: usize, wanted: &Replay) {
         let (before, handed) = (self.position().await, Mutex::new(Vec::new()));
         let outcome = replay(&self.world.app.store, wanted, async |event: Event| {
-            // Let others in, so that workers have their events under way at once.
+            // Yields, so that several workers have an event in progress.
             tokio::task::yield_now().await;
             let mut handed = handed.lock().unwrap();
             if handed.len() == dies_at {
@@ -148,16 +147,16 @@ impl Consumer<'_> {
         }
         assert!(
             numbers(&handed).iter().all(|number| *number > before),
-            "handled once is handled"
+            "an event before the checkpoint is not delivered again"
         );
-        // What lies beyond the checkpoint was in vain: it has to come again.
+        // Events after the checkpoint do not count: they must be delivered again.
         handed.retain(|event| event["event_number"].as_i64().unwrap() <= reached);
         self.kept.extend(handed);
     }
 }
 
 async fn run(world: &World, steps: &[Step], last_lives: &[Life]) {
-    // A tenant per case: the streams start anew; the log goes on.
+    // Each case has its own tenant, so streams start anew; the log continues.
     let staff = Person::staff().in_tenant(Uuid::new_v4());
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
@@ -188,16 +187,16 @@ async fn run(world: &World, steps: &[Step], last_lives: &[Life]) {
                     committed.extend(writer.end("commit").await);
                 }
             }
-            // Transactions of other tests end soon; those of this script do not while this step runs.
-            Step::Consume(life) => consumer.live(life, Duration::from_millis(20)).await,
+            // Appends of other tests end soon; those of this script stay open during this step.
+            Step::Consume(life) => consumer.run_life(life, Duration::from_millis(20)).await,
         }
     }
     for writer in &mut writers {
         committed.extend(writer.end("commit").await);
     }
-    // Death after death with all of it to read, and then one life to the end.
+    // Several deaths with everything to read, and then one run to the end.
     for life in last_lives {
-        consumer.live(*life, PATIENCE).await;
+        consumer.run_life(*life, PATIENCE).await;
     }
     let to_the_end = consumer.wanted.clone();
     consumer.run(usize::MAX, &to_the_end).await;
@@ -212,22 +211,13 @@ async fn run(world: &World, steps: &[Step], last_lives: &[Life]) {
 }
 
 #[test]
-fn whatever_commits_when_and_wherever_the_consumer_dies_it_handles_each_committed_event() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let world = runtime.block_on(World::without_requirements());
-    let config = Config {
+fn in_any_order_of_commits_and_deaths_the_consumer_handles_each_committed_event() {
+    let effort = Effort {
         cases: 16,
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Config::default()
+        shrinks: 200,
     };
     let histories = (vec(step(), 5..40), vec(life(), 0..5));
-    let outcome = TestRunner::new(config).run(&histories, |(steps, last_lives)| {
-        runtime.block_on(run(&world, &steps, &last_lives));
-        Ok::<(), TestCaseError>(())
+    check_property_of_world(effort, &histories, async |world, (steps, last_lives)| {
+        run(world, &steps, &last_lives).await;
     });
-    outcome.unwrap();
 }

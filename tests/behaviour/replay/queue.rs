@@ -1,5 +1,5 @@
-//! `replay --queue`: a message per event, in batches as SQS takes them, sent again until SQS has taken every one. SQS itself is
-//! played by a server that speaks its protocol and takes what a test lets it.
+//! `replay --queue` sends one message per event, in batches that SQS accepts, and repeats each message until SQS has accepted it. SQS is
+//! played by a server that speaks its protocol and refuses what the test configures.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -12,19 +12,19 @@ use serde_json::{Value, json};
 use tests::{Person, World};
 use tokio::net::TcpListener;
 
-use super::command::{command, position, run, said};
+use super::command::{command, position, run, stderr_of};
 use super::{assert_streams_in_order, customer};
 
-/// A queue as the test sees it afterwards.
+/// What the queue has received.
 #[derive(Default)]
 struct Queue {
     taken: Vec<Value>,
-    /// Messages and bytes of each request.
+    /// Number of messages and bytes of each request.
     requests: Vec<(usize, usize)>,
     met: HashSet<String>,
-    /// Of the messages that it meets for the first time, one of so many is left.
+    /// One of so many new messages is refused the first time.
     leaves_one_of: Option<usize>,
-    /// An aggregate whose messages it finds fault with.
+    /// An aggregate whose messages are always refused.
     refuses: Option<&'static str>,
 }
 
@@ -66,7 +66,7 @@ async fn answer(State(queue): State<Shared>, headers: HeaderMap, body: String) -
 
 const URL: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/replayed";
 
-/// Replays to a queue; how that ended, and the queue.
+/// Replays to a queue; returns the result and the queue.
 async fn replay_to(queue: Queue, world: &World, arguments: &[&str]) -> (std::process::Output, Queue) {
     let shared = Arc::new(Mutex::new(queue));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -92,7 +92,7 @@ fn ids(events: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn every_event_becomes_a_message_that_is_sent_until_it_is_taken() {
+async fn every_event_becomes_a_message_that_is_sent_until_it_is_accepted() {
     let (world, staff) = (World::new().await, Person::staff());
     for stream in 0..5 {
         customer(&world, &staff, &format!("C-{stream}"), 7).await;
@@ -102,17 +102,17 @@ async fn every_event_becomes_a_message_that_is_sent_until_it_is_taken() {
         ..Queue::default()
     };
     let (output, queue) = replay_to(unreliable, &world, &["--checkpoint", "out", "--batch-size", "15"]).await;
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr_of(&output));
     assert!(
-        output.stdout.is_empty() && said(&output).starts_with("40 events in "),
+        output.stdout.is_empty() && stderr_of(&output).starts_with("40 events in "),
         "{}",
-        said(&output)
+        stderr_of(&output)
     );
     let listed = world.all_pages(&staff, "/events?order=asc").await;
     assert_eq!(ids(&queue.taken), ids(&listed), "each once");
     assert!(
         listed.iter().all(|event| queue.taken.contains(event)),
-        "as the API answers with them"
+        "in the form of the API"
     );
     assert!(queue.requests.iter().all(|(messages, _)| (1..=10).contains(messages)));
     assert!(queue.requests.len() > 6, "some were sent again");
@@ -120,13 +120,13 @@ async fn every_event_becomes_a_message_that_is_sent_until_it_is_taken() {
 }
 
 #[tokio::test]
-async fn workers_send_streams_side_by_side_each_in_order() {
+async fn workers_send_several_streams_concurrently_and_each_in_order() {
     let (world, staff) = (World::new().await, Person::staff());
     for stream in 0..6 {
         customer(&world, &staff, &format!("C-{stream}"), 19).await;
     }
     let (output, queue) = replay_to(Queue::default(), &world, &["--workers", "3"]).await;
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr_of(&output));
     assert_eq!(queue.taken.len(), 120);
     assert_streams_in_order(&queue.taken);
     assert!(
@@ -137,7 +137,7 @@ async fn workers_send_streams_side_by_side_each_in_order() {
 }
 
 #[tokio::test]
-async fn what_the_queue_finds_fault_with_is_named_and_comes_again() {
+async fn a_refused_message_is_named_and_sent_again_by_the_next_run() {
     let (world, staff) = (World::new().await, Person::staff());
     customer(&world, &staff, "C-1", 1).await;
     customer(&world, &staff, "C-2", 0).await;
@@ -152,22 +152,26 @@ async fn what_the_queue_finds_fault_with_is_named_and_comes_again() {
         "the queue refuses the event {}: InvalidMessageContents",
         listed[2]["id"].as_str().unwrap()
     );
-    assert!(said(&output).contains(&expected), "{}", said(&output));
+    assert!(stderr_of(&output).contains(&expected), "{}", stderr_of(&output));
     assert_eq!(position(&world, "picky").await, 0);
     let (output, queue) = replay_to(Queue::default(), &world, &["--checkpoint", "picky"]).await;
-    assert!(output.status.success() && queue.taken.len() == 3, "{}", said(&output));
+    assert!(
+        output.status.success() && queue.taken.len() == 3,
+        "{}",
+        stderr_of(&output)
+    );
 }
 
-/// 256 KiB hold ten events or one large one; what is larger still is named before anything of its batch is sent.
+/// A request of 256 KiB holds ten events or one large one. An event that is larger is reported before anything of its batch is sent.
 #[tokio::test]
-async fn messages_are_cut_by_size_and_what_fits_into_none_is_named() {
+async fn batches_are_cut_by_size_and_an_event_too_large_for_a_message_is_named() {
     let (world, staff) = (World::new().await, Person::staff());
     let note = |bytes: usize| json!({"name": "n", "address": "x".repeat(bytes)});
     for (id, bytes) in [("C-1", 200_000), ("C-2", 100_000), ("C-3", 100_000), ("C-4", 10)] {
         world.append(&staff, "customer.created", id, note(bytes)).await;
     }
     let (output, queue) = replay_to(Queue::default(), &world, &[]).await;
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr_of(&output));
     let messages: Vec<usize> = queue.requests.iter().map(|(messages, _)| *messages).collect();
     assert_eq!(messages, [1, 3]);
     assert!(queue.requests.iter().all(|(_, bytes)| *bytes <= 262_144));
@@ -176,9 +180,9 @@ async fn messages_are_cut_by_size_and_what_fits_into_none_is_named() {
     let (output, queue) = replay_to(Queue::default(), &world, &[]).await;
     assert!(!output.status.success() && queue.requests.is_empty());
     assert!(
-        said(&output).contains(large["id"].as_str().unwrap()),
+        stderr_of(&output).contains(large["id"].as_str().unwrap()),
         "{}",
-        said(&output)
+        stderr_of(&output)
     );
     let small: BTreeMap<&str, bool> = queue
         .taken

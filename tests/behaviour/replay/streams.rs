@@ -1,12 +1,12 @@
-//! Streams side by side: as many at once as there are workers, each in its own order, and nothing remembered before all are done.
+//! Concurrent streams: as many events in progress as there are workers, each stream in order, and the checkpoint moves only after all are done.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 
-use annals::domain::Event;
 use annals::replay::{Order, Replay, ReplayError, replay};
+use annals_domain::Event;
 use serde_json::json;
 use tests::{Person, World};
 use tokio::sync::{Barrier, Notify};
@@ -22,9 +22,9 @@ fn by_stream(workers: usize, wanted: Replay) -> Replay {
     }
 }
 
-/// The barrier opens only when four events are under way at the same time.
+/// The barrier opens only when four events are in progress at the same time.
 #[tokio::test]
-async fn four_workers_handle_four_streams_at_once_and_each_in_its_order() {
+async fn four_workers_handle_four_streams_concurrently_and_each_in_order() {
     let (world, staff) = (World::new().await, Person::staff());
     for stream in 0..4 {
         customer(&world, &staff, &format!("C-{stream}"), 5).await;
@@ -43,7 +43,7 @@ async fn four_workers_handle_four_streams_at_once_and_each_in_its_order() {
     });
     let report = tokio::time::timeout(PATIENCE, run)
         .await
-        .expect("four at once")
+        .expect("four events in progress")
         .unwrap();
     assert_eq!(report.events, 24);
     assert_eq!(
@@ -53,7 +53,7 @@ async fn four_workers_handle_four_streams_at_once_and_each_in_its_order() {
 }
 
 #[tokio::test]
-async fn no_more_events_than_workers_are_under_way_and_one_of_a_stream() {
+async fn at_most_one_event_per_worker_and_per_stream_is_in_progress() {
     let (world, staff) = (World::new().await, Person::staff());
     for stream in 0..5 {
         customer(&world, &staff, &format!("C-{stream}"), 5).await;
@@ -64,7 +64,7 @@ async fn no_more_events_than_workers_are_under_way_and_one_of_a_stream() {
     let report = replay(&world.app.store, &wanted, async |event: Event| {
         most.fetch_max(under_way.fetch_add(1, Atomic::SeqCst) + 1, Atomic::SeqCst);
         let before = streams.lock().unwrap().insert(event.aggregate_id.clone(), true);
-        assert_ne!(before, Some(true), "two events of {} at once", event.aggregate_id);
+        assert_ne!(before, Some(true), "two events of {} in progress", event.aggregate_id);
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -76,9 +76,9 @@ async fn no_more_events_than_workers_are_under_way_and_one_of_a_stream() {
     assert_eq!(most.into_inner(), 3);
 }
 
-/// One stream fails while another is in the middle of an event: that event comes to its end, and the batch comes again.
+/// One stream fails while an event of another one is in progress: that event is finished, and the batch is delivered again.
 #[tokio::test]
-async fn when_one_stream_fails_the_others_come_to_an_end_and_the_batch_comes_again() {
+async fn when_one_stream_fails_events_in_progress_are_finished_and_the_batch_is_repeated() {
     let (world, staff) = (World::new().await, Person::staff());
     customer(&world, &staff, "fails", 2).await;
     customer(&world, &staff, "goes on", 2).await;
@@ -95,18 +95,20 @@ async fn when_one_stream_fails_the_others_come_to_an_end_and_the_batch_comes_aga
         seen.lock().unwrap().push(event.aggregate_version);
         Ok(())
     });
-    let failed = tokio::time::timeout(PATIENCE, run).await.expect("both at once");
+    let failed = tokio::time::timeout(PATIENCE, run)
+        .await
+        .expect("both events in progress");
     assert!(matches!(failed, Err(ReplayError::Handler(GaveUp))), "{failed:?}");
     assert_eq!(
         seen.into_inner().unwrap(),
         [1],
-        "what was under way is finished, what was not is not begun"
+        "events in progress are finished, and no other is begun"
     );
     assert_eq!(delivered(&world, &wanted).await.len(), 6);
 }
 
 #[tokio::test]
-async fn a_checkpoint_goes_on_in_either_order() {
+async fn a_checkpoint_can_be_continued_in_either_order() {
     let (world, staff) = (World::new().await, Person::staff());
     for stream in 0..4 {
         customer(&world, &staff, &format!("C-{stream}"), 2).await;
@@ -119,7 +121,7 @@ async fn a_checkpoint_goes_on_in_either_order() {
     assert_eq!([all, rest].concat(), numbers(&delivered(&world, &everything()).await));
 }
 
-/// Every step of a replay can run in a task of its own: on a server beside others, for instance.
+/// Every step of a replay can run in a task of its own, for instance inside a server.
 #[tokio::test]
 async fn a_replay_can_be_spawned() {
     let (world, staff) = (World::new().await, Person::staff());

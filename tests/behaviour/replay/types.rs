@@ -1,4 +1,4 @@
-//! Types that change while somebody replays: old versions are lifted, and a type that has just been registered is not passed over.
+//! Event types that change during a replay: old versions are upcast, and events of a newly registered type are delivered.
 
 use futures_util::future::join;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use tests::{Person, World};
 
 use super::{delivered, everything, of_types, under};
 
-/// A version of an event type with one field; `upcasters` lead to it.
+/// A version of an event type with one field, reached by these upcasters.
 fn version(event_type: &str, version: &str, field: &str, upcasters: Value) -> Value {
     json!({"event_type": event_type, "version": version, "description": "A widget.", "effect": "create", "posters": ["staff"],
            "upcasters": upcasters, "example": {field: "1"},
@@ -17,9 +17,9 @@ async fn register(world: &World, staff: &Person, body: Value) {
     world.post(staff, "/events/types", body).await.expect(201);
 }
 
-/// What was stored by an old version comes as the current one: a handler knows one version of a type.
+/// Events of old versions are delivered in the current version, so a handler needs to know only one.
 #[tokio::test]
-async fn events_of_old_versions_are_lifted() {
+async fn events_of_old_versions_are_upcast() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, version("widget.made", "1.0", "size", json!([]))).await;
     world.append(&staff, "widget.made", "W-1", json!({"size": "7"})).await;
@@ -29,21 +29,24 @@ async fn events_of_old_versions_are_lifted() {
 
     let all = delivered(&world, &of_types(&["widget.*"], everything())).await;
     assert_eq!(all, world.all_pages(&staff, "/events?order=asc").await);
-    let told = |place: usize| {
+    let event_at = |place: usize| {
         (
             &all[place]["version"],
             &all[place]["data"],
             &all[place]["metadata"]["migration_applied"],
         )
     };
-    assert_eq!(told(0), (&json!("2.0"), &json!({"width": "7"}), &json!("1.0_to_2.0")));
-    assert_eq!(told(1), (&json!("2.0"), &json!({"width": "8"}), &Value::Null));
+    assert_eq!(
+        event_at(0),
+        (&json!("2.0"), &json!({"width": "7"}), &json!("1.0_to_2.0"))
+    );
+    assert_eq!(event_at(1), (&json!("2.0"), &json!({"width": "8"}), &Value::Null));
 }
 
-/// The replay is held where it claims its checkpoint, after it has looked at the catalog for the first time; a type is registered
-/// and used; the replay goes on and takes the end of the log, with that event before it.
+/// The replay is held while it creates its checkpoint, after its first read of the catalog. Then a type is registered and used. When the
+/// replay continues, it takes the end of the log, which includes that event.
 #[tokio::test]
-async fn a_type_that_is_registered_while_a_replay_begins_is_not_passed_over() {
+async fn a_type_that_is_registered_while_a_replay_begins_is_delivered() {
     let (world, staff) = (World::new().await, Person::staff());
     register(&world, &staff, version("widget.made", "1.0", "size", json!([]))).await;
     world.append(&staff, "widget.made", "W-1", json!({"size": "1"})).await;

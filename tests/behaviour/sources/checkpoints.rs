@@ -1,4 +1,4 @@
-//! Checkpoints tell what the documentation's table has: `last_event_id`, `event_count`, `metadata`.
+//! Checkpoints have the fields of the documentation's table: `last_event_id`, `event_count`, `metadata`.
 
 use serde_json::{Value, json};
 use tests::{DataDir, Person, World, annals_local};
@@ -21,7 +21,7 @@ async fn shown(world: &World, staff: &Person) -> Value {
 }
 
 #[tokio::test]
-async fn a_checkpoint_tells_its_last_event_how_many_there_were_and_what_its_consumer_says() {
+async fn a_checkpoint_shows_its_last_event_the_event_count_and_its_consumers_metadata() {
     let (world, staff) = (World::new().await, Person::staff());
     world
         .append(&staff, "customer.created", "C-1", json!({"name": "Ada"}))
@@ -48,7 +48,7 @@ async fn a_checkpoint_tells_its_last_event_how_many_there_were_and_what_its_cons
         checkpoint["metadata"].to_string(),
         r#"{"owner":"reporting","share":0.10}"#
     );
-    // A run without any leaves it, and one that finds nothing leaves the last event.
+    // A run without metadata keeps them, and a run without events keeps the last event.
     let done = replay(&world, &["--type", "customer.*"]).await;
     assert!(done.status.success() && done.stdout.is_empty(), "{done:?}");
     let again = shown(&world, &staff).await;
@@ -62,7 +62,7 @@ async fn a_checkpoint_tells_its_last_event_how_many_there_were_and_what_its_cons
 }
 
 #[tokio::test]
-async fn metadata_that_is_no_object_is_refused_before_anything_is_read() {
+async fn metadata_other_than_an_object_are_refused_before_anything_is_read() {
     let world = World::new().await;
     let long = format!(r#"{{"x": "{}"}}"#, "x".repeat(16 * 1024));
     for wrong in [

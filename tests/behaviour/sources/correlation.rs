@@ -1,4 +1,4 @@
-//! `EventMetadata(correlation_id=…)` of the event system: found by `?correlation_id=` like the field itself.
+//! `EventMetadata(correlation_id=…)` of the event system is found by `?correlation_id=`, like the field itself.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -16,7 +16,7 @@ async fn found(world: &World, staff: &Person, correlation_id: &str) -> Vec<Value
 }
 
 #[tokio::test]
-async fn a_correlation_id_in_metadata_is_found_like_the_field() {
+async fn a_correlation_id_in_metadata_is_found_like_one_in_the_field() {
     let (world, staff) = (World::new().await, Person::staff());
     let id = "trade-123-update";
     let posted = world
@@ -42,7 +42,7 @@ async fn a_correlation_id_in_metadata_is_found_like_the_field() {
         (&json!(id), &json!(id))
     );
     assert_eq!(found(&world, &staff, id).await, ["C-1", "C-2", "C-3", "C-4", "C-5"]);
-    // What was sent is what is kept.
+    // Metadata are kept as sent.
     let stored = world
         .get(&staff, &format!("/events/{}", posted["id"].as_str().unwrap()))
         .await
@@ -52,7 +52,7 @@ async fn a_correlation_id_in_metadata_is_found_like_the_field() {
 }
 
 #[tokio::test]
-async fn two_different_ones_and_one_that_is_none_are_refused_by_http_and_sql() {
+async fn different_and_invalid_correlation_ids_are_refused_over_http_and_sql() {
     let (world, staff) = (World::new().await, Person::staff());
     let sql = world.session_of(&staff).await;
     let before = world.log().await;
@@ -86,9 +86,9 @@ async fn two_different_ones_and_one_that_is_none_are_refused_by_http_and_sql() {
     assert_eq!(world.log().await, before);
 }
 
-/// Where the id was written is not what was said.
+/// Where the id was written does not matter to a retry.
 #[tokio::test]
-async fn a_retry_is_the_same_wherever_it_says_so_first_and_by_whichever_way_it_comes() {
+async fn a_retry_with_the_id_in_the_other_place_or_over_the_other_interface_is_recognised() {
     let (world, staff) = (World::new().await, Person::staff());
     let mut keyed = event("C-1", Value::Null, json!("flow-1"));
     keyed["idempotency_key"] = json!("k");

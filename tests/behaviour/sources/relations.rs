@@ -1,4 +1,4 @@
-//! `events` and `event_types` as relations: in psql and Supabase's editor, which log in as the owner, and through PostgREST.
+//! `events` and `event_types` as relations: for the owner, as whom psql and Supabase's editor log in, and through PostgREST.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ async fn count(client: &Client, relation: &str) -> i64 {
     client.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
-/// A world in which the second event of `C-1` cannot be applied, and a third one waits behind it.
+/// A world in which the second event of `C-1` cannot be applied, and a third one waits after it.
 async fn parked(staff: &Person) -> World {
     let world = World::new().await;
     let owner = world.owner().await;
@@ -37,9 +37,9 @@ async fn parked(staff: &Person) -> World {
     world
 }
 
-/// The statements of the guide's "Troubleshooting", on a connection with nothing set.
+/// The statements in the guide's "Troubleshooting", on a connection without any settings.
 #[tokio::test]
-async fn the_guides_statements_work_for_the_owner_as_they_stand() {
+async fn the_guides_statements_work_unchanged_for_the_owner() {
     let staff = Person::staff();
     let world = parked(&staff).await;
     let elsewhere = Person::staff().in_tenant(Uuid::new_v4());
@@ -76,7 +76,7 @@ async fn the_guides_statements_work_for_the_owner_as_they_stand() {
     );
 }
 
-/// A retry that is under way is no error any more once the event is applied, although the stream keeps its row for a while.
+/// After a retry has applied the event, it has no error, although the row of the parked stream may still exist for a while.
 #[tokio::test]
 async fn an_event_that_has_been_applied_has_no_error() {
     let staff = Person::staff();
@@ -93,7 +93,7 @@ async fn an_event_that_has_been_applied_has_no_error() {
 }
 
 #[tokio::test]
-async fn requests_see_in_them_what_policies_show_and_errors_only_where_they_see_the_tenant() {
+async fn requests_see_the_rows_their_policies_show_and_errors_only_if_they_see_the_tenant() {
     let staff = Person::staff();
     let world = parked(&staff).await;
     let user = Person::user();
@@ -113,7 +113,7 @@ async fn requests_see_in_them_what_policies_show_and_errors_only_where_they_see_
         let with_error = "events where processing_error is not null";
         assert_eq!(count(&session, with_error).await, errors, "{person:?}");
     }
-    // A user whose own event failed sees the event, and no message of the database's.
+    // A user whose own event failed sees the event, but not the database's error message.
     let owner = world.owner().await;
     let broken = "alter table public.orders add constraint broken check (notes is null)";
     owner.batch_execute(broken).await.unwrap();
@@ -139,10 +139,10 @@ async fn requests_see_in_them_what_policies_show_and_errors_only_where_they_see_
         count(&session, "events where not processed and processing_error is null").await,
         1
     );
-    // Without claims, or as anon, there is nothing.
-    let nobody = world.api_login().await;
-    nobody.batch_execute("set role authenticated").await.unwrap();
-    assert_eq!(count(&nobody, "events").await, 0);
+    // Without claims, or as anon, no rows are visible.
+    let no_claims = world.api_login().await;
+    no_claims.batch_execute("set role authenticated").await.unwrap();
+    assert_eq!(count(&no_claims, "events").await, 0);
     let anon = world.superuser().await;
     anon.batch_execute("set role anon").await.unwrap();
     for relation in ["events", "event_types"] {
@@ -152,7 +152,7 @@ async fn requests_see_in_them_what_policies_show_and_errors_only_where_they_see_
 }
 
 #[tokio::test]
-async fn event_types_are_the_callers_tenants_each_once() {
+async fn event_types_has_each_type_of_the_callers_tenant_once() {
     let world = World::new().await;
     let (staff, other) = (Person::staff(), Person::staff().in_tenant(Uuid::new_v4()));
     let evolved = json!({"event_type": "customer.deleted", "aggregate_type": "customer", "version": "1.1", "description": "Ours.",
@@ -197,7 +197,7 @@ async fn event_types_are_the_callers_tenants_each_once() {
 }
 
 #[tokio::test]
-async fn nobody_writes_through_them_the_owner_neither() {
+async fn no_role_can_write_through_them_not_even_the_owner() {
     let staff = Person::staff();
     let world = parked(&staff).await;
     let before = world.log().await;
@@ -227,9 +227,9 @@ async fn nobody_writes_through_them_the_owner_neither() {
     assert_eq!(world.log().await, before);
 }
 
-/// The columns that the sources show, whatever else there is.
+/// The columns that the sources show exist; there may be others.
 #[tokio::test]
-async fn they_have_the_columns_that_the_sources_show() {
+async fn the_relations_have_the_columns_that_the_sources_show() {
     let owner = World::new().await.owner().await;
     let columns = async |relation: &str| -> BTreeSet<String> {
         let sql = format!(

@@ -1,4 +1,4 @@
-//! "Validate event migrations" of the documentation: all of them in one list.
+//! "Validate event migrations" in the documentation: one list of all upcasters.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -18,7 +18,7 @@ fn keys(list: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn all_upcasters_are_in_one_list_which_pages_like_every_list() {
+async fn all_upcasters_are_in_one_paged_list() {
     let (world, user) = (World::new().await, Person::user());
     let all = world.all_pages(&user, "/events/upcasters").await;
     let built_in = all
@@ -43,7 +43,7 @@ async fn all_upcasters_are_in_one_list_which_pages_like_every_list() {
         .all_pages(&user, "/events/upcasters?event_type=opportunity.created")
         .await;
     assert!(!of_type.is_empty() && of_type.iter().all(|item| item["event_type"] == "opportunity.created"));
-    // Those that change something are what figures count.
+    // Upcasters that change something are counted in the figures.
     let changing = all.iter().filter(|item| item["steps"] != json!([])).count();
     let health = world.get(&user, "/status").await.expect(200).body;
     assert_eq!(health["health"]["upcasters_registered"], changing);
@@ -60,7 +60,7 @@ async fn all_upcasters_are_in_one_list_which_pages_like_every_list() {
 }
 
 #[tokio::test]
-async fn a_tenants_own_are_listed_for_it_alone_by_version_and_not_by_text() {
+async fn a_tenants_own_upcasters_are_listed_for_it_alone_in_numeric_order_of_versions() {
     let (world, staff) = (World::new().await, Person::staff());
     let other = Person::staff().in_tenant(Uuid::new_v4());
     let kind = |version: &str| {

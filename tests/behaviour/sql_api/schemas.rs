@@ -1,8 +1,8 @@
-//! Data and their schemas, for SQL as for HTTP: the same corpus of invalid events is refused by both, and where SQL cannot check,
-//! it fails closed.
+//! Checks of data against schemas in SQL and over HTTP: both refuse the same corpus of invalid events. If SQL cannot check, it refuses the
+//! event.
 //!
-//! pg_jsonschema is in no package registry. A stand-in in PL/pgSQL takes its place in every test's database; where the server has
-//! PL/Python, the corpus is also put to Python's jsonschema.
+//! pg_jsonschema is in no package registry, so every test's database has a stand-in in PL/pgSQL. If the server has PL/Python, the corpus is
+//! also checked by Python's jsonschema.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use tests::{Person, World, check_schemas_in_python, remove_schema_check};
 use tokio_postgres::Client;
 
-/// Data of one type, and what was done to it.
+/// Data for one type, and how they were made invalid.
 struct Case {
     event: Value,
     what: String,
 }
 
-/// Every built-in type's example, spoilt in each way that its schema forbids; and once as it is.
+/// Every built-in type's example, once unchanged and once for each way to violate its schema.
 async fn corpus(owner: &Client) -> Vec<Case> {
     let sql = "select t.event_type, v.schema::text, v.example::text
                  from annals.event_types t
@@ -62,7 +62,7 @@ fn with(example: &Value, name: &str, value: Value) -> Value {
     data
 }
 
-/// Values that one property's schema refuses.
+/// Values that the schema of one property refuses.
 fn unfit(property: &Value) -> Vec<(&'static str, Value)> {
     let mut values = vec![("of another type", json!([[[]]]))];
     let mut add = |keyword: &str, what, value: &dyn Fn(&Value) -> Option<Value>| {
@@ -91,10 +91,10 @@ fn unfit(property: &Value) -> Vec<(&'static str, Value)> {
     values
 }
 
-/// Events of a batch: their faults stay below the 100 that a refusal names.
+/// Events of one batch, few enough to stay below the 100 faults that a refusal names.
 const TOGETHER: usize = 60;
 
-/// Members of the corpus whose schema HTTP says is violated. Batches name every member that is at fault, and append nothing.
+/// Members of the corpus that HTTP refuses for their schema. A batch names every member at fault and appends nothing.
 async fn refused_by_http(world: &World, person: &Person, cases: &[Case]) -> BTreeSet<usize> {
     let mut refused = BTreeSet::new();
     for (chunk, cases) in cases.chunks(TOGETHER).enumerate() {
@@ -121,7 +121,7 @@ async fn refused_by_http(world: &World, person: &Person, cases: &[Case]) -> BTre
     refused
 }
 
-/// Posts an event and undoes it; the code of its refusal, `posted` where there was none.
+/// Posts an event and rolls it back; returns the code of its refusal, or `posted`.
 const TRY: &str = "set statement_timeout = 0;
 create function pg_temp.try(event jsonb) returns text language plpgsql as $$
 declare
@@ -135,7 +135,7 @@ exception when others then
 end
 $$";
 
-/// The same by SQL, each by itself.
+/// The same by SQL, one event at a time.
 async fn refused_by_sql(session: &Client, cases: &[Case]) -> BTreeSet<usize> {
     session.batch_execute(TRY).await.unwrap();
     let events: Vec<String> = cases.iter().map(|case| case.event.to_string()).collect();
@@ -180,9 +180,9 @@ async fn sql_and_http_refuse_the_same_data() {
     assert_eq!(world.log().await.events, 0);
 }
 
-/// S4, word for word: what a plain user posted by SQL where `public` is exposed.
+/// What a plain user could once post by SQL if `public` was exposed.
 #[tokio::test]
-async fn a_user_cannot_post_an_order_that_says_it_is_paid() {
+async fn a_user_cannot_post_an_order_that_claims_to_be_paid() {
     let (world, user) = (World::new().await, Person::user());
     let forged = json!({"event_type": "order.created", "aggregate_type": "order", "aggregate_id": "O-1",
                         "data": {"customer_id": "C-1", "payment_status": "paid", "items": [{"sku": "S", "quantity": -3}]}});
@@ -200,7 +200,7 @@ async fn a_user_cannot_post_an_order_that_says_it_is_paid() {
         .unwrap();
 }
 
-/// Where nothing checks schemas, SQL takes events from services alone, who check for themselves; and says what is missing.
+/// If SQL cannot check schemas, it accepts events only from services, which check for themselves, and says what is missing.
 #[tokio::test]
 async fn without_pg_jsonschema_only_services_post_by_sql() {
     let world = World::new().await;
@@ -219,7 +219,7 @@ async fn without_pg_jsonschema_only_services_post_by_sql() {
     assert_eq!(world.log().await.events, 0);
     let session = world.session_of(&Person::service("crm")).await;
     super::post(&session, &super::event().to_string()).await.unwrap();
-    // Over HTTP nothing has changed.
+    // Over HTTP nothing changes.
     world
         .post(
             &Person::user(),
@@ -230,7 +230,7 @@ async fn without_pg_jsonschema_only_services_post_by_sql() {
         .expect(201);
 }
 
-/// Names of properties are the author's choice: one that is called like a keyword whose value is data is still a schema.
+/// Authors choose the names of properties. One that is named like a keyword whose value is data still has a schema as its value.
 #[tokio::test]
 async fn a_property_named_like_a_keyword_keeps_its_format() {
     let (world, staff) = (World::new().await, Person::staff());
@@ -259,7 +259,7 @@ async fn a_property_named_like_a_keyword_keeps_its_format() {
     super::post(&world.session_of(&staff).await, &fine.to_string())
         .await
         .unwrap();
-    // Data below these keywords are left as they are.
+    // Data under these keywords are not changed.
     let sql = "select annals.with_format_patterns(s)::text = s::text from (select $1::text::jsonb as s) as q";
     let data =
         json!({"default": {"format": "date"}, "enum": [{"format": "date"}], "const": {"format": "date"}}).to_string();
@@ -267,9 +267,9 @@ async fn a_property_named_like_a_keyword_keeps_its_format() {
     assert!(row.get::<_, bool>(0));
 }
 
-/// A format that no pattern says would go unchecked: then, too, only a service may post by SQL.
+/// A format that cannot be expressed as a pattern would not be checked. Then, too, only a service may post by SQL.
 #[tokio::test]
-async fn a_format_that_sql_cannot_check_is_for_services_alone() {
+async fn a_type_with_a_format_that_sql_cannot_check_is_for_services_alone() {
     let (world, staff) = (World::new().await, Person::staff());
     let schema = json!({"type": "object", "properties": {"site": {"type": "string", "format": "uri"}}});
     let site = json!({"event_type": "widget.made", "schema": schema, "example": {}});

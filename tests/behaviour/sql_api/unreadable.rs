@@ -1,11 +1,11 @@
-//! What functions could not read must not get in by any door: one such row would stop every reader of the tenant, or the
-//! projector of all.
+//! Rows that functions could not read must be refused by the tables themselves, because one such row would stop all readers of the tenant,
+//! or the projector for all tenants.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
 
-/// Appends past `post_event`, by the function that everything ends in.
+/// Appends without `post_event`, by the function that every append uses.
 async fn append(world: &World, aggregate_id: &str, data: &str, timestamp: &str) -> Result<(), String> {
     let sql = "select annals.append_event(current_setting('request.jwt.claims')::jsonb, $1::text::uuid, 'customer.created', 'customer', $2, null,
                                           $3::text::jsonb, '{}', '{}', null, null, null, $4::text::timestamptz, null, null, null, null, null, null, null)";
@@ -24,7 +24,7 @@ fn nested(levels: usize) -> String {
 }
 
 #[tokio::test]
-async fn events_that_could_not_be_read_again_are_refused_by_the_table() {
+async fn events_that_could_not_be_read_back_are_refused_by_the_table() {
     let world = World::new().await;
     let before = world.log().await;
     let time = "2026-01-01T00:00:00Z";
@@ -62,11 +62,11 @@ async fn events_that_could_not_be_read_again_are_refused_by_the_table() {
 }
 
 #[tokio::test]
-async fn types_that_could_not_be_read_again_are_refused_by_the_table() {
+async fn types_that_could_not_be_read_back_are_refused_by_the_table() {
     let world = World::new().await;
     let staff = Person::staff();
     let before = world.log().await;
-    // Past the checks in Rust, which come first.
+    // Without the checks in Rust, which come first.
     let session = world.appender(Some(&staff)).await;
     let register = async |event_type: &str, aggregate_type: &str, effect: Value, schema: String| {
         let sql =
@@ -138,7 +138,7 @@ async fn types_that_could_not_be_read_again_are_refused_by_the_table() {
     )
     .await
     .unwrap();
-    // Another process reads the catalog from the beginning.
+    // Another process, which reads the whole catalog.
     let elsewhere = world.elsewhere();
     elsewhere.append(&staff, "widget.made", "W-1", json!({"b": 1})).await;
     elsewhere.project().await;

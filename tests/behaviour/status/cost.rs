@@ -1,4 +1,4 @@
-//! What figures cost: as much of the log as lies beyond the sweep, however much lies behind it.
+//! The cost of figures depends on how much of the log is beyond the sweep's checkpoint, not on how much is behind it.
 
 use serde_json::json;
 use tests::{Person, World};
@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use super::figures::Past;
 
-/// Entries and rows of the log that a request's statements have read. A server process tells what it did when it ends, so the
-/// request gets a pool of its own, whose processes are ended.
+/// Index entries and rows of the log that the statements of a request have read. A server process reports its counts when it ends, so the
+/// request gets a pool of its own, whose sessions are ended.
 async fn read_of_the_log(world: &World, owner: &Client, person: &Person, path: &str) -> i64 {
     let read = async || -> i64 {
         let end = "select count(pg_terminate_backend(pid, 60000)) from pg_stat_activity where application_name = 'annals' and datname = current_database()";
         world.superuser().await.query_one(end, &[]).await.expect("their end");
         let sql = "select (select seq_tup_read from pg_stat_user_tables where relid = 'annals.events'::regclass)
                         + (select sum(idx_tup_read) from pg_stat_user_indexes where relid = 'annals.events'::regclass)::bigint";
-        // In a session of its own: what a session has looked at once it sees again.
+        // In a new session, because statistics that a session has read are cached in it.
         world.owner().await.query_one(sql, &[]).await.expect("figures").get(0)
     };
     owner.batch_execute("analyze annals.events").await.expect("statistics");
@@ -46,7 +46,7 @@ async fn figures_read_as_much_of_twenty_thousand_events_as_of_two_thousand() {
     );
     let mut read = Vec::new();
     for (lot, seconds) in [(0, 6), (1, 1), (2, 1)] {
-        // Most of the log is somebody else's: a tenant that is a tenth of it is worth an index of its own to the planner.
+        // Most of the log belongs to another tenant. If a tenant is only a tenth of it, the planner uses an index by tenant.
         for (tenant, seconds) in [(tenant, 10 * seconds), (Uuid::new_v4(), seconds)] {
             let past = Past {
                 tenant,
@@ -81,7 +81,7 @@ async fn figures_read_as_much_of_twenty_thousand_events_as_of_two_thousand() {
         }
     }
     let (few, many) = read.split_at(read.len() / 2);
-    // Both have twenty events beyond the sweep, and what was appended in the last minute.
+    // Both logs have twenty events beyond the checkpoint, and the events of the last minute.
     let pairs = few.iter().zip(many);
     let dearer: Vec<_> = pairs
         .filter(|((_, few), (_, many))| *many > few + 100 || *many > 500)

@@ -1,12 +1,12 @@
-//! Figures are exact: whatever the sweep has counted, and whatever lies beyond it.
+//! Figures are exact, however much the sweep has counted and however much is beyond its checkpoint.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// Events recorded between two moments, one at every so many seconds, as if they had been appended then. In streams of their
-/// own, and projected.
+/// Events recorded between two moments, one every so many seconds, as if they had been appended then. They are in streams of their own, and
+/// projected.
 pub struct Past<'a> {
     pub tenant: Uuid,
     /// SQL: `clock_timestamp() - interval '1 hour'`.
@@ -40,7 +40,7 @@ impl Past<'_> {
     }
 }
 
-/// What a plain count over the log says, now.
+/// The result of a plain count over the log, now.
 async fn counted(owner: &Client, tenant: Uuid, window: &str) -> i64 {
     let sql = format!(
         "select count(*) from annals.events where tenant_id = '{tenant}' and created_at >= clock_timestamp() - interval '{window}'"
@@ -48,10 +48,10 @@ async fn counted(owner: &Client, tenant: Uuid, window: &str) -> i64 {
     owner.query_one(&sql, &[]).await.expect("a count").get(0)
 }
 
-/// Windows move on while they are looked at, so a figure lies between what a plain count says before and after it. Events come
-/// every seven seconds of two days, in three lots that each span all of the time; two of them are behind the checkpoint.
+/// Time windows move during the test, so each figure must lie between plain counts before and after it. Events are seven seconds apart over
+/// two days, in three groups that each cover all of the time; two of the groups are behind the checkpoint.
 #[tokio::test]
-async fn figures_equal_a_plain_count_wherever_the_sweep_has_come() {
+async fn figures_equal_a_plain_count_wherever_the_checkpoint_is() {
     let world = World::new().await;
     let (staff, owner) = (Person::staff(), world.owner().await);
     let other = staff.clone().in_tenant(Uuid::new_v4());
@@ -117,7 +117,7 @@ async fn figures_equal_a_plain_count_wherever_the_sweep_has_come() {
 }
 
 #[tokio::test]
-async fn minutes_that_nobody_asks_for_any_more_go_with_the_next_sweep() {
+async fn minutes_that_no_figure_needs_any_more_are_removed_by_the_next_sweep() {
     let world = World::new().await;
     let (tenant, owner) = (Person::staff().tenant, world.owner().await);
     let kept = async || -> Vec<bool> {
@@ -176,22 +176,22 @@ async fn rates_and_shares_are_exact_decimals() {
         json!({"events": 0, "events_per_second": 0})
     );
     let uses = [
-        annals::store::Usage {
+        annals_store::Usage {
             snapshot_hits: 2,
             snapshot_misses: 1,
             ..Default::default()
         },
-        annals::store::Usage {
+        annals_store::Usage {
             snapshots_corrupt: 1,
             upcasts: 7,
             ..Default::default()
         },
-        annals::store::Usage {
+        annals_store::Usage {
             upcasts: 2,
             upcasts_failed: 1,
             ..Default::default()
         },
-        annals::store::Usage::default(),
+        annals_store::Usage::default(),
     ];
     for usage in uses {
         world.app.store.tally(staff.tenant.into(), usage).await;
@@ -221,7 +221,7 @@ async fn rates_and_shares_are_exact_decimals() {
         figures["storage_rate"]["last_hour"],
         json!({"events": 1, "events_per_second": 0.0003})
     );
-    // Another tenant's are its own, and users hear what they always heard.
+    // Figures of other tenants are separate, and users get the same as always.
     let elsewhere = world_of_figures(&staff.clone().in_tenant(Uuid::new_v4())).await;
     assert_eq!(elsewhere["snapshots"]["hits"], 0);
     let user = world_of_figures(&Person::user()).await;
@@ -231,10 +231,10 @@ async fn rates_and_shares_are_exact_decimals() {
 }
 
 #[tokio::test]
-async fn readers_at_the_same_moment_count_every_use_and_none_that_cannot_be_counted_fails_them() {
+async fn concurrent_readers_count_every_use_and_a_failing_count_fails_no_read() {
     let world = World::new().await;
     let staff = Person::staff();
-    let usage = annals::store::Usage {
+    let usage = annals_store::Usage {
         snapshot_hits: 1,
         upcasts: 3,
         ..Default::default()
@@ -260,7 +260,7 @@ async fn readers_at_the_same_moment_count_every_use_and_none_that_cannot_be_coun
 }
 
 #[tokio::test]
-async fn upcasters_that_change_something_are_counted_the_tenants_own_before_built_in_ones() {
+async fn upcasters_that_change_something_are_counted_with_the_tenants_own_in_place_of_built_in_ones() {
     let world = World::new().await;
     let staff = Person::staff();
     let other = staff.clone().in_tenant(Uuid::new_v4());
@@ -294,7 +294,7 @@ async fn upcasters_that_change_something_are_counted_the_tenants_own_before_buil
 }
 
 #[tokio::test]
-async fn replays_show_with_the_rate_of_their_last_run_to_those_who_see_the_tenant() {
+async fn replays_are_shown_with_the_rate_of_their_last_run_to_callers_who_see_the_tenant() {
     let (world, staff) = (World::new().await, Person::staff());
     let other = staff.clone().in_tenant(Uuid::new_v4());
     let insert = "insert into annals.checkpoints (name, tenant_id, consumer, position, event_count, updated_at, run_started_at, run_ended_at, run_event_count)
@@ -323,7 +323,7 @@ async fn replays_show_with_the_rate_of_their_last_run_to_those_who_see_the_tenan
         [
             (&json!("ended"), &json!(62.5)),
             (&json!("killed"), &json!(1.6667)),
-            // Of all tenants; shown to the default one's staff with what was theirs.
+            // A replay of all tenants; staff of the default tenant sees the part of its own tenant.
             (&json!("everybody's"), &json!(0)),
             (&json!("begun"), &Value::Null)
         ]

@@ -1,4 +1,4 @@
-//! What the catalog says must be there before an event: a stream that exists, or one that does not.
+//! What a type requires of its stream in the catalog: that it exists, or that it does not.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{Person, World};
 
-use super::{WRITERS, acknowledged, expecting, sound_log};
+use super::{WRITERS, acknowledged, checked_log, expecting};
 
 fn event(event_type: &str, id: &str, data: Value) -> Value {
     json!({"event_type": event_type, "aggregate_type": event_type.split('.').next(), "aggregate_id": id, "data": data})
@@ -42,7 +42,7 @@ async fn refused_by_sql(world: &World, person: &Person, event: &Value) -> (Strin
 }
 
 #[tokio::test]
-async fn an_event_about_what_was_never_created_is_refused() {
+async fn an_event_that_requires_a_stream_is_refused_if_there_is_none() {
     let world = World::new().await;
     let (staff, service) = (Person::staff(), Person::service("crm"));
     let before = world.log().await;
@@ -86,7 +86,7 @@ async fn an_event_about_what_was_never_created_is_refused() {
 }
 
 #[tokio::test]
-async fn what_exists_is_not_created_once_more() {
+async fn an_event_that_creates_a_stream_is_refused_if_there_is_one() {
     let world = World::new().await;
     let (staff, service) = (Person::staff(), Person::service("crm"));
     world.post(&staff, "/events", created("P-1")).await.expect(201);
@@ -154,14 +154,14 @@ async fn a_retry_is_known_before_anything_is_required() {
 }
 
 #[tokio::test]
-async fn entities_are_deleted_and_brought_back_as_before() {
+async fn entities_are_deleted_and_restored_as_before() {
     let world = World::new().await;
     let staff = Person::staff();
     let ada = json!({"id": "C-1", "name": "Ada"});
     world.post(&staff, "/entities/customer", ada.clone()).await.expect(201);
     assert_eq!(world.post(&staff, "/entities/customer", ada).await.status, 409);
     world.delete(&staff, "/entities/customer/C-1").await.expect(200);
-    // A stream of something deleted still has its events.
+    // The stream of a deleted entity still has its events.
     let raw = event("customer.created", "C-1", json!({"name": "Ada"}));
     assert_eq!(world.post(&staff, "/events", raw).await.problem(409), "stream_exists");
     let deleted = world.get(&staff, "/audit/entity/C-1?limit=1").await.expect(200);
@@ -178,7 +178,7 @@ async fn entities_are_deleted_and_brought_back_as_before() {
 }
 
 #[tokio::test]
-async fn a_user_is_not_told_whether_a_stream_of_somebody_else_exists() {
+async fn a_user_does_not_learn_whether_another_actors_stream_exists() {
     let world = World::new().await;
     let (ada, eve) = (Person::user(), Person::user());
     world
@@ -202,7 +202,7 @@ async fn a_user_is_not_told_whether_a_stream_of_somebody_else_exists() {
 }
 
 #[tokio::test]
-async fn a_type_registered_at_run_time_says_what_it_requires() {
+async fn a_type_registered_at_run_time_can_have_a_requirement() {
     let world = World::new().await;
     let staff = Person::staff();
     let kind = |version: &str, requires: Option<Value>| {
@@ -242,9 +242,9 @@ async fn a_type_registered_at_run_time_says_what_it_requires() {
     );
 }
 
-/// What `streams.rs` tries without requirements, once more with the catalog as it is deployed.
+/// The tests of `streams.rs` without requirements, once more with the catalog as deployed.
 #[tokio::test]
-async fn of_many_writers_one_creates_the_stream_one_wins_each_version_and_all_others_are_refused() {
+async fn of_many_writers_one_creates_the_stream_and_one_wins_each_version() {
     let (world, staff) = (World::new().await, Person::staff());
     let data = json!({"name": "Ada", "email": "a@b.cd"});
     let create = |_| world.post(&staff, "/events", event("customer.registered", "C-1", data.clone()));
@@ -272,5 +272,5 @@ async fn of_many_writers_one_creates_the_stream_one_wins_each_version_and_all_ot
         won.insert(acknowledged(&answer.expect(201).body));
     }
     assert_eq!(won.len(), 4 + WRITERS);
-    assert_eq!(sound_log(&world).await, won);
+    assert_eq!(checked_log(&world).await, won);
 }

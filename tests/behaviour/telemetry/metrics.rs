@@ -1,16 +1,16 @@
-//! Metrics in CloudWatch's embedded metric format: exactly what CloudWatch reads, and nothing where nobody collects them.
+//! Metrics in CloudWatch's embedded metric format, written exactly as CloudWatch reads them, and only if they are collected.
 
 use std::collections::BTreeSet;
 
-use annals::telemetry::metrics::METRICS;
+use annals_telemetry::metrics::METRICS;
 use projector::Invocation;
 use serde_json::{Value, json};
 use tests::{Captured, Person, World};
 
-/// The units that CloudWatch knows, as far as we count anything in them.
+/// The units of CloudWatch that our metrics use.
 const UNITS: [&str; 3] = ["Count", "Seconds", "Milliseconds"];
 
-/// The specification's rules, as far as a line of ours can break them:
+/// The rules of the specification that a line of ours could violate:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 fn assert_is_emf(line: &Value) {
     let root = line.as_object().unwrap();
@@ -29,7 +29,7 @@ fn assert_is_emf(line: &Value) {
         let sets = directive["Dimensions"].as_array().unwrap();
         assert_eq!(sets.len(), 1);
         for dimension in sets[0].as_array().unwrap() {
-            // Every dimension is a member of the root, with text of 1 to 1,024 characters.
+            // Every dimension is a member of the root, with a text of 1 to 1,024 characters.
             let value = root[dimension.as_str().unwrap()].as_str().unwrap();
             assert!((1..=1024).contains(&value.len()), "{line}");
         }
@@ -73,7 +73,7 @@ async fn an_append_is_one_line_of_the_embedded_metric_format() {
 }
 
 #[tokio::test]
-async fn nothing_is_printed_where_nobody_collects_it() {
+async fn no_metrics_are_printed_if_they_are_not_collected() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let printed = Captured::local("error");
     world.post(&staff, "/events", product("A")).await.expect(201);
@@ -81,7 +81,7 @@ async fn nothing_is_printed_where_nobody_collects_it() {
 }
 
 #[tokio::test]
-async fn metrics_are_no_log_lines() {
+async fn metrics_are_not_log_lines() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     for capture in [Captured::local, Captured::deployed] {
         let printed = capture("trace");
@@ -97,7 +97,7 @@ async fn metrics_are_no_log_lines() {
 }
 
 #[tokio::test]
-async fn retries_and_refusals_append_nothing() {
+async fn retries_and_refusals_do_not_count_as_appends() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", product("A")).await.expect(201);
     let printed = Captured::deployed("error");
@@ -137,7 +137,7 @@ async fn tick(world: &World) {
     world.projector.handle(Invocation::Tick(Value::Null)).await.unwrap();
 }
 
-/// Makes the log look older than it is, behind everybody's back.
+/// Makes the log look older than it is, by SQL.
 async fn grow_old(world: &World, seconds: i32) {
     world
         .superuser()
@@ -150,7 +150,7 @@ async fn grow_old(world: &World, seconds: i32) {
 }
 
 #[tokio::test]
-async fn the_sweep_tells_what_it_found() {
+async fn the_sweep_writes_metrics_about_what_it_found() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     for id in ["A", "B", "C"] {
         world.post(&staff, "/events", product(id)).await.expect(201);
@@ -185,7 +185,7 @@ async fn the_sweep_tells_what_it_found() {
 }
 
 #[tokio::test]
-async fn parked_streams_are_counted_and_are_no_lag() {
+async fn parked_streams_are_counted_and_do_not_count_as_lag() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     world
         .append(&staff, "organization.created", "O-1", json!({"name": "One"}))
@@ -203,7 +203,7 @@ async fn parked_streams_are_counted_and_are_no_lag() {
 }
 
 #[tokio::test]
-async fn imports_that_fail_or_get_no_further_are_told_of() {
+async fn imports_that_fail_or_make_no_progress_have_metrics() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let asked = world.ask_for_upload(&staff, json!({"dataset": "sales"})).await;
     world
@@ -212,7 +212,7 @@ async fn imports_that_fail_or_get_no_further_are_told_of() {
     let broken = "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
                   create trigger no before update on annals.import_lanes for each row when (new.settled_row > 0) execute function public.no()";
     world.owner().await.batch_execute(broken).await.unwrap();
-    // The first one got as far as to read the file.
+    // The first one got as far as reading the file.
     for attempts in 0..7 {
         let printed = Captured::deployed("error");
         world.importer().import_due(None).await.unwrap();
@@ -230,7 +230,7 @@ async fn imports_that_fail_or_get_no_further_are_told_of() {
 }
 
 #[tokio::test]
-async fn a_rebuild_tells_what_it_changed() {
+async fn a_rebuild_writes_metrics_about_what_it_changed() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     world.post(&staff, "/events", product("A")).await.expect(201);
     world.project().await;
@@ -249,7 +249,7 @@ async fn a_rebuild_tells_what_it_changed() {
 }
 
 #[test]
-fn every_metric_has_a_name_and_a_unit_that_cloudwatch_takes() {
+fn every_metric_has_a_name_and_a_unit_that_cloudwatch_accepts() {
     let names: BTreeSet<&str> = METRICS.iter().map(|(name, _)| *name).collect();
     assert_eq!(names.len(), METRICS.len());
     for (name, unit) in METRICS {

@@ -1,21 +1,21 @@
-//! Traces: subsegments as X-Ray's daemon reads them, of sampled requests only; and the header that links the projector's work
-//! to the request's.
+//! Traces: subsegments of sampled requests in the format of X-Ray's daemon, and the header that links the projector's work to the
+//! request's.
 
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals::App;
-use annals::telemetry::{Ids, within};
+use annals_telemetry::{Ids, within};
 use axum::extract::State;
 use axum::{Json, Router};
+use local::engine::App;
 use serde_json::{Value, json};
 use tests::{Captured, Person, World, sqs_at};
 use tokio::net::TcpListener;
 
 use super::{TRACE, correlated};
 
-/// What has arrived at the daemon. Datagrams on the loopback interface are there when `send` returns.
+/// The datagrams that have arrived at the daemon. On the loopback interface they are there when `send` returns.
 fn arrived(daemon: &UdpSocket) -> Vec<Value> {
     daemon.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let mut buffer = [0; 64 * 1024];
@@ -42,7 +42,7 @@ async fn append(world: &World, trace: &str) {
 }
 
 #[tokio::test]
-async fn a_sampled_request_tells_xray_what_it_waited_for() {
+async fn a_sampled_request_sends_its_waits_to_xray() {
     let world = World::new().await;
     let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
     let printed = Captured::traced(daemon.local_addr().unwrap());
@@ -70,11 +70,11 @@ async fn a_sampled_request_tells_xray_what_it_waited_for() {
             "id": id, "start_time": start, "end_time": end});
         assert_eq!(*segment, expected);
     }
-    assert!(!printed.text().contains("sanitized_query"), "traces are no log lines");
+    assert!(!printed.text().contains("sanitized_query"), "traces are not log lines");
 }
 
 #[tokio::test]
-async fn requests_that_are_not_sampled_tell_nothing() {
+async fn requests_that_are_not_sampled_send_nothing() {
     let world = World::new().await;
     let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
     let _printed = Captured::traced(daemon.local_addr().unwrap());
@@ -121,7 +121,7 @@ async fn take(State(requests): State<Requests>, request: String) -> Json<Value> 
     Json(json!({"MessageId": "1"}))
 }
 
-/// The world's functions with a queue that speaks SQS' protocol, and what it is sent.
+/// The world's functions with a queue that speaks SQS's protocol, and the messages that it gets.
 async fn with_sqs(mut world: World) -> (World, Requests) {
     let requests = Requests::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -137,7 +137,7 @@ async fn with_sqs(mut world: World) -> (World, Requests) {
 }
 
 #[tokio::test]
-async fn a_wake_up_carries_the_requests_names_beside_its_body() {
+async fn a_wake_up_carries_the_requests_ids_as_attributes() {
     let (world, requests) = with_sqs(World::new().await).await;
     let staff = Person::staff();
     let headers = [("x-request-id", "r-1"), ("x-amzn-trace-id", TRACE)];
@@ -153,7 +153,7 @@ async fn a_wake_up_carries_the_requests_names_beside_its_body() {
     let text = |value: &str| json!({"DataType": "String", "StringValue": value});
     assert_eq!(
         request["MessageBody"], r#"{"streams":[["00000000-0000-0000-0000-000000000000","product","A"]]}"#,
-        "what yesterday's projector reads"
+        "the format that earlier projectors read"
     );
     assert_eq!(
         request["MessageAttributes"],

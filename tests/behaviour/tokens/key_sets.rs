@@ -1,6 +1,6 @@
-//! Keys by JSON Web Key Set: each verifies tokens of its own algorithm, and none is a secret.
+//! Keys in a JSON Web Key Set: each key verifies tokens of its own algorithm only, and no key in the set is a secret.
 
-use annals::config::AuthConfig;
+use annals_config::AuthConfig;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use base64::Engine;
@@ -12,7 +12,7 @@ use tests::{Person, SECRET, World, sign};
 
 use super::{accepted, assert_refused, claims_with};
 
-/// A private key with what a key set says of it.
+/// A private key and its entry in a key set.
 struct Pair {
     private: EncodingKey,
     public: Value,
@@ -102,12 +102,12 @@ async fn keys_of_a_set_verify_tokens_of_their_own_algorithm() {
         )
         .await;
     }
-    // Supabase's shared-secret tokens may name a key all the same.
+    // Supabase's tokens with the shared secret may name a key, too.
     accepted(&world, &staff.token()).await;
 }
 
 #[tokio::test]
-async fn a_public_key_is_never_taken_for_a_shared_secret() {
+async fn a_public_key_is_never_used_as_a_shared_secret() {
     let rsa = Pair::new(Algorithm::RS256, "rsa");
     let claims = Person::staff().claims();
     let modulus = rsa.public["n"].as_str().unwrap();
@@ -138,7 +138,7 @@ async fn a_public_key_is_never_taken_for_a_shared_secret() {
 }
 
 #[tokio::test]
-async fn a_secret_in_a_key_set_and_one_that_is_not_configured_count_for_nothing() {
+async fn a_secret_in_a_key_set_and_one_that_is_not_configured_are_not_used() {
     let value = URL_SAFE_NO_PAD.encode(SECRET);
     let symmetric = json!({"kty": "oct", "alg": "HS256", "kid": "shared", "k": value});
     let ec = Pair::new(Algorithm::ES256, "ec");

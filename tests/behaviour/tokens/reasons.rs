@@ -1,4 +1,4 @@
-//! Each fault of a token has its own code, so that whoever sent it knows what to mend; and tokens are bounded.
+//! Each fault of a token has its own code, so that the sender knows what to correct; and the size of tokens is limited.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -60,7 +60,7 @@ async fn a_token_is_at_most_eight_kibibytes() {
 }
 
 #[tokio::test]
-async fn a_token_whose_header_demands_something_is_refused() {
+async fn a_token_with_critical_header_parameters_is_refused() {
     let world = World::new().await;
     let mut header = Header::new(Algorithm::HS256);
     for crit in [vec!["b64".to_owned()], vec!["exp".to_owned()], vec![]] {
@@ -73,7 +73,7 @@ async fn a_token_whose_header_demands_something_is_refused() {
         .unwrap();
         assert_eq!(code_of(&world, &token).await, "token_critical_header");
     }
-    // What is no list of names is no header at all.
+    // A `crit` that is not a list of names makes the header malformed.
     let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let token = format!(
         "{}.{}.AAAA",
@@ -84,7 +84,7 @@ async fn a_token_whose_header_demands_something_is_refused() {
 }
 
 #[tokio::test]
-async fn times_that_nobody_can_mean_are_refused() {
+async fn impossible_times_are_refused() {
     let world = World::new().await;
     let year_10000 = 253_402_300_800_i64;
     for claim in ["exp", "nbf", "iat"] {

@@ -1,13 +1,12 @@
-//! Invariant 6 over random catalogs, histories and kill points: live read models, rebuilt ones, and a snapshot with the events
-//! after it are the same, byte for byte; and all of it is what a fold of a few lines says, which knows nothing of the code.
+//! Invariant 6 for random catalogs, histories and kills: live read models, rebuilt ones, and a snapshot plus the events after it are equal,
+//! byte for byte. All of them equal a small independent fold in the tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Map, Value, json};
-use tests::{Person, World};
+use tests::{Effort, Person, World, check_property};
 use uuid::Uuid;
 
 use crate::rebuild::{module, rebuild};
@@ -15,7 +14,7 @@ use crate::verify::verify_of;
 
 const STREAMS: usize = 4;
 
-/// Event types of a kind of aggregate that has tables, each with what it does to state.
+/// Event types of an aggregate type with tables, each with its effect.
 const KINDS: [(&str, &str); 8] = [
     ("widget.created", r#""create""#),
     ("widget.merged", r#""merge""#),
@@ -39,7 +38,7 @@ enum Action {
         old: bool,
         fields: Vec<(usize, Value)>,
     },
-    /// A new version of a type, with steps that lead to it.
+    /// A new version of a type, with upcaster steps.
     Evolve {
         kind: usize,
         steps: Vec<Value>,
@@ -49,7 +48,7 @@ enum Action {
     Snapshot {
         stream: usize,
     },
-    /// A rebuild that is dropped after so many microseconds.
+    /// A rebuild that is cancelled after so many microseconds.
     Kill {
         micros: u64,
     },
@@ -113,7 +112,7 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// Data of an event: a child has an id, and of two kinds that its table cannot tell apart.
+/// Data of an event. A child has an id, of two kinds that its table cannot distinguish.
 fn data(kind: usize, fields: &[(usize, Value)]) -> Value {
     let mut data: Map<String, Value> = fields
         .iter()
@@ -195,7 +194,7 @@ impl Case<'_> {
         }
     }
 
-    /// Everything is projected, and then all ways to a state lead to the same.
+    /// Projects everything, and checks that all ways to compute a state agree.
     async fn check(&self) {
         let world = self.world;
         world.sweep().await;
@@ -220,7 +219,7 @@ impl Case<'_> {
                 .expect(201);
             let tail = json!({"event_type": "widget.merged", "aggregate_type": "widget", "aggregate_id": format!("W-{stream}"), "data": {"b": "tail"}});
             world.post(&self.staff, "/events", tail).await.expect(201);
-            // From the snapshot and the event after it, before and after the projector has come by.
+            // From the snapshot and the event after it, before and after it is projected.
             let from_snapshot = world
                 .get(&self.staff, &format!("{path}?version={}", version + 1))
                 .await
@@ -255,16 +254,16 @@ async fn run(actions: Vec<Action>) {
     case.check().await;
 }
 
-/// A module's tables, as a migration makes them; every column takes whatever state has.
+/// The module's tables, as a migration creates them; every column accepts any value of the state.
 const TABLES: &str = "create table public.widgets (like annals.state_row including all, a jsonb, b jsonb, c jsonb, n jsonb, deep jsonb);
     select annals.register_state_table('public.widgets', 'widget');
     create table public.widget_parts (like annals.child_row including all, widget_id text collate \"C\" not null, a jsonb, b jsonb, n jsonb,
                                       constraint widget_parts_pkey primary key (tenant_id, widget_id, id));
     select annals.register_state_table('public.widget_parts', 'widget', 'part')";
 
-/// 1 and "1" are two children to the fold and one row to the table: the last one, whatever way they came about.
+/// 1 and "1" are two children in the fold and one row in the table: the row is the last of them, however they were appended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn children_that_a_table_cannot_tell_apart_are_one_row_that_follows_from_the_state() {
+async fn children_whose_ids_are_equal_as_text_share_one_row_derived_from_the_state() {
     let world = &World::without_requirements().await;
     world.owner().await.batch_execute(TABLES).await.unwrap();
     let staff = Person::staff();
@@ -292,21 +291,12 @@ async fn children_that_a_table_cannot_tell_apart_are_one_row_that_follows_from_t
 }
 
 #[test]
-fn live_read_models_are_rebuilt_ones_and_a_snapshot_with_the_events_after_it() {
+fn live_read_models_equal_rebuilt_ones_and_a_snapshot_plus_later_events() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    let config = Config {
-        cases: 12,
-        failure_persistence: None,
-        max_shrink_iters: 60,
-        ..Config::default()
-    };
-    let outcome = TestRunner::new(config).run(&prop::collection::vec(action(), 1..40), |actions| {
-        runtime.block_on(run(actions));
-        Ok::<(), TestCaseError>(())
-    });
-    outcome.unwrap();
+    let effort = Effort { cases: 12, shrinks: 60 };
+    check_property(&runtime, effort, &prop::collection::vec(action(), 1..40), run);
 }

@@ -1,64 +1,50 @@
-//! What a change of an entity is answered with: the entity as it is now.
+//! Answers to changes of an entity: the entity as it is now.
 
-use annals::App;
-use annals::domain::{AggregateId, Caller};
-use annals::http::{ApiError, EntityAnswer};
+use annals_http::{ApiError, EntityAnswer};
+use annals_store::Outcome;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::verb::Verb;
+use super::change::Change;
+use super::deleted;
+use super::keyed::Earlier;
 
-/// The entity as it is now. A state that the caller may not see any more, because another actor has added an event that is hidden
-/// from the caller, is null; then `version` is the one that the request led to, where it led to one.
-pub(super) async fn answer(
-    app: &App,
-    caller: &Caller,
-    verb: &Verb,
-    id: &str,
-    version: Option<i32>,
-    status: StatusCode,
-) -> Result<Response, ApiError> {
-    let kind = verb.aggregate_type.as_str();
-    match app.store.find_entity(caller, kind, id).await? {
-        Some(found) => Ok((status, EntityAnswer::from(found)).into_response()),
-        None => {
-            let hidden = json!({"aggregate_type": kind, "aggregate_id": id, "version": version, "state": null});
-            Ok((status, Json(hidden)).into_response())
+/// Everything except the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+impl Change {
+    /// The entity as it is now. If another actor has added an event that is hidden from the caller, the caller may not see the state any
+    /// more: then `state` is null, and `version` is the version that this request led to, if it led to one.
+    pub(super) async fn answer(&self, version: Option<i32>, status: StatusCode) -> Result<Response, ApiError> {
+        match self.find().await? {
+            Some(found) => Ok((status, EntityAnswer::from(found)).into_response()),
+            None => {
+                let (kind, id) = (self.verb.aggregate_type.as_str(), &self.aggregate_id);
+                let hidden = json!({"aggregate_type": kind, "aggregate_id": id, "version": version, "state": null});
+                Ok((status, Json(hidden)).into_response())
+            }
         }
     }
-}
 
-/// The answer to a creation: 200 where the entity had been created before, by the same request.
-pub(super) async fn created(
-    app: &App,
-    caller: &Caller,
-    verb: &Verb,
-    id: &AggregateId,
-    version: Option<i32>,
-    status: StatusCode,
-) -> Result<Response, ApiError> {
-    let mut response = answer(app, caller, verb, id.as_str(), version, status).await?;
-    let path = format!(
-        "/api/v1/entities/{}/{}",
-        verb.aggregate_type,
-        percent_encode(id.as_str())
-    );
-    if let Ok(location) = HeaderValue::from_str(&path) {
-        response.headers_mut().insert(header::LOCATION, location);
+    /// The answer to a creation: 201, or 200 if the same request had created the entity before.
+    pub(super) async fn created(&self, version: Option<i32>, status: StatusCode) -> Result<Response, ApiError> {
+        let mut response = self.answer(version, status).await?;
+        let id = utf8_percent_encode(&self.aggregate_id, RESERVED);
+        let path = format!("/api/v1/entities/{}/{id}", self.verb.aggregate_type);
+        if let Ok(location) = HeaderValue::from_str(&path) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Ok(response)
     }
-    Ok(response)
-}
 
-fn percent_encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| {
-            if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
+    /// The answer to an update or a delete that was sent again.
+    pub(super) async fn answer_again(&self, earlier: Earlier) -> Result<Response, ApiError> {
+        match earlier {
+            Earlier::Kept(Outcome::Deleted) => Err(deleted::was_before()),
+            other => self.answer(other.version(), StatusCode::OK).await,
+        }
+    }
 }

@@ -1,77 +1,60 @@
-//! What is deleted is still there: a request to change it, or to create it anew, is refused with the time of the deletion and how to bring
-//! the entity back.
+//! Refusals of changes to a deleted entity. A deleted entity still exists: a request to change it, or to create it again, is refused with
+//! the time of the deletion and how the entity can be restored.
 
-use annals::App;
-use annals::domain::event::FieldFault;
-use annals::domain::{AggregateId, Caller};
-use annals::http::{ApiError, Problem};
-use annals::store::StoredEntity;
+use annals_domain::event::FieldFault;
+use annals_http::{ApiError, Problem};
+use annals_store::StoredEntity;
 use axum::http::StatusCode;
 
-use super::verb::Verb;
+use super::change::Change;
 
 /// The refusal to change a deleted entity.
-pub(super) async fn refusal(
-    app: &App,
-    caller: &Caller,
-    verb: &Verb,
-    found: &StoredEntity,
-) -> Result<ApiError, ApiError> {
-    let (said, way_back) = told(app, caller, verb, found).await?;
-    Ok(ApiError::conflict("entity_deleted", format!("{said}; {way_back}")))
+pub(super) async fn refusal(change: &Change, found: &StoredEntity) -> Result<ApiError, ApiError> {
+    let (deletion, remedy) = describe(change, found).await?;
+    Ok(ApiError::conflict("entity_deleted", format!("{deletion}; {remedy}")))
 }
 
-/// The refusal to create what is there already.
-pub(super) async fn already_there(
-    app: &App,
-    caller: &Caller,
-    verb: &Verb,
-    id: &AggregateId,
-) -> Result<ApiError, ApiError> {
-    let found = app
-        .store
-        .find_entity(caller, verb.aggregate_type.as_str(), id.as_str())
-        .await?;
+/// The refusal to create an entity whose id is taken.
+pub(super) async fn already_there(change: &Change) -> Result<ApiError, ApiError> {
+    let found = change.find().await?;
     match found.filter(|found| found.entity.deleted_at.is_some()) {
         None => {
-            let detail = format!(
-                "there is a {} {id} already; change it by PATCH, or choose another id",
-                verb.aggregate_type
-            );
+            let (kind, id) = (&change.verb.aggregate_type, &change.aggregate_id);
+            let detail = format!("there is a {kind} {id} already; change it by PATCH, or choose another id");
             Ok(ApiError::conflict("already_exists", detail))
         }
         Some(found) => {
-            let (said, way_back) = told(app, caller, verb, &found).await?;
-            let detail = format!("{said}, and its id stays taken: choose another id, or {way_back}");
-            let fault = FieldFault::new("/id", "entity_deleted", said);
+            let (deletion, remedy) = describe(change, &found).await?;
+            let detail = format!("{deletion}, and its id stays taken: choose another id, or {remedy}");
+            let fault = FieldFault::new("/id", "entity_deleted", deletion);
             let problem = Problem::new(StatusCode::CONFLICT, "already_exists", detail);
             Ok(problem.with_errors(vec![fault]).into())
         }
     }
 }
 
-/// The answer to a deletion that is sent again, and found nothing to delete the first time.
+/// The answer to a retry of a deletion that found the entity deleted when it was first sent.
 pub(super) fn was_before() -> ApiError {
     let detail = "the entity had been deleted already when this request came for the first time";
     ApiError::conflict("entity_deleted", detail)
 }
 
-/// When and by what it was deleted, and how it comes back.
-async fn told(app: &App, caller: &Caller, verb: &Verb, found: &StoredEntity) -> Result<(String, String), ApiError> {
-    let (kind, id) = (&verb.aggregate_type, &found.aggregate_id);
+/// When and by which event the entity was deleted, and how it can be restored.
+async fn describe(change: &Change, found: &StoredEntity) -> Result<(String, String), ApiError> {
+    let (kind, id) = (&change.verb.aggregate_type, &found.aggregate_id);
     let Some(at) = found.entity.deleted_at else {
-        return Err(ApiError::Internal("what is not deleted was taken to be".into()));
+        return Err(ApiError::Internal("an entity was taken for deleted that is not".into()));
     };
-    let event = app.store.find_event_recorded_at(caller, found, at).await?;
-    let Some((event, event_type)) = event else {
-        let way_back = "ask staff to bring it back by compensating the event that deleted it";
-        return Ok((format!("{kind} {id} was deleted at {at}"), way_back.to_owned()));
+    let (store, caller) = (&change.app.store, &change.caller);
+    let Some((event, event_type)) = store.find_event_recorded_at(caller, found, at).await? else {
+        let remedy = "ask staff to bring it back by compensating the event that deleted it";
+        return Ok((format!("{kind} {id} was deleted at {at}"), remedy.to_owned()));
     };
-    let catalog = app.store.catalog(caller).await?;
+    let catalog = store.catalog(caller).await?;
     let known = catalog.find(caller.tenant_id(), &event_type);
-    let way_back = match known.is_some_and(|known| known.inverse.is_some()) {
+    let remedy = match known.is_some_and(|known| known.inverse.is_some()) {
         true => format!("bring it back by POST /api/v1/events/{event}/compensate"),
         false => format!("it cannot be brought back, because {event_type} has no inverse"),
     };
-    Ok((format!("{kind} {id} was deleted at {at} by event {event}"), way_back))
+    Ok((format!("{kind} {id} was deleted at {at} by event {event}"), remedy))
 }

@@ -1,32 +1,32 @@
-//! Which fields an entity has, as the schemas of its general event types say.
+//! The fields of the entities of one aggregate type, according to the schemas of its general event types.
 //!
-//! A field that no later change could touch is refused when the entity is created, not only when somebody tries to change it.
+//! A field that no update could change is refused when the entity is created, not only when a client tries to change it.
 
 use std::collections::BTreeSet;
 
-use annals::App;
-use annals::domain::event::FieldFault;
-use annals::domain::schema::EventSchema;
-use annals::domain::{Caller, Catalog};
-use annals::http::ApiError;
+use annals_domain::event::FieldFault;
+use annals_domain::schema::EventSchema;
+use annals_domain::{Caller, Catalog, json_pointer};
+use annals_http::ApiError;
 use serde_json::{Map, Value};
 
+use super::change::Change;
 use super::verb::Verb;
 
-/// The fields of one kind of entity.
+/// The fields of the entities of one aggregate type.
 pub(super) struct EntityFields {
     /// Whether fields that are not listed are refused.
     is_closed: bool,
-    /// Those that a schema lists, also where it lists them to refuse them with a reason of its own.
+    /// Fields that a schema lists, including those that it lists only to refuse them with a reason.
     listed: BTreeSet<String>,
-    /// Those that may have a value.
+    /// Fields that may have a value.
     usable: BTreeSet<String>,
     required: BTreeSet<String>,
 }
 
 impl EntityFields {
-    /// The fields as the catalog has them: what `created` or `updated` lists. The list is closed where either schema closes it, unless
-    /// that of `created` says otherwise: `"additionalProperties": true` for instance.
+    /// The fields that the catalog's `created` or `updated` lists. The list is closed if either schema closes it, unless the schema of
+    /// `created` allows more, for instance by `"additionalProperties": true`.
     fn of(catalog: &Catalog, caller: &Caller, verb: &Verb) -> Self {
         let schema = |action: &str| {
             let name = format!("{}.{action}", verb.aggregate_type);
@@ -65,7 +65,7 @@ impl EntityFields {
             .filter(|name| self.is_closed && !self.listed.contains(*name))
     }
 
-    /// Takes out what is null: as good as absent, for a field that need not be there.
+    /// Removes fields that are null and not required: in a creation, null is the same as absent.
     pub(super) fn drop_nulls(&self, fields: &mut Map<String, Value>) {
         fields.retain(|name, value| !value.is_null() || self.required.contains(name));
     }
@@ -75,8 +75,7 @@ impl EntityFields {
         let usable = usable.join(", ");
         let fault = |name: &String| {
             let detail = format!("{} has no field {name}; its fields are: {usable}", verb.aggregate_type);
-            let name = name.replace('~', "~0").replace('/', "~1");
-            FieldFault::new(format!("/{name}"), "unknown_field", detail)
+            FieldFault::new(json_pointer::join(&[name]), "unknown_field", detail)
         };
         let faults: Vec<FieldFault> = self.unknown(fields).map(fault).collect();
         let detail = faults.first().map_or_else(String::new, |fault| fault.detail.clone());
@@ -84,23 +83,19 @@ impl EntityFields {
     }
 }
 
-/// The entity's fields, where they include all of these.
+/// The entity's fields, if all of these are among them.
 ///
 /// # Errors
 /// 422 with each field that the entity does not have.
-pub(super) async fn known(
-    app: &App,
-    caller: &Caller,
-    verb: &Verb,
-    fields: &Map<String, Value>,
-) -> Result<EntityFields, ApiError> {
-    let catalog = app.store.catalog(caller).await?;
+pub(super) async fn known(change: &Change, fields: &Map<String, Value>) -> Result<EntityFields, ApiError> {
+    let (store, caller, verb) = (&change.app.store, &change.caller, &change.verb);
+    let catalog = store.catalog(caller).await?;
     let known = EntityFields::of(&catalog, caller, verb);
     if known.unknown(fields).next().is_none() {
         return Ok(known);
     }
     // Another process may have registered a schema with the field.
-    let catalog = app.store.fresh_catalog(caller).await?;
+    let catalog = store.fresh_catalog(caller).await?;
     let known = EntityFields::of(&catalog, caller, verb);
     if known.unknown(fields).next().is_none() {
         return Ok(known);

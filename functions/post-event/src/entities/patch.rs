@@ -1,15 +1,14 @@
-//! What a PATCH asks for, and what that changes.
+//! The body of a PATCH, and what it changes.
 //!
-//! `application/json`: each field of the body takes the place of the entity's, null included.
-//! `application/merge-patch+json` is RFC 7396: objects are merged member by member, and null takes a member out.
+//! `application/json`: each field of the body replaces the entity's, null included.
+//! `application/merge-patch+json` is RFC 7396: objects are merged member by member, and null removes a member.
 
-use annals::domain::json;
-use annals::http::{ApiError, PatchBody};
+use annals_domain::event::FieldFault;
+use annals_domain::json;
+use annals_http::{ApiError, PatchBody};
 use serde_json::{Map, Value, json};
 
-use super::fields_of;
-
-/// A body that was read.
+/// The body of a PATCH.
 pub(super) enum Patch {
     /// Fields that replace the entity's.
     Fields(Map<String, Value>),
@@ -21,7 +20,7 @@ impl Patch {
     /// Reads the body.
     ///
     /// # Errors
-    /// 400 for anything but an object: an entity is never anything else.
+    /// 400 unless it is an object, as every entity is.
     pub(super) fn read(body: PatchBody) -> Result<Self, ApiError> {
         match body {
             PatchBody::Fields(body) => fields_of(body).map(Self::Fields),
@@ -29,14 +28,14 @@ impl Patch {
         }
     }
 
-    /// The fields that it names.
+    /// The fields that the body names.
     pub(super) fn fields(&self) -> &Map<String, Value> {
         match self {
             Self::Fields(fields) | Self::Merge(fields) => fields,
         }
     }
 
-    /// The body, with which of the two kinds it is.
+    /// The body with its kind, for the digest of the request.
     pub(super) fn body(&self) -> Value {
         match self {
             Self::Fields(fields) => Value::Object(fields.clone()),
@@ -44,8 +43,8 @@ impl Patch {
         }
     }
 
-    /// The changes that an event tells: old and new of each field that comes to something else. One that a merge patch takes out
-    /// says `removed`, because null alone would leave it there as null.
+    /// The changes of an event: the old and the new value of each field that gets another value. A field that a merge patch removes has
+    /// `removed`, because a new value of null alone would keep the field with the value null.
     pub(super) fn changes(&self, state: &Map<String, Value>) -> Map<String, Value> {
         let mut changes = Map::new();
         for (field, asked) in self.fields() {
@@ -67,7 +66,19 @@ impl Patch {
     }
 }
 
-/// RFC 7396's MergePatch, for a member: none where it is taken out.
+/// The fields that a body gives.
+pub(super) fn fields_of(body: Value) -> Result<Map<String, Value>, ApiError> {
+    match body {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(ApiError::malformed(vec![FieldFault::new(
+            "",
+            "wrong_type",
+            "an entity is a JSON object of its fields",
+        )])),
+    }
+}
+
+/// RFC 7396's MergePatch for one member; `None` if the member is removed.
 fn merged(target: Option<&Value>, patch: &Value) -> Option<Value> {
     match patch {
         Value::Null => None,

@@ -1,19 +1,23 @@
-//! The general event types of a module: `{type}.created`, `.updated`, `.deleted`.
+//! The general event types of an aggregate type: `{type}.created`, `.updated`, `.deleted`.
 
-use annals::App;
-use annals::domain::{AggregateId, AggregateType, Caller, Catalog, EventType, NewEvent};
-use annals::http::{ApiError, Problem};
+use crate::App;
+use annals_domain::{AggregateType, Caller, Catalog, EventType};
+use annals_http::{ApiError, Problem};
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
-/// One of a module's three general event types.
+/// One of the three general event types of an aggregate type.
 pub(super) struct Verb {
     pub(super) aggregate_type: AggregateType,
     pub(super) event_type: EventType,
 }
 
 impl Verb {
-    /// The type `{aggregate_type}.{action}`, if the module has it: 404 for no module, 405 for a module that is not edited so.
+    /// The type `{aggregate_type}.{action}`.
+    ///
+    /// # Errors
+    /// 404 if there is no such aggregate type. 405 if it has no such event type, because its entities change only by events of their own
+    /// types.
     pub(super) async fn find(
         app: &App,
         caller: &Caller,
@@ -44,17 +48,17 @@ impl Verb {
         Err(unknown(aggregate_type.as_str()))
     }
 
-    /// Data that tell these changes. A schema of the tenant's own may know no `removed`: there, a field that is taken out becomes
-    /// null.
-    pub(super) async fn told_as_it_may_be(
+    /// Data of an event with these changes. A schema that the tenant has registered may not allow `removed`. Then a field that is removed
+    /// becomes null instead.
+    pub(super) async fn data_of(
         &self,
         app: &App,
         caller: &Caller,
         changes: Map<String, Value>,
     ) -> Result<Map<String, Value>, ApiError> {
-        let told =
+        let data_of =
             |changes: &Map<String, Value>| Map::from_iter([("changes".to_owned(), Value::Object(changes.clone()))]);
-        let data = told(&changes);
+        let data = data_of(&changes);
         if changes.values().all(|change| change.get("removed").is_none()) {
             return Ok(data);
         }
@@ -68,11 +72,7 @@ impl Verb {
         for change in plain.values_mut().filter_map(Value::as_object_mut) {
             change.remove("removed");
         }
-        let plain = told(&plain);
+        let plain = data_of(&plain);
         Ok(if !takes(&data) && takes(&plain) { plain } else { data })
-    }
-
-    pub(super) fn event(&self, id: AggregateId, data: Map<String, Value>) -> NewEvent {
-        NewEvent::plain(self.event_type.clone(), self.aggregate_type.clone(), id, data)
     }
 }

@@ -1,23 +1,24 @@
-//! A new version of a type: what lifts data of the older ones to it, and what its number promises.
+//! A new version of a type: its upcasters, and whether it is compatible with the version before as its number promises.
 //!
-//! The database refuses a version that upcasters do not lead to from every other (V17); here is what only schemas can tell.
+//! The database refuses a version unless upcasters lead to it from every earlier version. This module has the checks that need the schemas.
 
-use annals::domain::event::{FieldFault, MAX_DATA_BYTES};
-use annals::domain::schema::Checker;
-use annals::domain::upcast::Step;
-use annals::domain::{EventKind, SchemaVersion, Upcaster, semver};
-use annals::http::ApiError;
-use annals::store::NewVersion;
+use annals_domain::checker::Checker;
+use annals_domain::event::{FieldFault, MAX_DATA_BYTES};
+use annals_domain::upcast::Step;
+use annals_domain::{EventKind, SchemaVersion, Upcaster, compatibility, semver};
+use annals_http::ApiError;
+use annals_store::NewVersion;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fault;
+use super::faults::fault;
 
-/// Most upcasters that come with a version, and most steps of one: each stored event of an old version takes them all.
+/// Maximum number of upcasters in a registration, and of steps in an upcaster. Each time an event of an old version is read, all of them
+/// are applied.
 const MAX_UPCASTERS: usize = 20;
 const MAX_STEPS: usize = 100;
 
-/// An upcaster as it is sent; without `to_version` it leads to the version that it comes with.
+/// An upcaster in a body. Without `to_version` it leads to the version that is being registered.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UpcasterBody {
@@ -81,14 +82,17 @@ fn read_version(text: String, field: &str, faults: &mut Vec<FieldFault>) -> Opti
         .ok()
 }
 
-/// A minor or patch version must not break those who read the version before; and what a version lifts must be what it
-/// describes, as far as the examples of the older versions show.
+/// Refuses a minor or patch version that breaks readers of the version before, and upcasters that turn an example of an older version into
+/// data that the new schema refuses.
 pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError> {
     let current = known.current_version.as_str();
     if semver::same_major(current, new.version.as_str())
         && let Some(before) = known.versions.get(current)
     {
-        let faults = under("/schema", semver::breaks(&before.schema(), &new.schema));
+        let faults = under(
+            "/schema",
+            compatibility::breaking_changes(&before.schema(), &new.schema),
+        );
         if !faults.is_empty() {
             return Err(ApiError::unprocessable(
                 "breaking_change",
@@ -100,7 +104,7 @@ pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError>
             ));
         }
     }
-    refuse_large_ways(known, new)?;
+    refuse_large_paths(known, new)?;
     let lifted = lifted_examples(known, new);
     if lifted.is_empty() {
         return Ok(());
@@ -112,10 +116,10 @@ pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError>
     ))
 }
 
-/// All that the steps of a way say may end up in an event, of which there may be millions.
-fn refuse_large_ways(known: &EventKind, new: &NewVersion) -> Result<(), ApiError> {
+/// Refuses upcasters with too much text: all of it may be added to each event that is upcast, and there may be millions.
+fn refuse_large_paths(known: &EventKind, new: &NewVersion) -> Result<(), ApiError> {
     for version in known.versions.keys() {
-        let bytes: usize = way_from(version, known, new).map(Upcaster::text_bytes).sum();
+        let bytes: usize = upcast_path(version, known, new).map(Upcaster::text_bytes).sum();
         if bytes > MAX_DATA_BYTES {
             let detail = format!(
                 "the steps that lead from version {version} to {} have {bytes} bytes of JSON; at most {MAX_DATA_BYTES} are allowed",
@@ -128,12 +132,12 @@ fn refuse_large_ways(known: &EventKind, new: &NewVersion) -> Result<(), ApiError
 }
 
 /// The upcasters, known and new, that data of a version take.
-fn way_from<'a>(version: &str, known: &'a EventKind, new: &'a NewVersion) -> impl Iterator<Item = &'a Upcaster> {
+fn upcast_path<'a>(version: &str, known: &'a EventKind, new: &'a NewVersion) -> impl Iterator<Item = &'a Upcaster> {
     let next = |reached: &str| {
         let added = new.upcasters.iter().find(|u| u.from_version == reached);
         added.or_else(|| known.upcasters.get(reached))
     };
-    // Upcasters lead to later versions only, so a way is no longer than there are upcasters.
+    // Upcasters lead to later versions only, so a path has at most as many steps as there are upcasters.
     let most = known.upcasters.len() + new.upcasters.len();
     std::iter::successors(next(version), move |upcaster| next(&upcaster.to_version)).take(most)
 }
@@ -146,10 +150,10 @@ fn under(prefix: &str, faults: Vec<FieldFault>) -> Vec<FieldFault> {
     faults.into_iter().map(under).collect()
 }
 
-/// Where older examples, lifted by the upcasters known and new, fail the new schema. Versions that nothing lifts are left to the
-/// database to refuse.
+/// The faults of examples of older versions, upcast by the known and new upcasters, against the new schema. If no upcaster leads from an
+/// older version to the new one, the database refuses the registration.
 fn lifted_examples(known: &EventKind, new: &NewVersion) -> Vec<FieldFault> {
-    // One that cannot be compiled was refused before.
+    // A schema that cannot be compiled has been refused before.
     let Ok(checker) = Checker::compile(&new.schema) else {
         return Vec::new();
     };
@@ -159,7 +163,7 @@ fn lifted_examples(known: &EventKind, new: &NewVersion) -> Vec<FieldFault> {
             continue;
         };
         let mut reached = version.as_str();
-        for upcaster in way_from(version, known, new) {
+        for upcaster in upcast_path(version, known, new) {
             upcaster.apply(&mut data);
             reached = &upcaster.to_version;
         }

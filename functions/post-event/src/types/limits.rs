@@ -1,21 +1,21 @@
-//! How much a schema may ask for: it is checked against whatever callers send, in functions that all callers share.
+//! Limits of a schema. A schema is used to check any data that callers send, in functions that all callers share.
 
-use annals::domain::Catalog;
-use annals::domain::event::FieldFault;
-use annals::domain::schema::{pattern_bytes, patterns_of, weight_of};
-use annals::domain::weight::shortened;
-use annals::http::ApiError;
+use annals_domain::Catalog;
+use annals_domain::checker::{pattern_bytes, patterns_of, weight_of};
+use annals_domain::event::FieldFault;
+use annals_domain::weight::shortened;
+use annals_http::ApiError;
 use serde_json::Value;
 
-/// Most parts of a schema, and values that it lists: each may be looked at for each value of the data.
+/// Maximum number of parts and listed values of a schema. Each may be compared with each value of the data.
 const MAX_PARTS: usize = 10_000;
-/// Most branches of all `anyOf`, `oneOf` and `allOf` of a schema: for a value that none takes, all are gone through.
+/// Maximum number of branches of all `anyOf`, `oneOf` and `allOf` of a schema. A value that matches none is checked against all of them.
 const MAX_BRANCHES: usize = 500;
-/// Most levels of parts within parts.
+/// Maximum number of levels of schemas within schemas.
 const MAX_LEVELS: usize = 32;
-/// Most characters of an expression.
+/// Maximum number of characters of a regular expression.
 const MAX_PATTERN: usize = 500;
-/// Most bytes of memory that all expressions of a schema take.
+/// Maximum bytes of memory that all regular expressions of a schema take.
 const MAX_PATTERNS: usize = 16 << 20;
 
 /// Keywords whose value is a schema.
@@ -44,10 +44,11 @@ const NAMED: [&str; 5] = [
     "definitions",
 ];
 
-/// Most bytes of memory, estimated, that all types of a tenant take. A function that checks an event of the tenant holds them all.
+/// Maximum of the estimated bytes of memory that all types of a tenant take. A function that checks an event of the tenant keeps all of
+/// them in memory.
 const MAX_REGISTERED: usize = 16 << 20;
 
-/// Refuses to add to a catalog in which a tenant has very much.
+/// Refuses a registration if the tenant's types take too much memory already.
 pub(super) fn refuse_full_catalog(catalog: &Catalog) -> Result<(), ApiError> {
     if catalog.own_footprint() > MAX_REGISTERED {
         let detail = format!(
@@ -59,7 +60,7 @@ pub(super) fn refuse_full_catalog(catalog: &Catalog) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// What is wrong with a schema's size, and with its expressions; of many the first.
+/// The first fault of a schema's size or of its regular expressions.
 pub(super) fn check(schema: &Value) -> Option<FieldFault> {
     if weight_of(schema) > MAX_PARTS {
         return Some(too_complex(

@@ -1,17 +1,18 @@
-//! What a schema and its example must be like to be registered at run time.
+//! The checks of a schema and its example that are registered at run time.
 
-use annals::domain::event::FieldFault;
-use annals::domain::json;
-use annals::domain::schema::Checker;
-use annals::domain::weight::text_bytes;
+use annals_domain::checker::Checker;
+use annals_domain::event::FieldFault;
+use annals_domain::json;
+use annals_domain::weight::text_bytes;
 use serde_json::Value;
 
-use super::{fault, limits};
+use super::faults::fault;
+use super::limits;
 
-/// Most bytes of a schema or example: they are compiled and kept by every function.
+/// Maximum bytes of a schema or example as JSON text. Functions that need schemas keep both texts in memory.
 pub(super) const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
-/// The schema must be usable, and its example must pass it: an example that lies helps nobody.
+/// The schema must be usable and accept the example. An example that its own schema refuses would mislead readers.
 pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault>) {
     for (name, value) in [("schema", schema), ("example", example)] {
         if !value.is_object() {
@@ -50,8 +51,7 @@ pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault
     }
 }
 
-/// A few references to references make a schema that takes longer to check than the sun will shine; without any, checking is
-/// bounded by the schema's size.
+/// References to references can make a check take exponential time. Without references, the schema's size limits the time.
 fn holds_reference(schema: &Value) -> bool {
     match schema {
         Value::Object(members) => members.iter().any(|(key, value)| {

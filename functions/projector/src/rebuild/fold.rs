@@ -1,33 +1,34 @@
-//! A worker's share: some streams' events, read in pages, folded from nothing, their final states written.
+//! A worker's part of a rebuild: it reads the events of some streams in pages, folds them from the first one, and writes the final states.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use annals::domain::weight::footprint_of;
-use annals::domain::{Catalog, Entity, StreamId};
-use annals::store::{PastEvent, Piece, Shadow, StateRow, Store, StoreError, StoredSnapshot, StreamToFold, Wave};
+use annals_domain::weight::footprint_of;
+use annals_domain::{Catalog, Entity, StreamId};
+use annals_store::{PastEvent, Piece, Shadow, StateRow, Store, StoreError, StoredSnapshot, StreamToFold, Wave};
 
-use super::RebuildError;
+use super::outcome::RebuildError;
 use super::snapshots::{self, WrongSnapshot};
 use crate::plan;
 
-/// Events that one read asks for at most.
-const EVENTS_AT_ONCE: i32 = 1_000;
-/// Bytes of memory, estimated, that states take at most before they are written, but for the last of them.
+/// Maximum number of events that one read returns.
+const EVENTS_PER_READ: i32 = 1_000;
+/// Estimated bytes of memory of folded states after which they are written. The last state that is added may exceed it.
 const MAX_FOOTPRINT: usize = 32 << 20;
-/// Streams of one chunk.
-const STREAMS_AT_ONCE: usize = 1_000;
+/// Maximum number of streams of a chunk.
+const STREAMS_PER_CHUNK: usize = 1_000;
 
-/// Streams for one worker.
+/// Streams that one worker folds, in order.
 pub(super) struct Chunk {
     pub(super) store: Store,
     pub(super) shadow: Arc<Shadow>,
     pub(super) streams: Vec<StreamToFold>,
-    /// Whether live read models that are right already need not be written.
-    pub(super) may_be_sound: bool,
+    /// Whether states that equal the live read models are left out. False for streams that were projected during the rebuild: they are
+    /// always written.
+    pub(super) skip_unchanged: bool,
 }
 
-/// What came of a chunk.
+/// The result of a chunk.
 #[derive(Default)]
 pub(super) struct Folded {
     pub(super) events: i64,
@@ -36,36 +37,37 @@ pub(super) struct Folded {
     pub(super) wrong_snapshots: Vec<WrongSnapshot>,
 }
 
-/// A stream that has no state: its events cannot be folded, or a table refuses what they fold to.
+/// A stream without a state: its events cannot be folded, or a table refuses the state.
 pub(super) struct Fault {
     pub(super) stream: StreamId,
     pub(super) message: String,
 }
 
-/// A stream on its way.
-struct Course {
+/// The fold of one stream, as far as its events have been read.
+struct StreamFold {
     entity: Option<Entity>,
     started_by: String,
-    /// The entity at the version that read models should hold, where it goes on from there.
+    /// The entity at its projected version, which the read models hold. Set if the fold continues beyond it, to check later snapshots.
     projected: Option<Entity>,
     fault: Option<String>,
+    /// Snapshots of the stream that are not checked yet.
     snapshots: Vec<StoredSnapshot>,
 }
 
-/// States that are waiting to be written.
+/// Folded states that are not written yet.
 #[derive(Default)]
-struct Finished {
+struct PendingStates {
     wave: Wave,
     footprint: usize,
 }
 
-/// Cuts streams into chunks of about one read each; one that is longer is a chunk of its own, read in pages.
+/// Cuts streams into chunks of about one read each. A longer stream is a chunk of its own and is read in pages.
 pub(super) fn chunks(streams: Vec<StreamToFold>) -> Vec<Vec<StreamToFold>> {
     let (mut chunks, mut events): (Vec<Vec<StreamToFold>>, i32) = (Vec::new(), 0);
     for stream in streams {
         events = events.saturating_add(last_wanted(&stream));
         match chunks.last_mut() {
-            Some(last) if events <= EVENTS_AT_ONCE && last.len() < STREAMS_AT_ONCE => last.push(stream),
+            Some(last) if events <= EVENTS_PER_READ && last.len() < STREAMS_PER_CHUNK => last.push(stream),
             _ => {
                 events = last_wanted(&stream);
                 chunks.push(vec![stream]);
@@ -75,7 +77,7 @@ pub(super) fn chunks(streams: Vec<StreamToFold>) -> Vec<Vec<StreamToFold>> {
     chunks
 }
 
-/// As far as read models or snapshots go.
+/// The version up to which the stream is folded: that of the read models or of the last snapshot, whichever is higher.
 fn last_wanted(stream: &StreamToFold) -> i32 {
     let snapshot = stream.last_snapshot.unwrap_or_default().min(stream.version);
     stream.projected_version.max(snapshot)
@@ -83,65 +85,66 @@ fn last_wanted(stream: &StreamToFold) -> i32 {
 
 impl Chunk {
     pub(super) async fn fold(self) -> Result<Folded, RebuildError> {
-        let (mut folded, mut finished) = (Folded::default(), Finished::default());
-        // Streams before this one are finished.
-        let mut first = 0;
-        let mut course = self.begin(first).await?;
-        while first < self.streams.len() {
-            let pieces = self.next_pieces(first, &course);
+        let (mut folded, mut pending) = (Folded::default(), PendingStates::default());
+        // Index of the stream that is being folded. All streams before it are finished.
+        let mut current = 0;
+        let mut fold = self.begin(current).await?;
+        while current < self.streams.len() {
+            let pieces = self.next_pieces(current, &fold);
             if pieces.is_empty() {
-                self.finish(first, course, &mut finished, &mut folded).await?;
-                first += 1;
-                course = self.begin(first).await?;
+                self.finish(current, fold, &mut pending, &mut folded).await?;
+                current += 1;
+                fold = self.begin(current).await?;
                 continue;
             }
             let (revision, events) = self.shadow.read_histories(&pieces).await?;
             let catalog = self.store.projector_outline(revision).await?;
             if events.is_empty() {
-                course.fault = Some(course.gap());
+                fold.fault = Some(fold.gap());
             }
-            let read_from = first;
+            let read_from = current;
             for event in events {
-                let place = read_from + event.place;
-                while first < place {
-                    self.finish(first, course, &mut finished, &mut folded).await?;
-                    first += 1;
-                    course = self.begin(first).await?;
+                let of_event = read_from + event.place;
+                while current < of_event {
+                    self.finish(current, fold, &mut pending, &mut folded).await?;
+                    current += 1;
+                    fold = self.begin(current).await?;
                 }
-                let Some(stream) = self.streams.get(first) else { break };
-                course.take(&catalog, stream, &event);
+                let Some(stream) = self.streams.get(current) else { break };
+                fold.apply(&catalog, stream, &event);
                 folded.events += 1;
-                folded.wrong_snapshots.extend(course.check_snapshots()?);
+                folded.wrong_snapshots.extend(fold.check_snapshots()?);
             }
         }
-        self.write(std::mem::take(&mut finished.wave), &mut folded).await?;
+        self.write(std::mem::take(&mut pending.wave), &mut folded).await?;
         Ok(folded)
     }
 
-    /// A stream's course, with its snapshots, which are few and may be large: they are read when it is their stream's turn.
-    async fn begin(&self, place: usize) -> Result<Course, StoreError> {
-        let mut course = Course::new();
-        if let Some(stream) = self.streams.get(place).filter(|stream| stream.last_snapshot.is_some()) {
-            course.snapshots = self.shadow.read_snapshots(&[stream]).await?;
+    /// The empty fold of a stream, with the stream's snapshots. They are few but may be large, so they are read only when their stream
+    /// begins.
+    async fn begin(&self, index: usize) -> Result<StreamFold, StoreError> {
+        let mut fold = StreamFold::new();
+        if let Some(stream) = self.streams.get(index).filter(|stream| stream.last_snapshot.is_some()) {
+            fold.snapshots = self.shadow.read_snapshots(&[stream]).await?;
         }
-        Ok(course)
+        Ok(fold)
     }
 
-    /// Takes a stream's state to those that are to be written, and writes them where they have become many.
+    /// Adds a finished stream's state to the pending ones, and writes those if they take much memory.
     async fn finish(
         &self,
-        place: usize,
-        mut course: Course,
-        finished: &mut Finished,
+        index: usize,
+        mut fold: StreamFold,
+        pending: &mut PendingStates,
         folded: &mut Folded,
     ) -> Result<(), RebuildError> {
-        let stream = &self.streams[place];
-        let beyond = course.snapshots.drain(..).map(snapshots::beyond_the_stream);
+        let stream = &self.streams[index];
+        let beyond = fold.snapshots.drain(..).map(snapshots::beyond_the_stream);
         folded.wrong_snapshots.extend(beyond);
-        match course.finish(stream) {
+        match fold.finish(stream) {
             Ok((entity, started_by)) => {
-                finished.footprint += footprint_of(&entity.state);
-                finished.wave.states.push(StateRow {
+                pending.footprint += footprint_of(&entity.state);
+                pending.wave.states.push(StateRow {
                     stream: stream.stream.clone(),
                     started_by,
                     entity,
@@ -152,22 +155,22 @@ impl Chunk {
                 message,
             }),
         }
-        if finished.footprint >= MAX_FOOTPRINT {
-            self.write(std::mem::take(finished).wave, folded).await?;
+        if pending.footprint >= MAX_FOOTPRINT {
+            self.write(std::mem::take(pending).wave, folded).await?;
         }
         Ok(())
     }
 
-    /// What to read next: of the stream that is under way, and of those after it.
-    fn next_pieces<'a>(&'a self, first: usize, course: &Course) -> Vec<Piece<'a>> {
-        let (mut pieces, mut budget) = (Vec::new(), EVENTS_AT_ONCE);
-        for (place, stream) in self.streams.iter().enumerate().skip(first) {
+    /// What to read next: the rest of the current stream, and the streams after it. Empty if the current stream is finished.
+    fn next_pieces<'a>(&'a self, current: usize, fold: &StreamFold) -> Vec<Piece<'a>> {
+        let (mut pieces, mut budget) = (Vec::new(), EVENTS_PER_READ);
+        for (index, stream) in self.streams.iter().enumerate().skip(current) {
             let end = last_wanted(stream);
-            let after = match place == first {
-                true => course.version(),
+            let after = match index == current {
+                true => fold.version(),
                 false => 0,
             };
-            if place == first && (course.fault.is_some() || after >= end) {
+            if index == current && (fold.fault.is_some() || after >= end) {
                 break;
             }
             let to = end.min(after + budget);
@@ -192,24 +195,24 @@ impl Chunk {
             .iter()
             .flat_map(|row| plan::child_rows(tables, row))
             .collect();
-        let sound = match self.may_be_sound {
-            true => self.shadow.find_sound(&wave.states).await?,
+        let unchanged = match self.skip_unchanged {
+            true => self.shadow.find_unchanged(&wave.states).await?,
             false => HashSet::new(),
         };
-        self.write_wave(wave, &sound, folded).await
+        self.write_wave(wave, &unchanged, folded).await
     }
 
-    /// Where a table refuses a row, in halves, until the stream at fault is alone.
+    /// Writes a wave. If a table refuses a row, the wave is halved until the stream at fault is alone.
     async fn write_wave(
         &self,
         mut wave: Wave,
-        sound: &HashSet<usize>,
+        unchanged: &HashSet<usize>,
         folded: &mut Folded,
     ) -> Result<(), RebuildError> {
         if wave.states.is_empty() {
             return Ok(());
         }
-        let error = match self.shadow.write(&wave, sound).await {
+        let error = match self.shadow.write(&wave, unchanged).await {
             Ok(()) => {
                 folded.streams += i64::try_from(wave.states.len()).unwrap_or_default();
                 return Ok(());
@@ -239,7 +242,7 @@ impl Chunk {
     }
 }
 
-impl Course {
+impl StreamFold {
     fn new() -> Self {
         Self {
             entity: None,
@@ -258,7 +261,8 @@ impl Course {
         format!("the log has no event {}", self.version() + 1)
     }
 
-    fn take(&mut self, catalog: &Catalog, stream: &StreamToFold, event: &PastEvent) {
+    /// Applies the next event. After a fault, further events are ignored.
+    fn apply(&mut self, catalog: &Catalog, stream: &StreamToFold, event: &PastEvent) {
         if self.fault.is_some() {
             return;
         }
@@ -284,7 +288,7 @@ impl Course {
         }
     }
 
-    /// Compares the snapshot of the version that has been folded up to, if there is one.
+    /// Compares the snapshot of the version that the fold has reached, if there is one.
     fn check_snapshots(&mut self) -> Result<Option<WrongSnapshot>, StoreError> {
         match &self.entity {
             Some(entity) => snapshots::check(&mut self.snapshots, entity, &self.started_by),
@@ -292,11 +296,11 @@ impl Course {
         }
     }
 
-    /// The entity as read models should hold it, and who started it.
+    /// The entity as read models should hold it, and the actor that started the stream. An error says why the stream has no such state.
     fn finish(self, stream: &StreamToFold) -> Result<(Entity, String), String> {
         match (self.fault, self.projected.or(self.entity)) {
             (None, Some(entity)) if entity.version == stream.projected_version => Ok((entity, self.started_by)),
-            (fault, _) => Err(fault.unwrap_or_else(|| "its events end before its progress".to_owned())),
+            (fault, _) => Err(fault.unwrap_or_else(|| "the log ends before the projected version".to_owned())),
         }
     }
 }

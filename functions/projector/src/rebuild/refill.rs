@@ -1,17 +1,18 @@
-//! Snapshots in place of those that a rebuild has found useless, or that were never taken: of long streams only, where some version
-//! would otherwise be loaded from more than a thousand events.
+//! Takes snapshots that are missing, or that the rebuild found unusable. Only of long streams, where some version could otherwise be loaded
+//! only by folding more than a thousand events.
 //!
-//! After the exchange: states are of the shape that they have now, and what goes wrong here costs readers time and nothing else.
+//! This runs after the exchange, because then states are folded as the catalog says now. If it fails, reads of past versions are slower,
+//! and nothing else.
 
 use std::num::NonZeroI32;
 
-use annals::domain::{Entity, StreamId};
-use annals::store::{Piece, Shadow, SnapshotMetadata, StateRow, Store, StoreError, StreamToFold};
+use annals_domain::{Entity, StreamId};
+use annals_store::{Piece, Shadow, SnapshotMetadata, StateRow, Store, StoreError, StreamToFold};
 
-/// Events that one read asks for at most.
-const EVENTS_AT_ONCE: i32 = 1_000;
+/// Maximum number of events that one read returns.
+const EVENTS_PER_READ: i32 = 1_000;
 
-/// Takes the snapshots that are missing in the rebuild's scope.
+/// Takes the missing snapshots in the rebuild's scope.
 pub(super) async fn refill(store: &Store, shadow: &Shadow, every: NonZeroI32) -> Result<(), StoreError> {
     let mut after: Option<StreamId> = None;
     loop {
@@ -19,14 +20,19 @@ pub(super) async fn refill(store: &Store, shadow: &Shadow, every: NonZeroI32) ->
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.stream.clone());
         for stream in &page {
-            of_stream(store, shadow, every, stream).await?;
+            refill_stream(store, shadow, every, stream).await?;
         }
     }
 }
 
-/// Folds the stream from its first event and takes its snapshots on the way; not further than where the catalog changes, because what
-/// was folded before might be of another shape.
-async fn of_stream(store: &Store, shadow: &Shadow, every: NonZeroI32, stream: &StreamToFold) -> Result<(), StoreError> {
+/// Folds the stream from its first event and takes its snapshots on the way. It stops if the catalog changes meanwhile, because the events
+/// before the change may have been folded differently.
+async fn refill_stream(
+    store: &Store,
+    shadow: &Shadow,
+    every: NonZeroI32,
+    stream: &StreamToFold,
+) -> Result<(), StoreError> {
     let (mut entity, mut started_by, mut folded_by): (Option<Entity>, String, Option<i64>) =
         (None, String::new(), None);
     loop {
@@ -34,7 +40,7 @@ async fn of_stream(store: &Store, shadow: &Shadow, every: NonZeroI32, stream: &S
         let piece = Piece {
             stream: &stream.stream,
             after: reached,
-            to: stream.projected_version.min(reached.saturating_add(EVENTS_AT_ONCE)),
+            to: stream.projected_version.min(reached.saturating_add(EVENTS_PER_READ)),
         };
         let (revision, events) = shadow.read_histories(&[piece]).await?;
         if events.is_empty() || *folded_by.get_or_insert(revision) != revision {

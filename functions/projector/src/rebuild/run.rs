@@ -1,45 +1,48 @@
-//! One rebuild under way: streams handed to workers, rounds until few are left, the exchange.
+//! A running rebuild or verification: it dispatches streams to workers, catches up in rounds until few streams are left, and ends with the
+//! exchange or the comparison.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use annals::domain::StreamId;
-use annals::store::{Exchange, Exchanged, Locked, Shadow, Shape, Store, StoreError, StreamToFold};
+use annals_domain::StreamId;
+use annals_store::{Exchange, Exchanged, FoldVersion, Locked, Shadow, Store, StoreError, StreamToFold};
 use tokio::task::JoinSet;
 
 use super::fold::{self, Chunk, Fault, Folded};
-use super::{Progress, RebuildError, Rebuilt};
-use crate::rebuild::snapshots::WrongSnapshot;
+use super::outcome::{Progress, RebuildError, Rebuilt};
+use super::snapshots::WrongSnapshot;
 
-/// Streams that may be left to fold behind the lock.
-const FEW: usize = 2_000;
-/// Rounds of catching up before each try at the lock.
-const ROUNDS: usize = 5;
-/// How often the lock is tried.
-const TRIES: usize = 30;
-/// Between two tries, so that projectors that queued up behind one get their turn.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How many streams may be left to fold under the lock.
+const MAX_STREAMS_UNDER_LOCK: usize = 2_000;
+/// Rounds of catching up before each attempt at the lock.
+const CATCH_UP_ROUNDS: usize = 5;
+/// Maximum attempts at the lock.
+const LOCK_ATTEMPTS: usize = 30;
+/// Pause between two attempts, in which projectors that wait for the lock proceed.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
-/// A rebuild, or a proof.
+/// A running rebuild or verification.
 pub(super) struct Run {
     pub(super) shadow: Arc<Shadow>,
     store: Store,
     workers: usize,
     progress: Arc<Progress>,
-    /// As they were before anything was folded that the tables still hold.
-    shapes: Vec<Shape>,
+    /// The fold version of each aggregate type by which the states in the new tables were folded. It is read before the fold, so that a
+    /// change during the fold is noticed.
+    fold_versions: Vec<FoldVersion>,
     pub(super) wrong_snapshots: Vec<WrongSnapshot>,
     pub(super) faults: Vec<Fault>,
     faulty: HashSet<StreamId>,
 }
 
-/// Which streams a pass goes through.
+/// Which streams a pass folds.
 #[derive(Clone, Copy)]
 enum Pass<'a> {
     All,
-    Of(&'a Shape),
+    OfFoldVersion(&'a FoldVersion),
+    /// Those that were projected further after they were folded.
     Outdated,
 }
 
@@ -50,65 +53,66 @@ impl Run {
             store,
             workers: workers.max(1),
             progress,
-            shapes: Vec::new(),
+            fold_versions: Vec::new(),
             wrong_snapshots: Vec::new(),
             faults: Vec::new(),
             faulty: HashSet::new(),
         }
     }
 
-    /// Folds and exchanges.
+    /// Folds everything and exchanges the tables.
     pub(super) async fn rebuild(&mut self) -> Result<Exchanged, RebuildError> {
         self.fold_everything().await?;
-        for _ in 0..TRIES {
+        for _ in 0..LOCK_ATTEMPTS {
             self.catch_up().await?;
-            self.refuse_faults()?;
-            if let Some(mended) = held_off(self.shadow.mend_kpis().await)? {
-                // What was projected meanwhile must not be left for the lock.
+            self.fail_on_fault()?;
+            if let Some(repaired) = unless_contended(self.shadow.repair_key_figures().await)? {
+                // Events projected during the repair are folded now, so that little is left to fold under the lock.
                 self.catch_up().await?;
-                if let Some(locked) = held_off(self.shadow.lock(mended).await)?
-                    && self.fold_the_last().await?
+                if let Some(locked) = unless_contended(self.shadow.lock(repaired).await)?
+                    && self.fold_rest_under_lock().await?
                 {
-                    self.refuse_faults()?;
-                    if let Some(exchanged) = held_off(self.exchange(locked).await)? {
+                    self.fail_on_fault()?;
+                    if let Some(exchanged) = unless_contended(self.exchange(locked).await)? {
                         return Ok(exchanged);
                     }
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(LOCK_PAUSE).await;
         }
-        Err(RebuildError::Outrun)
+        Err(RebuildError::NeverCaughtUp)
     }
 
     async fn exchange(&self, locked: Locked) -> Result<Exchanged, StoreError> {
-        let wrong: Vec<_> = self.wrong_snapshots.iter().map(WrongSnapshot::name).collect();
+        let wrong: Vec<_> = self.wrong_snapshots.iter().map(WrongSnapshot::key).collect();
         let exchange = Exchange {
-            shapes: &self.shapes,
+            fold_versions: &self.fold_versions,
             wrong_snapshots: &wrong,
         };
         self.shadow.exchange(locked, exchange).await
     }
 
-    /// Folds until nothing is left, and keeps a snapshot of that moment.
+    /// Folds until nothing is left, and then lets projectors continue. The tables are compared as they were at that moment, which the
+    /// transaction's snapshot shows.
     pub(super) async fn fold_to_a_snapshot(&mut self) -> Result<Locked, RebuildError> {
         self.fold_everything().await?;
-        for _ in 0..TRIES {
+        for _ in 0..LOCK_ATTEMPTS {
             self.catch_up().await?;
-            let Some(locked) = held_off(self.shadow.lock_for_a_snapshot().await)? else {
-                tokio::time::sleep(PAUSE).await;
+            let Some(locked) = unless_contended(self.shadow.lock_for_a_snapshot().await)? else {
+                tokio::time::sleep(LOCK_PAUSE).await;
                 continue;
             };
-            if self.fold_the_last().await? {
+            if self.fold_rest_under_lock().await? {
                 locked.keep_snapshot().await?;
                 self.note_progress().await?;
                 return Ok(locked);
             }
         }
-        Err(RebuildError::Outrun)
+        Err(RebuildError::NeverCaughtUp)
     }
 
     async fn fold_everything(&mut self) -> Result<(), RebuildError> {
-        self.shapes = self.shadow.shapes().await?;
+        self.fold_versions = self.shadow.fold_versions().await?;
         self.progress
             .total
             .store(self.shadow.count_events().await?, Ordering::Relaxed);
@@ -119,58 +123,60 @@ impl Run {
         Ok(shadow.analyze().await?)
     }
 
-    /// Folds what was projected further since it was folded, or has got another shape.
+    /// Folds streams again that were projected further since they were folded, or whose type is folded differently since a change of the
+    /// catalog.
     async fn catch_up(&mut self) -> Result<(), RebuildError> {
-        for _ in 0..ROUNDS {
-            let now = self.shadow.shapes().await?;
-            let before = std::mem::replace(&mut self.shapes, now.clone());
-            for changed in now.iter().filter(|shape| !before.contains(shape)) {
+        for _ in 0..CATCH_UP_ROUNDS {
+            let now = self.shadow.fold_versions().await?;
+            let before = std::mem::replace(&mut self.fold_versions, now.clone());
+            for changed in now.iter().filter(|version| !before.contains(version)) {
                 self.shadow.forget(changed).await?;
                 self.forget_findings(|stream| changed.is_of(stream));
-                self.pass(Pass::Of(changed)).await?;
+                self.pass(Pass::OfFoldVersion(changed)).await?;
             }
-            if self.pass(Pass::Outdated).await? < FEW {
+            if self.pass(Pass::Outdated).await? < MAX_STREAMS_UNDER_LOCK {
                 break;
             }
         }
         Ok(())
     }
 
-    /// What was found of streams that are folded anew is found anew, if it is still there.
+    /// Forgets the faults and wrong snapshots of streams that are folded again. The new fold finds them again, if they are still there.
     fn forget_findings(&mut self, of: impl Fn(&StreamId) -> bool) {
         self.wrong_snapshots.retain(|wrong| !of(&wrong.stream));
         self.faults.retain(|fault| !of(&fault.stream));
         self.faulty.retain(|stream| !of(stream));
     }
 
-    /// Behind the lock: nothing is projected meanwhile, so this is the end of it. False: there is too much left, or another
-    /// shape, and the lock must go. Progress is noted elsewhere: that may wait for somebody, which nothing may behind the lock.
-    async fn fold_the_last(&mut self) -> Result<bool, RebuildError> {
+    /// Folds the streams that are left, while the lock stops all projectors. Returns false if too many streams are left or the catalog has
+    /// changed. The caller must then release the lock. This does not record progress, because that could wait for another session, and
+    /// nothing may wait under the lock.
+    async fn fold_rest_under_lock(&mut self) -> Result<bool, RebuildError> {
         let left = self.shadow.list_outdated(None).await?;
-        if left.len() > FEW || self.shadow.shapes().await? != self.shapes {
+        if left.len() > MAX_STREAMS_UNDER_LOCK || self.shadow.fold_versions().await? != self.fold_versions {
             return Ok(false);
         }
         let mut working = JoinSet::new();
-        self.hand_out(&mut working, left, false).await?;
+        self.dispatch(&mut working, left, false).await?;
         self.wait_for(&mut working).await?;
         Ok(true)
     }
 
-    /// Goes through streams in the order of their names; how many they were.
+    /// Folds the streams of a pass, in the order of their ids. Returns how many there were.
     async fn pass(&mut self, pass: Pass<'_>) -> Result<usize, RebuildError> {
         let (mut after, mut count): (Option<StreamId>, usize) = (None, 0);
         let mut working = JoinSet::new();
         loop {
             let page = match pass {
                 Pass::All => self.shadow.list_streams(after.as_ref()).await?,
-                Pass::Of(shape) => self.shadow.list_streams_of(shape, after.as_ref()).await?,
+                Pass::OfFoldVersion(version) => self.shadow.list_streams_of(version, after.as_ref()).await?,
                 Pass::Outdated => self.shadow.list_outdated(after.as_ref()).await?,
             };
             let Some(last) = page.last() else { break };
             after = Some(last.stream.clone());
             count += page.len();
-            self.hand_out(&mut working, page, !matches!(pass, Pass::Outdated))
-                .await?;
+            let skip_unchanged = !matches!(pass, Pass::Outdated);
+            self.dispatch(&mut working, page, skip_unchanged).await?;
             self.note_progress().await?;
         }
         self.wait_for(&mut working).await?;
@@ -182,12 +188,12 @@ impl Run {
         self.shadow.note_progress(events, streams).await
     }
 
-    /// Each chunk to a worker, as soon as one is free.
-    async fn hand_out(
+    /// Gives each chunk to a worker as soon as one is free. Streams that have a fault already are left out.
+    async fn dispatch(
         &mut self,
         working: &mut JoinSet<Result<Folded, RebuildError>>,
         mut streams: Vec<StreamToFold>,
-        may_be_sound: bool,
+        skip_unchanged: bool,
     ) -> Result<(), RebuildError> {
         streams.retain(|stream| !self.faulty.contains(&stream.stream));
         if !self.wrong_snapshots.is_empty() {
@@ -202,7 +208,7 @@ impl Run {
                 store: self.store.clone(),
                 shadow: Arc::clone(&self.shadow),
                 streams,
-                may_be_sound,
+                skip_unchanged,
             };
             working.spawn(chunk.fold());
         }
@@ -230,7 +236,7 @@ impl Run {
         Ok(())
     }
 
-    fn refuse_faults(&mut self) -> Result<(), RebuildError> {
+    fn fail_on_fault(&mut self) -> Result<(), RebuildError> {
         match self.faults.pop() {
             None => Ok(()),
             Some(fault) => Err(RebuildError::AtStream {
@@ -258,8 +264,8 @@ impl Run {
     }
 }
 
-/// None where somebody else was in the way for the moment.
-fn held_off<T>(outcome: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+/// `None` if another session held a lock; the step can be tried again.
+fn unless_contended<T>(outcome: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match outcome {
         Ok(done) => Ok(Some(done)),
         Err(StoreError::Contention(_)) => Ok(None),

@@ -1,12 +1,12 @@
-//! Snapshots beside the states that a fold from zero passes through.
+//! Compares snapshots with the states that a fold from the first event has at their versions.
 
 use std::cmp::Ordering;
 
-use annals::domain::{Entity, StreamId};
-use annals::store::{Difference, StoreError, StoredSnapshot};
+use annals_domain::{Entity, StreamId};
+use annals_store::{Difference, StoreError, StoredSnapshot};
 use serde_json::{Value, json};
 
-/// A snapshot that is not the state that it says it is.
+/// A snapshot that differs from the state of its version, and how.
 pub(super) struct WrongSnapshot {
     pub(super) stream: StreamId,
     version: i32,
@@ -14,8 +14,8 @@ pub(super) struct WrongSnapshot {
 }
 
 impl WrongSnapshot {
-    /// What names it.
-    pub(super) fn name(&self) -> (StreamId, i32) {
+    /// The stream and version that identify the snapshot.
+    pub(super) fn key(&self) -> (StreamId, i32) {
         (self.stream.clone(), self.version)
     }
 
@@ -27,7 +27,8 @@ impl WrongSnapshot {
         }
     }
 
-    fn note(&mut self, column: &str, live: Option<String>, expected: Option<String>) {
+    /// Records a difference, unless the two values are equal.
+    fn compare(&mut self, column: &str, live: Option<String>, expected: Option<String>) {
         if live == expected {
             return;
         }
@@ -37,67 +38,67 @@ impl WrongSnapshot {
     }
 }
 
-/// Takes the snapshots of the entity's version out of a stream's, and gives back those that differ from it.
+/// Removes the snapshot of the entity's version from the stream's snapshots, and returns it if it differs from the entity.
 ///
 /// # Errors
-/// A state that is no JSON object, which the database does not hold.
+/// The snapshot's state is no JSON object. The database holds no such state.
 pub(super) fn check(
     of_stream: &mut Vec<StoredSnapshot>,
     entity: &Entity,
     started_by: &str,
 ) -> Result<Option<WrongSnapshot>, StoreError> {
-    let place = of_stream
+    let index = of_stream
         .iter()
         .position(|snapshot| snapshot.entity.version() == entity.version);
-    let Some(place) = place else { return Ok(None) };
-    let snapshot = of_stream.remove(place);
+    let Some(index) = index else { return Ok(None) };
+    let snapshot = of_stream.remove(index);
     let mut wrong = WrongSnapshot::new(&snapshot);
     if !snapshot.is_intact {
-        wrong.note(
+        wrong.compare(
             "digest",
             Some("of something else".to_owned()),
             Some("of the snapshot".to_owned()),
         );
     }
-    match snapshot.shape {
-        // Nobody uses it, and what it was folded by is no more.
+    match snapshot.fold_version {
+        // No reader uses an outdated snapshot, and the catalog that it was folded by is gone.
         Ordering::Less => {}
-        Ordering::Greater => wrong.note("shape", Some("to come".to_owned()), Some("present".to_owned())),
-        Ordering::Equal => compare(&mut wrong, &snapshot, entity, started_by)?,
+        Ordering::Greater => wrong.compare("shape", Some("to come".to_owned()), Some("present".to_owned())),
+        Ordering::Equal => compare_fields(&mut wrong, &snapshot, entity, started_by)?,
     }
     Ok((!wrong.differences.is_empty()).then_some(wrong))
 }
 
-fn compare(
+fn compare_fields(
     wrong: &mut WrongSnapshot,
     snapshot: &StoredSnapshot,
     entity: &Entity,
     started_by: &str,
 ) -> Result<(), StoreError> {
     let found = snapshot.entity.entity()?;
-    let text = |time: annals::domain::Timestamp| Some(time.to_string());
-    wrong.note(
+    let text = |time: annals_domain::Timestamp| Some(time.to_string());
+    wrong.compare(
         "started_by",
         Some(snapshot.started_by.clone()),
         Some(started_by.to_owned()),
     );
-    wrong.note("created_at", text(found.created_at), text(entity.created_at));
-    wrong.note("updated_at", text(found.updated_at), text(entity.updated_at));
-    wrong.note(
+    wrong.compare("created_at", text(found.created_at), text(entity.created_at));
+    wrong.compare("updated_at", text(found.updated_at), text(entity.updated_at));
+    wrong.compare(
         "deleted_at",
         found.deleted_at.and_then(text),
         entity.deleted_at.and_then(text),
     );
     if found.state != entity.state {
         let json = |entity: &Entity| Some(Value::Object(entity.state.clone()).to_string());
-        wrong.note("state", json(&found), json(entity));
+        wrong.compare("state", json(&found), json(entity));
     }
     Ok(())
 }
 
-/// A snapshot of a version that the stream has not come to.
+/// A snapshot of a version that the stream has not reached.
 pub(super) fn beyond_the_stream(snapshot: StoredSnapshot) -> WrongSnapshot {
     let mut wrong = WrongSnapshot::new(&snapshot);
-    wrong.note("version", Some(snapshot.entity.version().to_string()), None);
+    wrong.compare("version", Some(snapshot.entity.version().to_string()), None);
     wrong
 }

@@ -1,29 +1,29 @@
-//! Proof: live read models, heads and snapshots beside what the log says, without a write to any of them.
+//! Verify: compares live read models, heads and snapshots with a fold of the log. It writes to none of them.
 
 use std::sync::Arc;
 
-use annals::store::{Compared, Difference, DueRebuild, Purpose};
+use annals_store::{Compared, Difference, DueRebuild, Purpose};
 
+use super::outcome::{Progress, RebuildError};
 use super::run::Run;
-use super::{Progress, RebuildError};
 use crate::Projector;
 
-/// A proof that came to its end.
+/// The result of a finished verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
-    /// Streams folded and compared, each counted once however often it was folded.
+    /// Number of streams compared. Each counts once, even if it was folded several times.
     pub streams: i64,
-    /// Their events.
+    /// Number of events of those streams.
     pub events: i64,
-    /// How much is not what the log says.
+    /// Number of differences from the log.
     pub differences: u64,
 }
 
 impl Projector {
-    /// Folds everything from zero and hands over each difference between that and what stands in the tables.
+    /// Folds everything in the scope of `due` from the first event, and calls `each` with every difference from what the tables hold.
     ///
     /// # Errors
-    /// Whatever kept it from comparing.
+    /// The reason why the comparison was not finished.
     pub async fn verify(
         &self,
         due: &DueRebuild,

@@ -1,0 +1,51 @@
+//! Options and variables that all commands share.
+
+use crate::secrets::JwtSecret;
+use crate::{Error, data_dir};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Options of all commands: port, data folder, database and key.
+#[derive(Args, Clone, Debug)]
+pub struct Environment {
+    /// TCP port on 127.0.0.1; 0 for any free port
+    #[arg(long, env = "ANNALS_PORT", default_value_t = 3000, global = true)]
+    pub port: u16,
+    /// Folder that keeps the cluster and the secrets between runs [default: .annals in the project's folder]
+    #[arg(long, env = "ANNALS_DATA_DIR", global = true, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of a database to use instead of a private cluster, with a role that owns the database and may create roles
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        global = true,
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub database_url: Option<String>,
+    /// Key that signs the tokens (HS256, at least 32 bytes), instead of the one in the data folder
+    #[arg(
+        long,
+        env = "JWT_SECRET",
+        global = true,
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub jwt_secret: Option<String>,
+}
+
+impl Environment {
+    /// The data folder, which may not exist yet.
+    pub fn data_dir(&self) -> Result<PathBuf, Error> {
+        data_dir::resolve(self.data_dir.as_deref())
+    }
+
+    /// The key of the tokens. If it is kept in the data folder, the folder is created if it is missing.
+    pub fn jwt_secret(&self) -> Result<JwtSecret, Error> {
+        let data_dir = self.data_dir()?;
+        if self.jwt_secret.is_none() {
+            data_dir::create(&data_dir)?;
+        }
+        JwtSecret::load(self.jwt_secret.as_deref(), &data_dir)
+    }
+}

@@ -1,0 +1,21 @@
+//! The append service: every event that comes over HTTP or from a file is checked here before it is appended.
+//!
+//! Each event is checked against the catalog ([`check()`]) and appended; then the projector is woken. A caller that needs the events
+//! as the log holds them gets them without reading new events back ([`AppendService::append_stored`]). Imports, which append together
+//! with other statements of one transaction, use [`AppendService::append_with`], or [`check()`] and then the store.
+//!
+//! Idempotency keys take precedence over every check: a retry returns the stored event, even if the catalog or the caller's rights
+//! have changed since. The database looks keys up first. Rust looks up only the keys of events that fail a check, so a valid event
+//! needs no extra round trip.
+//!
+//! Architecture invariant: this module knows nothing of HTTP. It names an event by its index and a field by its pointer inside the
+//! event; the HTTP functions add where the event is in the request (`/events/3`).
+
+pub mod check;
+mod service;
+mod stored;
+
+pub use self::check::check;
+pub use self::service::AppendService;
+pub use self::stored::StoredEvents;
+pub use annals_store::{AppendError, Appended, CheckedEvents};

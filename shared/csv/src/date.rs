@@ -1,0 +1,239 @@
+//! Dates: ISO 8601, or the format that the upload declares. A date that could mean two days is an error; no order is guessed.
+
+use std::fmt::Write;
+
+use chrono::format::{Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
+use chrono::{Datelike, NaiveDate};
+
+/// The format of dates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum DateFormat {
+    /// `2018-11-08`
+    #[default]
+    Iso,
+    /// By a strftime pattern.
+    Pattern(Pattern),
+}
+
+/// A strftime pattern that determines a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    items: Vec<Item<'static>>,
+}
+
+/// Why a text is not a date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DateFault {
+    /// `invalid_date` or `ambiguous_date`.
+    pub code: &'static str,
+    /// The end of a sentence that begins with the column's name.
+    pub message: String,
+}
+
+impl DateFormat {
+    /// The format of a strftime pattern; `None` if the pattern does not determine a day.
+    pub fn from_pattern(pattern: &str) -> Option<Self> {
+        let items = StrftimeItems::new(pattern).parse_to_owned().ok()?;
+        let read = Pattern {
+            text: pattern.to_owned(),
+            items,
+        };
+        let days = [(2017, 3, 28), (1998, 12, 5)];
+        let tells = |(year, month, day)| {
+            let date = NaiveDate::from_ymd_opt(year, month, day)?;
+            let mut text = String::new();
+            write!(text, "{}", date.and_hms_opt(0, 0, 0)?.format(pattern)).ok()?;
+            (read.parse(&text)? == date).then_some(())
+        };
+        days.into_iter()
+            .all(|day| tells(day).is_some())
+            .then_some(Self::Pattern(read))
+    }
+
+    /// Reads a date.
+    pub fn parse(&self, text: &str) -> Result<NaiveDate, DateFault> {
+        let date = match self {
+            Self::Iso => parse_iso(text)?,
+            Self::Pattern(pattern) => pattern
+                .parse(text)
+                .ok_or_else(|| invalid(format!("is no date of the form {}", pattern.text)))?,
+        };
+        // A date in JSON has a year of four digits.
+        if (1000..=9999).contains(&date.year()) {
+            Ok(date)
+        } else {
+            Err(invalid("is not between the years 1000 and 9999"))
+        }
+    }
+}
+
+impl Pattern {
+    /// Reads a date. Numbers may lack leading zeros if a character separates them: `11/8/2018`. Numbers without a character between them
+    /// need all their digits, so `2018111` is no date of `%Y%m%d`. A year of a century always has two digits.
+    fn parse(&self, text: &str) -> Option<NaiveDate> {
+        let (mut parsed, mut rest) = (Parsed::new(), text);
+        for (place, item) in self.items.iter().enumerate() {
+            let after = parse_and_remainder(&mut parsed, rest, std::iter::once(item)).ok()?;
+            let is_fixed = matches!(item, Item::Numeric(Numeric::YearMod100, _)) || self.touches_number(place);
+            if is_fixed && width(item).is_some_and(|width| rest.trim_start().len() - after.len() != width) {
+                return None;
+            }
+            rest = after;
+        }
+        rest.is_empty().then(|| parsed.to_naive_date().ok())?
+    }
+
+    /// Whether the item directly before or after this one is a number.
+    fn touches_number(&self, place: usize) -> bool {
+        let is_number = |item: Option<&Item<'_>>| matches!(item, Some(Item::Numeric(..)));
+        is_number(self.items.get(place + 1))
+            || is_number(place.checked_sub(1).and_then(|before| self.items.get(before)))
+    }
+}
+
+/// How many digits a number has with its leading zeros; `None` if that varies.
+fn width(item: &Item<'_>) -> Option<usize> {
+    match item {
+        Item::Numeric(Numeric::Year | Numeric::IsoYear, _) => Some(4),
+        Item::Numeric(Numeric::Ordinal, _) => Some(3),
+        Item::Numeric(Numeric::Quarter | Numeric::NumDaysFromSun | Numeric::WeekdayFromMon, _) => Some(1),
+        Item::Numeric(Numeric::Nanosecond, _) => Some(9),
+        Item::Numeric(Numeric::Timestamp, _) => None,
+        Item::Numeric(..) => Some(2),
+        _ => None,
+    }
+}
+
+fn parse_iso(text: &str) -> Result<NaiveDate, DateFault> {
+    let shape = |(place, b): (usize, u8)| {
+        if place == 4 || place == 7 {
+            b == b'-'
+        } else {
+            b.is_ascii_digit()
+        }
+    };
+    if text.len() == 10 && text.bytes().enumerate().all(shape) {
+        return NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| invalid("is no day of the calendar"));
+    }
+    if is_ambiguous(text) {
+        let message = "could be two days: set date_format to %m/%d/%Y, %d/%m/%Y or the like".to_owned();
+        return Err(DateFault {
+            code: "ambiguous_date",
+            message,
+        });
+    }
+    Err(invalid(
+        "is no date of the form YYYY-MM-DD: say date_format= where dates are written otherwise",
+    ))
+}
+
+/// Whether the text is a date whose first two numbers could both be the month.
+fn is_ambiguous(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(['/', '-', '.', ' ']).collect();
+    let number = |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let could_be_month = |part: &str| part.len() <= 2 && part.parse().is_ok_and(|n: u32| (1..=12).contains(&n));
+    parts.len() == 3 && parts.iter().all(number) && could_be_month(parts[0]) && could_be_month(parts[1])
+}
+
+fn invalid(message: impl Into<String>) -> DateFault {
+    DateFault {
+        code: "invalid_date",
+        message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn iso(text: &str) -> Result<String, &'static str> {
+        DateFormat::Iso
+            .parse(text)
+            .map(|date| date.to_string())
+            .map_err(|fault| fault.code)
+    }
+
+    #[test]
+    fn iso_dates_need_no_declaration() {
+        assert_eq!(iso("2018-11-08").as_deref(), Ok("2018-11-08"));
+        assert_eq!(iso("2024-02-29").as_deref(), Ok("2024-02-29"));
+        for text in [
+            "2024-02-30",
+            "2023-02-29",
+            "2024-13-01",
+            "13/25/2018",
+            "",
+            "yesterday",
+            "2018-11-8",
+            "+2018-11-08",
+            "20181108",
+            "2018-11-08T00:00:00",
+            "٢٠١٨-١١-٠٨",
+            "0999-01-01",
+            "0000-01-01",
+        ] {
+            assert_eq!(iso(text), Err("invalid_date"), "{text}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_dates_are_never_guessed() {
+        for text in ["11/8/2018", "8.11.18", "08-11-2018", "1 2 2018", "12/12/2018"] {
+            assert_eq!(iso(text), Err("ambiguous_date"), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_decide() {
+        let american = DateFormat::from_pattern("%m/%d/%Y").expect("a pattern");
+        assert_eq!(
+            american.parse("11/8/2018").map(|d| d.to_string()).as_deref(),
+            Ok("2018-11-08")
+        );
+        assert!(american.parse("13/8/2018").is_err());
+        assert!(american.parse("11/8/20018").is_err());
+        assert!(american.parse("2018-11-08").is_err());
+        let with_time = DateFormat::from_pattern("%d.%m.%y %H:%M").expect("a pattern");
+        assert_eq!(
+            with_time.parse("08.11.18 14:30").map(|d| d.to_string()).as_deref(),
+            Ok("2018-11-08")
+        );
+        assert!(DateFormat::from_pattern("%b %e, %Y").is_some());
+    }
+
+    #[test]
+    fn numbers_that_touch_are_told_apart_by_their_widths_alone() {
+        for (pattern, right, wrong) in [
+            (
+                "%Y%m%d",
+                "20181108",
+                &["2018111", "201811", "2018118", "20181 8", "2018110", "020181108"][..],
+            ),
+            ("%d%m%y", "081118", &["11118", "81118", " 81118", "08111", "0811018"]),
+            ("%d%m%Y", "08112018", &["8112018", "0811201", "0811018"]),
+            ("%Y%j", "2018312", &["201831", "20183 12"]),
+            ("%d.%m.%y", "8.11.18", &["8.11.8", "8.11. 8", "08.11.2018"]),
+            ("%Y%m%d %H:%M", "20181108 9:30", &["2018118 9:30", "2018111 09:30"]),
+        ] {
+            let format = DateFormat::from_pattern(pattern).expect(pattern);
+            assert_eq!(
+                format.parse(right).map(|d| d.to_string()).as_deref(),
+                Ok("2018-11-08"),
+                "{pattern}"
+            );
+            for text in wrong {
+                let code = format.parse(text).map_err(|fault| fault.code);
+                assert_eq!(code, Err("invalid_date"), "{pattern} {text:?}");
+            }
+        }
+        assert_eq!(DateFormat::from_pattern("%-d%-m%Y"), None);
+    }
+
+    #[test]
+    fn patterns_must_tell_a_day() {
+        for pattern in ["", "%Y", "%m/%d", "%Q", "%", "%H:%M", "%Y-%m", "date", "%Y-%m-%d %z"] {
+            assert_eq!(DateFormat::from_pattern(pattern), None, "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Facts: the typed values of a row. Each cell is read by its column's kind. All faults of a row are collected, so that the sender can
+//! correct them together.
+
+use annals_domain::AggregateId;
+use annals_domain::event::MAX_DATA_BYTES;
+use chrono::NaiveDate;
+use serde_json::{Map, Value};
+
+use crate::cells::{json_number, read_amount, read_currency, read_date, read_email, read_id, read_quantity};
+use crate::columns::{Column, Kind};
+use crate::dataset::{AMOUNT_FIELD, Dataset};
+use crate::fault::RowFault;
+use crate::money::{self, Stated};
+use crate::options::Values;
+use crate::row::Row;
+
+/// The typed values of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// The entity's id, if the file has a column for it.
+    pub id: Option<AggregateId>,
+    /// The data of the event that creates the entity.
+    pub data: Map<String, Value>,
+    /// The day of the sale or expense, or the day from which the customer is known.
+    pub day: Option<NaiveDate>,
+    /// Whether an amount had fractions of a minor unit and was rounded.
+    pub rounded: bool,
+}
+
+/// Reads a row of a dataset.
+///
+/// # Errors
+/// All faults of the row. If the record as a whole is wrong, for example because it has too many fields, only that fault.
+pub fn read(dataset: &Dataset, row: &Row<'_>, values: &Values) -> Result<Facts, Vec<RowFault>> {
+    row.check().map_err(|fault| vec![fault])?;
+    let mut reading = Reading::default();
+    if row.layout.has(dataset.id) {
+        let id = row.required(dataset.id).and_then(|cell| read_id(&cell));
+        reading.id = reading.keep(id);
+    }
+    for column in dataset.columns.iter().filter(|column| **column != dataset.id) {
+        reading.read_cell(dataset, row, *column, values);
+    }
+    if dataset.has_money() {
+        reading.read_money(row, values);
+    }
+    reading.finish(row)
+}
+
+#[derive(Default)]
+struct Reading {
+    id: Option<AggregateId>,
+    data: Map<String, Value>,
+    day: Option<NaiveDate>,
+    stated: Stated,
+    rounded: bool,
+    faults: Vec<RowFault>,
+}
+
+impl Reading {
+    fn keep<T>(&mut self, read: Result<T, RowFault>) -> Option<T> {
+        read.map_err(|fault| self.faults.push(fault)).ok()
+    }
+
+    fn read_cell(&mut self, dataset: &Dataset, row: &Row<'_>, column: Column, values: &Values) {
+        // `read_money` checks a required amount, because that depends on other cells.
+        let required = dataset.requires(column) && column.kind() != Kind::Amount;
+        let cell = if required {
+            row.required(column).map(Some)
+        } else {
+            Ok(row.cell(column))
+        };
+        let Some(Some(cell)) = self.keep(cell) else { return };
+        let value = match column.kind() {
+            Kind::Id => read_id(&cell).map(|id| Some(Value::from(id.as_str()))),
+            Kind::Text => Ok(Some(Value::from(cell.text))),
+            Kind::Email => read_email(&cell).map(Some),
+            Kind::Day => read_date(&cell, values).map(|day| {
+                self.day = Some(day);
+                Some(Value::String(day.to_string()))
+            }),
+            Kind::Quantity => read_quantity(&cell, values).map(|quantity| {
+                self.stated.quantity = Some(quantity);
+                Some(json_number(quantity))
+            }),
+            Kind::Price => read_amount(&cell, values).map(|price| {
+                self.stated.price = Some(price);
+                Some(json_number(price.number))
+            }),
+            Kind::Currency => read_currency(&cell).map(|currency| {
+                self.stated.currency = Some(currency);
+                None
+            }),
+            Kind::Amount => Ok(None),
+        };
+        if let Some(Some(value)) = self.keep(value) {
+            self.data.insert(column.name().to_owned(), value);
+        }
+    }
+
+    fn read_money(&mut self, row: &Row<'_>, values: &Values) {
+        // If the quantity or the price is faulty, their product cannot be checked.
+        if !self.faults.is_empty() && !row.layout.has(Column::Amount) {
+            return;
+        }
+        let money = money::read(row, values, &self.stated);
+        if let Some(money) = self.keep(money) {
+            self.data.insert(AMOUNT_FIELD.to_owned(), Value::from(money.units));
+            self.data
+                .insert("currency".to_owned(), Value::String(money.currency.code().to_owned()));
+            self.rounded = money.rounded;
+        }
+    }
+
+    fn finish(self, row: &Row<'_>) -> Result<Facts, Vec<RowFault>> {
+        if !self.faults.is_empty() {
+            return Err(self.faults);
+        }
+        let is_large = || serde_json::to_vec(&self.data).is_ok_and(|text| text.len() > MAX_DATA_BYTES);
+        if row.record.size() > MAX_DATA_BYTES / 8 && is_large() {
+            let message = format!("the row's data have over {MAX_DATA_BYTES} bytes");
+            return Err(vec![RowFault::of_row("row_too_large", message)]);
+        }
+        Ok(Facts {
+            id: self.id,
+            data: self.data,
+            day: self.day,
+            rounded: self.rounded,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

@@ -1,0 +1,47 @@
+//! CSV: the bytes of a file become typed rows of a dataset.
+//!
+//! The order of the steps: [`Reader`] turns a stream of bytes into records (`decode`: bytes to text, `records`: text to records) →
+//! [`Layout`] finds the dataset's columns in the header → [`Row`] is a record seen through the layout → [`facts`] reads the row's cells
+//! (`cells`, `money`) and returns [`Facts`], or every [`RowFault`] of the row. [`formula`] protects spreadsheets that open a report of
+//! rejected rows.
+//!
+//! A [`Dataset`] is a table of columns with their kinds. No code depends on which dataset it is.
+//!
+//! Architecture invariants: the file is never needed in memory as a whole; every pass over a file gives the same records, however its
+//! bytes are split into chunks.
+
+mod amount;
+mod cells;
+mod columns;
+mod dataset;
+mod date;
+mod decode;
+mod dictionary;
+pub mod facts;
+mod fault;
+pub mod formula;
+mod layout;
+mod mapping;
+mod money;
+mod number;
+mod options;
+mod reader;
+mod records;
+mod row;
+mod template;
+mod upload_fields;
+
+pub use self::columns::{Column, Kind};
+pub use self::dataset::{CUSTOMERS, Dataset, EXAMPLE, EXPENSES, SALES};
+pub use self::dictionary::Dictionary;
+pub use self::facts::Facts;
+pub use self::fault::{FileFault, RowFault};
+pub use self::layout::{Layout, errors_column};
+pub use self::mapping::Mapping;
+pub use self::number::DecimalMark;
+pub use self::options::{Format, ReadOptions, Rounding, Values, one_of};
+pub use self::reader::{ReadError, Reader, ResumePoint};
+pub use self::records::{Record, Splitter};
+pub use self::row::Row;
+pub use self::template::template;
+pub use self::upload_fields::{FIELDS, Field};

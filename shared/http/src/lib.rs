@@ -1,0 +1,29 @@
+//! HTTP: requests become domain types, and results become responses or problems.
+
+mod body;
+mod caller;
+mod cursor;
+mod entity;
+mod error;
+mod etag;
+mod framing;
+pub mod gateway;
+mod idempotency;
+mod layers;
+mod page;
+mod params;
+mod path;
+
+pub use body::{JsonBody, MAX_BODY_BYTES, NoBody, PatchBody};
+pub use caller::{Authenticated, RequestContext};
+pub use cursor::Cursor;
+pub use entity::EntityAnswer;
+pub use error::{ApiError, MAX_ERRORS, Problem};
+pub use etag::required_versions;
+pub use framing::Framing;
+pub use gateway::serve;
+pub use idempotency::idempotency_key;
+pub use layers::{finish, unreadable_request};
+pub use page::{Listed, Page};
+pub use params::{Limit, Params};
+pub use path::Path;

@@ -1,0 +1,73 @@
+//! Imports that are due: those that ran out of time, whose worker was killed, or whose file has arrived although its event was lost.
+
+use annals_store::{DueImport, redacted_error};
+use annals_telemetry::metrics;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::deadline::{has_time, last_start};
+use crate::error::ImportError;
+use crate::importer::Importer;
+use crate::run::Outcome;
+
+/// Maximum number of due imports that one invocation works on, one after the other.
+const MAX_DUE: i64 = 20;
+/// Attempts without progress after which an import counts as stuck.
+const STUCK_AFTER: i32 = 5;
+
+impl Importer {
+    /// Imports a file that has arrived, and logs the outcome.
+    ///
+    /// # Errors
+    /// Why the import made no progress. It is due at the next tick of the schedule.
+    pub async fn import_file(&self, id: Uuid, deadline: Option<Instant>) -> Result<(), ImportError> {
+        match self.import(id, deadline).await? {
+            Outcome::Unknown => {
+                tracing::warn!(upload.id = %id, "an object of an upload that was never requested; it stays where it is")
+            }
+            Outcome::Waits => tracing::warn!(upload.id = %id, "the file that arrived is gone"),
+            outcome => tracing::info!(upload.id = %id, ?outcome, "import left"),
+        }
+        Ok(())
+    }
+
+    /// Deletes those of these files whose imports have ended or were never requested.
+    ///
+    /// # Errors
+    /// The database's, or the storage's.
+    pub async fn delete_ended(&self, files: &[Uuid]) -> Result<(), ImportError> {
+        let open = self.store.open_imports(files).await?;
+        for id in files.iter().filter(|id| !open.contains(id)) {
+            self.storage.delete(*id).await?;
+        }
+        Ok(())
+    }
+
+    /// Continues all imports that are due, one after the other. An import that fails does not stop the others; its error is logged.
+    ///
+    /// # Errors
+    /// The database's, if the list of due imports cannot be read or what finished imports have left cannot be purged.
+    pub async fn import_due(&self, deadline: Option<Instant>) -> Result<(), ImportError> {
+        let due = self.store.due_imports(MAX_DUE).await?;
+        metrics::imports_stuck(due.iter().filter(|import| import.attempts >= STUCK_AFTER).count());
+        for DueImport { id, is_over, .. } in due {
+            if !has_time(deadline) {
+                break;
+            }
+            let done = match is_over {
+                true => self.import_or_end(id, deadline).await,
+                false => self.import(id, deadline).await,
+            };
+            if let Err(error) = done {
+                log_stalled(&error, id);
+            }
+        }
+        self.store.purge_finished(last_start(deadline)).await?;
+        Ok(self.store.delete_old_reports().await?)
+    }
+}
+
+/// Logs why an import made no progress.
+pub fn log_stalled(error: &ImportError, id: Uuid) {
+    tracing::warn!(error = redacted_error(error), upload.id = %id, "import stalled");
+}

@@ -1,0 +1,32 @@
+//! Contents and ids that have occurred in a pass over the whole file by one partition. Kept in memory; the number of rows is limited.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::chunk::{Chunk, ReadRow};
+use crate::identity::{Occurrences, SeenIds};
+use crate::job::Job;
+
+/// What has occurred so far.
+#[derive(Default)]
+pub(crate) struct Seen {
+    contents: Occurrences,
+    ids: SeenIds,
+}
+
+impl Seen {
+    /// Makes a chunk of the next rows, with its repeated ids marked.
+    pub(crate) fn open(&mut self, job: &Job, rows: Vec<ReadRow>) -> Chunk {
+        let mut earlier = HashMap::new();
+        for key in rows.iter().filter_map(ReadRow::content_key) {
+            let times = i32::try_from(self.contents.count(key.cast_unsigned())).unwrap_or(i32::MAX);
+            earlier.entry(key).or_insert(times - 1);
+        }
+        let mut chunk = Chunk::new(rows, earlier);
+        if job.layout.has(job.dataset.id) {
+            let ids = chunk.ids().into_iter();
+            let seen: HashSet<String> = ids.filter(|id| !self.ids.insert(id)).map(str::to_owned).collect();
+            chunk.mark_repeats(&seen);
+        }
+        chunk
+    }
+}

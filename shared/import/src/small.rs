@@ -1,0 +1,287 @@
+//! Small uploads: an import with one partition, whose file and progress are in memory.
+//!
+//! If the upload breaks off, because the database cannot be reached or the function's time is over, the caller sends the file again. Rows
+//! that were appended then count as duplicates.
+//!
+//! Uploads that are all or nothing, and dry runs, hold their events until the end of the file. Until then the log does not show the states
+//! after these events, so the entities are kept in memory. The events are then appended in one transaction.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals_append::AppendService;
+use annals_csv::{Dataset, FileFault};
+use annals_domain::{Caller, NewEvent, RowCounts};
+use annals_store::{
+    CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus, redacted_error,
+};
+use annals_telemetry::metrics;
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::chunk::{Chunk, ReadRow};
+use crate::dispatch::{ChunkSize, Slot, dispatch};
+use crate::error::ImportError;
+use crate::inspect::{Inspected, inspect};
+use crate::job::{Job, frame};
+use crate::options::Options;
+use crate::partition::{Ledger, LookUp, Outcome, Partition, RetryReason, TRIES};
+use crate::plan::{self, Entities, Plan};
+use crate::report;
+use crate::seen::Seen;
+
+/// Maximum number of rows of an upload whose events are held in memory until the end of the file.
+const MAX_HELD_ROWS: i64 = 20_000;
+const CHUNK: ChunkSize = ChunkSize {
+    rows: 400,
+    bytes: 1024 * 1024,
+};
+
+/// A request to import a file that is held in memory.
+pub struct SmallUpload {
+    /// The store that events are appended to.
+    pub store: Store,
+    /// The service that appends them.
+    pub appends: AppendService,
+    /// The caller as whom they are appended.
+    pub caller: Caller,
+    /// What the server observed of the request.
+    pub context: Value,
+    /// What the rows describe.
+    pub dataset: &'static Dataset,
+    /// The upload's fields.
+    pub options: Options,
+}
+
+/// The result of a small upload.
+#[derive(Debug)]
+pub struct SmallOutcome {
+    /// The upload's id.
+    pub id: Uuid,
+    /// `Completed` or `Failed`.
+    pub status: UploadStatus,
+    /// Whether the upload was a dry run, which appends nothing.
+    pub dry_run: bool,
+    /// What the rows became.
+    pub counts: RowCounts,
+    /// Rejected rows that the report holds.
+    pub reported: Vec<RejectedRow>,
+    /// Headers of columns that were not read.
+    pub ignored_columns: Vec<String>,
+    /// Maximum number of errors that the answer lists.
+    pub errors_listed: usize,
+}
+
+impl SmallUpload {
+    /// Imports a file and records the upload. `began` is when the request arrived.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the store fails. Some chunks may have been appended by then. If the same file is sent again, their rows
+    /// count as duplicates.
+    pub async fn run(self, file: &Bytes, began: Instant) -> Result<SmallOutcome, ImportError> {
+        let inspected = inspect(source(file, 0), self.dataset, &self.options).await?;
+        if self.options.is_atomic() && inspected.rows > MAX_HELD_ROWS {
+            return Err(too_many_rows(inspected.rows).into());
+        }
+        let file_sha256 = inspected.file_sha256;
+        let job = Arc::new(self.job(inspected)?);
+        let (status, counts, reported) = import(&job, file).await?;
+        if !job.options.dry_run {
+            metrics::uploaded(&counts);
+        }
+        let outcome = SmallOutcome {
+            id: job.id,
+            status,
+            dry_run: job.options.dry_run,
+            counts,
+            reported,
+            ignored_columns: job.layout.ignored(),
+            errors_listed: job.options.errors_listed(),
+        };
+        record(&job, &outcome, &file_sha256, began.elapsed()).await?;
+        Ok(outcome)
+    }
+
+    fn job(self, inspected: Inspected) -> Result<Job, ImportError> {
+        let id = Uuid::now_v7();
+        Ok(Job {
+            store: self.store,
+            appends: self.appends,
+            id,
+            caller: self.caller,
+            context: self.context,
+            dataset: self.dataset,
+            options: self.options,
+            frame: frame(self.dataset, &inspected.layout, id)?,
+            layout: inspected.layout,
+            format: inspected.format,
+            start: inspected.start,
+            report_bytes: report::MAX_BYTES,
+        })
+    }
+}
+
+fn too_many_rows(rows: i64) -> FileFault {
+    let message = format!(
+        "the file has {rows} rows; with mode=all_or_nothing or dry_run=true this way takes at most {MAX_HELD_ROWS}: \
+         POST /data/uploads takes more"
+    );
+    FileFault::new("too_many_rows", message)
+}
+
+/// The file from an offset on.
+fn source(file: &Bytes, offset: usize) -> impl stream::Stream<Item = std::io::Result<Bytes>> + Unpin + use<> {
+    stream::iter([Ok(file.slice(offset.min(file.len())..))])
+}
+
+/// Imports the rows. If events were held and another caller's append came first, everything is done again.
+async fn import(job: &Arc<Job>, file: &Bytes) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
+    for _ in 0..TRIES {
+        let Partition { progress, ledger, .. } = pass(job, file).await?;
+        let mut counts = progress.counts;
+        if job.options.is_refused(counts.rejected) {
+            return Ok((UploadStatus::Failed, counts.refused(), ledger.reported));
+        }
+        if job.options.dry_run {
+            counts.appended = 0;
+        }
+        match ledger.append_held(job).await? {
+            None => return Ok((UploadStatus::Completed, counts, ledger.reported)),
+            Some(RetryReason::Catalog) => drop(job.store.fresh_catalog(&job.caller).await?),
+            Some(RetryReason::Overtaken | RetryReason::Contended) => {}
+        }
+    }
+    Err(ImportError::Overtaken)
+}
+
+/// Passes over the whole file once.
+async fn pass(job: &Arc<Job>, file: &Bytes) -> Result<Partition<MemoryLedger>, ImportError> {
+    let offset = usize::try_from(job.start.point.offset).unwrap_or(usize::MAX);
+    let reader = job.reader(source(file, offset))?;
+    let start = PartitionProgress::default();
+    let ledger = MemoryLedger {
+        seen: Seen::default(),
+        reported: Vec::new(),
+        held: job.options.is_atomic().then(Held::default),
+    };
+    let mut slots = [Slot::new(Partition::new(Arc::clone(job), start, ledger), &start)];
+    dispatch(job, reader, &mut slots, CHUNK, None).await?;
+    let [Slot { outlet, .. }] = slots;
+    Ok(outlet)
+}
+
+/// Records the upload with its report. If this fails, events may have been appended although no answer says so. If the same file is sent
+/// again, their rows count as duplicates.
+async fn record(job: &Job, outcome: &SmallOutcome, file_sha256: &[u8; 32], took: Duration) -> Result<(), StoreError> {
+    let finished = FinishedUpload {
+        id: outcome.id,
+        dataset: job.dataset.name,
+        status: outcome.status,
+        dry_run: outcome.dry_run,
+        options: &Value::Object(job.options.sent.clone()),
+        file_sha256,
+        header: job.layout.headers(),
+        delimiter: char::from(job.format.delimiter),
+        ignored_columns: &outcome.ignored_columns,
+        counts: outcome.counts,
+        took,
+    };
+    job.store
+        .record_upload(&job.caller, &finished, &outcome.reported)
+        .await?;
+    if !outcome.reported.is_empty()
+        && let Err(error) = job.store.delete_old_reports().await
+    {
+        tracing::warn!(error = redacted_error(&error), "old reports were not deleted");
+    }
+    Ok(())
+}
+
+/// Appends events in one transaction; returns why they have to be planned again, if so.
+async fn append(job: &Job, events: CheckedEvents<'_>) -> Result<Option<RetryReason>, StoreError> {
+    if events.events.is_empty() {
+        return Ok(None);
+    }
+    match job.appends.append_checked(&job.caller, events, &job.context).await {
+        Ok(_) => Ok(None),
+        // The store has repeated it as many times as makes sense.
+        Err(error @ StoreError::Contention(_)) => Err(error),
+        Err(error) => RetryReason::of(error).map(Some),
+    }
+}
+
+/// Progress in memory.
+struct MemoryLedger {
+    seen: Seen,
+    reported: Vec<RejectedRow>,
+    /// `None` if each chunk is appended by itself.
+    held: Option<Held>,
+}
+
+/// Events that wait for the end of the file.
+#[derive(Default)]
+struct Held {
+    events: Vec<NewEvent>,
+    /// Revision of the catalog that the first of them was checked against.
+    revision: Option<i64>,
+    /// Entities after these events, or after those that a dry run would append.
+    entities: Entities,
+}
+
+impl MemoryLedger {
+    /// Appends the events that were held, in one transaction.
+    async fn append_held(&self, job: &Job) -> Result<Option<RetryReason>, StoreError> {
+        let Some(held) = &self.held else { return Ok(None) };
+        let events = CheckedEvents {
+            events: &held.events,
+            catalog_revision: held.revision.unwrap_or_default(),
+        };
+        append(job, events).await
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn policy(&self) -> LookUp {
+        match self.held {
+            None => LookUp::WhenExpected,
+            Some(_) => LookUp::WithOwners,
+        }
+    }
+
+    async fn open(&mut self, job: &Job, rows: Vec<ReadRow>) -> Result<Chunk, ImportError> {
+        Ok(self.seen.open(job, rows))
+    }
+
+    async fn look_up(&self, job: &Job, chunk: &mut Chunk) -> Result<Entities, ImportError> {
+        let held = |id: &str| self.held.as_ref()?.entities.get(id);
+        let (mut known, mut others) = (Entities::new(), Vec::new());
+        for id in chunk.ids() {
+            match held(id) {
+                Some(entity) => drop(known.insert(id.to_owned(), entity.clone())),
+                None => others.push(id),
+            }
+        }
+        if !others.is_empty() {
+            let (kind, keep) = (job.dataset.aggregate_type, |found| plan::known(found, job.dataset));
+            known.extend(job.store.find_entities(&job.caller, kind, &others, keep).await?);
+        }
+        Ok(known)
+    }
+
+    async fn append(&mut self, job: &Job, _: &Chunk, outcome: Outcome) -> Result<Option<RetryReason>, StoreError> {
+        if let Some(held) = &mut self.held {
+            let Plan { events, changed, .. } = outcome.plan;
+            held.entities.extend(changed);
+            if !job.options.dry_run && !events.is_empty() {
+                held.events.extend(events);
+                held.revision.get_or_insert(outcome.revision);
+            }
+        } else if let Some(reason) = append(job, outcome.plan.checked(outcome.revision)).await? {
+            return Ok(Some(reason));
+        }
+        self.reported.extend(outcome.reported);
+        Ok(None)
+    }
+}

@@ -1,0 +1,340 @@
+//! Imports of large uploads. A worker takes a lease of an import and renews it while it works. If the worker is killed, the lease expires
+//! and another worker continues.
+//!
+//! Invariant: a partition's progress is written in the transaction that appends the events of its rows, only by the holder of the
+//! lease, and only from the progress that the worker has read. A kill therefore loses nothing and repeats nothing. If two workers both
+//! believe that they hold the lease, only one of them can append.
+
+pub(crate) mod uploads;
+
+mod due;
+mod leased;
+mod partitions;
+mod progress;
+mod transaction;
+
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, Type};
+use uuid::Uuid;
+
+pub use self::due::DueImport;
+use self::leased::taken_over;
+pub use self::leased::{LeasedImport, PartitionProgress, TAKEN_OVER};
+pub use self::partitions::ChunkOutcome;
+pub use self::progress::UploadRecord;
+pub use self::transaction::ImportTransaction;
+use crate::connection::statement::{As, Param};
+use crate::log::append::CheckedEvents;
+use crate::{Store, StoreError, UploadStatus};
+use annals_domain::{Caller, Role, TenantId};
+
+/// A lease that is not renewed expires after this many seconds.
+pub const LEASE_SECONDS: i32 = 90;
+/// Maximum number of imports, of all tenants, that run at the same time. Each takes connections of its own, and the rest of the API
+/// needs some, too.
+pub const MAX_RUNNING_IMPORTS: i32 = 4;
+
+/// A request for a large upload.
+#[derive(Debug)]
+pub struct NewImport<'a> {
+    /// The upload's id, which is the object's name as well.
+    pub id: Uuid,
+    /// Name of the dataset.
+    pub dataset: &'a str,
+    /// The upload's fields as they were sent.
+    pub options: &'a Value,
+    /// Whether nothing is to be appended.
+    pub dry_run: bool,
+    /// Seconds for which the file may be sent.
+    pub seconds: i32,
+}
+
+/// What the inspection of a file found.
+#[derive(Debug)]
+pub struct Inspection<'a> {
+    /// SHA-256 of the file.
+    pub file_sha256: &'a [u8],
+    /// Its header.
+    pub header: &'a [String],
+    /// The character that separates its fields.
+    pub delimiter: char,
+    /// Headers of columns that are not read.
+    pub ignored_columns: &'a [String],
+    /// How many rows it has.
+    pub rows: i64,
+    /// Its encoding, delimiter and header as JSON.
+    pub reader: &'a Value,
+    /// The resume point before its first row.
+    pub place: &'a Value,
+    /// How many partitions its rows are dispatched to.
+    pub partitions: i32,
+}
+
+/// How an import ends.
+#[derive(Debug)]
+pub struct ImportEnd<'a> {
+    /// `Completed` or `Failed`.
+    pub status: UploadStatus,
+    /// Why the file as a whole was refused: code and detail.
+    pub failure: Option<&'a Value>,
+    /// Maximum number of rejected rows that the report keeps.
+    pub rows_kept: i64,
+}
+
+/// The outcome of an attempt to acquire the lease of an import.
+#[derive(Debug)]
+pub enum AcquireOutcome {
+    /// This process holds the lease.
+    Acquired(Box<LeasedImport>),
+    /// Another worker holds the lease, or [`MAX_RUNNING_IMPORTS`] others are leased.
+    Busy,
+    /// The import has ended.
+    Ended,
+    /// There is no import with this id.
+    Unknown,
+}
+
+const REQUEST_IMPORT: &str = "-- request_import
+with upload as (
+    insert into annals.uploads (id, tenant_id, started_by, dataset, status, dry_run, options)
+    values ($1, $2, $3, $4, 'waiting', $5, $6)
+)
+insert into annals.imports (upload_id, expires_at, claims, context)
+values ($1, clock_timestamp() + make_interval(secs => $7), $8, $9)";
+
+const ACQUIRE_LEASE: &str = "-- acquire_import_lease
+select annals.acquire_import_lease($1, $2, $3, $4) as acquired";
+
+const READ_LEASED_IMPORT: &str = "-- read_leased_import
+select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.place, u.dataset, u.dry_run, u.options, u.status, u.file_sha256
+  from annals.imports i join annals.uploads u on u.id = i.upload_id
+ where i.upload_id = $1 and i.holder = $2";
+
+const RENEW_LEASE: &str = "-- renew_import_lease
+update annals.imports set held_until = clock_timestamp() + make_interval(secs => $3) where upload_id = $1 and holder = $2
+returning 1";
+
+const RELEASE_LEASE: &str = "-- release_import_lease
+update annals.imports set holder = null, held_until = null where upload_id = $1 and holder = $2";
+
+const START_IMPORT: &str = "-- start_import
+with begun as (
+    update annals.imports i set object_tag = $3, size_bytes = $4, attempts = 1
+      from annals.uploads u
+     where i.upload_id = $1 and i.holder = $2 and u.id = i.upload_id and u.status = 'waiting'
+    returning 1
+), running as (
+    update annals.uploads set status = 'running', started_at = clock_timestamp()
+     where id = $1 and exists (select from begun)
+    returning 1
+)
+select exists (select from running) or annals.refuse(409, 'import_taken_over', 'another worker has taken the import over')";
+
+const RECORD_INSPECTION: &str = "-- record_import_inspection
+with noted as (
+    update annals.imports set rows_found = $3, reader = $4, place = $5, lanes = $6, attempts = 0
+     where upload_id = $1 and holder = $2 and reader is null
+    returning 1
+), described as (
+    update annals.uploads set file_sha256 = $7, header = $8, delimiter = $9, ignored_columns = $10
+     where id = $1 and exists (select from noted)
+)
+insert into annals.import_lanes (upload_id, lane)
+select $1, lane from generate_series(0, $6 - 1) as lane where exists (select from noted)
+returning lane";
+
+const FINISH_IMPORT: &str = include_str!("queries/imports/finish.sql");
+
+impl Store {
+    /// Records the request for a large upload, together with its event.
+    ///
+    /// # Errors
+    /// A refusal of the append.
+    pub async fn request_import(
+        &self,
+        caller: &Caller,
+        event: CheckedEvents<'_>,
+        context: &Value,
+        new: &NewImport<'_>,
+    ) -> Result<(), StoreError> {
+        let claims = caller.database_claims();
+        let seconds = f64::from(new.seconds);
+        let params: [Param<'_>; 9] = [
+            (&new.id, Type::UUID),
+            (caller.tenant_uuid(), Type::UUID),
+            (&caller.actor().as_str(), Type::TEXT),
+            (&new.dataset, Type::TEXT),
+            (&new.dry_run, Type::BOOL),
+            (&Json(new.options), Type::JSONB),
+            (&seconds, Type::FLOAT8),
+            (&Json(&claims), Type::JSONB),
+            (&Json(context), Type::JSONB),
+        ];
+        let also = [(REQUEST_IMPORT, &params[..])];
+        self.append_also(caller, event, context, &also).await
+    }
+
+    /// Acquires the lease of an import that no other worker holds, unless [`MAX_RUNNING_IMPORTS`] others are leased.
+    pub async fn acquire_lease(&self, id: Uuid) -> Result<AcquireOutcome, StoreError> {
+        let holder = Uuid::new_v4();
+        let seconds = f64::from(LEASE_SECONDS);
+        let params: [Param<'_>; 4] = [
+            (&id, Type::UUID),
+            (&holder, Type::UUID),
+            (&seconds, Type::FLOAT8),
+            (&MAX_RUNNING_IMPORTS, Type::INT4),
+        ];
+        let acquired = self.write(As::Projector, ACQUIRE_LEASE, &params).await;
+        let acquired = acquired?;
+        if acquired.first().map_or(Ok(false), |row| row.try_get("acquired"))? {
+            return Ok(AcquireOutcome::Acquired(Box::new(self.read_leased(id, holder).await?)));
+        }
+        Ok(match self.find_import(id).await? {
+            None => AcquireOutcome::Unknown,
+            Some(true) => AcquireOutcome::Ended,
+            Some(false) => AcquireOutcome::Busy,
+        })
+    }
+
+    /// Reads again an import whose lease this process holds.
+    ///
+    /// # Errors
+    /// [`TAKEN_OVER`] if another worker holds the lease by now.
+    pub async fn leased_import(&self, import: &LeasedImport) -> Result<LeasedImport, StoreError> {
+        self.read_leased(import.id, import.holder).await
+    }
+
+    async fn read_leased(&self, id: Uuid, holder: Uuid) -> Result<LeasedImport, StoreError> {
+        let params: [Param<'_>; 2] = [(&id, Type::UUID), (&holder, Type::UUID)];
+        let rows = self.read(As::Projector, READ_LEASED_IMPORT, &params).await?;
+        let mut leased = leased_from(rows.first().ok_or_else(taken_over)?, id, holder)?;
+        leased.partitions = self.import_partitions(id).await?;
+        Ok(leased)
+    }
+
+    /// Renews a lease for another [`LEASE_SECONDS`].
+    ///
+    /// # Errors
+    /// [`TAKEN_OVER`] if another worker holds the lease by now.
+    pub async fn renew_lease(&self, id: Uuid, holder: Uuid) -> Result<(), StoreError> {
+        let seconds = f64::from(LEASE_SECONDS);
+        let params: [Param<'_>; 3] = [(&id, Type::UUID), (&holder, Type::UUID), (&seconds, Type::FLOAT8)];
+        let renewed = self.write(As::Projector, RENEW_LEASE, &params).await;
+        match renewed?.first() {
+            Some(_) => Ok(()),
+            // The import has ended, so no lease is needed any more: this worker ended it and is cleaning up, or another one has taken
+            // it over and ended it.
+            None if self.find_import(id).await? == Some(true) => Ok(()),
+            None => Err(taken_over()),
+        }
+    }
+
+    /// Releases a lease, so the next attempt need not wait until it expires.
+    pub async fn release_lease(&self, id: Uuid, holder: Uuid) -> Result<(), StoreError> {
+        let params: [Param<'_>; 2] = [(&id, Type::UUID), (&holder, Type::UUID)];
+        let released = self.write(As::Projector, RELEASE_LEASE, &params).await;
+        released.map(|_| ())
+    }
+
+    /// Begins an import whose file has arrived, together with its event.
+    ///
+    /// # Errors
+    /// A refusal of the append; [`TAKEN_OVER`] if another worker holds the lease by now.
+    pub async fn start_import(
+        &self,
+        import: &LeasedImport,
+        event: CheckedEvents<'_>,
+        (tag, size): (&str, i64),
+    ) -> Result<(), StoreError> {
+        let params: [Param<'_>; 4] = [
+            (&import.id, Type::UUID),
+            (&import.holder, Type::UUID),
+            (&tag, Type::TEXT),
+            (&size, Type::INT8),
+        ];
+        let also = [(START_IMPORT, &params[..])];
+        self.append_also(&import.caller, event, &import.context, &also).await
+    }
+
+    /// Records what the inspection of the file found, and creates the partitions.
+    ///
+    /// # Errors
+    /// [`TAKEN_OVER`] if another worker holds the lease by now.
+    pub async fn record_inspection(&self, import: &LeasedImport, found: &Inspection<'_>) -> Result<(), StoreError> {
+        let delimiter = found.delimiter.to_string();
+        let params: [Param<'_>; 10] = [
+            (&import.id, Type::UUID),
+            (&import.holder, Type::UUID),
+            (&found.rows, Type::INT8),
+            (&Json(found.reader), Type::JSONB),
+            (&Json(found.place), Type::JSONB),
+            (&found.partitions, Type::INT4),
+            (&found.file_sha256, Type::BYTEA),
+            (&found.header, Type::TEXT_ARRAY),
+            (&delimiter, Type::TEXT),
+            (&found.ignored_columns, Type::TEXT_ARRAY),
+        ];
+        let recorded = self.write(As::Projector, RECORD_INSPECTION, &params).await;
+        if recorded?.is_empty() {
+            return Err(taken_over());
+        }
+        Ok(())
+    }
+
+    /// Ends an import, together with its event; with [`CheckedEvents::NONE`] if the catalog refuses that event.
+    ///
+    /// # Errors
+    /// A refusal of the append; [`TAKEN_OVER`] if another worker holds the lease by now.
+    pub async fn finish_import(
+        &self,
+        import: &LeasedImport,
+        event: CheckedEvents<'_>,
+        end: &ImportEnd<'_>,
+    ) -> Result<(), StoreError> {
+        let failure = end.failure.map(Json);
+        let params: [Param<'_>; 5] = [
+            (&import.id, Type::UUID),
+            (&import.holder, Type::UUID),
+            (&end.status.as_str(), Type::TEXT),
+            (&failure, Type::JSONB),
+            (&end.rows_kept, Type::INT8),
+        ];
+        let also = [(FINISH_IMPORT, &params[..])];
+        self.append_also(&import.caller, event, &import.context, &also).await
+    }
+}
+
+fn leased_from(row: &Row, id: Uuid, holder: Uuid) -> Result<LeasedImport, StoreError> {
+    let Json(claims) = row.try_get::<_, Json<Value>>("claims")?;
+    let Json(context) = row.try_get::<_, Json<Value>>("context")?;
+    let Json(options) = row.try_get::<_, Json<Value>>("options")?;
+    let json = |name: &str| -> Result<Option<Value>, StoreError> {
+        Ok(row.try_get::<_, Option<Json<Value>>>(name)?.map(|Json(value)| value))
+    };
+    Ok(LeasedImport {
+        id,
+        holder,
+        dataset: row.try_get("dataset")?,
+        options,
+        caller: caller_from(&claims).ok_or_else(|| StoreError::Unexpected("claims that name no caller".to_owned()))?,
+        context,
+        dry_run: row.try_get("dry_run")?,
+        is_running: UploadStatus::from_name(row.try_get("status")?)? == UploadStatus::Running,
+        attempts: row.try_get("attempts")?,
+        object_tag: row.try_get("object_tag")?,
+        reader: json("reader")?,
+        place: json("place")?,
+        file_sha256: row.try_get("file_sha256")?,
+        partitions: Vec::new(),
+    })
+}
+
+/// The caller whose [`Caller::database_claims`] these are.
+fn caller_from(claims: &Value) -> Option<Caller> {
+    let app = &claims["app_metadata"];
+    let tenant = app["tenant_id"].as_str()?.parse::<Uuid>().ok().map(TenantId::from)?;
+    let role = Role::from_name(app["role"].as_str()?)?;
+    let subject = claims["sub"].as_str()?.parse().ok()?;
+    Caller::new(tenant, role, subject, app["name"].as_str().map(str::to_owned)).ok()
+}

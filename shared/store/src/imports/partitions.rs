@@ -1,0 +1,200 @@
+//! Partitions: the progress of each, and chunks of rows that are recorded together with the events that they became.
+
+use serde_json::Value;
+use tokio_postgres::types::{Json, Type};
+use uuid::Uuid;
+
+use super::leased::{LeasedImport, PartitionProgress, taken_over};
+use super::uploads::{RejectedColumns, counts_from};
+use crate::connection::statement::{As, Param};
+use crate::log::append::CheckedEvents;
+use crate::{RejectedRow, Store, StoreError};
+
+/// What a chunk of rows of one partition became.
+#[derive(Debug)]
+pub struct ChunkOutcome<'a> {
+    /// The partition's progress before the chunk.
+    pub from: PartitionProgress,
+    /// Its progress after the chunk.
+    pub to: PartitionProgress,
+    /// The events of the chunk's rows, each with the expected version of its stream.
+    pub events: CheckedEvents<'a>,
+    /// Rejected rows for the report.
+    pub reported: &'a [RejectedRow],
+    /// How many times each content, or id, has occurred in the file up to and including this chunk.
+    pub contents: &'a [(i64, i32)],
+}
+
+const LIST_PARTITIONS: &str = "-- list_import_partitions
+select lane, settled_row, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, reported_bytes,
+       events_appended, errors_found
+  from annals.import_lanes where upload_id = $1 order by lane";
+
+/// Each entity is looked up by its whole key: a look-up by the correlation id would read all events of the upload.
+const FIND_APPENDED_BY: &str = "-- find_appended_by_import
+select k.aggregate_id
+  from unnest($4) as k (aggregate_id)
+ where exists (
+       select from annals.events e
+        where e.tenant_id = $2 and e.aggregate_type = $3 and e.aggregate_id = k.aggregate_id and e.correlation_id || '' = $1
+       offset 0)";
+
+/// `offset 0` forces each look-up to use the whole key. The table grows so fast that it has no statistics, and without them the
+/// planner assumes that an upload has few contents.
+const FIND_CONTENT_COUNTS: &str = "-- find_content_counts
+select c.content, c.times
+  from unnest($2) as k (content)
+ cross join lateral (
+       select * from annals.import_contents i where i.upload_id = $1 and i.content = k.content offset 0) as c";
+
+pub(super) const ADVANCE_PARTITION: &str = "-- advance_import_partition
+with moved as (
+    update annals.import_lanes l
+       set settled_row = $5, rows_accepted = $6, rows_rejected = $7, rows_duplicate = $8, rows_updated = $9, rows_rounded = $10,
+           rows_reported = $11, events_appended = $12, reported_bytes = $13,
+           errors_found = $14
+     where l.upload_id = $1 and l.lane = $3 and l.settled_row = $4
+       and exists (select from annals.imports i where i.upload_id = $1 and i.holder = $2)
+    returning 1
+)
+select exists (select from moved) or annals.refuse(409, 'import_taken_over', 'another worker has taken the import over')";
+
+const UPSERT_CONTENT_COUNTS: &str = "-- upsert_content_counts
+insert into annals.import_contents as c (upload_id, content, times)
+select $1, n.content, n.times from unnest($2, $3) as n (content, times)
+on conflict on constraint import_contents_pkey do update set times = excluded.times";
+
+pub(super) const INSERT_REJECTED_ROWS: &str = "-- insert_rejected_rows
+insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
+select u.id, u.tenant_id, u.started_by, r.number, r.line, array(select jsonb_array_elements_text(r.fields::jsonb)), r.errors::jsonb
+  from annals.uploads u, unnest($2, $3, $4, $5) as r (number, line, fields, errors)
+ where u.id = $1";
+
+const MOVE_RESUME_POINT: &str = include_str!("../queries/imports/move_resume_point.sql");
+
+impl Store {
+    pub(super) async fn import_partitions(&self, id: Uuid) -> Result<Vec<PartitionProgress>, StoreError> {
+        let rows = self.read(As::Projector, LIST_PARTITIONS, &[(&id, Type::UUID)]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(PartitionProgress {
+                    partition: row.try_get("lane")?,
+                    done_row: row.try_get("settled_row")?,
+                    reported_bytes: row.try_get("reported_bytes")?,
+                    counts: counts_from(row)?,
+                })
+            })
+            .collect()
+    }
+
+    /// How many times each of these contents has occurred in the rows that are done. Contents that have not occurred are left out.
+    pub async fn content_counts(&self, import: &LeasedImport, contents: &[i64]) -> Result<Vec<(i64, i32)>, StoreError> {
+        let params: [Param<'_>; 2] = [(&import.id, Type::UUID), (&contents, Type::INT8_ARRAY)];
+        let rows = self.read(As::Projector, FIND_CONTENT_COUNTS, &params).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("content")?, row.try_get("times")?)))
+            .collect()
+    }
+
+    /// Those of these entities that the import has appended events to.
+    pub async fn appended_by(
+        &self,
+        import: &LeasedImport,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+    ) -> Result<Vec<String>, StoreError> {
+        if aggregate_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params: [Param<'_>; 4] = [
+            (&import.id.to_string(), Type::TEXT),
+            (import.caller.tenant_uuid(), Type::UUID),
+            (&aggregate_type, Type::TEXT),
+            (&aggregate_ids, Type::TEXT_ARRAY),
+        ];
+        let rows = self.read(As::Projector, FIND_APPENDED_BY, &params).await?;
+        rows.iter().map(|row| Ok(row.try_get("aggregate_id")?)).collect()
+    }
+
+    /// Appends the events of a chunk and advances its partition, in one transaction and one round trip.
+    ///
+    /// # Errors
+    /// A refusal of the append; [`TAKEN_OVER`](super::TAKEN_OVER) if another worker holds the lease by now. If the connection was
+    /// lost, the partition's progress shows whether the chunk was appended.
+    pub async fn append_chunk(&self, import: &LeasedImport, chunk: &ChunkOutcome<'_>) -> Result<(), StoreError> {
+        let advance = chunk.params(import);
+        let (contents, times): (Vec<i64>, Vec<i32>) = chunk.contents.iter().copied().unzip();
+        let counts: [Param<'_>; 3] = [
+            (&import.id, Type::UUID),
+            (&contents, Type::INT8_ARRAY),
+            (&times, Type::INT4_ARRAY),
+        ];
+        let rejected = RejectedColumns::of(chunk.reported)?;
+        let rejected_params = rejected_params(&import.id, &rejected);
+        let mut also = vec![(ADVANCE_PARTITION, &advance[..])];
+        if !contents.is_empty() {
+            also.push((UPSERT_CONTENT_COUNTS, &counts[..]));
+        }
+        if !chunk.reported.is_empty() {
+            also.push((INSERT_REJECTED_ROWS, &rejected_params[..]));
+        }
+        self.append_also(&import.caller, chunk.events, &import.context, &also)
+            .await
+    }
+
+    /// Records that all partitions have passed a resume point: its row, and its position in the file in bytes.
+    ///
+    /// # Errors
+    /// [`TAKEN_OVER`](super::TAKEN_OVER) if another worker holds the lease by now.
+    pub async fn move_resume_point(
+        &self,
+        import: &LeasedImport,
+        point: &Value,
+        (row, position): (i64, i64),
+    ) -> Result<(), StoreError> {
+        let params: [Param<'_>; 5] = [
+            (&import.id, Type::UUID),
+            (&import.holder, Type::UUID),
+            (&Json(point), Type::JSONB),
+            (&row, Type::INT8),
+            (&position, Type::INT8),
+        ];
+        let moved = self.write(As::Projector, MOVE_RESUME_POINT, &params).await;
+        if moved?.is_empty() {
+            return Err(taken_over());
+        }
+        Ok(())
+    }
+}
+
+impl ChunkOutcome<'_> {
+    pub(super) fn params<'a>(&'a self, import: &'a LeasedImport) -> [Param<'a>; 14] {
+        let (to, counts) = (&self.to, &self.to.counts);
+        [
+            (&import.id, Type::UUID),
+            (&import.holder, Type::UUID),
+            (&to.partition, Type::INT4),
+            (&self.from.done_row, Type::INT8),
+            (&to.done_row, Type::INT8),
+            (&counts.accepted, Type::INT8),
+            (&counts.rejected, Type::INT8),
+            (&counts.duplicate, Type::INT8),
+            (&counts.updated, Type::INT8),
+            (&counts.rounded, Type::INT8),
+            (&counts.reported, Type::INT8),
+            (&counts.appended, Type::INT8),
+            (&to.reported_bytes, Type::INT8),
+            (&counts.errors, Type::INT8),
+        ]
+    }
+}
+
+pub(super) fn rejected_params<'a>(upload_id: &'a Uuid, rejected: &'a RejectedColumns) -> [Param<'a>; 5] {
+    [
+        (upload_id, Type::UUID),
+        (&rejected.rows, Type::INT8_ARRAY),
+        (&rejected.lines, Type::INT8_ARRAY),
+        (&rejected.fields, Type::TEXT_ARRAY),
+        (&rejected.errors, Type::TEXT_ARRAY),
+    ]
+}

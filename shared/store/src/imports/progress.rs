@@ -1,0 +1,124 @@
+//! The status of an upload, as its owner sees it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::types::{Json, Type};
+use uuid::Uuid;
+
+use super::uploads::counts_from;
+use crate::connection::statement::{As, Param};
+use crate::{Store, StoreError, UploadStatus};
+use annals_domain::{Caller, RowCounts, Timestamp};
+
+/// An upload, running or ended.
+#[derive(Debug, Serialize)]
+pub struct UploadRecord {
+    /// Its id.
+    pub upload_id: Uuid,
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Its status.
+    pub status: UploadStatus,
+    /// Whether nothing is appended.
+    pub dry_run: bool,
+    /// What became of the rows so far.
+    #[serde(flatten)]
+    pub counts: RowCounts,
+    /// Number of rejected rows that the report holds.
+    pub rows_reported: i64,
+    /// Headers of columns that are not read; null until the header is read.
+    pub ignored_columns: Option<Vec<String>>,
+    /// Why the file as a whole was refused: code and detail.
+    pub failure: Option<Value>,
+    /// SHA-256 of the file in hexadecimal digits; null until the file is read.
+    pub file_sha256: Option<String>,
+    /// How many rows the file has; null until they are counted.
+    pub rows_found: Option<i64>,
+    /// Rows processed per second since the import began; null before.
+    pub rows_per_second: Option<i64>,
+    /// When the import will end at that rate; null if there is no rate yet, or if it has ended.
+    pub estimated_end: Option<Timestamp>,
+    /// When the upload was requested.
+    pub created_at: Timestamp,
+    /// When the import began.
+    pub started_at: Option<Timestamp>,
+    /// When the import ended.
+    pub finished_at: Option<Timestamp>,
+    /// The upload's fields.
+    #[serde(skip)]
+    pub options: Value,
+}
+
+const FIND_UPLOAD: &str = "-- find_upload
+select u.dataset, u.status, u.dry_run, u.rows_total, u.rows_accepted, u.rows_rejected, u.rows_duplicate, u.rows_updated, u.rows_rounded,
+       u.events_appended, u.rows_reported, u.ignored_columns, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.errors_found, u.created_at,
+       u.started_at, u.finished_at
+  from annals.uploads u where u.id = $1";
+
+/// The rate is an average over the whole time: an import that makes no progress for a while shows a falling rate.
+const FIND_PACE: &str = "-- find_import_pace
+select i.rows_found, (u.rows_total / p.seconds)::bigint as rate,
+       case when u.status = 'running' and u.rows_total > 0 and i.rows_found is not null
+            then clock_timestamp() + make_interval(secs => (i.rows_found - u.rows_total) * p.seconds / u.rows_total) end as estimated_end
+  from annals.imports i
+  join annals.uploads u on u.id = i.upload_id
+ cross join lateral (
+       select greatest(extract(epoch from coalesce(u.finished_at, clock_timestamp()) - u.started_at)::float8, 0.001) as seconds) as p
+ where i.upload_id = $1";
+
+const LIST_UPLOAD_ERRORS: &str = "-- list_upload_errors
+select r.\"row\", r.line, r.errors from annals.rejected_rows r where r.upload_id = $1 order by r.\"row\" limit $2";
+
+impl Store {
+    /// An upload; `None` if the caller may not see it.
+    pub async fn find_upload(&self, caller: &Caller, id: Uuid) -> Result<Option<UploadRecord>, StoreError> {
+        let params: [Param<'_>; 1] = [(&id, Type::UUID)];
+        let rows = self.read(As::Caller(caller), FIND_UPLOAD, &params).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let paces = self.read(As::Projector, FIND_PACE, &params).await?;
+        let pace = paces.first();
+        let time = |time: Option<DateTime<Utc>>| time.map(Timestamp::from);
+        Ok(Some(UploadRecord {
+            upload_id: id,
+            dataset: row.try_get("dataset")?,
+            status: UploadStatus::from_name(row.try_get("status")?)?,
+            dry_run: row.try_get("dry_run")?,
+            counts: counts_from(row)?,
+            rows_reported: row.try_get("rows_reported")?,
+            ignored_columns: row.try_get("ignored_columns")?,
+            failure: row
+                .try_get::<_, Option<Json<Value>>>("failure")?
+                .map(|Json(value)| value),
+            file_sha256: row.try_get("file_sha256")?,
+            rows_found: pace.map_or(Ok(None), |pace| pace.try_get("rows_found"))?,
+            rows_per_second: pace.map_or(Ok(None), |pace| pace.try_get("rate"))?,
+            estimated_end: time(pace.map_or(Ok(None), |pace| pace.try_get("estimated_end"))?),
+            created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
+            started_at: time(row.try_get("started_at")?),
+            finished_at: time(row.try_get("finished_at")?),
+
+            options: row.try_get::<_, Json<Value>>("options")?.0,
+        }))
+    }
+
+    /// The first errors of an upload's rows, in the file's order, at most `most`.
+    pub async fn upload_errors(&self, caller: &Caller, id: Uuid, most: usize) -> Result<Vec<Value>, StoreError> {
+        // Each rejected row has at least one error.
+        let limit = i64::try_from(most).unwrap_or(i64::MAX);
+        let params: [Param<'_>; 2] = [(&id, Type::UUID), (&limit, Type::INT8)];
+        let rows = self.read(As::Caller(caller), LIST_UPLOAD_ERRORS, &params).await?;
+        let mut errors = Vec::new();
+        for row in &rows {
+            let (number, line): (i64, i64) = (row.try_get("row")?, row.try_get("line")?);
+            let Json(cells) = row.try_get::<_, Json<Vec<Value>>>("errors")?;
+            errors.extend(cells.into_iter().map(|mut cell| {
+                cell["row"] = number.into();
+                cell["line"] = line.into();
+                cell
+            }));
+        }
+        errors.truncate(most);
+        Ok(errors)
+    }
+}

@@ -1,0 +1,137 @@
+//! The columns of an event, and how a row with these columns becomes an event.
+
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::reading::Reading;
+use crate::log::pages::is_full;
+use crate::{Store, StoreError, Usage};
+use annals_domain::{Caller, Catalog, Event, EventId, TenantId, Timestamp, naming};
+
+/// Columns of an event in the order of the response. Every statement that uses them selects from `annals.events e`, a head `h` and
+/// [`withheld_context!`] `w`.
+macro_rules! event_columns {
+    () => {
+        "e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version,
+       e.data::text, coalesce(w.metadata, e.metadata)::text as metadata, coalesce(w.recorded, e.recorded)::text as recorded, e.created_by, e.user_id, e.source, e.\"timestamp\", e.created_at, e.correlation_id,
+       e.command_id, e.causation_id, e.idempotency_key, coalesce(e.aggregate_version <= h.projected_version, false) as processed,
+       (select r.revision from annals.catalog_revision r) as catalog_revision"
+    };
+}
+/// `offset 0` forces a lookup by the whole key, whatever the planner estimates (see `tail!` in `entities`).
+macro_rules! joined_head {
+    () => {
+        "left join lateral (
+       select * from annals.heads h
+        where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id offset 0) as h on true"
+    };
+}
+
+/// Metadata and `recorded` of an event that the starter of its stream sees although another actor appended it. They are stored apart, and
+/// returned to callers who may read them. For all other events nothing is looked up.
+macro_rules! withheld_context {
+    () => {
+        "
+  left join lateral (
+       select w.metadata, w.recorded from annals.withheld_context w
+        where w.event_number = e.event_number and e.starter_sees and e.started_by <> e.created_by offset 0) as w on true"
+    };
+}
+
+/// Name of the user who acted, from the state of the aggregate type `user`; null if there is no such user or the caller may not see
+/// it.
+macro_rules! actor_name {
+    () => {
+        "\n, (select left(n.state ->> 'name', 200)
+           from annals.entities n
+          where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+            and e.created_by like 'user:%' and jsonb_typeof(n.state -> 'name') = 'string') as actor_name"
+    };
+}
+
+pub(crate) use {actor_name, event_columns, joined_head, withheld_context};
+
+impl Store {
+    pub(super) async fn events_from(
+        &self,
+        caller: &Caller,
+        rows: &[Row],
+        reading: Reading,
+    ) -> Result<Vec<Event>, StoreError> {
+        let mut events: Vec<Event> = rows.iter().map(named_event_from).collect::<Result<_, _>>()?;
+        if let (Some(row), Some(last)) = (rows.last(), events.last_mut()) {
+            last.ends_read = is_full(row)?;
+        }
+        let (Reading::Current, Some(row)) = (reading, rows.first()) else {
+            return Ok(events);
+        };
+        let catalog = self.outline_since(caller, row.try_get("catalog_revision")?).await?;
+        let usage = lift(&catalog, events.iter_mut());
+        self.tally(caller.tenant_id(), usage).await;
+        Ok(events)
+    }
+}
+
+/// Upcasts events of older versions and counts them. An event without a path to the current version stays as stored: even if the
+/// catalog was damaged, the event must be visible.
+pub(crate) fn lift<'a>(catalog: &Catalog, events: impl Iterator<Item = &'a mut Event>) -> Usage {
+    let mut usage = Usage::default();
+    for event in events {
+        let Some(kind) = catalog.find(event.tenant_id, &event.event_type) else {
+            continue;
+        };
+        match event.upcast(kind) {
+            Ok(lifted) => usage.upcasts += i64::from(lifted),
+            Err(error) => {
+                tracing::warn!(event.id = %event.id, %error, "event not upcast");
+                usage.upcasts_failed += 1;
+            }
+        }
+    }
+    usage
+}
+
+pub(crate) fn event_from(row: &Row) -> Result<Event, StoreError> {
+    let created_by: String = row.try_get("created_by")?;
+    let recorded = raw(row.try_get("recorded")?)?;
+    Ok(Event {
+        id: EventId::from(row.try_get::<_, Uuid>("id")?),
+        event_number: row.try_get("event_number")?,
+        tenant_id: TenantId::from(row.try_get::<_, Uuid>("tenant_id")?),
+        event_type: row.try_get("event_type")?,
+        aggregate_type: row.try_get("aggregate_type")?,
+        aggregate_id: row.try_get("aggregate_id")?,
+        aggregate_version: row.try_get("aggregate_version")?,
+        version: row.try_get("version")?,
+        data: raw(row.try_get("data")?)?,
+        metadata: raw(row.try_get("metadata")?)?,
+        created_by_name: naming::of_event(&created_by, &recorded),
+        recorded,
+        created_by,
+        user_id: row.try_get("user_id")?,
+        source: row.try_get("source")?,
+        timestamp: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("timestamp")?),
+        created_at: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("created_at")?),
+        correlation_id: row.try_get("correlation_id")?,
+        command_id: row.try_get("command_id")?,
+        causation_id: row.try_get("causation_id")?,
+        idempotency_key: row.try_get("idempotency_key")?,
+        processed: row.try_get("processed")?,
+        parked: false,
+        not_lifted: None,
+        ends_read: false,
+    })
+}
+
+/// An event with the name of the user who acted, if read models have one.
+pub(crate) fn named_event_from(row: &Row) -> Result<Event, StoreError> {
+    let mut event = event_from(row)?;
+    let known: Option<String> = row.try_get("actor_name")?;
+    event.created_by_name = known.or(event.created_by_name);
+    Ok(event)
+}
+
+fn raw(text: String) -> Result<Box<RawValue>, StoreError> {
+    RawValue::from_string(text).map_err(|e| StoreError::Unexpected(format!("unreadable JSON in the log: {e}")))
+}

@@ -1,0 +1,189 @@
+//! A stream's history: each event with the state change that it caused.
+
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
+use crate::connection::statement::{As, Param};
+use crate::log::events::{Reading, actor_name, event_columns, joined_head, lift, named_event_from, withheld_context};
+use crate::log::pages::{cut_by_bytes, is_full};
+use crate::read_models::facts::skipped;
+use crate::read_models::past::Bounds;
+use crate::{Store, StoreError};
+use annals_domain::diff::changes;
+use annals_domain::{Caller, Catalog, Entity, Event, FoldError, StoredFact, TenantId};
+
+const LIST_HISTORY_PAGE: &str = concat!(
+    "-- list_history_page",
+    cut_by_bytes!(["aggregate_version"],
+        [", ", skipped!(), ", e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all"];
+        "\nselect e.*, h.projected_version as head_projected from annals.events e ",
+        joined_head!(),
+        " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
+  order by e.aggregate_version limit $5")
+);
+
+/// Maximum bytes of the changes in a page, approximately. Changes need a limit of their own, because one change may hold a whole
+/// collection twice.
+pub(crate) const MAX_CHANGES: usize = 4 * 1024 * 1024;
+
+/// Which page of a stream to read.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryQuery<'a> {
+    /// Aggregate type.
+    pub aggregate_type: &'a str,
+    /// Aggregate id.
+    pub aggregate_id: &'a str,
+    /// Only events after this version.
+    pub after_version: i32,
+    /// Maximum number of events.
+    pub limit: i64,
+    /// Whether the events are upcast.
+    pub reading: Reading,
+}
+
+/// An event in the history of its stream.
+#[derive(Debug, serde::Serialize)]
+pub struct HistoryEvent {
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+    /// What it changed in the entity's state, in the form of [`changes`]; `None` if the caller does not see the whole stream.
+    pub changes: Option<Box<RawValue>>,
+    /// Whether the entity is deleted after the event; `None` if the caller does not see the whole stream.
+    pub deleted: Option<bool>,
+    /// Whether staff decided to leave the event out of the state.
+    pub skipped: bool,
+}
+
+impl Store {
+    /// Events of a stream that the caller may see, oldest first.
+    pub async fn list_history(
+        &self,
+        caller: &Caller,
+        query: HistoryQuery<'_>,
+    ) -> Result<Vec<HistoryEvent>, StoreError> {
+        for _ in 0..CATALOG_TRIES {
+            match self.try_history(caller, query).await {
+                Err(StoreError::Outdated) => {}
+                other => return other,
+            }
+        }
+        Err(catalog_unsteady())
+    }
+
+    async fn try_history(&self, caller: &Caller, query: HistoryQuery<'_>) -> Result<Vec<HistoryEvent>, StoreError> {
+        let params: [Param<'_>; 5] = [
+            (caller.tenant_uuid(), Type::UUID),
+            (&query.aggregate_type, Type::TEXT),
+            (&query.aggregate_id, Type::TEXT),
+            (&query.after_version, Type::INT4),
+            (&query.limit, Type::INT8),
+        ];
+        let rows = self.read(As::Caller(caller), LIST_HISTORY_PAGE, &params).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Vec::new());
+        };
+        let revision: i64 = row.try_get("catalog_revision")?;
+        let catalog = self.outline_at(caller, revision).await?;
+        let is_starter = row.try_get::<_, &str>("started_by")? == caller.actor().as_str();
+        let whole = caller.role().sees_tenant() || (is_starter && row.try_get("starter_sees_all")?);
+        let mut state = match (whole, query.after_version) {
+            (false, _) => None,
+            (true, 0) => Some(None),
+            (true, version) => Some(self.entity_before(caller, &query, version, revision).await?),
+        };
+        let (mut history, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+        for row in &rows {
+            let mut entry = entry_from(row, &catalog, state.as_mut())?;
+            bytes += entry.changes.as_ref().map_or(0, |changes| changes.get().len());
+            entry.event.ends_read = bytes > MAX_CHANGES;
+            history.push(entry);
+            if bytes > MAX_CHANGES {
+                break;
+            }
+        }
+        let is_read = history.len() == rows.len();
+        if let (true, Some(row), Some(last)) = (is_read, rows.last(), history.last_mut()) {
+            last.event.ends_read |= is_full(row)?;
+        }
+        if query.reading == Reading::Current {
+            let usage = lift(&catalog, history.iter_mut().map(|entry| &mut entry.event));
+            self.tally(caller.tenant_id(), usage).await;
+        }
+        Ok(history)
+    }
+
+    /// The entity before the page's first event. It is read in another transaction, so the catalog may have changed in between.
+    async fn entity_before(
+        &self,
+        caller: &Caller,
+        query: &HistoryQuery<'_>,
+        version: i32,
+        revision: i64,
+    ) -> Result<Option<Entity>, StoreError> {
+        let bounds = Bounds {
+            version: Some(version),
+            ..Bounds::default()
+        };
+        let past = self
+            .find_entity_at(caller, query.aggregate_type, query.aggregate_id, bounds)
+            .await?;
+        match past {
+            Some(past) if past.catalog_revision != revision => Err(StoreError::Outdated),
+            past => Ok(past.and_then(|past| past.found).map(|stored| stored.entity)),
+        }
+    }
+}
+
+fn entry_from(row: &Row, catalog: &Catalog, state: Option<&mut Option<Entity>>) -> Result<HistoryEvent, StoreError> {
+    let mut entry = HistoryEvent {
+        event: named_event_from(row)?,
+        changes: None,
+        deleted: None,
+        skipped: row.try_get("skipped")?,
+    };
+    if let Some(state) = state {
+        let event = &entry.event;
+        let data: Map<String, Value> = serde_json::from_str(event.data.get())
+            .map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))?;
+        let fact = StoredFact {
+            event_type: &event.event_type,
+            schema_version: &event.version,
+            version: event.aggregate_version,
+            created_at: event.created_at,
+            data: &data,
+            skipped: entry.skipped,
+        };
+        let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
+        let before = entity.state.clone();
+        fold_or_stop(catalog, event.tenant_id, entity, &fact)?;
+        entry.changes = Some(changes_json(&before, entity)?);
+        entry.deleted = Some(entity.deleted_at.is_some());
+    }
+    Ok(entry)
+}
+
+/// Folds an event, unless this or an earlier event is too large. A stream stops before such an event until staff decides to leave it
+/// out, so the events after it change nothing.
+pub(crate) fn fold_or_stop(
+    catalog: &Catalog,
+    tenant_id: TenantId,
+    entity: &mut Entity,
+    fact: &StoredFact<'_>,
+) -> Result<(), FoldError> {
+    if fact.version != entity.version.saturating_add(1) {
+        return Ok(());
+    }
+    match catalog.fold(tenant_id, entity, fact) {
+        Err(error) if error.is_about_size() => Ok(()),
+        other => other,
+    }
+}
+
+/// The changes from a state to the entity after it, as JSON for the response.
+pub(crate) fn changes_json(before: &Map<String, Value>, after: &Entity) -> Result<Box<RawValue>, StoreError> {
+    to_raw_value(&changes(before, &after.state)).map_err(|e| StoreError::Unexpected(e.to_string()))
+}
