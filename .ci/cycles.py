@@ -93,7 +93,7 @@ class Crate:
         for module, paths in self.uses.items():
             for path in paths:
                 target = self.definition(path)
-                # `use super::parent;` and the like name a module as a whole: what is taken from it stands in the code.
+                # A file that names itself is no circle.
                 if target != module:
                     edges[module].add(target)
         return edges

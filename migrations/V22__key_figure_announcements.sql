@@ -3,7 +3,7 @@
 -- The sweep appends it as the service annals, by the append function that every service uses: one event for each day and currency when the
 -- day is over, and one more each time a past day has been corrected. The stream is kpi/{currency}:{day}, so the stream's version is the
 -- revision of the figures. No caller may post it, because a forged event would be taken for the figures. The append function refuses the
--- type unless it is told that the sweep appends (annals.event_types.appended_by), and only annals.announce_kpis does that.
+-- type unless its parameter `part` names the sweep (annals.event_types.appended_by), and only annals.announce_kpis passes that.
 
 create function annals.announce_kpis(tenant uuid, new_ids uuid[], streams text[], datas jsonb[], causes uuid[], expected_versions int[])
 returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -169,18 +169,18 @@ pub fn router_with_bucket(app: App, bucket: Router) -> Router {
 }
 
 fn routes(app: App) -> Router {
+    let append = app.appends();
     let App {
         store,
         verifier,
         queue,
         storage,
     } = app;
-    let append = AppendService::new(store.clone(), queue.clone());
     let post_event = post_event::App {
         store: store.clone(),
         verifier: Arc::clone(&verifier),
         append: append.clone(),
-        queue: queue.clone(),
+        queue,
     };
     let audit_query = audit_query::App {
         store: store.clone(),
@@ -190,7 +190,6 @@ fn routes(app: App) -> Router {
         store,
         verifier,
         append,
-        queue,
         storage,
     };
     post_event::router(post_event)

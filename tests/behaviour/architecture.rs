@@ -64,7 +64,7 @@ fn manifest(path: &Path) -> (String, BTreeSet<String>) {
 
 #[test]
 fn each_outside_service_is_known_to_one_crate() {
-    // A library, and who may depend on it. `local` stands in for RDS, for API Gateway and for S3 on one machine.
+    // Libraries, and the crates that may depend on them. `local` may too, because it replaces RDS, API Gateway and S3 on one machine.
     let borders: [(&[&str], &[&str]); 7] = [
         (
             &[

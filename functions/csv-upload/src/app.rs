@@ -21,8 +21,6 @@ pub struct App {
     pub verifier: Arc<Verifier>,
     /// Checks events, appends them, and wakes the projector.
     pub append: AppendService,
-    /// The queue by which `append` wakes the projector. No handler uses it directly.
-    pub queue: Queue,
     /// Where large files are stored.
     pub storage: Storage,
 }
@@ -44,10 +42,9 @@ impl App {
             Err(_) => Storage::Unconfigured,
         };
         Ok(Self {
-            append: AppendService::new(core.store.clone(), queue.clone()),
+            append: AppendService::new(core.store.clone(), queue),
             store: core.store,
             verifier: core.verifier,
-            queue,
             storage,
         })
     }

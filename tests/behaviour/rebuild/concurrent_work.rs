@@ -137,7 +137,7 @@ async fn during_an_exchange_no_read_fails_no_append_is_refused_and_no_event_is_p
     let superuser = world.superuser().await;
     for round in 0..4 {
         traffic.until_all_have_advanced(traffic.counts()).await;
-        // Rows that are wrong now must be right in the end, whoever projects them in between.
+        // These rows are wrong now. They must be right at the end, even if a projector writes them before the exchange.
         superuser
             .batch_execute("update public.customers set name = 'wrong'; update public.dealers set name = 'wrong'")
             .await
