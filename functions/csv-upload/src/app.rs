@@ -6,8 +6,6 @@ use annals::Core;
 use annals::auth::Verifier;
 use annals_append::AppendService;
 use annals_config::{Config, upload_bucket, wake_queue_url};
-use annals_domain::checker;
-use annals_queue::Queue;
 use annals_storage::{S3, Storage};
 use annals_store::Store;
 use axum::extract::FromRef;
@@ -32,17 +30,15 @@ impl App {
     /// A configuration that cannot be used.
     pub async fn new(config: Config) -> Result<Self, lambda_http::Error> {
         let core = Core::open(config).await?;
-        // Three things that the first request would wait for are done concurrently.
         let connecting = core.connect_early();
-        let warming_up = tokio::task::spawn_blocking(checker::warm_up);
-        let queue = Queue::of_function(wake_queue_url());
-        let _done = (connecting.await, warming_up.await);
+        let append = AppendService::of_function(core.store.clone(), wake_queue_url()).await;
+        let _connected = connecting.await;
         let storage = match upload_bucket() {
             Ok(bucket) => Storage::S3(S3::of_function(bucket)?),
             Err(_) => Storage::Unconfigured,
         };
         Ok(Self {
-            append: AppendService::new(core.store.clone(), queue),
+            append,
             store: core.store,
             verifier: core.verifier,
             storage,

@@ -6,7 +6,6 @@ use annals::auth::Verifier;
 use annals::{Core, StartError};
 use annals_append::AppendService;
 use annals_config::{Config, wake_queue_url};
-use annals_domain::checker;
 use annals_queue::Queue;
 use annals_store::Store;
 use axum::extract::FromRef;
@@ -31,16 +30,14 @@ impl App {
     /// [`StartError`]: a configuration that cannot be used.
     pub async fn new(config: Config) -> Result<Self, StartError> {
         let core = Core::open(config).await?;
-        // Three things that the first request would wait for are done concurrently.
         let connecting = core.connect_early();
-        let warming_up = tokio::task::spawn_blocking(checker::warm_up);
-        let queue = Queue::of_function(wake_queue_url());
-        let _done = (connecting.await, warming_up.await);
+        let append = AppendService::of_function(core.store.clone(), wake_queue_url()).await;
+        let _connected = connecting.await;
         Ok(Self {
-            append: AppendService::new(core.store.clone(), queue.clone()),
+            queue: append.queue().clone(),
+            append,
             store: core.store,
             verifier: core.verifier,
-            queue,
         })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::check::{check, may_be_stale};
 use super::stored::{StoredEvents, stored_events};
+use annals_domain::checker;
 use annals_domain::event::EventFault;
 use annals_domain::{Caller, Catalog, NewEvent, StreamId, naming};
 use annals_queue::Queue;
@@ -28,6 +29,20 @@ impl AppendService {
     /// Appends to this store, and sends wake-ups to this queue.
     pub fn new(store: Store, queue: Queue) -> Self {
         Self { store, queue }
+    }
+
+    /// The service of a deployed function. It does in advance what the first append would wait for: it warms the schema checks up while it
+    /// creates the queue's client. `queue_url` is the wake-up queue; without one nothing is woken.
+    pub async fn of_function(store: Store, queue_url: Option<String>) -> Self {
+        let warming_up = tokio::task::spawn_blocking(checker::warm_up);
+        let queue = Queue::of_function(queue_url);
+        let _warm = warming_up.await;
+        Self::new(store, queue)
+    }
+
+    /// The queue that this service wakes the projector by. Sweeps and rebuilds are requested there, too.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Appends events as the caller, all or none, and returns what the database decided about each, in order. `request` is what the
