@@ -27,28 +27,28 @@
 -- the server the sequence could return it again, and a reader that had remembered it would never see its event. The commit of a visible
 -- number is flushed.
 
-create function annals.feed_holders() returns text[] language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+create function annals.open_appends() returns text[] language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select coalesce(array_agg(l.virtualtransaction), '{}')
       from pg_locks l
      where l.locktype = 'relation' and l.relation = 'annals_locks.appends'::regclass and l.mode = 'RowExclusiveLock' and l.granted
        and l.database = (select d.oid from pg_database d where d.datname = current_database())
 $$;
-comment on function annals.feed_holders() is
+comment on function annals.open_appends() is
     'Virtual transaction ids of the transactions that have appended, or are about to, and have not ended. Prepared transactions are included.';
 
-create function annals.high_water_mark(out settled_to bigint, out holders text[])
+create function annals.high_water_mark(out event_number bigint, out open_appends text[])
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     -- Two statements, because the order matters: first the number, then the locks.
-    settled_to := (select coalesce(max(e.event_number), 0) from annals.events e);
-    holders := annals.feed_holders();
+    event_number := (select coalesce(max(e.event_number), 0) from annals.events e);
+    open_appends := annals.open_appends();
 end
 $$;
 comment on function annals.high_water_mark() is
     'The highest visible event number, and the transactions that must end before a new snapshot contains every event up to it.';
-grant execute on function annals.feed_holders(), annals.high_water_mark() to authenticated, annals_projector;
+grant execute on function annals.open_appends(), annals.high_water_mark() to authenticated, annals_projector;
 
-create function annals.settled_mark(patience interval) returns bigint
+create function annals.wait_for_high_water_mark(patience interval) returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     deadline constant timestamptz := clock_timestamp() + patience;
@@ -56,23 +56,23 @@ declare
     own      text;
 begin
     select l.virtualtransaction into own from pg_locks l where l.pid = pg_backend_pid() limit 1;
-    while mark.holders && annals.feed_holders() loop
+    while mark.open_appends && annals.open_appends() loop
         -- A transaction that has appended itself would wait for itself.
-        if own = any (mark.holders) or clock_timestamp() > deadline then
+        if own = any (mark.open_appends) or clock_timestamp() > deadline then
             return (select c.position from annals.checkpoints c where c.name = 'sweep');
         end if;
         perform pg_sleep(0.005);
     end loop;
-    return mark.settled_to;
+    return mark.event_number;
 end
 $$;
-comment on function annals.settled_mark(interval) is
+comment on function annals.wait_for_high_water_mark(interval) is
     'A high-water mark: every snapshot that is taken from now on contains all events up to it. If an append stays open for longer than patience, it returns the position of the sweep, which is lower and for which the same holds.';
-grant execute on function annals.settled_mark(interval) to authenticated, annals_projector;
+grant execute on function annals.wait_for_high_water_mark(interval) to authenticated, annals_projector;
 
 -- Which append the readers wait for. With the owner's rights, because pg_stat_activity shows the start times of other roles' transactions
 -- only to members of pg_read_all_stats. The migrating roles of Supabase and RDS are members; elsewhere the age may be null.
-create function annals.oldest_feed_holder(out pid int, out prepared text, out age_seconds bigint)
+create function annals.oldest_open_append(out pid int, out prepared text, out age_seconds bigint)
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select a.pid, p.gid, extract(epoch from clock_timestamp() - coalesce(a.xact_start, p.prepared))::bigint
       from pg_locks l
@@ -85,8 +85,8 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
      order by coalesce(a.xact_start, p.prepared) nulls last
      limit 1
 $$;
-comment on function annals.oldest_feed_holder() is
+comment on function annals.oldest_open_append() is
     'The oldest append whose transaction has not ended, for which readers across streams wait: its server process, or the name of its prepared transaction, and its age in seconds.';
-grant execute on function annals.oldest_feed_holder() to authenticated, annals_projector;
+grant execute on function annals.oldest_open_append() to authenticated, annals_projector;
 
 revoke execute on all functions in schema annals from public;

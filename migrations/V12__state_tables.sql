@@ -146,7 +146,7 @@ begin
     -- There may be streams already, if a tenant had registered event types of this aggregate type by itself. Their rows are missing in the
     -- new table, so the fold version rises, and read models are rebuilt.
     if exists (select from annals.heads h where h.aggregate_type = register_state_table.aggregate_type) then
-        perform annals.raise_shape(null, register_state_table.aggregate_type);
+        perform annals.raise_fold_version(null, register_state_table.aggregate_type);
     end if;
 end
 $$;

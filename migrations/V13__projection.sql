@@ -102,13 +102,13 @@ $$;
 comment on function annals.module_columns(regclass, name[]) is
     'The columns of a state table that are filled from JSON by name, as three pieces of SQL: the names, the source expressions, and the assignments of the update.';
 
-create function annals.without_integers(table_name regclass) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
+create function annals.integer_columns(table_name regclass) returns text[] language sql stable set search_path = pg_catalog, pg_temp as $$
     select coalesce(array_agg(a.attname::text), '{}')
       from pg_attribute a
      where a.attrelid = table_name and a.attnum > 0 and not a.attisdropped
        and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 $$;
-comment on function annals.without_integers(regclass) is
+comment on function annals.integer_columns(regclass) is
     'Integer columns. annals.module_columns reads them itself, and jsonb_populate_record must not.';
 
 create function annals.write_states(
@@ -129,7 +129,7 @@ begin
             set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at%4$s',
         table_name, columns.names, columns.sources, columns.updates)
     using tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states,
-          standard::text[] || annals.without_integers(table_name);
+          standard::text[] || annals.integer_columns(table_name);
 end
 $$;
 comment on function annals.write_states(regclass, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) is
@@ -149,7 +149,7 @@ begin
           cross join lateral jsonb_populate_record(null::%1$s, u.source - $6) as s
          on conflict (tenant_id, %5$I, id) do update set started_by = excluded.started_by%4$s',
         table_name, columns.names, columns.sources, columns.updates, parent)
-    using tenant_ids, parent_ids, ids, started_bys, children, standard::text[] || annals.without_integers(table_name);
+    using tenant_ids, parent_ids, ids, started_bys, children, standard::text[] || annals.integer_columns(table_name);
 end
 $$;
 comment on function annals.write_children(regclass, name, uuid[], text[], text[], text[], jsonb[]) is
@@ -169,7 +169,7 @@ grant execute on function
     annals.write_entities(uuid[], text[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[], bigint),
     annals.advance_heads(uuid[], text[], text[], int[], int[], bigint),
     annals.module_columns(regclass, name[]),
-    annals.without_integers(regclass),
+    annals.integer_columns(regclass),
     annals.write_states(regclass, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
     annals.write_children(regclass, name, uuid[], text[], text[], text[], jsonb[]),
     annals.delete_children(regclass, name, uuid[], text[], text[])

@@ -1,6 +1,6 @@
 -- Snapshots: states of long streams at some versions. The state at any other version is folded from the snapshot before it.
 --
--- The projector writes them while it projects, and staff can request one. A snapshot records its fold version (its shape, see evolution).
+-- The projector writes them while it projects, and staff can request one. A snapshot records its fold version (see evolution).
 -- One of another fold version than the current one is never used. Its digest shows whether it was changed manually.
 
 create table annals.snapshots (
@@ -9,7 +9,7 @@ create table annals.snapshots (
     created_at     timestamptz not null,
     updated_at     timestamptz not null,
     deleted_at     timestamptz,
-    shape          bigint not null,
+    fold_version   bigint not null,
     version        int not null,
     aggregate_type text collate "C" not null,
     aggregate_id   text collate "C" not null,
@@ -28,7 +28,7 @@ comment on column annals.snapshots.taken_at is 'When it was written.';
 comment on column annals.snapshots.created_at is 'Recorded time of the stream''s first event.';
 comment on column annals.snapshots.updated_at is 'Recorded time of the event at version.';
 comment on column annals.snapshots.deleted_at is 'Recorded time of the event that had deleted the entity by then; null: not deleted.';
-comment on column annals.snapshots.shape is 'Fold version of the state, from annals.shape_of when it was written. The snapshot is used only while that is the current one.';
+comment on column annals.snapshots.fold_version is 'Fold version of the state, from annals.fold_version_of when it was written. The snapshot is used only while that is the current one.';
 comment on column annals.snapshots.version is 'Version of the last event folded in.';
 comment on column annals.snapshots.aggregate_type is 'Aggregate type of the stream.';
 comment on column annals.snapshots.aggregate_id is 'Id of the aggregate.';
@@ -39,7 +39,7 @@ comment on column annals.snapshots.digest is 'SHA-256 of everything that a reade
 
 create function annals.snapshot_digest(snapshot annals.snapshots) returns bytea language sql stable set search_path = pg_catalog, pg_temp as $$
     select sha256(convert_to(jsonb_build_array(
-        snapshot.tenant_id, snapshot.aggregate_type, snapshot.aggregate_id, snapshot.version, snapshot.shape, snapshot.started_by,
+        snapshot.tenant_id, snapshot.aggregate_type, snapshot.aggregate_id, snapshot.version, snapshot.fold_version, snapshot.started_by,
         extract(epoch from snapshot.created_at), extract(epoch from snapshot.updated_at), extract(epoch from snapshot.deleted_at),
         snapshot.state)::text, 'UTF8'))
 $$;
@@ -106,21 +106,21 @@ declare
 begin
     -- Waits for a running exchange of read models. The catalog's revision after it tells whether these states are outdated.
     lock table annals_locks.read_models in row exclusive mode;
-    insert into annals.snapshots as s (tenant_id, created_at, updated_at, deleted_at, shape, version, aggregate_type, aggregate_id, started_by, state, metadata, digest)
-    select n.tenant_id, n.created_at, n.updated_at, n.deleted_at, n.shape, n.version, n.aggregate_type, n.aggregate_id, n.started_by, n.state, n.metadata,
+    insert into annals.snapshots as s (tenant_id, created_at, updated_at, deleted_at, fold_version, version, aggregate_type, aggregate_id, started_by, state, metadata, digest)
+    select n.tenant_id, n.created_at, n.updated_at, n.deleted_at, n.fold_version, n.version, n.aggregate_type, n.aggregate_id, n.started_by, n.state, n.metadata,
            annals.snapshot_digest(n)
       from unnest(tenant_ids, aggregate_types, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
            as u (tenant_id, aggregate_type, aggregate_id, version, started_by, deleted_at, created_at, updated_at, state)
      cross join lateral (select (
-           u.tenant_id, clock_timestamp(), u.created_at, u.updated_at, u.deleted_at, annals.shape_of(u.tenant_id, u.aggregate_type), u.version,
+           u.tenant_id, clock_timestamp(), u.created_at, u.updated_at, u.deleted_at, annals.fold_version_of(u.tenant_id, u.aggregate_type), u.version,
            u.aggregate_type, u.aggregate_id, u.started_by, u.state, write_snapshots.metadata, ''::bytea)::annals.snapshots as row) as r
      cross join lateral (select (r.row).*) as n
-     where not annals.is_reshaping(u.tenant_id, u.aggregate_type)
+     where not annals.needs_rebuild(u.tenant_id, u.aggregate_type)
        and (select r.revision = write_snapshots.catalog_revision from annals.catalog_revision r)
      order by u.tenant_id, u.aggregate_type, u.aggregate_id, u.version
     on conflict on constraint snapshots_pkey do update
         set taken_at = clock_timestamp(), created_at = excluded.created_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
-            shape = excluded.shape, started_by = excluded.started_by, state = excluded.state, metadata = excluded.metadata, digest = excluded.digest;
+            fold_version = excluded.fold_version, started_by = excluded.started_by, state = excluded.state, metadata = excluded.metadata, digest = excluded.digest;
     get diagnostics written = row_count;
     perform annals.thin_snapshots(tenant_ids, aggregate_types, aggregate_ids, kept);
     return written;

@@ -209,13 +209,13 @@ create function annals.shadow_schema(id int) returns name language sql immutable
 $$;
 comment on function annals.shadow_schema(int) is 'Name of the schema of a rebuild''s tables.';
 
-create function annals.left_shadows(id int) returns setof int language sql stable set search_path = pg_catalog, pg_temp as $$
+create function annals.abandoned_shadows(id int) returns setof int language sql stable set search_path = pg_catalog, pg_temp as $$
     select s.id
       from pg_namespace n
      cross join lateral (select substr(n.nspname, 16)::int as id) as s
-     where n.nspname ~ '^annals_rebuild_[0-9]{1,9}$' and (s.id = left_shadows.id or not annals.is_rebuild_held(s.id))
+     where n.nspname ~ '^annals_rebuild_[0-9]{1,9}$' and (s.id = abandoned_shadows.id or not annals.is_rebuild_held(s.id))
 $$;
-comment on function annals.left_shadows(int) is
+comment on function annals.abandoned_shadows(int) is
     'Numbers of rebuilds whose tables still exist although no process works on them: the rebuild was killed, or its tables were not dropped at its end. Includes the given rebuild if such tables have its number, because it has not made its own yet.';
 
 create function annals.shadow_tables(id int) returns table (live regclass, shadow text, aggregate_type text, collection text)
@@ -291,7 +291,7 @@ $$;
 comment on function annals.write_shadow(regclass, regclass, text, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) is
     'Upserts states of entities of one aggregate type in a rebuild''s tables: as JSON, and in their state table if they have one.';
 
-create function annals.delete_families(table_name regclass, parent name, tenant_ids uuid[], parent_ids text[]) returns void
+create function annals.delete_child_rows(table_name regclass, parent name, tenant_ids uuid[], parent_ids text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format('delete from %s t using unnest($1, $2) as u (tenant_id, parent_id) where t.tenant_id = u.tenant_id and t.%I = u.parent_id',
@@ -299,29 +299,29 @@ begin
     using tenant_ids, parent_ids;
 end
 $$;
-comment on function annals.delete_families(regclass, name, uuid[], text[]) is
+comment on function annals.delete_child_rows(regclass, name, uuid[], text[]) is
     'Deletes all children of some parents from a child collection''s table.';
 
-create function annals.forget_shadow(id int, tenant uuid, aggregate_type text) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+create function annals.delete_shadow_rows(id int, tenant uuid, aggregate_type text) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     pair record;
 begin
-    for pair in select * from annals.shadow_tables(id) as t where t.aggregate_type is null or t.aggregate_type = forget_shadow.aggregate_type loop
+    for pair in select * from annals.shadow_tables(id) as t where t.aggregate_type is null or t.aggregate_type = delete_shadow_rows.aggregate_type loop
         execute format('delete from %s s where ($1 is null or s.tenant_id = $1)%s', pair.shadow,
                        case when pair.aggregate_type is null then ' and s.aggregate_type = $2' end)
-        using tenant, forget_shadow.aggregate_type;
+        using tenant, delete_shadow_rows.aggregate_type;
     end loop;
 end
 $$;
-comment on function annals.forget_shadow(int, uuid, text) is
+comment on function annals.delete_shadow_rows(int, uuid, text) is
     'Deletes from a rebuild''s tables the aggregates whose fold version has changed meanwhile.';
 
 grant execute on function
     annals.hold_rebuild(), annals.is_rebuild_held(int), annals.refuse_overlapping_rebuild(uuid, text, int),
-    annals.start_rebuild(int, text, uuid, text, text, text), annals.shadow_schema(int), annals.left_shadows(int), annals.shadow_tables(int),
+    annals.start_rebuild(int, text, uuid, text, text, text), annals.shadow_schema(int), annals.abandoned_shadows(int), annals.shadow_tables(int),
     annals.open_shadow(int), annals.analyze_shadow(int), annals.drop_shadow(int),
     annals.write_shadow(regclass, regclass, text, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
-    annals.delete_families(regclass, name, uuid[], text[]), annals.forget_shadow(int, uuid, text)
+    annals.delete_child_rows(regclass, name, uuid[], text[]), annals.delete_shadow_rows(int, uuid, text)
 to annals_projector;
 grant execute on function annals.is_rebuild_held(int) to authenticated;
 

@@ -77,7 +77,7 @@ create function annals.row_of_state(state_table regclass) returns text language 
                string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
                    filter (where a.attname::text <> all (i.names)) as definition
           from standard s
-         cross join (select annals.without_integers(state_table) as names) as i
+         cross join (select annals.integer_columns(state_table) as names) as i
           join pg_attribute a on a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname <> all (s.names)
          where a.attrelid = state_table
     )
@@ -144,7 +144,7 @@ comment on function annals.has_orphans(regclass, uuid, text) is
 -- because a module's table may have a unique constraint, and a wrong row may have the value of a missing one. ON CONFLICT leaves out the
 -- rows that exist. A join with the live table would do the same, but in quadratic time if the planner believes that the table is empty
 -- because it has grown since its statistics were made.
-create function annals.exchange_rows(live regclass, shadow regclass, tenant uuid, aggregate_type text, sound text) returns bigint
+create function annals.exchange_rows(live regclass, shadow regclass, tenant uuid, aggregate_type text, unchanged text) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     c       record := annals.exchanged_columns(live);
@@ -155,7 +155,7 @@ declare
     changed bigint := 0;
     rows    bigint;
 begin
-    if sound = 'false' then
+    if unchanged = 'false' then
         -- All rows have counterparts. Usually nothing differs, and then one comparison is cheaper than three statements.
         execute format('select exists (select from (select * from %s l where %s) as l full join %s s on %s
                                         where row(%s)::record operator(pg_catalog.*<>) row(%s)::record)',
@@ -165,8 +165,8 @@ begin
     if not differs then
         return 0;
     end if;
-    if sound <> 'true' then
-        execute format('delete from %s l where %s and not %s and not exists (select from %s s where %s)', live, scope, sound, shadow, c.same_key)
+    if unchanged <> 'true' then
+        execute format('delete from %s l where %s and not %s and not exists (select from %s s where %s)', live, scope, unchanged, shadow, c.same_key)
           using tenant, aggregate_type;
         get diagnostics rows = row_count;
         changed := changed + rows;
@@ -181,7 +181,7 @@ begin
 end
 $$;
 comment on function annals.exchange_rows(regclass, regclass, uuid, text, text) is
-    'Makes a live table''s rows (l) of a scope equal to a rebuild''s. A row without a counterpart is deleted unless the condition sound is true for it. Returns how many rows it changed.';
+    'Makes a live table''s rows (l) of a scope equal to a rebuild''s. A row without a counterpart is deleted unless the condition unchanged is true for it. Returns how many rows it changed.';
 
 create function annals.exchange_read_models(id int) returns bigint language plpgsql
 set search_path = pg_catalog, pg_temp set jit = off as $$
@@ -189,16 +189,16 @@ declare
     of      record;
     pair    record;
     c       record := annals.exchanged_columns('annals.entities');
-    sound   text;
+    unchanged text;
     changed bigint := 0;
 begin
     select r.tenant_id, r.aggregate_type, r.compared_since into strict of from annals.rebuilds r where r.id = exchange_read_models.id;
     -- Snapshots of an older fold version are deleted, and those of streams whose state was wrong, because they may have been taken from it.
     delete from annals.snapshots p
      where (of.tenant_id is null or p.tenant_id = of.tenant_id) and (of.aggregate_type is null or p.aggregate_type = of.aggregate_type)
-       and p.shape <> annals.shape_of(p.tenant_id, p.aggregate_type);
+       and p.fold_version <> annals.fold_version_of(p.tenant_id, p.aggregate_type);
     for pair in select * from annals.shadow_tables(id) as t order by t.aggregate_type nulls first loop
-        sound := 'false';
+        unchanged := 'false';
         if pair.live = 'annals.entities'::regclass then
             execute format(
                 'delete from annals.snapshots p using %s s left join annals.entities l on %s
@@ -206,18 +206,18 @@ begin
                     and (l.version is null or row(%s)::record operator(pg_catalog.*<>) row(%s)::record)',
                 pair.shadow, c.same_key, c.live_row, c.shadow_row);
             if of.compared_since is not null and not annals.has_orphans(pair.shadow::regclass, of.tenant_id, of.aggregate_type) then
-                sound := 'true';
+                unchanged := 'true';
             elsif of.compared_since is not null then
-                sound := 'exists (select from annals.heads h where h.tenant_id = l.tenant_id and h.aggregate_type = l.aggregate_type
+                unchanged := 'exists (select from annals.heads h where h.tenant_id = l.tenant_id and h.aggregate_type = l.aggregate_type
                                                                and h.aggregate_id = l.aggregate_id and h.projected_version > 0)';
             end if;
         elsif pair.collection is null and of.compared_since is not null then
-            sound := case when annals.recheck_states(pair.live, pair.shadow::regclass, of.tenant_id, pair.aggregate_type, of.compared_since)
+            unchanged := case when annals.recheck_states(pair.live, pair.shadow::regclass, of.tenant_id, pair.aggregate_type, of.compared_since)
                           then format('exists (select from annals.entities e where e.tenant_id = l.tenant_id and e.aggregate_type = %L
                                                                                and e.aggregate_id = l.id)', pair.aggregate_type)
                           else 'true' end;
         end if;
-        changed := changed + annals.exchange_rows(pair.live, pair.shadow::regclass, of.tenant_id, of.aggregate_type, sound);
+        changed := changed + annals.exchange_rows(pair.live, pair.shadow::regclass, of.tenant_id, of.aggregate_type, unchanged);
     end loop;
     delete from annals.snapshots p
      where (of.tenant_id is null or p.tenant_id = of.tenant_id) and (of.aggregate_type is null or p.aggregate_type = of.aggregate_type)

@@ -1,9 +1,9 @@
 -- Imports: the progress of large uploads. An import continues in the next invocation after any interruption.
 --
--- A file is read from beginning to end. Its rows are dispatched to partitions (tables and columns call them lanes) by the hash of their
+-- A file is read from beginning to end. Its rows are dispatched to partitions by the hash of their
 -- entities' ids, so the rows of one entity stay in the order of the file. Each partition stores its watermark, the number of the last row
--- that it has processed, in the transaction that appends the events of these rows, so the watermark is exact. The place is a position in
--- the file that all partitions have passed. An import that continues reads from the place, and each partition skips the rows up to its
+-- that it has processed, in the transaction that appends the events of these rows, so the watermark is exact. The resume point is a position in
+-- the file that all partitions have passed. An import that continues reads from the resume point, and each partition skips the rows up to its
 -- watermark.
 --
 -- A worker takes a lease on an import and renews it while it works. The lease only decides who begins. The watermarks ensure that no two
@@ -13,24 +13,24 @@
 -- token is never stored.
 
 create table annals.imports (
-    upload_id   uuid not null,
-    expires_at  timestamptz not null,
-    held_until  timestamptz,
-    holder      uuid,
-    size_bytes  bigint,
-    rows_found  bigint,
-    attempts    int not null default 0,
-    lanes       int,
-    object_tag  text,
-    claims      jsonb not null,
-    context     jsonb not null,
-    reader      jsonb,
-    place       jsonb,
+    upload_id    uuid not null,
+    expires_at   timestamptz not null,
+    held_until   timestamptz,
+    holder       uuid,
+    size_bytes   bigint,
+    rows_found   bigint,
+    attempts     int not null default 0,
+    partitions   int,
+    object_tag   text,
+    claims       jsonb not null,
+    context      jsonb not null,
+    reader       jsonb,
+    resume_point jsonb,
     constraint imports_pkey primary key (upload_id),
     constraint imports_upload_fkey foreign key (upload_id) references annals.uploads (id) on delete cascade,
     constraint imports_held check ((holder is null) = (held_until is null)),
     constraint imports_object check ((size_bytes is null) = (object_tag is null)),
-    constraint imports_inspected check ((rows_found is null) = (reader is null) and (place is null) = (reader is null))
+    constraint imports_inspected check ((rows_found is null) = (reader is null) and (resume_point is null) = (reader is null))
 );
 comment on table annals.imports is 'Large uploads: for whom they are imported, which worker has the lease, and how far they are.';
 comment on column annals.imports.upload_id is 'The upload; also the name of its object in the storage.';
@@ -40,17 +40,17 @@ comment on column annals.imports.holder is 'Worker that has the lease; a new id 
 comment on column annals.imports.size_bytes is 'Bytes of the file; null until it has arrived.';
 comment on column annals.imports.rows_found is 'Rows of the file, counted before any is processed.';
 comment on column annals.imports.attempts is 'How many times a worker has begun since the last progress.';
-comment on column annals.imports.lanes is 'Number of partitions, fixed when it begins; null before, and again once it has ended and its temporary data are deleted.';
+comment on column annals.imports.partitions is 'Number of partitions, fixed when it begins; null before, and again once it has ended and its temporary data are deleted.';
 comment on column annals.imports.object_tag is 'The storage''s tag (ETag) of the object: an object of the same name with another tag is refused.';
 comment on column annals.imports.claims is 'Claims of the caller who requested it. Its events are appended in their name.';
 comment on column annals.imports.context is 'What the server observed of that request; becomes recorded of each event.';
 comment on column annals.imports.reader is 'How the file is decoded: its encoding.';
-comment on column annals.imports.place is 'Where reading continues; every row before it is processed. offset: the byte of the file at which decoding begins; skip: bytes of decoded text after it; line and row: the numbers reached there; after_return: whether the text before it ends with a carriage return.';
+comment on column annals.imports.resume_point is 'Where reading continues; every row before it is processed. offset: the byte of the file at which decoding begins; skip: bytes of decoded text after it; line and row: the numbers reached there; after_return: whether the text before it ends with a carriage return.';
 
-create table annals.import_lanes (
+create table annals.import_partitions (
     upload_id       uuid not null,
-    lane            int not null,
-    settled_row     bigint not null default 0,
+    partition       int not null,
+    processed_row   bigint not null default 0,
     rows_accepted   bigint not null default 0,
     rows_rejected   bigint not null default 0,
     rows_duplicate  bigint not null default 0,
@@ -60,22 +60,22 @@ create table annals.import_lanes (
     events_appended bigint not null default 0,
     reported_bytes  bigint not null default 0,
     errors_found    bigint not null default 0,
-    constraint import_lanes_pkey primary key (upload_id, lane),
-    constraint import_lanes_import_fkey foreign key (upload_id) references annals.imports (upload_id) on delete cascade
+    constraint import_partitions_pkey primary key (upload_id, partition),
+    constraint import_partitions_import_fkey foreign key (upload_id) references annals.imports (upload_id) on delete cascade
 ) with (fillfactor = 20);
-comment on table annals.import_lanes is 'Progress of each partition of an import, moved in the transaction that appends its events.';
-comment on column annals.import_lanes.upload_id is 'The upload.';
-comment on column annals.import_lanes.lane is 'Number of the partition, from 0.';
-comment on column annals.import_lanes.settled_row is 'Watermark: of the rows of this partition, those up to this number are processed.';
-comment on column annals.import_lanes.rows_accepted is 'Rows of the partition that created entities.';
-comment on column annals.import_lanes.rows_rejected is 'Rows of the partition that were rejected.';
-comment on column annals.import_lanes.rows_duplicate is 'Rows of the partition that contain nothing new.';
-comment on column annals.import_lanes.rows_updated is 'Rows of the partition that changed existing entities.';
-comment on column annals.import_lanes.rows_rounded is 'Rows of the partition with an amount that had to be rounded to a minor unit.';
-comment on column annals.import_lanes.rows_reported is 'Rows of the partition in annals.rejected_rows.';
-comment on column annals.import_lanes.events_appended is 'Events that the partition has appended.';
-comment on column annals.import_lanes.reported_bytes is 'Bytes that the partition''s rows in annals.rejected_rows take. Beyond a limit no more rows are stored.';
-comment on column annals.import_lanes.errors_found is 'Errors of the partition''s rejected rows, stored or not.';
+comment on table annals.import_partitions is 'Progress of each partition of an import, moved in the transaction that appends its events.';
+comment on column annals.import_partitions.upload_id is 'The upload.';
+comment on column annals.import_partitions.partition is 'Number of the partition, from 0.';
+comment on column annals.import_partitions.processed_row is 'Watermark: of the rows of this partition, those up to this number are processed.';
+comment on column annals.import_partitions.rows_accepted is 'Rows of the partition that created entities.';
+comment on column annals.import_partitions.rows_rejected is 'Rows of the partition that were rejected.';
+comment on column annals.import_partitions.rows_duplicate is 'Rows of the partition that contain nothing new.';
+comment on column annals.import_partitions.rows_updated is 'Rows of the partition that changed existing entities.';
+comment on column annals.import_partitions.rows_rounded is 'Rows of the partition with an amount that had to be rounded to a minor unit.';
+comment on column annals.import_partitions.rows_reported is 'Rows of the partition in annals.rejected_rows.';
+comment on column annals.import_partitions.events_appended is 'Events that the partition has appended.';
+comment on column annals.import_partitions.reported_bytes is 'Bytes that the partition''s rows in annals.rejected_rows take. Beyond a limit no more rows are stored.';
+comment on column annals.import_partitions.errors_found is 'Errors of the partition''s rejected rows, stored or not.';
 
 create table annals.import_contents (
     upload_id uuid not null,
@@ -90,16 +90,16 @@ comment on column annals.import_contents.content is 'The first 64 bits of the co
 comment on column annals.import_contents.times is 'Number of processed rows with this content.';
 
 alter table annals.imports enable row level security;
-alter table annals.import_lanes enable row level security;
+alter table annals.import_partitions enable row level security;
 alter table annals.import_contents enable row level security;
 create policy imports_work on annals.imports for all to annals_projector using (true) with check (true);
-create policy import_lanes_work on annals.import_lanes for all to annals_projector using (true) with check (true);
+create policy import_partitions_work on annals.import_partitions for all to annals_projector using (true) with check (true);
 create policy import_contents_work on annals.import_contents for all to annals_projector using (true) with check (true);
-grant select, insert, update on annals.imports, annals.import_lanes to annals_projector;
+grant select, insert, update on annals.imports, annals.import_partitions to annals_projector;
 grant select, insert, update, delete on annals.import_contents to annals_projector;
 
--- Finds ended imports whose temporary data are not deleted yet: lanes is set to null then.
-create index imports_to_tidy on annals.imports (upload_id) where lanes is not null;
+-- Finds ended imports whose temporary data are not deleted yet: partitions is set to null then.
+create index imports_to_purge on annals.imports (upload_id) where partitions is not null;
 create index imports_held on annals.imports (held_until) where holder is not null;
 
 -- An importer needs five connections, and every user may request imports. Therefore the number of imports that run at the same time is

@@ -57,7 +57,7 @@ begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
         perform annals.refuse(400, 'wrong_isolation', 'read_events works in read committed transactions only: a snapshot that is older than the call may lack events');
     end if;
-    mark := annals.settled_mark(interval '1 second');
+    mark := annals.wait_for_high_water_mark(interval '1 second');
     return query
         select s.* from public.event_stream s
          where s.tenant_id = (select annals.caller_tenant()) and s.event_number > read_events.after and s.event_number <= mark

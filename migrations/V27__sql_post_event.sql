@@ -204,7 +204,7 @@ begin
                 coalesce(event ->> 'correlation_id', event #>> '{metadata,correlation_id}'), (event ->> 'causation_id')::uuid,
                 event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null, revision) a);
         exception when serialization_failure or unique_violation then
-            -- An equal request was processed at the same moment (annals.retry_if_twin). The second attempt finds its event.
+            -- An equal request was processed at the same moment (annals.retry_if_same_request_won). The second attempt finds its event.
             if attempt = 2 then
                 raise;
             end if;

@@ -88,9 +88,9 @@ create function annals.text_fault(value text, longest int) returns text language
 declare
     code            int;
     before          int := 0;
-    ends_picture    boolean := false;
-    is_picture      boolean;
-    is_text_picture boolean := false;
+    ends_emoji      boolean := false;
+    is_emoji        boolean;
+    is_text_emoji   boolean := false;
     allowed         boolean;
 begin
     if value is null then
@@ -109,7 +109,7 @@ begin
     for place in 1..length(value) + 1 loop
         code := ascii(substr(value, place, 1));
         -- Emoji that a zero-width joiner (U+200D) may join.
-        is_picture := code <@ '{[169,169],[174,174],[8252,8252],[8265,8265],[8482,8482],[8505,8505],[8596,8601],[8617,8618],[8986,8987],[9000,9000],[9167,9167],
+        is_emoji := code <@ '{[169,169],[174,174],[8252,8252],[8265,8265],[8482,8482],[8505,8505],[8596,8601],[8617,8618],[8986,8987],[9000,9000],[9167,9167],
         [9193,9203],[9208,9210],[9410,9410],[9642,9643],[9654,9654],[9664,9664],[9723,9726],[9728,9732],[9742,9742],[9745,9745],[9748,9749],
         [9752,9752],[9757,9757],[9760,9760],[9762,9763],[9766,9766],[9770,9770],[9774,9775],[9784,9786],[9792,9792],[9794,9794],[9800,9811],
         [9823,9824],[9827,9827],[9829,9830],[9832,9832],[9851,9851],[9854,9855],[9874,9879],[9881,9881],[9883,9884],[9888,9889],[9895,9895],
@@ -125,14 +125,14 @@ begin
         [128483,128483],[128488,128488],[128495,128495],[128499,128499],[128506,128591],[128640,128709],[128715,128722],[128725,128729],
         [128732,128741],[128745,128745],[128747,128748],[128752,128752],[128755,128764],[128992,129003],[129008,129008],[129292,129338],
         [129340,129349],[129351,129535],[129648,129660],[129664,129734],[129736,129736],[129740,129757],[129759,129771],[129775,129786]}'::int4multirange;
-        if (before = 8205 and not is_picture) or (before = 65039 and not ends_picture and code <> 8419) then
+        if (before = 8205 and not is_emoji) or (before = 65039 and not ends_emoji and code <> 8419) then
             code := before;
             allowed := false;
         else
             -- A digit, # or * followed by U+FE0F and U+20E3 is a keycap. Invisible characters are refused.
             allowed := case code
-                when 8205 then ends_picture
-                when 65039 then is_text_picture or before between 48 and 57 or before in (35, 42)
+                when 8205 then ends_emoji
+                when 65039 then is_text_emoji or before between 48 and 57 or before in (35, 42)
                 when 0 then true
                 else not code <@ '{[1,31],[127,160],[173,173],[847,847],[888,889],[896,899],[907,907],[909,909],[930,930],[1328,1328],[1367,1367],[1424,1424],
         [1482,1487],[1515,1518],[1525,1541],[1564,1564],[1757,1757],[1806,1807],[1867,1868],[1970,1983],[2043,2044],[2094,2095],[2111,2111],
@@ -220,9 +220,9 @@ begin
             return format('must be printable text: the character U+%s is invisible, unassigned or for private use',
                           case when code < 65536 then lpad(upper(to_hex(code)), 4, '0') else upper(to_hex(code)) end);
         end if;
-        ends_picture := is_picture or (code = 65039 and is_text_picture) or code between 127995 and 127999;
+        ends_emoji := is_emoji or (code = 65039 and is_text_emoji) or code between 127995 and 127999;
         -- Emoji that are shown as text unless U+FE0F follows.
-        is_text_picture := code <@ '{[169,169],[174,174],[8252,8252],[8265,8265],[8482,8482],[8505,8505],[8596,8601],[8617,8618],[9000,9000],[9167,9167],[9197,9199],
+        is_text_emoji := code <@ '{[169,169],[174,174],[8252,8252],[8265,8265],[8482,8482],[8505,8505],[8596,8601],[8617,8618],[9000,9000],[9167,9167],[9197,9199],
         [9201,9202],[9208,9210],[9410,9410],[9642,9643],[9654,9654],[9664,9664],[9723,9724],[9728,9732],[9742,9742],[9745,9745],[9752,9752],
         [9757,9757],[9760,9760],[9762,9763],[9766,9766],[9770,9770],[9774,9775],[9784,9786],[9792,9792],[9794,9794],[9823,9824],[9827,9827],
         [9829,9830],[9832,9832],[9851,9851],[9854,9854],[9874,9874],[9876,9879],[9881,9881],[9883,9884],[9888,9888],[9895,9895],[9904,9905],

@@ -5,8 +5,8 @@
 -- would leave a version without a chain of upcasters to the current version. Version numbers are semantic: a minor version must not break
 -- readers of the version before it. That is checked from the schemas, in Rust.
 --
--- If upcasters change data, states that were folded before differ from a fold from the first event. annals.shapes counts such changes by
--- tenant and aggregate type. The number is the fold version; columns and functions call it shape. Until read models have been rebuilt for
+-- If upcasters change data, states that were folded before differ from a fold from the first event. annals.fold_versions counts such changes by
+-- tenant and aggregate type. The number is the fold version. Until read models have been rebuilt for
 -- the current fold version, reads fold from the log.
 
 create function annals.version_key(version text) returns int[] language sql immutable strict set search_path = pg_catalog, pg_temp as $$
@@ -71,42 +71,42 @@ create trigger upcasters_revision after insert or update or delete on annals.upc
     for each statement execute function annals.raise_catalog_revision();
 select annals.make_append_only('annals.upcasters', 'update', 'delete', 'truncate');
 
-create table annals.shapes (
-    tenant_id      uuid,
-    shape          bigint not null,
-    rebuilt_shape  bigint not null default 0,
-    aggregate_type text collate "C" not null,
-    constraint shapes_key unique nulls not distinct (aggregate_type, tenant_id),
-    constraint shapes_rebuilt check (rebuilt_shape between 0 and shape)
+create table annals.fold_versions (
+    tenant_id       uuid,
+    fold_version    bigint not null,
+    rebuilt_version bigint not null default 0,
+    aggregate_type  text collate "C" not null,
+    constraint fold_versions_key unique nulls not distinct (aggregate_type, tenant_id),
+    constraint fold_versions_rebuilt check (rebuilt_version between 0 and fold_version)
 );
-comment on table annals.shapes is
+comment on table annals.fold_versions is
     'Fold versions: how many times registrations have changed the state that stored events of an aggregate type fold to. No row: never.';
-comment on column annals.shapes.tenant_id is 'Tenant whose registrations are counted; null: built-in ones, for every tenant.';
-comment on column annals.shapes.shape is 'The number of such changes.';
-comment on column annals.shapes.rebuilt_shape is 'Value of shape that read models have been rebuilt for. If it is lower than shape, they must be rebuilt.';
-comment on column annals.shapes.aggregate_type is 'Aggregate type.';
+comment on column annals.fold_versions.tenant_id is 'Tenant whose registrations are counted; null: built-in ones, for every tenant.';
+comment on column annals.fold_versions.fold_version is 'The number of such changes.';
+comment on column annals.fold_versions.rebuilt_version is 'Value of fold_version that read models have been rebuilt for. If it is lower than fold_version, they must be rebuilt.';
+comment on column annals.fold_versions.aggregate_type is 'Aggregate type.';
 
-create function annals.raise_shape(tenant uuid, aggregate_type text) returns void language sql set search_path = pg_catalog, pg_temp as $$
-    insert into annals.shapes as s (tenant_id, aggregate_type, shape) values (tenant, raise_shape.aggregate_type, 1)
-    on conflict on constraint shapes_key do update set shape = s.shape + 1
+create function annals.raise_fold_version(tenant uuid, aggregate_type text) returns void language sql set search_path = pg_catalog, pg_temp as $$
+    insert into annals.fold_versions as s (tenant_id, aggregate_type, fold_version) values (tenant, raise_fold_version.aggregate_type, 1)
+    on conflict on constraint fold_versions_key do update set fold_version = s.fold_version + 1
 $$;
-comment on function annals.raise_shape(uuid, text) is 'Raises the fold version: stored events of these aggregates fold to another state from now on.';
+comment on function annals.raise_fold_version(uuid, text) is 'Raises the fold version: stored events of these aggregates fold to another state from now on.';
 
-create function annals.shape_of(tenant uuid, aggregate_type text) returns bigint language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(sum(s.shape), 0)::bigint from annals.shapes s
-     where s.aggregate_type = shape_of.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
+create function annals.fold_version_of(tenant uuid, aggregate_type text) returns bigint language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce(sum(s.fold_version), 0)::bigint from annals.fold_versions s
+     where s.aggregate_type = fold_version_of.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
 $$;
-comment on function annals.shape_of(uuid, text) is
+comment on function annals.fold_version_of(uuid, text) is
     'The current fold version of a tenant''s aggregates of a type: changes of built-in event types and of the tenant''s own added. It only rises.';
 
-create function annals.is_reshaping(tenant uuid, aggregate_type text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-    select exists (select from annals.shapes s
-                    where s.aggregate_type = is_reshaping.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
-                      and s.rebuilt_shape < s.shape)
+create function annals.needs_rebuild(tenant uuid, aggregate_type text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
+    select exists (select from annals.fold_versions s
+                    where s.aggregate_type = needs_rebuild.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
+                      and s.rebuilt_version < s.fold_version)
 $$;
-comment on function annals.is_reshaping(uuid, text) is
+comment on function annals.needs_rebuild(uuid, text) is
     'Whether read models of a tenant''s aggregates must be rebuilt, because they may hold states of an older fold version.';
-grant execute on function annals.shape_of(uuid, text), annals.is_reshaping(uuid, text) to authenticated, annals_projector;
+grant execute on function annals.fold_version_of(uuid, text), annals.needs_rebuild(uuid, text) to authenticated, annals_projector;
 
 create function annals.refuse_broken_chain(tenant uuid, event_type text, current_version text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -153,7 +153,7 @@ begin
     update annals.event_types t set current_version = declare_version.version
      where t.event_type = declare_version.event_type and t.tenant_id is null;
     if steps <> '[]' and exists (select from annals.heads h where h.aggregate_type = kind.aggregate_type) then
-        perform annals.raise_shape(null, kind.aggregate_type);
+        perform annals.raise_fold_version(null, kind.aggregate_type);
     end if;
 end
 $$;
@@ -284,7 +284,7 @@ begin
     end if;
     perform annals.refuse_broken_chain(tenant, event_type, version);
     if exists (select from jsonb_array_elements(upcasters) as u where u -> 'steps' <> '[]') then
-        perform annals.raise_shape(tenant, split_part(event_type, '.', 1));
+        perform annals.raise_fold_version(tenant, split_part(event_type, '.', 1));
     end if;
 end
 $$;
@@ -292,14 +292,14 @@ comment on function annals.register_upcasters(uuid, text, text, jsonb, text, tex
     'Adds the upcasters of a new version. Refuses unless upcasters then lead from every version to it.';
 
 alter table annals.upcasters enable row level security;
-alter table annals.shapes enable row level security;
+alter table annals.fold_versions enable row level security;
 create policy upcasters_read on annals.upcasters for select to authenticated
     using (tenant_id is null or tenant_id = (select annals.caller_tenant()));
 create policy upcasters_project on annals.upcasters for select to annals_projector using (true);
-create policy shapes_read on annals.shapes for select to authenticated
+create policy fold_versions_read on annals.fold_versions for select to authenticated
     using (tenant_id is null or tenant_id = (select annals.caller_tenant()));
-create policy shapes_project on annals.shapes for all to annals_projector using (true) with check (true);
-grant select on annals.upcasters, annals.shapes to authenticated, annals_projector;
-grant update (rebuilt_shape) on annals.shapes to annals_projector;
+create policy fold_versions_project on annals.fold_versions for all to annals_projector using (true) with check (true);
+grant select on annals.upcasters, annals.fold_versions to authenticated, annals_projector;
+grant update (rebuilt_version) on annals.fold_versions to annals_projector;
 
 revoke execute on all functions in schema annals from public;

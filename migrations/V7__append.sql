@@ -71,7 +71,7 @@ comment on function annals.refuse_kept_key(int) is
 -- Every refusal that depends on the stream's version calls this first. Example: two equal requests arrive at the same moment. Neither finds
 -- the key. Both wait for the stream's lock; one gets it and appends. The other then finds a later version than it expected. Without this
 -- function it would be refused, and its client would believe that nothing was appended.
-create function annals.retry_if_twin(tenant uuid, actor text, keys text[]) returns void
+create function annals.retry_if_same_request_won(tenant uuid, actor text, keys text[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     -- A statement of its own, because the other request committed after the append's statement took its snapshot.
@@ -82,18 +82,18 @@ begin
     end if;
 end
 $$;
-comment on function annals.retry_if_twin(uuid, text, text[]) is
+comment on function annals.retry_if_same_request_won(uuid, text, text[]) is
     'Raises serialization_failure if one of the idempotency keys, which were unknown when the append began, has an event now. When the append is retried, it finds that event and returns it.';
 
 create function annals.refuse_version(tenant uuid, actor text, keys text[], actual int, expected int, member int) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform annals.retry_if_twin(tenant, actor, keys);
+    perform annals.retry_if_same_request_won(tenant, actor, keys);
     return annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', actual, expected), member, actual::text);
 end
 $$;
 comment on function annals.refuse_version(uuid, text, text[], int, int, int) is
-    'Refuses an expected version, unless an equal request has appended to the stream at the same moment (annals.retry_if_twin).';
+    'Refuses an expected version, unless an equal request has appended to the stream at the same moment (annals.retry_if_same_request_won).';
 
 create function annals.refuse_stream(member int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -108,7 +108,7 @@ create function annals.refuse_requirement(
     tenant uuid, actor text, keys text[], event_type text, aggregate_type text, aggregate_id text, requires text, member int
 ) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    perform annals.retry_if_twin(tenant, actor, keys);
+    perform annals.retry_if_same_request_won(tenant, actor, keys);
     if requires = 'new' then
         return annals.refuse(409, 'stream_exists', format(
             '%s begins a stream, and %s %s has events already', event_type, aggregate_type, aggregate_id), member);
@@ -118,7 +118,7 @@ begin
 end
 $$;
 comment on function annals.refuse_requirement(uuid, text, text[], text, text, text, text, int) is
-    'Refuses an event whose type requires a stream with events, or one without, unless an equal request has appended to the stream at the same moment (annals.retry_if_twin).';
+    'Refuses an event whose type requires a stream with events, or one without, unless an equal request has appended to the stream at the same moment (annals.retry_if_same_request_won).';
 
 create function annals.append_event(
     claims jsonb, new_id uuid, event_type text, aggregate_type text, aggregate_id text, version text, data jsonb, metadata jsonb,
@@ -386,7 +386,7 @@ $$;
 comment on function annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], text[], bigint) is
     'Appends many events atomically as the caller that the claims name. member is the index in the arrays, from 0.';
 
-create function annals.settle_append(claims jsonb, aggregate_types text[], aggregate_ids text[], event_ids uuid[]) returns table (
+create function annals.find_appended(claims jsonb, aggregate_types text[], aggregate_ids text[], event_ids uuid[]) returns table (
     member int, id uuid, event_number bigint, aggregate_version int, created_at timestamptz, schema_version text, replayed boolean,
     created_by text, user_id uuid
 ) language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -414,7 +414,7 @@ begin
          order by i.place;
 end
 $$;
-comment on function annals.settle_append(jsonb, text[], text[], uuid[]) is
+comment on function annals.find_appended(jsonb, text[], text[], uuid[]) is
     'For an append whose connection broke before its answer arrived: waits until no append to its streams is running, then returns those of its events that are stored.';
 
 -- Retries are found by their keys before they are checked against the catalog, which may have changed since.
@@ -427,7 +427,7 @@ $$;
 comment on function annals.known_keys(jsonb, text[]) is 'Those of the idempotency keys under which the caller has appended an event.';
 grant usage on schema annals to annals_api;
 grant execute on function
-    annals.known_keys(jsonb, text[]), annals.settle_append(jsonb, text[], text[], uuid[]),
+    annals.known_keys(jsonb, text[]), annals.find_appended(jsonb, text[], text[], uuid[]),
     annals.append_event(jsonb, uuid, text, text, text, text, jsonb, jsonb, jsonb, text, uuid, text, timestamptz, text, uuid, text, text, int, text, bigint),
     annals.append_events(jsonb, uuid[], text[], text[], text[], text[], jsonb[], jsonb[], jsonb, text[], uuid[], text[], timestamptz[], text[], uuid[], text[], text[], int[], text[], bigint)
 to annals_api;

@@ -398,7 +398,7 @@ pub struct Event {
 }
 
 /// Value of [`Event::not_lifted`] if the upcast data would be too large. `FoldError::code` is the same for such an event.
-const LIFTED_TOO_LARGE: &str = "lifted_too_large";
+const UPCAST_TOO_LARGE: &str = "lifted_too_large";
 
 /// Why an event cannot be upcast. The event is then unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -428,7 +428,7 @@ impl Event {
             Ok(Some(applied)) => applied,
             Ok(None) => return Ok(false),
             Err(error) => {
-                self.not_lifted = (error == UpcastError::TooLarge).then_some(LIFTED_TOO_LARGE);
+                self.not_lifted = (error == UpcastError::TooLarge).then_some(UPCAST_TOO_LARGE);
                 return Err(error.into());
             }
         };

@@ -20,7 +20,7 @@ pub(crate) struct FileFormat {
     pub(crate) header: Vec<String>,
 }
 
-/// The end of a row; the JSON in `annals.imports.place`.
+/// The end of a row; the JSON in `annals.imports.resume_point`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RowEnd {
     /// Where reading can continue.
@@ -46,7 +46,7 @@ impl FileFormat {
 /// # Errors
 /// The import has no inspection, or one that cannot be read; both are bugs.
 pub(crate) fn recorded(import: &LeasedImport) -> Result<(FileFormat, RowEnd), ImportError> {
-    Ok((parse(import.reader.as_ref())?, parse(import.place.as_ref())?))
+    Ok((parse(import.reader.as_ref())?, parse(import.resume_point.as_ref())?))
 }
 
 fn parse<T: DeserializeOwned>(recorded: Option<&Value>) -> Result<T, ImportError> {

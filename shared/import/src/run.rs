@@ -211,7 +211,7 @@ impl Importer {
             ignored_columns: &inspected.layout.ignored(),
             rows: inspected.rows,
             reader: &json!(inspected.format),
-            place: &json!(inspected.start),
+            resume_point: &json!(inspected.start),
             partitions: if is_atomic { 1 } else { PARTITIONS },
         };
         Ok(self.store.record_inspection(import, &found).await?)

@@ -66,7 +66,7 @@ pub struct Inspection<'a> {
     /// Its encoding, delimiter and header as JSON.
     pub reader: &'a Value,
     /// The resume point before its first row.
-    pub place: &'a Value,
+    pub resume_point: &'a Value,
     /// How many partitions its rows are dispatched to.
     pub partitions: i32,
 }
@@ -107,7 +107,7 @@ const ACQUIRE_LEASE: &str = "-- acquire_import_lease
 select annals.acquire_import_lease($1, $2, $3, $4) as acquired";
 
 const READ_LEASED_IMPORT: &str = "-- read_leased_import
-select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.place, u.dataset, u.dry_run, u.options, u.status, u.file_sha256
+select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.resume_point, u.dataset, u.dry_run, u.options, u.status, u.file_sha256
   from annals.imports i join annals.uploads u on u.id = i.upload_id
  where i.upload_id = $1 and i.holder = $2";
 
@@ -133,16 +133,16 @@ select exists (select from running) or annals.refuse(409, 'import_taken_over', '
 
 const RECORD_INSPECTION: &str = "-- record_import_inspection
 with noted as (
-    update annals.imports set rows_found = $3, reader = $4, place = $5, lanes = $6, attempts = 0
+    update annals.imports set rows_found = $3, reader = $4, resume_point = $5, partitions = $6, attempts = 0
      where upload_id = $1 and holder = $2 and reader is null
     returning 1
 ), described as (
     update annals.uploads set file_sha256 = $7, header = $8, delimiter = $9, ignored_columns = $10
      where id = $1 and exists (select from noted)
 )
-insert into annals.import_lanes (upload_id, lane)
-select $1, lane from generate_series(0, $6 - 1) as lane where exists (select from noted)
-returning lane";
+insert into annals.import_partitions (upload_id, partition)
+select $1, partition from generate_series(0, $6 - 1) as partition where exists (select from noted)
+returning partition";
 
 const FINISH_IMPORT: &str = include_str!("queries/imports/finish.sql");
 
@@ -268,7 +268,7 @@ impl Store {
             (&import.holder, Type::UUID),
             (&found.rows, Type::INT8),
             (&Json(found.reader), Type::JSONB),
-            (&Json(found.place), Type::JSONB),
+            (&Json(found.resume_point), Type::JSONB),
             (&found.partitions, Type::INT4),
             (&found.file_sha256, Type::BYTEA),
             (&found.header, Type::TEXT_ARRAY),
@@ -324,7 +324,7 @@ fn leased_from(row: &Row, id: Uuid, holder: Uuid) -> Result<LeasedImport, StoreE
         attempts: row.try_get("attempts")?,
         object_tag: row.try_get("object_tag")?,
         reader: json("reader")?,
-        place: json("place")?,
+        resume_point: json("resume_point")?,
         file_sha256: row.try_get("file_sha256")?,
         partitions: Vec::new(),
     })

@@ -18,7 +18,7 @@ use crate::{Store, StoreError};
 use annals_domain::TenantId;
 
 /// Finds one tenant after the other by the index, however many changes each has. The order is random, so that no tenant is always last.
-const LIST_TENANTS_WITH_CHANGES: &str = "-- list_tenants_to_settle
+const LIST_TENANTS_WITH_CHANGES: &str = "-- list_tenants_with_changes
 with recursive tenants as (
     (select c.tenant_id from annals.kpi_changes c order by c.tenant_id limit 1)
      union all
@@ -27,7 +27,7 @@ with recursive tenants as (
 )
 select t.tenant_id from tenants t where t.tenant_id is not null order by random()";
 const APPLY_CHANGES: &str = "-- apply_kpi_changes
-select annals.apply_kpi_changes($1, $2) as settled";
+select annals.apply_kpi_changes($1, $2) as applied";
 
 /// Result of [`Store::apply_key_figure_changes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Store {
     pub async fn apply_key_figure_changes(&self, tenant: TenantId, most: i32) -> Result<AppliedChanges, StoreError> {
         let params: [Param<'_>; 2] = [(tenant.as_uuid(), Type::UUID), (&most, Type::INT4)];
         let rows = self.write(As::Projector, APPLY_CHANGES, &params).await?;
-        let applied: Option<i64> = rows.first().map_or(Ok(None), |row| row.try_get("settled"))?;
+        let applied: Option<i64> = rows.first().map_or(Ok(None), |row| row.try_get("applied"))?;
         Ok(applied.map_or(AppliedChanges::Busy, AppliedChanges::Applied))
     }
 }

@@ -78,8 +78,8 @@ const HOLD_REBUILD: &str = "-- hold_rebuild
 select annals.hold_rebuild() as held_by";
 const START_REBUILD: &str = "-- start_rebuild
 select annals.start_rebuild($1, $2, $3, $4, $5, $6)";
-const LIST_LEFT_SHADOWS: &str = "-- list_left_shadows
-select id from annals.left_shadows($1) as id";
+const LIST_ABANDONED_SHADOWS: &str = "-- list_abandoned_shadows
+select id from annals.abandoned_shadows($1) as id";
 const DROP_SHADOW: &str = "-- drop_shadow
 select annals.drop_shadow($1) from (select set_config('lock_timeout', '10s', true)) as s";
 
@@ -157,7 +157,7 @@ impl Store {
         self.note_start(id, (purpose, requested_by), &due.scope, &held_by)
             .await?;
         for left in self
-            .read(As::Projector, LIST_LEFT_SHADOWS, &[(&id, Type::INT4)])
+            .read(As::Projector, LIST_ABANDONED_SHADOWS, &[(&id, Type::INT4)])
             .await?
         {
             self.drop_shadow(left.try_get("id")?).await;

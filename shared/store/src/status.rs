@@ -143,7 +143,7 @@ select count(*) as changes_pending, greatest(coalesce(extract(epoch from now() -
   from (select k.changed_at from annals.kpi_changes k where k.tenant_id = $1 order by k.id limit 10000) as c";
 
 const READ_OLDEST: &str = "-- read_oldest_append
-select o.pid, o.prepared, o.age_seconds from annals.oldest_feed_holder() o where coalesce(o.pid::text, o.prepared) is not null";
+select o.pid, o.prepared, o.age_seconds from annals.oldest_open_append() o where coalesce(o.pid::text, o.prepared) is not null";
 
 /// For a caller who does not see the tenant, the caller's own last event counts, which its index finds immediately.
 const READ_HEALTH: &str = "-- read_health

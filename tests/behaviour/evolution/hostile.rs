@@ -198,12 +198,12 @@ async fn only_staff_registers_versions_and_no_role_writes_upcasters_directly() {
         "update annals.upcasters set steps = '[]'",
         "delete from annals.upcasters",
         "truncate annals.upcasters",
-        "update annals.shapes set rebuilt_shape = 0",
-        "insert into annals.shapes (shape, aggregate_type) values (1, 'gauge')",
+        "update annals.fold_versions set rebuilt_version = 0",
+        "insert into annals.fold_versions (fold_version, aggregate_type) values (1, 'gauge')",
         "select annals.register_upcasters(null, 'x', 'gauge.read', '[]', '1.0', '2.0')",
         "select annals.declare_version('customer.created', '2.0', '{}', '{}', '[]')",
         "select annals.declare_inverse('customer.created', '{}')",
-        "select annals.raise_shape(null, 'customer')",
+        "select annals.raise_fold_version(null, 'customer')",
         "select annals.declare_child('customer', 'note', 'a note', '{}', '{}', '{}')",
     ] {
         let refused = hostile.batch_execute(sql).await.unwrap_err();

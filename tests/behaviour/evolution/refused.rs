@@ -21,7 +21,7 @@ async fn catalog(world: &World) -> Vec<Value> {
         "event_types",
         "event_type_versions",
         "upcasters",
-        "shapes",
+        "fold_versions",
         "catalog_revision",
     ] {
         rows.extend(world.rows_of(&format!("annals.{table}")).await);

@@ -165,7 +165,7 @@ async fn claims_without_an_actor_append_nothing() {
     for sql in [
         one("x", &[]),
         many("x", &[]),
-        format!("select annals.settle_append({CLAIMS}, '{{customer}}', '{{x}}', '{{}}')"),
+        format!("select annals.find_appended({CLAIMS}, '{{customer}}', '{{x}}', '{{}}')"),
         format!("select annals.known_keys({CLAIMS}, '{{k}}')"),
     ] {
         let code = super::refusal(&session, &sql).await;
@@ -251,7 +251,7 @@ async fn waiting_for_streams_writes_nothing_and_keeps_no_lock() {
     let owner = world.owner().await;
     let before = super::everything(&owner).await;
     let hostile = world.appender(Some(&Person::user())).await;
-    let settle = |streams: &str| format!("select annals.settle_append({CLAIMS}, {streams}, array[gen_random_uuid()])");
+    let settle = |streams: &str| format!("select annals.find_appended({CLAIMS}, {streams}, array[gen_random_uuid()])");
     hostile.batch_execute("begin").await.unwrap();
     hostile
         .batch_execute(&format!(

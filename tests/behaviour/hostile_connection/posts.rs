@@ -100,7 +100,7 @@ async fn requests_cannot_reach_the_append_functions() {
         for sql in [
             super::appends::one("new", &[]),
             super::appends::many("new", &[]),
-            format!("select * from annals.settle_append({claims}, '{{customer}}', '{{theirs}}', '{{}}')"),
+            format!("select * from annals.find_appended({claims}, '{{customer}}', '{{theirs}}', '{{}}')"),
             format!("select annals.known_keys({claims}, '{{k}}')"),
             format!("select annals.caller_of({claims})"),
         ] {

@@ -89,7 +89,7 @@ async fn the_api_login_can_only_append_and_register_and_anon_can_do_nothing() {
         "append_events",
         "known_keys",
         "register_event_type",
-        "settle_append",
+        "find_appended",
     ];
     let appending = appending.map(|function| format!("annals.{function}"));
     assert_eq!(functions(&owner, "annals_api").await, appending.into());
@@ -114,7 +114,7 @@ async fn the_api_login_can_only_append_and_register_and_anon_can_do_nothing() {
         }
         for call in [
             "annals.caller_role()",
-            "annals.oldest_feed_holder()",
+            "annals.oldest_open_append()",
             "annals.high_water_mark()",
             "public.post_event('{}')",
             "annals.uuid_v7()",
@@ -129,7 +129,7 @@ async fn the_api_login_can_only_append_and_register_and_anon_can_do_nothing() {
 }
 
 fn appending_of(functions: &BTreeSet<String>) -> Vec<&String> {
-    let known = ["append_event", "settle_append", "known_keys", "register_"];
+    let known = ["append_event", "find_appended", "known_keys", "register_"];
     functions
         .iter()
         .filter(|name| known.iter().any(|known| name.contains(known)))
@@ -149,8 +149,8 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.kpi_changes delete".to_owned(),
         "annals.kpi_changes_id_seq usage".to_owned(),
         "annals.heads.projected_version update".to_owned(),
-        "annals.import_lanes insert".to_owned(),
-        "annals.import_lanes update".to_owned(),
+        "annals.import_partitions insert".to_owned(),
+        "annals.import_partitions update".to_owned(),
         "annals.imports insert".to_owned(),
         "annals.imports update".to_owned(),
         "annals.kept_keys delete".to_owned(),
@@ -158,7 +158,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "annals.rebuild_ids usage".to_owned(),
         "annals.rejected_rows delete".to_owned(),
         "annals.rejected_rows insert".to_owned(),
-        "annals.shapes.rebuilt_shape update".to_owned(),
+        "annals.fold_versions.rebuilt_version update".to_owned(),
         "annals.skipped_events insert".to_owned(),
         "annals.uploads insert".to_owned(),
         "annals.uploads update".to_owned(),

@@ -98,7 +98,7 @@ async fn late_doubled_lost_and_foreign_events_do_no_harm() {
     // The object is gone, and so is what the import needed.
     assert!(!world.files.0.join(asked.id.to_string()).exists());
     assert_eq!(
-        scalar(&world, "select count(*) from annals.imports where lanes is not null").await,
+        scalar(&world, "select count(*) from annals.imports where partitions is not null").await,
         0
     );
     for _ in 0..2 {
@@ -244,7 +244,7 @@ async fn an_import_that_does_not_get_on_is_given_up() {
     let owner = world.owner().await;
     let broken =
         "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
-                  create trigger no before update on annals.import_lanes for each row when (new.settled_row > 0) execute function public.no()";
+                  create trigger no before update on annals.import_partitions for each row when (new.processed_row > 0) execute function public.no()";
     owner.batch_execute(broken).await.unwrap();
     let mut attempts = 0;
     while world.importer().import(asked.id, None).await.is_err() {

@@ -77,7 +77,7 @@ async fn refused_rows_are_kept_as_far_as_they_fit() {
     assert_eq!(
         scalar(
             &world,
-            "select count(*) from annals.import_lanes where reported_bytes > 5000000 and lane > 0"
+            "select count(*) from annals.import_partitions where reported_bytes > 5000000 and partition > 0"
         )
         .await,
         0
@@ -96,7 +96,7 @@ async fn figures_of_large_rows_follow_by_bytes() {
         .put_file(&asked, format!("sale_id,sale_date,amount,notes\n{rows}"))
         .await;
     let broken = "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
-                  create trigger no before update on annals.import_lanes for each row when (new.settled_row > 580) execute function public.no()";
+                  create trigger no before update on annals.import_partitions for each row when (new.processed_row > 580) execute function public.no()";
     world.owner().await.batch_execute(broken).await.unwrap();
     assert!(world.importer().import(asked.id, None).await.is_err());
     let upload = world.upload(&staff, &asked).await.expect(202).body;
@@ -126,7 +126,7 @@ async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
     let id = done["upload_id"].as_str().unwrap();
     let (superuser, mut other) = (world.superuser().await, world.superuser().await);
     let left = format!(
-        "update annals.imports set lanes = 4 where upload_id = '{id}';
+        "update annals.imports set partitions = 4 where upload_id = '{id}';
          insert into annals.import_contents select '{id}', n, 1 from generate_series(1, 10001) as n"
     );
     superuser.batch_execute(&left).await.unwrap();
@@ -143,11 +143,11 @@ async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
     };
     tokio::join!(tidied, committed);
     let sql =
-        "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.lanes is null";
+        "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.partitions is null";
     assert_eq!(scalar(&world, sql).await, 0);
     world.app.store.purge_finished(None).await.unwrap();
     assert_eq!(
-        scalar(&world, "select count(*) from annals.imports where lanes is not null").await,
+        scalar(&world, "select count(*) from annals.imports where partitions is not null").await,
         0
     );
     assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);

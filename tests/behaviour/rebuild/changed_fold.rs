@@ -41,7 +41,7 @@ async fn rows(world: &World, staff: &Person) -> Vec<Value> {
 }
 
 async fn rebuild_is_needed(world: &World) -> bool {
-    let due = "select exists (select from annals.shapes where rebuilt_shape < shape)";
+    let due = "select exists (select from annals.fold_versions where rebuilt_version < fold_version)";
     world.superuser().await.query_one(due, &[]).await.unwrap().get(0)
 }
 

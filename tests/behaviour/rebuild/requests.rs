@@ -126,7 +126,7 @@ async fn only_the_projector_may_use_the_tables_of_rebuilds() {
             "select annals.start_rebuild(1, 'rebuild', null, null, 'system', '1/1')",
             "select annals.exchange_rows('public.orders', 'public.orders', null, null, 'false')",
             "insert into annals.rebuilds (id, status, requested_by) values (1, 'requested', 'system')",
-            "update annals.shapes set rebuilt_shape = shape",
+            "update annals.fold_versions set rebuilt_version = fold_version",
             "do $$ begin lock table annals.entities in exclusive mode; end $$",
             "do $$ begin lock table annals_locks.read_models in exclusive mode; end $$",
         ] {

@@ -210,7 +210,7 @@ async fn imports_that_fail_or_make_no_progress_have_metrics() {
         .put_file(&asked, "sale_id,sale_date,amount\n1,2026-01-01,1.00\n")
         .await;
     let broken = "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
-                  create trigger no before update on annals.import_lanes for each row when (new.settled_row > 0) execute function public.no()";
+                  create trigger no before update on annals.import_partitions for each row when (new.processed_row > 0) execute function public.no()";
     world.owner().await.batch_execute(broken).await.unwrap();
     // The first one got as far as reading the file.
     for attempts in 0..7 {

@@ -105,14 +105,14 @@ pub(super) fn check(known: &EventKind, new: &NewVersion) -> Result<(), ApiError>
         }
     }
     refuse_large_paths(known, new)?;
-    let lifted = lifted_examples(known, new);
-    if lifted.is_empty() {
+    let upcast = upcast_examples(known, new);
+    if upcast.is_empty() {
         return Ok(());
     }
     Err(ApiError::unprocessable(
         "upcaster_misses_schema",
         "the upcasters turn examples of older versions into data that the new schema refuses",
-        lifted,
+        upcast,
     ))
 }
 
@@ -152,7 +152,7 @@ fn under(prefix: &str, faults: Vec<FieldFault>) -> Vec<FieldFault> {
 
 /// The faults of examples of older versions, upcast by the known and new upcasters, against the new schema. If no upcaster leads from an
 /// older version to the new one, the database refuses the registration.
-fn lifted_examples(known: &EventKind, new: &NewVersion) -> Vec<FieldFault> {
+fn upcast_examples(known: &EventKind, new: &NewVersion) -> Vec<FieldFault> {
     // A schema that cannot be compiled has been refused before.
     let Ok(checker) = Checker::compile(&new.schema) else {
         return Vec::new();

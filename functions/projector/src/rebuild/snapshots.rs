@@ -63,7 +63,7 @@ pub(super) fn check(
     match snapshot.fold_version {
         // No reader uses an outdated snapshot, and the catalog that it was folded by is gone.
         Ordering::Less => {}
-        Ordering::Greater => wrong.compare("shape", Some("to come".to_owned()), Some("present".to_owned())),
+        Ordering::Greater => wrong.compare("fold_version", Some("to come".to_owned()), Some("present".to_owned())),
         Ordering::Equal => compare_fields(&mut wrong, &snapshot, entity, started_by)?,
     }
     Ok((!wrong.differences.is_empty()).then_some(wrong))

@@ -33,7 +33,7 @@ pub struct DueImport {
 
 const LIST_TO_PURGE: &str = "-- list_imports_to_purge
 select i.upload_id from annals.imports i join annals.uploads u on u.id = i.upload_id
- where i.lanes is not null and u.status in ('completed', 'failed') limit 10";
+ where i.partitions is not null and u.status in ('completed', 'failed') limit 10";
 
 const DELETE_CONTENTS: &str = "-- delete_import_contents
 delete from annals.import_contents c
@@ -43,7 +43,7 @@ returning 1";
 /// Another process may be purging the same import. Rows that it is deleting are not visible as deleted before it commits, so this checks
 /// that none is left.
 const MARK_PURGED: &str = "-- mark_import_purged
-update annals.imports i set lanes = null
+update annals.imports i set partitions = null
  where i.upload_id = $1 and not exists (select from annals.import_contents c where c.upload_id = i.upload_id)";
 
 const LIST_OPEN: &str = "-- list_open_imports

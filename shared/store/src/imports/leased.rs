@@ -35,7 +35,7 @@ pub struct LeasedImport {
     /// The file's encoding, delimiter and header; `None` before the inspection.
     pub reader: Option<Value>,
     /// The resume point; `None` before the inspection.
-    pub place: Option<Value>,
+    pub resume_point: Option<Value>,
     /// SHA-256 of the file; `None` before the inspection.
     pub file_sha256: Option<Vec<u8>>,
     /// Progress of every partition; empty before the inspection.

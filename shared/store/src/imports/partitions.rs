@@ -26,9 +26,9 @@ pub struct ChunkOutcome<'a> {
 }
 
 const LIST_PARTITIONS: &str = "-- list_import_partitions
-select lane, settled_row, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, reported_bytes,
+select partition, processed_row, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, reported_bytes,
        events_appended, errors_found
-  from annals.import_lanes where upload_id = $1 order by lane";
+  from annals.import_partitions where upload_id = $1 order by partition";
 
 /// Each entity is looked up by its whole key: a look-up by the correlation id would read all events of the upload.
 const FIND_APPENDED_BY: &str = "-- find_appended_by_import
@@ -49,11 +49,11 @@ select c.content, c.times
 
 pub(super) const ADVANCE_PARTITION: &str = "-- advance_import_partition
 with moved as (
-    update annals.import_lanes l
-       set settled_row = $5, rows_accepted = $6, rows_rejected = $7, rows_duplicate = $8, rows_updated = $9, rows_rounded = $10,
+    update annals.import_partitions l
+       set processed_row = $5, rows_accepted = $6, rows_rejected = $7, rows_duplicate = $8, rows_updated = $9, rows_rounded = $10,
            rows_reported = $11, events_appended = $12, reported_bytes = $13,
            errors_found = $14
-     where l.upload_id = $1 and l.lane = $3 and l.settled_row = $4
+     where l.upload_id = $1 and l.partition = $3 and l.processed_row = $4
        and exists (select from annals.imports i where i.upload_id = $1 and i.holder = $2)
     returning 1
 )
@@ -78,8 +78,8 @@ impl Store {
         rows.iter()
             .map(|row| {
                 Ok(PartitionProgress {
-                    partition: row.try_get("lane")?,
-                    done_row: row.try_get("settled_row")?,
+                    partition: row.try_get("partition")?,
+                    done_row: row.try_get("processed_row")?,
                     reported_bytes: row.try_get("reported_bytes")?,
                     counts: counts_from(row)?,
                 })

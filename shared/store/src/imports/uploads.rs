@@ -164,7 +164,7 @@ pub struct ReportFrame {
     pub delimiter: Option<char>,
 }
 
-/// The counts in a row of `annals.uploads` or `annals.import_lanes`, whose columns have the same names.
+/// The counts in a row of `annals.uploads` or `annals.import_partitions`, whose columns have the same names.
 pub(super) fn counts_from(row: &Row) -> Result<RowCounts, StoreError> {
     Ok(RowCounts {
         accepted: row.try_get("rows_accepted")?,

@@ -38,9 +38,9 @@ pub(crate) const APPEND_EVENTS_ALSO: &str = "-- append_events_also
 select count(*)
   from annals.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
-const SETTLE_APPEND: &str = "-- settle_append
+const FIND_APPENDED: &str = "-- find_appended
 select a.member, a.id, a.event_number, a.aggregate_version, a.created_at, a.schema_version, a.replayed, a.created_by, a.user_id
-  from annals.settle_append($1, $2, $3, $4) as a";
+  from annals.find_appended($1, $2, $3, $4) as a";
 
 const FIND_KNOWN_KEYS: &str = "-- find_known_keys
 select k as key from annals.known_keys($1, $2) as k";
@@ -289,7 +289,7 @@ impl Store {
             (&event_ids, Type::UUID_ARRAY),
         ];
         let client = self.connection().await?;
-        let rows = client.query_alone(SETTLE_APPEND, &params).await?;
+        let rows = client.query_alone(FIND_APPENDED, &params).await?;
         rows.iter().map(appended_from).collect()
     }
 

@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 
 use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
 use crate::connection::statement::{As, Param};
-use crate::log::events::lift;
+use crate::log::events::upcast;
 use crate::log::history::{MAX_CHANGES, changes_json, fold_or_stop};
 use crate::read_models::facts::{data_from, fact_from};
 use crate::read_models::past::LIST_RECORDED;
@@ -152,12 +152,12 @@ impl Store {
             .filter_map(|(event, change)| entry_from(event, change, query.field.is_some()))
             .collect();
         if query.reading == Reading::Current && !entries.is_empty() {
-            self.lift_entries(caller, catalog, &mut entries).await?;
+            self.upcast_entries(caller, catalog, &mut entries).await?;
         }
         Ok(Audited { entries, examined_to })
     }
 
-    async fn lift_entries(
+    async fn upcast_entries(
         &self,
         caller: &Caller,
         catalog: Option<Arc<Catalog>>,
@@ -167,7 +167,7 @@ impl Store {
             Some(catalog) => catalog,
             None => self.fresh_outline(caller).await?,
         };
-        let usage = lift(&catalog, entries.iter_mut().map(|entry| &mut entry.event));
+        let usage = upcast(&catalog, entries.iter_mut().map(|entry| &mut entry.event));
         self.tally(caller.tenant_id(), usage).await;
         Ok(())
     }

@@ -24,13 +24,13 @@ const WINDOW: i64 = 50_000;
 const PAGE_BYTES: i64 = 16 << 20;
 
 const TAKE_MARK: &str = "-- take_high_water_mark
-select settled_to, holders from annals.high_water_mark()";
+select event_number, open_appends from annals.high_water_mark()";
 
 const ARE_OVER: &str = "-- are_appends_over
-select not (annals.feed_holders() && $1) as are_over";
+select not (annals.open_appends() && $1) as are_over";
 
 const FIND_OLDEST_APPEND: &str = "-- find_oldest_append
-select pid, prepared, age_seconds from annals.oldest_feed_holder() where coalesce(pid::text, prepared) is not null";
+select pid, prepared, age_seconds from annals.oldest_open_append() where coalesce(pid::text, prepared) is not null";
 
 /// Conditions with a null parameter are removed when the statement is planned, which happens at each call. Types are a list and not a
 /// join, so the planner knows how rare they are: a rare type of a tenant is found by the index by type. The page is cut first by a guess
@@ -149,11 +149,11 @@ impl Store {
     /// rolled back. `None` if appends that were open at the call are still open after `patience`.
     pub async fn high_water_mark(&self, patience: Duration) -> Result<Option<i64>, StoreError> {
         let row = self.read_row(As::Projector, TAKE_MARK, &[]).await?;
-        let (high_water_mark, holders): (i64, Vec<String>) = (row.try_get("settled_to")?, row.try_get("holders")?);
+        let (high_water_mark, open_appends): (i64, Vec<String>) = (row.try_get("event_number")?, row.try_get("open_appends")?);
         let deadline = tokio::time::Instant::now() + patience;
-        let mut are_over = holders.is_empty();
+        let mut are_over = open_appends.is_empty();
         while !are_over {
-            let params: [Param<'_>; 1] = [(&holders, Type::TEXT_ARRAY)];
+            let params: [Param<'_>; 1] = [(&open_appends, Type::TEXT_ARRAY)];
             let rows = self.read(As::Projector, ARE_OVER, &params).await?;
             are_over = rows.first().is_some_and(|row| row.try_get("are_over").unwrap_or(false));
             if !are_over && tokio::time::Instant::now() >= deadline {

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
 use crate::connection::statement::{As, Param};
-use crate::log::events::{Reading, actor_name, event_columns, joined_head, lift, named_event_from, withheld_context};
+use crate::log::events::{Reading, actor_name, event_columns, joined_head, upcast, named_event_from, withheld_context};
 use crate::log::pages::{cut_by_bytes, is_full};
 use crate::read_models::facts::skipped;
 use crate::read_models::past::Bounds;
@@ -110,7 +110,7 @@ impl Store {
             last.event.ends_read |= is_full(row)?;
         }
         if query.reading == Reading::Current {
-            let usage = lift(&catalog, history.iter_mut().map(|entry| &mut entry.event));
+            let usage = upcast(&catalog, history.iter_mut().map(|entry| &mut entry.event));
             self.tally(caller.tenant_id(), usage).await;
         }
         Ok(history)

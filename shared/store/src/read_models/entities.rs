@@ -51,7 +51,7 @@ macro_rules! tail {
         "left join lateral (
        select * from annals.entities n
         where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
-          and not (select annals.is_reshaping($1, $2)) offset 0) as n on true
+          and not (select annals.needs_rebuild($1, $2)) offset 0) as n on true
   left join lateral (
        select * from annals.events e
         where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id

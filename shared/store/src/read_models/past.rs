@@ -59,7 +59,7 @@ select h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_
        b.state::text, b.is_snapshot,
        (select count(*) from annals.snapshots s
          where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id and $8
-           and s.version <= u.version and s.version > coalesce(b.version, 0) and s.shape = annals.shape_of($1, $2)
+           and s.version <= u.version and s.version > coalesce(b.version, 0) and s.fold_version = annals.fold_version_of($1, $2)
            and s.digest <> annals.snapshot_digest(s)) as corrupt
   from annals.heads h
  cross join lateral (
@@ -69,12 +69,12 @@ select h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_
        (select n.version, n.created_at, n.updated_at, n.deleted_at, n.state, false as is_snapshot
           from annals.entities n
          where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
-           and n.version <= u.version and $8 and not annals.is_reshaping($1, $2))
+           and n.version <= u.version and $8 and not annals.needs_rebuild($1, $2))
         union all
        (select s.version, s.created_at, s.updated_at, s.deleted_at, s.state, true
           from annals.snapshots s
          where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
-           and s.version <= u.version and $8 and s.shape = annals.shape_of($1, $2) and s.digest = annals.snapshot_digest(s)
+           and s.version <= u.version and $8 and s.fold_version = annals.fold_version_of($1, $2) and s.digest = annals.snapshot_digest(s)
          order by s.version desc limit 1)
         order by version desc, is_snapshot limit 1) as b on true
  where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ",

@@ -22,7 +22,7 @@ select annals.write_snapshots($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[
 
 const LIST_SNAPSHOTS: &str = "-- list_snapshots
 select s.version, s.taken_at, s.metadata::text, s.digest = annals.snapshot_digest(s) as intact,
-       s.shape = annals.shape_of($1, $2) as usable
+       s.fold_version = annals.fold_version_of($1, $2) as usable
   from annals.snapshots s
  where s.tenant_id = $1 and s.aggregate_type = $2 and s.aggregate_id = $3
  order by s.version desc";

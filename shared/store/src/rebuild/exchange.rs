@@ -58,12 +58,12 @@ pub struct Exchanged {
 const LOCK: &str = "-- lock_read_models
 set local lock_timeout = '2s'; lock table annals_locks.read_models in exclusive mode; set local lock_timeout = '10s'";
 
-const LIST_FOLD_VERSIONS: &str = "-- list_shapes
-select s.tenant_id, s.aggregate_type, s.shape from annals.shapes s
+const LIST_FOLD_VERSIONS: &str = "-- list_fold_versions
+select s.tenant_id, s.aggregate_type, s.fold_version from annals.fold_versions s
  where ($1::uuid is null or s.tenant_id is null or s.tenant_id = $1) and ($2::text is null or s.aggregate_type = $2)
  order by s.aggregate_type, s.tenant_id nulls first";
-const FORGET: &str = "-- forget_shadow
-select annals.forget_shadow($1, $2, $3)";
+const DELETE_SHADOW_ROWS: &str = "-- delete_shadow_rows
+select annals.delete_shadow_rows($1, $2, $3)";
 
 const DELETE_SNAPSHOTS: &str = "-- delete_wrong_snapshots
 delete from annals.snapshots p using jsonb_to_recordset($1::text::jsonb) as w (tenant_id uuid, aggregate_type text, aggregate_id text, version int)
@@ -77,9 +77,9 @@ update annals.rebuilds set status = 'done', finished_at = clock_timestamp(), cha
  where id = $1 and status = 'running' returning id";
 
 /// Records the fold version that was folded, not the current one. If there is a later one by now, its rebuild stays pending.
-const NOTE_FOLD_VERSIONS: &str = "-- note_rebuilt_shapes
-update annals.shapes s set rebuilt_shape = greatest(s.rebuilt_shape, k.shape)
-  from unnest($1::uuid[], $2::text[], $3::bigint[]) as k (tenant_id, aggregate_type, shape)
+const NOTE_FOLD_VERSIONS: &str = "-- note_rebuilt_fold_versions
+update annals.fold_versions s set rebuilt_version = greatest(s.rebuilt_version, k.fold_version)
+  from unnest($1::uuid[], $2::text[], $3::bigint[]) as k (tenant_id, aggregate_type, fold_version)
  where s.tenant_id is not distinct from k.tenant_id and s.aggregate_type = k.aggregate_type
    and ($4::uuid is null or s.tenant_id = $4)";
 
@@ -106,7 +106,7 @@ impl Shadow {
                 Ok(FoldVersion {
                     tenant_id: row.try_get::<_, Option<Uuid>>("tenant_id")?.map(TenantId::from),
                     aggregate_type: row.try_get("aggregate_type")?,
-                    fold_version: row.try_get("shape")?,
+                    fold_version: row.try_get("fold_version")?,
                 })
             })
             .collect()
@@ -120,7 +120,7 @@ impl Shadow {
             (&tenant, Type::UUID),
             (&outdated.aggregate_type, Type::TEXT),
         ];
-        self.store.write(As::Projector, FORGET, &params).await.map(|_| ())
+        self.store.write(As::Projector, DELETE_SHADOW_ROWS, &params).await.map(|_| ())
     }
 
     /// Makes the live read models equal to the new ones, which must hold all that is projected, folded with these versions. Returns

@@ -112,7 +112,7 @@ const LIST_SPARSE: &str = concat!(
                             union all
                             select s.version from annals.snapshots s
                              where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
-                               and s.version < h.projected_version and s.shape = annals.shape_of(h.tenant_id, h.aggregate_type)) as k) as g
+                               and s.version < h.projected_version and s.fold_version = annals.fold_version_of(h.tenant_id, h.aggregate_type)) as k) as g
         where g.following - g.version > $7) and ",
     in_scope!()
 );
@@ -124,7 +124,7 @@ const READ_HISTORIES: &str = include_str!("../queries/rebuild/read_histories.sql
 const READ_SNAPSHOTS: &str = "-- read_snapshots_to_check
 select p.tenant_id, p.aggregate_type, p.aggregate_id, p.version, p.created_at, p.updated_at, p.deleted_at, p.started_by, p.state::text,
        p.digest = annals.snapshot_digest(p) as is_intact,
-       sign(p.shape - annals.shape_of(p.tenant_id, p.aggregate_type))::int as shape
+       sign(p.fold_version - annals.fold_version_of(p.tenant_id, p.aggregate_type))::int as fold_version
   from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) as u (tenant_id, aggregate_type, aggregate_id, last_snapshot)
   join annals.snapshots p
     on p.tenant_id = u.tenant_id and p.aggregate_type = u.aggregate_type and p.aggregate_id = u.aggregate_id and p.version <= u.last_snapshot
@@ -313,7 +313,7 @@ fn snapshot_from(row: &Row) -> Result<StoredSnapshot, StoreError> {
         started_by: row.try_get("started_by")?,
         entity: EntityText::from_row(row)?,
         is_intact: row.try_get("is_intact")?,
-        fold_version: row.try_get::<_, i32>("shape")?.cmp(&0),
+        fold_version: row.try_get::<_, i32>("fold_version")?.cmp(&0),
     })
 }
 

@@ -34,8 +34,8 @@ const COMPARE_SINCE: &str = "-- compare_since
 select annals.compare_since($1)::text as since";
 const WRITE_SHADOW: &str = "-- write_shadow
 select annals.write_shadow($1::text::regclass, $2::text::regclass, $3, $4, $5, $6, $7, $8, $9, $10, $11::text[]::jsonb[])";
-const DELETE_FAMILIES: &str = "-- delete_families
-select annals.delete_families($1::text::regclass, ($2::text || '_id')::name, $3, $4)";
+const DELETE_CHILD_ROWS: &str = "-- delete_child_rows
+select annals.delete_child_rows($1::text::regclass, ($2::text || '_id')::name, $3, $4)";
 const ANALYZE_SHADOW: &str = "-- analyze_shadow
 select annals.analyze_shadow($1)";
 
@@ -109,7 +109,7 @@ impl Shadow {
         self.make_tables().await?;
         let by_type = states.chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type);
         let mut statements: Vec<Statement<'_>> = by_type.map(|rows| self.write_states(rows)).collect();
-        statements.extend(self.delete_families(wave));
+        statements.extend(self.delete_child_rows(wave));
         statements.extend(write_wave(&self.tables.children, wave));
         let written = self.store.write_all(As::Projector, WRITE_SHADOW, &statements).await;
         written.map(|_| ())
@@ -129,7 +129,7 @@ impl Shadow {
     }
 
     /// The statements that delete the children of a wave's streams, so that a stream that is written again keeps no old children.
-    fn delete_families<'a>(&'a self, wave: &'a Wave) -> Vec<Statement<'a>> {
+    fn delete_child_rows<'a>(&'a self, wave: &'a Wave) -> Vec<Statement<'a>> {
         let mut statements = Vec::new();
         for (aggregate_type, collections) in &self.tables.children.children {
             let of_type = wave
@@ -138,7 +138,7 @@ impl Shadow {
                 .filter(|row| row.stream.aggregate_type.as_str() == aggregate_type);
             let (tenants, _, parents) = tenant_stream_columns(of_type.map(|row| &row.stream));
             for (_, table) in collections.iter().filter(|_| !parents.is_empty()) {
-                let statement = Statement::new(DELETE_FAMILIES)
+                let statement = Statement::new(DELETE_CHILD_ROWS)
                     .with(table, Type::TEXT)
                     .with(aggregate_type, Type::TEXT)
                     .with(tenants.clone(), Type::UUID_ARRAY)

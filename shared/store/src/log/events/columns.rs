@@ -67,7 +67,7 @@ impl Store {
             return Ok(events);
         };
         let catalog = self.outline_since(caller, row.try_get("catalog_revision")?).await?;
-        let usage = lift(&catalog, events.iter_mut());
+        let usage = upcast(&catalog, events.iter_mut());
         self.tally(caller.tenant_id(), usage).await;
         Ok(events)
     }
@@ -75,14 +75,14 @@ impl Store {
 
 /// Upcasts events of older versions and counts them. An event without a path to the current version stays as stored: even if the
 /// catalog was damaged, the event must be visible.
-pub(crate) fn lift<'a>(catalog: &Catalog, events: impl Iterator<Item = &'a mut Event>) -> Usage {
+pub(crate) fn upcast<'a>(catalog: &Catalog, events: impl Iterator<Item = &'a mut Event>) -> Usage {
     let mut usage = Usage::default();
     for event in events {
         let Some(kind) = catalog.find(event.tenant_id, &event.event_type) else {
             continue;
         };
         match event.upcast(kind) {
-            Ok(lifted) => usage.upcasts += i64::from(lifted),
+            Ok(was_upcast) => usage.upcasts += i64::from(was_upcast),
             Err(error) => {
                 tracing::warn!(event.id = %event.id, %error, "event not upcast");
                 usage.upcasts_failed += 1;

@@ -4,7 +4,7 @@ with counts as (
            coalesce(sum(rows_duplicate), 0)::bigint as duplicate, coalesce(sum(rows_updated), 0)::bigint as updated,
            coalesce(sum(rows_rounded), 0)::bigint as rounded, coalesce(sum(rows_reported), 0)::bigint as reported,
            coalesce(sum(events_appended), 0)::bigint as appended, coalesce(sum(errors_found), 0)::bigint as errors
-      from annals.import_lanes where upload_id = $1
+      from annals.import_partitions where upload_id = $1
 ), ended as (
     update annals.uploads u
        set status = $3, finished_at = clock_timestamp(), failure = $4,

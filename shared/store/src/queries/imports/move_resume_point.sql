@@ -1,14 +1,14 @@
 -- move_resume_point
 -- The upload's own counts follow the partitions', some seconds behind.
 with moved as (
-    update annals.imports set place = case when (place ->> 'row')::bigint <= $4 then $3 else place end, attempts = 0
+    update annals.imports set resume_point = case when (resume_point ->> 'row')::bigint <= $4 then $3 else resume_point end, attempts = 0
      where upload_id = $1 and holder = $2
     returning 1
 ), counts as (
     select sum(rows_accepted)::bigint as accepted, sum(rows_rejected)::bigint as rejected, sum(rows_duplicate)::bigint as duplicate,
            sum(rows_updated)::bigint as updated, sum(rows_rounded)::bigint as rounded, sum(rows_reported)::bigint as reported,
            sum(events_appended)::bigint as appended, sum(errors_found)::bigint as errors
-      from annals.import_lanes where upload_id = $1
+      from annals.import_partitions where upload_id = $1
 )
 update annals.uploads u
    set position = greatest(u.position, $5), rows_total = c.accepted + c.rejected + c.duplicate + c.updated, rows_accepted = c.accepted,

@@ -8,12 +8,12 @@ select r.id, r.tenant_id, r.aggregate_type from annals.rebuilds r
                            and l.aggregate_type is not distinct from r.aggregate_type))
  union all
 select null, s.tenant_id, s.aggregate_type
-  from annals.shapes s
+  from annals.fold_versions s
   left join lateral (
        select r.* from annals.rebuilds r
         where r.purpose = 'rebuild' and r.tenant_id is not distinct from s.tenant_id and r.aggregate_type = s.aggregate_type
         order by r.id desc limit 1) as l on true
- where s.rebuilt_shape < s.shape
+ where s.rebuilt_version < s.fold_version
    and (l.id is null or l.status = 'done'
         or (l.status <> 'requested'
             and (l.catalog_revision <> (select c.revision from annals.catalog_revision c)
