@@ -177,6 +177,9 @@ declare
     revision bigint;
 begin
     select c.* into caller from annals.caller_of(claims) c;
+    if annals.actor_fault(caller.actor) is not null then
+        perform annals.refuse(401, 'caller_unknown', 'app_metadata.name of the claims must be the name of the agent or service, without spaces');
+    end if;
     perform annals.check_event_fields(event);
     if (event ->> 'tenant_id')::uuid <> caller.tenant then
         perform annals.refuse(403, 'tenant_forged', 'tenant_id is the token''s');

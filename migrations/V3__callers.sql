@@ -21,8 +21,8 @@ comment on function annals.caller_tenant() is 'Tenant of the current request; th
 
 create function annals.caller_actor() returns text language sql stable parallel safe set search_path = pg_catalog, pg_temp
     as $$ select case annals.caller_role()
-                     when 'user' then 'user:' || (c ->> 'sub')
-                     when 'staff' then 'user:' || (c ->> 'sub')
+                     when 'user' then 'user:' || (c ->> 'sub')::uuid
+                     when 'staff' then 'user:' || (c ->> 'sub')::uuid
                      when 'agent' then 'agent:' || (c #>> '{app_metadata,name}')
                      when 'service' then 'service:' || (c #>> '{app_metadata,name}')
                  end
