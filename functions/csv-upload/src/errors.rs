@@ -100,7 +100,7 @@ async fn without_rows(app: &App, caller: &Caller, id: Uuid) -> Result<ApiError, 
     };
     let text = |member: &str| failure[member].as_str().unwrap_or_default().to_owned();
     let detail = format!(
-        "the upload's file could not be read, so there are no rows to correct ({}: {}); correct the file, and upload it anew",
+        "the upload's file could not be read, so there are no rows to correct ({}: {}); correct the file and upload it again",
         text("code"),
         text("detail")
     );

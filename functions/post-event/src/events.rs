@@ -134,10 +134,10 @@ fn members_of(events: Value, rest: &Map<String, Value>) -> Result<Vec<Value>, Ap
         )]));
     };
     if events.is_empty() || events.len() > MAX_BATCH {
-        let fault = FieldFault::new("/events", "invalid_value", format!("must hold 1 to {MAX_BATCH} events"));
+        let fault = FieldFault::new("/events", "invalid_value", format!("must contain 1 to {MAX_BATCH} events"));
         return Err(ApiError::unprocessable(
             "batch_size",
-            format!("a batch holds 1 to {MAX_BATCH} events"),
+            format!("a batch must contain 1 to {MAX_BATCH} events"),
             vec![fault],
         ));
     }
@@ -182,11 +182,11 @@ async fn refuse_other_batch(app: &App, caller: &Caller, key: Option<&str>, event
     if used(0).await?.is_none() || (used(events - 1).await?.is_some() && used(events).await?.is_none()) {
         return Ok(());
     }
-    let detail = "the idempotency key belongs to a batch of another length";
+    let detail = "the idempotency key was used for a batch of a different length; use a new key for a new batch";
     let fault = FieldFault::new(
         "/events",
         "differs",
-        "is not as long as what was sent under this key before",
+        "differs in length from the first batch with this key",
     );
     Err(ApiError::unprocessable("idempotency_key_reused", detail, vec![fault]))
 }
@@ -221,7 +221,7 @@ fn with_key(mut json: Value, key: Option<String>) -> Result<Value, ApiError> {
             Some(own) if !own.is_null() && *own != key => {
                 return Err(ApiError::bad_request(
                     "idempotency_keys_differ",
-                    "the header and the body name different idempotency keys",
+                    "the header and the body have different idempotency keys; send only one",
                 ));
             }
             _ => {
@@ -239,10 +239,10 @@ fn is_other_tenant(claimed: Option<TenantId>, caller: &Caller) -> bool {
 }
 
 fn forged_tenant(at: &str) -> FieldFault {
-    FieldFault::new(format!("{at}/tenant_id"), TENANT_FORGED, "is the token's")
+    FieldFault::new(format!("{at}/tenant_id"), TENANT_FORGED, "must be the tenant of the token")
 }
 
 fn tenant_forged(faults: Vec<FieldFault>) -> ApiError {
-    let problem = Problem::new(StatusCode::FORBIDDEN, TENANT_FORGED, "tenant_id is the token's");
+    let problem = Problem::new(StatusCode::FORBIDDEN, TENANT_FORGED, "tenant_id must be the tenant of the token; leave it out");
     problem.with_errors(faults).into()
 }

@@ -173,7 +173,7 @@ fn refuse_other_aggregates(
         fault(
             faults,
             "event_type",
-            "must begin with its aggregate_type and a dot".to_owned(),
+            "must begin with the aggregate_type and a dot".to_owned(),
         );
     }
 }
@@ -192,7 +192,7 @@ fn read_posters(names: &[String], faults: &mut Vec<FieldFault>) -> Vec<Role> {
         fault(
             faults,
             "posters",
-            "must name one or more of user, agent, staff and service".to_owned(),
+            "must list one or more of user, agent, staff and service".to_owned(),
         );
     }
     posters

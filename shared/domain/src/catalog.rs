@@ -77,7 +77,7 @@ impl Requires {
 /// No chain of upcasters leads from the data's version to the current one. Registrations that would cause this are refused, so
 /// the catalog was changed manually.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("version {version} of {event_type} cannot be read as its current version: no upcaster leads there")]
+#[error("no upcasters lead from version {version} of {event_type} to its current version")]
 pub struct MissingUpcaster {
     /// Type of the event.
     pub event_type: EventType,
@@ -106,16 +106,16 @@ pub struct StoredFact<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     /// The catalog does not have the type.
-    #[error("the log holds events of type {0}, which the catalog does not know: register the type again")]
+    #[error("the log has events of type {0}, which is not in the catalog: register the type again")]
     UnknownType(String),
     /// The catalog has no upcasters that lead to the current version.
     #[error(transparent)]
     MissingUpcaster(#[from] MissingUpcaster),
     /// The data became larger than [`MAX_UPCAST_BYTES`] while they were upcast.
-    #[error("upcast to the current version, the data have over {MAX_UPCAST_BYTES} bytes of JSON")]
+    #[error("upcast to the current version, the data would be larger than {MAX_UPCAST_BYTES} bytes of JSON")]
     UpcastTooLarge,
     /// The state after the event would be larger than [`MAX_STATE_BYTES`].
-    #[error("the state would have over {MAX_STATE_BYTES} bytes of JSON")]
+    #[error("the state would be larger than {MAX_STATE_BYTES} bytes of JSON")]
     StateTooLarge,
 }
 
@@ -152,7 +152,7 @@ pub enum UpcastError {
     #[error(transparent)]
     MissingUpcaster(#[from] MissingUpcaster),
     /// The upcast data would be larger than [`MAX_UPCAST_BYTES`].
-    #[error("upcast, the data have over {MAX_UPCAST_BYTES} bytes of JSON")]
+    #[error("upcast, the data would be larger than {MAX_UPCAST_BYTES} bytes of JSON")]
     TooLarge,
 }
 

@@ -149,7 +149,7 @@ impl NewEvent {
         .into_iter()
         .filter_map(|(name, code, members, most)| {
             let bytes = text_bytes(members);
-            let detail = || format!("{name} has {bytes} bytes as JSON; an event may have {most}");
+            let detail = || format!("{name} has {bytes} bytes as JSON; at most {most} are allowed");
             (bytes > most).then(|| FieldFault::new(format!("/{name}"), code, detail()))
         })
         .collect()
@@ -161,7 +161,7 @@ impl NewEvent {
     /// Every fault of every field, with pointers below `at` (`""`, or `/events/3`).
     pub fn from_json(json: Value, at: &str) -> Result<(Self, Option<TenantId>), Vec<FieldFault>> {
         let Value::Object(members) = json else {
-            return Err(vec![FieldFault::new(at, "wrong_type", "an event is a JSON object")]);
+            return Err(vec![FieldFault::new(at, "wrong_type", "an event must be a JSON object")]);
         };
         let mut fields = Fields {
             members,
@@ -271,7 +271,7 @@ impl Fields<'_> {
                 self.fault(
                     "metadata/correlation_id",
                     "correlation_id_differs",
-                    "differs from correlation_id; give one of them, or the same twice",
+                    "differs from correlation_id; send only one of them, or the same value in both",
                 );
                 None
             }

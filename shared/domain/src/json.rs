@@ -79,7 +79,7 @@ impl Position {
     /// Must be called before the memory is taken.
     fn reserve(&mut self, bytes: usize) -> Result<(), JsonFault> {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(|| {
-            let message = "the body has more values than there is memory for; send less at a time";
+            let message = "the body has too many values; send less at a time";
             JsonFault::at("", TOO_MANY_VALUES, message)
         })?;
         Ok(())
@@ -170,7 +170,7 @@ fn refuse_nul(text: &str, pointer: &str) -> Result<(), JsonFault> {
         return Err(JsonFault::at(
             pointer,
             "nul_character",
-            "holds the character U+0000, which cannot be stored",
+            "contains the character U+0000, which cannot be stored",
         ));
     }
     Ok(())
@@ -181,7 +181,7 @@ fn open_number(text: &str, pointer: &str) -> Result<Value, JsonFault> {
         return Err(JsonFault::at(
             pointer,
             "number_too_long",
-            format!("needs more than {MAX_DIGITS} digits when it is written out"),
+            format!("has more than {MAX_DIGITS} digits when written without an exponent"),
         ));
     }
     let number: Number = text

@@ -50,7 +50,7 @@ where
             }
             Err(AuthError::NoRole) => Err(ApiError::forbidden(
                 "role_required",
-                "the token names no role: app_metadata.role must be user, staff, agent or service",
+                "the token has no role: app_metadata.role must be user, staff, agent or service",
             )),
         }
     }

@@ -169,7 +169,7 @@ fn refused(refusal: Refusal, framing: Framing) -> ApiError {
         .map_or_else(String::new, |member| framing.pointer(member));
     if !refusal.fields.is_empty() {
         let differs = |field: &String| {
-            let detail = "is not what was sent under this key before";
+            let detail = "differs from the first request with this key";
             FieldFault::new(format!("{at}/{field}"), "differs", detail)
         };
         problem.errors = refusal.fields.iter().map(differs).collect();
@@ -207,7 +207,7 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(%error, "the database refused a value that the API accepted");
                 Self::unprocessable(
                     "not_storable",
-                    "the database refused a value of this request; check that its numbers, dates and texts are within usual bounds",
+                    "the database cannot store a value of this request; check that its numbers, dates and strings are within the usual limits",
                     Vec::new(),
                 )
             }
@@ -243,7 +243,7 @@ impl IntoResponse for ApiError {
                 respond(&Problem::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "internal",
-                    "the server failed to answer; its log says why under this request_id",
+                    "the server could not process the request; its log has the cause under this request_id",
                 ))
             }
         }

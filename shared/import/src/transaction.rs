@@ -105,7 +105,7 @@ fn check_attempt(import: &LeasedImport) -> Result<(), FileFault> {
         return Ok(());
     }
     let message =
-        "the file takes longer than there is time for one transaction: send it with mode=partial, or in parts";
+        "importing the file takes longer than a transaction may last: send it with mode=partial, or in parts";
     Err(FileFault::new("too_slow", message))
 }
 

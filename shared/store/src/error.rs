@@ -215,7 +215,7 @@ fn refusal_of(db: &DbError) -> Option<Refusal> {
         "events_user_is_actor" => Some(refusal(
             RefusalKind::Unprocessable,
             "user_is_not_actor",
-            "created_by names another user than user_id",
+            "created_by and user_id name different users",
         )),
         "events_data_shape" => Some(refusal(
             RefusalKind::Unprocessable,
@@ -230,7 +230,7 @@ fn refusal_of(db: &DbError) -> Option<Refusal> {
         "event_types_key" | "event_type_versions_key" => Some(refusal(
             RefusalKind::Conflict,
             "version_exists",
-            "this version of the type is registered",
+            "this version of the event type is already registered",
         )),
         _ => None,
     }

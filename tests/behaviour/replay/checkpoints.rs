@@ -85,7 +85,7 @@ async fn names_are_one_to_a_hundred_printable_characters_and_sweep_is_reserved()
     }
     assert_eq!(
         name("sweep").unwrap_err().to_string(),
-        "must look like a name of your own: sweep is the projector's"
+        "must not be sweep: the projector uses that name"
     );
     assert!(name(&"ü".repeat(100)).is_ok());
 }

@@ -36,7 +36,7 @@ pub(super) fn read(
         fault(
             faults,
             "upcasters",
-            format!("must hold at most {MAX_UPCASTERS} upcasters"),
+            format!("must contain at most {MAX_UPCASTERS} upcasters"),
         );
     }
     let mut upcasters = Vec::new();
@@ -46,7 +46,7 @@ pub(super) fn read(
             fault(
                 faults,
                 &format!("{at}/steps"),
-                format!("must hold at most {MAX_STEPS} steps"),
+                format!("must contain at most {MAX_STEPS} steps"),
             );
         }
         let mut steps = Vec::new();

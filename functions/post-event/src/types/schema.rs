@@ -30,7 +30,7 @@ pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault
         return fault(
             faults,
             "schema",
-            "must not hold $ref: write the schema out in full".to_owned(),
+            "must not contain $ref: write the schema out in full".to_owned(),
         );
     }
     if let Some(refused) = limits::check(schema) {
