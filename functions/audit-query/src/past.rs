@@ -135,10 +135,7 @@ pub async fn diff(
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let from = side(&mut params, "from", "from_at")?.ok_or_else(|| {
-        ApiError::bad_request(
-            "missing_parameter",
-            "from (a version) or from_at (a time) is required",
-        )
+        ApiError::bad_request("missing_parameter", "from (a version) or from_at (a time) is required")
     })?;
     let to = side(&mut params, "to", "to_at")?.unwrap_or_default();
     params.end()?;

@@ -89,7 +89,7 @@ fn reason_of(given: Option<String>, in_metadata: Option<Value>) -> Result<Option
         Some(_) => return Err(refused_reason(IN_METADATA, "must be a string")),
     };
     if given.is_some() && noted.is_some() && given != noted {
-        return Err(refused_reason(IN_METADATA, "differs from reason; send only one of them"));
+        return Err(refused_reason(IN_METADATA, "differs from reason; send only one"));
     }
     Ok(given.or(noted))
 }

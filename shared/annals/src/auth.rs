@@ -347,6 +347,7 @@ fn caller_of(claims: Claims) -> Result<Caller, AuthError> {
         ))?,
     };
     let tenant_id = claims.app_metadata.tenant_id.map_or(TenantId::DEFAULT, TenantId::from);
-    Caller::new(tenant_id, role, claims.sub, claims.app_metadata.name)
-        .map_err(|_| TokenFault::Claims("app_metadata.name must be the name of the agent or service, without spaces").into())
+    Caller::new(tenant_id, role, claims.sub, claims.app_metadata.name).map_err(|_| {
+        TokenFault::Claims("app_metadata.name must be the name of the agent or service, without spaces").into()
+    })
 }

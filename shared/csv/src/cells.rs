@@ -61,10 +61,7 @@ pub fn read_currency(cell: &Cell<'_>) -> Result<Currency, RowFault> {
 
 fn unusable_number(cell: &Cell<'_>, fault: NumberFault, form: &'static str) -> RowFault {
     match fault {
-        NumberFault::Form => cell.fault(
-            form,
-            "is not a number; if a comma is the decimal mark, set decimal=,",
-        ),
+        NumberFault::Form => cell.fault(form, "is not a number; if a comma is the decimal mark, set decimal=,"),
         NumberFault::Digits => cell.fault("too_many_digits", "has more digits than can be stored exactly"),
     }
 }

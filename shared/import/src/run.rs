@@ -167,7 +167,7 @@ impl Importer {
     /// Checks that the file is the one that the import began with; begins the import if it has not begun.
     async fn begin(&self, import: &LeasedImport, object: &Object) -> Result<(), ImportError> {
         if object.size > MAX_FILE_BYTES {
-            let message = format!("the file has {} bytes; at most {MAX_FILE_BYTES} are allowed", object.size);
+            let message = format!("the file has {} bytes; the maximum is {MAX_FILE_BYTES}", object.size);
             return Err(FileFault::new("file_too_large", message).into());
         }
         if let Some(tag) = &import.object_tag {
