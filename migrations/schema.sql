@@ -126,8 +126,8 @@ create function annals.caller_actor()
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$ select case annals.caller_role()
-                     when 'user' then 'user:' || (c ->> 'sub')
-                     when 'staff' then 'user:' || (c ->> 'sub')
+                     when 'user' then 'user:' || (c ->> 'sub')::uuid
+                     when 'staff' then 'user:' || (c ->> 'sub')::uuid
                      when 'agent' then 'agent:' || (c #>> '{app_metadata,name}')
                      when 'service' then 'service:' || (c #>> '{app_metadata,name}')
                  end
@@ -187,7 +187,7 @@ begin
         else null;
     end case;
     if actor is null then
-        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
+        perform annals.refuse(401, 'caller_unknown', 'the request has no claims that identify a caller');
     end if;
 end
 $function$;
@@ -214,7 +214,7 @@ begin
     elsif length(value) > longest then
         return format('must have at most %s characters', longest);
     elsif value like ' %' or value like '% ' then
-        return 'must not begin or end with a blank';
+        return 'must not begin or end with a space';
     elsif value !~ '[^\u0020-\u007E]' then
         return null;
     end if;
@@ -367,9 +367,9 @@ AS $function$
                -- A uuid in capitals or without hyphens would be a second name for the same person.
                when value ~* '^user:(urn:uuid:)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
                     and value !~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-               then 'must look like user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d'
+               then 'must be user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d'
                when value !~ '^(user|agent|service):.' or regexp_replace(value, '^[a-z]+:', '') ~ '[\u0001-\u0020!"#$%&''()*,;<=>?[\\\]^`{|}~\u007F]'
-               then 'must look like user:, agent: or service: and a name without blanks, or system'
+               then 'must be user:, agent: or service: and a name without spaces, or system'
                else annals.text_fault(value, 100) end
 $function$;
 
@@ -757,7 +757,7 @@ begin
       from versions v
      where v.version not in (select a.version from arriving a);
     if stranded is not null then
-        perform annals.refuse(422, 'upcaster_hole', format('version %s of %s could not be read as version %s: add upcasters that lead there', stranded, event_type, current_version));
+        perform annals.refuse(422, 'upcaster_hole', format('no upcasters lead from version %s of %s to version %s: add them', stranded, event_type, current_version));
     end if;
 end
 $function$;
@@ -822,7 +822,7 @@ begin
     end if;
     -- The whole aggregate type is reserved: another event type of it could still add events to these streams.
     if exists (select from annals.event_types t where t.aggregate_type = register_event_type.aggregate_type and t.appended_by is not null) then
-        perform annals.refuse(422, 'reserved_type', format('Annals itself appends the events of aggregates of type %s; register a type of another aggregate', aggregate_type));
+        perform annals.refuse(422, 'reserved_type', format('only Annals itself appends events of aggregate type %s; register the event type for another aggregate type', aggregate_type));
     end if;
     -- One registration at a time, because the checks below read all versions of the type.
     perform from annals.catalog_revision for update;
@@ -865,7 +865,7 @@ begin
          where t.event_type = register_event_type.inverse ->> 'event_type' and (t.tenant_id = tenant or t.tenant_id is null)
            and t.aggregate_type = register_event_type.aggregate_type
     ) then
-        perform annals.refuse(422, 'unknown_inverse', format('the inverse names %s, which is no event type of the same aggregate type: register that first', inverse ->> 'event_type'));
+        perform annals.refuse(422, 'unknown_inverse', format('the inverse names %s, which is not an event type of the same aggregate type: register it first', inverse ->> 'event_type'));
     end if;
 end
 $function$;
@@ -887,7 +887,7 @@ begin
         if not exists (select from annals.event_type_versions v
                         where v.event_type = register_upcasters.event_type and v.version = added.from_version
                           and (v.tenant_id is null or v.tenant_id = tenant)) then
-            perform annals.refuse(422, 'unknown_version', format('an upcaster begins at version %s, which %s does not have', added.from_version, event_type));
+            perform annals.refuse(422, 'unknown_version', format('an upcaster starts from version %s, which %s does not have', added.from_version, event_type));
         elsif not exists (select from annals.event_type_versions v
                            where v.event_type = register_upcasters.event_type and v.version = added.to_version
                              and (v.tenant_id is null or v.tenant_id = tenant)) then
@@ -1170,7 +1170,7 @@ begin
         return true;
     end if;
     return annals.refuse(422, 'idempotency_key_reused', format(
-        'the idempotency key was used for an event with another %s; send a new event under a new key', replace(fields, ',', ', ')),
+        'the idempotency key was used for an event with a different %s; use a new key for a new event', replace(fields, ',', ', ')),
         member, fields);
 end
 $function$;
@@ -1182,7 +1182,7 @@ create function annals.refuse_kept_key(member integer)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
     select annals.refuse(422, 'idempotency_key_reused',
-        'the idempotency key was used for a change of an entity that found nothing to do; send a new event under a new key', member)
+        'the idempotency key was used for a request that changed nothing; use a new key for a new event', member)
 $function$;
 
 -- Raises serialization_failure if one of the idempotency keys, which were unknown when the append began, has an event now. When the append
@@ -1237,7 +1237,7 @@ begin
     perform annals.retry_if_twin(tenant, actor, keys);
     if requires = 'new' then
         return annals.refuse(409, 'stream_exists', format(
-            '%s begins a stream, and %s %s has events already', event_type, aggregate_type, aggregate_id), member);
+            '%s must be the first event of its stream, but %s %s has events already', event_type, aggregate_type, aggregate_id), member);
     end if;
     return annals.refuse(409, 'stream_missing', format(
         '%s needs an existing stream: %s %s has no events. Create it first', event_type, aggregate_type, aggregate_id), member);
@@ -1298,7 +1298,7 @@ begin
         elsif kind.aggregate_type is null then
             perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', event_type), 0);
         elsif kind.aggregate_type <> aggregate_type then
-            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, kind.aggregate_type), 0);
+            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', event_type, kind.aggregate_type), 0);
         elsif version <> kind.current_version and not exists (
             select from annals.event_type_versions v
              where v.event_type = append_event.event_type and v.version = append_event.version
@@ -1306,9 +1306,9 @@ begin
         ) then
             perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
         elsif role <> all (kind.posters) then
-            perform annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, event_type), 0);
+            perform annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, event_type), 0);
         elsif kind.appended_by is not null and kind.appended_by is distinct from part then
-            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself appends %s', event_type), 0);
+            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', event_type), 0);
         end if;
     end if;
 
@@ -1318,10 +1318,10 @@ begin
             user_id := substr(created_by, 6)::uuid;
         end if;
         if created_by like 'user:%' and created_by <> 'user:' || user_id then
-            perform annals.refuse(422, 'user_is_not_actor', 'created_by names another user than user_id', 0);
+            perform annals.refuse(422, 'user_is_not_actor', 'created_by and user_id name different users', 0);
         end if;
     elsif created_by <> actor or user_id <> person or (user_id is not null and person is null) then
-        perform annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', 0);
+        perform annals.refuse(403, 'actor_forged', 'created_by and user_id must match the token; only a service may name another actor', 0);
     else
         created_by := actor;
         user_id := person;
@@ -1443,18 +1443,18 @@ begin
          where n.ord <> all (known)
            and case
                when k.event_type is null then annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', n.event_type), (n.ord - 1)::int)
-               when k.aggregate_type <> n.aggregate_type then annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', n.event_type, k.aggregate_type), (n.ord - 1)::int)
+               when k.aggregate_type <> n.aggregate_type then annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', n.event_type, k.aggregate_type), (n.ord - 1)::int)
                when n.version <> k.current_version and not exists (
                    select from annals.event_type_versions v
                     where v.event_type = n.event_type and v.version = n.version and (v.tenant_id is null or v.tenant_id = tenant))
                then annals.refuse(422, 'unknown_version', format('%s has no version %s', n.event_type, n.version), (n.ord - 1)::int)
-               when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
+               when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
                when k.appended_by is not null and k.appended_by is distinct from n.part
-               then annals.refuse(403, 'event_type_forbidden', format('only Annals itself appends %s', n.event_type), (n.ord - 1)::int)
+               then annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', n.event_type), (n.ord - 1)::int)
                when role <> 'service' and (n.created_by <> actor or n.user_id <> person or (n.user_id is not null and person is null))
-               then annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', (n.ord - 1)::int)
+               then annals.refuse(403, 'actor_forged', 'created_by and user_id must match the token; only a service may name another actor', (n.ord - 1)::int)
                when n.created_by like 'user:%' and n.created_by <> 'user:' || n.user_id
-               then annals.refuse(422, 'user_is_not_actor', 'created_by names another user than user_id', (n.ord - 1)::int)
+               then annals.refuse(422, 'user_is_not_actor', 'created_by and user_id name different users', (n.ord - 1)::int)
                else true end
         window stream as (partition by n.aggregate_type, n.aggregate_id order by n.ord)
     ), locked as (
@@ -1607,7 +1607,7 @@ declare
     actor  constant text := annals.caller_actor();
 begin
     if actor is null then
-        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
+        perform annals.refuse(401, 'caller_unknown', 'the request has no claims that identify a caller');
     end if;
     -- Waits for a running append, and checks the version again afterwards.
     perform from annals.heads h
@@ -1984,7 +1984,7 @@ begin
             where found.attrelid = table_name and found.attname = wanted.attname and not found.attisdropped
               and (found.atttypid, found.attcollation, found.attnotnull) = (wanted.atttypid, wanted.attcollation, wanted.attnotnull));
     if missing is not null then
-        raise exception 'state table % lacks columns of %, or has them otherwise: %', table_name, template, missing
+        raise exception 'state table % lacks columns of %, or defines them differently: %', table_name, template, missing
             using errcode = 'invalid_table_definition';
     end if;
 
@@ -2087,7 +2087,7 @@ begin
         where t.version < excluded.version;
     get diagnostics written = row_count;
     if written <> cardinality(tenant_ids) then
-        raise exception 'another projector was here first' using errcode = 'serialization_failure';
+        raise exception 'another projector has already projected this stream' using errcode = 'serialization_failure';
     end if;
     if (select r.revision <> write_entities.catalog_revision from annals.catalog_revision r) then
         raise exception 'the catalog has changed' using errcode = 'serialization_failure', constraint = 'projection_outdated';
@@ -2123,7 +2123,7 @@ begin
        and h.projected_version = u.from_version;
     get diagnostics moved = row_count;
     if moved <> cardinality(tenant_ids) then
-        raise exception 'another projector was here first' using errcode = 'serialization_failure';
+        raise exception 'another projector has already projected this stream' using errcode = 'serialization_failure';
     end if;
     -- A parked stream that is retried keeps its row until it is projected up to its head. Its remaining events may be below the sweep's
     -- checkpoint, and no wake-up may name the stream. If this projector is killed, the sweep finds the stream only by this row.
@@ -2143,7 +2143,7 @@ begin
         on s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id
        and s.aggregate_version > u.from_version and s.aggregate_version <= u.to_version;
     if skipped <> left_out then
-        raise exception 'staff was here first' using errcode = 'serialization_failure';
+        raise exception 'staff has already decided about this stream' using errcode = 'serialization_failure';
     end if;
 end
 $function$;
@@ -2534,12 +2534,12 @@ declare
     number int;
 begin
     if annals.caller_role() is distinct from 'staff' then
-        perform annals.refuse(403, 'staff_only', 'only staff may ask for a rebuild');
+        perform annals.refuse(403, 'staff_only', 'only staff may request a rebuild');
     end if;
     if aggregate_type is not null and not exists (
         select from annals.event_types t where t.aggregate_type = request_rebuild.aggregate_type and (t.tenant_id = tenant or t.tenant_id is null)
     ) then
-        perform annals.refuse(422, 'unknown_module', 'there is no such module: GET /api/v1/events/types lists those that there are, as aggregate_type');
+        perform annals.refuse(422, 'unknown_module', 'there is no such module; GET /api/v1/events/types lists the existing ones as aggregate_type');
     end if;
     perform annals.refuse_overlapping_rebuild(tenant, aggregate_type, 0);
     -- No lock here, because a caller could hold it by leaving its transaction open. If two requests for the same read models arrive at the
@@ -2549,7 +2549,7 @@ begin
     returning id into number;
     return number;
 exception when unique_violation then
-    perform annals.refuse(409, 'rebuild_running', 'a rebuild of the same read models is requested already');
+    perform annals.refuse(409, 'rebuild_running', 'a rebuild of the same read models has already been requested');
     return null;
 end
 $function$;
@@ -4401,19 +4401,19 @@ begin
              then 'expected_version must be a whole number from 0' end,
         case when jsonb_path_exists(event, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")')
              then 'the event has more than 64 levels of nesting' end,
-        (select 'a number needs over 1000 digits' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
+        (select 'a number has more than 1000 digits when written without an exponent' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
           where length(translate(n #>> '{}', '-.', '')) > 1000 limit 1),
         (select t.name || ' ' || annals.text_fault(event ->> t.name, t.longest)
            from (values ('aggregate_id', 128), ('source', 100), ('correlation_id', 128), ('command_id', 128), ('idempotency_key', 255))
                 as t (name, longest)
           where annals.text_fault(event ->> t.name, t.longest) is not null limit 1),
-        case when event ->> 'aggregate_id' in ('.', '..') then 'aggregate_id must be a name: . and .. are places in a path' end,
+        case when event ->> 'aggregate_id' in ('.', '..') then 'aggregate_id must not be . or .., which have a meaning in URL paths' end,
         -- As over HTTP, a correlation_id in metadata counts like the field.
         case when jsonb_typeof(event #> '{metadata,correlation_id}') not in ('string', 'null')
              then 'metadata.correlation_id must be a string' end,
         'metadata.correlation_id ' || annals.text_fault(event #>> '{metadata,correlation_id}', 128),
         case when event ->> 'correlation_id' <> event #>> '{metadata,correlation_id}'
-             then 'metadata.correlation_id differs from correlation_id; give one of them, or the same twice' end,
+             then 'metadata.correlation_id differs from correlation_id; send only one of them, or the same value in both' end,
         (select format('%s must be a uuid', u) from unnest(array['user_id', 'tenant_id', 'causation_id']) as u
           where event ->> u !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' limit 1),
         'created_by ' || annals.actor_fault(event ->> 'created_by'),
@@ -4489,8 +4489,8 @@ begin
     if to_regprocedure('extensions.jsonb_matches_schema(json, jsonb)') is null then
         if role <> 'service' then
             perform annals.refuse(403, 'pg_jsonschema_missing',
-                'without pg_jsonschema SQL cannot check data against its schema, and only a service may post by SQL; '
-                'have it installed (create extension pg_jsonschema with schema extensions), or post over HTTP', 0);
+                'without the extension pg_jsonschema, SQL cannot check data against the schema, so only a service may post in SQL; '
+                'install it (create extension pg_jsonschema with schema extensions), or post over HTTP', 0);
         end if;
         return;
     end if;
@@ -4510,7 +4510,7 @@ begin
     end if;
     if schema::text ~ unchecked and role <> 'service' then
         perform annals.refuse(403, 'format_unchecked',
-            format('the schema of %s has a format that SQL cannot check, so only a service may post it by SQL; post it over HTTP', event_type), 0);
+            format('the schema of %s has a format that SQL cannot check, so only a service may post it in SQL; post it over HTTP', event_type), 0);
     end if;
     execute 'select extensions.jsonb_matches_schema($1::json, $2)' into matches using annals.with_format_patterns(schema), data;
     if matches is not true then
@@ -4529,7 +4529,7 @@ AS $function$
 begin
     if octet_length(part::text) > most then
         perform annals.refuse(413, name || '_too_large',
-            format('%s has %s bytes as JSON text; an event may have %s', name, octet_length(part::text), most), 0, name);
+            format('%s has %s bytes as JSON; at most %s are allowed', name, octet_length(part::text), most), 0, name);
     end if;
 end
 $function$;
@@ -4560,9 +4560,12 @@ declare
     revision bigint;
 begin
     select c.* into caller from annals.caller_of(claims) c;
+    if annals.actor_fault(caller.actor) is not null then
+        perform annals.refuse(401, 'caller_unknown', 'app_metadata.name of the claims must be the name of the agent or service, without spaces');
+    end if;
     perform annals.check_event_fields(event);
     if (event ->> 'tenant_id')::uuid <> caller.tenant then
-        perform annals.refuse(403, 'tenant_forged', 'tenant_id is the token''s');
+        perform annals.refuse(403, 'tenant_forged', 'tenant_id must be the token''s tenant; leave it out');
     end if;
     -- A retry returns the stored event, even if the catalog has changed since, so it is not checked again.
     if not exists (select from annals.events e
@@ -4571,7 +4574,7 @@ begin
         perform annals.check_size(event -> 'data', 'data', 262144), annals.check_size(event -> 'metadata', 'metadata', 16384);
         -- HTTP reads add it to the metadata of upcast events, so no caller may write it.
         if event -> 'metadata' ? 'migration_applied' then
-            perform annals.refuse(422, 'reserved_metadata', 'metadata.migration_applied is written by Annals alone, in answers with lifted events; leave it out',
+            perform annals.refuse(422, 'reserved_metadata', 'metadata.migration_applied is reserved: Annals adds it to events that it has upcast; leave it out',
                                   0, 'metadata');
         end if;
         -- Read before the schema is checked: if the catalog changes in between, the append function refuses.
@@ -4730,7 +4733,7 @@ begin
     if not exists (select from annals.event_type_versions v
                     where v.event_type = declare_child.aggregate_type || '.created' and v.tenant_id is null
                       and v.schema -> 'properties' -> collection = 'false') then
-        raise exception 'the fields of % do not refuse %', aggregate_type, collection using errcode = 'invalid_object_definition';
+        raise exception 'the schema of %.created must refuse the field %', aggregate_type, collection using errcode = 'invalid_object_definition';
     end if;
     perform annals.declare_event_type(
         prefix || 'added', jsonb_build_object('add_child', collection), array['staff', 'service'],
