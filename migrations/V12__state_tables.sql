@@ -80,7 +80,7 @@ begin
             where found.attrelid = table_name and found.attname = wanted.attname and not found.attisdropped
               and (found.atttypid, found.attcollation, found.attnotnull) = (wanted.atttypid, wanted.attcollation, wanted.attnotnull));
     if missing is not null then
-        raise exception 'state table % lacks columns of %, or has them otherwise: %', table_name, template, missing
+        raise exception 'state table % lacks columns of %, or defines them differently: %', table_name, template, missing
             using errcode = 'invalid_table_definition';
     end if;
 

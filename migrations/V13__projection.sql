@@ -27,7 +27,7 @@ begin
         where t.version < excluded.version;
     get diagnostics written = row_count;
     if written <> cardinality(tenant_ids) then
-        raise exception 'another projector was here first' using errcode = 'serialization_failure';
+        raise exception 'another projector has already projected this stream' using errcode = 'serialization_failure';
     end if;
     if (select r.revision <> write_entities.catalog_revision from annals.catalog_revision r) then
         raise exception 'the catalog has changed' using errcode = 'serialization_failure', constraint = 'projection_outdated';
@@ -60,7 +60,7 @@ begin
        and h.projected_version = u.from_version;
     get diagnostics moved = row_count;
     if moved <> cardinality(tenant_ids) then
-        raise exception 'another projector was here first' using errcode = 'serialization_failure';
+        raise exception 'another projector has already projected this stream' using errcode = 'serialization_failure';
     end if;
     -- A parked stream that is retried keeps its row until it is projected up to its head. Its remaining events may be below the sweep's
     -- checkpoint, and no wake-up may name the stream. If this projector is killed, the sweep finds the stream only by this row.
@@ -80,7 +80,7 @@ begin
         on s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id
        and s.aggregate_version > u.from_version and s.aggregate_version <= u.to_version;
     if skipped <> left_out then
-        raise exception 'staff was here first' using errcode = 'serialization_failure';
+        raise exception 'staff has already decided about this stream' using errcode = 'serialization_failure';
     end if;
 end
 $$;

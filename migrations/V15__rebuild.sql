@@ -137,12 +137,12 @@ declare
     number int;
 begin
     if annals.caller_role() is distinct from 'staff' then
-        perform annals.refuse(403, 'staff_only', 'only staff may ask for a rebuild');
+        perform annals.refuse(403, 'staff_only', 'only staff may request a rebuild');
     end if;
     if aggregate_type is not null and not exists (
         select from annals.event_types t where t.aggregate_type = request_rebuild.aggregate_type and (t.tenant_id = tenant or t.tenant_id is null)
     ) then
-        perform annals.refuse(422, 'unknown_module', 'there is no such module: GET /api/v1/events/types lists those that there are, as aggregate_type');
+        perform annals.refuse(422, 'unknown_module', 'there is no such module; GET /api/v1/events/types lists the existing ones as aggregate_type');
     end if;
     perform annals.refuse_overlapping_rebuild(tenant, aggregate_type, 0);
     -- No lock here, because a caller could hold it by leaving its transaction open. If two requests for the same read models arrive at the
@@ -152,7 +152,7 @@ begin
     returning id into number;
     return number;
 exception when unique_violation then
-    perform annals.refuse(409, 'rebuild_running', 'a rebuild of the same read models is requested already');
+    perform annals.refuse(409, 'rebuild_running', 'a rebuild of the same read models has already been requested');
     return null;
 end
 $$;

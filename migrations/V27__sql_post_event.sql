@@ -40,19 +40,19 @@ begin
              then 'expected_version must be a whole number from 0' end,
         case when jsonb_path_exists(event, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")')
              then 'the event has more than 64 levels of nesting' end,
-        (select 'a number needs over 1000 digits' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
+        (select 'a number has more than 1000 digits when written without an exponent' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
           where length(translate(n #>> '{}', '-.', '')) > 1000 limit 1),
         (select t.name || ' ' || annals.text_fault(event ->> t.name, t.longest)
            from (values ('aggregate_id', 128), ('source', 100), ('correlation_id', 128), ('command_id', 128), ('idempotency_key', 255))
                 as t (name, longest)
           where annals.text_fault(event ->> t.name, t.longest) is not null limit 1),
-        case when event ->> 'aggregate_id' in ('.', '..') then 'aggregate_id must be a name: . and .. are places in a path' end,
+        case when event ->> 'aggregate_id' in ('.', '..') then 'aggregate_id must not be . or .., which have a meaning in URL paths' end,
         -- As over HTTP, a correlation_id in metadata counts like the field.
         case when jsonb_typeof(event #> '{metadata,correlation_id}') not in ('string', 'null')
              then 'metadata.correlation_id must be a string' end,
         'metadata.correlation_id ' || annals.text_fault(event #>> '{metadata,correlation_id}', 128),
         case when event ->> 'correlation_id' <> event #>> '{metadata,correlation_id}'
-             then 'metadata.correlation_id differs from correlation_id; give one of them, or the same twice' end,
+             then 'metadata.correlation_id differs from correlation_id; send only one of them, or the same value in both' end,
         (select format('%s must be a uuid', u) from unnest(array['user_id', 'tenant_id', 'causation_id']) as u
           where event ->> u !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' limit 1),
         'created_by ' || annals.actor_fault(event ->> 'created_by'),
@@ -120,8 +120,8 @@ begin
     if to_regprocedure('extensions.jsonb_matches_schema(json, jsonb)') is null then
         if role <> 'service' then
             perform annals.refuse(403, 'pg_jsonschema_missing',
-                'without pg_jsonschema SQL cannot check data against its schema, and only a service may post by SQL; '
-                'have it installed (create extension pg_jsonschema with schema extensions), or post over HTTP', 0);
+                'without the extension pg_jsonschema, SQL cannot check data against the schema, so only a service may post in SQL; '
+                'install it (create extension pg_jsonschema with schema extensions), or post over HTTP', 0);
         end if;
         return;
     end if;
@@ -141,7 +141,7 @@ begin
     end if;
     if schema::text ~ unchecked and role <> 'service' then
         perform annals.refuse(403, 'format_unchecked',
-            format('the schema of %s has a format that SQL cannot check, so only a service may post it by SQL; post it over HTTP', event_type), 0);
+            format('the schema of %s has a format that SQL cannot check, so only a service may post it in SQL; post it over HTTP', event_type), 0);
     end if;
     execute 'select extensions.jsonb_matches_schema($1::json, $2)' into matches using annals.with_format_patterns(schema), data;
     if matches is not true then
@@ -156,7 +156,7 @@ create function annals.check_size(part jsonb, name text, most int) returns void 
 begin
     if octet_length(part::text) > most then
         perform annals.refuse(413, name || '_too_large',
-            format('%s has %s bytes as JSON text; an event may have %s', name, octet_length(part::text), most), 0, name);
+            format('%s has %s bytes as JSON; at most %s are allowed', name, octet_length(part::text), most), 0, name);
     end if;
 end
 $$;
@@ -177,9 +177,12 @@ declare
     revision bigint;
 begin
     select c.* into caller from annals.caller_of(claims) c;
+    if annals.actor_fault(caller.actor) is not null then
+        perform annals.refuse(401, 'caller_unknown', 'app_metadata.name of the claims must be the name of the agent or service, without spaces');
+    end if;
     perform annals.check_event_fields(event);
     if (event ->> 'tenant_id')::uuid <> caller.tenant then
-        perform annals.refuse(403, 'tenant_forged', 'tenant_id is the token''s');
+        perform annals.refuse(403, 'tenant_forged', 'tenant_id must be the token''s tenant; leave it out');
     end if;
     -- A retry returns the stored event, even if the catalog has changed since, so it is not checked again.
     if not exists (select from annals.events e
@@ -188,7 +191,7 @@ begin
         perform annals.check_size(event -> 'data', 'data', 262144), annals.check_size(event -> 'metadata', 'metadata', 16384);
         -- HTTP reads add it to the metadata of upcast events, so no caller may write it.
         if event -> 'metadata' ? 'migration_applied' then
-            perform annals.refuse(422, 'reserved_metadata', 'metadata.migration_applied is written by Annals alone, in answers with lifted events; leave it out',
+            perform annals.refuse(422, 'reserved_metadata', 'metadata.migration_applied is reserved: Annals adds it to events that it has upcast; leave it out',
                                   0, 'metadata');
         end if;
         -- Read before the schema is checked: if the catalog changes in between, the append function refuses.

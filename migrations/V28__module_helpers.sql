@@ -99,7 +99,7 @@ begin
     if not exists (select from annals.event_type_versions v
                     where v.event_type = declare_child.aggregate_type || '.created' and v.tenant_id is null
                       and v.schema -> 'properties' -> collection = 'false') then
-        raise exception 'the fields of % do not refuse %', aggregate_type, collection using errcode = 'invalid_object_definition';
+        raise exception 'the schema of %.created must refuse the field %', aggregate_type, collection using errcode = 'invalid_object_definition';
     end if;
     perform annals.declare_event_type(
         prefix || 'added', jsonb_build_object('add_child', collection), array['staff', 'service'],

@@ -21,8 +21,8 @@ comment on function annals.caller_tenant() is 'Tenant of the current request; th
 
 create function annals.caller_actor() returns text language sql stable parallel safe set search_path = pg_catalog, pg_temp
     as $$ select case annals.caller_role()
-                     when 'user' then 'user:' || (c ->> 'sub')
-                     when 'staff' then 'user:' || (c ->> 'sub')
+                     when 'user' then 'user:' || (c ->> 'sub')::uuid
+                     when 'staff' then 'user:' || (c ->> 'sub')::uuid
                      when 'agent' then 'agent:' || (c #>> '{app_metadata,name}')
                      when 'service' then 'service:' || (c #>> '{app_metadata,name}')
                  end
@@ -70,7 +70,7 @@ begin
         else null;
     end case;
     if actor is null then
-        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
+        perform annals.refuse(401, 'caller_unknown', 'the request has no claims that identify a caller');
     end if;
 end
 $$;
@@ -100,7 +100,7 @@ begin
     elsif length(value) > longest then
         return format('must have at most %s characters', longest);
     elsif value like ' %' or value like '% ' then
-        return 'must not begin or end with a blank';
+        return 'must not begin or end with a space';
     elsif value !~ '[^\u0020-\u007E]' then
         return null;
     end if;
@@ -248,9 +248,9 @@ create function annals.actor_fault(value text) returns text language sql immutab
                -- A uuid in capitals or without hyphens would be a second name for the same person.
                when value ~* '^user:(urn:uuid:)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
                     and value !~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-               then 'must look like user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d'
+               then 'must be user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d'
                when value !~ '^(user|agent|service):.' or regexp_replace(value, '^[a-z]+:', '') ~ '[\u0001-\u0020!"#$%&''()*,;<=>?[\\\]^`{|}~\u007F]'
-               then 'must look like user:, agent: or service: and a name without blanks, or system'
+               then 'must be user:, agent: or service: and a name without spaces, or system'
                else annals.text_fault(value, 100) end
 $$;
 comment on function annals.actor_fault(text) is 'Why the text is not the name of an actor, as the rest of a sentence; null if it is.';

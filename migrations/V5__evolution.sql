@@ -129,7 +129,7 @@ begin
       from versions v
      where v.version not in (select a.version from arriving a);
     if stranded is not null then
-        perform annals.refuse(422, 'upcaster_hole', format('version %s of %s could not be read as version %s: add upcasters that lead there', stranded, event_type, current_version));
+        perform annals.refuse(422, 'upcaster_hole', format('no upcasters lead from version %s of %s to version %s: add them', stranded, event_type, current_version));
     end if;
 end
 $$;
@@ -196,7 +196,7 @@ begin
     end if;
     -- The whole aggregate type is reserved: another event type of it could still add events to these streams.
     if exists (select from annals.event_types t where t.aggregate_type = register_event_type.aggregate_type and t.appended_by is not null) then
-        perform annals.refuse(422, 'reserved_type', format('Annals itself appends the events of aggregates of type %s; register a type of another aggregate', aggregate_type));
+        perform annals.refuse(422, 'reserved_type', format('only Annals itself appends events of aggregate type %s; register the event type for another aggregate type', aggregate_type));
     end if;
     -- One registration at a time, because the checks below read all versions of the type.
     perform from annals.catalog_revision for update;
@@ -239,7 +239,7 @@ begin
          where t.event_type = register_event_type.inverse ->> 'event_type' and (t.tenant_id = tenant or t.tenant_id is null)
            and t.aggregate_type = register_event_type.aggregate_type
     ) then
-        perform annals.refuse(422, 'unknown_inverse', format('the inverse names %s, which is no event type of the same aggregate type: register that first', inverse ->> 'event_type'));
+        perform annals.refuse(422, 'unknown_inverse', format('the inverse names %s, which is not an event type of the same aggregate type: register it first', inverse ->> 'event_type'));
     end if;
 end
 $$;
@@ -260,7 +260,7 @@ begin
         if not exists (select from annals.event_type_versions v
                         where v.event_type = register_upcasters.event_type and v.version = added.from_version
                           and (v.tenant_id is null or v.tenant_id = tenant)) then
-            perform annals.refuse(422, 'unknown_version', format('an upcaster begins at version %s, which %s does not have', added.from_version, event_type));
+            perform annals.refuse(422, 'unknown_version', format('an upcaster starts from version %s, which %s does not have', added.from_version, event_type));
         elsif not exists (select from annals.event_type_versions v
                            where v.event_type = register_upcasters.event_type and v.version = added.to_version
                              and (v.tenant_id is null or v.tenant_id = tenant)) then

@@ -54,7 +54,7 @@ begin
         return true;
     end if;
     return annals.refuse(422, 'idempotency_key_reused', format(
-        'the idempotency key was used for an event with another %s; send a new event under a new key', replace(fields, ',', ', ')),
+        'the idempotency key was used for an event with a different %s; use a new key for a new event', replace(fields, ',', ', ')),
         member, fields);
 end
 $$;
@@ -63,7 +63,7 @@ comment on function annals.refuse_differing(text, int) is
 
 create function annals.refuse_kept_key(member int) returns boolean language sql volatile set search_path = pg_catalog, pg_temp as $$
     select annals.refuse(422, 'idempotency_key_reused',
-        'the idempotency key was used for a change of an entity that found nothing to do; send a new event under a new key', member)
+        'the idempotency key was used for a request that changed nothing; use a new key for a new event', member)
 $$;
 comment on function annals.refuse_kept_key(int) is
     'Refuses an idempotency key that is in annals.kept_keys: it belongs to a request that appended no event.';
@@ -111,7 +111,7 @@ begin
     perform annals.retry_if_same_request_won(tenant, actor, keys);
     if requires = 'new' then
         return annals.refuse(409, 'stream_exists', format(
-            '%s begins a stream, and %s %s has events already', event_type, aggregate_type, aggregate_id), member);
+            '%s must be the first event of its stream, but %s %s has events already', event_type, aggregate_type, aggregate_id), member);
     end if;
     return annals.refuse(409, 'stream_missing', format(
         '%s needs an existing stream: %s %s has no events. Create it first', event_type, aggregate_type, aggregate_id), member);
@@ -173,7 +173,7 @@ begin
         elsif kind.aggregate_type is null then
             perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', event_type), 0);
         elsif kind.aggregate_type <> aggregate_type then
-            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, kind.aggregate_type), 0);
+            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', event_type, kind.aggregate_type), 0);
         elsif version <> kind.current_version and not exists (
             select from annals.event_type_versions v
              where v.event_type = append_event.event_type and v.version = append_event.version
@@ -181,9 +181,9 @@ begin
         ) then
             perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
         elsif role <> all (kind.posters) then
-            perform annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, event_type), 0);
+            perform annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, event_type), 0);
         elsif kind.appended_by is not null and kind.appended_by is distinct from part then
-            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself appends %s', event_type), 0);
+            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', event_type), 0);
         end if;
     end if;
 
@@ -193,10 +193,10 @@ begin
             user_id := substr(created_by, 6)::uuid;
         end if;
         if created_by like 'user:%' and created_by <> 'user:' || user_id then
-            perform annals.refuse(422, 'user_is_not_actor', 'created_by names another user than user_id', 0);
+            perform annals.refuse(422, 'user_is_not_actor', 'created_by and user_id name different users', 0);
         end if;
     elsif created_by <> actor or user_id <> person or (user_id is not null and person is null) then
-        perform annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', 0);
+        perform annals.refuse(403, 'actor_forged', 'created_by and user_id must match the token; only a service may name another actor', 0);
     else
         created_by := actor;
         user_id := person;
@@ -321,18 +321,18 @@ begin
          where n.ord <> all (known)
            and case
                when k.event_type is null then annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', n.event_type), (n.ord - 1)::int)
-               when k.aggregate_type <> n.aggregate_type then annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', n.event_type, k.aggregate_type), (n.ord - 1)::int)
+               when k.aggregate_type <> n.aggregate_type then annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', n.event_type, k.aggregate_type), (n.ord - 1)::int)
                when n.version <> k.current_version and not exists (
                    select from annals.event_type_versions v
                     where v.event_type = n.event_type and v.version = n.version and (v.tenant_id is null or v.tenant_id = tenant))
                then annals.refuse(422, 'unknown_version', format('%s has no version %s', n.event_type, n.version), (n.ord - 1)::int)
-               when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
+               when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
                when k.appended_by is not null and k.appended_by is distinct from n.part
-               then annals.refuse(403, 'event_type_forbidden', format('only Annals itself appends %s', n.event_type), (n.ord - 1)::int)
+               then annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', n.event_type), (n.ord - 1)::int)
                when role <> 'service' and (n.created_by <> actor or n.user_id <> person or (n.user_id is not null and person is null))
-               then annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', (n.ord - 1)::int)
+               then annals.refuse(403, 'actor_forged', 'created_by and user_id must match the token; only a service may name another actor', (n.ord - 1)::int)
                when n.created_by like 'user:%' and n.created_by <> 'user:' || n.user_id
-               then annals.refuse(422, 'user_is_not_actor', 'created_by names another user than user_id', (n.ord - 1)::int)
+               then annals.refuse(422, 'user_is_not_actor', 'created_by and user_id name different users', (n.ord - 1)::int)
                else true end
         window stream as (partition by n.aggregate_type, n.aggregate_id order by n.ord)
     ), locked as (

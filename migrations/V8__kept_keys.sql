@@ -56,7 +56,7 @@ declare
     actor  constant text := annals.caller_actor();
 begin
     if actor is null then
-        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
+        perform annals.refuse(401, 'caller_unknown', 'the request has no claims that identify a caller');
     end if;
     -- Waits for a running append, and checks the version again afterwards.
     perform from annals.heads h

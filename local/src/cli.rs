@@ -40,7 +40,7 @@ enum Command {
     Demo,
     /// Migrate the database of DATABASE_URL to the current schema
     Migrate(MigrateArguments),
-    /// Fold the read models again from the log, while the server keeps running, and exchange them for the live ones
+    /// Rebuild the read models from the log while the server keeps running, and replace the live ones with them
     Rebuild(FoldArguments),
     /// Compare read models, heads and snapshots with the log; print each difference as a line of JSON and exit with 1 if there are any
     Verify(FoldArguments),

@@ -106,7 +106,7 @@ pub enum Error {
         source: Box<projector::RebuildError>,
     },
     /// `verify` found this many differences from the log.
-    #[error("{0} differences from what the log says")]
+    #[error("found {0} differences from the log")]
     Differences(u64),
     /// An argument, an environment variable, a file or an answer is not usable; the text says which and why.
     #[error("{0}")]

@@ -282,7 +282,7 @@ async fn figures_are_for_staff_and_services_of_the_tenant_and_bad_parameters_are
             );
         }
         for person in [Person::user(), Person::agent("pricing")] {
-            assert_eq!(world.get(&person, path).await.problem(403), "staff_only");
+            assert_eq!(world.get(&person, path).await.problem(403), "staff_or_service_only");
         }
     }
     for (query, code) in [

@@ -71,8 +71,8 @@ async fn a_file_of_refused_rows_put_right_goes_in_as_it_was_meant() {
     );
     assert_eq!(report.header("link"), None);
     let expected = "\u{FEFF}No;Day;'=Paid;What;Region;errors\r\n\
-        2;31.01.2026;five;\"'=HYPERLINK(\"\"x\"\")\";'-1+1;\"'=Paid: amount is no number that can be read; say decimal= where a comma is the decimal mark (invalid_amount)\"\r\n\
-        3;31.02.2026;-12.50;\"'+a, 'b'\r\nc\";''=1;Day: sale_date is no date of the form %d.%m.%Y (invalid_date)\r\n";
+        2;31.01.2026;five;\"'=HYPERLINK(\"\"x\"\")\";'-1+1;\"'=Paid: amount is not a number; if a comma is the decimal mark, set decimal=, (invalid_amount)\"\r\n\
+        3;31.02.2026;-12.50;\"'+a, 'b'\r\nc\";''=1;Day: sale_date is not a date of the form %d.%m.%Y (invalid_date)\r\n";
     assert_eq!(report.text, expected);
 
     let unfixed = upload(&world, &staff, &fields, &report.text).await;

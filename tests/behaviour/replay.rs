@@ -278,7 +278,7 @@ async fn an_open_append_is_waited_for_and_then_reported_but_never_passed_over() 
     assert!(matches!(held, Err(ReplayError::HeldBack(Some(_)))), "{held:?}");
     let said = held.unwrap_err().to_string();
     assert!(
-        said.starts_with("an append whose transaction is still open holds the log back (server process "),
+        said.starts_with("an append whose transaction is still open blocks the replay (server process "),
         "{said}"
     );
 

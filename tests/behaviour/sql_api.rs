@@ -207,6 +207,28 @@ async fn sql_refuses_what_http_refuses() {
 }
 
 #[tokio::test]
+async fn names_that_http_refuses_in_a_token_cannot_post_in_sql() {
+    let world = World::new().await;
+    let session = world.session_of(&Person::service("crm")).await;
+    for name in ["", "a b", "a\u{200b}", "Zoe\u{308}", &"a".repeat(95)] {
+        let mut claims = Person::service("crm").claims();
+        claims["app_metadata"]["name"] = json!(name);
+        let claims = claims.to_string();
+        session
+            .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
+            .await
+            .unwrap();
+        let error = post(&session, &event().to_string()).await.expect_err(name);
+        assert_eq!(
+            (error.code().code(), error.constraint()),
+            ("PT401", Some("caller_unknown")),
+            "{name}"
+        );
+    }
+    assert_eq!(world.log().await.events, 0);
+}
+
+#[tokio::test]
 async fn null_counts_as_absent_in_sql_as_over_http() {
     let world = World::new().await;
     let staff = Person::staff();

@@ -247,6 +247,30 @@ async fn user_metadata_is_never_trusted() {
     }
 }
 
+/// In SQL, PostgREST passes the claims on as they are in the token.
+#[tokio::test]
+async fn uuids_in_capitals_name_the_same_caller_over_http_and_in_sql() {
+    let world = World::new().await;
+    let user = Person::user().in_tenant(Uuid::new_v4());
+    let capitals = |id: Uuid| json!(id.to_string().to_uppercase());
+    let mut claims = user.claims();
+    claims["sub"] = capitals(user.sub);
+    claims["app_metadata"]["tenant_id"] = capitals(user.tenant);
+    let event = accepted(&world, &sign(&claims, SECRET)).await;
+    assert_eq!(event["created_by"], user.actor());
+    let session = world.session_of(&user).await;
+    let claims = claims.to_string();
+    session
+        .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
+        .await
+        .unwrap();
+    let seen = session
+        .query_one("select id::text from event_stream", &[])
+        .await
+        .unwrap();
+    assert_eq!(event["id"], json!(seen.get::<_, String>(0)));
+}
+
 #[tokio::test]
 async fn a_token_without_a_tenant_belongs_to_the_default_one() {
     let world = World::new().await;

@@ -96,7 +96,7 @@ pub async fn recent(
         (Some(_), Some(_)) => {
             return Err(ApiError::bad_request(
                 "contradictory_parameters",
-                "hours and from both say where the list begins: give one of them",
+                "give either hours or from, not both",
             ));
         }
         (None, Some(_)) => None,

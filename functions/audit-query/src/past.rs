@@ -44,7 +44,7 @@ pub(crate) fn bounds(params: &mut Params) -> Result<Option<Bounds>, ApiError> {
     if bounds.version.is_some() && bounds.at.is_some() {
         return Err(ApiError::bad_request(
             "contradictory_parameters",
-            "at and version both say up to where the stream is read: give only one of them",
+            "give either at or version, not both",
         ));
     }
     Ok((bounds != Bounds::default()).then_some(bounds))
@@ -135,10 +135,7 @@ pub async fn diff(
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let from = side(&mut params, "from", "from_at")?.ok_or_else(|| {
-        ApiError::bad_request(
-            "missing_parameter",
-            "from (a version) or from_at (a time) is required: where the comparison begins",
-        )
+        ApiError::bad_request("missing_parameter", "from (a version) or from_at (a time) is required")
     })?;
     let to = side(&mut params, "to", "to_at")?.unwrap_or_default();
     params.end()?;
@@ -159,7 +156,7 @@ fn side(params: &mut Params, by_version: &str, by_time: &str) -> Result<Option<B
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(ApiError::bad_request(
             "contradictory_parameters",
-            format!("{by_version} and {by_time} both name the same end of the comparison: give only one of them"),
+            format!("give either {by_version} or {by_time}, not both"),
         )),
         (version, at) => Ok(Some(Bounds {
             version,

@@ -32,7 +32,7 @@ pub(crate) fn require_tenant_reader(caller: &Caller) -> Result<(), ApiError> {
     match caller.role().sees_tenant() {
         true => Ok(()),
         false => Err(ApiError::forbidden(
-            "staff_only",
+            "staff_or_service_only",
             "only staff and services may read this",
         )),
     }

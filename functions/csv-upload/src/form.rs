@@ -58,7 +58,7 @@ async fn read_multipart(request: Request, mut fields: Vec<(String, String)>) -> 
         let Some(name) = part.name().map(str::to_owned) else {
             return Err(ApiError::bad_request(
                 "malformed_multipart",
-                "a part of the form has no name; the file's is \"file\"",
+                "a part of the form has no name; the name of the file's part is \"file\"",
             ));
         };
         if name != "file" {
@@ -101,7 +101,7 @@ fn malformed(error: &MultipartError) -> ApiError {
         StatusCode::PAYLOAD_TOO_LARGE => unreadable(StatusCode::PAYLOAD_TOO_LARGE),
         _ => ApiError::bad_request(
             "malformed_multipart",
-            "the form is not valid multipart/form-data; perhaps it was cut short",
+            "the form is not valid multipart/form-data; it may have been cut short",
         ),
     }
 }
@@ -111,7 +111,7 @@ fn unreadable(status: StatusCode) -> ApiError {
         return Problem::new(
             status,
             "body_too_large",
-            format!("the body is larger than {MAX_BODY_BYTES} bytes; for larger files ask for an address with POST /api/v1/data/uploads"),
+            format!("the body is larger than {MAX_BODY_BYTES} bytes; for a larger file, request an upload address with POST /api/v1/data/uploads"),
         )
         .into();
     }

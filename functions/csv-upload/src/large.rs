@@ -108,7 +108,7 @@ fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
 fn unavailable(error: StorageError) -> ApiError {
     match error {
         StorageError::Unconfigured => {
-            let detail = "this deployment has no storage for large files; set the bucket of uploads";
+            let detail = "this deployment has no storage for large files; configure a bucket for uploads";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "large_uploads_unavailable", detail).into()
         }
         other => ApiError::Internal(Box::new(other)),

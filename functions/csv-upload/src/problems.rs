@@ -17,7 +17,7 @@ pub(crate) async fn check_permission(app: &App, caller: &Caller, dataset: &Datas
         None => Ok(()),
         Some(event_type) => {
             let role = caller.role().as_str();
-            let detail = format!("a caller of role {role} may not post {event_type}");
+            let detail = format!("the role {role} may not post {event_type}");
             Err(ApiError::forbidden("event_type_forbidden", detail))
         }
     }
@@ -29,8 +29,7 @@ pub(crate) fn import_problem(error: ImportError) -> ApiError {
         ImportError::File(fault) => file_problem(fault),
         ImportError::Store(error) => error.into(),
         ImportError::Overtaken => {
-            let detail =
-                "others kept changing the same entities; send the same file again, and it goes on where it stopped";
+            let detail = "other requests kept changing the same entities; send the file again to continue where the import stopped";
             Problem::new(StatusCode::CONFLICT, "version_conflict", detail).into()
         }
         ImportError::Unexpected(detail) => StoreError::Unexpected(detail).into(),

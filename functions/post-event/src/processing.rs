@@ -109,7 +109,7 @@ impl Action {
             Self::Skip if reason.is_none() => {
                 return Err(ApiError::unprocessable(
                     "reason_required",
-                    "say why in reason: skipping leaves the event out of the entity's state",
+                    "a reason is required, because skipping leaves the event out of the entity's state",
                     Vec::new(),
                 ));
             }

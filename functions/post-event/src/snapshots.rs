@@ -70,7 +70,7 @@ fn metadata_of(body: Body, caller: &Caller) -> Result<SnapshotMetadata, ApiError
     let created_by = caller.actor().as_str().to_owned();
     let named = also.remove("created_by").filter(|named| !named.is_null());
     if named.is_some_and(|named| named != created_by.as_str()) {
-        let detail = "metadata.created_by is the token's actor; leave it out";
+        let detail = "metadata.created_by is set by the server; leave it out";
         return Err(ApiError::forbidden("actor_forged", detail));
     }
     Ok(SnapshotMetadata {
@@ -86,10 +86,10 @@ fn reason_of(given: Option<String>, in_metadata: Option<Value>) -> Result<Option
     let noted = match in_metadata {
         None | Some(Value::Null) => None,
         Some(Value::String(reason)) => reason_at(IN_METADATA, Some(reason))?,
-        Some(_) => return Err(refused_reason(IN_METADATA, "must be text")),
+        Some(_) => return Err(refused_reason(IN_METADATA, "must be a string")),
     };
     if given.is_some() && noted.is_some() && given != noted {
-        return Err(refused_reason(IN_METADATA, "differs from reason; give one of them"));
+        return Err(refused_reason(IN_METADATA, "differs from reason; send only one"));
     }
     Ok(given.or(noted))
 }

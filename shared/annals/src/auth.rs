@@ -20,10 +20,13 @@ pub use self::refusal::TokenFault;
 use annals_aws::secrets::{RefreshReason, SecretError, Secrets, Values};
 use annals_config::AuthConfig;
 use annals_domain::{Caller, Role, TenantId};
+use annals_store::redacted_error;
 
 /// Minimum time between two fetches of the key set because of unknown keys. Otherwise many made-up key ids would cause as many
 /// requests to the key server.
 const REFETCH_AFTER: Duration = Duration::from_secs(60);
+/// The same while no key set could be fetched yet. Until then no token can be checked, so this is as short as `Retry-After`.
+const FIRST_FETCH_AFTER: Duration = Duration::from_secs(1);
 /// Keys are fetched again after this time, so that a withdrawn key stops working.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(600);
 /// Algorithms that a key may have.
@@ -43,11 +46,11 @@ pub enum AuthError {
     #[error("the token is not acceptable")]
     Refused(#[from] TokenFault),
     /// The token is valid but has no `app_metadata.role`, which is required here.
-    #[error("the token names no role")]
+    #[error("the token has no role")]
     NoRole,
     /// The key set could not be fetched, so the token was not checked.
     #[error("the key set cannot be fetched")]
-    KeysUnavailable(#[source] reqwest::Error),
+    KeysUnavailable,
     /// The shared secret could not be fetched, so the token was not checked.
     #[error("the shared secret cannot be fetched")]
     SecretUnavailable(#[from] SecretError),
@@ -97,8 +100,11 @@ struct RemoteKeys {
 
 #[derive(Default)]
 struct FetchedKeys {
-    keys: HashMap<String, PinnedKey>,
-    at: Option<Instant>,
+    /// `None` until the first successful fetch.
+    keys: Option<HashMap<String, PinnedKey>>,
+    /// When the last attempt began. Failed attempts count too: while the key server is unavailable, known keys stay valid, and
+    /// unknown ones do not cause a request to it each time.
+    tried_at: Option<Instant>,
 }
 
 #[derive(Deserialize)]
@@ -231,27 +237,26 @@ impl RemoteKeys {
     async fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
         {
             let fetched = self.fetched.read().await;
-            let age = fetched.at.map(|at| at.elapsed());
-            match fetched.keys.get(kid) {
-                Some(key) if age.is_some_and(|age| age < KEY_LIFETIME) => return Ok(Some(key.clone())),
-                None if age.is_some_and(|age| age < REFETCH_AFTER) => return Ok(None),
-                _ => {}
+            if !fetched.must_be_fetched(kid) {
+                return fetched.key_named(kid);
             }
         }
         let mut fetched = self.fetched.write().await;
-        if fetched.at.is_none_or(|at| at.elapsed() >= REFETCH_AFTER) {
-            // Failed attempts count too. While the key server is unavailable, known keys stay valid, and unknown ones do not
-            // cause a request to it each time.
-            fetched.at = Some(Instant::now());
+        // Another request may have fetched the keys while this one waited for the lock.
+        if fetched.must_be_fetched(kid) {
+            fetched.tried_at = Some(Instant::now());
             match self.fetch().await {
-                Ok(set) => fetched.keys = pin_all(&set),
-                Err(error) if fetched.keys.contains_key(kid) => {
-                    tracing::warn!(%error, "key set not fetched; the cached one is used")
+                Ok(set) => fetched.keys = Some(pin_all(&set)),
+                Err(error) => {
+                    tracing::warn!(error = redacted_error(&error), "key set not fetched");
+                    // An unknown key may be one that the key server has got since.
+                    if fetched.key_named(kid)?.is_none() {
+                        return Err(AuthError::KeysUnavailable);
+                    }
                 }
-                Err(error) => return Err(AuthError::KeysUnavailable(error)),
             }
         }
-        Ok(fetched.keys.get(kid).cloned())
+        fetched.key_named(kid)
     }
 
     async fn fetch(&self) -> Result<JwkSet, reqwest::Error> {
@@ -262,6 +267,22 @@ impl RemoteKeys {
             .error_for_status()?
             .json()
             .await
+    }
+}
+
+impl FetchedKeys {
+    fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
+        let keys = self.keys.as_ref().ok_or(AuthError::KeysUnavailable)?;
+        Ok(keys.get(kid).cloned())
+    }
+
+    fn must_be_fetched(&self, kid: &str) -> bool {
+        let pause = match &self.keys {
+            None => FIRST_FETCH_AFTER,
+            Some(keys) if keys.contains_key(kid) => KEY_LIFETIME,
+            Some(_) => REFETCH_AFTER,
+        };
+        self.tried_at.is_none_or(|at| at.elapsed() >= pause)
     }
 }
 
@@ -326,6 +347,7 @@ fn caller_of(claims: Claims) -> Result<Caller, AuthError> {
         ))?,
     };
     let tenant_id = claims.app_metadata.tenant_id.map_or(TenantId::DEFAULT, TenantId::from);
-    Caller::new(tenant_id, role, claims.sub, claims.app_metadata.name)
-        .map_err(|_| TokenFault::Claims("app_metadata.name must name an agent or service, without blanks").into())
+    Caller::new(tenant_id, role, claims.sub, claims.app_metadata.name).map_err(|_| {
+        TokenFault::Claims("app_metadata.name must be the name of the agent or service, without spaces").into()
+    })
 }

@@ -120,7 +120,7 @@ pub enum ReplayError<E> {
     #[error("the catalog has no event type {0}")]
     UnknownType(String),
     /// An append stays open, so the end of the log is not known.
-    #[error("an append whose transaction is still open holds the log back{}", .0.as_ref().map(described).unwrap_or_default())]
+    #[error("an append whose transaction is still open blocks the replay{}", .0.as_ref().map(described).unwrap_or_default())]
     HeldBack(Option<OldestAppend>),
     /// The checkpoint belongs to another consumer (`checkpoint_taken`), or another process moved it (`checkpoint_moved`).
     #[error("{}: {}", .0.code, .0.message)]

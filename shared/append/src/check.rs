@@ -57,14 +57,11 @@ impl Check<'_> {
         }
         let is_too_large = self.faults.len() > found_before;
         let Some(kind) = self.catalog.find(caller.tenant_id(), event.event_type.as_str()) else {
-            let detail = format!("{} is not in the catalog", event.event_type);
+            let detail = format!("event type {} is not in the catalog", event.event_type);
             return self.add("/event_type", "unknown_event_type", detail);
         };
         if kind.aggregate_type != event.aggregate_type {
-            let detail = format!(
-                "{} belongs to aggregates of type {}",
-                event.event_type, kind.aggregate_type
-            );
+            let detail = format!("{} belongs to aggregate type {}", event.event_type, kind.aggregate_type);
             return self.add("/aggregate_type", "aggregate_type_mismatch", detail);
         }
         // Data that are too large are not checked further: that could take long. Data of a restoration are the entity's state, which the
@@ -74,7 +71,7 @@ impl Check<'_> {
         }
         if !kind.posters.contains(&caller.role()) {
             let role = caller.role().as_str();
-            let detail = format!("a caller of role {role} may not post {}", event.event_type);
+            let detail = format!("the role {role} may not post {}", event.event_type);
             self.add("/event_type", "event_type_forbidden", detail);
         }
         self.check_actor();
@@ -105,12 +102,12 @@ impl Check<'_> {
                 && actor.starts_with("user:")
                 && actor != format!("user:{person}")
             {
-                let detail = "created_by names another user than user_id".to_owned();
+                let detail = "created_by and user_id name different users".to_owned();
                 self.add("/user_id", "user_is_not_actor", detail);
             }
             return;
         }
-        let detail = || "created_by and user_id are the token's; only a service may name another".to_owned();
+        let detail = || "created_by and user_id must match the token; only a service may name another actor".to_owned();
         if event.created_by.as_ref().is_some_and(|actor| actor != caller.actor()) {
             self.add("/created_by", "actor_forged", detail());
         }
@@ -122,7 +119,7 @@ impl Check<'_> {
     /// Answers add `migration_applied` to the metadata of an upcast event. If a client could write it, any event could look upcast.
     fn check_metadata(&mut self) {
         if self.event.metadata.contains_key("migration_applied") {
-            let detail = "is written by Annals alone, in answers with lifted events; leave it out".to_owned();
+            let detail = "is reserved: Annals adds it to events that it has upcast; leave it out".to_owned();
             self.add("/metadata/migration_applied", "reserved_metadata", detail);
         }
     }

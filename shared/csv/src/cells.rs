@@ -31,7 +31,7 @@ pub fn read_email(cell: &Cell<'_>) -> Result<Value, RowFault> {
     if EmailAddress::is_valid(cell.text) {
         Ok(Value::from(cell.text))
     } else {
-        Err(cell.fault("invalid_email", "is no email address"))
+        Err(cell.fault("invalid_email", "is not an email address"))
     }
 }
 
@@ -56,16 +56,13 @@ pub fn read_amount(cell: &Cell<'_>, values: &Values) -> Result<Amount, RowFault>
 /// A currency's code, in upper or lower case.
 pub fn read_currency(cell: &Cell<'_>) -> Result<Currency, RowFault> {
     money::currency(&cell.text.to_ascii_uppercase())
-        .ok_or_else(|| cell.fault("unknown_currency", "is no ISO 4217 code"))
+        .ok_or_else(|| cell.fault("unknown_currency", "is not an ISO 4217 currency code"))
 }
 
 fn unusable_number(cell: &Cell<'_>, fault: NumberFault, form: &'static str) -> RowFault {
     match fault {
-        NumberFault::Form => cell.fault(
-            form,
-            "is no number that can be read; say decimal= where a comma is the decimal mark",
-        ),
-        NumberFault::Digits => cell.fault("too_many_digits", "has more digits than can be kept exactly"),
+        NumberFault::Form => cell.fault(form, "is not a number; if a comma is the decimal mark, set decimal=,"),
+        NumberFault::Digits => cell.fault("too_many_digits", "has more digits than can be stored exactly"),
     }
 }
 

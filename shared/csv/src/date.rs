@@ -57,7 +57,7 @@ impl DateFormat {
             Self::Iso => parse_iso(text)?,
             Self::Pattern(pattern) => pattern
                 .parse(text)
-                .ok_or_else(|| invalid(format!("is no date of the form {}", pattern.text)))?,
+                .ok_or_else(|| invalid(format!("is not a date of the form {}", pattern.text)))?,
         };
         // A date in JSON has a year of four digits.
         if (1000..=9999).contains(&date.year()) {
@@ -114,17 +114,17 @@ fn parse_iso(text: &str) -> Result<NaiveDate, DateFault> {
         }
     };
     if text.len() == 10 && text.bytes().enumerate().all(shape) {
-        return NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| invalid("is no day of the calendar"));
+        return NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| invalid("is not a day of the calendar"));
     }
     if is_ambiguous(text) {
-        let message = "could be two days: set date_format to %m/%d/%Y, %d/%m/%Y or the like".to_owned();
+        let message = "is ambiguous: set date_format, for example to %m/%d/%Y or %d/%m/%Y".to_owned();
         return Err(DateFault {
             code: "ambiguous_date",
             message,
         });
     }
     Err(invalid(
-        "is no date of the form YYYY-MM-DD: say date_format= where dates are written otherwise",
+        "is not a date of the form YYYY-MM-DD: if the file uses another form, set date_format=",
     ))
 }
 

@@ -218,7 +218,7 @@ fn decode(
             DecoderResult::Malformed(..) => {
                 let name = decoder.encoding().name();
                 return Err(wrong_encoding(format!(
-                    "here are bytes that are not {name}: set encoding= if the file has another encoding"
+                    "the text has bytes that are not valid {name}: set encoding= if the file has another encoding"
                 )));
             }
         }
@@ -249,7 +249,7 @@ fn judge(detector: &mut EncodingDetector, held: &[u8]) -> Result<&'static Encodi
     }
     let name = guess.name();
     Err(wrong_encoding(format!(
-        "the text is not UTF-8 and looks like {name}: say encoding={name} if it is, or save the file as UTF-8"
+        "the text is not UTF-8 and looks like {name}: set encoding={name} if that is right, or save the file as UTF-8"
     )))
 }
 

@@ -88,7 +88,7 @@ fn notation(kind: Kind) -> Notation {
             "date",
             &[
                 "YYYY-MM-DD",
-                "what date_format says; a date that could be two days is refused",
+                "the form that date_format gives; an ambiguous date is refused",
             ],
             "2026-01-31",
         ),

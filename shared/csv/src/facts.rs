@@ -118,7 +118,7 @@ impl Reading {
         }
         let is_large = || serde_json::to_vec(&self.data).is_ok_and(|text| text.len() > MAX_DATA_BYTES);
         if row.record.size() > MAX_DATA_BYTES / 8 && is_large() {
-            let message = format!("the row's data have over {MAX_DATA_BYTES} bytes");
+            let message = format!("the row's data are larger than {MAX_DATA_BYTES} bytes");
             return Err(vec![RowFault::of_row("row_too_large", message)]);
         }
         Ok(Facts {

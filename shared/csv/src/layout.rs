@@ -38,11 +38,11 @@ impl Layout {
     pub fn find(dataset: &Dataset, mapping: &Mapping, header: &Record) -> Result<Self, FileFault> {
         if let Some(long) = header.fields().find(|name| name.len() > MAX_HEADER_BYTES) {
             let shown: String = long.chars().take(40).collect();
-            let message = format!("the header's name {shown:?}… has over {MAX_HEADER_BYTES} bytes");
+            let message = format!("the header's name {shown:?}… is longer than {MAX_HEADER_BYTES} bytes");
             return Err(FileFault::new("header_too_long", message).at(header.line()));
         }
         if header.stray_quote().is_some() {
-            let message = "something follows a quote that ends a name: a quote within a name is written twice";
+            let message = "text follows the closing quote of a name: write a quote inside a name twice";
             return Err(FileFault::new("stray_quote", message).at(header.line()));
         }
         let mut layout = Self {
@@ -69,7 +69,7 @@ impl Layout {
                 let exactly = self.headers.iter().position(|name| name == mapped.trim());
                 let place = exactly.or_else(|| names.iter().position(|name| *name == normal(mapped)));
                 self.places[*column as usize] = Some(place.ok_or_else(|| {
-                    let message = format!("no column is called {mapped:?}, to which {} is mapped", column.name());
+                    let message = format!("{} is mapped to {mapped:?}, which is not in the header", column.name());
                     FileFault::new("missing_columns", message)
                 })?);
             }
@@ -86,7 +86,7 @@ impl Layout {
         if mapping.is_empty() && self.places.iter().all(Option::is_none) {
             let wanted: Vec<&str> = dataset.columns.iter().map(|column| column.name()).collect();
             let message = format!(
-                "the first line is no header of {}: it names none of {}",
+                "the first line is not a header of {}: it has none of the columns {}",
                 dataset.name,
                 wanted.join(", ")
             );
@@ -94,7 +94,7 @@ impl Layout {
         }
         let mut seen = HashSet::new();
         if let Some(place) = names.iter().position(|name| !name.is_empty() && !seen.insert(name)) {
-            let message = format!("two columns are called {:?}", self.headers[place]);
+            let message = format!("two columns have the name {:?}", self.headers[place]);
             return Err(FileFault::new("duplicate_header", message));
         }
         let missing = |set: &&[Column]| set.iter().all(|column| self.has(*column));
@@ -108,7 +108,7 @@ impl Layout {
             return Ok(());
         }
         let message = format!(
-            "the file lacks {}; say mapping= where its headers are other words",
+            "the file lacks {}; set mapping= if its headers use other names",
             missing.join("; ")
         );
         Err(FileFault::new("missing_columns", message))

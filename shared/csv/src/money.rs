@@ -48,7 +48,7 @@ pub fn read(row: &Row<'_>, values: &Values, stated: &Stated) -> Result<Money, Ro
         cell.fault(
             "currency_mismatch",
             format!(
-                "is not written in {}: say currency=, or fill the column",
+                "has the sign of another currency than {}: set currency=, or fill in the column currency",
                 assumed.code()
             ),
         )
@@ -67,7 +67,7 @@ pub fn read(row: &Row<'_>, values: &Values, stated: &Stated) -> Result<Money, Ro
     if units.rounded && values.rounding == Rounding::Reject {
         return Err(cell.fault(
             "amount_too_fine",
-            format!("is finer than a minor unit of {}", currency.code()),
+            format!("has more decimals than {} allows", currency.code()),
         ));
     }
     Ok(Money {
@@ -93,7 +93,7 @@ fn read_total<'a>(row: &Row<'a>, values: &Values, stated: &Stated) -> Result<Tot
     let product = number::multiply(price.number, quantity).ok_or_else(|| {
         cell.fault(
             "too_many_digits",
-            "times quantity has more digits than can be kept exactly",
+            "times quantity has more digits than can be stored exactly",
         )
     })?;
     Ok(Total {

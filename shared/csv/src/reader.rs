@@ -249,7 +249,7 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
         match self.text.as_bytes()[from..].iter().position(|b| *b == 0) {
             None => Ok(()),
             Some(place) => {
-                let message = "the file holds NUL characters; UTF-16 needs a byte order mark, or encoding=utf-16le";
+                let message = "the file contains NUL characters; UTF-16 needs a byte order mark, or encoding=utf-16le";
                 Err(FileFault::new("nul_character", message).at(self.line_at(from + place)))
             }
         }
@@ -281,11 +281,12 @@ fn delimiter_of(text: &str, ended: bool) -> Result<Option<u8>, FileFault> {
         begun = true;
     }
     if counts.iter().any(|count| *count >= MAX_FIELDS) {
-        return Err(FileFault::new("too_many_columns", format!("the header has over {MAX_FIELDS} columns")).at(1));
+        let message = format!("the header has more than {MAX_FIELDS} columns");
+        return Err(FileFault::new("too_many_columns", message).at(1));
     }
     if text.len() > MAX_RECORD_BYTES {
         let message =
-            format!("the header has over {MAX_RECORD_BYTES} bytes; perhaps a quote is opened in it and never closed");
+            format!("the header is longer than {MAX_RECORD_BYTES} bytes; perhaps a quote in it is never closed");
         return Err(FileFault::new("record_too_long", message).at(1));
     }
     Ok(ended.then(|| most(&counts)))

@@ -336,7 +336,7 @@ impl Splitter {
     fn grow_bytes(&mut self) -> Result<(), FileFault> {
         if self.record.bytes.len() >= MAX_RECORD_BYTES {
             let message = format!(
-                "the record that begins here has over {MAX_RECORD_BYTES} bytes; perhaps a quote is opened in it and never closed"
+                "the record that begins here is longer than {MAX_RECORD_BYTES} bytes; perhaps a quote in it is never closed"
             );
             return Err(FileFault::new("record_too_long", message).at(self.record.line));
         }
@@ -348,7 +348,7 @@ impl Splitter {
 
     fn grow_ends(&mut self) -> Result<(), FileFault> {
         if self.record.ends.len() >= MAX_FIELDS {
-            let message = format!("the record that begins here has over {MAX_FIELDS} columns");
+            let message = format!("the record that begins here has more than {MAX_FIELDS} columns");
             return Err(FileFault::new("too_many_columns", message).at(self.record.line));
         }
         self.record.ends.resize((self.record.ends.len() * 2).min(MAX_FIELDS), 0);

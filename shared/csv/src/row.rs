@@ -72,8 +72,8 @@ impl<'a> Row<'a> {
         }
         if let Some(line) = self.record.stray_quote() {
             let message = format!(
-                "a quote on line {line} ends a field and something follows it: a quote within a field is written twice, and one \
-                 that is opened on one line and closed on another turns the rows in between into text"
+                "text follows the closing quote on line {line}: write a quote inside a field twice, and check that no quote is \
+                 left open, because it turns the following rows into text"
             );
             return Err(RowFault::of_row(STRAY_QUOTE, message));
         }
@@ -85,7 +85,7 @@ impl<'a> Row<'a> {
         // A report of rejected rows fills such rows up to the header's width, so a field may be in the column of another one.
         for code in [RAGGED, STRAY_QUOTE] {
             if self.layout.remark(self.record).contains(code) {
-                let message = "the row could not be split into the header's columns: put each field into its column, and clear \
+                let message = "the row could not be split into the header's columns: put each field into its column, and empty \
                                the remark";
                 return Err(RowFault::of_row(code, message));
             }

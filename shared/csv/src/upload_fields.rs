@@ -17,7 +17,7 @@ pub struct Field {
 pub const FIELDS: [Field; 10] = [
     field(
         "mapping",
-        "JSON object: our column to the file's header, or to null where it is not to be read",
+        "JSON object that maps our columns to the file's headers, or to null to leave a column out",
         "columns are found by their names",
     ),
     field(
@@ -27,34 +27,34 @@ pub const FIELDS: [Field; 10] = [
     ),
     field(
         "currency",
-        "ISO 4217 code of amounts whose row names none",
-        "USD; € and ₹ before or after an amount say EUR and INR",
+        "ISO 4217 code of the currency of rows that name none",
+        "USD; an amount with € is in EUR, one with ₹ in INR",
     ),
     field("decimal", "the decimal mark: . or ,", "."),
     field(
         "delimiter",
-        "what separates fields: , or ; or | or tab",
-        "what the header has most of",
+        "the separator of fields: , or ; or | or tab",
+        "the one that is most frequent in the header",
     ),
     field(
         "encoding",
         "the file's encoding, such as windows-1252",
-        "the byte order mark's, or else UTF-8 or Windows-1252, whichever it is",
+        "that of the byte order mark; without one, UTF-8 or Windows-1252 is detected",
     ),
     field(
         "rounding",
-        "amounts finer than a minor unit: half_away rounds and counts them, reject refuses their rows",
+        "amounts with more decimals than the currency has: half_away rounds and counts them, reject refuses their rows",
         "half_away",
     ),
     field(
         "mode",
-        "partial appends the rows that are right, all_or_nothing appends nothing where one is wrong",
+        "partial appends the valid rows, all_or_nothing appends nothing if a row is invalid",
         "partial",
     ),
-    field("dry_run", "true says what would happen, and appends nothing", "false"),
+    field("dry_run", "true only reports what would happen", "false"),
     field(
         "max_errors",
-        "errors that the answer lists (5,000 at most), and refused rows that the report keeps (100,000 at most)",
+        "maximum number of errors in the answer (at most 5,000) and of rejected rows in the report (at most 100,000)",
         "100 and 10,000",
     ),
 ];

@@ -31,7 +31,7 @@ impl TryFrom<String> for Actor {
         let is_actor = match text.as_str().split_once(':') {
             Some(("user", name)) if is_noncanonical_uuid(name) => {
                 return Err(TextFault::Form(
-                    "user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d",
+                    "be user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d",
                 ));
             }
             Some(("user", name)) => is_name(name),
@@ -42,7 +42,7 @@ impl TryFrom<String> for Actor {
             Ok(Self(text))
         } else {
             Err(TextFault::Form(
-                "user:, agent: or service: and a name without blanks, or system",
+                "be user:, agent: or service: and a name without spaces, or system",
             ))
         }
     }
@@ -115,7 +115,7 @@ pub struct Caller {
 
 /// The claims do not name a caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the token of an agent or service must carry its name, without blanks")]
+#[error("the token of an agent or service must have its name, without spaces")]
 pub struct NamelessCaller;
 
 impl Caller {

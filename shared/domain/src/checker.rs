@@ -60,7 +60,7 @@ impl Checker {
     pub fn check(&self, data: &Map<String, Value>) -> Result<(), Vec<FieldFault>> {
         let data = Value::Object(data.clone());
         if self.weight.saturating_mul(count_values(&data)) > MAX_STEPS {
-            let detail = "has too many values to check against a schema with so many parts; send less in one event";
+            let detail = "has too many values for a schema of this size; send less in one event";
             return Err(vec![FieldFault::new("", "too_much_to_check", detail)]);
         }
         if self.validator.is_valid(&data) {

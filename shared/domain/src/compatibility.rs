@@ -24,7 +24,7 @@ fn compare(old: &Value, new: &Value, at: &str, faults: &mut Vec<FieldFault>) {
         match types(new) {
             Some(types) if types.iter().all(|name| fits(name, &known)) => {}
             _ => fault(format!(
-                "must stay {}, as readers of the version before expect",
+                "must stay {}, as readers of the previous version expect",
                 listed(&known)
             )),
         }
@@ -32,7 +32,7 @@ fn compare(old: &Value, new: &Value, at: &str, faults: &mut Vec<FieldFault>) {
     if let Some(known) = values(old)
         && values(new).is_none_or(|values| values.iter().any(|value| !known.contains(value)))
     {
-        fault("must not allow values that the version before did not list".to_owned());
+        fault("must not allow values that the previous version did not list".to_owned());
     }
     let missing = required(old).difference(&required(new)).copied().collect::<Vec<_>>();
     if !missing.is_empty() {

@@ -62,7 +62,7 @@ impl Faults {
             self.find_here(keywords, data, at);
         }
         if self.0.len() == before {
-            self.add(at, "is not what the schema describes".to_owned());
+            self.add(at, "does not match the schema".to_owned());
         }
     }
 

@@ -112,26 +112,26 @@ macro_rules! text_identity {
 
 text_identity! {
     /// An event type: `{aggregate_type}.{action}`, e.g. `organization.gst.added`.
-    EventType, 100, "aggregate.action, in lower case", |text| {
+    EventType, 100, "look like aggregate.action, in lower case", |text| {
         let mut parts = text.split('.');
         parts.next().is_some_and(is_name) && parts.clone().next().is_some() && parts.all(is_name)
     }
 }
 text_identity! {
     /// Type of an aggregate, e.g. `organization`.
-    AggregateType, 50, "lower_snake_case", is_name
+    AggregateType, 50, "look like lower_snake_case", is_name
 }
 text_identity! {
     /// Id of an aggregate within its type: a uuid or any printable string, except `.` and `..`.
-    AggregateId, 128, "a name: . and .. are places in a path", is_not_dot_segment
+    AggregateId, 128, "not be . or .., which have a meaning in URL paths", is_not_dot_segment
 }
 text_identity! {
     /// Name of a consumer's checkpoint. `sweep` is reserved for the sweep.
-    CheckpointName, 100, "a name of your own: sweep is the projector's", |text| text != "sweep"
+    CheckpointName, 100, "not be sweep: the projector uses that name", |text| text != "sweep"
 }
 text_identity! {
     /// Version of an event type's schema: `1.0` or `1.0.2`.
-    SchemaVersion, 14, "1.0", |text| {
+    SchemaVersion, 14, "look like 1.0", |text| {
         let parts: Vec<&str> = text.split('.').collect();
         (2..=3).contains(&parts.len())
             && parts.iter().all(|part| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()))

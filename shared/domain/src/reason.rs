@@ -13,7 +13,7 @@ pub struct Reason(String);
 
 /// The text is not a usable reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must have 1 to {} characters, and not only blanks and invisible ones", Reason::MAX)]
+#[error("must have 1 to {} characters, not only spaces and invisible ones", Reason::MAX)]
 pub struct ReasonFault;
 
 impl Reason {

@@ -27,7 +27,7 @@ pub enum TextFault {
     #[error("must have at most {0} characters")]
     TooLong(usize),
     /// A blank at the beginning or the end.
-    #[error("must not begin or end with a blank")]
+    #[error("must not begin or end with a space")]
     Blank,
     /// A control character, or another character that is not printable text.
     #[error("must be printable text: the character U+{0:04X} is invisible, unassigned or for private use")]
@@ -35,8 +35,8 @@ pub enum TextFault {
     /// Not in Normalization Form C.
     #[error("must be in Unicode Normalization Form C (NFC)")]
     NotNormal,
-    /// Not in the form that this kind of id has.
-    #[error("must look like {0}")]
+    /// Not in the form that this kind of id has. The text completes the sentence "the value must …".
+    #[error("must {0}")]
     Form(&'static str),
 }
 

@@ -92,7 +92,7 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
         if value.as_object().is_some_and(serde_json::Map::is_empty) {
             return Ok(Self);
         }
-        let detail = "this resource takes no body; send the request without one";
+        let detail = "this resource does not accept a body; send the request without one";
         Err(ApiError::bad_request("unexpected_body", detail))
     }
 }

@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 use super::error::{ApiError, Problem};
 use annals::auth::{AuthError, Verifier};
 use annals_domain::{Caller, Role};
-use annals_store::StoreError;
 use annals_telemetry::request_id;
 
 /// The bearer of a verified token.
@@ -41,16 +40,17 @@ where
             .ok_or_else(|| unauthorized("send a token, in the header Authorization: Bearer …"))?;
         match Arc::<Verifier>::from_ref(state).verify(token).await {
             Ok(caller) => Ok(Self(caller)),
-            Err(error @ (AuthError::KeysUnavailable(_) | AuthError::SecretUnavailable(_))) => {
-                Err(ApiError::Unavailable(StoreError::Unavailable(Box::new(error))))
-            }
+            Err(error @ (AuthError::KeysUnavailable | AuthError::SecretUnavailable(_))) => Err(ApiError::Unavailable(
+                "the key that checks tokens is not available; try again",
+                Box::new(error),
+            )),
             Err(AuthError::Refused(fault)) => {
                 tracing::info!(code = fault.code(), "token refused");
                 Err(Problem::new(StatusCode::UNAUTHORIZED, fault.code(), fault.to_string()).into())
             }
             Err(AuthError::NoRole) => Err(ApiError::forbidden(
                 "role_required",
-                "the token names no role: app_metadata.role must be user, staff, agent or service",
+                "the token has no role: app_metadata.role must be user, staff, agent or service",
             )),
         }
     }

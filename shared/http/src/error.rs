@@ -17,17 +17,20 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// Maximum number of characters of a client's name that an answer repeats.
 const MAX_NAME: usize = 128;
 
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a handler fails.
 #[derive(Debug)]
 pub enum ApiError {
     /// The request is at fault (4xx). The problem says how.
     Refused(Box<Problem>),
-    /// The database is unavailable or busy: 503 with `Retry-After`.
-    Unavailable(StoreError),
+    /// Something that the server needs is unavailable or busy: 503 with `Retry-After`. The text is the answer's detail; the cause is
+    /// only logged.
+    Unavailable(&'static str, Cause),
     /// The database's schema is older than this program needs: 503 with `Retry-After`.
     SchemaOutdated(StoreError),
     /// The server is at fault: 500. The cause is only logged.
-    Internal(Box<dyn std::error::Error + Send + Sync>),
+    Internal(Cause),
 }
 
 /// Maximum number of fields that a problem names.
@@ -166,7 +169,7 @@ fn refused(refusal: Refusal, framing: Framing) -> ApiError {
         .map_or_else(String::new, |member| framing.pointer(member));
     if !refusal.fields.is_empty() {
         let differs = |field: &String| {
-            let detail = "is not what was sent under this key before";
+            let detail = "differs from the first request with this key";
             FieldFault::new(format!("{at}/{field}"), "differs", detail)
         };
         problem.errors = refusal.fields.iter().map(differs).collect();
@@ -195,14 +198,18 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Refused(refusal) => refused(refusal, Framing::Single),
-            StoreError::Unavailable(_) | StoreError::ConnectionLost(_) | StoreError::Contention(_) => {
-                Self::Unavailable(error)
+            // If it was outdated, the caller of the store has retried as often as makes sense.
+            StoreError::Unavailable(_)
+            | StoreError::ConnectionLost(_)
+            | StoreError::Contention(_)
+            | StoreError::Outdated => {
+                Self::Unavailable("the database is not available or too busy; try again", Box::new(error))
             }
             StoreError::Data { .. } => {
                 tracing::warn!(%error, "the database refused a value that the API accepted");
                 Self::unprocessable(
                     "not_storable",
-                    "the database refused a value of this request; check that its numbers, dates and texts are within usual bounds",
+                    "the database cannot store a value of this request; check that its numbers, dates and strings are within the usual limits",
                     Vec::new(),
                 )
             }
@@ -212,8 +219,6 @@ impl From<StoreError> for ApiError {
                 Self::conflict(error.code(), error.to_string())
             }
             StoreError::SchemaOutdated(_) => Self::SchemaOutdated(error),
-            // The caller of the store has retried as often as makes sense.
-            StoreError::Outdated => Self::Unavailable(error),
             other => Self::Internal(Box::new(other)),
         }
     }
@@ -223,14 +228,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {
             Self::Refused(problem) => respond(&problem),
-            Self::Unavailable(error) => {
-                tracing::warn!(error = redacted_error(&error), "unavailable");
-                let problem = Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "unavailable",
-                    "the database is not available; try again",
-                );
-                respond(&problem)
+            Self::Unavailable(detail, cause) => {
+                tracing::warn!(error = redacted_error(cause.as_ref()), "unavailable");
+                respond(&Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail))
             }
             Self::SchemaOutdated(error) => {
                 tracing::error!(error = redacted_error(&error), "the schema is too old");
@@ -245,7 +245,7 @@ impl IntoResponse for ApiError {
                 respond(&Problem::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "internal",
-                    "the server failed to answer; its log says why under this request_id",
+                    "the server could not process the request; its log has the cause under this request_id",
                 ))
             }
         }

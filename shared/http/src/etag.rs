@@ -48,7 +48,7 @@ pub fn required_versions(headers: &HeaderMap) -> Result<Option<Vec<i32>>, ApiErr
         return Ok(None);
     }
     let malformed = || {
-        let detail = "If-Match holds the ETag of an earlier answer, a version in quotes like \"3\", or *";
+        let detail = "If-Match must be the ETag of an earlier answer, a version in quotes like \"3\", or *";
         ApiError::from(Problem::new(StatusCode::BAD_REQUEST, "invalid_if_match", detail))
     };
     let text = joined(headers, &header::IF_MATCH).ok_or_else(malformed)?;

@@ -118,7 +118,7 @@ impl Refusal {
     /// The same problem that one of our routes would answer with, under the invocation's id.
     async fn new(request_id: &str) -> Self {
         let refuse = || async {
-            let detail = "this function takes API Gateway's requests in payload format 2.0";
+            let detail = "this function accepts only API Gateway's payload format 2.0";
             ApiError::from(Problem::new(StatusCode::BAD_REQUEST, "payload_format", detail))
         };
         let request = Request::get("/").header("x-request-id", request_id).body(Body::empty());

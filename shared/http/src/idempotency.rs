@@ -35,7 +35,7 @@ pub(super) fn refuse_unread_key(request: &Request) -> Result<(), ApiError> {
         true => Ok(()),
         false => Err(ApiError::bad_request(
             "unexpected_idempotency_key",
-            "this resource takes no Idempotency-Key; send the request without it. Events, compensations and changes of entities take one",
+            "this resource does not accept the header Idempotency-Key; only requests that append events, compensate events or change entities do",
         )),
     }
 }

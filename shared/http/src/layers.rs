@@ -104,7 +104,7 @@ async fn serve(request: Request, next: Next) -> Response {
 /// Refuses what no handler would read. Otherwise it would be ignored without the client noticing.
 fn refuse_unread(request: &Request) -> Result<(), ApiError> {
     if has_stray_body(request) {
-        let detail = "a GET has no body; send parameters in the query";
+        let detail = "a GET request must not have a body; send parameters in the query string";
         return Err(ApiError::bad_request("unexpected_body", detail));
     }
     refuse_unread_key(request)

@@ -89,7 +89,7 @@ impl Params {
             return Err(invalid(
                 name,
                 &format!(
-                    "takes one name at a time: repeat the parameter, as in ?{name}=…&{name}=…, instead of a comma"
+                    "accepts one name at a time: repeat the parameter, as in ?{name}=…&{name}=…, instead of a comma"
                 ),
             ));
         }
@@ -129,7 +129,7 @@ impl Params {
 
     fn one_name(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.one(name)? {
-            Some(value) if value.contains(',') => Err(invalid(name, "takes one name, not a list with commas")),
+            Some(value) if value.contains(',') => Err(invalid(name, "must be one name, not a list")),
             value => Ok(value),
         }
     }
@@ -233,8 +233,8 @@ impl Params {
             return Ok(());
         };
         let known = match self.known.as_slice() {
-            [] => "it takes none".to_owned(),
-            names => format!("it takes {}", names.join(", ")),
+            [] => "it accepts none".to_owned(),
+            names => format!("it accepts {}", names.join(", ")),
         };
         Err(invalid(name, &format!("is not a parameter of this resource; {known}")))
     }

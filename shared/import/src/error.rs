@@ -18,7 +18,7 @@ pub enum ImportError {
     #[error("the file could not be read")]
     Source(#[source] std::io::Error),
     /// Other callers changed the same entities during every attempt.
-    #[error("others kept changing the same entities")]
+    #[error("other requests kept changing the same entities")]
     Overtaken,
     /// Something that only a bug can cause.
     #[error("{0}")]
@@ -34,7 +34,7 @@ impl From<ReadError> for ImportError {
             ReadError::File(fault) => Self::File(fault),
             ReadError::Source(error) => match error.downcast::<StorageError>() {
                 Ok(StorageError::Changed) => {
-                    let message = "the file was changed or deleted while it was read: ask for another upload";
+                    let message = "the file was changed or deleted while it was read: request another upload";
                     Self::File(FileFault::new("file_changed", message))
                 }
                 Ok(error) => Self::Storage(error),

@@ -53,7 +53,7 @@ pub(crate) fn refusal(error: AppendError, event: &NewEvent) -> StoreError {
         ("event_type_forbidden", Some(found)) => (RefusalKind::Forbidden, found.fault.detail),
         ("schema_violation", _) | (_, None) => (
             RefusalKind::Unprocessable,
-            format!("your schema of {event_type} refuses the event that Annals posts"),
+            format!("the schema that you registered for {event_type} refuses the event"),
         ),
         (_, Some(found)) => (
             RefusalKind::Unprocessable,

@@ -53,7 +53,7 @@ impl Options {
         for (place, (name, value)) in fields.iter().enumerate() {
             let fault = |code, detail: String| FieldFault::new(format!("/{name}"), code, detail);
             if value.contains('\0') {
-                faults.push(fault("nul_character", "holds the character U+0000".to_owned()));
+                faults.push(fault("nul_character", "contains the character U+0000".to_owned()));
                 continue;
             }
             if fields[..place].iter().any(|(earlier, _)| earlier == name) {

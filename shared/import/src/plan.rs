@@ -195,8 +195,9 @@ impl Frame {
         // row, sent again. It may also be another row with the same content, which must not be lost as a duplicate.
         if self.is_report && !self.named {
             let id = self.dataset.id.name();
-            let message =
-                format!("the same is recorded already; if this is another one, add a column {id} and give it an id");
+            let message = format!(
+                "an equal row is already recorded; if this is another one, add a column {id} that tells them apart"
+            );
             return Err(RowFault::of_row("equals_known_row", message));
         }
         // A row without an id is known by its content. If its entity has other content now, the entity was changed after the first
@@ -212,8 +213,7 @@ impl Frame {
         // One of the two rows is wrong, or the column is no id. If both were applied, the values of the first would be lost, and sending
         // the same file again would change the entity twice more.
         if row.repeats {
-            let message =
-                "an earlier row of the file has the same id and other values; is the column an id of single rows?";
+            let message = "an earlier row of the file has the same id and different values; check that the id is unique for each row";
             return Err(self.fault(id, "repeated_id", message));
         }
         self.update(id, entity, changes).map(Some)
@@ -242,7 +242,7 @@ impl Frame {
             (bytes + text_bytes(&change["new"]) + text_bytes(field) + 2).saturating_sub(old)
         });
         if bytes > MAX_STATE_BYTES {
-            let message = format!("the entity would have over {MAX_STATE_BYTES} bytes");
+            let message = format!("the entity would be larger than {MAX_STATE_BYTES} bytes");
             return Err(self.fault(id, "state_too_large", &message));
         }
         let mut state = entity.state.clone();
@@ -251,7 +251,7 @@ impl Frame {
         }
         let data = Map::from_iter([("changes".to_owned(), Value::Object(changes))]);
         if serde_json::to_vec(&data).is_ok_and(|text| text.len() > MAX_DATA_BYTES) {
-            let message = format!("the changes of the row have over {MAX_DATA_BYTES} bytes");
+            let message = format!("the changes of the row are larger than {MAX_DATA_BYTES} bytes");
             return Err(RowFault::of_row("row_too_large", message));
         }
         let event = self.event(&self.updated, id, data, entity.version);

@@ -140,7 +140,7 @@ impl Importer {
                     return Err(FileFault::new("file_changed", "the file was deleted while it was read").into());
                 }
                 (None, false, Absence::Final) => {
-                    let message = "no file was sent in time: ask for another upload";
+                    let message = "no file was sent in time: request another upload";
                     return Err(FileFault::new("file_missing", message).into());
                 }
                 (None, false, Absence::Awaited) => return Ok(Outcome::Waits),
@@ -167,14 +167,14 @@ impl Importer {
     /// Checks that the file is the one that the import began with; begins the import if it has not begun.
     async fn begin(&self, import: &LeasedImport, object: &Object) -> Result<(), ImportError> {
         if object.size > MAX_FILE_BYTES {
-            let message = format!("the file has {} bytes, {MAX_FILE_BYTES} are allowed", object.size);
+            let message = format!("the file has {} bytes; the maximum is {MAX_FILE_BYTES}", object.size);
             return Err(FileFault::new("file_too_large", message).into());
         }
         if let Some(tag) = &import.object_tag {
             if *tag == object.tag {
                 return Ok(());
             }
-            let message = "another file was sent to the same address: ask for another upload";
+            let message = "another file was sent to the same address: request another upload";
             return Err(FileFault::new("file_changed", message).into());
         }
         let size = i64::try_from(object.size).unwrap_or(i64::MAX);
@@ -365,7 +365,7 @@ fn is_final(refusal: &Refusal) -> bool {
 fn too_many_rows(rows: i64) -> FileFault {
     let most = transaction::MAX_ROWS;
     let message = format!(
-        "the file has {rows} rows; with mode=all_or_nothing or dry_run=true a large upload takes at most {most}"
+        "the file has {rows} rows; with mode=all_or_nothing or dry_run=true a large upload may have at most {most}"
     );
     FileFault::new("too_many_rows", message)
 }

@@ -125,8 +125,8 @@ impl SmallUpload {
 
 fn too_many_rows(rows: i64) -> FileFault {
     let message = format!(
-        "the file has {rows} rows; with mode=all_or_nothing or dry_run=true this way takes at most {MAX_HELD_ROWS}: \
-         POST /data/uploads takes more"
+        "the file has {rows} rows; with mode=all_or_nothing or dry_run=true a small upload may have at most {MAX_HELD_ROWS}: \
+         use POST /api/v1/data/uploads"
     );
     FileFault::new("too_many_rows", message)
 }

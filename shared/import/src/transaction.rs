@@ -104,8 +104,7 @@ fn check_attempt(import: &LeasedImport) -> Result<(), FileFault> {
     if import.attempts == 0 {
         return Ok(());
     }
-    let message =
-        "the file takes longer than there is time for one transaction: send it with mode=partial, or in parts";
+    let message = "importing the file takes longer than a transaction may last: send it with mode=partial, or in parts";
     Err(FileFault::new("too_slow", message))
 }
 

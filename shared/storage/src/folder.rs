@@ -48,7 +48,7 @@ pub enum WriteError {
     #[error("the address does not accept this file, or has expired")]
     Token,
     /// The file is too large.
-    #[error("a file has at most {MAX_FILE_BYTES} bytes")]
+    #[error("a file may have at most {MAX_FILE_BYTES} bytes")]
     TooLarge,
     /// The transfer ended before the file was complete.
     #[error("the transfer ended before the file was complete")]

@@ -211,27 +211,28 @@ fn refusal_of(db: &DbError) -> Option<Refusal> {
             ..refusal(kind, code, db.message())
         });
     }
-    match db.constraint()? {
-        "events_user_is_actor" => Some(refusal(
+    let (kind, code, message) = match db.constraint()? {
+        "events_user_is_actor" => (
             RefusalKind::Unprocessable,
             "user_is_not_actor",
-            "created_by names another user than user_id",
-        )),
-        "events_data_shape" => Some(refusal(
+            "created_by and user_id name different users",
+        ),
+        "events_data_shape" => (
             RefusalKind::Unprocessable,
             "data_too_large",
             "data is too large to store",
-        )),
-        "events_metadata_shape" => Some(refusal(
+        ),
+        "events_metadata_shape" => (
             RefusalKind::Unprocessable,
             "metadata_too_large",
             "metadata is too large to store",
-        )),
-        "event_types_key" | "event_type_versions_key" => Some(refusal(
+        ),
+        "event_types_key" | "event_type_versions_key" => (
             RefusalKind::Conflict,
             "version_exists",
-            "this version of the type is registered",
-        )),
-        _ => None,
-    }
+            "this version of the event type is already registered",
+        ),
+        _ => return None,
+    };
+    Some(refusal(kind, code, message))
 }

@@ -21,11 +21,11 @@ async fn an_unknown_parameter_is_refused_with_a_list_of_the_known_ones() {
     ] {
         let answer = world.get(&staff, &format!("{path}?colour=red")).await;
         assert_eq!(answer.problem(400), "invalid_parameter", "{path}");
-        let expected = format!("colour is not a parameter of this resource; it takes {known}");
+        let expected = format!("colour is not a parameter of this resource; it accepts {known}");
         assert_eq!(answer.body["detail"], expected.as_str());
     }
     let answer = world.get(&staff, "/events/types/customer.created?colour=red").await;
-    let expected = "colour is not a parameter of this resource; it takes none";
+    let expected = "colour is not a parameter of this resource; it accepts none";
     assert_eq!(answer.body["detail"], expected);
 }
 
@@ -62,7 +62,7 @@ async fn a_list_in_one_value_is_refused_with_the_correct_form() {
         let answer = world.get(&staff, path).await;
         assert_eq!(answer.problem(400), "invalid_parameter", "{path}");
         let detail = answer.body["detail"].as_str().unwrap();
-        assert!(detail.ends_with("takes one name, not a list with commas"), "{detail}");
+        assert!(detail.ends_with("must be one name, not a list"), "{detail}");
     }
 }
 

@@ -1,16 +1,24 @@
 //! Keys in a JSON Web Key Set: each key verifies tokens of its own algorithm only, and no key in the set is a secret.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use annals_config::AuthConfig;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tests::{Person, SECRET, World, sign};
+use tokio::net::TcpListener;
 
-use super::{accepted, assert_refused, claims_with};
+use super::{accepted, assert_refused, claims_with, post_with};
 
 /// A private key and its entry in a key set.
 struct Pair {
@@ -153,4 +161,46 @@ async fn a_secret_in_a_key_set_and_one_that_is_not_configured_are_not_used() {
     assert_refused(&world, &sign(&claims, SECRET), "a secret that is not configured").await;
     assert_refused(&world, &sign(&claims, ""), "an empty secret").await;
     accepted(&world, &ec.token(Some("ec"), &claims)).await;
+}
+
+/// The address of a key set that is served only once the switch is on.
+async fn serve_keys(keys: Value) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    let is_up = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&is_up);
+    let answer = async move || match switch.load(Ordering::SeqCst) {
+        true => Ok(keys.to_string()),
+        false => Err(StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    let router = Router::new().route("/keys", get(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, is_up)
+}
+
+#[tokio::test]
+async fn while_no_keys_could_be_fetched_the_answer_is_503_and_names_the_key() {
+    let ec = Pair::new(Algorithm::ES256, "ec");
+    let (url, is_up) = serve_keys(json!({"keys": [ec.public]})).await;
+    let world = World::new().await.with_auth(&AuthConfig {
+        jwks_url: Some(url),
+        audience: "authenticated".to_owned(),
+        ..AuthConfig::default()
+    });
+    let claims = Person::staff().claims();
+    let bearer = format!("Bearer {}", ec.token(Some("ec"), &claims));
+    for _ in 0..3 {
+        let answer = post_with(&world, Some(&bearer)).await;
+        assert_eq!(answer.problem(503), "unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        let detail = "the key that checks tokens is not available; try again";
+        assert_eq!(answer.body["detail"], detail);
+    }
+    is_up.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    accepted(&world, &ec.token(Some("ec"), &claims)).await;
+    // Once keys are known, they stay valid while the key server is unavailable, and a token with an unknown key is refused.
+    is_up.store(false, Ordering::SeqCst);
+    accepted(&world, &ec.token(Some("ec"), &claims)).await;
+    assert_refused(&world, &ec.token(Some("nobody"), &claims), "an unknown key").await;
 }

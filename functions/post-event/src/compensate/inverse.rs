@@ -24,8 +24,8 @@ pub(super) async fn inverse(
 ) -> Result<Option<NewEvent>, ApiError> {
     refuse_without_inverse(app, caller, event).await?;
     let Some(now) = entity_at(app, caller, event, None).await? else {
-        let detail = "another actor has started the entity, or it has events that you may not see: its state is not shown to you, \
-                      so you cannot correct it; ask staff";
+        let detail = "you may not see the state of this entity, because another actor started it or it has events that are hidden \
+                      from you; ask staff to compensate the event";
         return Err(ApiError::forbidden("state_hidden", detail));
     };
     // The id is read after the state, so it takes into account every version up to the one that the append will expect.
@@ -66,10 +66,10 @@ async fn compensation_id(app: &App, caller: &Caller, event: &Event) -> Result<Ev
         Some(CompensationStatus::Open { compensation }) => Ok(compensation),
         Some(CompensationStatus::Compensated { by }) => Err(ApiError::conflict(
             "already_compensated",
-            format!("event {by} compensates it"),
+            format!("event {by} has already compensated it"),
         )),
         Some(CompensationStatus::NotApplied) => {
-            let detail = "the event is left out of state, or its stream is parked: there is nothing to compensate";
+            let detail = "the event was skipped, or its stream is parked: it is not part of the state, so there is nothing to compensate";
             Err(ApiError::conflict("not_applied", detail))
         }
         None => Err(ApiError::no_such_event()),
@@ -101,7 +101,7 @@ fn declared<'a>(catalog: &'a Catalog, event: &Event) -> Result<(&'a EventKind, &
         let inverse_kind = catalog.find(event.tenant_id, &inverse.event_type)?;
         Some((&**kind, inverse, &**inverse_kind))
     })
-    .ok_or_else(|| no_inverse(&format!("{} has no inverse in the catalog", event.event_type)))
+    .ok_or_else(|| no_inverse(&format!("the catalog declares no inverse for {}", event.event_type)))
 }
 
 fn compute(
@@ -177,7 +177,7 @@ fn refuse_nulls(kind: &EventKind, data: &Map<String, Value>) -> Result<(), ApiEr
         format!(" (data{}: {})", fault.pointer, fault.detail)
     });
     Err(no_inverse(&format!(
-        "{} cannot say what the entity was before the event{fault}; correct it by an event of your own",
+        "an event of type {} cannot restore the state before the event{fault}; append an event that corrects it",
         kind.event_type
     )))
 }
@@ -203,12 +203,12 @@ fn no_inverse(detail: &str) -> ApiError {
 
 fn refused(refused: Refused) -> ApiError {
     match refused {
-        Refused::NoInverse(detail) => no_inverse(detail),
+        Refused::NoInverse(why) => no_inverse(&format!("the event cannot be compensated: {why}")),
         Refused::TooLarge => crate::entities::state_too_large(),
-        Refused::NoEffect => ApiError::conflict("not_applied", "the event changed nothing that could be changed back"),
+        Refused::NoEffect => ApiError::conflict("not_applied", "the event changed nothing"),
         Refused::ChangedSince(places) => {
-            let detail = format!("changed since the event: {}", places.join(", "));
-            let fault = |place| FieldFault::new(place, "changed_since", "is not as the event left it");
+            let detail = format!("the entity has been changed since the event: {}", places.join(", "));
+            let fault = |place| FieldFault::new(place, "changed_since", "has been changed since the event");
             Problem::new(StatusCode::CONFLICT, "changed_since", detail)
                 .with_errors(places.into_iter().map(fault).collect())
                 .into()

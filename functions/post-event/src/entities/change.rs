@@ -54,14 +54,14 @@ impl Change {
         let found = found.ok_or_else(|| ApiError::no_such_entity(kind, &self.aggregate_id))?;
         if required.is_some_and(|versions| !versions.contains(&found.entity.version)) {
             let detail = format!(
-                "the entity is at version {}, which If-Match does not name; read it again and decide anew",
+                "the entity is at version {}, which If-Match does not list; read it again and retry",
                 found.entity.version
             );
             return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", detail).into());
         }
         if let Some(stopped) = &found.stopped {
             let detail = format!(
-                "the entity's stream waits before version {}, which is too large; staff may have it left out",
+                "the entity's stream is parked before version {}, which is too large; ask staff to skip that event",
                 stopped.version
             );
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, stopped.code, detail).into());

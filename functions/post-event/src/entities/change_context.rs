@@ -53,12 +53,12 @@ impl ChangeContext {
     pub(super) fn with_reason_in(mut self, body: Option<JsonBody>) -> Result<Self, ApiError> {
         let Some(JsonBody(body)) = body else { return Ok(self) };
         let ReasonBody { reason } = serde_json::from_str(&body.to_string())
-            .map_err(|e| ApiError::bad_request("malformed_request", format!("the body may hold a reason: {e}")))?;
+            .map_err(|e| ApiError::bad_request("malformed_request", format!("the body may have a reason: {e}")))?;
         let Some(reason) = reason_at("/reason", reason)? else {
             return Ok(self);
         };
         if self.reason.as_ref().is_some_and(|other| *other != reason) {
-            let detail = "differs from the reason in the query; give one of them";
+            let detail = "differs from the reason in the query; send only one of them";
             return Err(refused_reason("/reason", detail));
         }
         self.reason = Some(reason);

@@ -20,12 +20,12 @@ pub(super) async fn already_there(change: &Change) -> Result<ApiError, ApiError>
     match found.filter(|found| found.entity.deleted_at.is_some()) {
         None => {
             let (kind, id) = (&change.verb.aggregate_type, &change.aggregate_id);
-            let detail = format!("there is a {kind} {id} already; change it by PATCH, or choose another id");
+            let detail = format!("the {kind} {id} exists already; change it with PATCH, or choose another id");
             Ok(ApiError::conflict("already_exists", detail))
         }
         Some(found) => {
             let (deletion, remedy) = describe(change, &found).await?;
-            let detail = format!("{deletion}, and its id stays taken: choose another id, or {remedy}");
+            let detail = format!("{deletion}, and its id cannot be used again: choose another id, or {remedy}");
             let fault = FieldFault::new("/id", "entity_deleted", deletion);
             let problem = Problem::new(StatusCode::CONFLICT, "already_exists", detail);
             Ok(problem.with_errors(vec![fault]).into())
@@ -35,7 +35,7 @@ pub(super) async fn already_there(change: &Change) -> Result<ApiError, ApiError>
 
 /// The answer to a retry of a deletion that found the entity deleted when it was first sent.
 pub(super) fn was_before() -> ApiError {
-    let detail = "the entity had been deleted already when this request came for the first time";
+    let detail = "the entity was already deleted when this request first arrived";
     ApiError::conflict("entity_deleted", detail)
 }
 
@@ -47,14 +47,14 @@ async fn describe(change: &Change, found: &StoredEntity) -> Result<(String, Stri
     };
     let (store, caller) = (&change.app.store, &change.caller);
     let Some((event, event_type)) = store.find_event_recorded_at(caller, found, at).await? else {
-        let remedy = "ask staff to bring it back by compensating the event that deleted it";
+        let remedy = "ask staff to restore it by compensating the event that deleted it";
         return Ok((format!("{kind} {id} was deleted at {at}"), remedy.to_owned()));
     };
     let catalog = store.catalog(caller).await?;
     let known = catalog.find(caller.tenant_id(), &event_type);
     let remedy = match known.is_some_and(|known| known.inverse.is_some()) {
-        true => format!("bring it back by POST /api/v1/events/{event}/compensate"),
-        false => format!("it cannot be brought back, because {event_type} has no inverse"),
+        true => format!("restore it with POST /api/v1/events/{event}/compensate"),
+        false => format!("it cannot be restored, because {event_type} has no inverse"),
     };
     Ok((format!("{kind} {id} was deleted at {at} by event {event}"), remedy))
 }

@@ -105,10 +105,10 @@ pub(crate) fn reused(differing: &[&str]) -> ApiError {
         } else {
             format!("/{name}")
         };
-        FieldFault::new(pointer, "differs", "is not what was sent under this key before")
+        FieldFault::new(pointer, "differs", "differs from the first request with this key")
     };
     let detail = format!(
-        "the idempotency key was used for a request with another {}; send a new request under a new key",
+        "the idempotency key was used for a request with a different {}; use a new key for a new request",
         differing.join(", ")
     );
     let faults = differing.iter().map(fault).collect();
@@ -117,7 +117,7 @@ pub(crate) fn reused(differing: &[&str]) -> ApiError {
 
 /// The refusal of a key that is kept for another request.
 pub(crate) fn kept_for_another() -> ApiError {
-    let detail = "the idempotency key was used for a PATCH or DELETE with another path, body or reason, which found nothing to do; \
-                  send a new request under a new key";
+    let detail = "the idempotency key was used for a PATCH or DELETE with a different path, body or reason, which changed nothing; \
+                  use a new key for a new request";
     ApiError::unprocessable(KEY_REUSED, detail, Vec::new())
 }

@@ -73,7 +73,7 @@ pub(super) fn fields_of(body: Value) -> Result<Map<String, Value>, ApiError> {
         _ => Err(ApiError::malformed(vec![FieldFault::new(
             "",
             "wrong_type",
-            "an entity is a JSON object of its fields",
+            "the body must be a JSON object of the entity's fields",
         )])),
     }
 }

@@ -27,15 +27,12 @@ fn is_refused(error: &AppendError, code: &str) -> bool {
 
 /// 409 after 20 lost races for one entity.
 pub(crate) fn contended() -> ApiError {
-    ApiError::conflict(
-        "version_conflict",
-        "the entity is being changed by others all the time; try again",
-    )
+    ApiError::conflict("version_conflict", "other requests keep changing the entity; try again")
 }
 
 /// 413 for a change whose result would not fit into a state.
 pub(crate) fn state_too_large() -> ApiError {
-    let detail = format!("the entity's state would have over {MAX_STATE_BYTES} bytes of JSON");
+    let detail = format!("the entity's state would be larger than {MAX_STATE_BYTES} bytes of JSON");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "state_too_large", detail).into()
 }
 

@@ -52,7 +52,7 @@ const MAX_REGISTERED: usize = 16 << 20;
 pub(super) fn refuse_full_catalog(catalog: &Catalog) -> Result<(), ApiError> {
     if catalog.own_footprint() > MAX_REGISTERED {
         let detail = format!(
-            "the tenant's event types take over {} MiB; no more can be registered",
+            "the tenant's event types take more than {} MiB; no more can be registered",
             MAX_REGISTERED >> 20
         );
         return Err(ApiError::unprocessable("catalog_full", detail, Vec::new()));
@@ -65,7 +65,7 @@ pub(super) fn check(schema: &Value) -> Option<FieldFault> {
     if weight_of(schema) > MAX_PARTS {
         return Some(too_complex(
             "/schema",
-            format!("has more than {MAX_PARTS} parts and listed values"),
+            format!("has more than {MAX_PARTS} subschemas and listed values"),
         ));
     }
     let mut walk = Walk { branches: 0 };
@@ -88,7 +88,7 @@ impl Walk {
         if level > MAX_LEVELS {
             return Err(too_complex(
                 at,
-                format!("has more than {MAX_LEVELS} levels of schemas within schemas"),
+                format!("has more than {MAX_LEVELS} levels of nested schemas"),
             ));
         }
         for keyword in ONE {
@@ -128,17 +128,17 @@ fn check_patterns(schema: &Value) -> Option<FieldFault> {
     let mut bytes = 0;
     for pattern in patterns_of(schema) {
         let refused = match (pattern.chars().nth(MAX_PATTERN), pattern_bytes(pattern)) {
-            (Some(_), _) => format!("an expression has at most {MAX_PATTERN} characters"),
+            (Some(_), _) => format!("a regular expression may have at most {MAX_PATTERN} characters"),
             (None, Some(more)) => {
                 bytes += more;
                 if bytes <= MAX_PATTERNS {
                     continue;
                 }
-                "its expressions take too much memory together: have fewer, and repeat less within them".to_owned()
+                "its regular expressions need too much memory: use fewer of them, with fewer repetitions".to_owned()
             }
             (None, None) => {
-                "has an expression that cannot be matched in linear time: look-around, references back and large \
-                             repetitions are refused"
+                "has a regular expression that cannot be matched in linear time: look-around, backreferences and large \
+                             repetitions are not allowed"
                     .to_owned()
             }
         };

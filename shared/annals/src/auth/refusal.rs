@@ -13,10 +13,10 @@ pub enum TokenFault {
     #[error("the token is not a signed JSON Web Token")]
     Malformed,
     /// The header requires extensions that this server does not support.
-    #[error("the token's header names extensions (crit) that this server does not know")]
+    #[error("the token requires extensions (crit) that this server does not support")]
     Critical,
     /// The key is unknown, or has another algorithm.
-    #[error("the token names a key or an algorithm that this server does not accept")]
+    #[error("the token uses a key or an algorithm that this server does not accept")]
     Key,
     /// The signature does not match the key.
     #[error("the token's signature does not match: it was signed with another key, or changed afterwards")]
@@ -37,10 +37,10 @@ pub enum TokenFault {
     #[error("the token's times (exp, nbf, iat) must be seconds since 1970, before the year 10000")]
     Times,
     /// A required claim is missing.
-    #[error("the token lacks a claim: it needs exp, aud and sub, and iss where an issuer is configured")]
+    #[error("the token lacks a claim: exp, aud and sub are required, and iss if an issuer is configured")]
     Incomplete,
     /// A claim has an unusable value.
-    #[error("the token's claims are not usable: {0}")]
+    #[error("the token's claims are invalid: {0}")]
     Claims(&'static str),
 }
 
@@ -77,7 +77,7 @@ impl From<Error> for TokenFault {
             ErrorKind::InvalidIssuer => Self::Issuer,
             ErrorKind::InvalidClaimFormat(_) => Self::Times,
             ErrorKind::MissingRequiredClaim(_) => Self::Incomplete,
-            ErrorKind::Json(_) => Self::Claims("sub must be a uuid, role a text, app_metadata an object"),
+            ErrorKind::Json(_) => Self::Claims("sub must be a uuid, role a string, app_metadata an object"),
             _ => Self::Malformed,
         }
     }

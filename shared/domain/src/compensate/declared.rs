@@ -87,7 +87,7 @@ impl Correction<'_> {
         }
         match differing {
             true => Err(Refused::NoInverse(
-                "the declared data cannot say what the state was before",
+                "the data that the inverse declares cannot restore the state before the event",
             )),
             false => Ok(data),
         }

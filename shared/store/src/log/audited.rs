@@ -210,11 +210,22 @@ impl Store {
             changes: VecDeque::new(),
             bytes: 0,
         };
+        page.facts += self.fold_stretch(caller, &mut fold, upto).await?;
+        page.bytes += fold.bytes;
+        for (place, change) in fold.changes {
+            page.changes[place] = Some(change);
+        }
+        Ok(())
+    }
+
+    /// Folds the stretch up to this version, or until the page is full. Returns how many events were read.
+    async fn fold_stretch(&self, caller: &Caller, fold: &mut Fold<'_>, upto: i32) -> Result<usize, StoreError> {
+        let mut events = 0;
         while fold.reached < upto && !fold.is_full() {
             let params: [Param<'_>; 6] = [
                 (caller.tenant_uuid(), Type::UUID),
-                (&stretch.aggregate_type, Type::TEXT),
-                (&stretch.aggregate_id, Type::TEXT),
+                (&fold.stretch.aggregate_type, Type::TEXT),
+                (&fold.stretch.aggregate_id, Type::TEXT),
                 (&upto, Type::INT4),
                 (&fold.reached, Type::INT4),
                 (&PAGE, Type::INT8),
@@ -223,14 +234,10 @@ impl Store {
             if rows.is_empty() {
                 return Err(StoreError::Unexpected("a stream with a gap".to_owned()));
             }
-            page.facts += rows.len();
+            events += rows.len();
             rows.iter().try_for_each(|row| fold.step(caller, row))?;
         }
-        page.bytes += fold.bytes;
-        for (place, change) in fold.changes {
-            page.changes[place] = Some(change);
-        }
-        Ok(())
+        Ok(events)
     }
 }
 

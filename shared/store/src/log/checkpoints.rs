@@ -127,7 +127,7 @@ impl Store {
             Some(_) => Ok(()),
             None => Err(refused(
                 "checkpoint_moved",
-                format!("another process moves the checkpoint {name}"),
+                format!("another process is using the checkpoint {name}"),
             )),
         }
     }
