@@ -8,6 +8,7 @@ mod schema;
 use self::faults::{fault, parsed};
 use crate::App;
 use annals_domain::event::FieldFault;
+use annals_domain::json;
 use annals_domain::weight::text_bytes;
 use annals_domain::{AggregateType, Effect, EventKind, EventType, Inverse, Requires, Role, SchemaVersion, semver};
 use annals_http::{ApiError, Authenticated, JsonBody, Params};
@@ -33,16 +34,12 @@ struct Body {
     effect: Option<Value>,
     posters: Option<Vec<String>>,
     /// Null removes the requirement; if it is left out, it stays.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "json::given")]
     requires: Option<Value>,
     starter_sees: Option<bool>,
     inverse: Option<Value>,
     #[serde(default)]
     upcasters: Vec<evolution::UpcasterBody>,
-}
-
-fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(value).map(Some)
 }
 
 fn first_version() -> String {
@@ -54,13 +51,11 @@ pub async fn register(
     State(app): State<App>,
     who: Authenticated,
     params: Params,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
     params.end()?;
     let caller = who.staff()?;
-    // Through text, because serde_json converts large numbers of a value into maps.
-    let body: Body = serde_json::from_str(&body.to_string())
-        .map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+    let body: Body = body.read()?;
     let known = app.store.fresh_catalog(&caller).await?;
     limits::refuse_full_catalog(&known)?;
     let known = known.find(caller.tenant_id(), &body.event_type).cloned();

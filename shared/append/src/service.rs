@@ -11,12 +11,8 @@ use annals_domain::checker;
 use annals_domain::event::EventFault;
 use annals_domain::{Caller, Catalog, NewEvent, StreamId, naming};
 use annals_queue::Queue;
-use annals_store::{AppendError, Appended, CheckedEvents, Store, StoreError};
+use annals_store::{AppendError, Appended, CATALOG_TRIES, CheckedEvents, Store, StoreError};
 use annals_telemetry::metrics;
-
-/// Maximum attempts of an append whose catalog has changed since the check. Each attempt checks again; after the last one, the append
-/// fails as unavailable.
-const CATALOG_TRIES: usize = 5;
 
 /// Appends events and wakes the projector. Cheap to clone.
 #[derive(Clone)]
@@ -191,7 +187,7 @@ impl AppendService {
                 other => return Ok(other?),
             }
         }
-        Err(StoreError::Unavailable("the catalog changes all the time".into()).into())
+        Err(StoreError::Outdated.into())
     }
 
     /// Checks events against the catalog in memory. If a fault may be due to an outdated catalog, reads the catalog and checks again.

@@ -21,6 +21,7 @@ mod rebuild;
 mod redacted_error;
 mod status;
 
+pub use catalog::CATALOG_TRIES;
 pub use catalog::registration::{NewVersion, Registration};
 pub use catalog::upcasters::ListedUpcaster;
 pub use connection::access::{Access, Address, Login};
@@ -42,6 +43,7 @@ pub use log::events::{EventFilter, Order, Reading};
 pub use log::feed::{Feed, Selection};
 pub use log::history::{HistoryEvent, HistoryQuery};
 pub use log::kept_keys::{KeptKey, KnownKey, Outcome};
+pub use log::pages::PAGE_BYTES;
 pub use log::replays::ReplayStatus;
 pub use migrations::migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};
 pub use migrations::migration_script::migration_script;

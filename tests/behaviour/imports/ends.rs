@@ -98,7 +98,11 @@ async fn late_doubled_lost_and_foreign_events_do_no_harm() {
     // The object is gone, and so is what the import needed.
     assert!(!world.files.0.join(asked.id.to_string()).exists());
     assert_eq!(
-        scalar(&world, "select count(*) from annals.imports where partitions is not null").await,
+        scalar(
+            &world,
+            "select count(*) from annals.imports where partitions is not null"
+        )
+        .await,
         0
     );
     for _ in 0..2 {

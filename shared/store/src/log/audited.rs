@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
+use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
 use crate::log::events::upcast;
 use crate::log::history::{MAX_CHANGES, changes_json, fold_or_stop};
@@ -105,13 +105,7 @@ struct Page {
 impl Store {
     /// A page of events with the state change that each caused, if the caller sees their whole streams.
     pub async fn list_audited(&self, caller: &Caller, query: AuditQuery<'_>) -> Result<Audited, StoreError> {
-        for _ in 0..CATALOG_TRIES {
-            match self.try_audited(caller, query).await {
-                Err(StoreError::Outdated) => {}
-                other => return other,
-            }
-        }
-        Err(catalog_unsteady())
+        retry_if_outdated(|| self.try_audited(caller, query)).await
     }
 
     async fn try_audited(&self, caller: &Caller, query: AuditQuery<'_>) -> Result<Audited, StoreError> {

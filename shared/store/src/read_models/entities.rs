@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use tokio_postgres::types::Type;
 
-use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
+use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
+use crate::log::pages::page_bytes;
 use crate::read_models::facts::skipped;
 use crate::read_models::stored_entity::StoredEntity;
 use crate::read_models::tails::TailRead;
@@ -60,7 +61,7 @@ macro_rules! tail {
     };
 }
 
-/// Rows of many entities, cut at 4 MiB of text: first by a guess of their size, before values are decompressed (see `work`), then by
+/// Rows of many entities, cut at `PAGE_BYTES` of text: first by a guess of their size, before values are decompressed (see `work`), then by
 /// their real size.
 macro_rules! cut_tails {
     ($($rows:tt)*) => {
@@ -73,7 +74,9 @@ select t.*, sum(coalesce(octet_length(t.state), 0) + coalesce(octet_length(t.dat
   from (
 select s.aggregate_type, s.aggregate_id, s.head_version, s.projected_version, s.started_by, s.entity_version, s.entity_created_at,
        s.entity_updated_at, s.deleted_at, s.aggregate_version, s.event_type, s.schema_version, s.created_at, s.skipped, s.revision,
-       s.packed_state::text as state, s.packed_data::text as data, s.running_guess >= 4194304 as is_last
+       s.packed_state::text as state, s.packed_data::text as data, s.running_guess >= ",
+            page_bytes!(),
+            " as is_last
   from (
 select g.*, sum(g.guess) over (order by g.aggregate_id, g.aggregate_version) as running_guess
   from (
@@ -88,8 +91,12 @@ select r.*, coalesce(",
             state!(),
             " as packed_state, e.data as packed_data",
             $($rows)*,
-            ") as r) as g) as s where s.running_guess - s.guess < 4194304 offset 0) as t) as w
- where running_bytes - bytes < 4194304 order by aggregate_id, aggregate_version"
+            ") as r) as g) as s where s.running_guess - s.guess < ",
+            page_bytes!(),
+            " offset 0) as t) as w
+ where running_bytes - bytes < ",
+            page_bytes!(),
+            " order by aggregate_id, aggregate_version"
         )
     };
 }
@@ -236,14 +243,11 @@ impl Store {
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<StoredEntity>, StoreError> {
-        for _ in 0..CATALOG_TRIES {
+        retry_if_outdated(|| async {
             let rows = self.read(As::Caller(caller), sql, params).await?;
-            match self.fold_rows(caller, &rows, TailRead::Separate).await {
-                Err(StoreError::Outdated) => {}
-                other => return other,
-            }
-        }
-        Err(catalog_unsteady())
+            self.fold_rows(caller, &rows, TailRead::Separate).await
+        })
+        .await
     }
 }
 

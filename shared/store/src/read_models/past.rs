@@ -8,9 +8,9 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
+use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
-use crate::log::pages::cut_facts;
+use crate::log::pages::{cut_facts, page_bytes};
 use crate::read_models::entities::sees_state;
 use crate::read_models::facts::{data_from, fact_columns, fact_from, skipped};
 use crate::read_models::stored_entity::base_entity;
@@ -125,13 +125,7 @@ impl Store {
         aggregate_id: &str,
         bounds: Bounds,
     ) -> Result<Option<PastEntity>, StoreError> {
-        for _ in 0..CATALOG_TRIES {
-            match self.try_entity_at(caller, aggregate_type, aggregate_id, bounds).await {
-                Err(StoreError::Outdated) => {}
-                other => return other,
-            }
-        }
-        Err(catalog_unsteady())
+        retry_if_outdated(|| self.try_entity_at(caller, aggregate_type, aggregate_id, bounds)).await
     }
 
     async fn try_entity_at(

@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::connection::statement::{As, Param};
+use crate::log::pages::is_full;
 use crate::read_models::facts::{data_from, fact_columns, fact_from, skipped};
 use crate::read_models::stored_entity::{Stopped, StoredEntity, base_entity};
 use crate::{Store, StoreError};
@@ -48,7 +49,7 @@ impl Store {
         };
         let revision = first.try_get("revision")?;
         let catalog = self.outline_at(caller, revision).await?;
-        let rows_are_cut = is_cut(last)?;
+        let rows_are_cut = is_full(last)?;
         let (mut found, mut footprint, mut events): (Vec<StoredEntity>, usize, usize) = (Vec::new(), 0, 0);
         let streams = rows.chunk_by(|a, b| a.get::<_, &str>("aggregate_id") == b.get::<_, &str>("aggregate_id"));
         let mut streams = streams.peekable();
@@ -93,14 +94,6 @@ impl Store {
             last.ends_read = !is_whole;
         }
         Ok(found)
-    }
-}
-
-/// Whether the rows of many entities were cut after this one because of their size.
-fn is_cut(last: &Row) -> Result<bool, StoreError> {
-    match last.columns().iter().any(|column| column.name() == "is_last") {
-        true => Ok(last.try_get("is_last")? || last.try_get::<_, i64>("running_bytes")? >= 4 << 20),
-        false => Ok(false),
     }
 }
 

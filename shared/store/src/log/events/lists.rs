@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::columns::{actor_name, event_columns, joined_head, withheld_context};
 use super::reading::Reading;
 use crate::connection::statement::As;
-use crate::log::pages::cut_by_bytes;
+use crate::log::pages::{cut_by_bytes, page_bytes};
 use crate::{Store, StoreError};
 use annals_domain::{Caller, Event, Timestamp};
 
