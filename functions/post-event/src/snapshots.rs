@@ -25,8 +25,8 @@ struct Body {
 /// Takes a snapshot of the entity as it is now. 201 with its version and metadata.
 pub async fn take(request: WriteRequest<(String, String)>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
     request.params.end()?;
-    let caller = Authenticated(request.caller).staff()?;
-    let (app, (aggregate_type, aggregate_id)) = (request.app, request.path);
+    let caller = Authenticated(request.by.caller).staff()?;
+    let (app, (aggregate_type, aggregate_id)) = (request.by.app, request.path);
     let body: Body =
         serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
     let metadata = metadata_of(body, &caller)?;

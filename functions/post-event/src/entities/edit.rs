@@ -56,7 +56,7 @@ async fn update(change: &Change, patch: &Patch, entity: &Entity) -> Result<Decis
     if changes.is_empty() {
         return Ok(Decision::Nothing(Outcome::Unchanged));
     }
-    let data = change.verb.data_of(&change.app, &change.caller, changes).await?;
+    let data = change.verb.data_of(&change.by, changes).await?;
     refuse_too_large(entity, &data)?;
     Ok(Decision::Append(data))
 }

@@ -45,7 +45,7 @@ impl Change {
         let Some(key) = &self.context.idempotency_key else {
             return Ok(None);
         };
-        match self.app.store.find_known_key(&self.caller, key.as_str()).await? {
+        match self.by.app.store.find_known_key(&self.by.caller, key.as_str()).await? {
             None => Ok(None),
             Some(KnownKey::Event(event)) if digest_of(&event) == self.digest => {
                 Ok(Some(Earlier::Appended(event.aggregate_version)))
@@ -71,9 +71,9 @@ impl Change {
         let id = AggregateId::stored(found.aggregate_id.clone());
         let entity = (&self.verb.aggregate_type, &id);
         let version = found.entity.version;
-        let store = &self.app.store;
+        let store = &self.by.app.store;
         Ok(store
-            .keep_key(&self.caller, entity, version, key.as_str(), &kept)
+            .keep_key(&self.by.caller, entity, version, key.as_str(), &kept)
             .await?)
     }
 
