@@ -225,7 +225,7 @@ impl Projector {
                         version
                     });
                     freed.extend(written.freed);
-                    left = &left[left.partition_point(|event| event.version <= reached)..];
+                    left = &left[left.partition_point(|event| event.text.version <= reached)..];
                     continue;
                 }
                 Err(error) => error,
@@ -247,7 +247,7 @@ impl Projector {
             stream,
             event_id: event.id,
             event_number: event.event_number,
-            version: event.version,
+            version: event.text.version,
             error_code: code,
             error: message,
         };

@@ -50,15 +50,11 @@ impl Importer {
     pub async fn import_due(&self, deadline: Option<Instant>) -> Result<(), ImportError> {
         let due = self.store.due_imports(MAX_DUE).await?;
         metrics::imports_stuck(due.iter().filter(|import| import.attempts >= STUCK_AFTER).count());
-        for DueImport { id, is_over, .. } in due {
+        for DueImport { id, .. } in due {
             if !has_time(deadline) {
                 break;
             }
-            let done = match is_over {
-                true => self.import_or_end(id, deadline).await,
-                false => self.import(id, deadline).await,
-            };
-            if let Err(error) = done {
+            if let Err(error) = self.import(id, deadline).await {
                 log_stalled(&error, id);
             }
         }

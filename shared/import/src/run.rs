@@ -16,7 +16,6 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::deadline::last_start;
 use crate::dispatch::Extent;
 use crate::error::ImportError;
 use crate::importer::{Importer, PARTITIONS};
@@ -43,15 +42,6 @@ pub enum Outcome {
     Unknown,
 }
 
-/// What it means if the file of an upload is absent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Absence {
-    /// The file may still arrive.
-    Awaited,
-    /// The file has not arrived in time.
-    Final,
-}
-
 /// Why an import ends before the end of its file.
 struct Failure {
     code: String,
@@ -64,18 +54,6 @@ impl Importer {
     /// # Errors
     /// Why the import made no progress. Its lease is released, and it is due at the next tick of the schedule.
     pub async fn import(&self, id: Uuid, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
-        self.attempt(id, Absence::Awaited, deadline).await
-    }
-
-    /// The same for an import whose file should have arrived by now: if the file is absent, the import fails.
-    ///
-    /// # Errors
-    /// The same as of [`import`](Self::import).
-    pub async fn import_or_end(&self, id: Uuid, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
-        self.attempt(id, Absence::Final, deadline).await
-    }
-
-    async fn attempt(&self, id: Uuid, absence: Absence, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
         // The file is looked for before the lease is acquired, because acquiring counts as an attempt.
         let object = self.storage.find(id).await?;
         let import = match self.store.acquire_lease(id).await? {
@@ -90,13 +68,13 @@ impl Importer {
             }
         };
         let worked = tokio::select! {
-            worked = self.work(&import, object, absence, deadline).boxed() => worked,
+            worked = self.work(&import, object, deadline).boxed() => worked,
             lost = self.renew(&import) => Err(lost.into()),
         };
         match worked.map_err(Failure::of) {
             Ok(Outcome::Ended) => Ok(Outcome::Ended),
             Ok(other) => self.release(&import).await.map(|()| other),
-            Err(Ok(failure)) => self.fail(&import, &failure, deadline).await.map(|()| Outcome::Ended),
+            Err(Ok(failure)) => self.fail(&import, &failure).await.map(|()| Outcome::Ended),
             Err(Err(error)) => {
                 self.release(&import).await?;
                 Err(error)
@@ -128,22 +106,21 @@ impl Importer {
         &self,
         import: &LeasedImport,
         found: Option<Object>,
-        absence: Absence,
         deadline: Option<Instant>,
     ) -> Result<Outcome, ImportError> {
         let object = match found {
             Some(object) => object,
             // Looked for again: before this process held the lease, another worker may have begun or ended the import.
-            None => match (self.storage.find(import.id).await?, import.is_running, absence) {
-                (Some(object), _, _) => object,
-                (None, true, _) => {
+            None => match self.storage.find(import.id).await? {
+                Some(object) => object,
+                None if import.is_running => {
                     return Err(FileFault::new("file_changed", "the file was deleted while it was read").into());
                 }
-                (None, false, Absence::Final) => {
+                None if import.is_over => {
                     let message = "no file was sent in time: ask for another upload";
                     return Err(FileFault::new("file_missing", message).into());
                 }
-                (None, false, Absence::Awaited) => return Ok(Outcome::Waits),
+                None => return Ok(Outcome::Waits),
             },
         };
         if import.is_running && import.attempts > MAX_ATTEMPTS {
@@ -239,17 +216,11 @@ impl Importer {
         if extent == Extent::Deadline {
             return Ok(Outcome::GoesOn);
         }
-        self.complete(job, import, &counts, deadline).await?;
+        self.complete(job, import, &counts).await?;
         Ok(Outcome::Ended)
     }
 
-    async fn complete(
-        &self,
-        job: &Job,
-        import: &LeasedImport,
-        counts: &RowCounts,
-        deadline: Option<Instant>,
-    ) -> Result<(), ImportError> {
+    async fn complete(&self, job: &Job, import: &LeasedImport, counts: &RowCounts) -> Result<(), ImportError> {
         let mut data = events::counts(counts, job.options.dry_run);
         if let Some(digest) = &import.file_sha256 {
             let digest = annals_domain::hex::encode(digest);
@@ -264,7 +235,7 @@ impl Importer {
             end.status = UploadStatus::Failed;
             data.insert("code".to_owned(), json!("rows_rejected"));
         }
-        self.end(import, data, &end, deadline).await?;
+        self.end(import, data, &end).await?;
         if !job.options.dry_run {
             metrics::uploaded(counts);
         }
@@ -272,7 +243,7 @@ impl Importer {
     }
 
     /// Ends an import for which another attempt would fail again.
-    async fn fail(&self, import: &LeasedImport, why: &Failure, deadline: Option<Instant>) -> Result<(), ImportError> {
+    async fn fail(&self, import: &LeasedImport, why: &Failure) -> Result<(), ImportError> {
         let import = self.store.leased_import(import).await?;
         let counts = import.partitions.iter().map(|partition| partition.counts).sum();
         let mut data = events::counts(&counts, import.dry_run);
@@ -285,7 +256,7 @@ impl Importer {
             // All that the partitions have kept: the upload's fields may be unreadable.
             rows_kept: i64::MAX,
         };
-        self.end(&import, data, &end, deadline).await
+        self.end(&import, data, &end).await
     }
 
     async fn end(
@@ -293,7 +264,6 @@ impl Importer {
         import: &LeasedImport,
         data: Map<String, Value>,
         end: &ImportEnd<'_>,
-        deadline: Option<Instant>,
     ) -> Result<(), ImportError> {
         if let Err(error) = self.append_end(import, data, end).await {
             let StoreError::Refused(refusal) = &error else {
@@ -310,11 +280,8 @@ impl Importer {
         if end.status == UploadStatus::Failed {
             metrics::import_failed();
         }
-        // What is not deleted now is deleted at a later tick, or by the bucket's own rule.
+        // What is not deleted now is deleted by the bucket's own rule.
         self.delete_file(import.id).await;
-        if let Err(error) = self.store.purge_finished(last_start(deadline)).await {
-            tracing::warn!(error = redacted_error(&error), "finished imports not purged");
-        }
         Ok(())
     }
 

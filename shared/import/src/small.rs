@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use annals_append::AppendService;
 use annals_csv::{Dataset, FileFault};
 use annals_domain::{Caller, NewEvent, RowCounts};
-use annals_store::{
-    CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus, redacted_error,
-};
+use annals_store::{CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus};
 use annals_telemetry::metrics;
 use bytes::Bytes;
 use futures_util::stream;
@@ -188,15 +186,7 @@ async fn record(job: &Job, outcome: &SmallOutcome, file_sha256: &[u8; 32], took:
         counts: outcome.counts,
         took,
     };
-    job.store
-        .record_upload(&job.caller, &finished, &outcome.reported)
-        .await?;
-    if !outcome.reported.is_empty()
-        && let Err(error) = job.store.delete_old_reports().await
-    {
-        tracing::warn!(error = redacted_error(&error), "old reports were not deleted");
-    }
-    Ok(())
+    job.store.record_upload(&job.caller, &finished, &outcome.reported).await
 }
 
 /// Appends events in one transaction; returns why they have to be planned again, if so.

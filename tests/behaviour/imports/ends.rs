@@ -98,7 +98,11 @@ async fn late_doubled_lost_and_foreign_events_do_no_harm() {
     // The object is gone, and so is what the import needed.
     assert!(!world.files.0.join(asked.id.to_string()).exists());
     assert_eq!(
-        scalar(&world, "select count(*) from annals.imports where partitions is not null").await,
+        scalar(
+            &world,
+            "select count(*) from annals.imports where partitions is not null"
+        )
+        .await,
         0
     );
     for _ in 0..2 {
@@ -256,7 +260,6 @@ async fn an_import_that_does_not_get_on_is_given_up() {
     assert_eq!(sales_events(&world).await, 0);
 }
 
-/// Reports go when they are old, wherever uploads are large and nobody sends small ones.
 #[tokio::test]
 async fn a_look_deletes_old_reports() {
     let (world, staff) = (World::new().await, Person::staff());

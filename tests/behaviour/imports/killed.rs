@@ -110,6 +110,7 @@ async fn strike_everywhere(victim: Victim, when: When, step: usize, ids: bool) {
         most = statement;
     }
     assert!(most > 30, "{most}");
+    world.importer().import_due(None).await.unwrap();
     assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
     world.sweep().await;
     world.assert_read_models_are_the_fold().await;

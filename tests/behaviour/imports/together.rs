@@ -142,12 +142,15 @@ async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
         deleting.commit().await.unwrap();
     };
     tokio::join!(tidied, committed);
-    let sql =
-        "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.partitions is null";
+    let sql = "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.partitions is null";
     assert_eq!(scalar(&world, sql).await, 0);
     world.app.store.purge_finished(None).await.unwrap();
     assert_eq!(
-        scalar(&world, "select count(*) from annals.imports where partitions is not null").await,
+        scalar(
+            &world,
+            "select count(*) from annals.imports where partitions is not null"
+        )
+        .await,
         0
     );
     assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);

@@ -149,7 +149,8 @@ impl Store {
     /// rolled back. `None` if appends that were open at the call are still open after `patience`.
     pub async fn high_water_mark(&self, patience: Duration) -> Result<Option<i64>, StoreError> {
         let row = self.read_row(As::Projector, TAKE_MARK, &[]).await?;
-        let (high_water_mark, open_appends): (i64, Vec<String>) = (row.try_get("event_number")?, row.try_get("open_appends")?);
+        let (high_water_mark, open_appends): (i64, Vec<String>) =
+            (row.try_get("event_number")?, row.try_get("open_appends")?);
         let deadline = tokio::time::Instant::now() + patience;
         let mut are_over = open_appends.is_empty();
         while !are_over {

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
 use crate::connection::statement::{As, Param};
-use crate::log::events::{Reading, actor_name, event_columns, joined_head, upcast, named_event_from, withheld_context};
+use crate::log::events::{Reading, actor_name, event_columns, joined_head, named_event_from, upcast, withheld_context};
 use crate::log::pages::{cut_by_bytes, is_full};
 use crate::read_models::facts::skipped;
 use crate::read_models::past::Bounds;
