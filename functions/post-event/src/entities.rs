@@ -22,7 +22,7 @@ mod verb;
 use annals_domain::AggregateId;
 use annals_domain::event::FieldFault;
 use annals_http::{ApiError, JsonBody, PatchBody, required_versions};
-use annals_store::Outcome;
+use annals_store::KeptOutcome;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -124,8 +124,8 @@ async fn append_edit(change: &Change, edit: &Edit, required: Option<&[i32]>) -> 
             Decision::Nothing(outcome) => {
                 if change.keep_key(&current, outcome).await? {
                     return match outcome {
-                        Outcome::Unchanged => change.answer(Some(current.entity.version), StatusCode::OK).await,
-                        Outcome::Deleted => Err(deleted::refusal(change, &current).await?),
+                        KeptOutcome::Unchanged => change.answer(Some(current.entity.version), StatusCode::OK).await,
+                        KeptOutcome::Deleted => Err(deleted::refusal(change, &current).await?),
                     };
                 }
             }

@@ -18,7 +18,7 @@ use crate::error::ImportError;
 use crate::identity::Content;
 use crate::job::Job;
 use crate::message::Watermark;
-use crate::partition::{Ledger, LookUp, Outcome, Partition, RetryReason};
+use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason};
 use crate::plan::{Entities, known};
 
 /// Chunks are small in bytes, because the partitions hold several of them in memory.
@@ -122,7 +122,12 @@ impl Ledger for DatabaseLedger {
         Ok(found)
     }
 
-    async fn append(&mut self, job: &Job, chunk: &Chunk, outcome: Outcome) -> Result<Option<RetryReason>, StoreError> {
+    async fn append(
+        &mut self,
+        job: &Job,
+        chunk: &Chunk,
+        outcome: PlannedChunk,
+    ) -> Result<Option<RetryReason>, StoreError> {
         let record = ChunkOutcome {
             from: outcome.from,
             to: outcome.to,

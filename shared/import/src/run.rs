@@ -29,7 +29,7 @@ const MAX_ATTEMPTS: i32 = 30;
 
 /// What became of an import in this invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ImportOutcome {
     /// It has ended, now or before.
     Ended,
     /// It continues at the next tick of the schedule.
@@ -53,18 +53,18 @@ impl Importer {
     ///
     /// # Errors
     /// Why the import made no progress. Its lease is released, and it is due at the next tick of the schedule.
-    pub async fn import(&self, id: Uuid, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
+    pub async fn import(&self, id: Uuid, deadline: Option<Instant>) -> Result<ImportOutcome, ImportError> {
         // The file is looked for before the lease is acquired, because acquiring counts as an attempt.
         let object = self.storage.find(id).await?;
         let import = match self.store.acquire_lease(id).await? {
             AcquireOutcome::Acquired(import) => *import,
-            AcquireOutcome::Busy => return Ok(Outcome::Busy),
-            AcquireOutcome::Unknown => return Ok(Outcome::Unknown),
+            AcquireOutcome::Busy => return Ok(ImportOutcome::Busy),
+            AcquireOutcome::Unknown => return Ok(ImportOutcome::Unknown),
             AcquireOutcome::Ended => {
                 if object.is_some() {
                     self.delete_file(id).await;
                 }
-                return Ok(Outcome::Ended);
+                return Ok(ImportOutcome::Ended);
             }
         };
         let worked = tokio::select! {
@@ -72,9 +72,9 @@ impl Importer {
             lost = self.renew(&import) => Err(lost.into()),
         };
         match worked.map_err(Failure::of) {
-            Ok(Outcome::Ended) => Ok(Outcome::Ended),
+            Ok(ImportOutcome::Ended) => Ok(ImportOutcome::Ended),
             Ok(other) => self.release(&import).await.map(|()| other),
-            Err(Ok(failure)) => self.fail(&import, &failure).await.map(|()| Outcome::Ended),
+            Err(Ok(failure)) => self.fail(&import, &failure).await.map(|()| ImportOutcome::Ended),
             Err(Err(error)) => {
                 self.release(&import).await?;
                 Err(error)
@@ -107,7 +107,7 @@ impl Importer {
         import: &LeasedImport,
         found: Option<Object>,
         deadline: Option<Instant>,
-    ) -> Result<Outcome, ImportError> {
+    ) -> Result<ImportOutcome, ImportError> {
         let object = match found {
             Some(object) => object,
             // Looked for again: before this process held the lease, another worker may have begun or ended the import.
@@ -120,7 +120,7 @@ impl Importer {
                     let message = "no file was sent in time: ask for another upload";
                     return Err(FileFault::new("file_missing", message).into());
                 }
-                None => return Ok(Outcome::Waits),
+                None => return Ok(ImportOutcome::Waits),
             },
         };
         if import.is_running && import.attempts > MAX_ATTEMPTS {
@@ -201,7 +201,7 @@ impl Importer {
         import: &Arc<LeasedImport>,
         object: &Object,
         deadline: Option<Instant>,
-    ) -> Result<Outcome, ImportError> {
+    ) -> Result<ImportOutcome, ImportError> {
         let source = self.storage.read(import.id, object, job.start.point.offset);
         let (extent, counts) = match job.options.is_atomic() {
             true => {
@@ -214,10 +214,10 @@ impl Importer {
             }
         };
         if extent == Extent::Deadline {
-            return Ok(Outcome::GoesOn);
+            return Ok(ImportOutcome::GoesOn);
         }
         self.complete(job, import, &counts).await?;
-        Ok(Outcome::Ended)
+        Ok(ImportOutcome::Ended)
     }
 
     async fn complete(&self, job: &Job, import: &LeasedImport, counts: &RowCounts) -> Result<(), ImportError> {

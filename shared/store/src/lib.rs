@@ -41,7 +41,7 @@ pub use log::compensation_status::CompensationStatus;
 pub use log::events::{EventFilter, Order, Reading};
 pub use log::feed::{Feed, Selection};
 pub use log::history::{HistoryEvent, HistoryQuery};
-pub use log::kept_keys::{KeptKey, KnownKey, Outcome};
+pub use log::kept_keys::{KeptKey, KeptOutcome, KnownKey};
 pub use log::replays::ReplayStatus;
 pub use migrations::migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};
 pub use migrations::migration_script::migration_script;

@@ -27,7 +27,7 @@ pub struct DueImport {
 
 const LIST_TO_PURGE: &str = "-- list_imports_to_purge
 select i.upload_id from annals.imports i join annals.uploads u on u.id = i.upload_id
- where i.partitions is not null and u.status in ('completed', 'failed') limit 10";
+ where i.partitions is not null and u.status in ('completed', 'failed') limit 1000";
 
 const DELETE_CONTENTS: &str = "-- delete_import_contents
 delete from annals.import_contents c

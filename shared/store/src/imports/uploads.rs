@@ -25,7 +25,7 @@ with upload as (
         id, tenant_id, started_by, dataset, status, dry_run, options, file_sha256, header, delimiter, ignored_columns,
         rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended,
         errors_found, created_at, started_at, finished_at)
-    values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, jsonb_array_length($20), $18,
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, jsonb_array_length($20), $18,
         $21, clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp())
 )
 insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
@@ -102,29 +102,31 @@ impl UploadStatus {
 
 /// A small upload that has ended.
 #[derive(Debug)]
-pub struct FinishedUpload<'a> {
+pub struct FinishedUpload {
     /// Its id.
     pub id: Uuid,
     /// Name of the dataset.
-    pub dataset: &'a str,
+    pub dataset: &'static str,
     /// `Completed` or `Failed`.
     pub status: UploadStatus,
     /// Whether nothing was appended.
     pub dry_run: bool,
     /// The upload's fields as they were sent.
-    pub options: &'a Value,
+    pub options: Value,
     /// SHA-256 of the file.
-    pub file_sha256: &'a [u8; 32],
+    pub file_sha256: [u8; 32],
     /// The file's header.
-    pub header: &'a [String],
+    pub header: Vec<String>,
     /// The character that separates its fields.
     pub delimiter: char,
     /// Headers of columns that are not read.
-    pub ignored_columns: &'a [String],
+    pub ignored_columns: Vec<String>,
     /// What became of its rows.
     pub counts: RowCounts,
     /// How long it took. The times are the database's, because a function's clock may be wrong.
     pub took: Duration,
+    /// Rejected rows for the report, in the file's order.
+    pub reported: Vec<RejectedRow>,
 }
 
 /// A rejected row, as it was sent.
@@ -179,31 +181,22 @@ pub(super) fn counts_from(row: &Row) -> Result<RowCounts, StoreError> {
 }
 
 impl Store {
-    /// Records a small upload of the caller with the rows of its report, in the file's order.
+    /// Records a small upload of the caller with its report.
     ///
     /// # Errors
     /// After an error, nothing is recorded.
-    pub async fn record_upload(
-        &self,
-        caller: &Caller,
-        upload: &FinishedUpload<'_>,
-        rejected: &[RejectedRow],
-    ) -> Result<(), StoreError> {
+    pub async fn record_upload(&self, caller: &Caller, upload: &FinishedUpload) -> Result<(), StoreError> {
         let took = i64::try_from(upload.took.as_micros()).unwrap_or(i64::MAX);
-        let (status, options, delimiter) = (
-            upload.status.as_str(),
-            upload.options.to_string(),
-            upload.delimiter.to_string(),
-        );
+        let delimiter = upload.delimiter.to_string();
         let (counts, total) = (upload.counts, upload.counts.total());
         let params: [Param<'_>; 21] = [
             (&upload.id, Type::UUID),
             (caller.tenant_uuid(), Type::UUID),
             (&caller.actor().as_str(), Type::TEXT),
             (&upload.dataset, Type::TEXT),
-            (&status, Type::TEXT),
+            (&upload.status.as_str(), Type::TEXT),
             (&upload.dry_run, Type::BOOL),
-            (&options, Type::TEXT),
+            (&Json(&upload.options), Type::JSONB),
             (&upload.file_sha256.as_slice(), Type::BYTEA),
             (&upload.header, Type::TEXT_ARRAY),
             (&delimiter, Type::TEXT),
@@ -216,7 +209,7 @@ impl Store {
             (&counts.rounded, Type::INT8),
             (&counts.appended, Type::INT8),
             (&took, Type::INT8),
-            (&Json(rejected), Type::JSONB),
+            (&Json(&upload.reported), Type::JSONB),
             (&counts.errors, Type::INT8),
         ];
         let recorded = self.write(As::Projector, RECORD_UPLOAD, &params).await;
