@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use crate::reason::reason_at;
-use crate::write_request::WriteRequest;
+use crate::write_request::{Sender, WriteRequest};
 
 /// The body of a decision: `{"action": "retry" | "skip", "reason": "…"}`.
 #[derive(Deserialize)]
@@ -36,17 +36,10 @@ enum Action {
 /// it out when it reaches that event, a moment later; `/projector/status` shows the result. A parked stream takes one decision: the
 /// append marks the stream (`annals.mark_decision`), and another decision is refused until a retry has failed.
 pub async fn decide(request: WriteRequest<String>, body: JsonBody) -> Result<Response, ApiError> {
-    let WriteRequest {
-        app,
-        caller,
-        observed,
-        path: id,
-        params,
-        ..
-    } = request;
-    params.end()?;
+    request.params.end()?;
+    let Sender { app, caller, observed } = request.by;
     let caller = Authenticated(caller).staff()?;
-    let id = Uuid::try_parse(&id).map_err(|_| ApiError::no_such_event())?;
+    let id = Uuid::try_parse(&request.path).map_err(|_| ApiError::no_such_event())?;
     let decision: Decision = body.read()?;
     let reason = reason_at("/reason", decision.reason)?;
     if app.store.find_parked(&caller, &id).await?.is_none() {

@@ -25,8 +25,8 @@ struct Body {
 /// Takes a snapshot of the entity as it is now. 201 with its version and metadata.
 pub async fn take(request: WriteRequest<(String, String)>, body: JsonBody) -> Result<Response, ApiError> {
     request.params.end()?;
-    let caller = Authenticated(request.caller).staff()?;
-    let (app, (aggregate_type, aggregate_id)) = (request.app, request.path);
+    let caller = Authenticated(request.by.caller).staff()?;
+    let (app, (aggregate_type, aggregate_id)) = (request.by.app, request.path);
     let metadata = metadata_of(body.read()?, &caller)?;
     let missing = || ApiError::no_such_entity(&aggregate_type, &aggregate_id);
     let past = app

@@ -17,7 +17,7 @@ use tokio::sync::RwLock;
 use uuid::Uuid;
 
 pub use self::refusal::TokenFault;
-use annals_aws::secrets::{RefreshReason, SecretError, Secrets, Values};
+use annals_aws::secrets::{RefreshReason, SecretError, SecretValues, Secrets};
 use annals_config::AuthConfig;
 use annals_domain::{Caller, Role, TenantId};
 use annals_store::redacted_error;
@@ -293,7 +293,7 @@ fn symmetric(secret: &str) -> PinnedKey {
     }
 }
 
-fn stored(values: &Values) -> Result<PinnedKey, SecretError> {
+fn stored(values: &SecretValues) -> Result<PinnedKey, SecretError> {
     values.get("JWT_SECRET").map(symmetric)
 }
 

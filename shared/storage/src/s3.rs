@@ -16,7 +16,7 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::object::{ADDRESS_SECONDS, Address, Object, StorageError, Uploaded};
+use super::object::{ADDRESS_SECONDS, Object, StorageError, UploadAddress, Uploaded};
 use annals_aws::attempts::Attempts;
 use annals_aws::settings;
 use annals_aws::signer::{RequestSigner, Service, SignError};
@@ -111,11 +111,11 @@ impl S3 {
         format!("{}/{PREFIX}{id}", self.base)
     }
 
-    pub(super) async fn address(&self, id: Uuid) -> Result<Address, StorageError> {
+    pub(super) async fn address(&self, id: Uuid) -> Result<UploadAddress, StorageError> {
         let lifetime = Duration::from_secs(u64::from(ADDRESS_SECONDS));
         let url = self.url(id);
         let signed = self.signer.presign("PUT", &url, lifetime, SystemTime::now());
-        Ok(Address {
+        Ok(UploadAddress {
             url: signed.await.map_err(unusable)?,
             headers: Vec::new(),
         })

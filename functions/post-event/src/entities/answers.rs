@@ -1,7 +1,7 @@
 //! Answers to changes of an entity: the entity as it is now.
 
 use annals_http::{ApiError, EntityAnswer, encoded};
-use annals_store::Outcome;
+use annals_store::KeptOutcome;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -39,7 +39,7 @@ impl Change {
     /// The answer to an update or a delete that was sent again.
     pub(super) async fn answer_again(&self, earlier: Earlier) -> Result<Response, ApiError> {
         match earlier {
-            Earlier::Kept(Outcome::Deleted) => Err(deleted::was_before()),
+            Earlier::Kept(KeptOutcome::Deleted) => Err(deleted::was_before()),
             other => self.answer(other.version(), StatusCode::OK).await,
         }
     }

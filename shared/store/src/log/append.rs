@@ -14,7 +14,7 @@ pub use self::appended::Appended;
 use self::appended::appended_from;
 pub(crate) use self::columns::Columns;
 use crate::connection::session::lost_is_unavailable;
-use crate::connection::statement::{AS_PROJECTOR, Param};
+use crate::connection::statement::{AS_PROJECTOR, Param, Statement};
 use crate::{Store, StoreError};
 use annals_domain::event::{EventFault, Part};
 use annals_domain::{AggregateId, AggregateType, Caller, NewEvent, StreamId};
@@ -225,7 +225,7 @@ impl Store {
         caller: &Caller,
         checked: CheckedEvents<'_>,
         recorded: &Value,
-        also: &[(&'static str, &[Param<'_>])],
+        also: &[Statement<'_>],
     ) -> Result<(), StoreError> {
         let client = self.connection().await?;
         let columns = Columns::of(checked.events);
@@ -238,6 +238,10 @@ impl Store {
                 _ => client.query_typed(APPEND_EVENTS_ALSO, &params).await.map(|_| ()),
             }
         };
+        let also: Vec<_> = also
+            .iter()
+            .map(|statement| (statement.sql, statement.params()))
+            .collect();
         let also = also.iter().map(|(sql, params)| client.query_typed(sql, params));
         // The futures are polled in this order, so the statements are sent in this order.
         let (begun, appended, switched, (said, ended)) = join4(

@@ -15,7 +15,7 @@ use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
 use crate::log::events::upcast;
 use crate::log::history::{MAX_CHANGES, changes_json, fold_or_stop};
-use crate::read_models::facts::{data_from, fact_from};
+use crate::read_models::facts::EventText;
 use crate::read_models::past::LIST_RECORDED;
 use crate::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
 use annals_domain::diff::FieldPath;
@@ -256,8 +256,9 @@ impl Fold<'_> {
         if row.try_get::<_, i64>("revision")? != self.catalog.revision() {
             return Err(StoreError::Outdated);
         }
-        let data = data_from(row)?;
-        let fact = fact_from(row, &data)?;
+        let event = EventText::from_row(row)?;
+        let data = event.data()?;
+        let fact = event.fact(&data);
         self.reached = fact.version;
         let entity = self.entity.get_or_insert_with(|| Entity::before(fact.created_at));
         let Some(place) = self.stretch.places.get(&fact.version) else {

@@ -9,7 +9,7 @@ use crate::connection::statement::{As, Param};
 use crate::log::pages::page_bytes;
 use crate::read_models::facts::skipped;
 use crate::read_models::stored_entity::StoredEntity;
-use crate::read_models::tails::TailRead;
+use crate::read_models::tails::EntityRead;
 use crate::read_models::work::guessed_bytes;
 use crate::{Store, StoreError};
 use annals_domain::Caller;
@@ -114,7 +114,7 @@ const FIND_ENTITY: &str = concat!(
   order by e.aggregate_version"
 );
 
-pub(crate) const FIND_ENTITIES: &str = concat!(
+const FIND_ENTITIES: &str = concat!(
     "-- find_entities",
     cut_tails!(
         " from (select distinct unnest($3) as aggregate_id) as k
@@ -166,7 +166,10 @@ impl Store {
             (&sees_tenant, Type::BOOL),
             (&actor, Type::TEXT),
         ];
-        Ok(self.read_entities(caller, FIND_ENTITY, &params).await?.pop())
+        Ok(self
+            .read_entities(EntityRead::Separate, caller, FIND_ENTITY, &params)
+            .await?
+            .pop())
     }
 
     /// Those of the entities that exist but whose state the caller does not see, because another actor started them or added events
@@ -199,6 +202,18 @@ impl Store {
         aggregate_ids: &[&str],
         keep: impl Fn(StoredEntity) -> T,
     ) -> Result<Vec<T>, StoreError> {
+        self.find_entities_by(EntityRead::Separate, caller, aggregate_type, aggregate_ids, keep)
+            .await
+    }
+
+    pub(crate) async fn find_entities_by<T>(
+        &self,
+        read: EntityRead<'_>,
+        caller: &Caller,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+        keep: impl Fn(StoredEntity) -> T,
+    ) -> Result<Vec<T>, StoreError> {
         let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
         let (mut left, mut kept) = (aggregate_ids.to_vec(), Vec::new());
         while !left.is_empty() {
@@ -209,7 +224,7 @@ impl Store {
                 (&sees_tenant, Type::BOOL),
                 (&actor, Type::TEXT),
             ];
-            let found = self.read_entities(caller, FIND_ENTITIES, &params).await?;
+            let found = self.read_entities(read, caller, FIND_ENTITIES, &params).await?;
             left = left_after(left, &found);
             kept.extend(found.into_iter().map(&keep));
         }
@@ -233,26 +248,28 @@ impl Store {
             (&actor, Type::TEXT),
             (&limit, Type::INT8),
         ];
-        self.read_entities(caller, LIST_ENTITIES_PAGE, &params).await
+        self.read_entities(EntityRead::Separate, caller, LIST_ENTITIES_PAGE, &params)
+            .await
     }
 
     /// Reads entities and folds their tails by one revision of the catalog. Starts again if the catalog changes in between.
     async fn read_entities(
         &self,
+        read: EntityRead<'_>,
         caller: &Caller,
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<StoredEntity>, StoreError> {
         retry_if_outdated(|| async {
-            let rows = self.read(As::Caller(caller), sql, params).await?;
-            self.fold_rows(caller, &rows, TailRead::Separate).await
+            let rows = read.rows(self, caller, sql, params).await?;
+            self.fold_rows(caller, &rows, read).await
         })
         .await
     }
 }
 
 /// The ids to read next: those after the last entity, if the read was cut there.
-pub(crate) fn left_after<'a>(mut ids: Vec<&'a str>, found: &[StoredEntity]) -> Vec<&'a str> {
+fn left_after<'a>(mut ids: Vec<&'a str>, found: &[StoredEntity]) -> Vec<&'a str> {
     match found.last().filter(|last| last.ends_read) {
         Some(last) => ids.retain(|id| *id > last.aggregate_id.as_str()),
         None => ids.clear(),
