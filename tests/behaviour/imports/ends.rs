@@ -326,7 +326,7 @@ async fn fields_are_read_when_an_upload_is_asked_for() {
     let mapping = json!({"dataset": "sales", "mapping": "x"});
     let answer = world.post(&staff, "/data/uploads", mapping).await.expect(400);
     let detail = answer.body["errors"][0]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("must be a JSON object from column"), "{detail}");
+    assert!(detail.starts_with("must be a JSON object that maps"), "{detail}");
     let fields = json!({"dataset": "sales", "mapping": {"amount": "Sales"}, "dry_run": true, "max_errors": 7, "delimiter": null});
     let asked = world.ask_for_upload(&staff, fields).await;
     world.put_file(&asked, "sale_date;Sales\n2026-01-31;1.00\n").await;
