@@ -92,7 +92,7 @@ async fn expenses_become_cents_and_credits_are_negative() {
 #[tokio::test]
 async fn an_id_that_says_two_things_in_one_file_is_taken_once_and_named_otherwise() {
     let (world, staff) = (World::new().await, Person::staff());
-    // So far apart that they are settled one after the other, and side by side.
+    // So far apart that they are in different chunks, and also next to each other.
     let filler: String = (1..=1_500).map(|n| format!("C-{n},Somebody\n")).collect();
     let file = format!("customer_id,name\nA,Ada\nA,Ada\nA,Eda\n{filler}A,Ida\nA,Ada\n");
     for (accepted, duplicate) in [(1_501, 2), (0, 1_503)] {
