@@ -85,7 +85,7 @@ select jsonb_build_object(
                  from (select category, sum(amount) as cents from period where kind = 'expense' group by 1) as c))::text
   from period";
 
-const NOTED: &str = "select 'recorded and not applied: ' || count(*) as line from annals.kpi_changes having count(*) > 0";
+const NOTED: &str = "select 'noted and not applied: ' || count(*) as line from annals.kpi_changes having count(*) > 0";
 
 impl World {
     /// Panics unless all recorded changes are applied and figures equal those of the events. No name may be longer than an index
