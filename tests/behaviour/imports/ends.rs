@@ -284,10 +284,16 @@ async fn a_scheduled_run_deletes_old_reports() {
     let (world, staff) = (World::new().await, Person::staff());
     world.import(&staff, sales(), file(1_000)).await;
     assert_eq!(scalar(&world, "select count(*) from annals.rejected_rows").await, 1);
-    let sql = "update annals.uploads set finished_at = now() - interval '31 days'";
-    world.superuser().await.execute(sql, &[]).await.unwrap();
+    let sql = "update annals.uploads set finished_at = now() - interval '31 days';
+               insert into annals.uploads select (jsonb_populate_record(u, jsonb_build_object('id', gen_random_uuid()))).*
+                 from annals.uploads u cross join generate_series(1, 20)";
+    world.superuser().await.batch_execute(sql).await.unwrap();
     tick(&world).await;
     assert_eq!(scalar(&world, "select count(*) from annals.rejected_rows").await, 0);
+    assert_eq!(
+        scalar(&world, "select count(*) from annals.uploads where rows_reported > 0").await,
+        0
+    );
 }
 
 #[tokio::test]
