@@ -86,7 +86,7 @@ pub fn events_on(page: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+mod test {
     use super::*;
 
     #[test]

@@ -66,7 +66,7 @@ impl Arguments {
 }
 
 #[cfg(test)]
-mod tests {
+mod test {
     use super::*;
 
     fn of(line: &str) -> Option<Arguments> {

@@ -95,7 +95,7 @@ fn as_api(url: &str, password: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod test {
     use super::*;
 
     #[test]

@@ -120,7 +120,7 @@ impl Own {
 }
 
 #[cfg(test)]
-mod tests {
+mod test {
     use super::*;
 
     #[test]
