@@ -80,7 +80,11 @@ pub async fn measure(site: &Site, events: i64, phase: Duration) -> Vec<Line> {
             found[1].push(large.ask(site, path, phase / 3, round).await);
         }
         let work = format!("{question}: {events} events against {SMALL}");
-        lines.push(Line::rate(work, "answers/s", median(&found[0]), median(&found[1])).with_target(target));
+        lines.push(
+            Line::rate(work, "answers/s", median(&found[0]), median(&found[1]))
+                .with_target(target)
+                .shown(),
+        );
     }
     lines
 }

@@ -113,7 +113,11 @@ async fn measure_writes(site: &Site, phase: Duration) -> Vec<Line> {
         singles,
         batches,
     ] = found.map(|all| median(&all));
-    let line = |work: &str, ceiling, figure, target| Line::rate(work, "events/s", ceiling, figure).with_target(target);
+    let line = |work: &str, ceiling, figure, target| {
+        Line::rate(work, "events/s", ceiling, figure)
+            .with_target(target)
+            .shown()
+    };
     vec![
         line("append, 16 writers, new streams", plain, new, Target::APPEND),
         line(

@@ -204,7 +204,9 @@ impl<'a> Logs<'a> {
             reference.push(self.select(question, &select, phase).await);
             annals.push(self.get(question, phase).await);
         }
-        Line::rate(question.work, question.unit, median(&reference), median(&annals)).with_target(question.target)
+        Line::rate(question.work, question.unit, median(&reference), median(&annals))
+            .with_target(question.target)
+            .shown()
     }
 
     /// Pages have 100 events, in Annals and in the reference table. Only the first few are checked, because a page may take seconds.

@@ -2,12 +2,13 @@
 //! store of this kind usually has, and none of Annals' checks. It is always in a database of its own, so Annals' schema cannot slow the
 //! ceiling down.
 
-use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tests::{Figure, Person, Phase, connect, repeat};
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, Statement};
@@ -66,7 +67,6 @@ pub struct Reference<'a> {
     phase: Duration,
     url: String,
     writer: Writer,
-    script: Script,
     rounds: AtomicU16,
 }
 
@@ -78,7 +78,6 @@ impl<'a> Reference<'a> {
             phase,
             url: site.reference_database("reference").await,
             writer: Writer::of(&Person::staff()),
-            script: Script::write(),
             rounds: AtomicU16::new(0),
         }
     }
@@ -90,8 +89,10 @@ impl<'a> Reference<'a> {
             .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
             .arg(format!("--client={clients}"))
             .arg(format!("--time={}", self.phase.max(SHORTEST).as_secs()))
-            .arg("--file")
-            .arg(&self.script.0);
+            .args(["--file", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         for (name, value) in [
             ("turn", "0"),
             ("round", &format!("{:04x}", self.rounds.fetch_add(1, Ordering::Relaxed))),
@@ -104,7 +105,11 @@ impl<'a> Reference<'a> {
             command.arg(format!("--define={name}={value}"));
         }
         let phase = Phase::start(self.site.postmaster);
-        let output = command.arg(&self.url).output().await.expect("pgbench beside postgres");
+        let mut pgbench = command.arg(&self.url).spawn().expect("pgbench beside postgres");
+        let mut input = pgbench.stdin.take().expect("its input");
+        input.write_all(SCRIPT.as_bytes()).await.expect("it reads the script");
+        drop(input);
+        let output = pgbench.wait_with_output().await.expect("pgbench ends");
         let text = String::from_utf8_lossy(&output.stdout);
         let number = |label: &str| -> Option<f64> {
             let (_, rest) = text.split_once(label)?;
@@ -175,22 +180,5 @@ impl Batches {
             .await;
         assert_eq!(inserted.expect("rows"), BATCH as u64);
         BATCH
-    }
-}
-
-/// pgbench's script, in a file that is deleted with this value.
-struct Script(PathBuf);
-
-impl Script {
-    fn write() -> Self {
-        let path = std::env::temp_dir().join(format!("annals-bench-{}.sql", Uuid::new_v4()));
-        std::fs::write(&path, SCRIPT).expect("a temporary file");
-        Self(path)
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -73,7 +73,9 @@ async fn measure(site: &Site, (length, work, target): (i64, &'static str, Target
         read.push(read_and_copy(site, &reference, EVENTS / length).await);
         rebuilt.push(rebuild(site, &projector).await);
     }
-    Line::rate(work, "events/s", median(&read), median(&rebuilt)).with_target(target)
+    Line::rate(work, "events/s", median(&read), median(&rebuilt))
+        .with_target(target)
+        .shown()
 }
 
 async fn analyze(client: &Client) {

@@ -80,6 +80,13 @@ impl Line {
         Some(ratio).filter(|ratio| ratio.is_finite())
     }
 
+    /// Prints the line's rate and ratio at once, so that a long run shows something and a run that is ended early has shown something.
+    pub fn shown(self) -> Self {
+        let [work, unit, ceiling, annals, ratio, ..] = self.cells();
+        println!("  {work}: {annals} {unit}, ceiling {ceiling}, ratio {ratio}");
+        self
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "work": self.work,
