@@ -188,7 +188,8 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
     assert_eq!(written, expected);
     let callable = functions(&owner, "annals_projector").await;
     assert!(
-        !callable.iter().any(|f| f.contains("append")
+        !callable.iter().any(|f| f.contains("append_event")
+            || f.contains("find_appended")
             || f.contains("register")
             || f.contains("declare")
             || f.contains("post_event")),

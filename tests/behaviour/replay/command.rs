@@ -106,7 +106,7 @@ async fn errors_are_reported_and_no_event_is_printed() {
         (&["--batch-size", "10001"], "from 1 to 10000"),
         (&["--batch-size", "many"], "from 1 to 10000"),
         (&["--tenant", "acme"], "acme"),
-        (&["--checkpoint", "sweep"], "sweep is the projector's"),
+        (&["--checkpoint", "sweep"], "must not be sweep"),
         (&["--checkpoint", ""], "must not be empty"),
         (&["--checkpoint", "a\u{202E}b"], "printable"),
         (
