@@ -78,7 +78,7 @@ fn steps(page: &str) -> Vec<Step> {
                 commands: lines,
                 answer: None,
             }),
-            // Shown and not run: it needs an account, or a decision.
+            // Shown and not run here: the README's deployment, which needs an account. tests/e2e runs it.
             "console" => {}
             "json" | "text" => match steps.last_mut() {
                 Some(step) if follows && step.answer.is_none() => step.answer = Some((language, lines)),
@@ -167,13 +167,15 @@ impl Shell {
             &stubs.join("curl"),
             &format!("PATH=${{PATH#*:}}\nexec curl -w '%{{stderr}}%{{http_code}}\\n' \"$@\" 2>>{statuses}\n"),
         );
+        // Where `cargo run` keeps its data.
+        std::os::unix::fs::symlink(data_dir, folder.join(".annals")).unwrap();
         // A page whose commands wait for something that never comes ends all the same.
         let mut process = Command::new("timeout")
             .args(["300", "bash"])
             .current_dir(folder)
             .env(
                 "PATH",
-                format!("{}:{}", stubs.display(), std::env::var("PATH").unwrap()),
+                [stubs.display().to_string(), std::env::var("PATH").unwrap(), postgresql()].join(":"),
             )
             .env("ANNALS_DATA_DIR", data_dir)
             .env("STATUSES", folder.join("statuses"))
@@ -223,6 +225,11 @@ impl Drop for Shell {
         let _ended = self.process.kill();
         let _reaped = self.process.wait();
     }
+}
+
+/// The folder of PostgreSQL's programs, if one was selected; otherwise `psql` must be in the PATH.
+fn postgresql() -> String {
+    std::env::var("ANNALS_POSTGRES").unwrap_or_default()
 }
 
 fn stub(path: &Path, script: &str) {

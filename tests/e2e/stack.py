@@ -4,6 +4,7 @@ import io
 import json
 import os
 import platform
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -56,10 +57,10 @@ class Stack:
         self.secret = self.create_secret("annals", {"DATABASE_URL": postgres.api_url, "JWT_SECRET": jwt_secret})
         migration_secret = self.create_secret("annals-migration", {"DATABASE_URL": postgres.owner_url})
         run(
-            "sam", "deploy", "--template-file", self.build_folder / "template.yaml",
-            "--config-file", ROOT / "samconfig.toml", "--stack-name", NAME, "--no-confirm-changeset",
-            "--parameter-overrides", f"SecretArn={self.secret}", f"MigrationSecretArn={migration_secret}",
+            *readme_deployment({"SecretArn": self.secret, "MigrationSecretArn": migration_secret}),
             f"Architecture={architecture()}", "LogLevel=debug",
+            "--template-file", self.build_folder / "template.yaml",
+            "--config-file", ROOT / "samconfig.toml", "--stack-name", NAME, "--no-confirm-changeset",
             env=self.tools,
         )  # fmt: skip
         self.outputs = self.aws.cloudformation.describe_stacks(StackName=NAME)["Stacks"][0]["Outputs"]
@@ -106,6 +107,13 @@ class Stack:
     def output(self, key: str) -> str:
         """The value of an output of the template."""
         return output_of(self.outputs, key)
+
+
+def readme_deployment(arns: dict[str, str]) -> list[str]:
+    """The words of the README's `sam deploy` command, with these values of its parameters for `ARN`."""
+    command = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("sam build && sam deploy"))
+    words = shlex.split(command.partition("&& ")[2])
+    return [f"{name}={arns[name]}" if value == "ARN" else word for word in words for name, _, value in [word.partition("=")]]
 
 
 def routes_of(body: dict) -> dict[str, str]:
