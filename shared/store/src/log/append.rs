@@ -1,6 +1,7 @@
 //! Appending events: in one round trip, and with a correct answer even if the connection breaks.
 
 mod columns;
+mod fields;
 
 use std::collections::HashSet;
 
@@ -11,21 +12,19 @@ use tokio_postgres::types::{FromSql, Json, Type};
 use uuid::Uuid;
 
 pub(crate) use self::columns::Columns;
+use self::fields::Fields;
 use crate::connection::session::lost_is_unavailable;
 use crate::connection::statement::{AS_PROJECTOR, Param};
 use crate::{Store, StoreError};
-use annals_domain::event::{EventFault, Part};
+use annals_domain::event::EventFault;
 use annals_domain::{AggregateId, AggregateType, Caller, EventId, NewEvent, StreamId, Timestamp};
 use annals_telemetry::xray::in_postgres;
 
-/// One event, as scalars: this is the most frequent request, and arrays cost more. PostgreSQL parses and plans the statement for
-/// every event, so it is as simple as possible: no `from`, whose planning took a fifth of the append's time, and no casts of parameters,
-/// each of which is executed during planning.
-///
-/// The statement is a transaction by itself. `annals_api` may execute the function, and the function takes the verified claims as an
-/// argument, so no role and no setting is needed before.
+/// One event: this is the most frequent request. The statement is a transaction by itself. `annals_api` may execute the function, and the
+/// function takes the verified claims as an argument, so no role and no setting is needed before. PostgreSQL parses and plans the statement
+/// for every event, so it has few parameters, no casts of them, and no `from`.
 const APPEND_EVENT: &str = "-- append_event
-select annals.append_event($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+select annals.append_event($1, $2, $3, $4, $5, $6)";
 
 /// Many events, as arrays.
 const APPEND_EVENTS: &str = "-- append_events
@@ -186,34 +185,12 @@ impl Store {
         recorded: &Value,
         revision: Option<i64>,
     ) -> Result<Vec<Appended>, StoreError> {
-        let claims = caller.database_claims();
-        let happened_at = event.timestamp.map(|t| t.as_datetime());
-        let created_by = event.created_by.as_ref().map(|actor| actor.as_str());
-        let version = event.version.as_ref().map(|v| v.as_str());
-        let source = event.source.as_ref().map(|s| s.as_str());
-        let correlation_id = event.correlation_id.as_ref().map(|c| c.as_str());
-        let command_id = event.command_id.as_ref().map(|c| c.as_str());
-        let key = event.idempotency_key.as_ref().map(|k| k.as_str());
-        let params: [Param<'_>; 20] = [
-            (&Json(&claims), Type::JSONB),
-            (event.id.as_uuid(), Type::UUID),
-            (&event.event_type.as_str(), Type::TEXT),
-            (&event.aggregate_type.as_str(), Type::TEXT),
-            (&event.aggregate_id.as_str(), Type::TEXT),
-            (&version, Type::TEXT),
+        let params: [Param<'_>; 6] = [
+            (&Json(caller.database_claims()), Type::JSONB),
+            (&Json(Fields::from(event)), Type::JSONB),
             (&Json(&event.data), Type::JSONB),
             (&Json(&event.metadata), Type::JSONB),
             (&Json(recorded), Type::JSONB),
-            (&created_by, Type::TEXT),
-            (&event.user_id, Type::UUID),
-            (&source, Type::TEXT),
-            (&happened_at, Type::TIMESTAMPTZ),
-            (&correlation_id, Type::TEXT),
-            (&event.causation_id, Type::UUID),
-            (&command_id, Type::TEXT),
-            (&key, Type::TEXT),
-            (&event.expected_version, Type::INT4),
-            (&event.part.map(Part::as_str), Type::TEXT),
             (&revision, Type::INT8),
         ];
         let client = self.connection().await?;
@@ -343,22 +320,20 @@ fn appended_from(row: &Row) -> Result<Appended, StoreError> {
     })
 }
 
-/// The function's answer is one value of type `record`: the number of fields, then the type, length and bytes of each.
+/// The function's answer is one value of type `record`: the number of members, then the type, length and bytes of each.
 impl<'a> FromSql<'a> for Appended {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, RecordError> {
-        let mut fields = Fields(raw.get(4..).ok_or("a record without fields")?);
-        // Fields have the order of the function's parameters: these two are parameters that are also returned.
-        let (created_by, user_id) = (fields.next(&Type::TEXT)?, fields.next(&Type::UUID)?);
+        let mut members = Members(raw.get(4..).ok_or("a record without members")?);
         Ok(Self {
-            created_by,
-            user_id,
-            member: usize::try_from(fields.next::<i32>(&Type::INT4)?)?,
-            id: EventId::from(fields.next::<Uuid>(&Type::UUID)?),
-            event_number: fields.next(&Type::INT8)?,
-            aggregate_version: fields.next(&Type::INT4)?,
-            created_at: Timestamp::from(fields.next::<chrono::DateTime<chrono::Utc>>(&Type::TIMESTAMPTZ)?),
-            schema_version: fields.next(&Type::TEXT)?,
-            replayed: fields.next(&Type::BOOL)?,
+            member: 0,
+            id: EventId::from(members.next::<Uuid>(&Type::UUID)?),
+            event_number: members.next(&Type::INT8)?,
+            aggregate_version: members.next(&Type::INT4)?,
+            created_at: Timestamp::from(members.next::<chrono::DateTime<chrono::Utc>>(&Type::TIMESTAMPTZ)?),
+            schema_version: members.next(&Type::TEXT)?,
+            replayed: members.next(&Type::BOOL)?,
+            created_by: members.next(&Type::TEXT)?,
+            user_id: members.next(&Type::UUID)?,
         })
     }
 
@@ -369,15 +344,15 @@ impl<'a> FromSql<'a> for Appended {
 
 type RecordError = Box<dyn std::error::Error + Sync + Send>;
 
-/// Fields of a record that are not read yet.
-struct Fields<'a>(&'a [u8]);
+/// Members of a record that are not read yet.
+struct Members<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> Members<'a> {
     fn next<T: FromSql<'a>>(&mut self, expected: &Type) -> Result<T, RecordError> {
         let (oid, rest) = self.0.split_first_chunk().ok_or("a record cut short")?;
         let (length, rest) = rest.split_first_chunk().ok_or("a record cut short")?;
         if u32::from_be_bytes(*oid) != expected.oid() {
-            return Err(format!("a record's field is no {expected}").into());
+            return Err(format!("a record's member is no {expected}").into());
         }
         // The length of a null is -1.
         let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
