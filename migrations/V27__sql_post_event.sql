@@ -183,7 +183,7 @@ begin
     end if;
     perform annals.check_event_fields(event);
     if (event ->> 'tenant_id')::uuid <> caller.tenant then
-        perform annals.refuse(403, 'tenant_forged', 'tenant_id must be the tenant of the token; leave it out');
+        perform annals.refuse(403, 'tenant_forged', 'tenant_id must be the token''s tenant; leave it out');
     end if;
     -- A retry returns the stored event, even if the catalog has changed since, so it is not checked again.
     if not exists (select from annals.events e

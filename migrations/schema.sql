@@ -126,8 +126,8 @@ create function annals.caller_actor()
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$ select case annals.caller_role()
-                     when 'user' then 'user:' || (c ->> 'sub')
-                     when 'staff' then 'user:' || (c ->> 'sub')
+                     when 'user' then 'user:' || (c ->> 'sub')::uuid
+                     when 'staff' then 'user:' || (c ->> 'sub')::uuid
                      when 'agent' then 'agent:' || (c #>> '{app_metadata,name}')
                      when 'service' then 'service:' || (c #>> '{app_metadata,name}')
                  end
@@ -187,7 +187,7 @@ begin
         else null;
     end case;
     if actor is null then
-        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
+        perform annals.refuse(401, 'caller_unknown', 'the request has no claims that identify a caller');
     end if;
 end
 $function$;
@@ -202,9 +202,9 @@ AS $function$
 declare
     code            int;
     before          int := 0;
-    ends_picture    boolean := false;
-    is_picture      boolean;
-    is_text_picture boolean := false;
+    ends_emoji      boolean := false;
+    is_emoji        boolean;
+    is_text_emoji   boolean := false;
     allowed         boolean;
 begin
     if value is null then
@@ -214,7 +214,7 @@ begin
     elsif length(value) > longest then
         return format('must have at most %s characters', longest);
     elsif value like ' %' or value like '% ' then
-        return 'must not begin or end with a blank';
+        return 'must not begin or end with a space';
     elsif value !~ '[^\u0020-\u007E]' then
         return null;
     end if;
@@ -223,7 +223,7 @@ begin
     for place in 1..length(value) + 1 loop
         code := ascii(substr(value, place, 1));
         -- Emoji that a zero-width joiner (U+200D) may join.
-        is_picture := code <@ '{[169,169],[174,174],[8252,8252],[8265,8265],[8482,8482],[8505,8505],[8596,8601],[8617,8618],[8986,8987],[9000,9000],[9167,9167],
+        is_emoji := code <@ '{[169,169],[174,174],[8252,8252],[8265,8265],[8482,8482],[8505,8505],[8596,8601],[8617,8618],[8986,8987],[9000,9000],[9167,9167],
         [9193,9203],[9208,9210],[9410,9410],[9642,9643],[9654,9654],[9664,9664],[9723,9726],[9728,9732],[9742,9742],[9745,9745],[9748,9749],
         [9752,9752],[9757,9757],[9760,9760],[9762,9763],[9766,9766],[9770,9770],[9774,9775],[9784,9786],[9792,9792],[9794,9794],[9800,9811],
         [9823,9824],[9827,9827],[9829,9830],[9832,9832],[9851,9851],[9854,9855],[9874,9879],[9881,9881],[9883,9884],[9888,9889],[9895,9895],
@@ -239,14 +239,14 @@ begin
         [128483,128483],[128488,128488],[128495,128495],[128499,128499],[128506,128591],[128640,128709],[128715,128722],[128725,128729],
         [128732,128741],[128745,128745],[128747,128748],[128752,128752],[128755,128764],[128992,129003],[129008,129008],[129292,129338],
         [129340,129349],[129351,129535],[129648,129660],[129664,129734],[129736,129736],[129740,129757],[129759,129771],[129775,129786]}'::int4multirange;
-        if (before = 8205 and not is_picture) or (before = 65039 and not ends_picture and code <> 8419) then
+        if (before = 8205 and not is_emoji) or (before = 65039 and not ends_emoji and code <> 8419) then
             code := before;
             allowed := false;
         else
             -- A digit, # or * followed by U+FE0F and U+20E3 is a keycap. Invisible characters are refused.
             allowed := case code
-                when 8205 then ends_picture
-                when 65039 then is_text_picture or before between 48 and 57 or before in (35, 42)
+                when 8205 then ends_emoji
+                when 65039 then is_text_emoji or before between 48 and 57 or before in (35, 42)
                 when 0 then true
                 else not code <@ '{[1,31],[127,160],[173,173],[847,847],[888,889],[896,899],[907,907],[909,909],[930,930],[1328,1328],[1367,1367],[1424,1424],
         [1482,1487],[1515,1518],[1525,1541],[1564,1564],[1757,1757],[1806,1807],[1867,1868],[1970,1983],[2043,2044],[2094,2095],[2111,2111],
@@ -334,9 +334,9 @@ begin
             return format('must be printable text: the character U+%s is invisible, unassigned or for private use',
                           case when code < 65536 then lpad(upper(to_hex(code)), 4, '0') else upper(to_hex(code)) end);
         end if;
-        ends_picture := is_picture or (code = 65039 and is_text_picture) or code between 127995 and 127999;
+        ends_emoji := is_emoji or (code = 65039 and is_text_emoji) or code between 127995 and 127999;
         -- Emoji that are shown as text unless U+FE0F follows.
-        is_text_picture := code <@ '{[169,169],[174,174],[8252,8252],[8265,8265],[8482,8482],[8505,8505],[8596,8601],[8617,8618],[9000,9000],[9167,9167],[9197,9199],
+        is_text_emoji := code <@ '{[169,169],[174,174],[8252,8252],[8265,8265],[8482,8482],[8505,8505],[8596,8601],[8617,8618],[9000,9000],[9167,9167],[9197,9199],
         [9201,9202],[9208,9210],[9410,9410],[9642,9643],[9654,9654],[9664,9664],[9723,9724],[9728,9732],[9742,9742],[9745,9745],[9752,9752],
         [9757,9757],[9760,9760],[9762,9763],[9766,9766],[9770,9770],[9774,9775],[9784,9786],[9792,9792],[9794,9794],[9823,9824],[9827,9827],
         [9829,9830],[9832,9832],[9851,9851],[9854,9854],[9874,9874],[9876,9879],[9881,9881],[9883,9884],[9888,9888],[9895,9895],[9904,9905],
@@ -367,9 +367,9 @@ AS $function$
                -- A uuid in capitals or without hyphens would be a second name for the same person.
                when value ~* '^user:(urn:uuid:)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
                     and value !~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-               then 'must look like user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d'
+               then 'must be user: and a uuid in lower case with hyphens, as in user:7d0c54a6-6f4c-4f5e-9f0e-0c8f1b1a2c3d'
                when value !~ '^(user|agent|service):.' or regexp_replace(value, '^[a-z]+:', '') ~ '[\u0001-\u0020!"#$%&''()*,;<=>?[\\\]^`{|}~\u007F]'
-               then 'must look like user:, agent: or service: and a name without blanks, or system'
+               then 'must be user:, agent: or service: and a name without spaces, or system'
                else annals.text_fault(value, 100) end
 $function$;
 
@@ -678,59 +678,59 @@ create policy upcasters_project on annals.upcasters for select to annals_project
 grant select on annals.upcasters to annals_projector, authenticated;
 
 -- Fold versions: how many times registrations have changed the state that stored events of an aggregate type fold to. No row: never.
-create table annals.shapes (
+create table annals.fold_versions (
     -- Tenant whose registrations are counted; null: built-in ones, for every tenant.
     tenant_id uuid,
     -- The number of such changes.
-    shape bigint not null,
-    -- Value of shape that read models have been rebuilt for. If it is lower than shape, they must be rebuilt.
-    rebuilt_shape bigint not null default 0,
+    fold_version bigint not null,
+    -- Value of fold_version that read models have been rebuilt for. If it is lower than fold_version, they must be rebuilt.
+    rebuilt_version bigint not null default 0,
     -- Aggregate type.
     aggregate_type text collate "C" not null,
-    constraint shapes_rebuilt CHECK (((rebuilt_shape >= 0) AND (rebuilt_shape <= shape))),
-    constraint shapes_key UNIQUE NULLS NOT DISTINCT (aggregate_type, tenant_id)
+    constraint fold_versions_rebuilt CHECK (((rebuilt_version >= 0) AND (rebuilt_version <= fold_version))),
+    constraint fold_versions_key UNIQUE NULLS NOT DISTINCT (aggregate_type, tenant_id)
 );
-alter table annals.shapes enable row level security;
-create policy shapes_read on annals.shapes for select to authenticated using (((tenant_id IS NULL) OR (tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant))));
-create policy shapes_project on annals.shapes for all to annals_projector using (true) with check (true);
-grant select on annals.shapes to annals_projector, authenticated;
-grant update (rebuilt_shape) on annals.shapes to annals_projector;
+alter table annals.fold_versions enable row level security;
+create policy fold_versions_read on annals.fold_versions for select to authenticated using (((tenant_id IS NULL) OR (tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant))));
+create policy fold_versions_project on annals.fold_versions for all to annals_projector using (true) with check (true);
+grant select on annals.fold_versions to annals_projector, authenticated;
+grant update (rebuilt_version) on annals.fold_versions to annals_projector;
 
 -- Raises the fold version: stored events of these aggregates fold to another state from now on.
-create function annals.raise_shape(tenant uuid, aggregate_type text)
+create function annals.raise_fold_version(tenant uuid, aggregate_type text)
  RETURNS void
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-    insert into annals.shapes as s (tenant_id, aggregate_type, shape) values (tenant, raise_shape.aggregate_type, 1)
-    on conflict on constraint shapes_key do update set shape = s.shape + 1
+    insert into annals.fold_versions as s (tenant_id, aggregate_type, fold_version) values (tenant, raise_fold_version.aggregate_type, 1)
+    on conflict on constraint fold_versions_key do update set fold_version = s.fold_version + 1
 $function$;
 
 -- The current fold version of a tenant's aggregates of a type: changes of built-in event types and of the tenant's own added. It only
 -- rises.
-create function annals.shape_of(tenant uuid, aggregate_type text)
+create function annals.fold_version_of(tenant uuid, aggregate_type text)
  RETURNS bigint
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-    select coalesce(sum(s.shape), 0)::bigint from annals.shapes s
-     where s.aggregate_type = shape_of.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
+    select coalesce(sum(s.fold_version), 0)::bigint from annals.fold_versions s
+     where s.aggregate_type = fold_version_of.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
 $function$;
-grant execute on function annals.shape_of(uuid,text) to annals_projector, authenticated;
+grant execute on function annals.fold_version_of(uuid,text) to annals_projector, authenticated;
 
 -- Whether read models of a tenant's aggregates must be rebuilt, because they may hold states of an older fold version.
-create function annals.is_reshaping(tenant uuid, aggregate_type text)
+create function annals.needs_rebuild(tenant uuid, aggregate_type text)
  RETURNS boolean
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-    select exists (select from annals.shapes s
-                    where s.aggregate_type = is_reshaping.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
-                      and s.rebuilt_shape < s.shape)
+    select exists (select from annals.fold_versions s
+                    where s.aggregate_type = needs_rebuild.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
+                      and s.rebuilt_version < s.fold_version)
 $function$;
-grant execute on function annals.is_reshaping(uuid,text) to annals_projector, authenticated;
+grant execute on function annals.needs_rebuild(uuid,text) to annals_projector, authenticated;
 
 -- Refuses unless upcasters lead from every version to this one. A tenant's own upcasters take precedence over built-in ones.
 create function annals.refuse_broken_chain(tenant uuid, event_type text, current_version text)
@@ -757,7 +757,7 @@ begin
       from versions v
      where v.version not in (select a.version from arriving a);
     if stranded is not null then
-        perform annals.refuse(422, 'upcaster_hole', format('version %s of %s could not be read as version %s: add upcasters that lead there', stranded, event_type, current_version));
+        perform annals.refuse(422, 'upcaster_hole', format('no upcasters lead from version %s of %s to version %s: add them', stranded, event_type, current_version));
     end if;
 end
 $function$;
@@ -780,7 +780,7 @@ begin
     update annals.event_types t set current_version = declare_version.version
      where t.event_type = declare_version.event_type and t.tenant_id is null;
     if steps <> '[]' and exists (select from annals.heads h where h.aggregate_type = kind.aggregate_type) then
-        perform annals.raise_shape(null, kind.aggregate_type);
+        perform annals.raise_fold_version(null, kind.aggregate_type);
     end if;
 end
 $function$;
@@ -822,7 +822,7 @@ begin
     end if;
     -- The whole aggregate type is reserved: another event type of it could still add events to these streams.
     if exists (select from annals.event_types t where t.aggregate_type = register_event_type.aggregate_type and t.appended_by is not null) then
-        perform annals.refuse(422, 'reserved_type', format('Annals itself appends the events of aggregates of type %s; register a type of another aggregate', aggregate_type));
+        perform annals.refuse(422, 'reserved_type', format('only Annals itself appends events of aggregate type %s; register the event type for another aggregate type', aggregate_type));
     end if;
     -- One registration at a time, because the checks below read all versions of the type.
     perform from annals.catalog_revision for update;
@@ -865,7 +865,7 @@ begin
          where t.event_type = register_event_type.inverse ->> 'event_type' and (t.tenant_id = tenant or t.tenant_id is null)
            and t.aggregate_type = register_event_type.aggregate_type
     ) then
-        perform annals.refuse(422, 'unknown_inverse', format('the inverse names %s, which is no event type of the same aggregate type: register that first', inverse ->> 'event_type'));
+        perform annals.refuse(422, 'unknown_inverse', format('the inverse names %s, which is not an event type of the same aggregate type: register it first', inverse ->> 'event_type'));
     end if;
 end
 $function$;
@@ -887,7 +887,7 @@ begin
         if not exists (select from annals.event_type_versions v
                         where v.event_type = register_upcasters.event_type and v.version = added.from_version
                           and (v.tenant_id is null or v.tenant_id = tenant)) then
-            perform annals.refuse(422, 'unknown_version', format('an upcaster begins at version %s, which %s does not have', added.from_version, event_type));
+            perform annals.refuse(422, 'unknown_version', format('an upcaster starts from version %s, which %s does not have', added.from_version, event_type));
         elsif not exists (select from annals.event_type_versions v
                            where v.event_type = register_upcasters.event_type and v.version = added.to_version
                              and (v.tenant_id is null or v.tenant_id = tenant)) then
@@ -911,7 +911,7 @@ begin
     end if;
     perform annals.refuse_broken_chain(tenant, event_type, version);
     if exists (select from jsonb_array_elements(upcasters) as u where u -> 'steps' <> '[]') then
-        perform annals.raise_shape(tenant, split_part(event_type, '.', 1));
+        perform annals.raise_fold_version(tenant, split_part(event_type, '.', 1));
     end if;
 end
 $function$;
@@ -1170,7 +1170,7 @@ begin
         return true;
     end if;
     return annals.refuse(422, 'idempotency_key_reused', format(
-        'the idempotency key was used for an event with another %s; send a new event under a new key', replace(fields, ',', ', ')),
+        'the idempotency key was used for an event with a different %s; use a new key for a new event', replace(fields, ',', ', ')),
         member, fields);
 end
 $function$;
@@ -1182,12 +1182,12 @@ create function annals.refuse_kept_key(member integer)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
     select annals.refuse(422, 'idempotency_key_reused',
-        'the idempotency key was used for a change of an entity that found nothing to do; send a new event under a new key', member)
+        'the idempotency key was used for a request that changed nothing; use a new key for a new event', member)
 $function$;
 
 -- Raises serialization_failure if one of the idempotency keys, which were unknown when the append began, has an event now. When the append
 -- is retried, it finds that event and returns it.
-create function annals.retry_if_twin(tenant uuid, actor text, keys text[])
+create function annals.retry_if_same_request_won(tenant uuid, actor text, keys text[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1202,14 +1202,14 @@ begin
 end
 $function$;
 
--- Refuses an expected version, unless an equal request has appended to the stream at the same moment (annals.retry_if_twin).
+-- Refuses an expected version, unless an equal request has appended to the stream at the same moment (annals.retry_if_same_request_won).
 create function annals.refuse_version(tenant uuid, actor text, keys text[], actual integer, expected integer, member integer)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-    perform annals.retry_if_twin(tenant, actor, keys);
+    perform annals.retry_if_same_request_won(tenant, actor, keys);
     return annals.refuse(409, 'version_conflict', format('the stream is at version %s, not %s', actual, expected), member, actual::text);
 end
 $function$;
@@ -1227,17 +1227,17 @@ end
 $function$;
 
 -- Refuses an event whose type requires a stream with events, or one without, unless an equal request has appended to the stream at the same
--- moment (annals.retry_if_twin).
+-- moment (annals.retry_if_same_request_won).
 create function annals.refuse_requirement(tenant uuid, actor text, keys text[], event_type text, aggregate_type text, aggregate_id text, requires text, member integer)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-    perform annals.retry_if_twin(tenant, actor, keys);
+    perform annals.retry_if_same_request_won(tenant, actor, keys);
     if requires = 'new' then
         return annals.refuse(409, 'stream_exists', format(
-            '%s begins a stream, and %s %s has events already', event_type, aggregate_type, aggregate_id), member);
+            '%s must be the first event of its stream, but %s %s has events already', event_type, aggregate_type, aggregate_id), member);
     end if;
     return annals.refuse(409, 'stream_missing', format(
         '%s needs an existing stream: %s %s has no events. Create it first', event_type, aggregate_type, aggregate_id), member);
@@ -1298,7 +1298,7 @@ begin
         elsif kind.aggregate_type is null then
             perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', event_type), 0);
         elsif kind.aggregate_type <> aggregate_type then
-            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', event_type, kind.aggregate_type), 0);
+            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', event_type, kind.aggregate_type), 0);
         elsif version <> kind.current_version and not exists (
             select from annals.event_type_versions v
              where v.event_type = append_event.event_type and v.version = append_event.version
@@ -1306,9 +1306,9 @@ begin
         ) then
             perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
         elsif role <> all (kind.posters) then
-            perform annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, event_type), 0);
+            perform annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, event_type), 0);
         elsif kind.appended_by is not null and kind.appended_by is distinct from part then
-            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself appends %s', event_type), 0);
+            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', event_type), 0);
         end if;
     end if;
 
@@ -1318,10 +1318,10 @@ begin
             user_id := substr(created_by, 6)::uuid;
         end if;
         if created_by like 'user:%' and created_by <> 'user:' || user_id then
-            perform annals.refuse(422, 'user_is_not_actor', 'created_by names another user than user_id', 0);
+            perform annals.refuse(422, 'user_is_not_actor', 'created_by and user_id name different users', 0);
         end if;
     elsif created_by <> actor or user_id <> person or (user_id is not null and person is null) then
-        perform annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', 0);
+        perform annals.refuse(403, 'actor_forged', 'created_by and user_id must match the token; only a service may name another actor', 0);
     else
         created_by := actor;
         user_id := person;
@@ -1443,18 +1443,18 @@ begin
          where n.ord <> all (known)
            and case
                when k.event_type is null then annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', n.event_type), (n.ord - 1)::int)
-               when k.aggregate_type <> n.aggregate_type then annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregates of type %s', n.event_type, k.aggregate_type), (n.ord - 1)::int)
+               when k.aggregate_type <> n.aggregate_type then annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', n.event_type, k.aggregate_type), (n.ord - 1)::int)
                when n.version <> k.current_version and not exists (
                    select from annals.event_type_versions v
                     where v.event_type = n.event_type and v.version = n.version and (v.tenant_id is null or v.tenant_id = tenant))
                then annals.refuse(422, 'unknown_version', format('%s has no version %s', n.event_type, n.version), (n.ord - 1)::int)
-               when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('a caller of role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
+               when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
                when k.appended_by is not null and k.appended_by is distinct from n.part
-               then annals.refuse(403, 'event_type_forbidden', format('only Annals itself appends %s', n.event_type), (n.ord - 1)::int)
+               then annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', n.event_type), (n.ord - 1)::int)
                when role <> 'service' and (n.created_by <> actor or n.user_id <> person or (n.user_id is not null and person is null))
-               then annals.refuse(403, 'actor_forged', 'created_by and user_id are the token''s; only a service may name another', (n.ord - 1)::int)
+               then annals.refuse(403, 'actor_forged', 'created_by and user_id must match the token; only a service may name another actor', (n.ord - 1)::int)
                when n.created_by like 'user:%' and n.created_by <> 'user:' || n.user_id
-               then annals.refuse(422, 'user_is_not_actor', 'created_by names another user than user_id', (n.ord - 1)::int)
+               then annals.refuse(422, 'user_is_not_actor', 'created_by and user_id name different users', (n.ord - 1)::int)
                else true end
         window stream as (partition by n.aggregate_type, n.aggregate_id order by n.ord)
     ), locked as (
@@ -1509,7 +1509,7 @@ grant execute on function annals.append_events(jsonb,uuid[],text[],text[],text[]
 
 -- For an append whose connection broke before its answer arrived: waits until no append to its streams is running, then returns those of
 -- its events that are stored.
-create function annals.settle_append(claims jsonb, aggregate_types text[], aggregate_ids text[], event_ids uuid[])
+create function annals.find_appended(claims jsonb, aggregate_types text[], aggregate_ids text[], event_ids uuid[])
  RETURNS TABLE(member integer, id uuid, event_number bigint, aggregate_version integer, created_at timestamp with time zone, schema_version text, replayed boolean, created_by text, user_id uuid)
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1539,7 +1539,7 @@ begin
          order by i.place;
 end
 $function$;
-grant execute on function annals.settle_append(jsonb,text[],text[],uuid[]) to annals_api;
+grant execute on function annals.find_appended(jsonb,text[],text[],uuid[]) to annals_api;
 
 -- Those of the idempotency keys under which the caller has appended an event.
 create function annals.known_keys(claims jsonb, keys text[])
@@ -1607,7 +1607,7 @@ declare
     actor  constant text := annals.caller_actor();
 begin
     if actor is null then
-        perform annals.refuse(401, 'caller_unknown', 'the request carries no claims that name a caller');
+        perform annals.refuse(401, 'caller_unknown', 'the request has no claims that identify a caller');
     end if;
     -- Waits for a running append, and checks the version again afterwards.
     perform from annals.heads h
@@ -1766,7 +1766,7 @@ $function$;
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 
 -- Virtual transaction ids of the transactions that have appended, or are about to, and have not ended. Prepared transactions are included.
-create function annals.feed_holders()
+create function annals.open_appends()
  RETURNS text[]
  LANGUAGE sql
  SECURITY DEFINER
@@ -1777,10 +1777,10 @@ AS $function$
      where l.locktype = 'relation' and l.relation = 'annals_locks.appends'::regclass and l.mode = 'RowExclusiveLock' and l.granted
        and l.database = (select d.oid from pg_database d where d.datname = current_database())
 $function$;
-grant execute on function annals.feed_holders() to annals_projector, authenticated;
+grant execute on function annals.open_appends() to annals_projector, authenticated;
 
 -- The highest visible event number, and the transactions that must end before a new snapshot contains every event up to it.
-create function annals.high_water_mark(OUT settled_to bigint, OUT holders text[])
+create function annals.high_water_mark(OUT event_number bigint, OUT open_appends text[])
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1788,15 +1788,15 @@ create function annals.high_water_mark(OUT settled_to bigint, OUT holders text[]
 AS $function$
 begin
     -- Two statements, because the order matters: first the number, then the locks.
-    settled_to := (select coalesce(max(e.event_number), 0) from annals.events e);
-    holders := annals.feed_holders();
+    event_number := (select coalesce(max(e.event_number), 0) from annals.events e);
+    open_appends := annals.open_appends();
 end
 $function$;
 grant execute on function annals.high_water_mark() to annals_projector, authenticated;
 
 -- A high-water mark: every snapshot that is taken from now on contains all events up to it. If an append stays open for longer than
 -- patience, it returns the position of the sweep, which is lower and for which the same holds.
-create function annals.settled_mark(patience interval)
+create function annals.wait_for_high_water_mark(patience interval)
  RETURNS bigint
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1808,21 +1808,21 @@ declare
     own      text;
 begin
     select l.virtualtransaction into own from pg_locks l where l.pid = pg_backend_pid() limit 1;
-    while mark.holders && annals.feed_holders() loop
+    while mark.open_appends && annals.open_appends() loop
         -- A transaction that has appended itself would wait for itself.
-        if own = any (mark.holders) or clock_timestamp() > deadline then
+        if own = any (mark.open_appends) or clock_timestamp() > deadline then
             return (select c.position from annals.checkpoints c where c.name = 'sweep');
         end if;
         perform pg_sleep(0.005);
     end loop;
-    return mark.settled_to;
+    return mark.event_number;
 end
 $function$;
-grant execute on function annals.settled_mark(interval) to annals_projector, authenticated;
+grant execute on function annals.wait_for_high_water_mark(interval) to annals_projector, authenticated;
 
 -- The oldest append whose transaction has not ended, for which readers across streams wait: its server process, or the name of its prepared
 -- transaction, and its age in seconds.
-create function annals.oldest_feed_holder(OUT pid integer, OUT prepared text, OUT age_seconds bigint)
+create function annals.oldest_open_append(OUT pid integer, OUT prepared text, OUT age_seconds bigint)
  RETURNS record
  LANGUAGE sql
  SECURITY DEFINER
@@ -1839,7 +1839,7 @@ AS $function$
      order by coalesce(a.xact_start, p.prepared) nulls last
      limit 1
 $function$;
-grant execute on function annals.oldest_feed_holder() to annals_projector, authenticated;
+grant execute on function annals.oldest_open_append() to annals_projector, authenticated;
 
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- checkpoints
@@ -1984,7 +1984,7 @@ begin
             where found.attrelid = table_name and found.attname = wanted.attname and not found.attisdropped
               and (found.atttypid, found.attcollation, found.attnotnull) = (wanted.atttypid, wanted.attcollation, wanted.attnotnull));
     if missing is not null then
-        raise exception 'state table % lacks columns of %, or has them otherwise: %', table_name, template, missing
+        raise exception 'state table % lacks columns of %, or defines them differently: %', table_name, template, missing
             using errcode = 'invalid_table_definition';
     end if;
 
@@ -2053,7 +2053,7 @@ begin
     -- There may be streams already, if a tenant had registered event types of this aggregate type by itself. Their rows are missing in the
     -- new table, so the fold version rises, and read models are rebuilt.
     if exists (select from annals.heads h where h.aggregate_type = register_state_table.aggregate_type) then
-        perform annals.raise_shape(null, register_state_table.aggregate_type);
+        perform annals.raise_fold_version(null, register_state_table.aggregate_type);
     end if;
 end
 $function$;
@@ -2087,7 +2087,7 @@ begin
         where t.version < excluded.version;
     get diagnostics written = row_count;
     if written <> cardinality(tenant_ids) then
-        raise exception 'another projector was here first' using errcode = 'serialization_failure';
+        raise exception 'another projector has already projected this stream' using errcode = 'serialization_failure';
     end if;
     if (select r.revision <> write_entities.catalog_revision from annals.catalog_revision r) then
         raise exception 'the catalog has changed' using errcode = 'serialization_failure', constraint = 'projection_outdated';
@@ -2123,7 +2123,7 @@ begin
        and h.projected_version = u.from_version;
     get diagnostics moved = row_count;
     if moved <> cardinality(tenant_ids) then
-        raise exception 'another projector was here first' using errcode = 'serialization_failure';
+        raise exception 'another projector has already projected this stream' using errcode = 'serialization_failure';
     end if;
     -- A parked stream that is retried keeps its row until it is projected up to its head. Its remaining events may be below the sweep's
     -- checkpoint, and no wake-up may name the stream. If this projector is killed, the sweep finds the stream only by this row.
@@ -2143,7 +2143,7 @@ begin
         on s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id
        and s.aggregate_version > u.from_version and s.aggregate_version <= u.to_version;
     if skipped <> left_out then
-        raise exception 'staff was here first' using errcode = 'serialization_failure';
+        raise exception 'staff has already decided about this stream' using errcode = 'serialization_failure';
     end if;
 end
 $function$;
@@ -2168,7 +2168,7 @@ $function$;
 grant execute on function annals.module_columns(regclass,name[]) to annals_projector;
 
 -- Integer columns. annals.module_columns reads them itself, and jsonb_populate_record must not.
-create function annals.without_integers(table_name regclass)
+create function annals.integer_columns(table_name regclass)
  RETURNS text[]
  LANGUAGE sql
  STABLE
@@ -2179,7 +2179,7 @@ AS $function$
      where a.attrelid = table_name and a.attnum > 0 and not a.attisdropped
        and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 $function$;
-grant execute on function annals.without_integers(regclass) to annals_projector;
+grant execute on function annals.integer_columns(regclass) to annals_projector;
 
 -- Upserts rows of a module's state table; its own columns are taken from the state by name.
 create function annals.write_states(table_name regclass, tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
@@ -2201,7 +2201,7 @@ begin
             set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at%4$s',
         table_name, columns.names, columns.sources, columns.updates)
     using tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states,
-          standard::text[] || annals.without_integers(table_name);
+          standard::text[] || annals.integer_columns(table_name);
 end
 $function$;
 grant execute on function annals.write_states(regclass,uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
@@ -2223,7 +2223,7 @@ begin
           cross join lateral jsonb_populate_record(null::%1$s, u.source - $6) as s
          on conflict (tenant_id, %5$I, id) do update set started_by = excluded.started_by%4$s',
         table_name, columns.names, columns.sources, columns.updates, parent)
-    using tenant_ids, parent_ids, ids, started_bys, children, standard::text[] || annals.without_integers(table_name);
+    using tenant_ids, parent_ids, ids, started_bys, children, standard::text[] || annals.integer_columns(table_name);
 end
 $function$;
 grant execute on function annals.write_children(regclass,name,uuid[],text[],text[],text[],jsonb[]) to annals_projector;
@@ -2260,8 +2260,8 @@ create table annals.snapshots (
     updated_at timestamp with time zone not null,
     -- Recorded time of the event that had deleted the entity by then; null: not deleted.
     deleted_at timestamp with time zone,
-    -- Fold version of the state, from annals.shape_of when it was written. The snapshot is used only while that is the current one.
-    shape bigint not null,
+    -- Fold version of the state, from annals.fold_version_of when it was written. The snapshot is used only while that is the current one.
+    fold_version bigint not null,
     -- Version of the last event folded in.
     version integer not null,
     -- Aggregate type of the stream.
@@ -2294,7 +2294,7 @@ create function annals.snapshot_digest(snapshot annals.snapshots)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
     select sha256(convert_to(jsonb_build_array(
-        snapshot.tenant_id, snapshot.aggregate_type, snapshot.aggregate_id, snapshot.version, snapshot.shape, snapshot.started_by,
+        snapshot.tenant_id, snapshot.aggregate_type, snapshot.aggregate_id, snapshot.version, snapshot.fold_version, snapshot.started_by,
         extract(epoch from snapshot.created_at), extract(epoch from snapshot.updated_at), extract(epoch from snapshot.deleted_at),
         snapshot.state)::text, 'UTF8'))
 $function$;
@@ -2348,21 +2348,21 @@ declare
 begin
     -- Waits for a running exchange of read models. The catalog's revision after it tells whether these states are outdated.
     lock table annals_locks.read_models in row exclusive mode;
-    insert into annals.snapshots as s (tenant_id, created_at, updated_at, deleted_at, shape, version, aggregate_type, aggregate_id, started_by, state, metadata, digest)
-    select n.tenant_id, n.created_at, n.updated_at, n.deleted_at, n.shape, n.version, n.aggregate_type, n.aggregate_id, n.started_by, n.state, n.metadata,
+    insert into annals.snapshots as s (tenant_id, created_at, updated_at, deleted_at, fold_version, version, aggregate_type, aggregate_id, started_by, state, metadata, digest)
+    select n.tenant_id, n.created_at, n.updated_at, n.deleted_at, n.fold_version, n.version, n.aggregate_type, n.aggregate_id, n.started_by, n.state, n.metadata,
            annals.snapshot_digest(n)
       from unnest(tenant_ids, aggregate_types, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
            as u (tenant_id, aggregate_type, aggregate_id, version, started_by, deleted_at, created_at, updated_at, state)
      cross join lateral (select (
-           u.tenant_id, clock_timestamp(), u.created_at, u.updated_at, u.deleted_at, annals.shape_of(u.tenant_id, u.aggregate_type), u.version,
+           u.tenant_id, clock_timestamp(), u.created_at, u.updated_at, u.deleted_at, annals.fold_version_of(u.tenant_id, u.aggregate_type), u.version,
            u.aggregate_type, u.aggregate_id, u.started_by, u.state, write_snapshots.metadata, ''::bytea)::annals.snapshots as row) as r
      cross join lateral (select (r.row).*) as n
-     where not annals.is_reshaping(u.tenant_id, u.aggregate_type)
+     where not annals.needs_rebuild(u.tenant_id, u.aggregate_type)
        and (select r.revision = write_snapshots.catalog_revision from annals.catalog_revision r)
      order by u.tenant_id, u.aggregate_type, u.aggregate_id, u.version
     on conflict on constraint snapshots_pkey do update
         set taken_at = clock_timestamp(), created_at = excluded.created_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
-            shape = excluded.shape, started_by = excluded.started_by, state = excluded.state, metadata = excluded.metadata, digest = excluded.digest;
+            fold_version = excluded.fold_version, started_by = excluded.started_by, state = excluded.state, metadata = excluded.metadata, digest = excluded.digest;
     get diagnostics written = row_count;
     perform annals.thin_snapshots(tenant_ids, aggregate_types, aggregate_ids, kept);
     return written;
@@ -2534,12 +2534,12 @@ declare
     number int;
 begin
     if annals.caller_role() is distinct from 'staff' then
-        perform annals.refuse(403, 'staff_only', 'only staff may ask for a rebuild');
+        perform annals.refuse(403, 'staff_only', 'only staff may request a rebuild');
     end if;
     if aggregate_type is not null and not exists (
         select from annals.event_types t where t.aggregate_type = request_rebuild.aggregate_type and (t.tenant_id = tenant or t.tenant_id is null)
     ) then
-        perform annals.refuse(422, 'unknown_module', 'there is no such module: GET /api/v1/events/types lists those that there are, as aggregate_type');
+        perform annals.refuse(422, 'unknown_module', 'there is no such module; GET /api/v1/events/types lists the existing ones as aggregate_type');
     end if;
     perform annals.refuse_overlapping_rebuild(tenant, aggregate_type, 0);
     -- No lock here, because a caller could hold it by leaving its transaction open. If two requests for the same read models arrive at the
@@ -2549,7 +2549,7 @@ begin
     returning id into number;
     return number;
 exception when unique_violation then
-    perform annals.refuse(409, 'rebuild_running', 'a rebuild of the same read models is requested already');
+    perform annals.refuse(409, 'rebuild_running', 'a rebuild of the same read models has already been requested');
     return null;
 end
 $function$;
@@ -2615,7 +2615,7 @@ grant execute on function annals.shadow_schema(integer) to annals_projector;
 
 -- Numbers of rebuilds whose tables still exist although no process works on them: the rebuild was killed, or its tables were not dropped at
 -- its end. Includes the given rebuild if such tables have its number, because it has not made its own yet.
-create function annals.left_shadows(id integer)
+create function annals.abandoned_shadows(id integer)
  RETURNS SETOF integer
  LANGUAGE sql
  STABLE
@@ -2624,9 +2624,9 @@ AS $function$
     select s.id
       from pg_namespace n
      cross join lateral (select substr(n.nspname, 16)::int as id) as s
-     where n.nspname ~ '^annals_rebuild_[0-9]{1,9}$' and (s.id = left_shadows.id or not annals.is_rebuild_held(s.id))
+     where n.nspname ~ '^annals_rebuild_[0-9]{1,9}$' and (s.id = abandoned_shadows.id or not annals.is_rebuild_held(s.id))
 $function$;
-grant execute on function annals.left_shadows(integer) to annals_projector;
+grant execute on function annals.abandoned_shadows(integer) to annals_projector;
 
 -- The live tables of a rebuild, each with the name of its shadow table.
 create function annals.shadow_tables(id integer)
@@ -2724,7 +2724,7 @@ $function$;
 grant execute on function annals.write_shadow(regclass,regclass,text,uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
 
 -- Deletes all children of some parents from a child collection's table.
-create function annals.delete_families(table_name regclass, parent name, tenant_ids uuid[], parent_ids text[])
+create function annals.delete_child_rows(table_name regclass, parent name, tenant_ids uuid[], parent_ids text[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2735,10 +2735,10 @@ begin
     using tenant_ids, parent_ids;
 end
 $function$;
-grant execute on function annals.delete_families(regclass,name,uuid[],text[]) to annals_projector;
+grant execute on function annals.delete_child_rows(regclass,name,uuid[],text[]) to annals_projector;
 
 -- Deletes from a rebuild's tables the aggregates whose fold version has changed meanwhile.
-create function annals.forget_shadow(id integer, tenant uuid, aggregate_type text)
+create function annals.delete_shadow_rows(id integer, tenant uuid, aggregate_type text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2746,14 +2746,14 @@ AS $function$
 declare
     pair record;
 begin
-    for pair in select * from annals.shadow_tables(id) as t where t.aggregate_type is null or t.aggregate_type = forget_shadow.aggregate_type loop
+    for pair in select * from annals.shadow_tables(id) as t where t.aggregate_type is null or t.aggregate_type = delete_shadow_rows.aggregate_type loop
         execute format('delete from %s s where ($1 is null or s.tenant_id = $1)%s', pair.shadow,
                        case when pair.aggregate_type is null then ' and s.aggregate_type = $2' end)
-        using tenant, forget_shadow.aggregate_type;
+        using tenant, delete_shadow_rows.aggregate_type;
     end loop;
 end
 $function$;
-grant execute on function annals.forget_shadow(integer,uuid,text) to annals_projector;
+grant execute on function annals.delete_shadow_rows(integer,uuid,text) to annals_projector;
 
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- rebuild_exchange
@@ -2840,7 +2840,7 @@ AS $function$
                string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
                    filter (where a.attname::text <> all (i.names)) as definition
           from standard s
-         cross join (select annals.without_integers(state_table) as names) as i
+         cross join (select annals.integer_columns(state_table) as names) as i
           join pg_attribute a on a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attname <> all (s.names)
          where a.attrelid = state_table
     )
@@ -2907,9 +2907,9 @@ end
 $function$;
 grant execute on function annals.has_orphans(regclass,uuid,text) to annals_projector;
 
--- Makes a live table's rows (l) of a scope equal to a rebuild's. A row without a counterpart is deleted unless the condition sound is true
--- for it. Returns how many rows it changed.
-create function annals.exchange_rows(live regclass, shadow regclass, tenant uuid, aggregate_type text, sound text)
+-- Makes a live table's rows (l) of a scope equal to a rebuild's. A row without a counterpart is deleted unless the condition unchanged is
+-- true for it. Returns how many rows it changed.
+create function annals.exchange_rows(live regclass, shadow regclass, tenant uuid, aggregate_type text, unchanged text)
  RETURNS bigint
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2923,7 +2923,7 @@ declare
     changed bigint := 0;
     rows    bigint;
 begin
-    if sound = 'false' then
+    if unchanged = 'false' then
         -- All rows have counterparts. Usually nothing differs, and then one comparison is cheaper than three statements.
         execute format('select exists (select from (select * from %s l where %s) as l full join %s s on %s
                                         where row(%s)::record operator(pg_catalog.*<>) row(%s)::record)',
@@ -2933,8 +2933,8 @@ begin
     if not differs then
         return 0;
     end if;
-    if sound <> 'true' then
-        execute format('delete from %s l where %s and not %s and not exists (select from %s s where %s)', live, scope, sound, shadow, c.same_key)
+    if unchanged <> 'true' then
+        execute format('delete from %s l where %s and not %s and not exists (select from %s s where %s)', live, scope, unchanged, shadow, c.same_key)
           using tenant, aggregate_type;
         get diagnostics rows = row_count;
         changed := changed + rows;
@@ -2962,16 +2962,16 @@ declare
     of      record;
     pair    record;
     c       record := annals.exchanged_columns('annals.entities');
-    sound   text;
+    unchanged text;
     changed bigint := 0;
 begin
     select r.tenant_id, r.aggregate_type, r.compared_since into strict of from annals.rebuilds r where r.id = exchange_read_models.id;
     -- Snapshots of an older fold version are deleted, and those of streams whose state was wrong, because they may have been taken from it.
     delete from annals.snapshots p
      where (of.tenant_id is null or p.tenant_id = of.tenant_id) and (of.aggregate_type is null or p.aggregate_type = of.aggregate_type)
-       and p.shape <> annals.shape_of(p.tenant_id, p.aggregate_type);
+       and p.fold_version <> annals.fold_version_of(p.tenant_id, p.aggregate_type);
     for pair in select * from annals.shadow_tables(id) as t order by t.aggregate_type nulls first loop
-        sound := 'false';
+        unchanged := 'false';
         if pair.live = 'annals.entities'::regclass then
             execute format(
                 'delete from annals.snapshots p using %s s left join annals.entities l on %s
@@ -2979,18 +2979,18 @@ begin
                     and (l.version is null or row(%s)::record operator(pg_catalog.*<>) row(%s)::record)',
                 pair.shadow, c.same_key, c.live_row, c.shadow_row);
             if of.compared_since is not null and not annals.has_orphans(pair.shadow::regclass, of.tenant_id, of.aggregate_type) then
-                sound := 'true';
+                unchanged := 'true';
             elsif of.compared_since is not null then
-                sound := 'exists (select from annals.heads h where h.tenant_id = l.tenant_id and h.aggregate_type = l.aggregate_type
+                unchanged := 'exists (select from annals.heads h where h.tenant_id = l.tenant_id and h.aggregate_type = l.aggregate_type
                                                                and h.aggregate_id = l.aggregate_id and h.projected_version > 0)';
             end if;
         elsif pair.collection is null and of.compared_since is not null then
-            sound := case when annals.recheck_states(pair.live, pair.shadow::regclass, of.tenant_id, pair.aggregate_type, of.compared_since)
+            unchanged := case when annals.recheck_states(pair.live, pair.shadow::regclass, of.tenant_id, pair.aggregate_type, of.compared_since)
                           then format('exists (select from annals.entities e where e.tenant_id = l.tenant_id and e.aggregate_type = %L
                                                                                and e.aggregate_id = l.id)', pair.aggregate_type)
                           else 'true' end;
         end if;
-        changed := changed + annals.exchange_rows(pair.live, pair.shadow::regclass, of.tenant_id, of.aggregate_type, sound);
+        changed := changed + annals.exchange_rows(pair.live, pair.shadow::regclass, of.tenant_id, of.aggregate_type, unchanged);
     end loop;
     delete from annals.snapshots p
      where (of.tenant_id is null or p.tenant_id = of.tenant_id) and (of.aggregate_type is null or p.aggregate_type = of.aggregate_type)
@@ -4095,7 +4095,7 @@ create table annals.imports (
     -- How many times a worker has begun since the last progress.
     attempts integer not null default 0,
     -- Number of partitions, fixed when it begins; null before, and again once it has ended and its temporary data are deleted.
-    lanes integer,
+    partitions integer,
     -- The storage's tag (ETag) of the object: an object of the same name with another tag is refused.
     object_tag text,
     -- Claims of the caller who requested it. Its events are appended in their name.
@@ -4106,27 +4106,27 @@ create table annals.imports (
     reader jsonb,
     -- Where reading continues; every row before it is processed. offset: the byte of the file at which decoding begins; skip: bytes of
     -- decoded text after it; line and row: the numbers reached there; after_return: whether the text before it ends with a carriage return.
-    place jsonb,
+    resume_point jsonb,
     constraint imports_held CHECK (((holder IS NULL) = (held_until IS NULL))),
     constraint imports_object CHECK (((size_bytes IS NULL) = (object_tag IS NULL))),
-    constraint imports_inspected CHECK ((((rows_found IS NULL) = (reader IS NULL)) AND ((place IS NULL) = (reader IS NULL)))),
+    constraint imports_inspected CHECK ((((rows_found IS NULL) = (reader IS NULL)) AND ((resume_point IS NULL) = (reader IS NULL)))),
     constraint imports_pkey PRIMARY KEY (upload_id),
     constraint imports_upload_fkey FOREIGN KEY (upload_id) REFERENCES annals.uploads(id) ON DELETE CASCADE
 );
-CREATE INDEX imports_to_tidy ON annals.imports USING btree (upload_id) WHERE (lanes IS NOT NULL);
+CREATE INDEX imports_to_purge ON annals.imports USING btree (upload_id) WHERE (partitions IS NOT NULL);
 CREATE INDEX imports_held ON annals.imports USING btree (held_until) WHERE (holder IS NOT NULL);
 alter table annals.imports enable row level security;
 create policy imports_work on annals.imports for all to annals_projector using (true) with check (true);
 grant select, insert, update on annals.imports to annals_projector;
 
 -- Progress of each partition of an import, moved in the transaction that appends its events.
-create table annals.import_lanes (
+create table annals.import_partitions (
     -- The upload.
     upload_id uuid not null,
     -- Number of the partition, from 0.
-    lane integer not null,
+    partition integer not null,
     -- Watermark: of the rows of this partition, those up to this number are processed.
-    settled_row bigint not null default 0,
+    processed_row bigint not null default 0,
     -- Rows of the partition that created entities.
     rows_accepted bigint not null default 0,
     -- Rows of the partition that were rejected.
@@ -4145,12 +4145,12 @@ create table annals.import_lanes (
     reported_bytes bigint not null default 0,
     -- Errors of the partition's rejected rows, stored or not.
     errors_found bigint not null default 0,
-    constraint import_lanes_pkey PRIMARY KEY (upload_id, lane),
-    constraint import_lanes_import_fkey FOREIGN KEY (upload_id) REFERENCES annals.imports(upload_id) ON DELETE CASCADE
+    constraint import_partitions_pkey PRIMARY KEY (upload_id, partition),
+    constraint import_partitions_import_fkey FOREIGN KEY (upload_id) REFERENCES annals.imports(upload_id) ON DELETE CASCADE
 ) with (fillfactor=20);
-alter table annals.import_lanes enable row level security;
-create policy import_lanes_work on annals.import_lanes for all to annals_projector using (true) with check (true);
-grant select, insert, update on annals.import_lanes to annals_projector;
+alter table annals.import_partitions enable row level security;
+create policy import_partitions_work on annals.import_partitions for all to annals_projector using (true) with check (true);
+grant select, insert, update on annals.import_partitions to annals_projector;
 
 -- How many rows with the same content an import has read, if rows have no ids: equal rows are distinguished by a counter. Deleted when the
 -- import ends.
@@ -4278,7 +4278,7 @@ begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
         perform annals.refuse(400, 'wrong_isolation', 'read_events works in read committed transactions only: a snapshot that is older than the call may lack events');
     end if;
-    mark := annals.settled_mark(interval '1 second');
+    mark := annals.wait_for_high_water_mark(interval '1 second');
     return query
         select s.* from public.event_stream s
          where s.tenant_id = (select annals.caller_tenant()) and s.event_number > read_events.after and s.event_number <= mark
@@ -4401,19 +4401,19 @@ begin
              then 'expected_version must be a whole number from 0' end,
         case when jsonb_path_exists(event, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")')
              then 'the event has more than 64 levels of nesting' end,
-        (select 'a number needs over 1000 digits' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
+        (select 'a number has more than 1000 digits when written without an exponent' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
           where length(translate(n #>> '{}', '-.', '')) > 1000 limit 1),
         (select t.name || ' ' || annals.text_fault(event ->> t.name, t.longest)
            from (values ('aggregate_id', 128), ('source', 100), ('correlation_id', 128), ('command_id', 128), ('idempotency_key', 255))
                 as t (name, longest)
           where annals.text_fault(event ->> t.name, t.longest) is not null limit 1),
-        case when event ->> 'aggregate_id' in ('.', '..') then 'aggregate_id must be a name: . and .. are places in a path' end,
+        case when event ->> 'aggregate_id' in ('.', '..') then 'aggregate_id must not be . or .., which have a meaning in URL paths' end,
         -- As over HTTP, a correlation_id in metadata counts like the field.
         case when jsonb_typeof(event #> '{metadata,correlation_id}') not in ('string', 'null')
              then 'metadata.correlation_id must be a string' end,
         'metadata.correlation_id ' || annals.text_fault(event #>> '{metadata,correlation_id}', 128),
         case when event ->> 'correlation_id' <> event #>> '{metadata,correlation_id}'
-             then 'metadata.correlation_id differs from correlation_id; give one of them, or the same twice' end,
+             then 'metadata.correlation_id differs from correlation_id; send only one of them, or the same value in both' end,
         (select format('%s must be a uuid', u) from unnest(array['user_id', 'tenant_id', 'causation_id']) as u
           where event ->> u !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' limit 1),
         'created_by ' || annals.actor_fault(event ->> 'created_by'),
@@ -4489,8 +4489,8 @@ begin
     if to_regprocedure('extensions.jsonb_matches_schema(json, jsonb)') is null then
         if role <> 'service' then
             perform annals.refuse(403, 'pg_jsonschema_missing',
-                'without pg_jsonschema SQL cannot check data against its schema, and only a service may post by SQL; '
-                'have it installed (create extension pg_jsonschema with schema extensions), or post over HTTP', 0);
+                'without the extension pg_jsonschema, SQL cannot check data against the schema, so only a service may post in SQL; '
+                'install it (create extension pg_jsonschema with schema extensions), or post over HTTP', 0);
         end if;
         return;
     end if;
@@ -4510,7 +4510,7 @@ begin
     end if;
     if schema::text ~ unchecked and role <> 'service' then
         perform annals.refuse(403, 'format_unchecked',
-            format('the schema of %s has a format that SQL cannot check, so only a service may post it by SQL; post it over HTTP', event_type), 0);
+            format('the schema of %s has a format that SQL cannot check, so only a service may post it in SQL; post it over HTTP', event_type), 0);
     end if;
     execute 'select extensions.jsonb_matches_schema($1::json, $2)' into matches using annals.with_format_patterns(schema), data;
     if matches is not true then
@@ -4529,7 +4529,7 @@ AS $function$
 begin
     if octet_length(part::text) > most then
         perform annals.refuse(413, name || '_too_large',
-            format('%s has %s bytes as JSON text; an event may have %s', name, octet_length(part::text), most), 0, name);
+            format('%s has %s bytes as JSON; at most %s are allowed', name, octet_length(part::text), most), 0, name);
     end if;
 end
 $function$;
@@ -4560,9 +4560,12 @@ declare
     revision bigint;
 begin
     select c.* into caller from annals.caller_of(claims) c;
+    if annals.actor_fault(caller.actor) is not null then
+        perform annals.refuse(401, 'caller_unknown', 'app_metadata.name of the claims must be the name of the agent or service, without spaces');
+    end if;
     perform annals.check_event_fields(event);
     if (event ->> 'tenant_id')::uuid <> caller.tenant then
-        perform annals.refuse(403, 'tenant_forged', 'tenant_id is the token''s');
+        perform annals.refuse(403, 'tenant_forged', 'tenant_id must be the token''s tenant; leave it out');
     end if;
     -- A retry returns the stored event, even if the catalog has changed since, so it is not checked again.
     if not exists (select from annals.events e
@@ -4571,7 +4574,7 @@ begin
         perform annals.check_size(event -> 'data', 'data', 262144), annals.check_size(event -> 'metadata', 'metadata', 16384);
         -- HTTP reads add it to the metadata of upcast events, so no caller may write it.
         if event -> 'metadata' ? 'migration_applied' then
-            perform annals.refuse(422, 'reserved_metadata', 'metadata.migration_applied is written by Annals alone, in answers with lifted events; leave it out',
+            perform annals.refuse(422, 'reserved_metadata', 'metadata.migration_applied is reserved: Annals adds it to events that it has upcast; leave it out',
                                   0, 'metadata');
         end if;
         -- Read before the schema is checked: if the catalog changes in between, the append function refuses.
@@ -4587,7 +4590,7 @@ begin
                 coalesce(event ->> 'correlation_id', event #>> '{metadata,correlation_id}'), (event ->> 'causation_id')::uuid,
                 event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null, revision) a);
         exception when serialization_failure or unique_violation then
-            -- An equal request was processed at the same moment (annals.retry_if_twin). The second attempt finds its event.
+            -- An equal request was processed at the same moment (annals.retry_if_same_request_won). The second attempt finds its event.
             if attempt = 2 then
                 raise;
             end if;
@@ -4730,7 +4733,7 @@ begin
     if not exists (select from annals.event_type_versions v
                     where v.event_type = declare_child.aggregate_type || '.created' and v.tenant_id is null
                       and v.schema -> 'properties' -> collection = 'false') then
-        raise exception 'the fields of % do not refuse %', aggregate_type, collection using errcode = 'invalid_object_definition';
+        raise exception 'the schema of %.created must refuse the field %', aggregate_type, collection using errcode = 'invalid_object_definition';
     end if;
     perform annals.declare_event_type(
         prefix || 'added', jsonb_build_object('add_child', collection), array['staff', 'service'],

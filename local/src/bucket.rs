@@ -7,6 +7,7 @@ use annals_http::{ApiError, Params, Path, Problem};
 use annals_import::Importer;
 use annals_storage::{Folder, WriteError};
 use annals_store::Store;
+use annals_telemetry::chain;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
@@ -15,7 +16,6 @@ use axum::routing::put;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use uuid::Uuid;
 
-use crate::error::one_line;
 use crate::shutdown::Shutdown;
 
 /// How often due imports are looked for. Deployed, a schedule does it each minute.
@@ -84,7 +84,7 @@ pub async fn import(importer: Importer, left: Vec<Uuid>, uploaded: UnboundedRece
 async fn run(importer: Importer, left: Vec<Uuid>, mut uploaded: UnboundedReceiver<Uuid>) {
     // Deletes files whose upload is finished: no import will read them. In a bucket, a lifecycle rule deletes them after a week.
     if let Err(error) = importer.delete_ended(&left).await {
-        tracing::warn!(error = one_line(&error), "files of finished uploads not deleted");
+        tracing::warn!(error = chain(&error), "files of finished uploads not deleted");
     }
     loop {
         let done = tokio::select! {
@@ -93,7 +93,7 @@ async fn run(importer: Importer, left: Vec<Uuid>, mut uploaded: UnboundedReceive
         };
         if let Err(error) = done {
             tracing::warn!(
-                error = one_line(&error),
+                error = chain(&error),
                 "import failed; it is tried again in a few seconds"
             );
         }

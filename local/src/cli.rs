@@ -3,15 +3,13 @@
 use crate::environment::Environment;
 use crate::rebuild::{self, FoldArguments};
 use crate::secrets::JwtSecret;
-use crate::token::{self, DEFAULT_TTL_HOURS, Holder, Role};
+use crate::token::{self, DEFAULT_TTL_HOURS, Holder};
 use crate::{Error, demo, engine, output, replay, serve, verify};
-use annals_domain::Actor;
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use tracing_subscriber::EnvFilter;
-use uuid::Uuid;
 
 /// What is logged if RUST_LOG is not set: messages of our own crates, warnings of all others, and no metrics.
 const DEFAULT_LOG_FILTER: &str =
@@ -40,7 +38,7 @@ enum Command {
     Demo,
     /// Migrate the database of DATABASE_URL to the current schema
     Migrate(MigrateArguments),
-    /// Fold the read models again from the log, while the server keeps running, and exchange them for the live ones
+    /// Rebuild the read models from the log while the server keeps running, and replace the live ones with them
     Rebuild(FoldArguments),
     /// Compare read models, heads and snapshots with the log; print each difference as a line of JSON and exit with 1 if there are any
     Verify(FoldArguments),
@@ -54,18 +52,8 @@ enum Command {
 
 #[derive(Args, Debug)]
 struct TokenArguments {
-    /// Role of the holder, which decides what it may do
-    #[arg(long)]
-    role: Role,
-    /// Id of the holder [default: random]
-    #[arg(long, value_name = "UUID")]
-    sub: Option<Uuid>,
-    /// Tenant of the holder [default: the default tenant, the nil UUID]
-    #[arg(long, value_name = "UUID")]
-    tenant: Option<Uuid>,
-    /// Name of an agent or service [default: local]
-    #[arg(long, value_parser = actor_name)]
-    name: Option<String>,
+    #[command(flatten)]
+    holder: Holder,
     /// Hours until the token expires
     #[arg(long, value_name = "HOURS", default_value_t = DEFAULT_TTL_HOURS, value_parser = clap::value_parser!(u32).range(1..))]
     ttl: u32,
@@ -104,28 +92,13 @@ struct MigrateArguments {
 }
 
 fn print_token(environment: &Environment, arguments: TokenArguments) -> Result<(), Error> {
-    let TokenArguments {
-        role,
-        sub,
-        tenant,
-        name,
-        ttl,
-    } = arguments;
     let is_new = environment.jwt_secret.is_none() && !JwtSecret::is_kept_in(&environment.data_dir()?);
     let secret = environment.jwt_secret()?;
     if is_new {
         warn_of_new_key(&environment.data_dir()?);
     }
-    output::line(&token::mint(
-        &secret,
-        Holder {
-            role,
-            sub,
-            tenant,
-            name,
-        },
-        TimeDelta::hours(i64::from(ttl)),
-    )?)
+    let ttl = TimeDelta::hours(i64::from(arguments.ttl));
+    output::line(&token::mint(&secret, arguments.holder, ttl)?)
 }
 
 /// A new key usually means that the running server uses another folder. The token is still useful: a server that is started with this
@@ -137,17 +110,6 @@ fn warn_of_new_key(data_dir: &Path) {
          server's key.",
         data_dir.display()
     );
-}
-
-/// The actor is `service:` and the name, and has at most 100 characters.
-fn actor_name(text: &str) -> Result<String, String> {
-    match Actor::try_from(format!("service:{text}")) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(
-            "must be 1 to 92 printable characters without spaces; the only ASCII punctuation allowed is . _ - @ / + :"
-                .to_owned(),
-        ),
-    }
 }
 
 fn start_logging() {
@@ -193,15 +155,5 @@ mod tests {
         ] {
             assert!(help.contains(name), "{name} is missing from:\n{help}");
         }
-    }
-
-    #[test]
-    fn an_actor_name_is_short_and_printable() {
-        assert!(actor_name("category_agent").is_ok());
-        assert!(
-            ["", "two\nlines", "two words", &"x".repeat(93)]
-                .iter()
-                .all(|name| actor_name(name).is_err())
-        );
     }
 }

@@ -17,10 +17,7 @@ use std::path::{Path, PathBuf};
 /// The folder to use: `chosen` (from `ANNALS_DATA_DIR`); otherwise `.annals` beside the workspace's `Cargo.lock`, so that `cargo run` uses
 /// the same folder everywhere in the project; otherwise `.annals` in the current directory.
 pub fn resolve(chosen: Option<&Path>) -> Result<PathBuf, Error> {
-    let here = std::env::current_dir().map_err(|source| Error::Io {
-        doing: "find the current directory".to_owned(),
-        source,
-    })?;
+    let here = std::env::current_dir().map_err(Error::io_doing("find the current directory"))?;
     Ok(match chosen {
         Some(folder) => here.join(folder),
         None => here

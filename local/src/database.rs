@@ -9,7 +9,6 @@ use crate::cluster::{Cluster, Options};
 use crate::engine::{self, DatabaseOrigin};
 use crate::environment::Environment;
 use crate::shutdown::Shutdown;
-use annals_config::DatabaseConfig;
 use annals_store::Store;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,13 +46,9 @@ impl Database {
         }
     }
 
-    /// A pool of this many connections. They use the same roles as the functions.
+    /// A pool of this many connections.
     pub fn store(&self, connections: usize) -> Result<Store, Error> {
-        Store::new(&DatabaseConfig {
-            url: self.url.clone(),
-            pool_size: connections,
-        })
-        .map_err(|source| Error::Start(Box::new(source)))
+        engine::open_store(&self.url, connections)
     }
 
     /// Does the work until it is done, or until the first SIGINT or SIGTERM. Then it closes the database.

@@ -12,6 +12,7 @@ use annals_import::Importer;
 use annals_queue::{Queue, WakeUp};
 use annals_storage::{Folder, Storage};
 use annals_store::{MigrateError, Store};
+use annals_telemetry::chain;
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
 use projector::Projector;
@@ -20,7 +21,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
 use crate::bucket;
-use crate::error::{Error, one_line};
+use crate::error::Error;
 use crate::secrets::JwtSecret;
 use crate::shutdown::Shutdown;
 use crate::token::{AUDIENCE, ISSUER};
@@ -82,6 +83,15 @@ fn of_other_version(source: MigrateError, origin: DatabaseOrigin<'_>) -> Error {
     }
 }
 
+/// A pool of this many connections to the database. They use the same roles as the functions.
+pub fn open_store(database_url: &str, connections: usize) -> Result<Store, Error> {
+    let database = DatabaseConfig {
+        url: database_url.to_owned(),
+        pool_size: connections,
+    };
+    Store::new(&database).map_err(|source| Error::Start(Box::new(source)))
+}
+
 /// What all functions of this process share.
 #[derive(Clone)]
 pub struct App {
@@ -113,11 +123,7 @@ pub struct Engine {
 impl Engine {
     /// Merges the functions' routers and starts the tasks of the projector and the importer.
     pub fn start(database_url: &str, secret: &JwtSecret, folder: Folder, shutdown: &Shutdown) -> Result<Self, Error> {
-        let store = Store::new(&DatabaseConfig {
-            url: database_url.to_owned(),
-            pool_size: POOL_SIZE,
-        })
-        .map_err(|source| Error::Start(Box::new(source)))?;
+        let store = open_store(database_url, POOL_SIZE)?;
         let auth = AuthConfig {
             secret: Some(secret.as_str().to_owned()),
             audience: AUDIENCE.to_owned(),
@@ -253,7 +259,7 @@ async fn run_sweeps(projector: Projector, mut shutdown: Shutdown) {
     loop {
         if let Err(error) = projector.sweep().await {
             tracing::warn!(
-                error = one_line(&error),
+                error = chain(&error),
                 "sweep failed; the next one continues from the same position"
             );
         }
@@ -273,7 +279,7 @@ async fn run_rebuilds(projector: Projector, rebuild_requested: Arc<Notify>, mut 
             () = shutdown.requested() => return,
         };
         if let Err(error) = done {
-            tracing::warn!(error = one_line(&error), "due rebuilds cannot be listed");
+            tracing::warn!(error = chain(&error), "due rebuilds cannot be listed");
         }
         tokio::select! {
             () = tokio::time::sleep(REBUILD_EVERY) => {}

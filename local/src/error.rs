@@ -1,7 +1,7 @@
 //! The error of this crate: what was attempted, and why it failed.
 //!
-//! A person reads it on a terminal. Each variant therefore says in words what was attempted, the cause is in `source`, and [`one_line`]
-//! joins them.
+//! A person reads it on a terminal. Each variant therefore says in words what was attempted, the cause is in `source`, and
+//! `annals_telemetry::chain` joins them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ pub enum Error {
         source: Box<projector::RebuildError>,
     },
     /// `verify` found this many differences from the log.
-    #[error("{0} differences from what the log says")]
+    #[error("found {0} differences from the log")]
     Differences(u64),
     /// An argument, an environment variable, a file or an answer is not usable; the text says which and why.
     #[error("{0}")]
@@ -124,32 +124,12 @@ fn server_detail(error: &tokio_postgres::Error) -> String {
 impl Error {
     /// Wraps an I/O error for `map_err`: `Error::io("read", path)`.
     pub fn io(verb: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let doing = format!("{verb} {}", path.display());
+        Self::io_doing(format!("{verb} {}", path.display()))
+    }
+
+    /// The same for an operation without a path: `Error::io_doing("find a free port")`.
+    pub fn io_doing(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
         move |source| Self::Io { doing, source }
-    }
-}
-
-/// The error and its causes on one line. A cause that the text before it already contains is left out.
-pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = inner.source();
-    }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_and_its_causes_become_one_line() {
-        let error = Error::io("read", Path::new("/x/y"))(io::Error::other("the disk\nis gone"));
-        assert_eq!(one_line(&error), "cannot read /x/y: the disk is gone");
     }
 }

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         // Exits without the runtime's shutdown, which would wait for a blocked write to standard output.
         Err(Error::Interrupted) => std::process::exit(INTERRUPTED),
         Err(error) => {
-            eprintln!("error: {}", local::error::one_line(&error));
+            eprintln!("error: {}", annals_telemetry::chain(&error));
             ExitCode::FAILURE
         }
     }

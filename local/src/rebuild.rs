@@ -34,16 +34,12 @@ pub struct FoldArguments {
 
 /// Runs the command. When it is done, it prints one line of JSON on standard output.
 pub async fn run(environment: &Environment, arguments: FoldArguments) -> Result<(), Error> {
-    let due = arguments.due()?;
-    let database = Database::open(environment).await?;
-    let projector = arguments.projector(&database)?;
+    let (due, database, projector) = arguments.open(environment).await?;
     database
         .run(async move {
             let progress = Arc::new(Progress::default());
             let work = projector.rebuild(&due, arguments.workers, Arc::clone(&progress));
-            let done = with_progress("rebuild", &progress, work)
-                .await
-                .map_err(failed("rebuild"))?;
+            let done = with_progress("rebuild", &progress, work).await?;
             output::line(
                 &json!({"rebuild": done.id, "streams": done.streams, "events": done.events, "changed_rows": done.changed_rows})
                     .to_string(),
@@ -58,35 +54,26 @@ impl FoldArguments {
         self.workers
     }
 
-    /// The rebuild to run: the scope of the arguments, without the id of a recorded request.
-    pub fn due(&self) -> Result<DueRebuild, Error> {
+    /// The rebuild to run, without the id of a recorded request, the database, and a projector with enough connections for the workers.
+    pub async fn open(&self, environment: &Environment) -> Result<(DueRebuild, Database, Projector), Error> {
         let module = self.module.clone().map(AggregateType::try_from).transpose();
-        let aggregate_type = module.map_err(|e| Error::Invalid(format!("--module: {e}")))?;
-        Ok(DueRebuild {
-            id: None,
-            scope: RebuildScope {
-                tenant_id: None,
-                aggregate_type,
-            },
-        })
-    }
-
-    /// A projector with enough connections for the workers.
-    pub fn projector(&self, database: &Database) -> Result<Projector, Error> {
-        Ok(Projector::new(database.store(CONNECTIONS + self.workers)?, None))
+        let scope = RebuildScope {
+            tenant_id: None,
+            aggregate_type: module.map_err(|e| Error::Invalid(format!("--module: {e}")))?,
+        };
+        let database = Database::open(environment).await?;
+        let projector = Projector::new(database.store(CONNECTIONS + self.workers)?, None);
+        Ok((DueRebuild { id: None, scope }, database, projector))
     }
 }
 
-/// Wraps the error of the command `doing` for `map_err`.
-pub fn failed(doing: &'static str) -> impl FnOnce(RebuildError) -> Error {
-    move |source| Error::Fold {
-        doing,
-        source: Box::new(source),
-    }
-}
-
-/// Does the work and shows its progress on standard error: a bar if that is a terminal, otherwise a line every few seconds.
-pub async fn with_progress<T>(doing: &str, progress: &Progress, work: impl Future<Output = T>) -> T {
+/// Does the work and shows its progress on standard error: a bar if that is a terminal, otherwise a line every few seconds. `doing` is
+/// the command.
+pub async fn with_progress<T>(
+    doing: &'static str,
+    progress: &Progress,
+    work: impl Future<Output = Result<T, RebuildError>>,
+) -> Result<T, Error> {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} events, {per_sec}, {eta} left{msg}") {
         bar.set_style(style);
@@ -102,7 +89,7 @@ pub async fn with_progress<T>(doing: &str, progress: &Progress, work: impl Futur
         tokio::select! {
             done = &mut work => {
                 bar.finish_and_clear();
-                return done;
+                return done.map_err(|source| Error::Fold { doing, source: Box::new(source) });
             }
             _ = ticks.tick(), if !bar.is_hidden() => {
                 bar.set_length(progress.total().max(progress.events()).unsigned_abs());

@@ -92,17 +92,13 @@ fn already_running(environment: &Environment) -> Option<Error> {
 
 async fn bind(port: u16) -> Result<TcpListener, Error> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    TcpListener::bind(address).await.map_err(|source| Error::Io {
-        doing: format!("listen on {address}"),
-        source,
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(Error::io_doing(format!("listen on {address}")))
 }
 
 fn own_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener.local_addr().map_err(|source| Error::Io {
-        doing: "read our own address".to_owned(),
-        source,
-    })
+    listener.local_addr().map_err(Error::io_doing("read our own address"))
 }
 
 /// The folder of large files. Their upload addresses are on our own port.

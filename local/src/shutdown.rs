@@ -20,12 +20,7 @@ impl Shutdown {
     /// Catches the signals from now on. The first one requests the shutdown. The second one ends the process immediately; the next run
     /// adopts the cluster that is left running.
     pub fn listen() -> Result<Self, Error> {
-        let catch = |kind| {
-            signal(kind).map_err(|source| Error::Io {
-                doing: "listen for signals".to_owned(),
-                source,
-            })
-        };
+        let catch = |kind| signal(kind).map_err(Error::io_doing("listen for signals"));
         let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
         let (request, requested) = watch::channel(false);
         tokio::spawn(async move {

@@ -4,8 +4,9 @@
 
 use crate::Error;
 use crate::secrets::JwtSecret;
+use annals_domain::Actor;
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
 use uuid::Uuid;
@@ -31,17 +32,32 @@ pub enum Role {
     Service,
 }
 
-/// The holder of a token.
-#[derive(Clone, Debug)]
+/// The holder of a token. The comments of the fields are the text of `token --help`.
+#[derive(Args, Clone, Debug)]
 pub struct Holder {
-    /// What it may do.
+    /// Role of the holder, which decides what it may do
+    #[arg(long)]
     pub role: Role,
-    /// Id of the holder (`sub`). `None`: a random one.
+    /// Id of the holder [default: random]
+    #[arg(long, value_name = "UUID")]
     pub sub: Option<Uuid>,
-    /// Tenant of the holder. `None`: the default tenant, which is the nil UUID.
+    /// Tenant of the holder [default: the default tenant, the nil UUID]
+    #[arg(long, value_name = "UUID")]
     pub tenant: Option<Uuid>,
-    /// Name of an agent or service. `None`: `local`. The name of a person has no effect.
+    /// Name of an agent or service [default: local]
+    #[arg(long, value_parser = actor_name)]
     pub name: Option<String>,
+}
+
+/// The actor is `service:` and the name, and has at most 100 characters.
+fn actor_name(text: &str) -> Result<String, String> {
+    match Actor::try_from(format!("service:{text}")) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(
+            "must be 1 to 92 printable characters without spaces; the only ASCII punctuation allowed is . _ - @ / + :"
+                .to_owned(),
+        ),
+    }
 }
 
 impl Holder {
@@ -162,5 +178,15 @@ mod tests {
         assert_eq!(read.claims["app_metadata"], json!({"role": "service", "name": "local"}));
         assert!(decode::<Value>(&token, &key("another secret of more than 32 bytes"), &rules).is_err());
         Ok(())
+    }
+
+    #[test]
+    fn an_actor_name_is_short_and_printable() {
+        assert!(actor_name("category_agent").is_ok());
+        assert!(
+            ["", "two\nlines", "two words", &"x".repeat(93)]
+                .iter()
+                .all(|name| actor_name(name).is_err())
+        );
     }
 }

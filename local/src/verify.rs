@@ -3,18 +3,15 @@
 //! Each difference is a line of JSON on standard output: table, key, column, the live value and the expected one. It corrects nothing.
 //! `rebuild` corrects everything except heads.
 
-use crate::database::Database;
 use crate::environment::Environment;
-use crate::rebuild::{FoldArguments, failed, with_progress};
+use crate::rebuild::{FoldArguments, with_progress};
 use crate::{Error, output};
 use projector::Progress;
 use std::sync::Arc;
 
 /// Runs the command. [`Error::Differences`] if there are any.
 pub async fn run(environment: &Environment, arguments: FoldArguments) -> Result<(), Error> {
-    let due = arguments.due()?;
-    let database = Database::open(environment).await?;
-    let projector = arguments.projector(&database)?;
+    let (due, database, projector) = arguments.open(environment).await?;
     database
         .run(async move {
             let progress = Arc::new(Progress::default());
@@ -26,9 +23,7 @@ pub async fn run(environment: &Environment, arguments: FoldArguments) -> Result<
                         .and_then(|line| output::line(&line));
                 }
             });
-            let verified = with_progress("verify", &progress, work)
-                .await
-                .map_err(failed("verify"))?;
+            let verified = with_progress("verify", &progress, work).await?;
             printed?;
             eprintln!(
                 "{} streams of {} events folded from the first event, {} differences",

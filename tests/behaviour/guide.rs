@@ -175,7 +175,12 @@ impl Shell {
             .current_dir(folder)
             .env(
                 "PATH",
-                [stubs.display().to_string(), std::env::var("PATH").unwrap(), postgresql()].join(":"),
+                [
+                    stubs.display().to_string(),
+                    std::env::var("PATH").unwrap(),
+                    postgresql(),
+                ]
+                .join(":"),
             )
             .env("ANNALS_DATA_DIR", data_dir)
             .env("STATUSES", folder.join("statuses"))

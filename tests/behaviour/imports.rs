@@ -1,6 +1,6 @@
 //! Large files: every row becomes an event once, whatever ends whoever imports them, and everybody can see how far it is.
 
-use annals_import::Outcome;
+use annals_import::ImportOutcome;
 use serde_json::{Value, json};
 use tests::{Asked, Person, World};
 
@@ -77,10 +77,16 @@ async fn a_large_file_is_asked_for_sent_imported_and_told_of() {
         (&waiting["status"], &waiting["rows_total"]),
         (&json!("waiting"), &json!(0))
     );
-    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Waits);
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Waits
+    );
 
     world.put_file(&asked, file(5_000)).await;
-    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
     let done = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(figures(&done), [5_000, 4_995, 5, 0, 0, 50, 4_995]);
     assert_eq!(done["status"], "completed");
@@ -183,6 +189,7 @@ async fn the_first_row_of_an_entity_counts_and_later_ones_that_differ_are_refuse
     world.project().await;
     let sql = "select count(*) from public.sales where amount_cents = 20000 + substr(id, 3)::int and version = 2";
     assert_eq!(scalar(&world, sql).await, 50);
+    world.importer().import_due(None).await.unwrap();
     assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
 }
 
@@ -197,6 +204,7 @@ async fn rows_without_ids_are_told_apart_by_their_number() {
     assert_eq!(figures(&first), [6_000, 6_000, 0, 0, 0, 0, 6_000]);
     let again = world.import(&staff, sales(), rows(6_007)).await.body;
     assert_eq!(figures(&again), [6_007, 7, 0, 6_000, 0, 0, 7]);
+    world.importer().import_due(None).await.unwrap();
     assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
 }
 
@@ -223,10 +231,10 @@ async fn an_import_goes_on_where_its_time_was_over() {
         let so_far = world.upload(&staff, &asked).await.body;
         let total = so_far["rows_total"].as_i64().unwrap();
         assert_eq!(total, figures(&so_far)[1..5].iter().sum::<i64>());
-        if outcome == Outcome::Ended {
+        if outcome == ImportOutcome::Ended {
             break;
         }
-        assert_eq!((outcome, &so_far["status"]), (Outcome::GoesOn, &json!("running")));
+        assert_eq!((outcome, &so_far["status"]), (ImportOutcome::GoesOn, &json!("running")));
         assert!(total > last && so_far["rows_per_second"].as_i64().is_some(), "{so_far}");
         assert!(
             so_far["estimated_end"].as_str() >= so_far["started_at"].as_str(),

@@ -57,14 +57,14 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
             | "kpi_repeat_customers",
         )
         | ("public", "kpi_days") => Shows::TenantOnly,
-        ("annals", "event_types" | "event_type_versions" | "upcasters" | "fold_versions") | ("public", "event_types") => {
-            Shows::Catalog
-        }
+        ("annals", "event_types" | "event_type_versions" | "upcasters" | "fold_versions")
+        | ("public", "event_types") => Shows::Catalog,
         // Of `checkpoints`, only the sweep's row, which is the only one in this test; replays' rows are tested in replay/checkpoints.rs.
         ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
         (
             "annals",
-            "state_row" | "child_row" | "schema_history" | "imports" | "import_partitions" | "import_contents" | "kept_keys",
+            "state_row" | "child_row" | "schema_history" | "imports" | "import_partitions" | "import_contents"
+            | "kept_keys",
         ) => Shows::Nothing,
         ("public", table) if state_tables.contains(table) => Shows::States,
         _ => panic!("there is no decision about who sees {schema}.{name}"),

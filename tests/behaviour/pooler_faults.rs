@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use annals_import::Outcome;
+use annals_import::ImportOutcome;
 use serde_json::{Value, json};
 use tests::{Answer, Fault, Passed, World};
 
@@ -260,7 +260,10 @@ async fn an_import_continues_and_counts_each_row_once() {
     for _ in 0..2 {
         let asked = ask().await;
         scene.proxy.take_record();
-        assert_eq!(proxied.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        assert_eq!(
+            proxied.importer().import(asked.id, None).await.unwrap(),
+            ImportOutcome::Ended
+        );
     }
     let statements = scene.statements();
     assert!(statements.len() > 5, "{statements:?}");
@@ -271,11 +274,11 @@ async fn an_import_continues_and_counts_each_row_once() {
             let first = proxied.importer().import(asked.id, None).await;
             // Statements that run by a timer may not have been sent.
             let struck = scene.proxy.has_struck();
-            if !matches!(first, Ok(Outcome::Ended)) {
+            if !matches!(first, Ok(ImportOutcome::Ended)) {
                 let release = "update annals.imports set held_until = now() where holder is not null";
                 scene.plain.superuser().await.batch_execute(release).await.unwrap();
                 let again = scene.plain.importer().import(asked.id, None).await.unwrap();
-                assert_eq!(again, Outcome::Ended, "{fault:?} at {statement}, {struck}");
+                assert_eq!(again, ImportOutcome::Ended, "{fault:?} at {statement}, {struck}");
             }
             let done = scene.plain.upload(&scene.staff, &asked).await.expect(200).body;
             assert_eq!(

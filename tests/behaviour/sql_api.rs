@@ -219,7 +219,11 @@ async fn names_that_http_refuses_in_a_token_cannot_post_in_sql() {
             .await
             .unwrap();
         let error = post(&session, &event().to_string()).await.expect_err(name);
-        assert_eq!((error.code().code(), error.constraint()), ("PT401", Some("caller_unknown")), "{name}");
+        assert_eq!(
+            (error.code().code(), error.constraint()),
+            ("PT401", Some("caller_unknown")),
+            "{name}"
+        );
     }
     assert_eq!(world.log().await.events, 0);
 }

@@ -117,7 +117,10 @@ async fn the_projectors_status_shows_lag_and_rates_of_the_tenant() {
     );
     assert_eq!(after["sweep_position"], 4);
     for person in [Person::user(), Person::agent("pricing")] {
-        assert_eq!(world.get(&person, "/projector/status").await.problem(403), "staff_or_service_only");
+        assert_eq!(
+            world.get(&person, "/projector/status").await.problem(403),
+            "staff_or_service_only"
+        );
     }
     world
         .get(&Person::service("crm"), "/projector/status")

@@ -264,7 +264,10 @@ async fn uuids_in_capitals_name_the_same_caller_over_http_and_in_sql() {
         .execute("select set_config('request.jwt.claims', $1, false)", &[&claims])
         .await
         .unwrap();
-    let seen = session.query_one("select id::text from event_stream", &[]).await.unwrap();
+    let seen = session
+        .query_one("select id::text from event_stream", &[])
+        .await
+        .unwrap();
     assert_eq!(event["id"], json!(seen.get::<_, String>(0)));
 }
 

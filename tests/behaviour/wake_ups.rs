@@ -197,7 +197,7 @@ async fn a_projector_that_was_overtaken_by_another_is_refused() {
             streams: work,
             ..
         } = world.app.store.read_work(&late, 100).await.unwrap();
-        let mut entity = Entity::before(work[0].events[0].created_at);
+        let mut entity = Entity::before(work[0].events[0].text.created_at);
         entity.version = stale_version;
         let write = ProjectionWrite {
             entities: vec![EntityWrite {

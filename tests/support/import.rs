@@ -1,7 +1,7 @@
 //! Large uploads from the side of a client and of the bucket, and importers that end early.
 
 use annals_import::Importer;
-use annals_import::{ImportError, Outcome};
+use annals_import::{ImportError, ImportOutcome};
 use annals_storage::Storage;
 use axum::body::Bytes;
 use futures_util::stream;
@@ -60,7 +60,7 @@ impl World {
         let asked = self.ask_for_upload(person, fields).await;
         self.put_file(&asked, file).await;
         let outcome = self.importer().import(asked.id, None).await;
-        assert_eq!(outcome.expect("an import"), Outcome::Ended);
+        assert_eq!(outcome.expect("an import"), ImportOutcome::Ended);
         self.upload(person, &asked).await.expect(200)
     }
 
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// Imports for no longer than one chunk takes; returns the outcome.
-    pub async fn import_a_little(&self, asked: &Asked) -> Result<Outcome, ImportError> {
+    pub async fn import_a_little(&self, asked: &Asked) -> Result<ImportOutcome, ImportError> {
         self.importer().import(asked.id, Some(Instant::now())).await
     }
 }

@@ -7,7 +7,7 @@ use crate::App;
 use annals_domain::Caller;
 use annals_domain::diff::{Change, changes};
 use annals_http::{ApiError, Authenticated, EntityAnswer, Params, Path};
-use annals_store::{Bounds, PastEntity, StoreError, StoredEntity};
+use annals_store::{Bounds, CATALOG_TRIES, PastEntity, StoreError, StoredEntity};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -105,9 +105,6 @@ async fn load(
     Ok(past)
 }
 
-/// Maximum attempts at reading both states. Another attempt follows if the catalog changes between the two reads.
-const MAX_READS: usize = 5;
-
 /// Reads both states by the same revision of the catalog. Otherwise a change of the catalog would look like a change of the entity.
 async fn load_both(
     app: &App,
@@ -116,14 +113,14 @@ async fn load_both(
     aggregate_id: &str,
     [from, to]: [Bounds; 2],
 ) -> Result<[Option<StoredEntity>; 2], ApiError> {
-    for _ in 0..MAX_READS {
+    for _ in 0..CATALOG_TRIES {
         let before = load(app, caller, aggregate_type, aggregate_id, from).await?;
         let after = load(app, caller, aggregate_type, aggregate_id, to).await?;
         if before.catalog_revision == after.catalog_revision {
             return Ok([before.found, after.found]);
         }
     }
-    Err(StoreError::Unavailable("the catalog changed during every read".into()).into())
+    Err(StoreError::Outdated.into())
 }
 
 /// `GET /entities/{type}/{id}/diff`: the fields that differ between two versions (`?from=&to=`) or two recorded times (`?from_at=&to_at=`).
@@ -135,10 +132,7 @@ pub async fn diff(
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let from = side(&mut params, "from", "from_at")?.ok_or_else(|| {
-        ApiError::bad_request(
-            "missing_parameter",
-            "from (a version) or from_at (a time) is required",
-        )
+        ApiError::bad_request("missing_parameter", "from (a version) or from_at (a time) is required")
     })?;
     let to = side(&mut params, "to", "to_at")?.unwrap_or_default();
     params.end()?;

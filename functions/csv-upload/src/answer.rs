@@ -1,9 +1,8 @@
 //! The answer to a small upload: its counts, and the first errors with their rows and lines.
 
-use annals_csv::Dataset;
 use annals_domain::RowCounts;
-use annals_import::{RowError, SmallOutcome};
-use annals_store::UploadStatus;
+use annals_import::RowError;
+use annals_store::{FinishedUpload, UploadStatus};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -24,20 +23,20 @@ pub(crate) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The answer to an upload.
-    pub(crate) fn new(dataset: &Dataset, outcome: &'a SmallOutcome) -> Self {
-        let errors = outcome.reported.iter().flat_map(RowError::of);
-        let found = usize::try_from(outcome.counts.errors).unwrap_or(usize::MAX);
+    /// The answer to an upload, with at most this number of errors.
+    pub(crate) fn new(upload: &'a FinishedUpload, errors_listed: usize) -> Self {
+        let errors = upload.reported.iter().flat_map(RowError::of);
+        let found = usize::try_from(upload.counts.errors).unwrap_or(usize::MAX);
         Self {
-            upload_id: outcome.id,
-            dataset: dataset.name,
-            status: outcome.status,
-            dry_run: outcome.dry_run,
-            counts: outcome.counts,
-            rows_reported: outcome.reported.len(),
-            errors: errors.take(outcome.errors_listed).collect(),
-            errors_truncated: found > outcome.errors_listed,
-            ignored_columns: &outcome.ignored_columns,
+            upload_id: upload.id,
+            dataset: upload.dataset,
+            status: upload.status,
+            dry_run: upload.dry_run,
+            counts: upload.counts,
+            rows_reported: upload.reported.len(),
+            errors: errors.take(errors_listed).collect(),
+            errors_truncated: found > errors_listed,
+            ignored_columns: &upload.ignored_columns,
         }
     }
 }

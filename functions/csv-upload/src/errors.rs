@@ -126,22 +126,8 @@ async fn file(
         return Err(without_rows(app, caller, id).await?);
     };
     let mut report = ReportFile::new(columns, delimiter)?;
-    let (mut last, mut left) = (after.unwrap_or(0), limit.unwrap_or(usize::MAX));
-    let mut next = None;
-    'rows: loop {
-        let rows = app.store.list_rejected_rows(caller, id, last + 1, BATCH_BYTES).await?;
-        for row in &rows {
-            if left == 0 || report.is_full() {
-                next = Some(cursor.encode(&last.to_string()));
-                break 'rows;
-            }
-            report.add(row)?;
-            (last, left) = (row.row, left - 1);
-        }
-        if rows.is_empty() {
-            break;
-        }
-    }
+    let left = limit.unwrap_or(usize::MAX);
+    let last = fill(app, caller, id, &mut report, after.unwrap_or(0), left).await?;
     let disposition = format!("attachment; filename=\"{}-errors.csv\"", frame.dataset);
     let mut response = (
         [
@@ -151,11 +137,36 @@ async fn file(
         report.finish()?,
     )
         .into_response();
-    if let Some(next) = next {
+    if let Some(last) = last {
+        let next = cursor.encode(&last.to_string());
         let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
         let link = format!("<?format=csv&cursor={next}{limit}>; rel=\"next\"");
         let link = link.parse().map_err(|error| ApiError::Internal(Box::new(error)))?;
         response.headers_mut().insert(header::LINK, link);
     }
     Ok(response)
+}
+
+/// Adds the rows after `last`, until the limit or the size of an answer is reached. Returns the last row of the file if more follow.
+async fn fill(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    report: &mut ReportFile,
+    mut last: i64,
+    mut left: usize,
+) -> Result<Option<i64>, ApiError> {
+    loop {
+        let rows = app.store.list_rejected_rows(caller, id, last + 1, BATCH_BYTES).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        for row in &rows {
+            if left == 0 || report.is_full() {
+                return Ok(Some(last));
+            }
+            report.add(row)?;
+            (last, left) = (row.row, left - 1);
+        }
+    }
 }

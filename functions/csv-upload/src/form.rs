@@ -4,7 +4,7 @@
 //! The file is held in memory, because fields that are needed to read it may come after it. The size of a body is limited. (API Gateway
 //! passes raw `text/csv` bodies on as text, so files in other encodings than UTF-8 arrive unchanged only in a form.)
 
-use annals_http::{ApiError, MAX_BODY_BYTES, Problem};
+use annals_http::{ApiError, Problem, unreadable_body};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -107,18 +107,8 @@ fn malformed(error: &MultipartError) -> ApiError {
 }
 
 fn unreadable(status: StatusCode) -> ApiError {
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(
-            status,
-            "body_too_large",
-            format!("the body is larger than {MAX_BODY_BYTES} bytes; for a larger file, request an upload address with POST /api/v1/data/uploads"),
-        )
-        .into();
-    }
-    ApiError::bad_request(
-        "body_unreadable",
-        "the body ended before its announced length; send it again",
-    )
+    let advice = "; for a larger file, request an upload address with POST /api/v1/data/uploads";
+    unreadable_body(status, advice)
 }
 
 /// The media type in lower case, and its charset.

@@ -5,7 +5,7 @@ use annals_csv::Dataset;
 use annals_domain::event::FieldFault;
 use annals_domain::naming;
 use annals_http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
-use annals_import::Options;
+use annals_import::{Options, RowError};
 use annals_storage::{ADDRESS_SECONDS, StorageError};
 use annals_store::{NewImport, UploadRecord};
 use axum::Json;
@@ -67,10 +67,14 @@ pub(crate) async fn show(
     let missing = || ApiError::not_found("there is no upload with this id, or you may not see it");
     let id = Uuid::try_parse(&id).map_err(|_| missing())?;
     let upload = app.store.find_upload(&caller, id).await?.ok_or_else(missing)?;
-    let errors = app.store.upload_errors(&caller, id, most_errors(&upload)).await?;
+    let most = most_errors(&upload);
+    // Each rejected row has at least one error.
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = app.store.list_row_errors(&caller, id, 0, limit).await?;
+    let errors: Vec<RowError<'_>> = rows.iter().flat_map(RowError::of).take(most).collect();
     let mut answer = json!(upload);
     answer["errors_truncated"] = json!(i64::try_from(errors.len()).is_ok_and(|listed| listed < upload.counts.errors));
-    answer["errors"] = Value::Array(errors);
+    answer["errors"] = json!(errors);
     let status = match upload.status.has_ended() {
         true => StatusCode::OK,
         false => StatusCode::ACCEPTED,

@@ -29,8 +29,7 @@ pub(crate) fn import_problem(error: ImportError) -> ApiError {
         ImportError::File(fault) => file_problem(fault),
         ImportError::Store(error) => error.into(),
         ImportError::Overtaken => {
-            let detail =
-                "other requests kept changing the same entities; send the file again to continue where the import stopped";
+            let detail = "other requests kept changing the same entities; send the file again to continue where the import stopped";
             Problem::new(StatusCode::CONFLICT, "version_conflict", detail).into()
         }
         ImportError::Unexpected(detail) => StoreError::Unexpected(detail).into(),

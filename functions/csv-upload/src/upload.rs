@@ -30,6 +30,7 @@ pub(crate) async fn upload(
     allowed?;
     let Form { file, fields, charset } = form?;
     let options = Options::parse(fields, charset.as_deref(), dataset).map_err(ApiError::malformed)?;
+    let errors_listed = options.errors_listed();
     let upload = SmallUpload {
         store: app.store.clone(),
         appends: app.append.clone(),
@@ -38,6 +39,6 @@ pub(crate) async fn upload(
         dataset,
         options,
     };
-    let outcome = upload.run(&file, began).await.map_err(import_problem)?;
-    Ok(Json(Answer::new(dataset, &outcome)).into_response())
+    let finished = upload.run(&file, began).await.map_err(import_problem)?;
+    Ok(Json(Answer::new(&finished, errors_listed)).into_response())
 }

@@ -4,7 +4,7 @@ use annals_config::{DatabaseSettings, upload_bucket, wake_queue_url};
 use annals_import::{CONNECTIONS, Importer};
 use annals_queue::Queue;
 use annals_storage::{S3, Storage};
-use annals_store::{Access, Store, redacted_error};
+use annals_store::{Store, redacted_error};
 use annals_telemetry::Ids;
 use futures_util::FutureExt;
 use importer::{Invocation, TIME, handle};
@@ -14,10 +14,7 @@ use tokio::time::Instant;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     annals_telemetry::start();
-    let database = DatabaseSettings::from_env()?;
-    let access = Access::of(database.address, database.login)?;
-    // Connections are made when they are needed.
-    let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
+    let store = Store::of_function(DatabaseSettings::from_env()?, CONNECTIONS)?;
     let storage = Storage::S3(S3::of_function(upload_bucket()?)?);
     let importer = Importer::new(store, Queue::of_function(wake_queue_url()), storage);
     run(service_fn(async |event: LambdaEvent<Invocation>| {

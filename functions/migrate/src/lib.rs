@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use annals_config::{ConfigError, DatabaseSettings};
 use annals_store::{Access, Ahead, ApiLogin, ConnectError, MigrateError, ensure_api_login, migrate_by};
-use annals_telemetry::chain;
+use annals_telemetry::chain_of;
 pub use done::Done;
 use lambda_runtime::Error as RuntimeError;
 use resource::Request;
@@ -109,9 +109,10 @@ async fn within(time_limit: Duration, work: impl Future<Output = Result<Done, Fa
     done.unwrap_or(Err(Failure::TimedOut))
 }
 
-/// Logs the failure with its causes, and returns the logged text as the reason for CloudFormation or the caller.
+/// Logs the failure with its causes, and returns the logged text as the reason for CloudFormation or the caller. Only the first line of
+/// each cause is used, because PostgreSQL's further lines may quote rows.
 fn logged(failure: &Failure) -> String {
-    let reason = chain(failure);
+    let reason = chain_of(failure, |cause| cause.to_string().lines().take(1).collect());
     tracing::error!(error = reason, "not migrated");
     reason
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use annals_aws::attempts::Attempts;
 use serde_json::{Value, json};
 
 use crate::done::Done;
@@ -13,12 +14,10 @@ use crate::done::Done;
 const PHYSICAL_ID: &str = "annals-schema";
 /// Longest reason of a failure, in characters. CloudFormation reads at most 4 KiB of an answer.
 const MAX_REASON_CHARS: usize = 1000;
-/// Maximum attempts at sending the answer.
-const SEND_ATTEMPTS: u32 = 4;
+/// Attempts at sending the answer.
+const SEND_ATTEMPTS: Attempts = Attempts::new(4, Duration::from_millis(200));
 /// Timeout of one attempt.
 const SEND_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before attempt n is n times this.
-const SEND_PAUSE: Duration = Duration::from_millis(200);
 
 /// A request of CloudFormation.
 pub(crate) struct Request<'a> {
@@ -62,17 +61,16 @@ impl<'a> Request<'a> {
     /// Sends the answer. A failed attempt is repeated a few times.
     pub(crate) async fn send(&self, answer: &Value) -> Result<(), reqwest::Error> {
         let client = reqwest::Client::builder().timeout(SEND_TIMEOUT).build()?;
-        let mut attempt = 1;
+        let mut attempts = SEND_ATTEMPTS;
         loop {
             // Without a content type, because the address was signed for a request without one.
             let sent = client.put(self.url).body(answer.to_string()).send().await;
             match sent.and_then(reqwest::Response::error_for_status) {
                 Ok(_) => return Ok(()),
-                Err(_) if attempt < SEND_ATTEMPTS => attempt += 1,
+                Err(_) if attempts.again().await => {}
                 // Without the address: with it, anyone could answer the request.
                 Err(error) => return Err(error.without_url()),
             }
-            tokio::time::sleep(SEND_PAUSE * attempt).await;
         }
     }
 }

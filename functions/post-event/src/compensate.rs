@@ -16,16 +16,14 @@ use uuid::Uuid;
 use self::request::CompensationRequest;
 use crate::entities::{TRIES, contended, is_conflict};
 use crate::events::answer_single;
-use crate::write_request::WriteRequest;
+use crate::write_request::{Sender, WriteRequest};
 
 /// 201 with the compensating event. 200 with that event if the same request, by its idempotency key, has appended it before.
 pub async fn compensate(request: WriteRequest<String>, body: Option<JsonBody>) -> Result<Response, ApiError> {
     request.params.end()?;
     let asked = CompensationRequest::read(body, &request.headers)?;
     let id = Uuid::try_parse(&request.path).map_err(|_| ApiError::no_such_event())?;
-    let WriteRequest {
-        app, caller, observed, ..
-    } = request;
+    let Sender { app, caller, observed } = request.by;
     let observed = asked.observed(&observed);
     let found = app.store.find_event(&caller, id.into(), Reading::AsStored).await?;
     let event = found.ok_or_else(ApiError::no_such_event)?;

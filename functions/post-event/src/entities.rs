@@ -22,7 +22,7 @@ mod verb;
 use annals_domain::AggregateId;
 use annals_domain::event::FieldFault;
 use annals_http::{ApiError, JsonBody, PatchBody, required_versions};
-use annals_store::Outcome;
+use annals_store::KeptOutcome;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -44,23 +44,16 @@ pub(super) const TRIES: usize = 20;
 /// `POST /entities/{type}`: creates an entity from the body's fields. 201; 200 for a retry.
 pub async fn create(request: WriteRequest<String>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
     let context = ChangeContext::read(request.params, &request.headers)?;
-    let verb = Verb::find(&request.app, &request.caller, request.path, "created").await?;
+    let verb = Verb::find(&request.by, request.path, "created").await?;
     let mut fields = fields_of(body)?;
     let id = match fields.remove("id") {
-        None | Some(Value::Null) => context.new_id(&request.caller),
+        None | Some(Value::Null) => context.new_id(&request.by.caller),
         Some(Value::String(id)) => id,
         Some(_) => return Err(refused_id("wrong_type", "must be a string".to_owned())),
     };
     let id = AggregateId::try_from(id).map_err(|e| refused_id(e.code(), e.to_string()))?;
-    let change = Change {
-        digest: context.digest(&verb, id.as_str(), || Value::Object(fields.clone())),
-        app: request.app,
-        caller: request.caller,
-        observed: request.observed,
-        aggregate_id: id.as_str().to_owned(),
-        verb,
-        context,
-    };
+    let body = || Value::Object(fields.clone());
+    let change = Change::new(request.by, verb, id.as_str().to_owned(), context, body);
     append_creation(&change, id, fields).await
 }
 
@@ -69,18 +62,10 @@ pub async fn create(request: WriteRequest<String>, JsonBody(body): JsonBody) -> 
 pub async fn update(request: WriteRequest<(String, String)>, body: PatchBody) -> Result<Response, ApiError> {
     let context = ChangeContext::read(request.params, &request.headers)?;
     let (aggregate_type, aggregate_id) = request.path;
-    let verb = Verb::find(&request.app, &request.caller, aggregate_type, "updated").await?;
+    let verb = Verb::find(&request.by, aggregate_type, "updated").await?;
     let patch = Patch::read(body)?;
     let required = required_versions(&request.headers)?;
-    let change = Change {
-        digest: context.digest(&verb, &aggregate_id, || patch.body()),
-        app: request.app,
-        caller: request.caller,
-        observed: request.observed,
-        aggregate_id,
-        verb,
-        context,
-    };
+    let change = Change::new(request.by, verb, aggregate_id, context, || patch.body());
     append_edit(&change, &Edit::Update(patch), required.as_deref()).await
 }
 
@@ -89,17 +74,9 @@ pub async fn update(request: WriteRequest<(String, String)>, body: PatchBody) ->
 pub async fn delete(request: WriteRequest<(String, String)>, body: Option<JsonBody>) -> Result<Response, ApiError> {
     let context = ChangeContext::read(request.params, &request.headers)?.with_reason_in(body)?;
     let (aggregate_type, aggregate_id) = request.path;
-    let verb = Verb::find(&request.app, &request.caller, aggregate_type, "deleted").await?;
+    let verb = Verb::find(&request.by, aggregate_type, "deleted").await?;
     let required = required_versions(&request.headers)?;
-    let change = Change {
-        digest: context.digest(&verb, &aggregate_id, || Value::Null),
-        app: request.app,
-        caller: request.caller,
-        observed: request.observed,
-        aggregate_id,
-        verb,
-        context,
-    };
+    let change = Change::new(request.by, verb, aggregate_id, context, || Value::Null);
     append_edit(&change, &Edit::Delete, required.as_deref()).await
 }
 
@@ -147,8 +124,8 @@ async fn append_edit(change: &Change, edit: &Edit, required: Option<&[i32]>) -> 
             Decision::Nothing(outcome) => {
                 if change.keep_key(&current, outcome).await? {
                     return match outcome {
-                        Outcome::Unchanged => change.answer(Some(current.entity.version), StatusCode::OK).await,
-                        Outcome::Deleted => Err(deleted::refusal(change, &current).await?),
+                        KeptOutcome::Unchanged => change.answer(Some(current.entity.version), StatusCode::OK).await,
+                        KeptOutcome::Deleted => Err(deleted::refusal(change, &current).await?),
                     };
                 }
             }

@@ -119,25 +119,27 @@ async fn read_batch(
 }
 
 fn members_of(events: Value, rest: &Map<String, Value>) -> Result<Vec<Value>, ApiError> {
+    let malformed = |pointer: String, code, detail| ApiError::malformed(vec![FieldFault::new(pointer, code, detail)]);
     if let Some(name) = rest.keys().next() {
-        return Err(ApiError::malformed(vec![FieldFault::new(
+        return Err(malformed(
             format!("/{name}"),
             "unknown_field",
             "is not allowed beside events",
-        )]));
+        ));
     }
     let Value::Array(events) = events else {
-        return Err(ApiError::malformed(vec![FieldFault::new(
-            "/events",
+        return Err(malformed(
+            "/events".to_owned(),
             "wrong_type",
             "must be a list of events",
-        )]));
+        ));
     };
     if events.is_empty() || events.len() > MAX_BATCH {
-        let fault = FieldFault::new("/events", "invalid_value", format!("must contain 1 to {MAX_BATCH} events"));
+        let detail = format!("must contain 1 to {MAX_BATCH} events");
+        let fault = FieldFault::new("/events", "invalid_value", detail.clone());
         return Err(ApiError::unprocessable(
             "batch_size",
-            format!("a batch must contain 1 to {MAX_BATCH} events"),
+            format!("a batch {detail}"),
             vec![fault],
         ));
     }
@@ -183,11 +185,8 @@ async fn refuse_other_batch(app: &App, caller: &Caller, key: Option<&str>, event
         return Ok(());
     }
     let detail = "the idempotency key was used for a batch of a different length; use a new key for a new batch";
-    let fault = FieldFault::new(
-        "/events",
-        "differs",
-        "differs in length from the first batch with this key",
-    );
+    let differs = "differs in length from the first batch with this key";
+    let fault = FieldFault::new("/events", "differs", differs);
     Err(ApiError::unprocessable("idempotency_key_reused", detail, vec![fault]))
 }
 
@@ -198,16 +197,10 @@ fn refuse_repeated_keys(events: &[NewEvent]) -> Result<(), ApiError> {
             && !seen.insert(key)
         {
             let pointer = format!("{}/idempotency_key", Framing::Batch.pointer(member));
-            let fault = FieldFault::new(
-                pointer,
-                "idempotency_key_repeated",
-                "another event of the batch has this key",
-            );
-            return Err(ApiError::unprocessable(
-                "idempotency_key_repeated",
-                "two events of the batch have the same key",
-                vec![fault],
-            ));
+            let code = "idempotency_key_repeated";
+            let fault = FieldFault::new(pointer, code, "another event of the batch has this key");
+            let detail = "two events of the batch have the same key";
+            return Err(ApiError::unprocessable(code, detail, vec![fault]));
         }
     }
     Ok(())
@@ -219,10 +212,8 @@ fn with_key(mut json: Value, key: Option<String>) -> Result<Value, ApiError> {
         let key = Value::String(key);
         match members.get("idempotency_key") {
             Some(own) if !own.is_null() && *own != key => {
-                return Err(ApiError::bad_request(
-                    "idempotency_keys_differ",
-                    "the header and the body have different idempotency keys; send only one",
-                ));
+                let detail = "the header and the body have different idempotency keys; send only one";
+                return Err(ApiError::bad_request("idempotency_keys_differ", detail));
             }
             _ => {
                 members.insert("idempotency_key".to_owned(), key);
@@ -239,10 +230,12 @@ fn is_other_tenant(claimed: Option<TenantId>, caller: &Caller) -> bool {
 }
 
 fn forged_tenant(at: &str) -> FieldFault {
-    FieldFault::new(format!("{at}/tenant_id"), TENANT_FORGED, "must be the tenant of the token")
+    FieldFault::new(format!("{at}/tenant_id"), TENANT_FORGED, "must be the token's tenant")
 }
 
 fn tenant_forged(faults: Vec<FieldFault>) -> ApiError {
-    let problem = Problem::new(StatusCode::FORBIDDEN, TENANT_FORGED, "tenant_id must be the tenant of the token; leave it out");
-    problem.with_errors(faults).into()
+    let detail = "tenant_id must be the token's tenant; leave it out";
+    Problem::new(StatusCode::FORBIDDEN, TENANT_FORGED, detail)
+        .with_errors(faults)
+        .into()
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use crate::reason::reason_at;
-use crate::write_request::WriteRequest;
+use crate::write_request::{Sender, WriteRequest};
 
 /// The body of a decision: `{"action": "retry" | "skip", "reason": "…"}`.
 #[derive(Deserialize)]
@@ -35,20 +35,12 @@ enum Action {
 /// `PUT /events/{id}/processing`: appends the decision about a parked event as an event, which the answer holds. The projector carries
 /// it out when it reaches that event, a moment later; `/projector/status` shows the result. A parked stream takes one decision: the
 /// append marks the stream (`annals.mark_decision`), and another decision is refused until a retry has failed.
-pub async fn decide(request: WriteRequest<String>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
-    let WriteRequest {
-        app,
-        caller,
-        observed,
-        path: id,
-        params,
-        ..
-    } = request;
-    params.end()?;
+pub async fn decide(request: WriteRequest<String>, body: JsonBody) -> Result<Response, ApiError> {
+    request.params.end()?;
+    let Sender { app, caller, observed } = request.by;
     let caller = Authenticated(caller).staff()?;
-    let id = Uuid::try_parse(&id).map_err(|_| ApiError::no_such_event())?;
-    let decision: Decision =
-        serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+    let id = Uuid::try_parse(&request.path).map_err(|_| ApiError::no_such_event())?;
+    let decision: Decision = body.read()?;
     let reason = reason_at("/reason", decision.reason)?;
     if app.store.find_parked(&caller, &id).await?.is_none() {
         return match app.store.find_event(&caller, id.into(), Reading::AsStored).await? {
@@ -91,12 +83,11 @@ pub async fn rebuild(
     State(app): State<App>,
     who: Authenticated,
     params: Params,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
     params.end()?;
     let caller = who.staff()?;
-    let body: RebuildBody =
-        serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+    let body: RebuildBody = body.read()?;
     let id = app.store.request_rebuild(&caller, body.module.as_deref()).await?;
     app.queue.request_rebuilds().await;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": "requested"}))).into_response())

@@ -23,13 +23,11 @@ struct Body {
 }
 
 /// Takes a snapshot of the entity as it is now. 201 with its version and metadata.
-pub async fn take(request: WriteRequest<(String, String)>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
+pub async fn take(request: WriteRequest<(String, String)>, body: JsonBody) -> Result<Response, ApiError> {
     request.params.end()?;
-    let caller = Authenticated(request.caller).staff()?;
-    let (app, (aggregate_type, aggregate_id)) = (request.app, request.path);
-    let body: Body =
-        serde_json::from_value(body).map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
-    let metadata = metadata_of(body, &caller)?;
+    let caller = Authenticated(request.by.caller).staff()?;
+    let (app, (aggregate_type, aggregate_id)) = (request.by.app, request.path);
+    let metadata = metadata_of(body.read()?, &caller)?;
     let missing = || ApiError::no_such_entity(&aggregate_type, &aggregate_id);
     let past = app
         .store
@@ -89,7 +87,7 @@ fn reason_of(given: Option<String>, in_metadata: Option<Value>) -> Result<Option
         Some(_) => return Err(refused_reason(IN_METADATA, "must be a string")),
     };
     if given.is_some() && noted.is_some() && given != noted {
-        return Err(refused_reason(IN_METADATA, "differs from reason; send only one of them"));
+        return Err(refused_reason(IN_METADATA, "differs from reason; send only one"));
     }
     Ok(given.or(noted))
 }

@@ -5,9 +5,10 @@ mod faults;
 mod limits;
 mod schema;
 
-use self::faults::fault;
+use self::faults::{fault, parsed};
 use crate::App;
 use annals_domain::event::FieldFault;
+use annals_domain::json;
 use annals_domain::weight::text_bytes;
 use annals_domain::{AggregateType, Effect, EventKind, EventType, Inverse, Requires, Role, SchemaVersion, semver};
 use annals_http::{ApiError, Authenticated, JsonBody, Params};
@@ -33,16 +34,12 @@ struct Body {
     effect: Option<Value>,
     posters: Option<Vec<String>>,
     /// Null removes the requirement; if it is left out, it stays.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "json::given")]
     requires: Option<Value>,
     starter_sees: Option<bool>,
     inverse: Option<Value>,
     #[serde(default)]
     upcasters: Vec<evolution::UpcasterBody>,
-}
-
-fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(value).map(Some)
 }
 
 fn first_version() -> String {
@@ -54,13 +51,11 @@ pub async fn register(
     State(app): State<App>,
     who: Authenticated,
     params: Params,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
     params.end()?;
     let caller = who.staff()?;
-    // Through text, because serde_json converts large numbers of a value into maps.
-    let body: Body = serde_json::from_str(&body.to_string())
-        .map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+    let body: Body = body.read()?;
     let known = app.store.fresh_catalog(&caller).await?;
     limits::refuse_full_catalog(&known)?;
     let known = known.find(caller.tenant_id(), &body.event_type).cloned();
@@ -86,40 +81,21 @@ pub async fn register(
 /// a new type, and it has no effect on the state.
 fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError> {
     let mut faults = Vec::new();
-    let event_type = EventType::try_from(body.event_type)
-        .map_err(|e| fault(&mut faults, "event_type", e.to_string()))
-        .ok();
+    let event_type = parsed(EventType::try_from(body.event_type), "event_type", &mut faults);
     // The aggregate type follows from the event type. If the event type is invalid, only that is reported.
     let aggregate_name = body
         .aggregate_type
         .or_else(|| event_type.as_ref().map(|t| t.aggregate_part().to_owned()));
-    let aggregate_type = aggregate_name.and_then(|name| {
-        AggregateType::try_from(name)
-            .map_err(|e| fault(&mut faults, "aggregate_type", e.to_string()))
-            .ok()
-    });
-    let version = SchemaVersion::try_from(body.version)
-        .map_err(|e| fault(&mut faults, "version", e.to_string()))
-        .ok();
+    let aggregate_type =
+        aggregate_name.and_then(|name| parsed(AggregateType::try_from(name), "aggregate_type", &mut faults));
+    let version = parsed(SchemaVersion::try_from(body.version), "version", &mut faults);
     let effect = match body.effect {
         None => Some(known.map_or(Effect::None, |k| k.effect.clone())),
-        Some(json) if text_bytes(&json) > schema::MAX_SCHEMA_BYTES => {
-            fault(
-                &mut faults,
-                "effect",
-                format!("must be at most {} bytes of JSON", schema::MAX_SCHEMA_BYTES),
-            );
-            None
-        }
-        Some(json) => Effect::from_json(&json.to_string())
-            .map_err(|e| fault(&mut faults, "effect", format!("is not a valid effect: {e}")))
-            .ok(),
+        Some(json) => read_effect(&json, &mut faults),
     };
     let inverse = match body.inverse {
         None => known.and_then(|k| k.inverse.clone()),
-        Some(json) => Inverse::from_json(&json.to_string())
-            .map_err(|e| fault(&mut faults, "inverse", format!("is not a valid inverse: {e}")))
-            .ok(),
+        Some(json) => read_inverse(&json, &mut faults),
     };
     let posters = match body.posters {
         None => known.map_or_else(|| vec![Role::Staff, Role::Service], |k| k.posters.clone()),
@@ -170,18 +146,29 @@ fn refuse_other_aggregates(
     if let (Some(event_type), Some(aggregate_type)) = (event_type, aggregate_type)
         && event_type.aggregate_part() != aggregate_type.as_str()
     {
-        fault(
-            faults,
-            "event_type",
-            "must begin with the aggregate_type and a dot".to_owned(),
-        );
+        fault(faults, "event_type", "must begin with the aggregate_type and a dot");
     }
+}
+
+fn read_effect(json: &Value, faults: &mut Vec<FieldFault>) -> Option<Effect> {
+    if text_bytes(json) > schema::MAX_SCHEMA_BYTES {
+        let detail = format!("must be at most {} bytes of JSON", schema::MAX_SCHEMA_BYTES);
+        fault(faults, "effect", detail);
+        return None;
+    }
+    let effect = Effect::from_json(&json.to_string()).map_err(|e| format!("is not a valid effect: {e}"));
+    parsed(effect, "effect", faults)
+}
+
+fn read_inverse(json: &Value, faults: &mut Vec<FieldFault>) -> Option<Inverse> {
+    let inverse = Inverse::from_json(&json.to_string()).map_err(|e| format!("is not a valid inverse: {e}"));
+    parsed(inverse, "inverse", faults)
 }
 
 fn read_requires(given: &Value, faults: &mut Vec<FieldFault>) -> Option<Requires> {
     let requires = given.as_str().and_then(Requires::from_name);
     if requires.is_none() && !given.is_null() {
-        fault(faults, "requires", "must be new, existing or null".to_owned());
+        fault(faults, "requires", "must be new, existing or null");
     }
     requires
 }
@@ -189,11 +176,8 @@ fn read_requires(given: &Value, faults: &mut Vec<FieldFault>) -> Option<Requires
 fn read_posters(names: &[String], faults: &mut Vec<FieldFault>) -> Vec<Role> {
     let posters: Vec<Role> = names.iter().filter_map(|name| Role::from_name(name)).collect();
     if posters.is_empty() || posters.len() != names.len() {
-        fault(
-            faults,
-            "posters",
-            "must list one or more of user, agent, staff and service".to_owned(),
-        );
+        let detail = "must list one or more of user, agent, staff and service";
+        fault(faults, "posters", detail);
     }
     posters
 }

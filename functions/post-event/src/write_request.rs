@@ -9,12 +9,17 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// A request that writes, without its body. `P` holds the parameters of the path.
-pub(crate) struct WriteRequest<P> {
+/// Who sent a request that writes, and the services that carry it out.
+pub(crate) struct Sender {
     pub(crate) app: App,
     pub(crate) caller: Caller,
     /// What the server observed of the request: address, user agent, request id.
     pub(crate) observed: Value,
+}
+
+/// A request that writes, without its body. `P` holds the parameters of the path.
+pub(crate) struct WriteRequest<P> {
+    pub(crate) by: Sender,
     pub(crate) path: P,
     pub(crate) headers: HeaderMap,
     /// The query's parameters.
@@ -30,10 +35,13 @@ impl<P: DeserializeOwned + Send> FromRequestParts<App> for WriteRequest<P> {
         let RequestContext(observed) = RequestContext::from_request_parts(parts, app).await?;
         let Path(path) = Path::from_request_parts(parts, app).await?;
         let params = Params::from_request_parts(parts, app).await?;
-        Ok(Self {
+        let by = Sender {
             app: app.clone(),
             caller,
             observed,
+        };
+        Ok(Self {
+            by,
             path,
             headers: parts.headers.clone(),
             params,

@@ -65,7 +65,7 @@ struct Batch {
 }
 
 /// The result of projecting a chunk once.
-struct ChunkOutcome {
+struct ProjectedChunk {
     /// Parked streams that decisions in the chunk have freed.
     freed: Vec<StreamId>,
     /// Whether the chunk may have more work.
@@ -134,12 +134,12 @@ impl Projector {
 
     /// Projects the work that one read of the chunk returns. If one transaction wrote all of it, the chunk need not be read again: events
     /// that were appended meanwhile have their own wake-ups.
-    async fn project_once(&self, chunk: &[StreamId]) -> Result<ChunkOutcome, StoreError> {
+    async fn project_once(&self, chunk: &[StreamId]) -> Result<ProjectedChunk, StoreError> {
         let (mut freed, mut contended) = (Vec::new(), 0);
         loop {
             let work = self.store.read_work(chunk, EVENTS_PER_STREAM).await?;
             if work.streams.is_empty() {
-                return Ok(ChunkOutcome { freed, has_more: false });
+                return Ok(ProjectedChunk { freed, has_more: false });
             }
             let (revision, found, is_cut) = (work.revision, work.streams.len(), work.is_cut);
             let work = decisions_first(work.streams);
@@ -159,7 +159,7 @@ impl Projector {
                         Some(_) => contended += 1,
                         None => {
                             let has_more = !(is_all && outcome == BatchOutcome::Single);
-                            return Ok(ChunkOutcome { freed, has_more });
+                            return Ok(ProjectedChunk { freed, has_more });
                         }
                     }
                 }
@@ -225,7 +225,7 @@ impl Projector {
                         version
                     });
                     freed.extend(written.freed);
-                    left = &left[left.partition_point(|event| event.version <= reached)..];
+                    left = &left[left.partition_point(|event| event.text.version <= reached)..];
                     continue;
                 }
                 Err(error) => error,
@@ -247,7 +247,7 @@ impl Projector {
             stream,
             event_id: event.id,
             event_number: event.event_number,
-            version: event.version,
+            version: event.text.version,
             error_code: code,
             error: message,
         };

@@ -2,7 +2,7 @@
 
 use annals_config::{DatabaseSettings, snapshot_every, sweep_by_wake_ups, wake_queue_url};
 use annals_queue::Queue;
-use annals_store::{Access, Store, redacted_error};
+use annals_store::{Store, redacted_error};
 use annals_telemetry::Ids;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use projector::{CONNECTIONS, Invocation, Projector};
@@ -10,9 +10,7 @@ use projector::{CONNECTIONS, Invocation, Projector};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     annals_telemetry::start();
-    let database = DatabaseSettings::from_env()?;
-    let access = Access::of(database.address, database.login)?;
-    let store = Store::open(access, database.pool_size.max(CONNECTIONS))?;
+    let store = Store::of_function(DatabaseSettings::from_env()?, CONNECTIONS)?;
     // Projecting takes one connection. It is opened during the start, so that no event waits for it. Rebuilds open more.
     let _connected = store.connect_early().await;
     // A client of SQS costs some milliseconds at the start, so it is made only if it is used.

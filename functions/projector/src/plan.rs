@@ -64,12 +64,12 @@ impl Plan {
         };
         let mut entity = match &stream.base {
             Some(base) => base.entity()?,
-            None => Entity::before(first.created_at),
+            None => Entity::before(first.text.created_at),
         };
         for (wave, event) in stream.events.iter().enumerate() {
-            let data = event.data()?;
+            let data = event.text.data()?;
             let before = child_collections(tables, stream, &entity);
-            match catalog.fold(stream.stream.tenant_id, &mut entity, &event.fact(&data)) {
+            match catalog.fold(stream.stream.tenant_id, &mut entity, &event.text.fact(&data)) {
                 Ok(()) => {}
                 Err(error) if wave == 0 => return Err(error.into()),
                 Err(_) => {
@@ -77,7 +77,7 @@ impl Plan {
                     break;
                 }
             }
-            self.write.left_out += i64::from(event.skipped);
+            self.write.left_out += i64::from(event.text.skipped);
             self.write
                 .instructions
                 .extend(instruction(&stream.stream, event, &data));
@@ -234,7 +234,7 @@ fn instruction(stream: &StreamId, event: &WorkEvent, data: &Map<String, Value>) 
 
 /// Whether a decision skips the parked event (true) or retries it (false). `None` if the event is no decision.
 fn skips(event: &WorkEvent) -> Option<bool> {
-    match event.event_type.as_str() {
+    match event.text.event_type.as_str() {
         "projection.retried" => Some(false),
         "projection.skipped" => Some(true),
         _ => None,
@@ -246,6 +246,7 @@ pub(crate) fn decides(work: &StreamWork) -> bool {
     let decides = |event: &WorkEvent| {
         skips(event).is_some()
             && event
+                .text
                 .data()
                 .is_ok_and(|data| instruction(&work.stream, event, &data).is_some())
     };
@@ -257,7 +258,9 @@ pub(crate) fn part_of(work: &StreamWork, events: &[WorkEvent], base: Option<Enti
     StreamWork {
         stream: work.stream.clone(),
         started_by: work.started_by.clone(),
-        projected_version: events.first().map_or(work.projected_version, |event| event.version - 1),
+        projected_version: events
+            .first()
+            .map_or(work.projected_version, |event| event.text.version - 1),
         base,
         events: events.to_vec(),
     }

@@ -115,10 +115,7 @@ async fn id(arguments: &[&str]) -> Result<Option<u32>, Error> {
         .stdin(Stdio::null())
         .output()
         .await
-        .map_err(|source| Error::Io {
-            doing: "run id".to_owned(),
-            source,
-        })?;
+        .map_err(Error::io_doing("run id"))?;
     Ok(String::from_utf8_lossy(&answer.stdout).trim().parse().ok())
 }
 

@@ -140,7 +140,7 @@ impl Cluster {
                 Ok(false) => {}
                 // Processes that the dead server has left may keep its shared memory for a moment.
                 Err(error) => tracing::warn!(
-                    error = crate::error::one_line(&error),
+                    error = annals_telemetry::chain(&error),
                     "postgresql died and does not start; trying again"
                 ),
             }
@@ -212,7 +212,7 @@ impl Drop for Cluster {
         };
         if let Err(error) = stopped {
             tracing::warn!(
-                error = crate::error::one_line(&error),
+                error = annals_telemetry::chain(&error),
                 "the private cluster could not be stopped and may still run"
             );
         }

@@ -32,19 +32,19 @@ pub struct Options {
 impl Options {
     /// A durable cluster in a data folder.
     pub fn persistent(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            home: Home::Folder(data_dir.into()),
-            programs: programs(),
-            max_connections: 100,
-            settings: Vec::new(),
-        }
+        Self::in_home(Home::Folder(data_dir.into()))
     }
 
     /// A cluster in a temporary folder, durable until it is removed.
     pub fn ephemeral() -> Self {
+        Self::in_home(Home::Temporary)
+    }
+
+    fn in_home(home: Home) -> Self {
+        let programs = std::env::var_os("ANNALS_POSTGRES").filter(|folder| !folder.is_empty());
         Self {
-            home: Home::Temporary,
-            programs: programs(),
+            home,
+            programs: programs.map(PathBuf::from),
             max_connections: 100,
             settings: Vec::new(),
         }
@@ -60,10 +60,4 @@ impl Options {
         );
         self
     }
-}
-
-fn programs() -> Option<PathBuf> {
-    std::env::var_os("ANNALS_POSTGRES")
-        .filter(|folder| !folder.is_empty())
-        .map(PathBuf::from)
 }

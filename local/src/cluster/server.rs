@@ -267,12 +267,7 @@ fn configuration(listening: &Listening, options: &Options) -> String {
 
 fn free_port() -> Result<u16, Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    Ok(listener
-        .map_err(|source| Error::Io {
-            doing: "find a free port".to_owned(),
-            source,
-        })?
-        .port())
+    Ok(listener.map_err(Error::io_doing("find a free port"))?.port())
 }
 
 #[cfg(test)]

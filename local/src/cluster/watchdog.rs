@@ -58,9 +58,6 @@ impl Watchdog {
                 Err(io::Error::other(status.to_string()))
             }
         });
-        ended.map_err(|source| Error::Io {
-            doing: "remove the temporary cluster".to_owned(),
-            source,
-        })
+        ended.map_err(Error::io_doing("remove the temporary cluster"))
     }
 }

@@ -5,7 +5,7 @@ use crate::Error;
 use crate::secrets::JwtSecret;
 use crate::token;
 use chrono::TimeDelta;
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -58,17 +58,10 @@ impl Api {
     /// time.
     pub(super) async fn append(&self, actor: &Actor, mut events: Vec<Value>) -> Result<Vec<Stored>, Error> {
         if events.len() == 1 {
-            let event = events.pop().unwrap_or_default();
-            return Ok(vec![
-                self.call(actor, Method::POST, "/events", |request| request.json(&event))
-                    .await?,
-            ]);
+            return Ok(vec![self.call(actor, Method::POST, "/events", events.pop()).await?]);
         }
-        let stored: Items = self
-            .call(actor, Method::POST, "/events", |request| {
-                request.json(&json!({"events": events}))
-            })
-            .await?;
+        let batch = json!({"events": events});
+        let stored: Items = self.call(actor, Method::POST, "/events", Some(batch)).await?;
         if stored.items.len() == events.len() {
             return Ok(stored.items);
         }
@@ -88,12 +81,7 @@ impl Api {
         fields: Option<&Value>,
     ) -> Result<(), Error> {
         let path = format!("/entities/{path}");
-        self.send(actor, method, &path, |request| match fields {
-            Some(fields) => request.json(fields),
-            None => request,
-        })
-        .await?;
-        Ok(())
+        self.send(actor, method, &path, fields.cloned()).await.map(|_| ())
     }
 
     /// The events of a stream, oldest first. Empty if the stream does not exist.
@@ -104,7 +92,7 @@ impl Api {
         aggregate_id: &str,
     ) -> Result<Vec<Stored>, Error> {
         let path = format!("/events/aggregate/{aggregate_type}/{aggregate_id}/history");
-        match self.call::<Items>(actor, Method::GET, &path, |request| request).await {
+        match self.call::<Items>(actor, Method::GET, &path, None).await {
             Ok(history) => Ok(history.items),
             Err(Error::Refused { status: 404, .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -114,9 +102,7 @@ impl Api {
     /// Number of the tenant's newest event; 0 if there is none.
     pub(super) async fn newest_event_number(&self) -> Result<i64, Error> {
         let path = "/events?order=desc&limit=1";
-        let newest: Items = self
-            .call(&Actor::Staff(1), Method::GET, path, |request| request)
-            .await?;
+        let newest: Items = self.call(&Actor::Staff(1), Method::GET, path, None).await?;
         Ok(newest.items.first().map_or(0, |stored| stored.event_number))
     }
 
@@ -125,10 +111,10 @@ impl Api {
         actor: &Actor,
         method: Method,
         path: &str,
-        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+        body: Option<Value>,
     ) -> Result<T, Error> {
         let doing = format!("read the answer of {method} {path}");
-        let answer = self.send(actor, method, path, fill).await?;
+        let answer = self.send(actor, method, path, body).await?;
         answer.json().await.map_err(|source| Error::Request { doing, source })
     }
 
@@ -137,15 +123,17 @@ impl Api {
         actor: &Actor,
         method: Method,
         path: &str,
-        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+        body: Option<Value>,
     ) -> Result<reqwest::Response, Error> {
         let doing = format!("{method} {path}");
         let token = token::mint(&self.secret, actor.holder(), TimeDelta::hours(1))?;
-        let request = fill(
-            self.client
-                .request(method, format!("{}{path}", self.root))
-                .bearer_auth(token),
-        );
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.root))
+            .bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
         let unreachable = |source| Error::Request {
             doing: format!("{doing} (is `cargo run` running?)"),
             source,

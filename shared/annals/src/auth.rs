@@ -17,7 +17,7 @@ use tokio::sync::RwLock;
 use uuid::Uuid;
 
 pub use self::refusal::TokenFault;
-use annals_aws::secrets::{RefreshReason, SecretError, Secrets, Values};
+use annals_aws::secrets::{RefreshReason, SecretError, SecretValues, Secrets};
 use annals_config::AuthConfig;
 use annals_domain::{Caller, Role, TenantId};
 use annals_store::redacted_error;
@@ -293,7 +293,7 @@ fn symmetric(secret: &str) -> PinnedKey {
     }
 }
 
-fn stored(values: &Values) -> Result<PinnedKey, SecretError> {
+fn stored(values: &SecretValues) -> Result<PinnedKey, SecretError> {
     values.get("JWT_SECRET").map(symmetric)
 }
 
@@ -347,6 +347,7 @@ fn caller_of(claims: Claims) -> Result<Caller, AuthError> {
         ))?,
     };
     let tenant_id = claims.app_metadata.tenant_id.map_or(TenantId::DEFAULT, TenantId::from);
-    Caller::new(tenant_id, role, claims.sub, claims.app_metadata.name)
-        .map_err(|_| TokenFault::Claims("app_metadata.name must be the name of the agent or service, without spaces").into())
+    Caller::new(tenant_id, role, claims.sub, claims.app_metadata.name).map_err(|_| {
+        TokenFault::Claims("app_metadata.name must be the name of the agent or service, without spaces").into()
+    })
 }

@@ -35,7 +35,7 @@ pub struct Replay {
     /// Number of events that are handled between two moves of the checkpoint.
     pub batch_size: BatchSize,
     /// Which events may be handled concurrently.
-    pub order: Order,
+    pub order: ReplayOrder,
     /// How long to wait for open appends before the run fails.
     pub patience: Duration,
 }
@@ -51,7 +51,7 @@ impl Default for Replay {
             checkpoint: None,
             metadata: None,
             batch_size: BatchSize::DEFAULT,
-            order: Order::Global,
+            order: ReplayOrder::Global,
             patience: Duration::from_secs(30),
         }
     }
@@ -75,7 +75,7 @@ impl BatchSize {
 
 /// The order in which events are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum ReplayOrder {
     /// One after the other, by event number.
     Global,
     /// Each stream in its own order, several streams concurrently.
@@ -159,7 +159,7 @@ fn described(append: &OldestAppend) -> String {
 
 /// Delivers events one by one.
 ///
-/// With [`Order::ByStream`], events of several streams are handled concurrently. When one fails, those in progress are completed
+/// With [`ReplayOrder::ByStream`], events of several streams are handled concurrently. When one fails, those in progress are completed
 /// and no further ones are begun.
 ///
 /// # Errors
@@ -174,8 +174,8 @@ where
     F: Future<Output = Result<(), E>>,
 {
     let workers = match replay.order {
-        Order::Global => NonZeroUsize::MIN,
-        Order::ByStream { workers } => workers,
+        ReplayOrder::Global => NonZeroUsize::MIN,
+        ReplayOrder::ByStream { workers } => workers,
     };
     let (handler, failed) = (&handler, &AtomicBool::new(false));
     replay_batches(store, replay, move |batch| async move {

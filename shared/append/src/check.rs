@@ -61,10 +61,7 @@ impl Check<'_> {
             return self.add("/event_type", "unknown_event_type", detail);
         };
         if kind.aggregate_type != event.aggregate_type {
-            let detail = format!(
-                "{} belongs to aggregate type {}",
-                event.event_type, kind.aggregate_type
-            );
+            let detail = format!("{} belongs to aggregate type {}", event.event_type, kind.aggregate_type);
             return self.add("/aggregate_type", "aggregate_type_mismatch", detail);
         }
         // Data that are too large are not checked further: that could take long. Data of a restoration are the entity's state, which the

@@ -1,6 +1,6 @@
 //! The service: check, append, wake.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -10,13 +10,9 @@ use super::stored::{StoredEvents, stored_events};
 use annals_domain::checker;
 use annals_domain::event::EventFault;
 use annals_domain::{Caller, Catalog, NewEvent, StreamId, naming};
-use annals_queue::Queue;
-use annals_store::{AppendError, Appended, CheckedEvents, Store, StoreError};
+use annals_queue::{Queue, STREAMS_PER_MESSAGE};
+use annals_store::{AppendError, Appended, CATALOG_TRIES, CheckedEvents, Store, StoreError};
 use annals_telemetry::metrics;
-
-/// Maximum attempts of an append whose catalog has changed since the check. Each attempt checks again; after the last one, the append
-/// fails as unavailable.
-const CATALOG_TRIES: usize = 5;
 
 /// Appends events and wakes the projector. Cheap to clone.
 #[derive(Clone)]
@@ -109,6 +105,28 @@ impl AppendService {
         Ok(appended)
     }
 
+    /// Has `write` append events that the caller has checked by [`check`](super::check()), in a transaction that also does other things,
+    /// and counts them. Their streams are added to `to_wake`, and the projector is woken when these are enough for one message: a large
+    /// import appends thousands of chunks. The caller wakes the projector for what is left in the end.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub async fn write_checked(
+        &self,
+        caller: &Caller,
+        events: &[NewEvent],
+        to_wake: &mut BTreeSet<StreamId>,
+        write: impl Future<Output = Result<(), StoreError>>,
+    ) -> Result<(), StoreError> {
+        write.await?;
+        metrics::appended(events.len());
+        to_wake.extend(events.iter().map(|event| event.stream(caller.tenant_id())));
+        if to_wake.len() >= STREAMS_PER_MESSAGE {
+            self.wake(std::mem::take(to_wake)).await;
+        }
+        Ok(())
+    }
+
     /// Checks events, has `write` append them in a transaction that also does other things, and wakes the projector. If the catalog
     /// has changed since the check, both are repeated. `write` must append all of the events or none, and the events must not have
     /// idempotency keys.
@@ -125,17 +143,14 @@ impl AppendService {
     where
         F: Future<Output = Result<(), StoreError>>,
     {
-        // This read is repeated if its connection was broken while it was idle. `write` is not: it would fail in that case.
-        self.store.fresh_catalog(caller).await?;
         self.check_and_write(caller, events, write).await?;
         metrics::appended(events.len());
-        let streams = events.iter().map(|event| event.stream(caller.tenant_id()));
-        self.queue.wake(streams).await;
+        self.wake(events.iter().map(|event| event.stream(caller.tenant_id())))
+            .await;
         Ok(())
     }
 
-    /// Wakes the projector for these streams. For appends that do not pass through this service: an import appends its rows together
-    /// with its progress, and wakes the projector once for many chunks.
+    /// Wakes the projector for these streams. For imports, which wake it once for many appends.
     pub async fn wake(&self, streams: impl IntoIterator<Item = StreamId>) {
         self.queue.wake(streams).await;
     }
@@ -191,7 +206,7 @@ impl AppendService {
                 other => return Ok(other?),
             }
         }
-        Err(StoreError::Unavailable("the catalog changes all the time".into()).into())
+        Err(StoreError::Outdated.into())
     }
 
     /// Checks events against the catalog in memory. If a fault may be due to an outdated catalog, reads the catalog and checks again.
@@ -237,7 +252,7 @@ impl AppendService {
         let new = appended.iter().filter(|appended| !appended.replayed);
         metrics::appended(new.clone().count());
         let new = new.filter_map(|appended| events.get(appended.member));
-        self.queue.wake(new.map(|event| event.stream(caller.tenant_id()))).await;
+        self.wake(new.map(|event| event.stream(caller.tenant_id()))).await;
     }
 }
 

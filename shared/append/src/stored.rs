@@ -1,7 +1,8 @@
 //! Appended events as the log holds them, without reading them back.
 
+use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
 
 use annals_domain::event::DEFAULT_SOURCE;
 use annals_domain::{Caller, Event, EventId, NewEvent, naming};
@@ -58,8 +59,8 @@ fn assemble(caller: &Caller, event: NewEvent, decided: Appended, recorded: Box<R
         aggregate_id: event.aggregate_id.as_str().to_owned(),
         aggregate_version: decided.aggregate_version,
         version: decided.schema_version,
-        data: raw_object(&event.data)?,
-        metadata: raw_object(&event.metadata)?,
+        data: raw(&event.data)?,
+        metadata: raw(&event.metadata)?,
         created_by_name: naming::of_event(&decided.created_by, &recorded),
         recorded,
         created_by: decided.created_by,
@@ -80,10 +81,6 @@ fn assemble(caller: &Caller, event: NewEvent, decided: Appended, recorded: Box<R
     })
 }
 
-fn raw(value: &Value) -> Result<Box<RawValue>, StoreError> {
+fn raw(value: &impl Serialize) -> Result<Box<RawValue>, StoreError> {
     to_raw_value(value).map_err(|e| StoreError::Unexpected(e.to_string()))
-}
-
-fn raw_object(members: &Map<String, Value>) -> Result<Box<RawValue>, StoreError> {
-    to_raw_value(members).map_err(|e| StoreError::Unexpected(e.to_string()))
 }

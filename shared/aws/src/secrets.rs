@@ -35,7 +35,7 @@ pub struct Secrets {
 
 #[derive(Default)]
 struct Cached {
-    values: Option<Arc<Values>>,
+    values: Option<Arc<SecretValues>>,
     /// When Secrets Manager last answered, or failed to.
     last_call: Option<Since>,
     /// When a refresh for each reason last gave the same values.
@@ -64,7 +64,7 @@ impl RefreshReason {
 
 /// The values of the secret at one time. This type has no `Debug`, because it holds passwords.
 #[derive(PartialEq)]
-pub struct Values(HashMap<String, String>);
+pub struct SecretValues(HashMap<String, String>);
 
 /// Why a value is not available.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ pub enum SecretError {
     Missing(&'static str),
 }
 
-impl Values {
+impl SecretValues {
     /// Keeps texts, and numbers as text: RDS writes its port as a number. Other kinds of values are ignored.
     fn of(object: HashMap<String, Value>) -> Self {
         let texts = object.into_iter().filter_map(|(name, value)| match value {
@@ -130,7 +130,7 @@ impl Secrets {
     }
 
     /// The cached values, or the fetched ones if nothing is cached yet.
-    pub async fn values(&self) -> Result<Arc<Values>, SecretError> {
+    pub async fn values(&self) -> Result<Arc<SecretValues>, SecretError> {
         let mut cached = self.cached.lock().await;
         match &cached.values {
             Some(values) => Ok(Arc::clone(values)),
@@ -144,7 +144,7 @@ impl Secrets {
     ///
     /// # Errors
     /// [`SecretError`], if nothing is cached.
-    pub async fn values_within(&self, age: Duration) -> Result<Arc<Values>, SecretError> {
+    pub async fn values_within(&self, age: Duration) -> Result<Arc<SecretValues>, SecretError> {
         let mut cached = self.cached.lock().await;
         let Some(last) = cached.values.clone() else {
             drop(cached);
@@ -163,9 +163,9 @@ impl Secrets {
     /// reason, a short time ago.
     pub async fn refresh_if_stale(
         &self,
-        refused: &Arc<Values>,
+        refused: &Arc<SecretValues>,
         reason: RefreshReason,
-    ) -> Result<Option<Arc<Values>>, SecretError> {
+    ) -> Result<Option<Arc<SecretValues>>, SecretError> {
         let mut cached = self.cached.lock().await;
         if let Some(values) = cached.values.as_ref().filter(|values| !Arc::ptr_eq(values, refused)) {
             return Ok(Some(Arc::clone(values)));
@@ -180,7 +180,7 @@ impl Secrets {
         Ok((!Arc::ptr_eq(&fetched, refused)).then_some(fetched))
     }
 
-    async fn fetch(&self, cached: &mut Cached) -> Result<Arc<Values>, SecretError> {
+    async fn fetch(&self, cached: &mut Cached) -> Result<Arc<SecretValues>, SecretError> {
         let answer = self.call().await;
         // Recorded after the call: a failing call may take longer than the pause before the next one.
         cached.last_call = Some(Since::now());
@@ -197,14 +197,14 @@ impl Secrets {
         }
     }
 
-    async fn call(&self) -> Result<Values, SecretError> {
+    async fn call(&self) -> Result<SecretValues, SecretError> {
         // Boxed, because the SDK's futures are so deeply nested that the compiler cannot handle a future which contains one.
         let answer = self.client.get_secret_value().secret_id(&self.arn).send().boxed().await;
         let answer = answer.map_err(|error| SecretError::NotFetched(DisplayErrorContext(error).to_string()))?;
         let text = answer.secret_string().ok_or(SecretError::Malformed)?;
         let object: HashMap<String, Value> = serde_json::from_str(text).map_err(|_| SecretError::Malformed)?;
         tracing::info!(secret.version = answer.version_id(), "secret fetched");
-        Ok(Values::of(object))
+        Ok(SecretValues::of(object))
     }
 }
 

@@ -100,7 +100,7 @@ impl RequestSigner {
         let mut signed = url.to_owned();
         for (name, value) in query {
             let separator = if signed.contains('?') { '&' } else { '?' };
-            signed += &format!("{separator}{name}={}", utf8_percent_encode(&value, QUERY));
+            signed += &format!("{separator}{name}={}", encoded(&value));
         }
         Ok(signed)
     }

@@ -12,7 +12,7 @@ use serde_json::{Number, Value};
 use crate::amount::Amount;
 use crate::fault::RowFault;
 use crate::number::{self, NumberFault};
-use crate::options::Values;
+use crate::options::ValueOptions;
 use crate::row::Cell;
 
 /// An id: the row's own, or that of another entity. It must be a valid aggregate id.
@@ -36,7 +36,7 @@ pub fn read_email(cell: &Cell<'_>) -> Result<Value, RowFault> {
 }
 
 /// A date, in the format that the upload declares.
-pub fn read_date(cell: &Cell<'_>, values: &Values) -> Result<NaiveDate, RowFault> {
+pub fn read_date(cell: &Cell<'_>, values: &ValueOptions) -> Result<NaiveDate, RowFault> {
     values
         .date_format
         .parse(cell.text)
@@ -44,12 +44,12 @@ pub fn read_date(cell: &Cell<'_>, values: &Values) -> Result<NaiveDate, RowFault
 }
 
 /// A number that is not money.
-pub fn read_quantity(cell: &Cell<'_>, values: &Values) -> Result<Decimal, RowFault> {
+pub fn read_quantity(cell: &Cell<'_>, values: &ValueOptions) -> Result<Decimal, RowFault> {
     number::parse(cell.text, values.decimal).map_err(|fault| unusable_number(cell, fault, "invalid_quantity"))
 }
 
 /// An amount of money with its currency symbol, if it has one.
-pub fn read_amount(cell: &Cell<'_>, values: &Values) -> Result<Amount, RowFault> {
+pub fn read_amount(cell: &Cell<'_>, values: &ValueOptions) -> Result<Amount, RowFault> {
     Amount::parse(cell.text, values.decimal).map_err(|fault| unusable_number(cell, fault, "invalid_amount"))
 }
 
@@ -61,10 +61,7 @@ pub fn read_currency(cell: &Cell<'_>) -> Result<Currency, RowFault> {
 
 fn unusable_number(cell: &Cell<'_>, fault: NumberFault, form: &'static str) -> RowFault {
     match fault {
-        NumberFault::Form => cell.fault(
-            form,
-            "is not a number; if a comma is the decimal mark, set decimal=,",
-        ),
+        NumberFault::Form => cell.fault(form, "is not a number; if a comma is the decimal mark, set decimal=,"),
         NumberFault::Digits => cell.fault("too_many_digits", "has more digits than can be stored exactly"),
     }
 }

@@ -11,7 +11,7 @@ use crate::columns::{Column, Kind};
 use crate::dataset::{AMOUNT_FIELD, Dataset};
 use crate::fault::RowFault;
 use crate::money::{self, Stated};
-use crate::options::Values;
+use crate::options::ValueOptions;
 use crate::row::Row;
 
 /// The typed values of a row.
@@ -31,7 +31,7 @@ pub struct Facts {
 ///
 /// # Errors
 /// All faults of the row. If the record as a whole is wrong, for example because it has too many fields, only that fault.
-pub fn read(dataset: &Dataset, row: &Row<'_>, values: &Values) -> Result<Facts, Vec<RowFault>> {
+pub fn read(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<Facts, Vec<RowFault>> {
     row.check().map_err(|fault| vec![fault])?;
     let mut reading = Reading::default();
     if row.layout.has(dataset.id) {
@@ -62,7 +62,7 @@ impl Reading {
         read.map_err(|fault| self.faults.push(fault)).ok()
     }
 
-    fn read_cell(&mut self, dataset: &Dataset, row: &Row<'_>, column: Column, values: &Values) {
+    fn read_cell(&mut self, dataset: &Dataset, row: &Row<'_>, column: Column, values: &ValueOptions) {
         // `read_money` checks a required amount, because that depends on other cells.
         let required = dataset.requires(column) && column.kind() != Kind::Amount;
         let cell = if required {
@@ -98,7 +98,7 @@ impl Reading {
         }
     }
 
-    fn read_money(&mut self, row: &Row<'_>, values: &Values) {
+    fn read_money(&mut self, row: &Row<'_>, values: &ValueOptions) {
         // If the quantity or the price is faulty, their product cannot be checked.
         if !self.faults.is_empty() && !row.layout.has(Column::Amount) {
             return;

@@ -39,7 +39,7 @@ pub use self::fault::{FileFault, RowFault};
 pub use self::layout::{Layout, errors_column};
 pub use self::mapping::Mapping;
 pub use self::number::DecimalMark;
-pub use self::options::{Format, ReadOptions, Rounding, Values, one_of};
+pub use self::options::{Format, ReadOptions, Rounding, ValueOptions, one_of};
 pub use self::reader::{ReadError, Reader, ResumePoint};
 pub use self::records::{Record, Splitter};
 pub use self::row::Row;

@@ -8,7 +8,7 @@ use crate::cells::read_amount;
 use crate::columns::Column;
 use crate::fault::RowFault;
 use crate::number;
-use crate::options::{Rounding, Values};
+use crate::options::{Rounding, ValueOptions};
 use crate::row::{Cell, Row};
 
 /// Values of the row's other cells, on which its money depends. A value is absent if the cell is empty or cannot be read.
@@ -42,7 +42,7 @@ struct Total<'a> {
 ///
 /// # Errors
 /// There is no amount; it cannot be stored exactly; or its symbol is that of another currency than the declared one.
-pub fn read(row: &Row<'_>, values: &Values, stated: &Stated) -> Result<Money, RowFault> {
+pub fn read(row: &Row<'_>, values: &ValueOptions, stated: &Stated) -> Result<Money, RowFault> {
     let Total { cell, amount } = read_total(row, values, stated)?;
     let mismatch = |cell: &Cell<'_>, assumed: Currency| {
         cell.fault(
@@ -77,7 +77,7 @@ pub fn read(row: &Row<'_>, values: &Values, stated: &Stated) -> Result<Money, Ro
     })
 }
 
-fn read_total<'a>(row: &Row<'a>, values: &Values, stated: &Stated) -> Result<Total<'a>, RowFault> {
+fn read_total<'a>(row: &Row<'a>, values: &ValueOptions, stated: &Stated) -> Result<Total<'a>, RowFault> {
     if row.layout.has(Column::Amount) {
         let cell = row.required(Column::Amount)?;
         return Ok(Total {

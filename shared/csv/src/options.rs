@@ -17,7 +17,7 @@ pub struct ReadOptions {
     /// Which column has which header.
     pub mapping: Mapping,
     /// How cells become values.
-    pub values: Values,
+    pub values: ValueOptions,
 }
 
 /// How the file is written. What is `None` is detected.
@@ -31,7 +31,7 @@ pub struct Format {
 
 /// How cells become values.
 #[derive(Debug, Default)]
-pub struct Values {
+pub struct ValueOptions {
     /// The format of dates.
     pub date_format: DateFormat,
     /// Currency of rows that name no currency. `None`: USD, unless an amount has the symbol of another currency.

@@ -281,7 +281,8 @@ fn delimiter_of(text: &str, ended: bool) -> Result<Option<u8>, FileFault> {
         begun = true;
     }
     if counts.iter().any(|count| *count >= MAX_FIELDS) {
-        return Err(FileFault::new("too_many_columns", format!("the header has more than {MAX_FIELDS} columns")).at(1));
+        let message = format!("the header has more than {MAX_FIELDS} columns");
+        return Err(FileFault::new("too_many_columns", message).at(1));
     }
     if text.len() > MAX_RECORD_BYTES {
         let message =

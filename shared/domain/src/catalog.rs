@@ -1,89 +1,17 @@
 //! The catalog in memory: built-in event types and types of tenants. Schemas are parsed and compiled when they are first needed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod kind;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::actor::Role;
-use super::effect::{Effect, Inverse};
+pub use self::kind::{EventKind, MissingUpcaster, Requires, UpcastError};
 use super::fold::{Entity, Fact, MAX_STATE_BYTES, TooLarge};
-use super::ids::{AggregateType, EventType, SchemaVersion, TenantId};
-use super::schema::EventSchema;
-use super::semver;
+use super::ids::TenantId;
 use super::time::Timestamp;
-use super::upcast::{MAX_UPCAST_BYTES, Upcaster};
-use super::weight::text_bytes;
-
-/// An event type with all its versions.
-#[derive(Debug)]
-pub struct EventKind {
-    /// Tenant that registered it. `None`: it is built in.
-    pub tenant_id: Option<TenantId>,
-    /// Name of the type, e.g. `order.placed`.
-    pub event_type: EventType,
-    /// Type of the aggregates whose streams hold such events.
-    pub aggregate_type: AggregateType,
-    /// Version of the schema that applies to an event which names none.
-    pub current_version: SchemaVersion,
-    /// One human-readable sentence.
-    pub description: String,
-    /// What such an event does to the state.
-    pub effect: Effect,
-    /// Roles that may post it.
-    pub posters: Vec<Role>,
-    /// What the stream must be like before the event. `None`: anything.
-    pub requires: Option<Requires>,
-    /// Whether the starter of a stream sees events of this type that others append to it.
-    pub starter_sees: bool,
-    /// Whether only Annals itself appends it.
-    pub closed: bool,
-    /// When it was registered.
-    pub created_at: Timestamp,
-    /// Schema and example of each version. Empty in an outline.
-    pub versions: BTreeMap<String, Arc<EventSchema>>,
-    /// Upcasters by the version that they start from.
-    pub upcasters: BTreeMap<String, Upcaster>,
-    /// How its events are compensated. `None`: they cannot be.
-    pub inverse: Option<Inverse>,
-}
-
-/// What an event's stream must be like before the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Requires {
-    /// The stream has no events.
-    New,
-    /// The stream has at least one event.
-    Existing,
-}
-
-impl Requires {
-    /// The name in the catalog: `new` or `existing`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Existing => "existing",
-        }
-    }
-
-    /// The requirement with that name in the catalog.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::New, Self::Existing].into_iter().find(|one| one.as_str() == name)
-    }
-}
-
-/// No chain of upcasters leads from the data's version to the current one. Registrations that would cause this are refused, so
-/// the catalog was changed manually.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no upcasters lead from version {version} of {event_type} to its current version")]
-pub struct MissingUpcaster {
-    /// Type of the event.
-    pub event_type: EventType,
-    /// Version of the schema that the data follow.
-    pub version: String,
-}
+use super::upcast::MAX_UPCAST_BYTES;
 
 /// A stored event, as the fold needs it.
 #[derive(Debug, Clone, Copy)]
@@ -142,127 +70,6 @@ impl From<UpcastError> for FoldError {
             UpcastError::MissingUpcaster(error) => Self::MissingUpcaster(error),
             UpcastError::TooLarge => Self::UpcastTooLarge,
         }
-    }
-}
-
-/// Why data cannot be upcast.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UpcastError {
-    /// No chain of upcasters leads to the current version.
-    #[error(transparent)]
-    MissingUpcaster(#[from] MissingUpcaster),
-    /// The upcast data would be larger than [`MAX_UPCAST_BYTES`].
-    #[error("upcast, the data would be larger than {MAX_UPCAST_BYTES} bytes of JSON")]
-    TooLarge,
-}
-
-/// Estimated bytes of memory that a type takes without its texts. Each of its versions takes as much.
-const KIND: usize = 2 * 1024;
-/// A parsed value takes at most this many times the memory of its text.
-const PARSED: usize = 24;
-
-impl EventKind {
-    /// Estimated bytes of memory that it takes, without its compiled schemas.
-    fn footprint(&self) -> usize {
-        let versions: usize = self.versions.values().map(|version| KIND + version.text_bytes()).sum();
-        let parsed: usize = self.upcasters.values().map(Upcaster::text_bytes).sum::<usize>()
-            + text_bytes(&self.effect)
-            + text_bytes(&self.inverse);
-        KIND + self.description.len() + versions + PARSED * parsed
-    }
-
-    /// Schema and example of the current version.
-    pub fn current(&self) -> Option<&EventSchema> {
-        self.versions.get(self.current_version.as_str()).map(Arc::as_ref)
-    }
-
-    /// Upcasts data to the current version. Returns what was applied, e.g. `1.0_to_2.0`, or `None` if the data already are what the current
-    /// version describes.
-    ///
-    /// # Errors
-    /// [`UpcastError::MissingUpcaster`]: the data are then unchanged. [`UpcastError::TooLarge`]: the data are then half upcast
-    /// and must not be used.
-    pub fn upcast(&self, version: &str, data: &mut Map<String, Value>) -> Result<Option<String>, UpcastError> {
-        let path = self.upcast_path(version)?;
-        if path.iter().all(|upcaster| upcaster.is_identity()) {
-            return Ok(None);
-        }
-        for upcaster in path.iter().filter(|upcaster| !upcaster.is_identity()) {
-            upcaster.apply(data);
-            if text_bytes(data) > MAX_UPCAST_BYTES {
-                return Err(UpcastError::TooLarge);
-            }
-        }
-        Ok(Some(format!("{version}_to_{}", self.current_version)))
-    }
-
-    /// The upcasters that lead from a version to the current one. Data of a later version are read as they are: a module may
-    /// bring a later version of a type that a tenant has registered itself.
-    fn upcast_path(&self, version: &str) -> Result<Vec<&Upcaster>, MissingUpcaster> {
-        let (mut path, mut reached) = (Vec::new(), version);
-        if semver::is_later(version, self.current_version.as_str()) {
-            return Ok(path);
-        }
-        while reached != self.current_version.as_str() {
-            // Upcasters lead only to later versions, so a chain cannot be longer than the number of upcasters.
-            match self
-                .upcasters
-                .get(reached)
-                .filter(|_| path.len() < self.upcasters.len())
-            {
-                Some(next) => {
-                    path.push(next);
-                    reached = &next.to_version;
-                }
-                None => {
-                    return Err(MissingUpcaster {
-                        event_type: self.event_type.clone(),
-                        version: version.to_owned(),
-                    });
-                }
-            }
-        }
-        Ok(path)
-    }
-
-    /// Adds the versions and upcasters that `from` has and this type lacks.
-    fn inherit(&mut self, from: &Self) {
-        for (version, schema) in &from.versions {
-            let own = self.versions.entry(version.clone());
-            own.or_insert_with(|| Arc::clone(schema));
-        }
-        for (version, upcaster) in &from.upcasters {
-            let own = self.upcasters.entry(version.clone());
-            own.or_insert_with(|| upcaster.clone());
-        }
-    }
-
-    /// The type as JSON, as the API returns it.
-    pub fn to_json(&self) -> Value {
-        let versions: Vec<Value> = self
-            .versions
-            .iter()
-            .map(|(version, data)| json!({"version": version, "schema": data.schema(), "example": data.example()}))
-            .collect();
-        let current = self.current();
-        json!({
-            "event_type": self.event_type,
-            "aggregate_type": self.aggregate_type,
-            "description": self.description,
-            "version": self.current_version,
-            "schema": current.map(EventSchema::schema),
-            "example": current.map(EventSchema::example),
-            "effect": self.effect,
-            "posters": self.posters,
-            "requires": self.requires,
-            "starter_sees": self.starter_sees,
-            "closed": self.closed,
-            "upcasters": self.upcasters.values().collect::<Vec<_>>(),
-            "inverse": self.inverse,
-            "built_in": self.tenant_id.is_none(),
-            "created_at": self.created_at,
-            "versions": versions,
-        })
     }
 }
 

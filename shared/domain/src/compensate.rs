@@ -33,7 +33,7 @@ pub struct Correction<'a> {
 /// Why an event is not compensated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
-    /// There is no inverse. The human-readable text says why.
+    /// There is no inverse. The text completes the sentence "the event cannot be compensated: …".
     NoInverse(&'static str),
     /// The event changed nothing that could be undone.
     NoEffect,
@@ -90,7 +90,7 @@ impl Correction<'_> {
     fn derived(&self, sides: &Sides<'_>) -> Result<Map<String, Value>, Refused> {
         match (self.event.effect, self.inverse_effect) {
             (Effect::Delete, Effect::Create) => sides.restoration(),
-            (Effect::Delete | Effect::None, Effect::Delete) => Err(Refused::NoInverse("a deletion cannot compensate an event that did not create the entity")),
+            (Effect::Delete | Effect::None, Effect::Delete) => Err(Refused::NoInverse("it did not create the entity")),
             (_, Effect::Delete) => sides.deletion(self.at),
             (Effect::Changes | Effect::Merge | Effect::Set(_), Effect::Changes) => {
                 let fields = sides.fields()?.into_iter();
@@ -114,7 +114,7 @@ impl Correction<'_> {
                 sides.child_update(of, self.event.data)
             }
             _ => Err(Refused::NoInverse(
-                "the compensating data do not follow from the effects of the two event types; the catalog must declare them",
+                "the data do not follow from the effects of the two event types, and the catalog declares none",
             )),
         }
     }
@@ -143,7 +143,7 @@ impl Sides<'_> {
     /// Data of the deletion of the entity that the event created.
     fn deletion(&self, at: Timestamp) -> Result<Map<String, Value>, Refused> {
         if self.before.version > 0 && self.before.deleted_at.is_none() {
-            return Err(Refused::NoInverse("a deletion cannot compensate the event, because the entity existed before it"));
+            return Err(Refused::NoInverse("the entity existed before the event"));
         }
         self.expect_unchanged(differences(&self.after.state, &self.now.state))?;
         let name = self.now.state.get("name").filter(|name| name.is_string());
@@ -181,11 +181,11 @@ impl Sides<'_> {
     fn removal(&self, collection: &str, data: &Map<String, Value>) -> Result<Map<String, Value>, Refused> {
         let id = id_of(data)?;
         if child(&self.before.state, collection, id).is_some() {
-            return Err(Refused::NoInverse("a removal cannot compensate the event, because the child existed before it"));
+            return Err(Refused::NoInverse("the child existed before the event"));
         }
         let field = self.before.state.get(collection);
         if field.is_some_and(|value| !value.is_null() && !value.is_array()) {
-            return Err(Refused::NoInverse("a removal cannot compensate the event, because the field was not a list before it"));
+            return Err(Refused::NoInverse("the field was not a list before the event"));
         }
         let place = json_pointer::join(&[collection, &name_of(id)]);
         let (added, present) = (
@@ -216,7 +216,7 @@ impl Sides<'_> {
     fn child_update(&self, collection: &str, data: &Map<String, Value>) -> Result<Map<String, Value>, Refused> {
         let id = id_of(data)?;
         let object = |state| child(state, collection, id).and_then(Value::as_object);
-        let before = object(&self.before.state).ok_or(Refused::NoInverse("an update cannot compensate the event, because it added the child"))?;
+        let before = object(&self.before.state).ok_or(Refused::NoInverse("it added the child"))?;
         let after = object(&self.after.state).ok_or(Refused::NoEffect)?;
         let fields = differing(before, after);
         if fields.is_empty() {
@@ -327,7 +327,8 @@ fn child<'a>(state: &'a Map<String, Value>, collection: &str, id: &Value) -> Opt
 }
 
 fn id_of(data: &Map<String, Value>) -> Result<&Value, Refused> {
-    data.get("id").ok_or(Refused::NoInverse("the event's data have no id of a child"))
+    data.get("id")
+        .ok_or(Refused::NoInverse("its data have no id of a child"))
 }
 
 fn name_of(id: &Value) -> String {

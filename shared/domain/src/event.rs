@@ -1,14 +1,16 @@
 //! Events: as a client requests one ([`NewEvent`]) and as the log holds it ([`Event`]).
 
+mod fields;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::fields::Fields;
 use super::actor::Actor;
 use super::catalog::{EventKind, UpcastError};
-use super::ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId, Text, TextFault};
-use super::json_pointer;
+use super::ids::{AggregateId, AggregateType, EventId, EventType, SchemaVersion, StreamId, TenantId, Text};
 use super::time::Timestamp;
 use super::weight::text_bytes;
 
@@ -19,9 +21,6 @@ pub use super::weight::MAX_DATA_BYTES;
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// Maximum number of events in one atomic batch.
 pub const MAX_BATCH: usize = 500;
-
-/// Maximum number of unknown fields that a refusal names.
-const MAX_UNKNOWN: usize = 20;
 
 /// What is wrong with one of several events that were sent together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,13 +160,13 @@ impl NewEvent {
     /// Every fault of every field, with pointers below `at` (`""`, or `/events/3`).
     pub fn from_json(json: Value, at: &str) -> Result<(Self, Option<TenantId>), Vec<FieldFault>> {
         let Value::Object(members) = json else {
-            return Err(vec![FieldFault::new(at, "wrong_type", "an event must be a JSON object")]);
+            return Err(vec![FieldFault::new(
+                at,
+                "wrong_type",
+                "an event must be a JSON object",
+            )]);
         };
-        let mut fields = Fields {
-            members,
-            at,
-            faults: Vec::new(),
-        };
+        let mut fields = Fields::of(members, at);
         let event_type = fields.required_text("event_type");
         let aggregate_type = fields.required_text("aggregate_type");
         let aggregate_id = fields.required_text("aggregate_id");
@@ -191,12 +190,7 @@ impl NewEvent {
             return Err(faults);
         };
         let event = Self {
-            id: EventId::generate(),
-            event_type,
-            aggregate_type,
-            aggregate_id,
             version,
-            data,
             metadata: metadata.unwrap_or_default(),
             created_by,
             user_id,
@@ -207,134 +201,9 @@ impl NewEvent {
             command_id,
             idempotency_key,
             expected_version,
-            part: None,
+            ..Self::plain(event_type, aggregate_type, aggregate_id, data)
         };
         Ok((event, tenant_id))
-    }
-}
-
-/// Takes typed fields out of a JSON object and collects the faults. `null` counts as absent.
-struct Fields<'a> {
-    members: Map<String, Value>,
-    at: &'a str,
-    faults: Vec<FieldFault>,
-}
-
-impl Fields<'_> {
-    fn fault(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
-        self.faults
-            .push(FieldFault::new(format!("{}/{name}", self.at), code, detail));
-    }
-
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.members.remove(name).filter(|value| !value.is_null())
-    }
-
-    fn string(&mut self, name: &str) -> Option<String> {
-        match self.take(name)? {
-            Value::String(text) => Some(text),
-            _ => {
-                self.fault(name, "wrong_type", "must be a string");
-                None
-            }
-        }
-    }
-
-    fn text<T: TryFrom<String, Error = TextFault>>(&mut self, name: &str) -> Option<T> {
-        let text = self.string(name)?;
-        T::try_from(text)
-            .map_err(|fault| self.fault(name, fault.code(), fault.to_string()))
-            .ok()
-    }
-
-    fn required_text<T: TryFrom<String, Error = TextFault>>(&mut self, name: &str) -> Option<T> {
-        if self.members.get(name).is_none_or(Value::is_null) {
-            self.fault(name, "required", "is required");
-        }
-        self.text(name)
-    }
-
-    /// The field or, if it is absent, `metadata.correlation_id`, so that `?correlation_id=` finds the event either way. Metadata
-    /// stay as they were sent. Two different ids are refused, because it is not known which one is right.
-    fn correlation_id(&mut self, metadata: Option<&Map<String, Value>>) -> Option<Text<128>> {
-        let field = self.text("correlation_id");
-        let noted = match metadata.and_then(|metadata| metadata.get("correlation_id")) {
-            None | Some(Value::Null) => return field,
-            Some(Value::String(text)) => Text::try_from(text.clone()),
-            Some(_) => {
-                self.fault("metadata/correlation_id", "wrong_type", "must be a string");
-                return None;
-            }
-        };
-        match (field, noted) {
-            (Some(field), Ok(noted)) if field != noted => {
-                self.fault(
-                    "metadata/correlation_id",
-                    "correlation_id_differs",
-                    "differs from correlation_id; send only one of them, or the same value in both",
-                );
-                None
-            }
-            (_, Ok(noted)) => Some(noted),
-            (_, Err(fault)) => {
-                self.fault("metadata/correlation_id", "invalid_value", fault.to_string());
-                None
-            }
-        }
-    }
-
-    fn uuid(&mut self, name: &str) -> Option<Uuid> {
-        let text = self.string(name)?;
-        Uuid::try_parse(&text)
-            .map_err(|_| self.fault(name, "invalid_value", "must be a uuid"))
-            .ok()
-    }
-
-    fn timestamp(&mut self, name: &str) -> Option<Timestamp> {
-        let text = self.string(name)?;
-        Timestamp::parse(&text)
-            .map_err(|fault| self.fault(name, "invalid_value", fault.to_string()))
-            .ok()
-    }
-
-    fn whole_number(&mut self, name: &str) -> Option<i32> {
-        let value = self.take(name)?;
-        let number = value
-            .as_i64()
-            .and_then(|n| i32::try_from(n).ok())
-            .filter(|n| (0..i32::MAX).contains(n));
-        if number.is_none() {
-            self.fault(name, "invalid_value", "must be a whole number from 0 to 2147483646");
-        }
-        number
-    }
-
-    fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
-        match self.take(name)? {
-            Value::Object(members) => Some(members),
-            _ => {
-                self.fault(name, "wrong_type", "must be an object");
-                None
-            }
-        }
-    }
-
-    fn required_object(&mut self, name: &str) -> Option<Map<String, Value>> {
-        if self.members.get(name).is_none_or(Value::is_null) {
-            self.fault(name, "required", "is required");
-        }
-        self.object(name)
-    }
-
-    fn finish(mut self) -> Vec<FieldFault> {
-        for name in std::mem::take(&mut self.members).keys().take(MAX_UNKNOWN) {
-            self.fault(
-                &json_pointer::escape(name),
-                "unknown_field",
-                "is not a field of an event",
-            );
-        }
-        self.faults
     }
 }
 

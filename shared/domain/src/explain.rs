@@ -108,12 +108,17 @@ impl Faults {
         if let Value::Array(items) = data {
             let first = keywords.get("prefixItems").and_then(Value::as_array);
             for (index, schema) in first.into_iter().flatten().enumerate() {
-                let item = items.get(index).map(|item| (below(at, &index.to_string()), item));
+                let item = items
+                    .get(index)
+                    .map(|item| (json_pointer::child(at, &index.to_string()), item));
                 self.descend(schema, item.into_iter());
             }
             if let Some(schema) = keywords.get("items") {
                 let rest = items.iter().enumerate().skip(first.map_or(0, Vec::len));
-                self.descend(schema, rest.map(|(index, item)| (below(at, &index.to_string()), item)));
+                self.descend(
+                    schema,
+                    rest.map(|(index, item)| (json_pointer::child(at, &index.to_string()), item)),
+                );
             }
         }
     }
@@ -175,10 +180,6 @@ fn allowing_all_below(keywords: &Map<String, Value>) -> Map<String, Value> {
         *others = json!(true);
     }
     here
-}
-
-fn below(at: &str, part: &str) -> String {
-    format!("{at}/{}", json_pointer::escape(part))
 }
 
 /// The message of an error. It quotes the value only if the message is short.

@@ -4,6 +4,8 @@
 //! place. Each value is first read as raw text and then parsed according to its first character. A number's text is then available before
 //! it could be rounded, and a key can never be confused with serde_json's own marker of a number.
 
+mod equality;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -12,7 +14,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use super::{hex, json_pointer, weight};
+pub use self::equality::{digest, same, same_or_absent};
+use super::{json_pointer, weight};
 
 /// Maximum number of levels of nested arrays and objects.
 pub const MAX_DEPTH: usize = 64;
@@ -119,20 +122,14 @@ fn open_object(text: &str, at: &mut Position, depth: usize) -> Result<Value, Jso
         at.pointer.push_str(&json_pointer::escape(&key));
         refuse_nul(&key, &at.pointer)?;
         if key.starts_with("$serde_json::private::") {
-            return Err(JsonFault::at(
-                &at.pointer,
-                "reserved_key",
-                "is a reserved key: choose another name",
-            ));
+            let message = "is a reserved key: choose another name";
+            return Err(JsonFault::at(&at.pointer, "reserved_key", message));
         }
         at.reserve(weight::of_text(&key))?;
         let value = open(raw, at, depth + 1)?;
         if object.insert(key.into_owned(), value).is_some() {
-            return Err(JsonFault::at(
-                &at.pointer,
-                "duplicate_key",
-                "occurs twice in its object",
-            ));
+            let message = "occurs twice in its object";
+            return Err(JsonFault::at(&at.pointer, "duplicate_key", message));
         }
         at.pointer.truncate(parent);
     }
@@ -154,35 +151,25 @@ fn open_array(text: &str, at: &mut Position, depth: usize) -> Result<Value, Json
 }
 
 fn open_string(text: &str, pointer: &str) -> Result<String, JsonFault> {
-    let string: String = serde_json::from_str(text).map_err(|e| {
-        JsonFault::at(
-            pointer,
-            "malformed_json",
-            format!("is not a string of Unicode characters: {e}"),
-        )
-    })?;
+    let malformed = |e| format!("is not a string of Unicode characters: {e}");
+    let string: String =
+        serde_json::from_str(text).map_err(|e| JsonFault::at(pointer, "malformed_json", malformed(e)))?;
     refuse_nul(&string, pointer)?;
     Ok(string)
 }
 
 fn refuse_nul(text: &str, pointer: &str) -> Result<(), JsonFault> {
     if text.contains('\0') {
-        return Err(JsonFault::at(
-            pointer,
-            "nul_character",
-            "contains the character U+0000, which cannot be stored",
-        ));
+        let message = "contains the character U+0000, which cannot be stored";
+        return Err(JsonFault::at(pointer, "nul_character", message));
     }
     Ok(())
 }
 
 fn open_number(text: &str, pointer: &str) -> Result<Value, JsonFault> {
     if digits_needed(text) > MAX_DIGITS {
-        return Err(JsonFault::at(
-            pointer,
-            "number_too_long",
-            format!("has more than {MAX_DIGITS} digits when written without an exponent"),
-        ));
+        let message = format!("has more than {MAX_DIGITS} digits when written without an exponent");
+        return Err(JsonFault::at(pointer, "number_too_long", message));
     }
     let number: Number = text
         .parse()
@@ -212,91 +199,6 @@ pub fn is_deeper(value: &Value, levels: usize) -> bool {
         (Value::Array(items), Some(left)) => items.iter().any(|item| is_deeper(item, left)),
         (Value::Object(members), Some(left)) => members.values().any(|member| is_deeper(member, left)),
         _ => false,
-    }
-}
-
-/// Equality by value: `44`, `44.00` and `4.4e1` are the same number, and a null member equals an absent one.
-///
-/// Every comparison of values uses this function: PATCH, diff, history, imports, and the check of a compensation. If two values
-/// are the same, the text that was written first is kept.
-pub fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || is_same_number(&a.to_string(), &b.to_string()),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            let differs = |(name, value): (&String, &Value)| !same_or_absent(Some(value), b.get(name));
-            !a.iter().any(differs) && b.iter().all(|(name, value)| a.contains_key(name) || value.is_null())
-        }
-        _ => a == b,
-    }
-}
-
-/// As [`same`], for values that may be absent: absent equals null.
-pub fn same_or_absent(a: Option<&Value>, b: Option<&Value>) -> bool {
-    same(a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null))
-}
-
-/// SHA-256 of the value in hexadecimal digits, with keys in order. Equal numbers give the same digest, however they are written.
-pub fn digest(value: &Value) -> String {
-    use sha2::{Digest, Sha256};
-    hex::encode(Sha256::digest(canonical(value).to_string()))
-}
-
-/// The value with each number in one canonical spelling.
-fn canonical(value: &Value) -> Value {
-    match value {
-        Value::Number(number) => canonical_number(number).map_or_else(|| value.clone(), Value::Number),
-        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
-        Value::Object(members) => {
-            let members = members.iter().map(|(name, value)| (name.clone(), canonical(value)));
-            Value::Object(members.collect())
-        }
-        other => other.clone(),
-    }
-}
-
-fn canonical_number(number: &Number) -> Option<Number> {
-    let text = number.to_string();
-    let parts = Parts::of(&text)?;
-    let sign = if parts.is_negative { "-" } else { "" };
-    let digits = if parts.digits.is_empty() { "0" } else { &parts.digits };
-    format!("{sign}{digits}e{}", parts.exponent).parse().ok()
-}
-
-fn is_same_number(a: &str, b: &str) -> bool {
-    matches!((Parts::of(a), Parts::of(b)), (Some(a), Some(b)) if a == b)
-}
-
-/// The parts of a number's value: `-0.0120e5` is minus, `12`, and exponent `2`. Zero has no digits and no sign.
-#[derive(PartialEq, Eq)]
-struct Parts {
-    is_negative: bool,
-    digits: String,
-    exponent: i64,
-}
-
-impl Parts {
-    /// `None` if the exponent does not fit into an i64. Such numbers never enter the log.
-    fn of(text: &str) -> Option<Self> {
-        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let exponent: i64 = exponent.parse().ok()?;
-        let (is_negative, mantissa) = mantissa
-            .strip_prefix('-')
-            .map_or((false, mantissa), |rest| (true, rest));
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all = format!("{whole}{fraction}");
-        let digits = all.trim_end_matches('0');
-        let dropped = i64::try_from(all.len() - digits.len()).ok()?;
-        let exponent = exponent
-            .checked_sub(i64::try_from(fraction.len()).ok()?)?
-            .checked_add(dropped)?;
-        let digits = digits.trim_start_matches('0').to_owned();
-        let is_zero = digits.is_empty();
-        Some(Self {
-            is_negative: is_negative && !is_zero,
-            digits,
-            exponent: if is_zero { 0 } else { exponent },
-        })
     }
 }
 
@@ -330,6 +232,12 @@ impl<'de> Deserialize<'de> for Members<'de> {
 /// Without the attribute, a `Cow` is deserialised as owned.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads a field in which null is a value of its own, and not the same as leaving the field out: `deserialize_with` for an option that is
+/// `None` by `default`.
+pub fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
 
 #[cfg(test)]
 mod tests {

@@ -55,13 +55,8 @@ pub struct ValueTable {
     /// The value for each text.
     pub values: BTreeMap<String, Value>,
     /// The value for any other content of `from`. If this is absent, `to` stays as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "json::given")]
     pub otherwise: Option<Value>,
-}
-
-/// An explicit null is a value, not an absent one.
-fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }
 
 /// The text at which a field is cut. It is not empty.

@@ -3,6 +3,7 @@
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ApiError, Problem};
@@ -27,13 +28,18 @@ pub enum PatchBody {
 }
 
 impl JsonBody {
-    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
-        if !is_json(headers) {
-            return Err(unsupported(
-                "send the body as JSON, with the header Content-Type: application/json",
-            ));
-        }
-        Self::parse(bytes)
+    /// The body as this type.
+    ///
+    /// # Errors
+    /// 400 `malformed_request` for a member that is missing, unknown or of another type.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        // Through text, because serde_json converts large numbers of a value into maps.
+        serde_json::from_str(&self.0.to_string()).map_err(|error| {
+            let detail = error.to_string();
+            // The place would be one in this text, not in the client's.
+            let detail = detail.split(" at line ").next().unwrap_or_default();
+            ApiError::bad_request("malformed_request", detail)
+        })
     }
 
     fn parse(bytes: &Bytes) -> Result<Self, ApiError> {
@@ -70,12 +76,9 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let headers = request.headers().clone();
         // This is checked before the body is read, so that an unwanted body is not waited for.
-        if !is_json(&headers) {
-            return Self::read(&headers, &Bytes::new());
-        }
-        Self::read(&headers, &bytes_of(request, state).await?)
+        require_json(request.headers())?;
+        Self::parse(&bytes_of(request, state).await?)
     }
 }
 
@@ -83,17 +86,13 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let headers = request.headers().clone();
-        let bytes = bytes_of(request, state).await?;
-        if bytes.is_empty() {
-            return Ok(Self);
+        match <JsonBody as OptionalFromRequest<S>>::from_request(request, state).await? {
+            Some(JsonBody(Value::Object(members))) if !members.is_empty() => {
+                let detail = "this resource does not accept a body; send the request without one";
+                Err(ApiError::bad_request("unexpected_body", detail))
+            }
+            _ => Ok(Self),
         }
-        let JsonBody(value) = JsonBody::read(&headers, &bytes)?;
-        if value.as_object().is_some_and(serde_json::Map::is_empty) {
-            return Ok(Self);
-        }
-        let detail = "this resource does not accept a body; send the request without one";
-        Err(ApiError::bad_request("unexpected_body", detail))
     }
 }
 
@@ -120,25 +119,26 @@ impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
-        let headers = request.headers().clone();
+        let is_json = require_json(request.headers());
         let bytes = bytes_of(request, state).await?;
         if bytes.is_empty() {
             return Ok(None);
         }
-        Self::read(&headers, &bytes).map(Some)
+        is_json?;
+        Self::parse(&bytes).map(Some)
     }
 }
 
 async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state)
         .await
-        .map_err(|rejection| too_large_or_cut(rejection.status()))
+        .map_err(|rejection| unreadable_body(rejection.status(), ""))
 }
 
-/// The problem for a body that could not be read completely.
-fn too_large_or_cut(status: StatusCode) -> ApiError {
+/// The problem for a body that could not be read completely. `advice` is what to do with a larger one.
+pub fn unreadable_body(status: StatusCode, advice: &str) -> ApiError {
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail = format!("the body is larger than {MAX_BODY_BYTES} bytes");
+        let detail = format!("the body is larger than {MAX_BODY_BYTES} bytes{advice}");
         return Problem::new(status, "body_too_large", detail).into();
     }
     ApiError::bad_request(
@@ -149,14 +149,18 @@ fn too_large_or_cut(status: StatusCode) -> ApiError {
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// Whether the body is `application/json` or another `application/…+json` type. Patch types are not JSON in this sense, because
+/// Requires that the body is `application/json` or another `application/…+json` type. Patch types are not JSON in this sense, because
 /// they mean changes.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(essence) = media_type(headers) else {
-        return false;
-    };
+fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let essence = media_type(headers).unwrap_or_default();
     let is_patch = matches!(&*essence, MERGE_PATCH | "application/json-patch+json");
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json") && !is_patch)
+    let is_other = essence.starts_with("application/") && essence.ends_with("+json");
+    match essence == "application/json" || (is_other && !is_patch) {
+        true => Ok(()),
+        false => Err(unsupported(
+            "send the body as JSON, with the header Content-Type: application/json",
+        )),
+    }
 }
 
 /// The media type of the body, without parameters, in lower case.

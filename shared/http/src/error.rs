@@ -202,7 +202,9 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(_)
             | StoreError::ConnectionLost(_)
             | StoreError::Contention(_)
-            | StoreError::Outdated => Self::Unavailable("the database is not available or too busy; try again", Box::new(error)),
+            | StoreError::Outdated => {
+                Self::Unavailable("the database is not available or too busy; try again", Box::new(error))
+            }
             StoreError::Data { .. } => {
                 tracing::warn!(%error, "the database refused a value that the API accepted");
                 Self::unprocessable(

@@ -19,7 +19,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Error, LambdaEvent, Service, lambda_runtime, service_fn};
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -27,12 +27,11 @@ use tower::ServiceExt;
 
 use super::error::{ApiError, Problem};
 use super::layers::finish;
+use super::path::encoded;
 
 /// What may follow an id in our paths. An id with a slash that ends like this cannot be distinguished from such a path.
 pub const ENDINGS: [&str; 3] = ["/diff", "/history", "/snapshots"];
 
-/// Encodes everything in a parameter except RFC 3986's `unreserved` characters.
-const PARAMETER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Characters that no path can contain unencoded. `%` is not included: without a route, it may be part of an escape.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -168,10 +167,6 @@ fn filled_segment(segment: &str, parameters: &HashMap<String, String>) -> Option
     let split = |ending: &&'static str| value.strip_suffix(*ending).map(|id| (id, *ending));
     let (id, ending) = ENDINGS.iter().find_map(split).unwrap_or((value, ""));
     Some(encoded(id) + ending)
-}
-
-fn encoded(parameter: &str) -> String {
-    utf8_percent_encode(parameter, PARAMETER).to_string()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod page;
 mod params;
 mod path;
 
-pub use body::{JsonBody, MAX_BODY_BYTES, NoBody, PatchBody};
+pub use body::{JsonBody, MAX_BODY_BYTES, NoBody, PatchBody, unreadable_body};
 pub use caller::{Authenticated, RequestContext};
 pub use cursor::Cursor;
 pub use entity::EntityAnswer;
@@ -26,4 +26,4 @@ pub use idempotency::idempotency_key;
 pub use layers::{finish, unreadable_request};
 pub use page::{Listed, Page};
 pub use params::{Limit, Params};
-pub use path::Path;
+pub use path::{Path, encoded};

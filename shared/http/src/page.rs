@@ -1,4 +1,4 @@
-//! Pages: items and a cursor to the next ones. A page that would exceed 4 MiB is cut, and gets a cursor like any other.
+//! Pages: items and a cursor to the next ones. A page that would exceed [`PAGE_BYTES`] is cut, and gets a cursor like any other.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,7 @@ use super::entity::EntityAnswer;
 use super::error::ApiError;
 use super::params::Limit;
 use annals_domain::Event;
-use annals_store::{HistoryEvent, KpiLine, ListedUpcaster};
-
-/// Maximum bytes of a page's items: the limit of a Lambda response, less what base64 and the rest of the body take.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+use annals_store::{HistoryEvent, KpiLine, ListedUpcaster, PAGE_BYTES};
 
 /// An item of a page.
 pub trait Listed: Serialize {
@@ -70,7 +67,7 @@ impl Page {
             let raw = to_raw_value(item).map_err(|e| ApiError::Internal(Box::new(e)))?;
             // The first item always fits: after a page without items, reading could not continue.
             bytes += raw.get().len();
-            if bytes > MAX_BYTES && !items.is_empty() {
+            if bytes > PAGE_BYTES && !items.is_empty() {
                 break;
             }
             items.push(raw);

@@ -1,10 +1,19 @@
-//! Path parameters, as axum reads them. A malformed path is a problem like any other.
+//! Path parameters, as axum reads them, and as they are written. A malformed path is a problem like any other.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+
+/// Everything except RFC 3986's `unreserved` characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A path parameter as one segment, percent-encoded.
+pub fn encoded(parameter: &str) -> String {
+    utf8_percent_encode(parameter, RESERVED).to_string()
+}
 
 /// The parameters in the route's pattern, percent-decoded.
 pub struct Path<T>(pub T);

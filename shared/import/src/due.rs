@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::deadline::{has_time, last_start};
 use crate::error::ImportError;
 use crate::importer::Importer;
-use crate::run::Outcome;
+use crate::run::ImportOutcome;
 
 /// Maximum number of due imports that one invocation works on, one after the other.
 const MAX_DUE: i64 = 20;
@@ -22,10 +22,10 @@ impl Importer {
     /// Why the import made no progress. It is due at the next tick of the schedule.
     pub async fn import_file(&self, id: Uuid, deadline: Option<Instant>) -> Result<(), ImportError> {
         match self.import(id, deadline).await? {
-            Outcome::Unknown => {
+            ImportOutcome::Unknown => {
                 tracing::warn!(upload.id = %id, "an object of an upload that was never requested; it stays where it is")
             }
-            Outcome::Waits => tracing::warn!(upload.id = %id, "the file that arrived is gone"),
+            ImportOutcome::Waits => tracing::warn!(upload.id = %id, "the file that arrived is gone"),
             outcome => tracing::info!(upload.id = %id, ?outcome, "import left"),
         }
         Ok(())
@@ -50,15 +50,11 @@ impl Importer {
     pub async fn import_due(&self, deadline: Option<Instant>) -> Result<(), ImportError> {
         let due = self.store.due_imports(MAX_DUE).await?;
         metrics::imports_stuck(due.iter().filter(|import| import.attempts >= STUCK_AFTER).count());
-        for DueImport { id, is_over, .. } in due {
+        for DueImport { id, .. } in due {
             if !has_time(deadline) {
                 break;
             }
-            let done = match is_over {
-                true => self.import_or_end(id, deadline).await,
-                false => self.import(id, deadline).await,
-            };
-            if let Err(error) = done {
+            if let Err(error) = self.import(id, deadline).await {
                 log_stalled(&error, id);
             }
         }

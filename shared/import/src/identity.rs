@@ -5,7 +5,6 @@
 //! appends nothing. Two equal sales of one file are two sales.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use annals_csv::RowFault;
 use annals_domain::{AggregateId, hex};
@@ -44,27 +43,14 @@ impl Content {
     }
 }
 
-/// How many times each content has occurred in a pass over a file, in ten to twenty bytes per content. Together with [`SeenIds`] it is all
-/// that grows with the file. Such passes have a limit of rows, a million at most; partitions of larger imports count in the database
-/// instead.
+/// How many times each content, or id, has occurred in a pass over a file, in ten to twenty bytes per content. It is all that grows with
+/// the file. Such passes have a limit of rows, a million at most; partitions of larger imports count in the database instead. If two ids
+/// had the same first 64 bits of their hash, a row that changes the second would be rejected as a repeated id, so it would not be lost
+/// silently.
 #[derive(Default)]
 pub struct Occurrences {
     once: HashSet<u64>,
     repeated: HashMap<u64, u32>,
-}
-
-/// Which ids have occurred in a pass over a file. It takes as much memory as [`Occurrences`]. If two ids had the same hash of 64 bits, a
-/// row that changes the second would be rejected as a repeated id, so it would not be lost silently.
-#[derive(Default)]
-pub struct SeenIds(HashSet<u64>);
-
-impl SeenIds {
-    /// Adds an id; returns whether it is new.
-    pub fn insert(&mut self, id: &str) -> bool {
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        self.0.insert(hasher.finish())
-    }
 }
 
 impl Occurrences {

@@ -49,5 +49,5 @@ pub use self::importer::{CONNECTIONS, Importer, PARTITIONS};
 pub use self::options::Options;
 pub use self::permission::forbidden_event_type;
 pub use self::report::RowError;
-pub use self::run::Outcome;
-pub use self::small::{SmallOutcome, SmallUpload};
+pub use self::run::ImportOutcome;
+pub use self::small::SmallUpload;

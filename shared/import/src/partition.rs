@@ -32,7 +32,7 @@ pub(crate) trait Ledger: Send {
         &mut self,
         job: &Job,
         chunk: &Chunk,
-        outcome: Outcome,
+        outcome: PlannedChunk,
     ) -> impl Future<Output = Result<Option<RetryReason>, StoreError>> + Send;
 
     /// Records that all partitions have passed the watermark, if the import can continue there.
@@ -54,7 +54,7 @@ pub(crate) enum LookUp {
 }
 
 /// What a planned chunk becomes.
-pub(crate) struct Outcome {
+pub(crate) struct PlannedChunk {
     /// The partition's progress before the chunk.
     pub(crate) from: PartitionProgress,
     /// Its progress after the chunk.
@@ -151,7 +151,7 @@ impl<L: Ledger> Partition<L> {
                 continue;
             }
             let (to, reported) = chunk.outcome(&job, &self.progress, &plan);
-            let outcome = Outcome {
+            let outcome = PlannedChunk {
                 from: self.progress,
                 to,
                 plan,

@@ -4,9 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use annals_domain::StreamId;
-use annals_queue::STREAMS_PER_MESSAGE;
 use annals_store::{ChunkOutcome, LeasedImport, PartitionProgress, StoreError};
-use annals_telemetry::metrics;
 use bytes::Bytes;
 use futures_util::Stream;
 use serde_json::json;
@@ -20,7 +18,7 @@ use crate::error::ImportError;
 use crate::identity::Content;
 use crate::job::Job;
 use crate::message::Watermark;
-use crate::partition::{Ledger, LookUp, Outcome, Partition, RetryReason};
+use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason};
 use crate::plan::{Entities, known};
 
 /// Chunks are small in bytes, because the partitions hold several of them in memory.
@@ -54,8 +52,8 @@ where
         };
         let (job, partition) = (Arc::clone(job), Partition::new(Arc::clone(job), *progress, ledger));
         tasks.spawn(async move {
-            let mut partition = partition.run(receiver).await?;
-            partition.ledger.wake(&job).await;
+            let partition = partition.run(receiver).await?;
+            job.appends.wake(partition.ledger.to_wake).await;
             Ok::<_, ImportError>(partition.progress)
         });
         slots.push(Slot::new(sender, progress));
@@ -124,7 +122,12 @@ impl Ledger for DatabaseLedger {
         Ok(found)
     }
 
-    async fn append(&mut self, job: &Job, chunk: &Chunk, outcome: Outcome) -> Result<Option<RetryReason>, StoreError> {
+    async fn append(
+        &mut self,
+        job: &Job,
+        chunk: &Chunk,
+        outcome: PlannedChunk,
+    ) -> Result<Option<RetryReason>, StoreError> {
         let record = ChunkOutcome {
             from: outcome.from,
             to: outcome.to,
@@ -132,29 +135,17 @@ impl Ledger for DatabaseLedger {
             reported: &outcome.reported,
             contents: &chunk.contents,
         };
-        if let Err(error) = job.store.append_chunk(&self.import, &record).await {
-            return RetryReason::of(error).map(Some);
-        }
-        let events = &outcome.plan.events;
-        metrics::appended(events.len());
-        let tenant = job.caller.tenant_id();
-        self.to_wake.extend(events.iter().map(|event| event.stream(tenant)));
-        if self.to_wake.len() >= STREAMS_PER_MESSAGE {
-            self.wake(job).await;
-        }
-        Ok(None)
+        let (events, write) = (&outcome.plan.events, job.store.append_chunk(&self.import, &record));
+        let appended = job.appends.write_checked(&job.caller, events, &mut self.to_wake, write);
+        appended
+            .await
+            .map_or_else(|error| RetryReason::of(error).map(Some), |()| Ok(None))
     }
 
     async fn pass(&self, job: &Job, watermark: &Watermark) -> Result<(), StoreError> {
         let end = watermark.end;
         let point = (end.row, end.point.position());
         job.store.move_resume_point(&self.import, &json!(end), point).await
-    }
-}
-
-impl DatabaseLedger {
-    async fn wake(&mut self, job: &Job) {
-        job.appends.wake(std::mem::take(&mut self.to_wake)).await;
     }
 }
 

@@ -195,8 +195,9 @@ impl Frame {
         // row, sent again. It may also be another row with the same content, which must not be lost as a duplicate.
         if self.is_report && !self.named {
             let id = self.dataset.id.name();
-            let message =
-                format!("an equal row is already recorded; if this is another one, add a column {id} that tells them apart");
+            let message = format!(
+                "an equal row is already recorded; if this is another one, add a column {id} that tells them apart"
+            );
             return Err(RowFault::of_row("equals_known_row", message));
         }
         // A row without an id is known by its content. If its entity has other content now, the entity was changed after the first
@@ -212,8 +213,7 @@ impl Frame {
         // One of the two rows is wrong, or the column is no id. If both were applied, the values of the first would be lost, and sending
         // the same file again would change the entity twice more.
         if row.repeats {
-            let message =
-                "an earlier row of the file has the same id and different values; check that the id is unique for each row";
+            let message = "an earlier row of the file has the same id and different values; check that the id is unique for each row";
             return Err(self.fault(id, "repeated_id", message));
         }
         self.update(id, entity, changes).map(Some)

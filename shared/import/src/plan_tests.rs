@@ -1,7 +1,6 @@
 use annals_csv::{Row, SALES, Splitter, facts};
 
 use super::*;
-use crate::identity::SeenIds;
 use crate::options::Options;
 
 struct File {
@@ -20,7 +19,7 @@ fn file(text: &str) -> File {
             .is_ok_and(|(_, complete)| complete)
     );
     let layout = Layout::find(&SALES, &options.read.mapping, splitter.record()).expect("a layout");
-    let (mut chunk, mut ids) = (Vec::new(), SeenIds::default());
+    let (mut chunk, mut ids) = (Vec::new(), HashSet::new());
     for (row, line) in (1..).zip(lines) {
         assert!(splitter.split(line.as_bytes()).is_ok_and(|(_, complete)| complete));
         let record = splitter.record();
@@ -39,7 +38,7 @@ fn file(text: &str) -> File {
                 .unwrap_or_else(|| AggregateId::try_from(format!("row-{row}")).expect("an id"));
             (id, facts)
         });
-        let repeats = read.as_ref().is_ok_and(|(id, _)| !ids.insert(id.as_str()));
+        let repeats = read.as_ref().is_ok_and(|(id, _)| !ids.insert(id.as_str().to_owned()));
         chunk.push(ChunkRow {
             row,
             line: record.line(),

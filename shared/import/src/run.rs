@@ -16,7 +16,6 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::deadline::last_start;
 use crate::dispatch::Extent;
 use crate::error::ImportError;
 use crate::importer::{Importer, PARTITIONS};
@@ -30,7 +29,7 @@ const MAX_ATTEMPTS: i32 = 30;
 
 /// What became of an import in this invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ImportOutcome {
     /// It has ended, now or before.
     Ended,
     /// It continues at the next tick of the schedule.
@@ -41,15 +40,6 @@ pub enum Outcome {
     Busy,
     /// There is no such upload.
     Unknown,
-}
-
-/// What it means if the file of an upload is absent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Absence {
-    /// The file may still arrive.
-    Awaited,
-    /// The file has not arrived in time.
-    Final,
 }
 
 /// Why an import ends before the end of its file.
@@ -63,40 +53,28 @@ impl Importer {
     ///
     /// # Errors
     /// Why the import made no progress. Its lease is released, and it is due at the next tick of the schedule.
-    pub async fn import(&self, id: Uuid, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
-        self.attempt(id, Absence::Awaited, deadline).await
-    }
-
-    /// The same for an import whose file should have arrived by now: if the file is absent, the import fails.
-    ///
-    /// # Errors
-    /// The same as of [`import`](Self::import).
-    pub async fn import_or_end(&self, id: Uuid, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
-        self.attempt(id, Absence::Final, deadline).await
-    }
-
-    async fn attempt(&self, id: Uuid, absence: Absence, deadline: Option<Instant>) -> Result<Outcome, ImportError> {
+    pub async fn import(&self, id: Uuid, deadline: Option<Instant>) -> Result<ImportOutcome, ImportError> {
         // The file is looked for before the lease is acquired, because acquiring counts as an attempt.
         let object = self.storage.find(id).await?;
         let import = match self.store.acquire_lease(id).await? {
             AcquireOutcome::Acquired(import) => *import,
-            AcquireOutcome::Busy => return Ok(Outcome::Busy),
-            AcquireOutcome::Unknown => return Ok(Outcome::Unknown),
+            AcquireOutcome::Busy => return Ok(ImportOutcome::Busy),
+            AcquireOutcome::Unknown => return Ok(ImportOutcome::Unknown),
             AcquireOutcome::Ended => {
                 if object.is_some() {
                     self.delete_file(id).await;
                 }
-                return Ok(Outcome::Ended);
+                return Ok(ImportOutcome::Ended);
             }
         };
         let worked = tokio::select! {
-            worked = self.work(&import, object, absence, deadline).boxed() => worked,
+            worked = self.work(&import, object, deadline).boxed() => worked,
             lost = self.renew(&import) => Err(lost.into()),
         };
         match worked.map_err(Failure::of) {
-            Ok(Outcome::Ended) => Ok(Outcome::Ended),
+            Ok(ImportOutcome::Ended) => Ok(ImportOutcome::Ended),
             Ok(other) => self.release(&import).await.map(|()| other),
-            Err(Ok(failure)) => self.fail(&import, &failure, deadline).await.map(|()| Outcome::Ended),
+            Err(Ok(failure)) => self.fail(&import, &failure).await.map(|()| ImportOutcome::Ended),
             Err(Err(error)) => {
                 self.release(&import).await?;
                 Err(error)
@@ -128,22 +106,21 @@ impl Importer {
         &self,
         import: &LeasedImport,
         found: Option<Object>,
-        absence: Absence,
         deadline: Option<Instant>,
-    ) -> Result<Outcome, ImportError> {
+    ) -> Result<ImportOutcome, ImportError> {
         let object = match found {
             Some(object) => object,
             // Looked for again: before this process held the lease, another worker may have begun or ended the import.
-            None => match (self.storage.find(import.id).await?, import.is_running, absence) {
-                (Some(object), _, _) => object,
-                (None, true, _) => {
+            None => match self.storage.find(import.id).await? {
+                Some(object) => object,
+                None if import.is_running => {
                     return Err(FileFault::new("file_changed", "the file was deleted while it was read").into());
                 }
-                (None, false, Absence::Final) => {
+                None if import.is_over => {
                     let message = "no file was sent in time: request another upload";
                     return Err(FileFault::new("file_missing", message).into());
                 }
-                (None, false, Absence::Awaited) => return Ok(Outcome::Waits),
+                None => return Ok(ImportOutcome::Waits),
             },
         };
         if import.is_running && import.attempts > MAX_ATTEMPTS {
@@ -167,7 +144,7 @@ impl Importer {
     /// Checks that the file is the one that the import began with; begins the import if it has not begun.
     async fn begin(&self, import: &LeasedImport, object: &Object) -> Result<(), ImportError> {
         if object.size > MAX_FILE_BYTES {
-            let message = format!("the file has {} bytes; at most {MAX_FILE_BYTES} are allowed", object.size);
+            let message = format!("the file has {} bytes; the maximum is {MAX_FILE_BYTES}", object.size);
             return Err(FileFault::new("file_too_large", message).into());
         }
         if let Some(tag) = &import.object_tag {
@@ -224,7 +201,7 @@ impl Importer {
         import: &Arc<LeasedImport>,
         object: &Object,
         deadline: Option<Instant>,
-    ) -> Result<Outcome, ImportError> {
+    ) -> Result<ImportOutcome, ImportError> {
         let source = self.storage.read(import.id, object, job.start.point.offset);
         let (extent, counts) = match job.options.is_atomic() {
             true => {
@@ -237,19 +214,13 @@ impl Importer {
             }
         };
         if extent == Extent::Deadline {
-            return Ok(Outcome::GoesOn);
+            return Ok(ImportOutcome::GoesOn);
         }
-        self.complete(job, import, &counts, deadline).await?;
-        Ok(Outcome::Ended)
+        self.complete(job, import, &counts).await?;
+        Ok(ImportOutcome::Ended)
     }
 
-    async fn complete(
-        &self,
-        job: &Job,
-        import: &LeasedImport,
-        counts: &RowCounts,
-        deadline: Option<Instant>,
-    ) -> Result<(), ImportError> {
+    async fn complete(&self, job: &Job, import: &LeasedImport, counts: &RowCounts) -> Result<(), ImportError> {
         let mut data = events::counts(counts, job.options.dry_run);
         if let Some(digest) = &import.file_sha256 {
             let digest = annals_domain::hex::encode(digest);
@@ -264,7 +235,7 @@ impl Importer {
             end.status = UploadStatus::Failed;
             data.insert("code".to_owned(), json!("rows_rejected"));
         }
-        self.end(import, data, &end, deadline).await?;
+        self.end(import, data, &end).await?;
         if !job.options.dry_run {
             metrics::uploaded(counts);
         }
@@ -272,7 +243,7 @@ impl Importer {
     }
 
     /// Ends an import for which another attempt would fail again.
-    async fn fail(&self, import: &LeasedImport, why: &Failure, deadline: Option<Instant>) -> Result<(), ImportError> {
+    async fn fail(&self, import: &LeasedImport, why: &Failure) -> Result<(), ImportError> {
         let import = self.store.leased_import(import).await?;
         let counts = import.partitions.iter().map(|partition| partition.counts).sum();
         let mut data = events::counts(&counts, import.dry_run);
@@ -285,7 +256,7 @@ impl Importer {
             // All that the partitions have kept: the upload's fields may be unreadable.
             rows_kept: i64::MAX,
         };
-        self.end(&import, data, &end, deadline).await
+        self.end(&import, data, &end).await
     }
 
     async fn end(
@@ -293,7 +264,6 @@ impl Importer {
         import: &LeasedImport,
         data: Map<String, Value>,
         end: &ImportEnd<'_>,
-        deadline: Option<Instant>,
     ) -> Result<(), ImportError> {
         if let Err(error) = self.append_end(import, data, end).await {
             let StoreError::Refused(refusal) = &error else {
@@ -310,11 +280,8 @@ impl Importer {
         if end.status == UploadStatus::Failed {
             metrics::import_failed();
         }
-        // What is not deleted now is deleted at a later tick, or by the bucket's own rule.
+        // What is not deleted now is deleted by the bucket's own rule.
         self.delete_file(import.id).await;
-        if let Err(error) = self.store.purge_finished(last_start(deadline)).await {
-            tracing::warn!(error = redacted_error(&error), "finished imports not purged");
-        }
         Ok(())
     }
 

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::chunk::{Chunk, ReadRow};
-use crate::identity::{Occurrences, SeenIds};
+use crate::identity::{Content, Occurrences};
 use crate::job::Job;
 
 /// What has occurred so far.
 #[derive(Default)]
 pub(crate) struct Seen {
     contents: Occurrences,
-    ids: SeenIds,
+    ids: Occurrences,
 }
 
 impl Seen {
@@ -23,8 +23,9 @@ impl Seen {
         }
         let mut chunk = Chunk::new(rows, earlier);
         if job.layout.has(job.dataset.id) {
+            let mut is_seen = |id: &&str| self.ids.count(Content::of_text(id).key()) > 1;
             let ids = chunk.ids().into_iter();
-            let seen: HashSet<String> = ids.filter(|id| !self.ids.insert(id)).map(str::to_owned).collect();
+            let seen: HashSet<String> = ids.filter(&mut is_seen).map(str::to_owned).collect();
             chunk.mark_repeats(&seen);
         }
         chunk

@@ -7,14 +7,12 @@
 //! after these events, so the entities are kept in memory. The events are then appended in one transaction.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use annals_append::AppendService;
 use annals_csv::{Dataset, FileFault};
 use annals_domain::{Caller, NewEvent, RowCounts};
-use annals_store::{
-    CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus, redacted_error,
-};
+use annals_store::{CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus};
 use annals_telemetry::metrics;
 use bytes::Bytes;
 use futures_util::stream;
@@ -27,7 +25,7 @@ use crate::error::ImportError;
 use crate::inspect::{Inspected, inspect};
 use crate::job::{Job, frame};
 use crate::options::Options;
-use crate::partition::{Ledger, LookUp, Outcome, Partition, RetryReason, TRIES};
+use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason, TRIES};
 use crate::plan::{self, Entities, Plan};
 use crate::report;
 use crate::seen::Seen;
@@ -55,32 +53,13 @@ pub struct SmallUpload {
     pub options: Options,
 }
 
-/// The result of a small upload.
-#[derive(Debug)]
-pub struct SmallOutcome {
-    /// The upload's id.
-    pub id: Uuid,
-    /// `Completed` or `Failed`.
-    pub status: UploadStatus,
-    /// Whether the upload was a dry run, which appends nothing.
-    pub dry_run: bool,
-    /// What the rows became.
-    pub counts: RowCounts,
-    /// Rejected rows that the report holds.
-    pub reported: Vec<RejectedRow>,
-    /// Headers of columns that were not read.
-    pub ignored_columns: Vec<String>,
-    /// Maximum number of errors that the answer lists.
-    pub errors_listed: usize,
-}
-
 impl SmallUpload {
     /// Imports a file and records the upload. `began` is when the request arrived.
     ///
     /// # Errors
     /// The file cannot be read, or the store fails. Some chunks may have been appended by then. If the same file is sent again, their rows
     /// count as duplicates.
-    pub async fn run(self, file: &Bytes, began: Instant) -> Result<SmallOutcome, ImportError> {
+    pub async fn run(self, file: &Bytes, began: Instant) -> Result<FinishedUpload, ImportError> {
         let inspected = inspect(source(file, 0), self.dataset, &self.options).await?;
         if self.options.is_atomic() && inspected.rows > MAX_HELD_ROWS {
             return Err(too_many_rows(inspected.rows).into());
@@ -91,17 +70,24 @@ impl SmallUpload {
         if !job.options.dry_run {
             metrics::uploaded(&counts);
         }
-        let outcome = SmallOutcome {
+        let finished = FinishedUpload {
             id: job.id,
+            dataset: job.dataset.name,
             status,
             dry_run: job.options.dry_run,
-            counts,
-            reported,
+            options: Value::Object(job.options.sent.clone()),
+            file_sha256,
+            header: job.layout.headers().to_vec(),
+            delimiter: char::from(job.format.delimiter),
             ignored_columns: job.layout.ignored(),
-            errors_listed: job.options.errors_listed(),
+            counts,
+            took: began.elapsed(),
+            reported,
         };
-        record(&job, &outcome, &file_sha256, began.elapsed()).await?;
-        Ok(outcome)
+        // If this fails, events may have been appended although no answer says so. If the same file is sent again, their rows count as
+        // duplicates.
+        job.store.record_upload(&job.caller, &finished).await?;
+        Ok(finished)
     }
 
     fn job(self, inspected: Inspected) -> Result<Job, ImportError> {
@@ -170,33 +156,6 @@ async fn pass(job: &Arc<Job>, file: &Bytes) -> Result<Partition<MemoryLedger>, I
     dispatch(job, reader, &mut slots, CHUNK, None).await?;
     let [Slot { outlet, .. }] = slots;
     Ok(outlet)
-}
-
-/// Records the upload with its report. If this fails, events may have been appended although no answer says so. If the same file is sent
-/// again, their rows count as duplicates.
-async fn record(job: &Job, outcome: &SmallOutcome, file_sha256: &[u8; 32], took: Duration) -> Result<(), StoreError> {
-    let finished = FinishedUpload {
-        id: outcome.id,
-        dataset: job.dataset.name,
-        status: outcome.status,
-        dry_run: outcome.dry_run,
-        options: &Value::Object(job.options.sent.clone()),
-        file_sha256,
-        header: job.layout.headers(),
-        delimiter: char::from(job.format.delimiter),
-        ignored_columns: &outcome.ignored_columns,
-        counts: outcome.counts,
-        took,
-    };
-    job.store
-        .record_upload(&job.caller, &finished, &outcome.reported)
-        .await?;
-    if !outcome.reported.is_empty()
-        && let Err(error) = job.store.delete_old_reports().await
-    {
-        tracing::warn!(error = redacted_error(&error), "old reports were not deleted");
-    }
-    Ok(())
 }
 
 /// Appends events in one transaction; returns why they have to be planned again, if so.
@@ -270,7 +229,7 @@ impl Ledger for MemoryLedger {
         Ok(known)
     }
 
-    async fn append(&mut self, job: &Job, _: &Chunk, outcome: Outcome) -> Result<Option<RetryReason>, StoreError> {
+    async fn append(&mut self, job: &Job, _: &Chunk, outcome: PlannedChunk) -> Result<Option<RetryReason>, StoreError> {
         if let Some(held) = &mut self.held {
             let Plan { events, changed, .. } = outcome.plan;
             held.entities.extend(changed);

@@ -18,7 +18,7 @@ use crate::chunk::{Chunk, ReadRow};
 use crate::dispatch::{ChunkSize, Extent, Slot, dispatch};
 use crate::error::ImportError;
 use crate::job::Job;
-use crate::partition::{Ledger, LookUp, Outcome, Partition, RetryReason};
+use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason};
 use crate::plan::{Entities, known};
 use crate::seen::Seen;
 
@@ -104,8 +104,7 @@ fn check_attempt(import: &LeasedImport) -> Result<(), FileFault> {
     if import.attempts == 0 {
         return Ok(());
     }
-    let message =
-        "importing the file takes longer than a transaction may last: send it with mode=partial, or in parts";
+    let message = "importing the file takes longer than a transaction may last: send it with mode=partial, or in parts";
     Err(FileFault::new("too_slow", message))
 }
 
@@ -146,7 +145,7 @@ impl Ledger for TransactionLedger {
         Ok(found.into_iter().collect())
     }
 
-    async fn append(&mut self, job: &Job, _: &Chunk, outcome: Outcome) -> Result<Option<RetryReason>, StoreError> {
+    async fn append(&mut self, job: &Job, _: &Chunk, outcome: PlannedChunk) -> Result<Option<RetryReason>, StoreError> {
         if !outcome.plan.events.is_empty() {
             let events = outcome.plan.checked(outcome.revision);
             if let Err(error) = self.transaction.append(events, &job.context).await {

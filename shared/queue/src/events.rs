@@ -8,14 +8,13 @@ use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
 
 use super::chunks::chunks;
 use super::{MAX_MESSAGE_BYTES, Queue};
+use annals_aws::attempts::Attempts;
 use annals_domain::{Event, EventId};
 
 /// Maximum number of messages in one request to SQS.
 const MESSAGES_PER_REQUEST: usize = 10;
-/// Maximum attempts to send messages that the queue does not accept.
-const TRIES: u32 = 8;
-/// Pause before the second attempt. It grows linearly with every attempt.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Attempts to send messages that the queue does not accept.
+const ATTEMPTS: Attempts = Attempts::new(8, Duration::from_millis(100));
 
 /// Why not all events were sent. Some of them may have been.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +98,8 @@ impl Queue {
 /// Sends a batch until all of it is accepted: SQS may accept some messages of a request and reject others.
 async fn send_to_sqs(client: &aws_sdk_sqs::Client, url: &str, batch: &[EventMessage]) -> Result<(), SendError> {
     let mut left: Vec<&EventMessage> = batch.iter().collect();
-    for attempt in 0..TRIES {
-        tokio::time::sleep(PAUSE * attempt).await;
+    let mut attempts = ATTEMPTS;
+    loop {
         let request = client.send_message_batch().queue_url(url);
         let request = request.set_entries(Some(entries(&left)?));
         let answer = request.send().await.map_err(unusable)?;
@@ -115,10 +114,11 @@ async fn send_to_sqs(client: &aws_sdk_sqs::Client, url: &str, batch: &[EventMess
         if left.is_empty() {
             return Ok(());
         }
+        if !attempts.again().await {
+            let left = left.iter().map(|message| message.event);
+            return Err(SendError::NotAccepted(left.collect()));
+        }
     }
-    Err(SendError::NotAccepted(
-        left.iter().map(|message| message.event).collect(),
-    ))
 }
 
 fn entries(messages: &[&EventMessage]) -> Result<Vec<SendMessageBatchRequestEntry>, SendError> {

@@ -125,13 +125,9 @@ impl Queue {
 
     async fn send_streams(&self, streams: &[StreamId]) {
         for chunk in messages_of(streams) {
-            match encode(chunk) {
-                // If the queue did not accept one message, it will not accept the next one either.
-                Ok(body) => match self.send(body, None).await {
-                    Sent::Yes => {}
-                    Sent::No => break,
-                },
-                Err(error) => tracing::error!(%error, "wake-up not encoded"),
+            // If the queue did not accept one message, it will not accept the next one either.
+            if !self.request(&message_naming(chunk), None).await {
+                break;
             }
         }
     }
@@ -146,7 +142,7 @@ impl Queue {
         let Self::Sqs { sweeps, .. } = self else { return };
         let began = Since::now();
         if let Some(delay) = sweeps.due()
-            && let Sent::Yes = self.request(&Message::Sweep {}, Some(delay)).await
+            && self.request(&Message::Sweep {}, Some(delay)).await
         {
             sweeps.requested(began);
         }
@@ -157,17 +153,18 @@ impl Queue {
         self.request(&Message::Rebuilds {}, None).await;
     }
 
-    async fn request(&self, message: &Message, delay_seconds: Option<i32>) -> Sent {
+    /// Sends a message, and returns whether the queue accepted it.
+    async fn request(&self, message: &Message, delay_seconds: Option<i32>) -> bool {
         match serde_json::to_string(message) {
             Ok(body) => self.send(body, delay_seconds).await,
             Err(error) => {
                 tracing::error!(%error, "wake-up not encoded");
-                Sent::No
+                false
             }
         }
     }
 
-    async fn send(&self, body: String, delay_seconds: Option<i32>) -> Sent {
+    async fn send(&self, body: String, delay_seconds: Option<i32>) -> bool {
         match self {
             Self::Sqs { client, url, .. } => {
                 let context = annals_telemetry::message_context();
@@ -181,31 +178,25 @@ impl Queue {
                 // Boxed, because the SDK's futures are so deeply nested that the compiler cannot handle a future which contains
                 // one.
                 match timeout(WAKE_UP_TIMEOUT, in_sqs(request.send().boxed())).await {
-                    Ok(Ok(_)) => return Sent::Yes,
+                    Ok(Ok(_)) => return true,
                     Ok(Err(error)) => {
                         let error = DisplayErrorContext(error);
                         tracing::warn!(%error, "wake-up not sent; the sweep will find the streams");
                     }
                     Err(_) => tracing::warn!("wake-up not sent in time; the sweep will find the streams"),
                 }
-                Sent::No
+                false
             }
             Self::Channel(sender) => {
-                if sender.send(body).is_err() {
+                let sent = sender.send(body);
+                if sent.is_err() {
                     tracing::warn!("wake-up not sent: the receiver is gone; the sweep will find the streams");
-                    return Sent::No;
                 }
-                Sent::Yes
+                sent.is_ok()
             }
-            Self::Unconfigured => Sent::No,
+            Self::Unconfigured => false,
         }
     }
-}
-
-/// Whether a queue accepted a message.
-enum Sent {
-    Yes,
-    No,
 }
 
 /// Splits streams into chunks that fit into a message each.
@@ -220,17 +211,15 @@ fn messages_of(streams: &[StreamId]) -> Vec<&[StreamId]> {
 /// # Errors
 /// Never in practice; serialisation is fallible by type.
 pub fn encode(streams: &[StreamId]) -> Result<String, serde_json::Error> {
-    let streams = streams
-        .iter()
-        .map(|s| {
-            (
-                *s.tenant_id.as_uuid(),
-                s.aggregate_type.as_str().to_owned(),
-                s.aggregate_id.as_str().to_owned(),
-            )
-        })
-        .collect();
-    serde_json::to_string(&Message::Streams(streams))
+    serde_json::to_string(&message_naming(streams))
+}
+
+fn message_naming(streams: &[StreamId]) -> Message {
+    let named = |stream: &StreamId| {
+        let (kind, id) = (stream.aggregate_type.as_str(), stream.aggregate_id.as_str());
+        (*stream.tenant_id.as_uuid(), kind.to_owned(), id.to_owned())
+    };
+    Message::Streams(streams.iter().map(named).collect())
 }
 
 /// Reads the body of a message.

@@ -14,7 +14,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::object::{ADDRESS_SECONDS, Address, MAX_FILE_BYTES, Object, StorageError};
+use super::object::{ADDRESS_SECONDS, MAX_FILE_BYTES, Object, StorageError, UploadAddress};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -64,7 +64,7 @@ impl Folder {
         Self(Arc::new(Inner { path, base, secret }))
     }
 
-    pub(super) fn address(&self, id: Uuid) -> Result<Address, StorageError> {
+    pub(super) fn address(&self, id: Uuid) -> Result<UploadAddress, StorageError> {
         let expires = SystemTime::now() + Duration::from_secs(u64::from(ADDRESS_SECONDS));
         let exp = expires
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -78,7 +78,7 @@ impl Folder {
         let key = EncodingKey::from_secret(&self.0.secret);
         let token = jsonwebtoken::encode(&Header::default(), &claims, &key);
         let token = token.map_err(|e| StorageError::Unusable(e.to_string()))?;
-        Ok(Address {
+        Ok(UploadAddress {
             url: format!("{}{PATH}/{id}?token={token}", self.0.base),
             headers: Vec::new(),
         })

@@ -17,7 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use self::folder::{Folder, WriteError};
-pub use self::object::{ADDRESS_SECONDS, Address, MAX_FILE_BYTES, Object, StorageError, Uploaded};
+pub use self::object::{ADDRESS_SECONDS, MAX_FILE_BYTES, Object, StorageError, UploadAddress, Uploaded};
 pub use self::s3::S3;
 
 /// Where large files are stored.
@@ -33,7 +33,7 @@ pub enum Storage {
 
 impl Storage {
     /// An address for an upload's file.
-    pub async fn address(&self, id: Uuid) -> Result<Address, StorageError> {
+    pub async fn address(&self, id: Uuid) -> Result<UploadAddress, StorageError> {
         match self {
             Self::S3(bucket) => bucket.address(id).await,
             Self::Folder(folder) => folder.address(id),

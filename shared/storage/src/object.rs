@@ -41,7 +41,7 @@ pub enum Uploaded {
 
 /// Where a client sends a file.
 #[derive(Debug)]
-pub struct Address {
+pub struct UploadAddress {
     /// The URL, which includes the permission to upload.
     pub url: String,
     /// Headers that the client must send.

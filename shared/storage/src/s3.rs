@@ -16,7 +16,8 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::object::{ADDRESS_SECONDS, Address, Object, StorageError, Uploaded};
+use super::object::{ADDRESS_SECONDS, Object, StorageError, UploadAddress, Uploaded};
+use annals_aws::attempts::Attempts;
 use annals_aws::settings;
 use annals_aws::signer::{RequestSigner, Service, SignError};
 use annals_telemetry::chain;
@@ -24,11 +25,9 @@ use annals_telemetry::chain;
 /// Bytes that one request asks for: few enough to repeat the request after a failure, and enough that the number of requests does not
 /// matter.
 const PART: u64 = 16 * 1024 * 1024;
-/// Maximum attempts of a request, and of reading the next bytes of an object. `Reading::next` asks again after a broken transfer, and
-/// `send` repeats each of these requests if it fails, so a read gives up after at most 25 requests.
-const TRIES: u32 = 5;
-/// Pause before the second attempt. It grows linearly with every attempt.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Attempts of a request, and of reading the next bytes of an object. `Reading::next` asks again after a broken transfer, and `send`
+/// repeats each of these requests if it fails, so a read gives up after at most 25 requests.
+const ATTEMPTS: Attempts = Attempts::new(5, Duration::from_millis(200));
 /// After this time without any response, the request is attempted again.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Prefix of objects' names.
@@ -112,11 +111,11 @@ impl S3 {
         format!("{}/{PREFIX}{id}", self.base)
     }
 
-    pub(super) async fn address(&self, id: Uuid) -> Result<Address, StorageError> {
+    pub(super) async fn address(&self, id: Uuid) -> Result<UploadAddress, StorageError> {
         let lifetime = Duration::from_secs(u64::from(ADDRESS_SECONDS));
         let url = self.url(id);
         let signed = self.signer.presign("PUT", &url, lifetime, SystemTime::now());
-        Ok(Address {
+        Ok(UploadAddress {
             url: signed.await.map_err(unusable)?,
             headers: Vec::new(),
         })
@@ -173,21 +172,22 @@ impl S3 {
         id: Uuid,
         with: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, StorageError> {
-        let mut last = None;
-        for attempt in 0..TRIES {
-            tokio::time::sleep(PAUSE * attempt).await;
+        let mut attempts = ATTEMPTS;
+        loop {
             let mut request = self.client().request(method.clone(), self.url(id));
             let headers = self.signer.headers(method.as_str(), &self.url(id)).await;
             for (name, value) in headers.map_err(unusable)? {
                 request = request.header(name, value);
             }
-            match with(request).send().await {
-                Ok(answer) if answer.status().is_server_error() => last = Some(answer.status().to_string()),
+            let failure = match with(request).send().await {
+                Ok(answer) if answer.status().is_server_error() => answer.status().to_string(),
                 Ok(answer) => return Ok(answer),
-                Err(error) => last = Some(reason(error)),
+                Err(error) => reason(error),
+            };
+            if !attempts.again().await {
+                return Err(StorageError::Unusable(failure));
             }
         }
-        Err(StorageError::Unusable(last.unwrap_or_default()))
     }
 }
 
@@ -212,35 +212,24 @@ struct Reading {
 impl Reading {
     /// The next bytes. `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
-        let mut last = String::new();
-        for attempt in 0..TRIES {
-            tokio::time::sleep(PAUSE * attempt).await;
-            while self.next < self.object.size {
-                let part = match &mut self.part {
-                    Some(part) => part,
-                    None => {
-                        let part = self.ask().await?;
-                        self.part.insert(part)
-                    }
-                };
-                match part.chunk().await {
-                    Ok(Some(bytes)) => {
-                        self.next += bytes.len() as u64;
-                        return Ok(Some(bytes));
-                    }
-                    Ok(None) => self.part = None,
-                    Err(error) => {
-                        self.part = None;
-                        last = reason(error);
-                        break;
-                    }
+        let mut attempts = ATTEMPTS;
+        while self.next < self.object.size {
+            let mut part = match self.part.take() {
+                Some(part) => part,
+                None => self.ask().await?,
+            };
+            match part.chunk().await {
+                Ok(Some(bytes)) => {
+                    self.next += bytes.len() as u64;
+                    self.part = Some(part);
+                    return Ok(Some(bytes));
                 }
-            }
-            if self.next >= self.object.size {
-                return Ok(None);
+                Ok(None) => {}
+                Err(_) if attempts.again().await => {}
+                Err(error) => return Err(StorageError::Unusable(reason(error))),
             }
         }
-        Err(StorageError::Unusable(last))
+        Ok(None)
     }
 
     async fn ask(&self) -> Result<Response, StorageError> {

@@ -23,12 +23,21 @@ use annals_domain::{
 const TENANTS_KEPT: usize = 1_000;
 const BYTES_KEPT: usize = 64 << 20;
 
-/// Maximum attempts of a read that starts again if the catalog changes meanwhile.
-pub(crate) const CATALOG_TRIES: usize = 5;
+/// Maximum attempts of work that starts again if the catalog changes meanwhile. The last one fails with [`StoreError::Outdated`].
+pub const CATALOG_TRIES: usize = 5;
 
-/// The error of a read that was started again too often.
-pub(crate) fn catalog_unsteady() -> StoreError {
-    StoreError::Unavailable("the catalog changed during every try".into())
+/// Starts a read again if the catalog changes meanwhile.
+pub(crate) async fn retry_if_outdated<T, F>(read: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for _ in 1..CATALOG_TRIES {
+        match read().await {
+            Err(StoreError::Outdated) => {}
+            other => return other,
+        }
+    }
+    read().await
 }
 
 /// Parameter of the statements below: whether built-in types are left out.

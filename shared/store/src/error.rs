@@ -44,7 +44,8 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// The kind of an SQLSTATE that `annals.refuse` raises (`PT` and three digits, as PostgREST expects it); `None` for other codes.
+    /// The kind of an SQLSTATE that `annals.refuse` raises (`PT` and three digits, as PostgREST expects it). `None` for all other codes: one
+    /// with other digits is a bug in our SQL and must not look like a mistake of the client.
     fn of_sqlstate(code: &str) -> Option<Self> {
         Some(match code.strip_prefix("PT")? {
             "400" => Self::Malformed,
@@ -52,8 +53,9 @@ impl RefusalKind {
             "403" => Self::Forbidden,
             "409" => Self::Conflict,
             "413" => Self::TooLarge,
+            "422" => Self::Unprocessable,
             "503" => Self::Retry,
-            _ => Self::Unprocessable,
+            _ => return None,
         })
     }
 }
@@ -211,12 +213,27 @@ fn refusal_of(db: &DbError) -> Option<Refusal> {
             ..refusal(kind, code, db.message())
         });
     }
-    match db.constraint()? {
-        "event_types_key" | "event_type_versions_key" => Some(refusal(
+    let (kind, code, message) = match db.constraint()? {
+        "event_types_key" | "event_type_versions_key" => (
             RefusalKind::Conflict,
             "version_exists",
             "this version of the event type is already registered",
-        )),
-        _ => None,
+        ),
+        _ => return None,
+    };
+    Some(refusal(kind, code, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_codes_that_the_schema_raises_are_refusals() {
+        let kinds = ["PT400", "PT401", "PT403", "PT409", "PT413", "PT422", "PT503"].map(RefusalKind::of_sqlstate);
+        assert!(kinds.iter().all(Option::is_some), "{kinds:?}");
+        for other in ["PT404", "PT500", "PT", "PT4220", "22023", "P0001"] {
+            assert_eq!(RefusalKind::of_sqlstate(other), None, "{other}");
+        }
     }
 }

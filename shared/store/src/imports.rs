@@ -24,13 +24,15 @@ pub use self::leased::{LeasedImport, PartitionProgress, TAKEN_OVER};
 pub use self::partitions::ChunkOutcome;
 pub use self::progress::UploadRecord;
 pub use self::transaction::ImportTransaction;
-use crate::connection::statement::{As, Param};
+use crate::connection::statement::{As, Param, Statement};
 use crate::log::append::CheckedEvents;
 use crate::{Store, StoreError, UploadStatus};
 use annals_domain::{Caller, Role, TenantId};
 
 /// A lease that is not renewed expires after this many seconds.
 pub const LEASE_SECONDS: i32 = 90;
+/// Hours after the address's expiry for which the file is still awaited: a transfer that began in time may take that long.
+const GRACE_HOURS: i32 = 6;
 /// Maximum number of imports, of all tenants, that run at the same time. Each takes connections of its own, and the rest of the API
 /// needs some, too.
 pub const MAX_RUNNING_IMPORTS: i32 = 4;
@@ -107,7 +109,8 @@ const ACQUIRE_LEASE: &str = "-- acquire_import_lease
 select annals.acquire_import_lease($1, $2, $3, $4) as acquired";
 
 const READ_LEASED_IMPORT: &str = "-- read_leased_import
-select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.resume_point, u.dataset, u.dry_run, u.options, u.status, u.file_sha256
+select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.resume_point, u.dataset, u.dry_run, u.options, u.status, u.file_sha256,
+       i.expires_at + make_interval(hours => $3) < clock_timestamp() as is_over
   from annals.imports i join annals.uploads u on u.id = i.upload_id
  where i.upload_id = $1 and i.holder = $2";
 
@@ -158,21 +161,17 @@ impl Store {
         context: &Value,
         new: &NewImport<'_>,
     ) -> Result<(), StoreError> {
-        let claims = caller.database_claims();
-        let seconds = f64::from(new.seconds);
-        let params: [Param<'_>; 9] = [
-            (&new.id, Type::UUID),
-            (caller.tenant_uuid(), Type::UUID),
-            (&caller.actor().as_str(), Type::TEXT),
-            (&new.dataset, Type::TEXT),
-            (&new.dry_run, Type::BOOL),
-            (&Json(new.options), Type::JSONB),
-            (&seconds, Type::FLOAT8),
-            (&Json(&claims), Type::JSONB),
-            (&Json(context), Type::JSONB),
-        ];
-        let also = [(REQUEST_IMPORT, &params[..])];
-        self.append_also(caller, event, context, &also).await
+        let request = Statement::new(REQUEST_IMPORT)
+            .with(new.id, Type::UUID)
+            .with(*caller.tenant_uuid(), Type::UUID)
+            .with(caller.actor().as_str(), Type::TEXT)
+            .with(new.dataset, Type::TEXT)
+            .with(new.dry_run, Type::BOOL)
+            .with(Json(new.options), Type::JSONB)
+            .with(f64::from(new.seconds), Type::FLOAT8)
+            .with(Json(caller.database_claims()), Type::JSONB)
+            .with(Json(context), Type::JSONB);
+        self.append_also(caller, event, context, &[request]).await
     }
 
     /// Acquires the lease of an import that no other worker holds, unless [`MAX_RUNNING_IMPORTS`] others are leased.
@@ -206,7 +205,7 @@ impl Store {
     }
 
     async fn read_leased(&self, id: Uuid, holder: Uuid) -> Result<LeasedImport, StoreError> {
-        let params: [Param<'_>; 2] = [(&id, Type::UUID), (&holder, Type::UUID)];
+        let params: [Param<'_>; 3] = [(&id, Type::UUID), (&holder, Type::UUID), (&GRACE_HOURS, Type::INT4)];
         let rows = self.read(As::Projector, READ_LEASED_IMPORT, &params).await?;
         let mut leased = leased_from(rows.first().ok_or_else(taken_over)?, id, holder)?;
         leased.partitions = self.import_partitions(id).await?;
@@ -247,14 +246,12 @@ impl Store {
         event: CheckedEvents<'_>,
         (tag, size): (&str, i64),
     ) -> Result<(), StoreError> {
-        let params: [Param<'_>; 4] = [
-            (&import.id, Type::UUID),
-            (&import.holder, Type::UUID),
-            (&tag, Type::TEXT),
-            (&size, Type::INT8),
-        ];
-        let also = [(START_IMPORT, &params[..])];
-        self.append_also(&import.caller, event, &import.context, &also).await
+        let start = Statement::new(START_IMPORT)
+            .with(import.id, Type::UUID)
+            .with(import.holder, Type::UUID)
+            .with(tag, Type::TEXT)
+            .with(size, Type::INT8);
+        self.append_also(&import.caller, event, &import.context, &[start]).await
     }
 
     /// Records what the inspection of the file found, and creates the partitions.
@@ -292,16 +289,14 @@ impl Store {
         event: CheckedEvents<'_>,
         end: &ImportEnd<'_>,
     ) -> Result<(), StoreError> {
-        let failure = end.failure.map(Json);
-        let params: [Param<'_>; 5] = [
-            (&import.id, Type::UUID),
-            (&import.holder, Type::UUID),
-            (&end.status.as_str(), Type::TEXT),
-            (&failure, Type::JSONB),
-            (&end.rows_kept, Type::INT8),
-        ];
-        let also = [(FINISH_IMPORT, &params[..])];
-        self.append_also(&import.caller, event, &import.context, &also).await
+        let finish = Statement::new(FINISH_IMPORT)
+            .with(import.id, Type::UUID)
+            .with(import.holder, Type::UUID)
+            .with(end.status.as_str(), Type::TEXT)
+            .with(end.failure.map(Json), Type::JSONB)
+            .with(end.rows_kept, Type::INT8);
+        self.append_also(&import.caller, event, &import.context, &[finish])
+            .await
     }
 }
 
@@ -321,6 +316,7 @@ fn leased_from(row: &Row, id: Uuid, holder: Uuid) -> Result<LeasedImport, StoreE
         context,
         dry_run: row.try_get("dry_run")?,
         is_running: UploadStatus::from_name(row.try_get("status")?)? == UploadStatus::Running,
+        is_over: row.try_get("is_over")?,
         attempts: row.try_get("attempts")?,
         object_tag: row.try_get("object_tag")?,
         reader: json("reader")?,

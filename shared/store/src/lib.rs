@@ -21,6 +21,7 @@ mod rebuild;
 mod redacted_error;
 mod status;
 
+pub use catalog::CATALOG_TRIES;
 pub use catalog::registration::{NewVersion, Registration};
 pub use catalog::upcasters::ListedUpcaster;
 pub use connection::access::{Access, Address, Login};
@@ -41,18 +42,20 @@ pub use log::compensation_status::CompensationStatus;
 pub use log::events::{EventFilter, Order, Reading};
 pub use log::feed::{Feed, Selection};
 pub use log::history::{HistoryEvent, HistoryQuery};
-pub use log::kept_keys::{KeptKey, KnownKey, Outcome};
+pub use log::kept_keys::{KeptKey, KeptOutcome, KnownKey};
+pub use log::pages::PAGE_BYTES;
 pub use log::replays::ReplayStatus;
 pub use migrations::migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};
 pub use migrations::migration_script::migration_script;
 pub use migrations::outdated::SchemaOutdated;
+pub use read_models::facts::EventText;
 pub use read_models::past::{Bounds, PastEntity};
 pub use read_models::progress::{Parked, SweepWindow};
 pub use read_models::projection::{ChildKey, ChildRow, EntityWrite, Instruction, ProjectionWrite, Wave};
 pub use read_models::snapshots::{MAX_DISTANCE, Snapshot, SnapshotMetadata};
 pub use read_models::state_row::StateRow;
-pub use read_models::stored_entity::{Stopped, StoredEntity};
-pub use read_models::work::{EntityText, StateTables, StreamWork, Work, WorkEvent};
+pub use read_models::stored_entity::{EntityText, Stopped, StoredEntity};
+pub use read_models::work::{StateTables, StreamWork, Work, WorkEvent};
 pub use rebuild::{
     Compared, Difference, DueRebuild, Exchange, Exchanged, FoldVersion, Locked, PastEvent, Piece, Purpose,
     RebuildScope, RebuildStatus, RepairedKeyFigures, Shadow, StoredSnapshot, StreamToFold,

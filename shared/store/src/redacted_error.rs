@@ -5,20 +5,15 @@
 
 use std::error::Error;
 
+use annals_telemetry::chain_of;
 use tokio_postgres::error::DbError;
 
 /// An error and its causes in one line, without any value that PostgreSQL quotes.
 pub fn redacted_error(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |cause| (*cause).source());
-    let mut parts: Vec<String> = causes
-        .map(|cause| match cause.downcast_ref::<DbError>() {
-            Some(error) => of_postgres(error),
-            None => cause.to_string(),
-        })
-        .collect();
-    // A transparent error has the same text as its cause.
-    parts.dedup();
-    parts.join(": ")
+    chain_of(error, |cause| match cause.downcast_ref::<DbError>() {
+        Some(error) => of_postgres(error),
+        None => cause.to_string(),
+    })
 }
 
 fn of_postgres(error: &DbError) -> String {

@@ -142,8 +142,8 @@ const MEASURE_KPI_LAG: &str = "-- measure_own_kpi_lag
 select count(*) as changes_pending, greatest(coalesce(extract(epoch from now() - min(c.changed_at)), 0), 0)::bigint as lag_seconds
   from (select k.changed_at from annals.kpi_changes k where k.tenant_id = $1 order by k.id limit 10000) as c";
 
-const READ_OLDEST: &str = "-- read_oldest_append
-select o.pid, o.prepared, o.age_seconds from annals.oldest_open_append() o where coalesce(o.pid::text, o.prepared) is not null";
+pub(crate) const FIND_OLDEST_APPEND: &str = "-- find_oldest_append
+select pid, prepared, age_seconds from annals.oldest_open_append() where coalesce(pid::text, prepared) is not null";
 
 /// For a caller who does not see the tenant, the caller's own last event counts, which its index finds immediately.
 const READ_HEALTH: &str = "-- read_health
@@ -199,7 +199,7 @@ impl ConsistentRead<'_> {
         let appended = self.counts(caller).await?.last_minute;
         let parked = self.rows(LIST_PARKED, &[(caller.tenant_uuid(), Type::UUID)]).await?;
         let rebuilds = self.rows(LIST_REBUILDS, &[]).await?;
-        let oldest = self.rows(READ_OLDEST, &[]).await?;
+        let oldest = self.rows(FIND_OLDEST_APPEND, &[]).await?;
         let kpis = self.row(MEASURE_KPI_LAG, &[(caller.tenant_uuid(), Type::UUID)]).await?;
         Ok(ProjectorStatus {
             unprocessed_events: lag.unprocessed(),

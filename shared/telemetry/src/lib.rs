@@ -13,6 +13,8 @@ pub mod metrics;
 mod scope;
 pub mod xray;
 
+use std::error::Error;
+
 use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
@@ -64,11 +66,47 @@ where
     Registry::default().with(lines).with(metric_lines).with(traces)
 }
 
-/// An error and its causes in one line. Only the first line of each is used, because PostgreSQL's further lines may quote rows.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let first_line = |error: &dyn std::error::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
-    std::iter::successors(Some(error), |e| e.source())
-        .map(first_line)
-        .collect::<Vec<_>>()
-        .join(": ")
+/// An error and its causes in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    chain_of(error, ToString::to_string)
+}
+
+/// An error and its causes in one line, each with the text that `text_of` gives it. A cause is left out if the texts before it already
+/// contain its text: a transparent error, for example, has the text of its cause.
+pub fn chain_of(error: &(dyn Error + 'static), text_of: impl Fn(&(dyn Error + 'static)) -> String) -> String {
+    let mut line = String::new();
+    for text in std::iter::successors(Some(error), |error| (*error).source()).map(text_of) {
+        if !line.contains(&text) {
+            let separator = if line.is_empty() { "" } else { ": " };
+            line = line + separator + &text;
+        }
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Unreadable(std::io::Error);
+
+    impl std::fmt::Display for Unreadable {
+        fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(to, "cannot read /x/y")
+        }
+    }
+
+    impl Error for Unreadable {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_error_and_its_causes_become_one_line() {
+        let chain_with = |cause: &str| chain(&Unreadable(std::io::Error::other(cause.to_owned())));
+        assert_eq!(chain_with("the disk\nis gone"), "cannot read /x/y: the disk is gone");
+        assert_eq!(chain_with("cannot read"), "cannot read /x/y");
+    }
 }

@@ -41,7 +41,8 @@ pub struct Backlog {
     pub kpi_lag_seconds: i64,
 }
 
-/// Counts appended events. Retries that returned an existing event are not included.
+/// Counts all events that were appended to the log, also those that Annals itself posts, such as `import.started`. Retries that returned an
+/// existing event are not included.
 pub fn appended(events: usize) {
     if events > 0 {
         tracing::info!(target: TARGET, EventsAppended = events);

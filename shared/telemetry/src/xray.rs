@@ -25,16 +25,15 @@ pub(super) const TARGET: &str = "annals::xray";
 /// The daemon expects this line before each document.
 const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
-/// Runs work in PostgreSQL and records its duration for X-Ray. The subsegment shows the statement's name: the comment in the
-/// first line of the SQL.
+/// Runs work in PostgreSQL and records its duration for X-Ray. The subsegment shows the statement's name.
 pub async fn in_postgres<T, E>(sql: &str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let name = sql.lines().next().unwrap_or_default().trim_start_matches("-- ");
-    timed(
-        "PostgreSQL",
-        json!({"sql": {"database_type": "PostgreSQL", "sanitized_query": name}}),
-        work,
-    )
-    .await
+    let query = json!({"sql": {"database_type": "PostgreSQL", "sanitized_query": statement_name(sql)}});
+    timed("PostgreSQL", query, work).await
+}
+
+/// A statement's name: the comment in its first line.
+pub fn statement_name(sql: &str) -> &str {
+    sql.lines().next().unwrap_or_default().trim_start_matches("-- ")
 }
 
 /// Runs a call that sends a message to SQS, and records its duration for X-Ray.

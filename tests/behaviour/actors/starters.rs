@@ -392,5 +392,5 @@ async fn a_compensation_by_a_starter_whose_state_is_hidden_says_that_it_is_hidde
     let refused = world.post(&mallory, &path, json!({})).await;
     assert_eq!(refused.problem(403), "state_hidden");
     let detail = refused.body["detail"].as_str().unwrap();
-    assert!(detail.contains("events that you may not see"), "{detail}");
+    assert!(detail.contains("events that are hidden from you"), "{detail}");
 }

@@ -81,7 +81,7 @@ async fn a_kept_key_is_refused_for_any_other_kind_of_request() {
     assert_eq!(compensation.problem(422), reused);
     for answer in [&batch, &compensation] {
         let detail = answer.body["detail"].as_str().unwrap();
-        assert!(detail.contains("found nothing to do"), "{detail}");
+        assert!(detail.contains("changed nothing"), "{detail}");
     }
     let create = world
         .request(

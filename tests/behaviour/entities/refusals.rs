@@ -199,7 +199,7 @@ async fn a_refusal_does_not_advise_to_compensate_a_deletion_without_an_inverse()
     assert_eq!(again.problem(409), "entity_deleted");
     let detail = again.body["detail"].as_str().unwrap();
     assert!(
-        detail.ends_with("it cannot be brought back, because crate.deleted has no inverse"),
+        detail.ends_with("it cannot be restored, because crate.deleted has no inverse"),
         "{detail}"
     );
 }

@@ -1,6 +1,6 @@
 //! The same by a bucket: signed addresses, its events, parts that break off, objects that change.
 
-use annals_import::Outcome;
+use annals_import::ImportOutcome;
 use importer::{Invocation, handle};
 use serde_json::{Value, json};
 use tests::{BUCKET, Bucket, Person, Trouble, World};
@@ -67,9 +67,12 @@ async fn an_object_that_is_written_over_during_the_work_fails_the_import() {
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     Bucket::send(&asked.url, file(6_000)).await;
-    assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+    assert_eq!(world.import_a_little(&asked).await.unwrap(), ImportOutcome::GoesOn);
     Bucket::send(&asked.url, file(6_001)).await;
-    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
     let upload = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(
         (&upload["status"], &upload["failure"]["code"]),
@@ -84,9 +87,12 @@ async fn an_object_that_is_there_at_the_second_look_is_imported() {
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     Bucket::send(&asked.url, file(6_000)).await;
-    assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+    assert_eq!(world.import_a_little(&asked).await.unwrap(), ImportOutcome::GoesOn);
     bucket.hide_once();
-    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
     let upload = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(figures(&upload), [6_000, 5_994, 6, 0, 0, 60, 5_994]);
 }

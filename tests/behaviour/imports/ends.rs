@@ -1,6 +1,6 @@
 //! Imports that come to nothing, and who may ask and see.
 
-use annals_import::Outcome;
+use annals_import::ImportOutcome;
 use importer::{Invocation, handle};
 use serde_json::{Value, json};
 use tests::{Asked, Person, World};
@@ -36,7 +36,10 @@ async fn files_that_are_none_are_refused_as_a_whole() {
     ] {
         let asked = world.ask_for_upload(&staff, sales()).await;
         world.put_file(&asked, content).await;
-        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        assert_eq!(
+            world.importer().import(asked.id, None).await.unwrap(),
+            ImportOutcome::Ended
+        );
         assert_eq!(failure(&world, &staff, &asked).await, code);
         // There are no rows to correct, and waiting does not help.
         let report = format!("/data/uploads/{}/errors?format=csv", asked.id);
@@ -57,12 +60,15 @@ async fn a_file_that_is_written_over_or_deleted_during_the_work_fails_its_import
     for is_deleted in [false, true] {
         let asked = world.ask_for_upload(&staff, sales()).await;
         world.put_file(&asked, file(6_000)).await;
-        assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+        assert_eq!(world.import_a_little(&asked).await.unwrap(), ImportOutcome::GoesOn);
         match is_deleted {
             true => std::fs::remove_file(world.files.0.join(asked.id.to_string())).unwrap(),
             false => world.put_file(&asked, file(6_001)).await,
         }
-        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        assert_eq!(
+            world.importer().import(asked.id, None).await.unwrap(),
+            ImportOutcome::Ended
+        );
         assert_eq!(failure(&world, &staff, &asked).await, "file_changed");
         // What was appended is said, and sending the file once more appends what is missing.
         let so_far = figures(&world.upload(&staff, &asked).await.body);
@@ -82,7 +88,10 @@ async fn a_file_over_the_limit_is_not_read() {
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     // Holes only: no disk is filled.
     file.set_len(annals_storage::MAX_FILE_BYTES + 1).unwrap();
-    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
     assert_eq!(failure(&world, &staff, &asked).await, "file_too_large");
 }
 
@@ -98,20 +107,30 @@ async fn late_doubled_lost_and_foreign_events_do_no_harm() {
     // The object is gone, and so is what the import needed.
     assert!(!world.files.0.join(asked.id.to_string()).exists());
     assert_eq!(
-        scalar(&world, "select count(*) from annals.imports where partitions is not null").await,
+        scalar(
+            &world,
+            "select count(*) from annals.imports where partitions is not null"
+        )
+        .await,
         0
     );
     for _ in 0..2 {
-        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        assert_eq!(
+            world.importer().import(asked.id, None).await.unwrap(),
+            ImportOutcome::Ended
+        );
     }
     world.put_file(&asked, file(1_600)).await;
-    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
     // Nobody else would ever delete it.
     assert!(!world.files.0.join(asked.id.to_string()).exists());
     assert_eq!(world.upload(&staff, &asked).await.expect(200).body, done);
     assert_eq!(
         world.importer().import(Uuid::now_v7(), None).await.unwrap(),
-        Outcome::Unknown
+        ImportOutcome::Unknown
     );
     for event in [
         json!({}),
@@ -133,8 +152,8 @@ async fn two_importers_at_once_import_once() {
     let (one, other) = (world.importer(), world.importer());
     let (one, other) = tokio::join!(one.import(asked.id, None), other.import(asked.id, None));
     let mut outcomes = [one.unwrap(), other.unwrap()];
-    outcomes.sort_by_key(|outcome| *outcome == Outcome::Busy);
-    assert_eq!(outcomes, [Outcome::Ended, Outcome::Busy]);
+    outcomes.sort_by_key(|outcome| *outcome == ImportOutcome::Busy);
+    assert_eq!(outcomes, [ImportOutcome::Ended, ImportOutcome::Busy]);
     assert_eq!(sales_events(&world).await, 1_998);
 }
 
@@ -187,7 +206,10 @@ async fn what_the_caller_may_no_longer_do_ends_the_import() {
         let asked = world.ask_for_upload(&staff, sales()).await;
         world.put_file(&asked, file(50)).await;
         posters("{service}", lost).await;
-        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        assert_eq!(
+            world.importer().import(asked.id, None).await.unwrap(),
+            ImportOutcome::Ended
+        );
         let upload = world.upload(&staff, &asked).await.expect(200).body;
         assert_eq!(
             (&upload["status"], &upload["failure"]["code"]),
@@ -256,7 +278,6 @@ async fn an_import_that_does_not_get_on_is_given_up() {
     assert_eq!(sales_events(&world).await, 0);
 }
 
-/// Reports go when they are old, wherever uploads are large and nobody sends small ones.
 #[tokio::test]
 async fn a_look_deletes_old_reports() {
     let (world, staff) = (World::new().await, Person::staff());
@@ -357,7 +378,7 @@ async fn nobody_else_posts_to_an_imports_stream() {
         );
         world.put_file(&asked, file(10)).await;
         let outcome = world.importer().import(asked.id, None).await.unwrap();
-        assert_eq!(outcome, Outcome::Ended, "{event_type}");
+        assert_eq!(outcome, ImportOutcome::Ended, "{event_type}");
         let upload = world.upload(&staff, &asked).await.expect(200).body;
         assert_eq!(upload["status"], "completed");
     }

@@ -1,7 +1,7 @@
 //! Importers that are killed at any statement, and importers whose lease has expired without their knowledge.
 
 use annals_domain::RowCounts;
-use annals_import::{ImportError, Outcome};
+use annals_import::{ImportError, ImportOutcome};
 use annals_store::{AcquireOutcome, CheckedEvents, ChunkOutcome, PartitionProgress, StoreError, TAKEN_OVER};
 use serde_json::json;
 use tests::{Asked, Cutter, Person, Strike, Victim, When, World};
@@ -38,9 +38,9 @@ async fn until_it_ends(world: &World, asked: &Asked) {
     for _ in 0..2_000 {
         world.forget_holder(asked).await;
         match world.importer().import(asked.id, None).await {
-            Ok(Outcome::Ended) => return,
+            Ok(ImportOutcome::Ended) => return,
             // What a killed one held may take the server a moment to notice.
-            Ok(Outcome::Busy) | Err(_) => tokio::task::yield_now().await,
+            Ok(ImportOutcome::Busy) | Err(_) => tokio::task::yield_now().await,
             Ok(other) => panic!("{other:?}"),
         }
     }
@@ -72,7 +72,7 @@ async fn strike(
     };
     let struck = cutter.has_struck();
     cutter.disarm();
-    if done != Some(Outcome::Ended) {
+    if done != Some(ImportOutcome::Ended) {
         until_it_ends(world, &asked).await;
     }
     let total = i64::try_from(ROWS).unwrap();
@@ -110,6 +110,7 @@ async fn strike_everywhere(victim: Victim, when: When, step: usize, ids: bool) {
         most = statement;
     }
     assert!(most > 30, "{most}");
+    world.importer().import_due(None).await.unwrap();
     assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);
     world.sweep().await;
     world.assert_read_models_are_the_fold().await;
@@ -201,8 +202,8 @@ async fn of_two_that_believe_to_hold_an_import_one_gets_on() {
         both = both => both,
         never = slow => never,
     };
-    let lost = |outcome: &Result<Outcome, ImportError>| match outcome {
-        Ok(Outcome::Ended | Outcome::Busy) => false,
+    let lost = |outcome: &Result<ImportOutcome, ImportError>| match outcome {
+        Ok(ImportOutcome::Ended | ImportOutcome::Busy) => false,
         Ok(other) => panic!("{other:?}"),
         Err(error) => error.to_string().contains("taken"),
     };

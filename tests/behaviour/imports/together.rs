@@ -1,6 +1,6 @@
 //! Concurrent imports: few run at the same time, and none keeps more than its share.
 
-use annals_import::Outcome;
+use annals_import::ImportOutcome;
 use annals_store::{AcquireOutcome, MAX_RUNNING_IMPORTS};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -33,7 +33,10 @@ async fn no_more_are_worked_on_at_once_than_may_be() {
             .iter()
             .filter(|asked| held.iter().all(|import| import.id != asked.id));
         for asked in others {
-            assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Busy);
+            assert_eq!(
+                world.importer().import(asked.id, None).await.unwrap(),
+                ImportOutcome::Busy
+            );
         }
         for import in held {
             world.app.store.release_lease(import.id, import.holder).await.unwrap();
@@ -46,9 +49,15 @@ async fn no_more_are_worked_on_at_once_than_may_be() {
             AcquireOutcome::Acquired(_)
         ));
     }
-    assert_eq!(world.importer().import(all[4].id, None).await.unwrap(), Outcome::Busy);
+    assert_eq!(
+        world.importer().import(all[4].id, None).await.unwrap(),
+        ImportOutcome::Busy
+    );
     world.forget_holder(&all[0]).await;
-    assert_eq!(world.importer().import(all[4].id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(
+        world.importer().import(all[4].id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
 }
 
 /// The rejected rows that a partition keeps are limited in bytes, and the empty fields of wide rows count.
@@ -62,7 +71,10 @@ async fn refused_rows_are_kept_as_far_as_they_fit() {
         let fields = json!({"dataset": "sales", "mode": mode});
         let asked = world.ask_for_upload(&staff, fields).await;
         world.put_file(&asked, &file).await;
-        assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+        assert_eq!(
+            world.importer().import(asked.id, None).await.unwrap(),
+            ImportOutcome::Ended
+        );
         let upload = world.upload(&staff, &asked).await.expect(200).body;
         assert_eq!(figures(&upload), [300, 0, 300, 0, 0, 0, 0]);
         let kept = upload["rows_reported"].as_i64().unwrap();
@@ -113,7 +125,7 @@ async fn chunks_of_wide_rows_have_few() {
     world
         .put_file(&asked, format!("sale_id,sale_date,amount,notes{blank}\n{rows}"))
         .await;
-    assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+    assert_eq!(world.import_a_little(&asked).await.unwrap(), ImportOutcome::GoesOn);
     let upload = world.upload(&staff, &asked).await.expect(202).body;
     assert!((1..5).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
 }
@@ -142,12 +154,15 @@ async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
         deleting.commit().await.unwrap();
     };
     tokio::join!(tidied, committed);
-    let sql =
-        "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.partitions is null";
+    let sql = "select count(*) from annals.import_contents c join annals.imports i using (upload_id) where i.partitions is null";
     assert_eq!(scalar(&world, sql).await, 0);
     world.app.store.purge_finished(None).await.unwrap();
     assert_eq!(
-        scalar(&world, "select count(*) from annals.imports where partitions is not null").await,
+        scalar(
+            &world,
+            "select count(*) from annals.imports where partitions is not null"
+        )
+        .await,
         0
     );
     assert_eq!(scalar(&world, "select count(*) from annals.import_contents").await, 0);

@@ -1,6 +1,6 @@
 //! All or nothing, and dry runs.
 
-use annals_import::Outcome;
+use annals_import::ImportOutcome;
 use serde_json::{Value, json};
 use tests::{Person, World};
 
@@ -15,7 +15,10 @@ async fn a_row_that_is_refused_refuses_all() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, whole()).await;
     world.put_file(&asked, file(3_000)).await;
-    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
     let upload = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(
         (&upload["status"], &upload["failure"]),
@@ -99,9 +102,12 @@ async fn without_time_to_end_it_begins_anew() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, whole()).await;
     world.put_file(&asked, file(900)).await;
-    assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
+    assert_eq!(world.import_a_little(&asked).await.unwrap(), ImportOutcome::GoesOn);
     assert_eq!(sales_events(&world).await, 0);
-    assert_eq!(world.importer().import(asked.id, None).await.unwrap(), Outcome::Ended);
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
     assert_eq!(sales_events(&world).await, 900);
 }
 
@@ -112,8 +118,8 @@ async fn what_does_not_fit_into_one_invocation_is_said_to_be_too_slow() {
     for fields in [whole(), json!({"dataset": "sales", "dry_run": true})] {
         let asked = world.ask_for_upload(&staff, fields).await;
         world.put_file(&asked, file(900)).await;
-        assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::GoesOn);
-        assert_eq!(world.import_a_little(&asked).await.unwrap(), Outcome::Ended);
+        assert_eq!(world.import_a_little(&asked).await.unwrap(), ImportOutcome::GoesOn);
+        assert_eq!(world.import_a_little(&asked).await.unwrap(), ImportOutcome::Ended);
         let upload = world.upload(&staff, &asked).await.expect(200).body;
         assert_eq!(upload["failure"]["code"], "too_slow", "{upload}");
         assert!(upload["failure"]["detail"].as_str().unwrap().contains("mode=partial"));

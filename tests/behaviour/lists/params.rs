@@ -21,7 +21,7 @@ async fn an_unknown_parameter_is_refused_with_a_list_of_the_known_ones() {
     ] {
         let answer = world.get(&staff, &format!("{path}?colour=red")).await;
         assert_eq!(answer.problem(400), "invalid_parameter", "{path}");
-        let expected = format!("colour is not a parameter of this resource; it takes {known}");
+        let expected = format!("colour is not a parameter of this resource; it accepts {known}");
         assert_eq!(answer.body["detail"], expected.as_str());
     }
     let answer = world.get(&staff, "/events/types/customer.created?colour=red").await;

@@ -106,7 +106,7 @@ async fn of_two_processes_with_one_name_one_moves_the_checkpoint_and_the_other_s
     let error = batches.await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "checkpoint_moved: another process moves the checkpoint twice"
+        "checkpoint_moved: another process is using the checkpoint twice"
     );
     assert_eq!(second.into_inner().unwrap().unwrap().len(), 10);
     assert_eq!(delivered(&world, &wanted).await, [] as [Value; 0]);

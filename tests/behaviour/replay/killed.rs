@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use annals::replay::{Order, Replay, ReplayError, replay};
+use annals::replay::{Replay, ReplayError, ReplayOrder, replay};
 use annals_domain::{Event, TenantId};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -110,8 +110,8 @@ impl Consumer<'_> {
 
     async fn run_life(&mut self, life: Life, patience: Duration) {
         let order = match NonZeroUsize::new(life.workers) {
-            Some(workers) if life.workers > 1 => Order::ByStream { workers },
-            _ => Order::Global,
+            Some(workers) if life.workers > 1 => ReplayOrder::ByStream { workers },
+            _ => ReplayOrder::Global,
         };
         let wanted = Replay {
             order,
@@ -142,7 +142,7 @@ impl Consumer<'_> {
             Err(ReplayError::HeldBack(_)) => assert!(handed.is_empty() && reached == before),
             Err(other) => panic!("{other}"),
         }
-        if wanted.order == Order::Global {
+        if wanted.order == ReplayOrder::Global {
             assert!(numbers(&handed).is_sorted_by(|one, next| one < next));
         }
         assert!(

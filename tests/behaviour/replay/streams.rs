@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 
-use annals::replay::{Order, Replay, ReplayError, replay};
+use annals::replay::{Replay, ReplayError, ReplayOrder, replay};
 use annals_domain::Event;
 use serde_json::json;
 use tests::{Person, World};
@@ -15,7 +15,7 @@ use super::{GaveUp, PATIENCE, customer, delivered, delivered_until, everything, 
 
 fn by_stream(workers: usize, wanted: Replay) -> Replay {
     Replay {
-        order: Order::ByStream {
+        order: ReplayOrder::ByStream {
             workers: NonZeroUsize::new(workers).unwrap(),
         },
         ..wanted

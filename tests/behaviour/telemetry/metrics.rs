@@ -133,6 +133,16 @@ async fn an_upload_counts_its_rows_and_a_dry_run_none() {
     printed.metrics().iter().for_each(assert_is_emf);
 }
 
+#[tokio::test]
+async fn all_events_of_a_large_upload_count_as_appended() {
+    let (world, staff) = (World::without_requirements().await, Person::staff());
+    let printed = Captured::deployed("error");
+    let rows = "sale_id,sale_date,amount\n1,2026-01-01,1.00\n2,2026-01-01,1.00\n";
+    world.import(&staff, json!({"dataset": "sales"}), rows).await;
+    // The two sales, and the import's own events: requested, started, completed.
+    assert_eq!(printed.metric("EventsAppended"), 5);
+}
+
 async fn tick(world: &World) {
     world.projector.handle(Invocation::Tick(Value::Null)).await.unwrap();
 }

@@ -15,8 +15,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tests::{Person, SECRET, World, sign};
+use tokio::net::TcpListener;
 
 use super::{accepted, assert_refused, claims_with, post_with};
 

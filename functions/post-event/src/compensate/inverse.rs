@@ -203,9 +203,9 @@ fn no_inverse(detail: &str) -> ApiError {
 
 fn refused(refused: Refused) -> ApiError {
     match refused {
-        Refused::NoInverse(detail) => no_inverse(detail),
+        Refused::NoInverse(why) => no_inverse(&format!("the event cannot be compensated: {why}")),
         Refused::TooLarge => crate::entities::state_too_large(),
-        Refused::NoEffect => ApiError::conflict("not_applied", "the event changed nothing, so there is nothing to compensate"),
+        Refused::NoEffect => ApiError::conflict("not_applied", "the event changed nothing"),
         Refused::ChangedSince(places) => {
             let detail = format!("the entity has been changed since the event: {}", places.join(", "));
             let fault = |place| FieldFault::new(place, "changed_since", "has been changed since the event");

@@ -39,11 +39,9 @@ impl CompensationRequest {
     /// # Errors
     /// 400 for a body or a key that is invalid.
     pub(super) fn read(body: Option<JsonBody>, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let json = body.map_or_else(|| Value::Object(Map::new()), |JsonBody(json)| json);
-        let digest = json::digest(&json);
-        // Through text, because serde_json converts large numbers of a value into maps.
-        let body: Body = serde_json::from_str(&json.to_string())
-            .map_err(|e| ApiError::bad_request("malformed_request", e.to_string()))?;
+        let json = body.unwrap_or_else(|| JsonBody(json!({})));
+        let digest = json::digest(&json.0);
+        let body: Body = json.read()?;
         let reason = reason_at("/reason", body.reason)?;
         let mut metadata = body.metadata.unwrap_or_default();
         if let Some(reason) = &reason {

@@ -1,19 +1,15 @@
 //! Answers to changes of an entity: the entity as it is now.
 
-use annals_http::{ApiError, EntityAnswer};
-use annals_store::Outcome;
+use annals_http::{ApiError, EntityAnswer, encoded};
+use annals_store::KeptOutcome;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::change::Change;
 use super::deleted;
 use super::keyed::Earlier;
-
-/// Everything except the unreserved characters of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Change {
     /// The entity as it is now. If another actor has added an event that is hidden from the caller, the caller may not see the state any
@@ -32,7 +28,7 @@ impl Change {
     /// The answer to a creation: 201, or 200 if the same request had created the entity before.
     pub(super) async fn created(&self, version: Option<i32>, status: StatusCode) -> Result<Response, ApiError> {
         let mut response = self.answer(version, status).await?;
-        let id = utf8_percent_encode(&self.aggregate_id, RESERVED);
+        let id = encoded(&self.aggregate_id);
         let path = format!("/api/v1/entities/{}/{id}", self.verb.aggregate_type);
         if let Ok(location) = HeaderValue::from_str(&path) {
             response.headers_mut().insert(header::LOCATION, location);
@@ -43,7 +39,7 @@ impl Change {
     /// The answer to an update or a delete that was sent again.
     pub(super) async fn answer_again(&self, earlier: Earlier) -> Result<Response, ApiError> {
         match earlier {
-            Earlier::Kept(Outcome::Deleted) => Err(deleted::was_before()),
+            Earlier::Kept(KeptOutcome::Deleted) => Err(deleted::was_before()),
             other => self.answer(other.version(), StatusCode::OK).await,
         }
     }

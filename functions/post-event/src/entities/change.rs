@@ -1,7 +1,6 @@
 //! A request to change an entity, read and ready to be decided on.
 
-use crate::App;
-use annals_domain::{AggregateId, Caller, NewEvent};
+use annals_domain::{AggregateId, NewEvent};
 use annals_http::{ApiError, Problem};
 use annals_store::{AppendError, Appended, StoredEntity};
 use axum::http::StatusCode;
@@ -10,13 +9,11 @@ use serde_json::{Map, Value};
 use super::change_context::ChangeContext;
 use super::digest::with_digest;
 use super::verb::Verb;
+use crate::write_request::Sender;
 
 /// A request to create, update or delete an entity.
 pub(super) struct Change {
-    pub(super) app: App,
-    pub(super) caller: Caller,
-    /// What the server observed of the request.
-    pub(super) observed: Value,
+    pub(super) by: Sender,
     /// The event type that the request emits.
     pub(super) verb: Verb,
     /// The entity's id as it was sent: no entity has an id that is invalid.
@@ -27,17 +24,30 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// The change that a request with this context and body asks for.
+    pub(super) fn new(
+        by: Sender,
+        verb: Verb,
+        aggregate_id: String,
+        context: ChangeContext,
+        body: impl FnOnce() -> Value,
+    ) -> Self {
+        Self {
+            digest: context.digest(&verb, &aggregate_id, body),
+            by,
+            verb,
+            aggregate_id,
+            context,
+        }
+    }
+
     /// The entity as it is now; `None` if it does not exist or the caller may not see it.
     pub(super) async fn find(&self) -> Result<Option<StoredEntity>, ApiError> {
         if AggregateId::try_from(self.aggregate_id.clone()).is_err() {
             return Ok(None);
         }
-        let kind = self.verb.aggregate_type.as_str();
-        Ok(self
-            .app
-            .store
-            .find_entity(&self.caller, kind, &self.aggregate_id)
-            .await?)
+        let (by, kind) = (&self.by, self.verb.aggregate_type.as_str());
+        Ok(by.app.store.find_entity(&by.caller, kind, &self.aggregate_id).await?)
     }
 
     /// The entity that was found, if it exists, has a version that `If-Match` requires, and is not parked before an event that is too
@@ -86,7 +96,8 @@ impl Change {
         let mut event = NewEvent::plain(event_type.clone(), aggregate_type.clone(), id, data);
         self.context.add_to(&mut event);
         event.expected_version = Some(version);
-        let observed = with_digest(&self.observed, self.digest.as_ref());
-        self.app.append.append_one(&self.caller, &event, &observed).await
+        let by = &self.by;
+        let observed = with_digest(&by.observed, self.digest.as_ref());
+        by.app.append.append_one(&by.caller, &event, &observed).await
     }
 }

@@ -53,7 +53,7 @@ impl ChangeContext {
     pub(super) fn with_reason_in(mut self, body: Option<JsonBody>) -> Result<Self, ApiError> {
         let Some(JsonBody(body)) = body else { return Ok(self) };
         let ReasonBody { reason } = serde_json::from_str(&body.to_string())
-            .map_err(|e| ApiError::bad_request("malformed_request", format!("the body may only contain a reason: {e}")))?;
+            .map_err(|e| ApiError::bad_request("malformed_request", format!("the body may have a reason: {e}")))?;
         let Some(reason) = reason_at("/reason", reason)? else {
             return Ok(self);
         };

@@ -45,7 +45,7 @@ async fn describe(change: &Change, found: &StoredEntity) -> Result<(String, Stri
     let Some(at) = found.entity.deleted_at else {
         return Err(ApiError::Internal("an entity was taken for deleted that is not".into()));
     };
-    let (store, caller) = (&change.app.store, &change.caller);
+    let (store, caller) = (&change.by.app.store, &change.by.caller);
     let Some((event, event_type)) = store.find_event_recorded_at(caller, found, at).await? else {
         let remedy = "ask staff to restore it by compensating the event that deleted it";
         return Ok((format!("{kind} {id} was deleted at {at}"), remedy.to_owned()));

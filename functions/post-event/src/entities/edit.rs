@@ -2,7 +2,7 @@
 
 use annals_domain::{Effect, Entity, Fact, Timestamp};
 use annals_http::{ApiError, Framing};
-use annals_store::{AppendError, Outcome, StoredEntity};
+use annals_store::{AppendError, KeptOutcome, StoredEntity};
 use serde_json::{Map, Value, json};
 
 use super::change::Change;
@@ -23,7 +23,7 @@ pub(super) enum Decision {
     /// An event with these data.
     Append(Map<String, Value>),
     /// No event: the entity is already as the request wants it.
-    Nothing(Outcome),
+    Nothing(KeptOutcome),
 }
 
 impl Edit {
@@ -36,7 +36,7 @@ impl Edit {
         match self {
             Self::Update(_) if is_deleted => Err(deleted::refusal(change, current).await?),
             Self::Update(patch) => update(change, patch, &current.entity).await,
-            Self::Delete if is_deleted => Ok(Decision::Nothing(Outcome::Deleted)),
+            Self::Delete if is_deleted => Ok(Decision::Nothing(KeptOutcome::Deleted)),
             Self::Delete => Ok(Decision::Append(deletion(&current.entity))),
         }
     }
@@ -54,9 +54,9 @@ async fn update(change: &Change, patch: &Patch, entity: &Entity) -> Result<Decis
     fields::known(change, patch.fields()).await?;
     let changes = patch.changes(&entity.state);
     if changes.is_empty() {
-        return Ok(Decision::Nothing(Outcome::Unchanged));
+        return Ok(Decision::Nothing(KeptOutcome::Unchanged));
     }
-    let data = change.verb.data_of(&change.app, &change.caller, changes).await?;
+    let data = change.verb.data_of(&change.by, changes).await?;
     refuse_too_large(entity, &data)?;
     Ok(Decision::Append(data))
 }

@@ -88,7 +88,7 @@ impl EntityFields {
 /// # Errors
 /// 422 with each field that the entity does not have.
 pub(super) async fn known(change: &Change, fields: &Map<String, Value>) -> Result<EntityFields, ApiError> {
-    let (store, caller, verb) = (&change.app.store, &change.caller, &change.verb);
+    let (store, caller, verb) = (&change.by.app.store, &change.by.caller, &change.verb);
     let catalog = store.catalog(caller).await?;
     let known = EntityFields::of(&catalog, caller, verb);
     if known.unknown(fields).next().is_none() {

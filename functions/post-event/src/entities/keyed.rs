@@ -11,7 +11,7 @@
 use annals_domain::event::FieldFault;
 use annals_domain::{AggregateId, Event};
 use annals_http::ApiError;
-use annals_store::{KeptKey, KnownKey, Outcome, StoredEntity};
+use annals_store::{KeptKey, KeptOutcome, KnownKey, StoredEntity};
 use serde_json::Value;
 
 use super::change::Change;
@@ -23,7 +23,7 @@ pub(super) enum Earlier {
     /// It appended the event with this version.
     Appended(i32),
     /// It found nothing to do.
-    Kept(Outcome),
+    Kept(KeptOutcome),
 }
 
 impl Earlier {
@@ -45,7 +45,7 @@ impl Change {
         let Some(key) = &self.context.idempotency_key else {
             return Ok(None);
         };
-        match self.app.store.find_known_key(&self.caller, key.as_str()).await? {
+        match self.by.app.store.find_known_key(&self.by.caller, key.as_str()).await? {
             None => Ok(None),
             Some(KnownKey::Event(event)) if digest_of(&event) == self.digest => {
                 Ok(Some(Earlier::Appended(event.aggregate_version)))
@@ -60,7 +60,7 @@ impl Change {
 
     /// Keeps the key of a request that found nothing to do in the entity as it was read. False if the entity has changed since or the key
     /// was used: read both again.
-    pub(super) async fn keep_key(&self, found: &StoredEntity, outcome: Outcome) -> Result<bool, ApiError> {
+    pub(super) async fn keep_key(&self, found: &StoredEntity, outcome: KeptOutcome) -> Result<bool, ApiError> {
         let (Some(key), Some(digest)) = (&self.context.idempotency_key, &self.digest) else {
             return Ok(true);
         };
@@ -71,9 +71,9 @@ impl Change {
         let id = AggregateId::stored(found.aggregate_id.clone());
         let entity = (&self.verb.aggregate_type, &id);
         let version = found.entity.version;
-        let store = &self.app.store;
+        let store = &self.by.app.store;
         Ok(store
-            .keep_key(&self.caller, entity, version, key.as_str(), &kept)
+            .keep_key(&self.by.caller, entity, version, key.as_str(), &kept)
             .await?)
     }
 

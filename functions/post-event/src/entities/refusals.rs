@@ -27,10 +27,7 @@ fn is_refused(error: &AppendError, code: &str) -> bool {
 
 /// 409 after 20 lost races for one entity.
 pub(crate) fn contended() -> ApiError {
-    ApiError::conflict(
-        "version_conflict",
-        "other requests keep changing the entity; try again",
-    )
+    ApiError::conflict("version_conflict", "other requests keep changing the entity; try again")
 }
 
 /// 413 for a change whose result would not fit into a state.

@@ -1,7 +1,7 @@
 //! The general event types of an aggregate type: `{type}.created`, `.updated`, `.deleted`.
 
-use crate::App;
-use annals_domain::{AggregateType, Caller, Catalog, EventType};
+use crate::write_request::Sender;
+use annals_domain::{AggregateType, Catalog, EventType};
 use annals_http::{ApiError, Problem};
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
@@ -18,12 +18,8 @@ impl Verb {
     /// # Errors
     /// 404 if there is no such aggregate type. 405 if it has no such event type, because its entities change only by events of their own
     /// types.
-    pub(super) async fn find(
-        app: &App,
-        caller: &Caller,
-        aggregate_type: String,
-        action: &str,
-    ) -> Result<Self, ApiError> {
+    pub(super) async fn find(by: &Sender, aggregate_type: String, action: &str) -> Result<Self, ApiError> {
+        let Sender { app, caller, .. } = by;
         let unknown = |name: &str| ApiError::no_such_kind(name);
         let aggregate_type = AggregateType::try_from(aggregate_type.clone()).map_err(|_| unknown(&aggregate_type))?;
         let event_type =
@@ -52,8 +48,7 @@ impl Verb {
     /// becomes null instead.
     pub(super) async fn data_of(
         &self,
-        app: &App,
-        caller: &Caller,
+        by: &Sender,
         changes: Map<String, Value>,
     ) -> Result<Map<String, Value>, ApiError> {
         let data_of =
@@ -62,8 +57,8 @@ impl Verb {
         if changes.values().all(|change| change.get("removed").is_none()) {
             return Ok(data);
         }
-        let catalog = app.store.catalog(caller).await?;
-        let kind = catalog.find(caller.tenant_id(), self.event_type.as_str());
+        let catalog = by.app.store.catalog(&by.caller).await?;
+        let kind = catalog.find(by.caller.tenant_id(), self.event_type.as_str());
         let takes = |data| {
             kind.and_then(|kind| kind.current())
                 .is_some_and(|schema| schema.check(data).is_ok())

@@ -11,7 +11,7 @@ use annals_store::NewVersion;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::faults::fault;
+use super::faults::{fault, parsed};
 
 /// Maximum number of upcasters in a registration, and of steps in an upcaster. Each time an event of an old version is read, all of them
 /// are applied.
@@ -33,37 +33,18 @@ pub(super) fn read(
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Upcaster> {
     if bodies.len() > MAX_UPCASTERS {
-        fault(
-            faults,
-            "upcasters",
-            format!("must contain at most {MAX_UPCASTERS} upcasters"),
-        );
+        let detail = format!("must contain at most {MAX_UPCASTERS} upcasters");
+        fault(faults, "upcasters", detail);
     }
     let mut upcasters = Vec::new();
     for (place, body) in bodies.into_iter().enumerate() {
         let at = format!("upcasters/{place}");
-        if body.steps.len() > MAX_STEPS {
-            fault(
-                faults,
-                &format!("{at}/steps"),
-                format!("must contain at most {MAX_STEPS} steps"),
-            );
-        }
-        let mut steps = Vec::new();
-        for (number, step) in body.steps.iter().enumerate() {
-            match serde_json::from_str::<Step>(&step.to_string()) {
-                Ok(step) => steps.push(step),
-                Err(e) => fault(
-                    faults,
-                    &format!("{at}/steps/{number}"),
-                    format!("is not a valid step: {e}"),
-                ),
-            }
-        }
-        let from_version = read_version(body.from_version, &format!("{at}/from_version"), faults);
+        let steps = read_steps(&body.steps, &format!("{at}/steps"), faults);
+        let from_version = SchemaVersion::try_from(body.from_version);
+        let from_version = parsed(from_version, &format!("{at}/from_version"), faults);
         let to_version = match body.to_version {
             None => version.cloned(),
-            Some(text) => read_version(text, &format!("{at}/to_version"), faults),
+            Some(text) => parsed(SchemaVersion::try_from(text), &format!("{at}/to_version"), faults),
         };
         if let (Some(from), Some(to)) = (from_version, to_version) {
             upcasters.push(Upcaster {
@@ -76,10 +57,15 @@ pub(super) fn read(
     upcasters
 }
 
-fn read_version(text: String, field: &str, faults: &mut Vec<FieldFault>) -> Option<SchemaVersion> {
-    SchemaVersion::try_from(text)
-        .map_err(|e| fault(faults, field, e.to_string()))
-        .ok()
+fn read_steps(steps: &[Value], at: &str, faults: &mut Vec<FieldFault>) -> Vec<Step> {
+    if steps.len() > MAX_STEPS {
+        fault(faults, at, format!("must contain at most {MAX_STEPS} steps"));
+    }
+    let steps = steps.iter().enumerate().filter_map(|(number, step)| {
+        let step = serde_json::from_str(&step.to_string()).map_err(|e| format!("is not a valid step: {e}"));
+        parsed(step, &format!("{at}/{number}"), faults)
+    });
+    steps.collect()
 }
 
 /// Refuses a minor or patch version that breaks readers of the version before, and upcasters that turn an example of an older version into

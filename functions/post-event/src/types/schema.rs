@@ -16,22 +16,16 @@ pub(super) const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 pub(super) fn check(schema: &Value, example: &Value, faults: &mut Vec<FieldFault>) {
     for (name, value) in [("schema", schema), ("example", example)] {
         if !value.is_object() {
-            return fault(faults, name, "must be an object".to_owned());
+            return fault(faults, name, "must be an object");
         }
         if text_bytes(value) > MAX_SCHEMA_BYTES {
-            return fault(
-                faults,
-                name,
-                format!("must be at most {MAX_SCHEMA_BYTES} bytes of JSON"),
-            );
+            let detail = format!("must be at most {MAX_SCHEMA_BYTES} bytes of JSON");
+            return fault(faults, name, detail);
         }
     }
     if holds_reference(schema) {
-        return fault(
-            faults,
-            "schema",
-            "must not contain $ref: write the schema out in full".to_owned(),
-        );
+        let detail = "must not contain $ref: write the schema out in full";
+        return fault(faults, "schema", detail);
     }
     if let Some(refused) = limits::check(schema) {
         return faults.push(refused);

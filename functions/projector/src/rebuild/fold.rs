@@ -266,24 +266,24 @@ impl StreamFold {
         if self.fault.is_some() {
             return;
         }
-        if event.version != self.version() + 1 {
+        if event.text.version != self.version() + 1 {
             self.fault = Some(self.gap());
             return;
         }
         if let Some(started_by) = &event.started_by {
             self.started_by.clone_from(started_by);
         }
-        let entity = self.entity.get_or_insert_with(|| Entity::before(event.created_at));
-        let data = match event.data() {
+        let entity = self.entity.get_or_insert_with(|| Entity::before(event.text.created_at));
+        let data = match event.text.data() {
             Ok(data) => data,
             Err(error) => {
                 self.fault = Some(error.to_string());
                 return;
             }
         };
-        if let Err(error) = catalog.fold(stream.stream.tenant_id, entity, &event.fact(&data)) {
+        if let Err(error) = catalog.fold(stream.stream.tenant_id, entity, &event.text.fact(&data)) {
             self.fault = Some(error.to_string());
-        } else if event.version == stream.projected_version && event.version < last_wanted(stream) {
+        } else if event.text.version == stream.projected_version && event.text.version < last_wanted(stream) {
             self.projected = Some(entity.clone());
         }
     }

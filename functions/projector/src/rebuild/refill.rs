@@ -51,9 +51,9 @@ async fn refill_stream(
             if let Some(by) = &event.started_by {
                 started_by.clone_from(by);
             }
-            let folded = entity.get_or_insert_with(|| Entity::before(event.created_at));
-            let data = event.data()?;
-            catalog.fold(stream.stream.tenant_id, folded, &event.fact(&data))?;
+            let folded = entity.get_or_insert_with(|| Entity::before(event.text.created_at));
+            let data = event.text.data()?;
+            catalog.fold(stream.stream.tenant_id, folded, &event.text.fact(&data))?;
             if SnapshotMetadata::is_due_at(folded.version, every.get(), stream.projected_version) {
                 let row = StateRow {
                     stream: stream.stream.clone(),

@@ -98,15 +98,14 @@ impl Run {
         self.fold_everything().await?;
         for _ in 0..LOCK_ATTEMPTS {
             self.catch_up().await?;
-            let Some(locked) = unless_contended(self.shadow.lock_for_a_snapshot().await)? else {
-                tokio::time::sleep(LOCK_PAUSE).await;
-                continue;
-            };
-            if self.fold_rest_under_lock().await? {
+            if let Some(locked) = unless_contended(self.shadow.lock_for_a_snapshot().await)?
+                && self.fold_rest_under_lock().await?
+            {
                 locked.keep_snapshot().await?;
                 self.note_progress().await?;
                 return Ok(locked);
             }
+            tokio::time::sleep(LOCK_PAUSE).await;
         }
         Err(RebuildError::NeverCaughtUp)
     }

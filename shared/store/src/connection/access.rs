@@ -16,7 +16,7 @@ use crate::connection::error::ConnectError;
 use crate::connection::tls;
 use crate::redacted_error::redacted_error;
 use annals_aws::rds::TokenSigner;
-use annals_aws::secrets::{RefreshReason, SecretError, Secrets, Values};
+use annals_aws::secrets::{RefreshReason, SecretError, SecretValues, Secrets};
 use annals_config::{AddressSetting, LoginSetting};
 
 /// Time limit for opening a connection.
@@ -63,7 +63,7 @@ pub enum Login {
 /// A parsed address, and the secret that it comes from.
 struct Target {
     config: Config,
-    values: Option<Arc<Values>>,
+    values: Option<Arc<SecretValues>>,
 }
 
 /// An open session, and the task that drives its connection.
@@ -174,7 +174,7 @@ impl Access {
         newer.map(|values| self.target_from(values)).transpose()
     }
 
-    fn target_from(&self, values: Arc<Values>) -> Result<Target, ConnectError> {
+    fn target_from(&self, values: Arc<SecretValues>) -> Result<Target, ConnectError> {
         let config = if values.has("DATABASE_URL") {
             self.read(values.get("DATABASE_URL")?)?
         } else if values.has("host") {
@@ -228,7 +228,7 @@ impl Access {
 }
 
 /// The address in a secret, in the form that RDS and its rotation write.
-fn config_from_parts(values: &Values) -> Result<Config, ConnectError> {
+fn config_from_parts(values: &SecretValues) -> Result<Config, ConnectError> {
     let mut config = Config::new();
     config
         .host(values.get("host")?)

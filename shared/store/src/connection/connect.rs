@@ -17,7 +17,7 @@ use crate::connection::error::ConnectError;
 use crate::connection::lease::Lease;
 use crate::connection::pool::Connector;
 use crate::error::is_fatal;
-use annals_config::DatabaseConfig;
+use annals_config::{DatabaseConfig, DatabaseSettings};
 
 /// The database, shared by all requests of a process. Cloning is cheap.
 #[derive(Clone)]
@@ -33,6 +33,15 @@ impl Store {
     /// The address cannot be parsed.
     pub fn new(config: &DatabaseConfig) -> Result<Self, ConnectError> {
         Self::open(Access::to(&config.url), config.pool_size)
+    }
+
+    /// The store of a deployed function that needs this many connections, or more if the settings say so. No connection is opened yet.
+    ///
+    /// # Errors
+    /// Errors that can be found without a connection.
+    pub fn of_function(settings: DatabaseSettings, connections: usize) -> Result<Self, ConnectError> {
+        let access = Access::of(settings.address, settings.login)?;
+        Self::open(access, settings.pool_size.max(connections))
     }
 
     /// A store with this access. No connection is opened yet.

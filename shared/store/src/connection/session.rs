@@ -18,7 +18,7 @@ use crate::connection::lease::Transaction;
 use crate::connection::statement::{As, Param, SET_CLAIMS, Statement, Writes};
 use crate::{Store, StoreError};
 use annals_domain::Caller;
-use annals_telemetry::xray::in_postgres;
+use annals_telemetry::xray::{in_postgres, statement_name};
 
 impl Store {
     /// Runs one reading statement in its own transaction, in one round trip.
@@ -172,7 +172,7 @@ pub(crate) fn only_row(sql: &str, mut rows: Vec<Row>) -> Result<Row, StoreError>
     match (rows.pop(), rows.len()) {
         (Some(row), 0) => Ok(row),
         _ => {
-            let name = sql.lines().next().unwrap_or_default().trim_start_matches("-- ");
+            let name = statement_name(sql);
             Err(StoreError::Unexpected(format!("{name} did not return one row")))
         }
     }

@@ -8,14 +8,10 @@ use uuid::Uuid;
 use crate::connection::statement::{As, Param};
 use crate::{Store, StoreError};
 
-/// Hours after the address's expiry for which the file is still awaited: a transfer that began in time may take that long.
-const GRACE_HOURS: i32 = 6;
-
 /// Imports without a lease: those whose worker was killed or ran out of time, and those whose file may have arrived although its event
 /// was lost.
 const LIST_DUE_IMPORTS: &str = "-- list_due_imports
-select u.id, i.expires_at + make_interval(hours => $2) < clock_timestamp() and u.status = 'waiting' as is_over,
-       case when u.status = 'running' then i.attempts else 0 end as attempts
+select u.id, case when u.status = 'running' then i.attempts else 0 end as attempts
   from annals.uploads u join annals.imports i on i.upload_id = u.id
  where u.status in ('waiting', 'running') and (i.held_until is null or i.held_until < clock_timestamp())
  order by u.status, i.attempts, u.created_at limit $1";
@@ -25,15 +21,13 @@ select u.id, i.expires_at + make_interval(hours => $2) < clock_timestamp() and u
 pub struct DueImport {
     /// The upload.
     pub id: Uuid,
-    /// Whether the time for sending its file is over.
-    pub is_over: bool,
     /// Attempts since its last progress; 0 while its file is awaited.
     pub attempts: i32,
 }
 
 const LIST_TO_PURGE: &str = "-- list_imports_to_purge
 select i.upload_id from annals.imports i join annals.uploads u on u.id = i.upload_id
- where i.partitions is not null and u.status in ('completed', 'failed') limit 10";
+ where i.partitions is not null and u.status in ('completed', 'failed') limit 1000";
 
 const DELETE_CONTENTS: &str = "-- delete_import_contents
 delete from annals.import_contents c
@@ -63,13 +57,13 @@ impl Store {
 
     /// Imports that have not ended and that no worker holds a lease of.
     pub async fn due_imports(&self, limit: i64) -> Result<Vec<DueImport>, StoreError> {
-        let params: [Param<'_>; 2] = [(&limit, Type::INT8), (&GRACE_HOURS, Type::INT4)];
-        let rows = self.read(As::Projector, LIST_DUE_IMPORTS, &params).await?;
+        let rows = self
+            .read(As::Projector, LIST_DUE_IMPORTS, &[(&limit, Type::INT8)])
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(DueImport {
                     id: row.try_get("id")?,
-                    is_over: row.try_get("is_over")?,
                     attempts: row.try_get("attempts")?,
                 })
             })

@@ -28,6 +28,8 @@ pub struct LeasedImport {
     pub dry_run: bool,
     /// Whether the import has begun.
     pub is_running: bool,
+    /// Whether the time for sending its file is over.
+    pub is_over: bool,
     /// Attempts since the last progress, including this one.
     pub attempts: i32,
     /// Tag of the object that is imported; `None` before the import began.

@@ -5,8 +5,8 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::leased::{LeasedImport, PartitionProgress, taken_over};
-use super::uploads::{RejectedColumns, counts_from};
-use crate::connection::statement::{As, Param};
+use super::uploads::counts_from;
+use crate::connection::statement::{As, Param, Statement};
 use crate::log::append::CheckedEvents;
 use crate::{RejectedRow, Store, StoreError};
 
@@ -47,7 +47,7 @@ select c.content, c.times
  cross join lateral (
        select * from annals.import_contents i where i.upload_id = $1 and i.content = k.content offset 0) as c";
 
-pub(super) const ADVANCE_PARTITION: &str = "-- advance_import_partition
+const ADVANCE_PARTITION: &str = "-- advance_import_partition
 with moved as (
     update annals.import_partitions l
        set processed_row = $5, rows_accepted = $6, rows_rejected = $7, rows_duplicate = $8, rows_updated = $9, rows_rounded = $10,
@@ -64,10 +64,10 @@ insert into annals.import_contents as c (upload_id, content, times)
 select $1, n.content, n.times from unnest($2, $3) as n (content, times)
 on conflict on constraint import_contents_pkey do update set times = excluded.times";
 
-pub(super) const INSERT_REJECTED_ROWS: &str = "-- insert_rejected_rows
+const INSERT_REJECTED_ROWS: &str = "-- insert_rejected_rows
 insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
-select u.id, u.tenant_id, u.started_by, r.number, r.line, array(select jsonb_array_elements_text(r.fields::jsonb)), r.errors::jsonb
-  from annals.uploads u, unnest($2, $3, $4, $5) as r (number, line, fields, errors)
+select u.id, u.tenant_id, u.started_by, r.\"row\", r.line, r.fields, r.errors
+  from annals.uploads u, jsonb_to_recordset($2) as r (\"row\" bigint, line bigint, fields text[], errors jsonb)
  where u.id = $1";
 
 const MOVE_RESUME_POINT: &str = include_str!("../queries/imports/move_resume_point.sql");
@@ -122,23 +122,7 @@ impl Store {
     /// A refusal of the append; [`TAKEN_OVER`](super::TAKEN_OVER) if another worker holds the lease by now. If the connection was
     /// lost, the partition's progress shows whether the chunk was appended.
     pub async fn append_chunk(&self, import: &LeasedImport, chunk: &ChunkOutcome<'_>) -> Result<(), StoreError> {
-        let advance = chunk.params(import);
-        let (contents, times): (Vec<i64>, Vec<i32>) = chunk.contents.iter().copied().unzip();
-        let counts: [Param<'_>; 3] = [
-            (&import.id, Type::UUID),
-            (&contents, Type::INT8_ARRAY),
-            (&times, Type::INT4_ARRAY),
-        ];
-        let rejected = RejectedColumns::of(chunk.reported)?;
-        let rejected_params = rejected_params(&import.id, &rejected);
-        let mut also = vec![(ADVANCE_PARTITION, &advance[..])];
-        if !contents.is_empty() {
-            also.push((UPSERT_CONTENT_COUNTS, &counts[..]));
-        }
-        if !chunk.reported.is_empty() {
-            also.push((INSERT_REJECTED_ROWS, &rejected_params[..]));
-        }
-        self.append_also(&import.caller, chunk.events, &import.context, &also)
+        self.append_also(&import.caller, chunk.events, &import.context, &chunk.statements(import))
             .await
     }
 
@@ -168,33 +152,34 @@ impl Store {
 }
 
 impl ChunkOutcome<'_> {
-    pub(super) fn params<'a>(&'a self, import: &'a LeasedImport) -> [Param<'a>; 14] {
+    /// The statements that record it.
+    pub(super) fn statements<'a>(&'a self, import: &'a LeasedImport) -> Vec<Statement<'a>> {
         let (to, counts) = (&self.to, &self.to.counts);
-        [
-            (&import.id, Type::UUID),
-            (&import.holder, Type::UUID),
-            (&to.partition, Type::INT4),
-            (&self.from.done_row, Type::INT8),
-            (&to.done_row, Type::INT8),
-            (&counts.accepted, Type::INT8),
-            (&counts.rejected, Type::INT8),
-            (&counts.duplicate, Type::INT8),
-            (&counts.updated, Type::INT8),
-            (&counts.rounded, Type::INT8),
-            (&counts.reported, Type::INT8),
-            (&counts.appended, Type::INT8),
-            (&to.reported_bytes, Type::INT8),
-            (&counts.errors, Type::INT8),
-        ]
+        let advance = Statement::new(ADVANCE_PARTITION)
+            .with(import.id, Type::UUID)
+            .with(import.holder, Type::UUID)
+            .with(to.partition, Type::INT4)
+            .with(self.from.done_row, Type::INT8)
+            .with(to.done_row, Type::INT8)
+            .with(counts.accepted, Type::INT8)
+            .with(counts.rejected, Type::INT8)
+            .with(counts.duplicate, Type::INT8)
+            .with(counts.updated, Type::INT8)
+            .with(counts.rounded, Type::INT8)
+            .with(counts.reported, Type::INT8)
+            .with(counts.appended, Type::INT8)
+            .with(to.reported_bytes, Type::INT8)
+            .with(counts.errors, Type::INT8);
+        let mut statements = vec![advance];
+        if !self.contents.is_empty() {
+            let (contents, times): (Vec<i64>, Vec<i32>) = self.contents.iter().copied().unzip();
+            let upsert = Statement::new(UPSERT_CONTENT_COUNTS).with(import.id, Type::UUID);
+            statements.push(upsert.with(contents, Type::INT8_ARRAY).with(times, Type::INT4_ARRAY));
+        }
+        if !self.reported.is_empty() {
+            let insert = Statement::new(INSERT_REJECTED_ROWS).with(import.id, Type::UUID);
+            statements.push(insert.with(Json(self.reported), Type::JSONB));
+        }
+        statements
     }
-}
-
-pub(super) fn rejected_params<'a>(upload_id: &'a Uuid, rejected: &'a RejectedColumns) -> [Param<'a>; 5] {
-    [
-        (upload_id, Type::UUID),
-        (&rejected.rows, Type::INT8_ARRAY),
-        (&rejected.lines, Type::INT8_ARRAY),
-        (&rejected.fields, Type::TEXT_ARRAY),
-        (&rejected.errors, Type::TEXT_ARRAY),
-    ]
 }

@@ -67,9 +67,6 @@ select i.rows_found, (u.rows_total / p.seconds)::bigint as rate,
        select greatest(extract(epoch from coalesce(u.finished_at, clock_timestamp()) - u.started_at)::float8, 0.001) as seconds) as p
  where i.upload_id = $1";
 
-const LIST_UPLOAD_ERRORS: &str = "-- list_upload_errors
-select r.\"row\", r.line, r.errors from annals.rejected_rows r where r.upload_id = $1 order by r.\"row\" limit $2";
-
 impl Store {
     /// An upload; `None` if the caller may not see it.
     pub async fn find_upload(&self, caller: &Caller, id: Uuid) -> Result<Option<UploadRecord>, StoreError> {
@@ -97,28 +94,7 @@ impl Store {
             created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
             started_at: time(row.try_get("started_at")?),
             finished_at: time(row.try_get("finished_at")?),
-
             options: row.try_get::<_, Json<Value>>("options")?.0,
         }))
-    }
-
-    /// The first errors of an upload's rows, in the file's order, at most `most`.
-    pub async fn upload_errors(&self, caller: &Caller, id: Uuid, most: usize) -> Result<Vec<Value>, StoreError> {
-        // Each rejected row has at least one error.
-        let limit = i64::try_from(most).unwrap_or(i64::MAX);
-        let params: [Param<'_>; 2] = [(&id, Type::UUID), (&limit, Type::INT8)];
-        let rows = self.read(As::Caller(caller), LIST_UPLOAD_ERRORS, &params).await?;
-        let mut errors = Vec::new();
-        for row in &rows {
-            let (number, line): (i64, i64) = (row.try_get("row")?, row.try_get("line")?);
-            let Json(cells) = row.try_get::<_, Json<Vec<Value>>>("errors")?;
-            errors.extend(cells.into_iter().map(|mut cell| {
-                cell["row"] = number.into();
-                cell["line"] = line.into();
-                cell
-            }));
-        }
-        errors.truncate(most);
-        Ok(errors)
     }
 }

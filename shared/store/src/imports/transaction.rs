@@ -9,16 +9,14 @@ use serde_json::Value;
 use tokio_postgres::types::{Json, Type};
 
 use super::leased::LeasedImport;
-use super::partitions::{ADVANCE_PARTITION, ChunkOutcome, INSERT_REJECTED_ROWS, rejected_params};
+use super::partitions::ChunkOutcome;
 use crate::Store;
 use crate::StoreError;
 use crate::connection::pool::Connection;
 use crate::connection::statement::{AS_PROJECTOR, As, Param, SET_CLAIMS, Writes};
-use crate::imports::uploads::RejectedColumns;
 use crate::log::append::{APPEND_EVENTS_ALSO, CheckedEvents, Columns};
-use crate::read_models::entities::{FIND_ENTITIES, left_after};
 use crate::read_models::stored_entity::StoredEntity;
-use crate::read_models::tails::TailRead;
+use crate::read_models::tails::EntityRead;
 use crate::read_models::work::stream_from;
 use annals_domain::{Caller, StreamId};
 
@@ -83,25 +81,10 @@ impl ImportTransaction {
         aggregate_ids: &[&str],
         keep: impl Fn(StoredEntity) -> T,
     ) -> Result<Vec<T>, StoreError> {
-        let (sees_tenant, actor) = (self.caller.role().sees_tenant(), self.caller.actor().as_str());
-        let (mut left, mut kept) = (aggregate_ids.to_vec(), Vec::new());
-        while !left.is_empty() {
-            let params: [Param<'_>; 5] = [
-                (self.caller.tenant_uuid(), Type::UUID),
-                (&aggregate_type, Type::TEXT),
-                (&left, Type::TEXT_ARRAY),
-                (&sees_tenant, Type::BOOL),
-                (&actor, Type::TEXT),
-            ];
-            let rows = self.client.query_typed(FIND_ENTITIES, &params).await?;
-            let found = self
-                .store
-                .fold_rows(&self.caller, &rows, TailRead::Within(&self.client))
-                .await?;
-            left = left_after(left, &found);
-            kept.extend(found.into_iter().map(&keep));
-        }
-        Ok(kept)
+        let read = EntityRead::Within(&self.client);
+        self.store
+            .find_entities_by(read, &self.caller, aggregate_type, aggregate_ids, keep)
+            .await
     }
 
     /// Appends events. If they are refused, the transaction continues as before.
@@ -134,11 +117,8 @@ impl ImportTransaction {
     /// connection was lost, the partition's progress shows whether the transaction was committed.
     pub async fn commit(self, import: &LeasedImport, file: &ChunkOutcome<'_>) -> Result<(), StoreError> {
         self.client.batch_execute(AS_PROJECTOR).await?;
-        self.client.query_typed(ADVANCE_PARTITION, &file.params(import)).await?;
-        if !file.reported.is_empty() {
-            let rejected = RejectedColumns::of(file.reported)?;
-            let params = rejected_params(&import.id, &rejected);
-            self.client.query_typed(INSERT_REJECTED_ROWS, &params).await?;
+        for statement in file.statements(import) {
+            self.client.query_typed(statement.sql, &statement.params()).await?;
         }
         Ok(self.client.batch_execute("commit").await?)
     }

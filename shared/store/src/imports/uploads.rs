@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use crate::connection::statement::{As, Param};
@@ -25,12 +25,12 @@ with upload as (
         id, tenant_id, started_by, dataset, status, dry_run, options, file_sha256, header, delimiter, ignored_columns,
         rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended,
         errors_found, created_at, started_at, finished_at)
-    values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, cardinality($20), $18,
-        $24, clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp())
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, jsonb_array_length($20), $18,
+        $21, clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp())
 )
 insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
-select $1, $2, $3, r.number, r.line, array(select jsonb_array_elements_text(r.fields::jsonb)), r.errors::jsonb
-  from unnest($20, $21, $22, $23) as r (number, line, fields, errors)";
+select $1, $2, $3, r.\"row\", r.line, r.fields, r.errors
+  from jsonb_to_recordset($20) as r (\"row\" bigint, line bigint, fields text[], errors jsonb)";
 
 const DELETE_OLD_REPORTS: &str = "-- delete_old_reports
 with old as (
@@ -47,7 +47,7 @@ select u.header, u.delimiter, u.dataset from annals.uploads u where u.id = $1";
 
 /// Up to a thousand rows, as many as the bytes allow, and at least one.
 const LIST_REJECTED_ROWS: &str = "-- list_rejected_rows
-select k.\"row\", k.line, k.fields, k.errors::text
+select k.\"row\", k.line, k.fields, k.errors
   from (select r.*, sum(octet_length(r.fields::text)) over (order by r.\"row\" rows between unbounded preceding and 1 preceding) as before
           from annals.rejected_rows r
          where r.upload_id = $1 and r.\"row\" >= $2
@@ -57,7 +57,7 @@ select k.\"row\", k.line, k.fields, k.errors::text
 
 /// Without the fields, which may have a megabyte per row.
 const LIST_ROW_ERRORS: &str = "-- list_row_errors
-select r.\"row\", r.line, '{}'::text[] as fields, r.errors::text
+select r.\"row\", r.line, '{}'::text[] as fields, r.errors
   from annals.rejected_rows r
  where r.upload_id = $1 and r.\"row\" >= $2
  order by r.\"row\" limit $3";
@@ -102,33 +102,35 @@ impl UploadStatus {
 
 /// A small upload that has ended.
 #[derive(Debug)]
-pub struct FinishedUpload<'a> {
+pub struct FinishedUpload {
     /// Its id.
     pub id: Uuid,
     /// Name of the dataset.
-    pub dataset: &'a str,
+    pub dataset: &'static str,
     /// `Completed` or `Failed`.
     pub status: UploadStatus,
     /// Whether nothing was appended.
     pub dry_run: bool,
     /// The upload's fields as they were sent.
-    pub options: &'a Value,
+    pub options: Value,
     /// SHA-256 of the file.
-    pub file_sha256: &'a [u8; 32],
+    pub file_sha256: [u8; 32],
     /// The file's header.
-    pub header: &'a [String],
+    pub header: Vec<String>,
     /// The character that separates its fields.
     pub delimiter: char,
     /// Headers of columns that are not read.
-    pub ignored_columns: &'a [String],
+    pub ignored_columns: Vec<String>,
     /// What became of its rows.
     pub counts: RowCounts,
     /// How long it took. The times are the database's, because a function's clock may be wrong.
     pub took: Duration,
+    /// Rejected rows for the report, in the file's order.
+    pub reported: Vec<RejectedRow>,
 }
 
 /// A rejected row, as it was sent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RejectedRow {
     /// Number of the record, from 1.
     pub row: i64,
@@ -179,32 +181,22 @@ pub(super) fn counts_from(row: &Row) -> Result<RowCounts, StoreError> {
 }
 
 impl Store {
-    /// Records a small upload of the caller with the rows of its report, in the file's order.
+    /// Records a small upload of the caller with its report.
     ///
     /// # Errors
     /// After an error, nothing is recorded.
-    pub async fn record_upload(
-        &self,
-        caller: &Caller,
-        upload: &FinishedUpload<'_>,
-        rejected: &[RejectedRow],
-    ) -> Result<(), StoreError> {
+    pub async fn record_upload(&self, caller: &Caller, upload: &FinishedUpload) -> Result<(), StoreError> {
         let took = i64::try_from(upload.took.as_micros()).unwrap_or(i64::MAX);
-        let (status, options, delimiter) = (
-            upload.status.as_str(),
-            upload.options.to_string(),
-            upload.delimiter.to_string(),
-        );
-        let report = RejectedColumns::of(rejected)?;
+        let delimiter = upload.delimiter.to_string();
         let (counts, total) = (upload.counts, upload.counts.total());
-        let params: [Param<'_>; 24] = [
+        let params: [Param<'_>; 21] = [
             (&upload.id, Type::UUID),
             (caller.tenant_uuid(), Type::UUID),
             (&caller.actor().as_str(), Type::TEXT),
             (&upload.dataset, Type::TEXT),
-            (&status, Type::TEXT),
+            (&upload.status.as_str(), Type::TEXT),
             (&upload.dry_run, Type::BOOL),
-            (&options, Type::TEXT),
+            (&Json(&upload.options), Type::JSONB),
             (&upload.file_sha256.as_slice(), Type::BYTEA),
             (&upload.header, Type::TEXT_ARRAY),
             (&delimiter, Type::TEXT),
@@ -217,10 +209,7 @@ impl Store {
             (&counts.rounded, Type::INT8),
             (&counts.appended, Type::INT8),
             (&took, Type::INT8),
-            (&report.rows, Type::INT8_ARRAY),
-            (&report.lines, Type::INT8_ARRAY),
-            (&report.fields, Type::TEXT_ARRAY),
-            (&report.errors, Type::TEXT_ARRAY),
+            (&Json(&upload.reported), Type::JSONB),
             (&counts.errors, Type::INT8),
         ];
         let recorded = self.write(As::Projector, RECORD_UPLOAD, &params).await;
@@ -274,40 +263,11 @@ impl Store {
 }
 
 fn rejected_from(row: &Row) -> Result<RejectedRow, StoreError> {
-    let errors = serde_json::from_str(row.try_get("errors")?);
+    let Json(errors) = row.try_get("errors")?;
     Ok(RejectedRow {
         row: row.try_get("row")?,
         line: row.try_get("line")?,
         fields: row.try_get("fields")?,
-        errors: errors.map_err(|e| StoreError::Unexpected(format!("errors of a rejected row: {e}")))?,
+        errors,
     })
-}
-
-/// Rejected rows as one array per column.
-pub(super) struct RejectedColumns {
-    pub(super) rows: Vec<i64>,
-    pub(super) lines: Vec<i64>,
-    pub(super) fields: Vec<String>,
-    pub(super) errors: Vec<String>,
-}
-
-impl RejectedColumns {
-    pub(crate) fn of(rejected: &[RejectedRow]) -> Result<Self, StoreError> {
-        Ok(Self {
-            rows: rejected.iter().map(|r| r.row).collect(),
-            lines: rejected.iter().map(|r| r.line).collect(),
-            fields: rejected
-                .iter()
-                .map(|r| json_text(&r.fields))
-                .collect::<Result<_, _>>()?,
-            errors: rejected
-                .iter()
-                .map(|r| json_text(&r.errors))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-fn json_text(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|e| StoreError::Unexpected(e.to_string()))
 }

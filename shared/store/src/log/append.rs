@@ -1,5 +1,6 @@
 //! Appending events: in one round trip, and with a correct answer even if the connection breaks.
 
+mod appended;
 mod columns;
 mod fields;
 
@@ -7,17 +8,18 @@ use std::collections::HashSet;
 
 use futures_util::future::{join, join_all, join4};
 use serde_json::Value;
-use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, Json, Type};
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
+pub use self::appended::Appended;
+use self::appended::appended_from;
 pub(crate) use self::columns::Columns;
 use self::fields::Fields;
 use crate::connection::session::lost_is_unavailable;
-use crate::connection::statement::{AS_PROJECTOR, Param};
+use crate::connection::statement::{AS_PROJECTOR, Param, Statement};
 use crate::{Store, StoreError};
 use annals_domain::event::EventFault;
-use annals_domain::{AggregateId, AggregateType, Caller, EventId, NewEvent, StreamId, Timestamp};
+use annals_domain::{AggregateId, AggregateType, Caller, NewEvent, StreamId};
 use annals_telemetry::xray::in_postgres;
 
 /// One event: this is the most frequent request. The statement is a transaction by itself. `annals_api` may execute the function, and the
@@ -47,29 +49,6 @@ select k as key from annals.known_keys($1, $2) as k";
 /// Maximum attempts of an append, after contention or a lost connection. Contention means that another append has won, so only a
 /// stream to which dozens append at the same time reaches this number.
 const TRIES: usize = 40;
-
-/// What the database decided about an appended event.
-#[derive(Debug, Clone)]
-pub struct Appended {
-    /// Which of the given events, from 0.
-    pub member: usize,
-    /// The id that was given, or for a retry the id of the original.
-    pub id: EventId,
-    /// Position over all streams.
-    pub event_number: i64,
-    /// Position in its stream.
-    pub aggregate_version: i32,
-    /// Recorded time.
-    pub created_at: Timestamp,
-    /// Version of the schema that its data follows.
-    pub schema_version: String,
-    /// Whether this is a retry: the event was there before, under its idempotency key.
-    pub replayed: bool,
-    /// Who acted, such as `user:{uuid}`.
-    pub created_by: String,
-    /// The person who acted, if it was one.
-    pub user_id: Option<Uuid>,
-}
 
 /// Events that were checked against the catalog at this revision. The append refuses them with `catalog_changed` if the catalog has
 /// another revision by then.
@@ -223,7 +202,7 @@ impl Store {
         caller: &Caller,
         checked: CheckedEvents<'_>,
         recorded: &Value,
-        also: &[(&'static str, &[Param<'_>])],
+        also: &[Statement<'_>],
     ) -> Result<(), StoreError> {
         let client = self.connection().await?;
         let columns = Columns::of(checked.events);
@@ -236,6 +215,10 @@ impl Store {
                 _ => client.query_typed(APPEND_EVENTS_ALSO, &params).await.map(|_| ()),
             }
         };
+        let also: Vec<_> = also
+            .iter()
+            .map(|statement| (statement.sql, statement.params()))
+            .collect();
         let also = also.iter().map(|(sql, params)| client.query_typed(sql, params));
         // The futures are polled in this order, so the statements are sent in this order.
         let (begun, appended, switched, (said, ended)) = join4(
@@ -302,66 +285,6 @@ impl Store {
         }
         found.sort_by_key(|appended| appended.member);
         Ok(found)
-    }
-}
-
-fn appended_from(row: &Row) -> Result<Appended, StoreError> {
-    let member: i32 = row.try_get("member")?;
-    Ok(Appended {
-        member: usize::try_from(member).map_err(|_| StoreError::Unexpected("a negative member".to_owned()))?,
-        id: EventId::from(row.try_get::<_, Uuid>("id")?),
-        event_number: row.try_get("event_number")?,
-        aggregate_version: row.try_get("aggregate_version")?,
-        created_at: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("created_at")?),
-        schema_version: row.try_get("schema_version")?,
-        replayed: row.try_get("replayed")?,
-        created_by: row.try_get("created_by")?,
-        user_id: row.try_get("user_id")?,
-    })
-}
-
-/// The function's answer is one value of type `record`: the number of members, then the type, length and bytes of each.
-impl<'a> FromSql<'a> for Appended {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, RecordError> {
-        let mut members = Members(raw.get(4..).ok_or("a record without members")?);
-        Ok(Self {
-            member: 0,
-            id: EventId::from(members.next::<Uuid>(&Type::UUID)?),
-            event_number: members.next(&Type::INT8)?,
-            aggregate_version: members.next(&Type::INT4)?,
-            created_at: Timestamp::from(members.next::<chrono::DateTime<chrono::Utc>>(&Type::TIMESTAMPTZ)?),
-            schema_version: members.next(&Type::TEXT)?,
-            replayed: members.next(&Type::BOOL)?,
-            created_by: members.next(&Type::TEXT)?,
-            user_id: members.next(&Type::UUID)?,
-        })
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::RECORD
-    }
-}
-
-type RecordError = Box<dyn std::error::Error + Sync + Send>;
-
-/// Members of a record that are not read yet.
-struct Members<'a>(&'a [u8]);
-
-impl<'a> Members<'a> {
-    fn next<T: FromSql<'a>>(&mut self, expected: &Type) -> Result<T, RecordError> {
-        let (oid, rest) = self.0.split_first_chunk().ok_or("a record cut short")?;
-        let (length, rest) = rest.split_first_chunk().ok_or("a record cut short")?;
-        if u32::from_be_bytes(*oid) != expected.oid() {
-            return Err(format!("a record's member is no {expected}").into());
-        }
-        // The length of a null is -1.
-        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-            self.0 = rest;
-            return T::from_sql_null(expected);
-        };
-        let (value, rest) = rest.split_at_checked(length).ok_or("a record cut short")?;
-        self.0 = rest;
-        T::from_sql(expected, value)
     }
 }
 

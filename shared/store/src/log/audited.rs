@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
+use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
 use crate::log::events::upcast;
 use crate::log::history::{MAX_CHANGES, changes_json, fold_or_stop};
-use crate::read_models::facts::{data_from, fact_from};
+use crate::read_models::facts::EventText;
 use crate::read_models::past::LIST_RECORDED;
 use crate::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
 use annals_domain::diff::FieldPath;
@@ -105,13 +105,7 @@ struct Page {
 impl Store {
     /// A page of events with the state change that each caused, if the caller sees their whole streams.
     pub async fn list_audited(&self, caller: &Caller, query: AuditQuery<'_>) -> Result<Audited, StoreError> {
-        for _ in 0..CATALOG_TRIES {
-            match self.try_audited(caller, query).await {
-                Err(StoreError::Outdated) => {}
-                other => return other,
-            }
-        }
-        Err(catalog_unsteady())
+        retry_if_outdated(|| self.try_audited(caller, query)).await
     }
 
     async fn try_audited(&self, caller: &Caller, query: AuditQuery<'_>) -> Result<Audited, StoreError> {
@@ -210,11 +204,22 @@ impl Store {
             changes: VecDeque::new(),
             bytes: 0,
         };
+        page.facts += self.fold_stretch(caller, &mut fold, upto).await?;
+        page.bytes += fold.bytes;
+        for (place, change) in fold.changes {
+            page.changes[place] = Some(change);
+        }
+        Ok(())
+    }
+
+    /// Folds the stretch up to this version, or until the page is full. Returns how many events were read.
+    async fn fold_stretch(&self, caller: &Caller, fold: &mut Fold<'_>, upto: i32) -> Result<usize, StoreError> {
+        let mut events = 0;
         while fold.reached < upto && !fold.is_full() {
             let params: [Param<'_>; 6] = [
                 (caller.tenant_uuid(), Type::UUID),
-                (&stretch.aggregate_type, Type::TEXT),
-                (&stretch.aggregate_id, Type::TEXT),
+                (&fold.stretch.aggregate_type, Type::TEXT),
+                (&fold.stretch.aggregate_id, Type::TEXT),
                 (&upto, Type::INT4),
                 (&fold.reached, Type::INT4),
                 (&PAGE, Type::INT8),
@@ -223,14 +228,10 @@ impl Store {
             if rows.is_empty() {
                 return Err(StoreError::Unexpected("a stream with a gap".to_owned()));
             }
-            page.facts += rows.len();
+            events += rows.len();
             rows.iter().try_for_each(|row| fold.step(caller, row))?;
         }
-        page.bytes += fold.bytes;
-        for (place, change) in fold.changes {
-            page.changes[place] = Some(change);
-        }
-        Ok(())
+        Ok(events)
     }
 }
 
@@ -255,8 +256,9 @@ impl Fold<'_> {
         if row.try_get::<_, i64>("revision")? != self.catalog.revision() {
             return Err(StoreError::Outdated);
         }
-        let data = data_from(row)?;
-        let fact = fact_from(row, &data)?;
+        let event = EventText::from_row(row)?;
+        let data = event.data()?;
+        let fact = event.fact(&data);
         self.reached = fact.version;
         let entity = self.entity.get_or_insert_with(|| Entity::before(fact.created_at));
         let Some(place) = self.stretch.places.get(&fact.version) else {

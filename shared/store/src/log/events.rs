@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 pub(crate) use self::columns::{
-    actor_name, event_columns, event_from, joined_head, upcast, named_event_from, withheld_context,
+    actor_name, event_columns, event_from, joined_head, named_event_from, upcast, withheld_context,
 };
 pub use self::lists::{EventFilter, Order};
 pub use self::reading::Reading;

@@ -12,6 +12,7 @@ use tokio_postgres::types::Type;
 use crate::connection::statement::{As, Param};
 use crate::log::events::{event_columns, event_from, joined_head, withheld_context};
 use crate::read_models::work::guessed_bytes;
+use crate::status::{FIND_OLDEST_APPEND, oldest_from};
 use crate::{OldestAppend, Store, StoreError};
 use annals_domain::{Event, TenantId, Timestamp};
 
@@ -28,9 +29,6 @@ select event_number, open_appends from annals.high_water_mark()";
 
 const ARE_OVER: &str = "-- are_appends_over
 select not (annals.open_appends() && $1) as are_over";
-
-const FIND_OLDEST_APPEND: &str = "-- find_oldest_append
-select pid, prepared, age_seconds from annals.oldest_open_append() where coalesce(pid::text, prepared) is not null";
 
 /// Conditions with a null parameter are removed when the statement is planned, which happens at each call. Types are a list and not a
 /// join, so the planner knows how rare they are: a rare type of a tenant is found by the index by type. The page is cut first by a guess
@@ -149,7 +147,8 @@ impl Store {
     /// rolled back. `None` if appends that were open at the call are still open after `patience`.
     pub async fn high_water_mark(&self, patience: Duration) -> Result<Option<i64>, StoreError> {
         let row = self.read_row(As::Projector, TAKE_MARK, &[]).await?;
-        let (high_water_mark, open_appends): (i64, Vec<String>) = (row.try_get("event_number")?, row.try_get("open_appends")?);
+        let (high_water_mark, open_appends): (i64, Vec<String>) =
+            (row.try_get("event_number")?, row.try_get("open_appends")?);
         let deadline = tokio::time::Instant::now() + patience;
         let mut are_over = open_appends.is_empty();
         while !are_over {
@@ -191,6 +190,6 @@ impl Store {
     /// The append that blocks readers of the feed the longest, as far as the database knows.
     pub async fn oldest_append(&self) -> Result<Option<OldestAppend>, StoreError> {
         let rows = self.read(As::Projector, FIND_OLDEST_APPEND, &[]).await?;
-        rows.first().map(crate::status::oldest_from).transpose()
+        rows.first().map(oldest_from).transpose()
     }
 }

@@ -5,11 +5,12 @@ use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
+use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
-use crate::log::events::{Reading, actor_name, event_columns, joined_head, upcast, named_event_from, withheld_context};
-use crate::log::pages::{cut_by_bytes, is_full};
+use crate::log::events::{Reading, actor_name, event_columns, joined_head, named_event_from, upcast, withheld_context};
+use crate::log::pages::{PAGE_BYTES, cut_by_bytes, is_full, page_bytes};
 use crate::read_models::facts::skipped;
+use crate::read_models::json_text::parse_object;
 use crate::read_models::past::Bounds;
 use crate::{Store, StoreError};
 use annals_domain::diff::changes;
@@ -27,7 +28,7 @@ const LIST_HISTORY_PAGE: &str = concat!(
 
 /// Maximum bytes of the changes in a page, approximately. Changes need a limit of their own, because one change may hold a whole
 /// collection twice.
-pub(crate) const MAX_CHANGES: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_CHANGES: usize = PAGE_BYTES;
 
 /// Which page of a stream to read.
 #[derive(Debug, Clone, Copy)]
@@ -65,13 +66,7 @@ impl Store {
         caller: &Caller,
         query: HistoryQuery<'_>,
     ) -> Result<Vec<HistoryEvent>, StoreError> {
-        for _ in 0..CATALOG_TRIES {
-            match self.try_history(caller, query).await {
-                Err(StoreError::Outdated) => {}
-                other => return other,
-            }
-        }
-        Err(catalog_unsteady())
+        retry_if_outdated(|| self.try_history(caller, query)).await
     }
 
     async fn try_history(&self, caller: &Caller, query: HistoryQuery<'_>) -> Result<Vec<HistoryEvent>, StoreError> {
@@ -147,8 +142,7 @@ fn entry_from(row: &Row, catalog: &Catalog, state: Option<&mut Option<Entity>>) 
     };
     if let Some(state) = state {
         let event = &entry.event;
-        let data: Map<String, Value> = serde_json::from_str(event.data.get())
-            .map_err(|e| StoreError::Unexpected(format!("unreadable JSON object: {e}")))?;
+        let data = parse_object(event.data.get())?;
         let fact = StoredFact {
             event_type: &event.event_type,
             schema_version: &event.version,

@@ -19,7 +19,7 @@ delete from annals.kept_keys where kept_at < now() - interval '30 days'";
 
 /// The answer to a request without an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum KeptOutcome {
     /// The entity already was as the request wants it.
     Unchanged,
     /// The entity was already deleted.
@@ -32,7 +32,7 @@ pub struct KeptKey {
     /// Digest of the request.
     pub request_digest: String,
     /// Its answer.
-    pub outcome: Outcome,
+    pub outcome: KeptOutcome,
 }
 
 /// The request that an idempotency key was used for.
@@ -44,7 +44,7 @@ pub enum KnownKey {
     Kept(KeptKey),
 }
 
-impl Outcome {
+impl KeptOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
@@ -72,8 +72,8 @@ impl Store {
         Ok(Some(KnownKey::Kept(KeptKey {
             request_digest: row.try_get("request_digest")?,
             outcome: match row.try_get::<_, &str>("outcome")? {
-                "deleted" => Outcome::Deleted,
-                _ => Outcome::Unchanged,
+                "deleted" => KeptOutcome::Deleted,
+                _ => KeptOutcome::Unchanged,
             },
         })))
     }

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use tokio_postgres::types::Type;
 
-use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
+use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
+use crate::log::pages::page_bytes;
 use crate::read_models::facts::skipped;
 use crate::read_models::stored_entity::StoredEntity;
-use crate::read_models::tails::TailRead;
+use crate::read_models::tails::EntityRead;
 use crate::read_models::work::guessed_bytes;
 use crate::{Store, StoreError};
 use annals_domain::Caller;
@@ -60,7 +61,7 @@ macro_rules! tail {
     };
 }
 
-/// Rows of many entities, cut at 4 MiB of text: first by a guess of their size, before values are decompressed (see `work`), then by
+/// Rows of many entities, cut at `PAGE_BYTES` of text: first by a guess of their size, before values are decompressed (see `work`), then by
 /// their real size.
 macro_rules! cut_tails {
     ($($rows:tt)*) => {
@@ -73,7 +74,9 @@ select t.*, sum(coalesce(octet_length(t.state), 0) + coalesce(octet_length(t.dat
   from (
 select s.aggregate_type, s.aggregate_id, s.head_version, s.projected_version, s.started_by, s.entity_version, s.entity_created_at,
        s.entity_updated_at, s.deleted_at, s.aggregate_version, s.event_type, s.schema_version, s.created_at, s.skipped, s.revision,
-       s.packed_state::text as state, s.packed_data::text as data, s.running_guess >= 4194304 as is_last
+       s.packed_state::text as state, s.packed_data::text as data, s.running_guess >= ",
+            page_bytes!(),
+            " as is_last
   from (
 select g.*, sum(g.guess) over (order by g.aggregate_id, g.aggregate_version) as running_guess
   from (
@@ -88,8 +91,12 @@ select r.*, coalesce(",
             state!(),
             " as packed_state, e.data as packed_data",
             $($rows)*,
-            ") as r) as g) as s where s.running_guess - s.guess < 4194304 offset 0) as t) as w
- where running_bytes - bytes < 4194304 order by aggregate_id, aggregate_version"
+            ") as r) as g) as s where s.running_guess - s.guess < ",
+            page_bytes!(),
+            " offset 0) as t) as w
+ where running_bytes - bytes < ",
+            page_bytes!(),
+            " order by aggregate_id, aggregate_version"
         )
     };
 }
@@ -107,7 +114,7 @@ const FIND_ENTITY: &str = concat!(
   order by e.aggregate_version"
 );
 
-pub(crate) const FIND_ENTITIES: &str = concat!(
+const FIND_ENTITIES: &str = concat!(
     "-- find_entities",
     cut_tails!(
         " from (select distinct unnest($3) as aggregate_id) as k
@@ -159,7 +166,10 @@ impl Store {
             (&sees_tenant, Type::BOOL),
             (&actor, Type::TEXT),
         ];
-        Ok(self.read_entities(caller, FIND_ENTITY, &params).await?.pop())
+        Ok(self
+            .read_entities(EntityRead::Separate, caller, FIND_ENTITY, &params)
+            .await?
+            .pop())
     }
 
     /// Those of the entities that exist but whose state the caller does not see, because another actor started them or added events
@@ -192,6 +202,18 @@ impl Store {
         aggregate_ids: &[&str],
         keep: impl Fn(StoredEntity) -> T,
     ) -> Result<Vec<T>, StoreError> {
+        self.find_entities_by(EntityRead::Separate, caller, aggregate_type, aggregate_ids, keep)
+            .await
+    }
+
+    pub(crate) async fn find_entities_by<T>(
+        &self,
+        read: EntityRead<'_>,
+        caller: &Caller,
+        aggregate_type: &str,
+        aggregate_ids: &[&str],
+        keep: impl Fn(StoredEntity) -> T,
+    ) -> Result<Vec<T>, StoreError> {
         let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
         let (mut left, mut kept) = (aggregate_ids.to_vec(), Vec::new());
         while !left.is_empty() {
@@ -202,7 +224,7 @@ impl Store {
                 (&sees_tenant, Type::BOOL),
                 (&actor, Type::TEXT),
             ];
-            let found = self.read_entities(caller, FIND_ENTITIES, &params).await?;
+            let found = self.read_entities(read, caller, FIND_ENTITIES, &params).await?;
             left = left_after(left, &found);
             kept.extend(found.into_iter().map(&keep));
         }
@@ -226,29 +248,28 @@ impl Store {
             (&actor, Type::TEXT),
             (&limit, Type::INT8),
         ];
-        self.read_entities(caller, LIST_ENTITIES_PAGE, &params).await
+        self.read_entities(EntityRead::Separate, caller, LIST_ENTITIES_PAGE, &params)
+            .await
     }
 
     /// Reads entities and folds their tails by one revision of the catalog. Starts again if the catalog changes in between.
     async fn read_entities(
         &self,
+        read: EntityRead<'_>,
         caller: &Caller,
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<StoredEntity>, StoreError> {
-        for _ in 0..CATALOG_TRIES {
-            let rows = self.read(As::Caller(caller), sql, params).await?;
-            match self.fold_rows(caller, &rows, TailRead::Separate).await {
-                Err(StoreError::Outdated) => {}
-                other => return other,
-            }
-        }
-        Err(catalog_unsteady())
+        retry_if_outdated(|| async {
+            let rows = read.rows(self, caller, sql, params).await?;
+            self.fold_rows(caller, &rows, read).await
+        })
+        .await
     }
 }
 
 /// The ids to read next: those after the last entity, if the read was cut there.
-pub(crate) fn left_after<'a>(mut ids: Vec<&'a str>, found: &[StoredEntity]) -> Vec<&'a str> {
+fn left_after<'a>(mut ids: Vec<&'a str>, found: &[StoredEntity]) -> Vec<&'a str> {
     match found.last().filter(|last| last.ends_read) {
         Some(last) => ids.retain(|id| *id > last.aggregate_id.as_str()),
         None => ids.clear(),

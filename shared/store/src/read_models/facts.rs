@@ -32,19 +32,52 @@ macro_rules! fact_columns {
 
 pub(crate) use {fact_columns, skipped};
 
-/// The event data in a row with these columns. The result of [`fact_from`] borrows it.
-pub(crate) fn data_from(row: &Row) -> Result<Map<String, Value>, StoreError> {
-    parse_object(row.try_get("data")?)
+/// An event as a fold needs it, with its data as JSON text, which is parsed only when the event is folded.
+#[derive(Debug, Clone)]
+pub struct EventText {
+    /// Position in the stream.
+    pub version: i32,
+    /// Event type, e.g. `order.placed`.
+    pub event_type: String,
+    /// Schema version of the data.
+    pub schema_version: String,
+    /// Time of recording.
+    pub created_at: Timestamp,
+    /// Whether staff decided to leave the event out of the state.
+    pub skipped: bool,
+    data: String,
 }
 
-/// The event in a row with these columns, as a fold needs it.
-pub(crate) fn fact_from<'a>(row: &'a Row, data: &'a Map<String, Value>) -> Result<StoredFact<'a>, StoreError> {
-    Ok(StoredFact {
-        event_type: row.try_get("event_type")?,
-        schema_version: row.try_get("schema_version")?,
-        version: row.try_get("aggregate_version")?,
-        created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
-        data,
-        skipped: row.try_get("skipped")?,
-    })
+impl EventText {
+    /// The event in a row with these columns.
+    pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            version: row.try_get("aggregate_version")?,
+            event_type: row.try_get("event_type")?,
+            schema_version: row.try_get("schema_version")?,
+            created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
+            skipped: row.try_get("skipped")?,
+            data: row.try_get("data")?,
+        })
+    }
+
+    /// Parses the data.
+    ///
+    /// # Errors
+    /// The text is not a JSON object. The log does not hold such a text.
+    pub fn data(&self) -> Result<Map<String, Value>, StoreError> {
+        parse_object(&self.data)
+    }
+
+    /// The event with its parsed data.
+    pub fn fact<'a>(&'a self, data: &'a Map<String, Value>) -> StoredFact<'a> {
+        StoredFact {
+            event_type: &self.event_type,
+            schema_version: &self.schema_version,
+            version: self.version,
+            created_at: self.created_at,
+            data,
+            skipped: self.skipped,
+        }
+    }
 }

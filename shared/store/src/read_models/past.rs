@@ -8,12 +8,12 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::catalog::{CATALOG_TRIES, catalog_unsteady};
+use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
-use crate::log::pages::cut_facts;
+use crate::log::pages::{cut_facts, page_bytes};
 use crate::read_models::entities::sees_state;
-use crate::read_models::facts::{data_from, fact_columns, fact_from, skipped};
-use crate::read_models::stored_entity::base_entity;
+use crate::read_models::facts::{EventText, fact_columns, skipped};
+use crate::read_models::stored_entity::entity_from;
 use crate::{Stopped, Store, StoreError, StoredEntity, Usage};
 use annals_domain::{Caller, Catalog, Entity, Timestamp};
 
@@ -125,13 +125,7 @@ impl Store {
         aggregate_id: &str,
         bounds: Bounds,
     ) -> Result<Option<PastEntity>, StoreError> {
-        for _ in 0..CATALOG_TRIES {
-            match self.try_entity_at(caller, aggregate_type, aggregate_id, bounds).await {
-                Err(StoreError::Outdated) => {}
-                other => return other,
-            }
-        }
-        Err(catalog_unsteady())
+        retry_if_outdated(|| self.try_entity_at(caller, aggregate_type, aggregate_id, bounds)).await
     }
 
     async fn try_entity_at(
@@ -174,7 +168,7 @@ impl Store {
             upto: row.try_get("upto")?,
             catalog: self.outline_at(caller, revision).await?,
             revision,
-            entity: base_entity(row)?,
+            entity: entity_from(row)?,
             events_read: 0,
             stopped: None,
         };
@@ -255,8 +249,9 @@ impl Load<'_> {
         if row.try_get::<_, i64>("revision")? != self.revision {
             return Err(StoreError::Outdated);
         }
-        let data = data_from(row)?;
-        let fact = fact_from(row, &data)?;
+        let event = EventText::from_row(row)?;
+        let data = event.data()?;
+        let fact = event.fact(&data);
         let entity = entity.get_or_insert_with(|| Entity::before(fact.created_at));
         if let Err(error) = self.catalog.fold(self.caller.tenant_id(), entity, &fact) {
             return Ok(Err(Stopped::by(fact.version, error)?));

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use super::json_text::parse_object;
 use crate::StoreError;
+use crate::log::append::json_text;
 
 /// An entity with the progress of its projection.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,21 +50,69 @@ impl Stopped {
     }
 }
 
-/// The projected entity in a row with columns `entity_version`, `entity_created_at`, `entity_updated_at`, `deleted_at`, `state`.
-pub(crate) fn base_entity(row: &Row) -> Result<Option<Entity>, StoreError> {
-    let Some(version) = row.try_get::<_, Option<i32>>("entity_version")? else {
-        return Ok(None);
-    };
-    let state: Option<&str> = row.try_get("state")?;
-    let state = state.ok_or_else(|| StoreError::Unexpected("a stream with a gap".to_owned()))?;
-    Ok(Some(Entity {
-        version,
-        created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("entity_created_at")?),
-        updated_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("entity_updated_at")?),
-        deleted_at: row
-            .try_get::<_, Option<DateTime<Utc>>>("deleted_at")?
-            .map(Timestamp::from),
-        state: parse_object(state)?,
-        size: SizeBound::default(),
-    }))
+/// An entity whose state is still text. Parsed, a state may take a hundred times the memory, so only one at a time is parsed.
+#[derive(Debug, Clone)]
+pub struct EntityText {
+    version: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    deleted_at: Option<Timestamp>,
+    state: String,
+}
+
+impl EntityText {
+    /// The entity in a row with the columns `entity_version`, `entity_created_at`, `entity_updated_at`, `deleted_at` and `state`; `None` if
+    /// the row has no entity.
+    pub(crate) fn from_row(row: &Row) -> Result<Option<Self>, StoreError> {
+        let Some(version) = row.try_get("entity_version")? else {
+            return Ok(None);
+        };
+        let time = |column| row.try_get::<_, DateTime<Utc>>(column).map(Timestamp::from);
+        let deleted_at: Option<DateTime<Utc>> = row.try_get("deleted_at")?;
+        let state: Option<String> = row.try_get("state")?;
+        Ok(Some(Self {
+            version,
+            created_at: time("entity_created_at")?,
+            updated_at: time("entity_updated_at")?,
+            deleted_at: deleted_at.map(Timestamp::from),
+            state: state.ok_or_else(|| StoreError::Unexpected("a stream with a gap".to_owned()))?,
+        }))
+    }
+
+    /// Version of the last event in the state.
+    pub fn version(&self) -> i32 {
+        self.version
+    }
+
+    /// Parses the entity.
+    ///
+    /// # Errors
+    /// The text is not a JSON object. The database does not hold such a text.
+    pub fn entity(&self) -> Result<Entity, StoreError> {
+        Ok(Entity {
+            version: self.version,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deleted_at: self.deleted_at,
+            state: parse_object(&self.state)?,
+            size: SizeBound::default(),
+        })
+    }
+}
+
+impl From<&Entity> for EntityText {
+    fn from(entity: &Entity) -> Self {
+        Self {
+            version: entity.version,
+            created_at: entity.created_at,
+            updated_at: entity.updated_at,
+            deleted_at: entity.deleted_at,
+            state: json_text(&entity.state),
+        }
+    }
+}
+
+/// The parsed entity in a row with the columns of [`EntityText::from_row`].
+pub(crate) fn entity_from(row: &Row) -> Result<Option<Entity>, StoreError> {
+    EntityText::from_row(row)?.map(|text| text.entity()).transpose()
 }

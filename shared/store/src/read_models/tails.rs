@@ -5,8 +5,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::connection::statement::{As, Param};
-use crate::read_models::facts::{data_from, fact_columns, fact_from, skipped};
-use crate::read_models::stored_entity::{Stopped, StoredEntity, base_entity};
+use crate::log::pages::is_full;
+use crate::read_models::facts::{EventText, fact_columns, skipped};
+use crate::read_models::stored_entity::{Stopped, StoredEntity, entity_from};
 use crate::{Store, StoreError};
 use annals_domain::weight::footprint_of;
 use annals_domain::{Caller, Catalog, Entity, Timestamp};
@@ -25,13 +26,29 @@ const LIST_TAIL: &str = concat!(
  order by e.aggregate_version limit 64"
 );
 
-/// How the rest of a long tail is read.
+/// How entities, and the rest of a long tail, are read.
 #[derive(Clone, Copy)]
-pub(crate) enum TailRead<'a> {
+pub(crate) enum EntityRead<'a> {
     /// In a transaction of its own.
     Separate,
     /// Within an open transaction, so that events appended in it are included.
     Within(&'a tokio_postgres::Client),
+}
+
+impl EntityRead<'_> {
+    /// The rows of a statement.
+    pub(crate) async fn rows(
+        self,
+        store: &Store,
+        caller: &Caller,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Separate => store.read(As::Caller(caller), sql, params).await,
+            Self::Within(client) => Ok(client.query_typed(sql, params).await?),
+        }
+    }
 }
 
 impl Store {
@@ -41,21 +58,21 @@ impl Store {
         &self,
         caller: &Caller,
         rows: &[Row],
-        read: TailRead<'_>,
+        read: EntityRead<'_>,
     ) -> Result<Vec<StoredEntity>, StoreError> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
             return Ok(Vec::new());
         };
         let revision = first.try_get("revision")?;
         let catalog = self.outline_at(caller, revision).await?;
-        let rows_are_cut = is_cut(last)?;
+        let rows_are_cut = is_full(last)?;
         let (mut found, mut footprint, mut events): (Vec<StoredEntity>, usize, usize) = (Vec::new(), 0, 0);
         let streams = rows.chunk_by(|a, b| a.get::<_, &str>("aggregate_id") == b.get::<_, &str>("aggregate_id"));
         let mut streams = streams.peekable();
         while let Some(of_stream) = streams.next() {
             let is_last = streams.peek().is_none();
             let head_version: i32 = of_stream[0].try_get("head_version")?;
-            let mut stored = entity_from(&of_stream[0])?;
+            let mut stored = stored_from(&of_stream[0])?;
             fold_tail(&catalog, caller, &mut stored, of_stream)?;
             while stored.entity.version < head_version && stored.stopped.is_none() {
                 if is_last && rows_are_cut && !found.is_empty() {
@@ -68,10 +85,7 @@ impl Store {
                     (&stored.entity.version, Type::INT4),
                     (&head_version, Type::INT4),
                 ];
-                let more = match read {
-                    TailRead::Separate => self.read(As::Caller(caller), LIST_TAIL, &params).await?,
-                    TailRead::Within(client) => client.query_typed(LIST_TAIL, &params).await?,
-                };
+                let more = read.rows(self, caller, LIST_TAIL, &params).await?;
                 if more.is_empty() || more[0].try_get::<_, i64>("revision")? != revision {
                     return Err(StoreError::Outdated);
                 }
@@ -96,14 +110,6 @@ impl Store {
     }
 }
 
-/// Whether the rows of many entities were cut after this one because of their size.
-fn is_cut(last: &Row) -> Result<bool, StoreError> {
-    match last.columns().iter().any(|column| column.name() == "is_last") {
-        true => Ok(last.try_get("is_last")? || last.try_get::<_, i64>("running_bytes")? >= 4 << 20),
-        false => Ok(false),
-    }
-}
-
 /// Folds the events of these rows, up to one that is too large.
 fn fold_tail(catalog: &Catalog, caller: &Caller, stored: &mut StoredEntity, rows: &[Row]) -> Result<(), StoreError> {
     for row in rows {
@@ -111,8 +117,9 @@ fn fold_tail(catalog: &Catalog, caller: &Caller, stored: &mut StoredEntity, rows
         if row.try_get::<_, Option<i32>>("aggregate_version")?.is_none() {
             continue;
         }
-        let data = data_from(row)?;
-        let fact = fact_from(row, &data)?;
+        let event = EventText::from_row(row)?;
+        let data = event.data()?;
+        let fact = event.fact(&data);
         if let Err(error) = catalog.fold(caller.tenant_id(), &mut stored.entity, &fact) {
             stored.stopped = Some(Stopped::by(fact.version, error)?);
             break;
@@ -121,8 +128,8 @@ fn fold_tail(catalog: &Catalog, caller: &Caller, stored: &mut StoredEntity, rows
     Ok(())
 }
 
-fn entity_from(row: &Row) -> Result<StoredEntity, StoreError> {
-    let entity = match base_entity(row)? {
+fn stored_from(row: &Row) -> Result<StoredEntity, StoreError> {
+    let entity = match entity_from(row)? {
         Some(entity) => entity,
         None => Entity::before(Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?)),
     };

@@ -2,18 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::connection::statement::{As, Param};
-use crate::log::append::{json_text, tenant_stream_columns};
-use crate::read_models::json_text::parse_object;
+use crate::log::append::tenant_stream_columns;
+use crate::read_models::facts::EventText;
+use crate::read_models::stored_entity::EntityText;
 use crate::{Store, StoreError};
-use annals_domain::fold::SizeBound;
-use annals_domain::{AggregateId, AggregateType, Entity, StoredFact, StreamId, TenantId, Timestamp};
+use annals_domain::{AggregateId, AggregateType, StreamId, TenantId};
 
 /// What streams have left to project, read in one snapshot.
 #[derive(Debug)]
@@ -41,63 +39,6 @@ pub struct StreamWork {
     pub events: Vec<WorkEvent>,
 }
 
-/// An entity whose state is still text. Parsed, a state may take a hundred times the memory, so only one at a time is parsed.
-#[derive(Debug, Clone)]
-pub struct EntityText {
-    version: i32,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    deleted_at: Option<Timestamp>,
-    state: String,
-}
-
-impl EntityText {
-    /// Reads the columns `version`, `created_at`, `updated_at`, `deleted_at` and `state`.
-    pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
-        let time = |column| row.try_get::<_, DateTime<Utc>>(column).map(Timestamp::from);
-        let deleted_at: Option<DateTime<Utc>> = row.try_get("deleted_at")?;
-        Ok(Self {
-            version: row.try_get("version")?,
-            created_at: time("created_at")?,
-            updated_at: time("updated_at")?,
-            deleted_at: deleted_at.map(Timestamp::from),
-            state: row.try_get("state")?,
-        })
-    }
-
-    /// Version of the last event in the state.
-    pub fn version(&self) -> i32 {
-        self.version
-    }
-
-    /// Parses the entity.
-    ///
-    /// # Errors
-    /// The text is not a JSON object. The database does not hold such a text.
-    pub fn entity(&self) -> Result<Entity, StoreError> {
-        Ok(Entity {
-            version: self.version,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-            deleted_at: self.deleted_at,
-            state: parse_object(&self.state)?,
-            size: SizeBound::default(),
-        })
-    }
-}
-
-impl From<&Entity> for EntityText {
-    fn from(entity: &Entity) -> Self {
-        Self {
-            version: entity.version,
-            created_at: entity.created_at,
-            updated_at: entity.updated_at,
-            deleted_at: entity.deleted_at,
-            state: json_text(&entity.state),
-        }
-    }
-}
-
 /// An event to be projected.
 #[derive(Debug, Clone)]
 pub struct WorkEvent {
@@ -105,40 +46,8 @@ pub struct WorkEvent {
     pub id: Uuid,
     /// Position over all streams.
     pub event_number: i64,
-    /// Position in the stream.
-    pub version: i32,
-    /// Event type, e.g. `order.placed`.
-    pub event_type: String,
-    /// Schema version of the data.
-    pub schema_version: String,
-    /// Time of recording.
-    pub created_at: Timestamp,
-    /// Data as JSON text, parsed only when folded.
-    pub data: String,
-    /// Whether staff decided to leave the event out of the state.
-    pub skipped: bool,
-}
-
-impl WorkEvent {
-    /// Parses the data.
-    ///
-    /// # Errors
-    /// The text is not a JSON object. The log does not hold such a text.
-    pub fn data(&self) -> Result<Map<String, Value>, StoreError> {
-        parse_object(&self.data)
-    }
-
-    /// The event as a fold needs it, with its parsed data.
-    pub fn fact<'a>(&'a self, data: &'a Map<String, Value>) -> StoredFact<'a> {
-        StoredFact {
-            event_type: &self.event_type,
-            schema_version: &self.schema_version,
-            version: self.version,
-            created_at: self.created_at,
-            data,
-            skipped: self.skipped,
-        }
-    }
+    /// The event as it is folded.
+    pub text: EventText,
 }
 
 /// Which tables hold the state of which aggregate types.
@@ -231,12 +140,16 @@ impl Store {
                     stream,
                     started_by,
                     projected_version,
-                    base: entity_text(row)?,
+                    base: EntityText::from_row(row)?,
                     events: Vec::new(),
                 });
             }
             if let Some(last) = work.last_mut() {
-                last.events.push(work_event_from(row)?);
+                last.events.push(WorkEvent {
+                    id: row.try_get("id")?,
+                    event_number: row.try_get("event_number")?,
+                    text: EventText::from_row(row)?,
+                });
             }
         }
         let is_full = |stream: &StreamWork| i64::try_from(stream.events.len()).is_ok_and(|events| events >= per_stream);
@@ -279,34 +192,5 @@ pub(crate) fn stream_from(row: &Row) -> Result<StreamId, StoreError> {
         tenant_id: TenantId::from(row.try_get::<_, Uuid>("tenant_id")?),
         aggregate_type: AggregateType::try_from(row.try_get::<_, String>("aggregate_type")?).map_err(unexpected)?,
         aggregate_id: AggregateId::stored(row.try_get("aggregate_id")?),
-    })
-}
-
-fn entity_text(row: &Row) -> Result<Option<EntityText>, StoreError> {
-    let Some(version) = row.try_get::<_, Option<i32>>("entity_version")? else {
-        return Ok(None);
-    };
-    let time = |column| row.try_get::<_, DateTime<Utc>>(column).map(Timestamp::from);
-    let deleted_at: Option<DateTime<Utc>> = row.try_get("deleted_at")?;
-    let state: Option<String> = row.try_get("state")?;
-    Ok(Some(EntityText {
-        version,
-        created_at: time("entity_created_at")?,
-        updated_at: time("entity_updated_at")?,
-        deleted_at: deleted_at.map(Timestamp::from),
-        state: state.ok_or_else(|| StoreError::Unexpected("a stream with a gap".to_owned()))?,
-    }))
-}
-
-fn work_event_from(row: &Row) -> Result<WorkEvent, StoreError> {
-    Ok(WorkEvent {
-        id: row.try_get("id")?,
-        event_number: row.try_get("event_number")?,
-        version: row.try_get("aggregate_version")?,
-        event_type: row.try_get("event_type")?,
-        schema_version: row.try_get("schema_version")?,
-        created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
-        data: row.try_get("data")?,
-        skipped: row.try_get("skipped")?,
     })
 }

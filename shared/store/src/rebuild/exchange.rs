@@ -120,7 +120,10 @@ impl Shadow {
             (&tenant, Type::UUID),
             (&outdated.aggregate_type, Type::TEXT),
         ];
-        self.store.write(As::Projector, DELETE_SHADOW_ROWS, &params).await.map(|_| ())
+        self.store
+            .write(As::Projector, DELETE_SHADOW_ROWS, &params)
+            .await
+            .map(|_| ())
     }
 
     /// Makes the live read models equal to the new ones, which must hold all that is projected, folded with these versions. Returns

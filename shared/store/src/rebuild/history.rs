@@ -1,7 +1,5 @@
 //! What a rebuild reads from the log: the list of streams, their events from the first one, and their snapshots.
 
-use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -10,12 +8,11 @@ use super::exchange::FoldVersion;
 use super::shadow::Shadow;
 use crate::connection::statement::{As, Param};
 use crate::log::append::tenant_stream_columns;
-use crate::read_models::json_text::parse_object;
+use crate::read_models::facts::EventText;
 use crate::read_models::snapshots::MAX_DISTANCE;
 use crate::read_models::work::stream_from;
 use crate::{EntityText, StoreError};
-use annals_domain::fold::SizeBound;
-use annals_domain::{Entity, StoredFact, StreamId, Timestamp};
+use annals_domain::StreamId;
 
 /// A stream to fold from zero.
 #[derive(Debug, Clone)]
@@ -46,20 +43,10 @@ pub struct Piece<'a> {
 pub struct PastEvent {
     /// Index of the requested piece that it belongs to, from 0.
     pub place: usize,
-    /// Position in the stream.
-    pub version: i32,
-    /// Event type, e.g. `order.placed`.
-    pub event_type: String,
-    /// Schema version of the data.
-    pub schema_version: String,
-    /// Time of recording.
-    pub created_at: Timestamp,
     /// Actor of the stream's first event; only in that event.
     pub started_by: Option<String>,
-    /// Data as JSON text, parsed only when folded.
-    data: String,
-    /// Whether staff decided to leave the event out of the state.
-    pub skipped: bool,
+    /// The event as it is folded.
+    pub text: EventText,
 }
 
 /// A snapshot as it is stored.
@@ -122,7 +109,8 @@ const READ_HISTORIES: &str = include_str!("../queries/rebuild/read_histories.sql
 
 /// No snapshots newer than the listing of the stream, because its events are read only up to the listed version.
 const READ_SNAPSHOTS: &str = "-- read_snapshots_to_check
-select p.tenant_id, p.aggregate_type, p.aggregate_id, p.version, p.created_at, p.updated_at, p.deleted_at, p.started_by, p.state::text,
+select p.tenant_id, p.aggregate_type, p.aggregate_id, p.version as entity_version, p.created_at as entity_created_at,
+       p.updated_at as entity_updated_at, p.deleted_at, p.started_by, p.state::text,
        p.digest = annals.snapshot_digest(p) as is_intact,
        sign(p.fold_version - annals.fold_version_of(p.tenant_id, p.aggregate_type))::int as fold_version
   from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) as u (tenant_id, aggregate_type, aggregate_id, last_snapshot)
@@ -262,28 +250,6 @@ impl Shadow {
     }
 }
 
-impl PastEvent {
-    /// Parses the data.
-    ///
-    /// # Errors
-    /// The text is not a JSON object. The log does not hold such a text.
-    pub fn data(&self) -> Result<Map<String, Value>, StoreError> {
-        parse_object(&self.data)
-    }
-
-    /// The event as a fold needs it, with its parsed data.
-    pub fn fact<'a>(&'a self, data: &'a Map<String, Value>) -> StoredFact<'a> {
-        StoredFact {
-            event_type: &self.event_type,
-            schema_version: &self.schema_version,
-            version: self.version,
-            created_at: self.created_at,
-            data,
-            skipped: self.skipped,
-        }
-    }
-}
-
 fn stream_to_fold_from(row: &Row) -> Result<StreamToFold, StoreError> {
     Ok(StreamToFold {
         stream: stream_from(row)?,
@@ -297,35 +263,18 @@ fn past_event_from(row: &Row) -> Result<PastEvent, StoreError> {
     let place = usize::try_from(row.try_get::<_, i64>("place")? - 1);
     Ok(PastEvent {
         place: place.map_err(|_| StoreError::Unexpected("an event that was not asked for".to_owned()))?,
-        version: row.try_get("aggregate_version")?,
-        event_type: row.try_get("event_type")?,
-        schema_version: row.try_get("schema_version")?,
-        created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
         started_by: row.try_get("started_by")?,
-        data: row.try_get("data")?,
-        skipped: row.try_get("skipped")?,
+        text: EventText::from_row(row)?,
     })
 }
 
 fn snapshot_from(row: &Row) -> Result<StoredSnapshot, StoreError> {
+    let entity = EntityText::from_row(row)?;
     Ok(StoredSnapshot {
         stream: stream_from(row)?,
         started_by: row.try_get("started_by")?,
-        entity: EntityText::from_row(row)?,
+        entity: entity.ok_or_else(|| StoreError::Unexpected("a snapshot without a version".to_owned()))?,
         is_intact: row.try_get("is_intact")?,
         fold_version: row.try_get::<_, i32>("fold_version")?.cmp(&0),
-    })
-}
-
-/// An entity from its columns.
-pub(super) fn entity_from(row: &Row) -> Result<Entity, StoreError> {
-    let deleted_at: Option<DateTime<Utc>> = row.try_get("deleted_at")?;
-    Ok(Entity {
-        version: row.try_get("version")?,
-        created_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("created_at")?),
-        updated_at: Timestamp::from(row.try_get::<_, DateTime<Utc>>("updated_at")?),
-        deleted_at: deleted_at.map(Timestamp::from),
-        state: parse_object(row.try_get("state")?)?,
-        size: SizeBound::default(),
     })
 }

@@ -5,16 +5,18 @@ use std::collections::HashSet;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::history::entity_from;
 use super::shadow::Shadow;
 use crate::StoreError;
 use crate::connection::statement::{As, Param};
 use crate::read_models::state_row::StateRow;
+use crate::read_models::stored_entity::entity_from;
 use annals_domain::{AggregateType, TenantId};
 
 /// States are compared as text, so two are equal only if they are written in the same way: `1.0` is not `1.00`.
 const LIVE_ENTITIES: &str = "-- list_live_entities
-select * from annals.live_entities($1, $2, $3, $4)";
+select l.id, l.started_by, l.version as entity_version, l.created_at as entity_created_at, l.updated_at as entity_updated_at, l.deleted_at,
+       l.state
+  from annals.live_entities($1, $2, $3, $4) as l";
 
 impl Shadow {
     /// Indexes of those states that equal the live entities and whose rows in the state tables equal them too. Empty if the rebuild
@@ -66,5 +68,5 @@ fn kind(state: &StateRow) -> (TenantId, &AggregateType) {
 fn is_live(state: &StateRow, row: &Row) -> bool {
     row.try_get("started_by")
         .is_ok_and(|live: &str| live == state.started_by)
-        && entity_from(row).is_ok_and(|live| live == state.entity)
+        && entity_from(row).is_ok_and(|live| live.as_ref() == Some(&state.entity))
 }

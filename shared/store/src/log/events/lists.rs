@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::columns::{actor_name, event_columns, joined_head, withheld_context};
 use super::reading::Reading;
 use crate::connection::statement::As;
-use crate::log::pages::cut_by_bytes;
+use crate::log::pages::{cut_by_bytes, page_bytes};
 use crate::{Store, StoreError};
 use annals_domain::{Caller, Event, Timestamp};
 
@@ -160,6 +160,17 @@ impl EventFilter {
     fn is_short(&self, caller: &Caller) -> bool {
         self.processed == Some(false) && caller.role().sees_tenant()
     }
+
+    fn statement(&self, caller: &Caller, order: Order) -> &'static str {
+        match (order, self.is_short(caller), self.event_types.is_some()) {
+            (Order::Desc, true, _) => LIST_NEWEST_UNPROCESSED,
+            (Order::Asc, true, _) => LIST_OLDEST_UNPROCESSED,
+            (Order::Desc, false, false) => LIST_NEWEST,
+            (Order::Asc, false, false) => LIST_OLDEST,
+            (Order::Desc, false, true) => LIST_NEWEST_OF_TYPES,
+            (Order::Asc, false, true) => LIST_OLDEST_OF_TYPES,
+        }
+    }
 }
 
 /// The part of a list that a page covers.
@@ -218,17 +229,7 @@ impl Store {
         stretch: Stretch,
         reading: Reading,
     ) -> Result<Vec<Event>, StoreError> {
-        let Stretch {
-            order, after, limit, ..
-        } = stretch;
-        let sql = match (order, filter.event_types.is_some()) {
-            (Order::Desc, _) if filter.is_short(caller) => LIST_NEWEST_UNPROCESSED,
-            (Order::Asc, _) if filter.is_short(caller) => LIST_OLDEST_UNPROCESSED,
-            (Order::Desc, false) => LIST_NEWEST,
-            (Order::Asc, false) => LIST_OLDEST,
-            (Order::Desc, true) => LIST_NEWEST_OF_TYPES,
-            (Order::Asc, true) => LIST_OLDEST_OF_TYPES,
-        };
+        let Stretch { after, limit, .. } = stretch;
         let range = self.find_number_range(caller, filter).await?;
         let last = [range.last, stretch.up_to].into_iter().flatten().min();
         let from = filter.from.map(|t| t.as_datetime());
@@ -236,7 +237,7 @@ impl Store {
         let rows = self
             .read(
                 As::Caller(caller),
-                sql,
+                filter.statement(caller, stretch.order),
                 &[
                     (caller.tenant_uuid(), Type::UUID),
                     (&filter.aggregate_type, Type::TEXT),
