@@ -87,7 +87,7 @@ grant select on annals.rebuilds to authenticated;
 grant select, insert, update, delete on annals.rebuilds to annals_projector;
 grant usage on sequence annals.rebuild_ids to annals_projector;
 
--- The server's default time limits are meant for requests, so they are lifted; only PostgreSQL 17 and later have the last one. The
+-- The server's default time limits are meant for requests, so they are removed; only PostgreSQL 17 and later have the last one. The
 -- keepalives detect a process whose machine is gone and which therefore closes no connection.
 create function annals.hold_rebuild() returns text language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin

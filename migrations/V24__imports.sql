@@ -1,10 +1,9 @@
 -- Imports: the progress of large uploads. An import continues in the next invocation after any interruption.
 --
--- A file is read from beginning to end. Its rows are dispatched to partitions by the hash of their
--- entities' ids, so the rows of one entity stay in the order of the file. Each partition stores its watermark, the number of the last row
--- that it has processed, in the transaction that appends the events of these rows, so the watermark is exact. The resume point is a position in
--- the file that all partitions have passed. An import that continues reads from the resume point, and each partition skips the rows up to its
--- watermark.
+-- A file is read from beginning to end. Its rows are dispatched to partitions by the hash of their entities' ids, so the rows of one entity
+-- stay in the order of the file. Each partition stores its watermark, the number of the last row that it has processed, in the transaction
+-- that appends the events of these rows, so the watermark is exact. The resume point is a position in the file that all partitions have
+-- passed. An import that continues reads from the resume point, and each partition skips the rows up to its watermark.
 --
 -- A worker takes a lease on an import and renews it while it works. The lease only decides who begins. The watermarks ensure that no two
 -- workers process the same rows: a transaction moves a watermark only if it is still where this worker has left it.

@@ -5,9 +5,9 @@
 -- would leave a version without a chain of upcasters to the current version. Version numbers are semantic: a minor version must not break
 -- readers of the version before it. That is checked from the schemas, in Rust.
 --
--- If upcasters change data, states that were folded before differ from a fold from the first event. annals.fold_versions counts such changes by
--- tenant and aggregate type. The number is the fold version. Until read models have been rebuilt for
--- the current fold version, reads fold from the log.
+-- If upcasters change data, states that were folded before differ from a fold from the first event. annals.fold_versions counts such changes
+-- by tenant and aggregate type. The number is the fold version. Until read models have been rebuilt for the current fold version, reads fold
+-- from the log.
 
 create function annals.version_key(version text) returns int[] language sql immutable strict set search_path = pg_catalog, pg_temp as $$
     select string_to_array(version, '.')::int[]

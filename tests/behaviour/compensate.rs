@@ -69,8 +69,8 @@ async fn a_compensation_is_an_event_of_the_stream_with_its_cause_and_reason() {
             .items()
             .is_empty()
     );
-    let shape = redacted(&world.get(&staff, "/entities/widget/W-1").await.expect(200).body);
-    assert!(shape.contains("\"projected_version\": 3"), "{shape}");
+    let shown = redacted(&world.get(&staff, "/entities/widget/W-1").await.expect(200).body);
+    assert!(shown.contains("\"projected_version\": 3"), "{shown}");
 }
 
 /// For every effect that has an inverse, the state after the compensation equals the state before the event.

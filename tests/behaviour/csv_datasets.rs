@@ -1,4 +1,4 @@
-//! Customers and expenses come in as sales do; each dataset has a template, and a dictionary that tells what its columns hold.
+//! Customers and expenses are imported like sales. Each dataset has a template, and a dictionary that describes its columns.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
@@ -90,9 +90,9 @@ async fn expenses_become_cents_and_credits_are_negative() {
 }
 
 #[tokio::test]
-async fn an_id_that_says_two_things_in_one_file_is_taken_once_and_named_otherwise() {
+async fn of_rows_with_one_id_and_different_values_only_the_first_counts() {
     let (world, staff) = (World::new().await, Person::staff());
-    // So far apart that they are settled one after the other, and side by side.
+    // So far apart that they are in different chunks, and also next to each other.
     let filler: String = (1..=1_500).map(|n| format!("C-{n},Somebody\n")).collect();
     let file = format!("customer_id,name\nA,Ada\nA,Ada\nA,Eda\n{filler}A,Ida\nA,Ada\n");
     for (accepted, duplicate) in [(1_501, 2), (0, 1_503)] {
@@ -124,9 +124,9 @@ async fn an_id_that_says_two_things_in_one_file_is_taken_once_and_named_otherwis
     }
 }
 
-/// Neither is a column of this file, and both are what it says.
+/// Neither is a column of this file. Both follow from what it has.
 #[tokio::test]
-async fn an_amount_that_others_make_and_a_currency_that_the_upload_names_are_updated_too() {
+async fn a_computed_amount_and_the_uploads_currency_are_updated_too() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = |quantity: i64| format!("sale_id,sale_date,unit_price,quantity\nS-1,2026-01-02,2.50,{quantity}\n");
     world.upload_sales(&staff, &[], file(3)).await.expect(200);
@@ -150,9 +150,9 @@ async fn an_amount_that_others_make_and_a_currency_that_the_upload_names_are_upd
     assert_eq!(changes, expected.iter().collect::<Vec<_>>());
 }
 
-/// What only the catalog's schema knows is wrong has its place all the same.
+/// A fault that only the catalog's schema finds is reported with its row and column as well.
 #[tokio::test]
-async fn a_row_that_the_schema_refuses_is_named_with_its_column_and_the_others_go_in() {
+async fn a_row_that_the_schema_refuses_is_reported_with_its_column_and_the_others_are_imported() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = |email: &str| format!("customer_id,name,Email\nC-1,Ada,ada@example.com\nC-2,Eda,{email}\n");
     let answer = world
@@ -171,7 +171,7 @@ async fn a_row_that_the_schema_refuses_is_named_with_its_column_and_the_others_g
             (&error["row"], &error["column"], &error["code"]),
             (&json!(2), &json!("Email"), &json!("schema_violation"))
         );
-        // The second time as a change.
+        // The second upload would be an update.
         world
             .upload_file(&staff, "customers", &[], file("eda@example.com"))
             .await
@@ -180,7 +180,7 @@ async fn a_row_that_the_schema_refuses_is_named_with_its_column_and_the_others_g
 }
 
 #[tokio::test]
-async fn every_template_is_refused_as_it_is_and_taken_once_its_example_is_somebodys_data() {
+async fn every_template_is_refused_unchanged_and_imported_with_own_data() {
     let (world, staff) = (World::new().await, Person::staff());
     for dataset in DATASETS {
         let path = format!("/data/upload-template/{dataset}");
@@ -207,7 +207,7 @@ async fn every_template_is_refused_as_it_is_and_taken_once_its_example_is_somebo
 }
 
 #[tokio::test]
-async fn the_dictionary_tells_of_every_column_and_its_examples_make_a_file() {
+async fn the_dictionary_describes_every_column_and_its_examples_make_a_file() {
     let (world, staff) = (World::new().await, Person::staff());
     for dataset in DATASETS {
         let path = format!("/data/upload-template/{dataset}?format=json");

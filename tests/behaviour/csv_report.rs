@@ -1,4 +1,4 @@
-//! The report of an upload: every refused row, in pages to read or as a file to put right and send again.
+//! The report of an upload: every rejected row, in pages or as a file to correct and send again.
 
 use axum::body::Body;
 use axum::http::{Request, header};
@@ -20,14 +20,14 @@ async fn count(world: &World, table: &str) -> i64 {
     world.owner().await.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
-/// A file of rows of which every one has a bad amount, and every second a bad date, too.
+/// A file in which every row has an invalid amount, and every second row an invalid date as well.
 fn bad_rows(rows: i64) -> String {
     let row = |n: i64| format!("\n{n},{},x,p,", if n % 2 == 0 { "never" } else { "2026-01-02" });
     format!("{HEADER}{}", (1..=rows).map(row).collect::<String>())
 }
 
 #[tokio::test]
-async fn pages_of_any_size_say_what_the_answer_says() {
+async fn pages_of_any_size_have_the_errors_of_the_answer() {
     let (world, staff) = (World::new().await, Person::staff());
     let answer = upload(&world, &staff, &[], &bad_rows(7)).await;
     let errors = answer["errors"].as_array().unwrap();
@@ -46,7 +46,7 @@ async fn pages_of_any_size_say_what_the_answer_says() {
 }
 
 #[tokio::test]
-async fn a_file_of_refused_rows_put_right_goes_in_as_it_was_meant() {
+async fn a_corrected_file_of_rejected_rows_is_imported() {
     let (world, staff) = (World::new().await, Person::staff());
     let mapping = r#"{"sale_id":"No","sale_date":"Day","amount":"=Paid","product":"What"}"#;
     let fields = [("mapping", mapping), ("date_format", "%d.%m.%Y")];
@@ -111,13 +111,13 @@ async fn a_file_of_refused_rows_put_right_goes_in_as_it_was_meant() {
         let sale = world.get(&staff, &format!("/entities/sale/{id}")).await.expect(200);
         assert_eq!(sale.body["state"], state);
     }
-    // And what the shop's own file says of them is the same, so it changes nothing.
+    // The shop's own file has the same values for them, so it changes nothing.
     let whole = file.replace("five", "5.00").replace("31.02.2026", "28.02.2026");
     assert_eq!(upload(&world, &staff, &fields, &whole).await["rows_duplicate"], 3);
 }
 
 #[tokio::test]
-async fn a_file_comes_by_accept_too_and_long_ones_go_on_behind_a_link() {
+async fn a_report_file_is_selected_by_accept_too_and_a_long_one_continues_at_a_link() {
     let (world, staff) = (World::new().await, Person::staff());
     let answer = upload(&world, &staff, &[("max_errors", "2000")], &bad_rows(1_203)).await;
     let ask = async |query: &str| -> Answer {
@@ -143,7 +143,7 @@ async fn a_file_comes_by_accept_too_and_long_ones_go_on_behind_a_link() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_bounded_and_what_is_beyond_is_counted() {
+async fn reported_rows_are_limited_and_further_ones_are_counted() {
     let (world, staff) = (World::new().await, Person::staff());
     for (most, kept, listed) in [("0", 0, 0), ("3", 3, 3), ("100000000", 40, 60)] {
         let answer = upload(&world, &staff, &[("max_errors", most)], &bad_rows(40)).await;
@@ -165,7 +165,7 @@ async fn what_is_kept_is_bounded_and_what_is_beyond_is_counted() {
         (&json!(10_050), &json!(10_000))
     );
     assert_eq!(many["errors"].as_array().unwrap().len(), 100);
-    // Rows of a megabyte: their bytes are what is bounded.
+    // Rows of a megabyte: the limit is in bytes.
     let wide = "x".repeat(1_000_000);
     let file = format!("{HEADER}\n1,2026-01-02,x,p,{wide}\n2,2026-01-02,x,p,{wide}\n3,never,5,p,{wide}\n");
     let answer = upload(&world, &staff, &[], &file).await;
@@ -179,7 +179,7 @@ async fn what_is_kept_is_bounded_and_what_is_beyond_is_counted() {
 
 /// Rows of thousands of empty fields are small in the file and large in memory.
 #[tokio::test]
-async fn wide_rows_are_kept_as_far_as_they_fit() {
+async fn wide_rejected_rows_are_kept_up_to_a_limit_in_bytes() {
     let (world, staff) = (World::new().await, Person::staff());
     let blank = ",".repeat(9_000);
     let file = format!("{HEADER}{blank}\n{}", format!("1,never,5,p,{blank}\n").repeat(300));
@@ -247,7 +247,7 @@ async fn reports_are_deleted_when_they_are_old_and_their_uploads_stay() {
 }
 
 #[tokio::test]
-async fn reports_of_others_and_of_nothing_are_not_found_and_misspelt_questions_refused() {
+async fn reports_of_others_are_not_found_and_unknown_parameters_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());
     let answer = upload(&world, &staff, &[], &bad_rows(3)).await;
     let path = path_of(&answer);
@@ -286,9 +286,9 @@ async fn reports_of_others_and_of_nothing_are_not_found_and_misspelt_questions_r
     }
 }
 
-/// What an upload was answered with is what asking for it later says, too.
+/// The status of an upload later equals the answer to the upload.
 #[tokio::test]
-async fn asked_later_an_upload_says_what_it_was_answered_with() {
+async fn the_status_of_an_upload_equals_its_answer() {
     let (world, staff) = (World::new().await, Person::staff());
     let two_faults = format!("{HEADER}\n1,never,x,p,\n2,2026-01-02,5,p,\n3,2026-01-02,x,p,\n");
     for fields in [
@@ -310,7 +310,7 @@ async fn asked_later_an_upload_says_what_it_was_answered_with() {
         let large = world.import(&staff, Value::Object(body), &two_faults).await.body;
         for (name, said) in answer.as_object().unwrap() {
             assert_eq!(&later[name], said, "{name} with {fields:?}: {later}");
-            // What the small one has appended the large one knows already.
+            // The large upload finds the events of the small one.
             if ["errors", "errors_truncated", "rows_reported", "status", "rows_total"].contains(&name.as_str()) {
                 assert_eq!(&large[name], said, "{name} of a large one with {fields:?}: {large}");
             }
@@ -318,9 +318,9 @@ async fn asked_later_an_upload_says_what_it_was_answered_with() {
     }
 }
 
-/// A report is UTF-8 and says so, whatever the file was that it is about.
+/// A report is UTF-8 with a byte order mark, whatever the encoding of the uploaded file was.
 #[tokio::test]
-async fn a_report_is_taken_back_with_the_fields_of_its_upload() {
+async fn a_report_is_imported_with_the_fields_of_its_upload() {
     let (world, staff) = (World::new().await, Person::staff());
     let fields = [("encoding", "windows-1252")];
     let file = [HEADER.as_bytes(), b"\n1,never,5,Caf\xE9,\n"].concat();
@@ -347,9 +347,9 @@ async fn a_report_is_taken_back_with_the_fields_of_its_upload() {
     assert_eq!(refused.problem(400), "wrong_encoding");
 }
 
-/// Held until the end of the file they would be too much: as many as a statement appends in time are taken.
+/// Rows that are held until the end of the file are appended by one statement, so their number is limited.
 #[tokio::test]
-async fn small_uploads_that_hold_their_rows_have_a_number_of_them() {
+async fn small_uploads_that_hold_their_rows_have_a_limit_of_rows() {
     let (world, staff) = (World::new().await, Person::staff());
     let rows = |rows: usize| "sale_date,amount\n".to_owned() + &"2026-01-02,5\n".repeat(rows);
     let full = rows((4 * 1024 * 1024 - 2_000) / 13);
@@ -365,9 +365,9 @@ async fn small_uploads_that_hold_their_rows_have_a_number_of_them() {
     );
 }
 
-/// The rows between two quotes that belong to others are in the report as one, for somebody to take apart.
+/// If a stray quote turns several rows into one, that row is in the report, so that it can be split by hand.
 #[tokio::test]
-async fn a_quote_that_swallows_rows_is_told_of() {
+async fn a_stray_quote_that_turns_rows_into_one_is_reported() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = "sale_id,sale_date,amount,product\n1,2026-01-02,10,\"Desk\n2,2026-01-02,20,Lamp\n3,2026-01-02,30,\"Chair\"\n4,2026-01-02,40,Bed\n";
     let answer = upload(&world, &staff, &[], file).await;

@@ -1,4 +1,4 @@
-//! Sales files: every row becomes an event once, or is told what is wrong with it.
+//! Sales files: every row becomes one event, or has an error that says what is wrong.
 
 use serde_json::{Value, json};
 use tests::{Part, Person, World, multipart};
@@ -10,7 +10,7 @@ const MAPPING: &str =
     r#"{"sale_id":"Row ID","sale_date":"Order Date","amount":"Sales","product":"Product Name","quantity":"Qty"}"#;
 const FIELDS: [(&str, &str); 2] = [("mapping", MAPPING), ("date_format", "%m/%d/%Y")];
 
-/// `rows` sales, of which every third is finer than a cent; the cents that they add up to, worked out by whole numbers.
+/// `rows` sales, every third with fractions of a cent; and the cents that they add up to, computed with whole numbers.
 fn shop_file(rows: i64) -> (String, i64, i64) {
     let mut file = "\u{FEFF}Row ID,Order Date,Region,Sales,Product Name,Qty\r\n".to_owned();
     let (mut cents, mut rounded) = (0, 0);
@@ -127,7 +127,7 @@ async fn rows_without_an_id_are_known_by_content_and_occurrence() {
 }
 
 #[tokio::test]
-async fn amounts_finer_than_the_currency_are_rounded_or_refused_as_asked() {
+async fn amounts_with_too_many_decimals_are_rounded_or_rejected_as_requested() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = "sale_id,sale_date,amount,currency\n1,2026-01-02,957.5775,USD\n2,2026-01-02,-0.005,USD\n3,2026-01-02,12.5,JPY\n4,2026-01-02,1.234,KWD\n";
     let refused = world
@@ -152,7 +152,7 @@ async fn amounts_finer_than_the_currency_are_rounded_or_refused_as_asked() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_named_and_the_others_go_in() {
+async fn a_row_that_cannot_be_read_is_reported_and_the_others_are_imported() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = "sale_id,sale_date,amount,product\r\n\
                 1,2026-01-02,10,\"two\r\nlines\"\r\n\
@@ -263,7 +263,7 @@ async fn fields_may_follow_the_file_and_a_raw_body_takes_them_from_the_query() {
 }
 
 #[tokio::test]
-async fn files_of_other_encodings_say_the_same() {
+async fn files_of_other_encodings_have_the_same_result() {
     let (world, staff) = (World::new().await, Person::staff());
     let text = "sale_id\tsale_date\tamount\tproduct\r\n1\t2026-01-02\t1\tCafé\r\n";
     let mut utf_16 = vec![0xFF, 0xFE];

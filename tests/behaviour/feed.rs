@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tests::{Person, World};
 use tokio_postgres::Client;
 
-/// The limit for what must be settled; only a failure reaches it, even on a busy machine.
+/// How long a test waits for what must become visible. Only a failure takes that long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Appends by SQL in the session's current transaction, and returns the event's number.
@@ -95,7 +95,7 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed() {
     assert_eq!(naive_read(0).await, [ahead]);
     assert!(
         next_page(&mut feed, 10, Duration::ZERO).await.is_empty(),
-        "the mark is not settled while the append is open"
+        "the high-water mark waits while the append is open"
     );
 
     slow.batch_execute("commit").await.unwrap();
@@ -108,18 +108,18 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed() {
     assert_eq!(feed.position(), ahead);
 }
 
-/// The same within one page: transactions that begin later do not affect a mark that was settled.
+/// The same within one page: transactions that begin later do not affect a high-water mark that was taken.
 #[tokio::test]
-async fn events_below_a_settled_mark_are_read_while_later_transactions_are_open() {
+async fn events_below_a_high_water_mark_are_read_while_later_transactions_are_open() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
-    let settled = [append(&quick, "quick").await, append(&quick, "quick").await];
+    let visible = [append(&quick, "quick").await, append(&quick, "quick").await];
     let mut feed = Feed::after(world.app.store.clone(), 0);
     let first = next_page(&mut feed, 1, PATIENCE).await;
     slow.batch_execute("begin").await.unwrap();
     let open = append(&slow, "slow").await;
     let second = next_page(&mut feed, 1, Duration::ZERO).await;
-    assert_eq!([numbers(&first), numbers(&second)].concat(), settled);
+    assert_eq!([numbers(&first), numbers(&second)].concat(), visible);
     slow.batch_execute("commit").await.unwrap();
     assert_eq!(numbers(&read_all(&mut feed).await), [open]);
 }

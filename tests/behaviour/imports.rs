@@ -1,4 +1,4 @@
-//! Large files: every row becomes an event once, whatever ends whoever imports them, and everybody can see how far it is.
+//! Large files: every row becomes one event, at whatever point the importer ends, and the status shows the progress.
 
 use annals_import::ImportOutcome;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const FIGURES: [&str; 7] = [
     "events_appended",
 ];
 
-/// What became of rows: total, accepted, rejected, duplicate, updated, rounded; and events.
+/// The counts of an upload: rows in total, accepted, rejected, duplicate, updated, rounded; and events.
 fn figures(body: &Value) -> [i64; 7] {
     FIGURES.map(|name| body[name].as_i64().unwrap_or_else(|| panic!("no {name} in {body}")))
 }
@@ -31,7 +31,7 @@ fn sales() -> Value {
     json!({"dataset": "sales"})
 }
 
-/// A file of so many sales with ids, each of a hundred finer than a cent, each of a thousand without a date.
+/// A file of this many sales with ids. Every hundredth amount has fractions of a cent, and every thousandth row has no date.
 fn file(rows: usize) -> String {
     let mut file = "sale_id,sale_date,amount,product\n".to_owned();
     for row in 1..=rows {
@@ -54,7 +54,7 @@ async fn sales_events(world: &World) -> i64 {
     .await
 }
 
-/// What the import's own stream says, in order.
+/// The events of the import's own stream, in order.
 async fn story(world: &World, asked: &Asked) -> Vec<String> {
     let sql = "select event_type from annals.events where aggregate_type = 'import' and aggregate_id = $1 order by aggregate_version";
     let rows = world
@@ -67,7 +67,7 @@ async fn story(world: &World, asked: &Asked) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_large_file_is_asked_for_sent_imported_and_told_of() {
+async fn a_large_upload_is_requested_sent_and_imported_and_its_status_shows_the_progress() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world
         .ask_for_upload(&staff, json!({"dataset": "sales", "currency": "EUR", "max_errors": 2}))
@@ -149,9 +149,9 @@ async fn the_same_file_again_appends_nothing_and_a_changed_one_what_has_changed(
     assert_ne!(first["file_sha256"], third["file_sha256"]);
 }
 
-/// What a small upload makes of a file a large one makes of it, too.
+/// A large upload of a file has the same result as a small one.
 #[tokio::test]
-async fn large_and_small_uploads_say_the_same() {
+async fn large_and_small_uploads_have_the_same_result() {
     let (large, small, staff) = (World::new().await, World::new().await, Person::staff());
     let file = format!("{}broken,2026-01-31\nS-1,2026-01-31,1.00,Table\n", file(2_500));
     let one = large.import(&staff, sales(), &file).await.body;
@@ -172,7 +172,7 @@ async fn the_first_row_of_an_entity_counts_and_later_ones_that_differ_are_refuse
         let mut file = "sale_id,sale_date,amount\n".to_owned();
         for round in 0..60 {
             for id in 1..=50 {
-                // Every third round says what the first did.
+                // Every third round repeats the values of the first.
                 let amount = if round % 3 == 0 { first } else { first + round };
                 file += &format!("S-{id},2026-01-31,{amount}.{id:02}\n");
             }
@@ -194,7 +194,7 @@ async fn the_first_row_of_an_entity_counts_and_later_ones_that_differ_are_refuse
 }
 
 #[tokio::test]
-async fn rows_without_ids_are_told_apart_by_their_number() {
+async fn equal_rows_without_ids_are_distinguished_by_their_occurrence() {
     let (world, staff) = (World::new().await, Person::staff());
     let rows = |rows: usize| {
         let rows = (0..rows).map(|row| format!("2026-01-31,{}.00,Table\n", row % 7));
@@ -220,7 +220,7 @@ async fn wake_ups_are_few() {
 }
 
 #[tokio::test]
-async fn an_import_goes_on_where_its_time_was_over() {
+async fn an_import_continues_where_its_time_was_over() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     world.put_file(&asked, file(12_000)).await;

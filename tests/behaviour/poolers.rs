@@ -57,10 +57,10 @@ async fn a_transaction_that_fails_leaves_nothing_behind_it() {
         for round in 0..3 {
             let mut refused = event(&format!("C-{round}"));
             refused["data"]["phone"] = json!("7");
-            let batch = json!({"events": [event("sound"), refused, event("sound")]});
+            let batch = json!({"events": [event("valid"), refused, event("valid")]});
             world.post(&staff, "/events", batch).await.expect(201);
             world.project().await;
-            world.get(&staff, "/entities/customer/sound").await.expect(200);
+            world.get(&staff, "/entities/customer/valid").await.expect(200);
         }
     })
     .await

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tests::{Person, World};
 use uuid::Uuid;
 
-/// The limit for what must be settled. Readers wait for open appends, and other tests of this cluster have some.
+/// How long a test waits for what must become visible. Readers wait for open appends, and other tests of this cluster have some.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The error of a handler in these tests.

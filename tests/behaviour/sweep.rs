@@ -1,4 +1,5 @@
-//! The sweep finds streams that no wake-up reached, moves its checkpoint only past settled and finished events, and counts every event once.
+//! The sweep finds streams that no wake-up reached, moves its checkpoint only past events that are visible and projected or parked, and
+//! counts every event once.
 //!
 //! Open transactions of other tests in the same cluster may hold a single sweep back. So tests sweep until everything is done
 //! (`World::sweep`), or check what must not have happened.

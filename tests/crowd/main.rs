@@ -70,7 +70,7 @@ async fn main() -> ExitCode {
     );
     print("first requests (start of the process, catalog)", first);
     print("later requests", later);
-    world.assert_sound(&ledger).await;
+    world.assert_valid(&ledger).await;
     println!("the oracle: {} events acknowledged, each stored once", ledger.len());
     let most = i64::try_from(SERVER_CONNECTIONS).expect("a small number");
     if refused == 0 && connections <= most {

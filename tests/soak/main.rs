@@ -69,11 +69,11 @@ async fn main() -> ExitCode {
     };
     match outcome.and_then(|found| journal.complaint().map_or(Ok(found), Err)) {
         Ok(found) => {
-            println!("verdict: sound. {found}");
+            println!("verdict: correct. {found}");
             ExitCode::SUCCESS
         }
         Err(complaint) => {
-            println!("verdict: NOT SOUND, seed {seed}. {complaint}");
+            println!("verdict: NOT CORRECT, seed {seed}. {complaint}");
             ExitCode::FAILURE
         }
     }

@@ -6,7 +6,7 @@ use crate::world::World;
 
 /// Sales and expenses as their events leave them: the fields of the last `created` with the later `updated` applied. They do not exist if
 /// the last `deleted` is later than the last `created`.
-const STANDING: &str = "
+const EXISTING: &str = "
 create temp table counted as
 with history as (
     select e.*, max(e.aggregate_version) filter (where e.event_type like '%.created') over stream as born,
@@ -85,14 +85,14 @@ select jsonb_build_object(
                  from (select category, sum(amount) as cents from period where kind = 'expense' group by 1) as c))::text
   from period";
 
-const NOTED: &str = "select 'noted and not settled: ' || count(*) as line from annals.kpi_changes having count(*) > 0";
+const NOTED: &str = "select 'noted and not applied: ' || count(*) as line from annals.kpi_changes having count(*) > 0";
 
 impl World {
     /// Panics unless all recorded changes are applied and figures equal those of the events. No name may be longer than an index
     /// allows.
     pub async fn assert_kpis_are_the_events(&self) {
         let client = self.superuser().await;
-        client.batch_execute(STANDING).await.expect("a table");
+        client.batch_execute(EXISTING).await.expect("a table");
         for sql in [NOTED, DAYS, NAMES] {
             let rows = client.query(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
             let wrong: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
@@ -103,7 +103,7 @@ impl World {
     /// Figures that are not sums of days, computed from the events: default tenant, one currency, days in `[from, to)`.
     pub async fn figures_by_sql(&self, currency: &str, from: &str, to: &str) -> Value {
         let client = self.superuser().await;
-        client.batch_execute(STANDING).await.expect("a table");
+        client.batch_execute(EXISTING).await.expect("a table");
         let row = client.query_one(FIGURES, &[&currency, &from, &to]).await;
         serde_json::from_str(row.expect("figures").get(0)).expect("JSON")
     }
@@ -111,7 +111,7 @@ impl World {
     /// Products or customers (the column) of the default tenant by net amount, computed from the events: name, net amount, number of sales.
     pub async fn top_by_sql(&self, column: &str, currency: &str, from: &str, to: &str) -> Value {
         let client = self.superuser().await;
-        client.batch_execute(STANDING).await.expect("a table");
+        client.batch_execute(EXISTING).await.expect("a table");
         let sql = format!(
             "select coalesce(jsonb_agg(jsonb_build_array(t.name, t.revenue, t.refunds, t.net, t.sales) order by t.net desc, t.name collate \"C\"), '[]')::text
                from (select {column} as name, sum(greatest(amount, 0)) as revenue, sum(-least(amount, 0)) as refunds, sum(amount) as net,

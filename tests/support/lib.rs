@@ -31,7 +31,6 @@ mod read_models;
 pub mod recorded;
 mod redact;
 mod refold;
-mod relift;
 mod runtime;
 mod schema_check;
 mod schema_sql;
@@ -39,6 +38,7 @@ mod secrets_manager;
 mod server;
 mod silent_proxy;
 mod sqs;
+mod upcast;
 mod upload;
 mod world;
 

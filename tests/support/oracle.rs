@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::answer::Answer;
 use crate::world::World;
 
-/// How long the end of the log may take to be settled.
+/// How long it may take until everything up to the end of the log is visible.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Workers of `verify`.
 const WORKERS: usize = 2;
@@ -90,7 +90,7 @@ impl World {
     /// Sweeps, and then panics unless everything is as clients were told: each acknowledged event is stored once and as acknowledged, no refused
     /// one is stored, none is duplicated; every stream is projected to its end and none is parked; state tables are the fold from zero; key
     /// figures equal those of the events; and a consumer of the whole log reads each event once.
-    pub async fn assert_sound(&self, ledger: &Ledger) {
+    pub async fn assert_valid(&self, ledger: &Ledger) {
         self.sweep().await;
         let log = self.superuser().await;
         let complaints = log.query(COMPLAINTS, &[&ONCE]).await.expect("the log can be checked");

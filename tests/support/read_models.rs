@@ -52,11 +52,11 @@ impl World {
             .query_one("select pg_current_xact_id()::text", &[])
             .await
             .unwrap();
-        let settled = format!(
+        let is_over = format!(
             "select pg_snapshot_xmin(pg_current_snapshot()) > '{}'::xid8",
             last.get::<_, String>(0)
         );
-        while !client.query_one(&settled, &[]).await.unwrap().get::<_, bool>(0) {
+        while !client.query_one(&is_over, &[]).await.unwrap().get::<_, bool>(0) {
             assert!(started.elapsed() < PATIENCE, "a transaction stays open");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

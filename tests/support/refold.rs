@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::relift::relift;
+use crate::upcast::upcast;
 use crate::world::World;
 
 /// A stream: tenant, aggregate type, aggregate id.
@@ -142,7 +142,7 @@ impl World {
             }
             let data: Map<String, Value> = serde_json::from_str(row.get(5)).unwrap();
             let effect: Value = serde_json::from_str(row.get(6)).unwrap();
-            let data = relift(data, row.get(7), row.get(8), &serde_json::from_str(row.get(9)).unwrap());
+            let data = upcast(data, row.get(7), row.get(8), &serde_json::from_str(row.get(9)).unwrap());
             entity.version += 1;
             entity.updated_at.clone_from(&at);
             entity.apply(&effect, &data, &at);

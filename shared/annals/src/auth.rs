@@ -25,8 +25,8 @@ use annals_store::redacted_error;
 /// Minimum time between two fetches of the key set because of unknown keys. Otherwise many made-up key ids would cause as many
 /// requests to the key server.
 const REFETCH_AFTER: Duration = Duration::from_secs(60);
-/// The same while no key set could be fetched yet. Until then no token can be checked, so this is as short as `Retry-After`.
-const FIRST_FETCH_AFTER: Duration = Duration::from_secs(1);
+/// The same after a fetch that failed. Tokens with unknown keys are then answered 503, so this is as short as `Retry-After`.
+const RETRY_FETCH_AFTER: Duration = Duration::from_secs(1);
 /// Keys are fetched again after this time, so that a withdrawn key stops working.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(600);
 /// Algorithms that a key may have.
@@ -100,9 +100,10 @@ struct RemoteKeys {
 
 #[derive(Default)]
 struct FetchedKeys {
-    /// `None` until the first successful fetch.
-    keys: Option<HashMap<String, PinnedKey>>,
-    /// When the last attempt began. Failed attempts count too: while the key server is unavailable, known keys stay valid, and
+    keys: HashMap<String, PinnedKey>,
+    /// Whether the last attempt failed: a key that is not known may then exist.
+    has_failed: bool,
+    /// When the last attempt ended, so that requests which waited for it do not fetch at once again. Failed attempts count too: while the key server is unavailable, known keys stay valid, and
     /// unknown ones do not cause a request to it each time.
     tried_at: Option<Instant>,
 }
@@ -173,15 +174,14 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(TokenFault::Critical.into());
         }
-        let pinned = match &header.kid {
-            Some(kid) => self.key_named(kid).await?,
-            None => None,
-        };
-        // A shared secret has no key id, but Supabase's HS256 tokens may carry one.
-        let claims = match (pinned, &self.secret) {
-            (Some(pinned), _) => self.decode(token, &pinned)?,
-            (None, Some(secret)) if header.alg == Algorithm::HS256 => self.decode_by(secret, token).await?,
-            _ => return Err(TokenFault::Key.into()),
+        let claims = match (&self.secret, &header.kid) {
+            // A shared secret has no key id, but Supabase's HS256 tokens may carry one. No key of a set is for HS256.
+            (Some(secret), _) if header.alg == Algorithm::HS256 => self.decode_by(secret, token).await?,
+            (_, Some(kid)) => {
+                let pinned = self.key_named(kid).await?.ok_or(TokenFault::Key)?;
+                self.decode(token, &pinned)?
+            }
+            (_, None) => return Err(TokenFault::Key.into()),
         };
         if self.requires_role && claims.app_metadata.role.is_none() {
             return Err(AuthError::NoRole);
@@ -244,16 +244,12 @@ impl RemoteKeys {
         let mut fetched = self.fetched.write().await;
         // Another request may have fetched the keys while this one waited for the lock.
         if fetched.must_be_fetched(kid) {
+            let set = self.fetch().await;
             fetched.tried_at = Some(Instant::now());
-            match self.fetch().await {
-                Ok(set) => fetched.keys = Some(pin_all(&set)),
-                Err(error) => {
-                    tracing::warn!(error = redacted_error(&error), "key set not fetched");
-                    // An unknown key may be one that the key server has got since.
-                    if fetched.key_named(kid)?.is_none() {
-                        return Err(AuthError::KeysUnavailable);
-                    }
-                }
+            fetched.has_failed = set.is_err();
+            match set {
+                Ok(set) => fetched.keys = pin_all(&set),
+                Err(error) => tracing::warn!(error = redacted_error(&error), "key set not fetched"),
             }
         }
         fetched.key_named(kid)
@@ -272,15 +268,17 @@ impl RemoteKeys {
 
 impl FetchedKeys {
     fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
-        let keys = self.keys.as_ref().ok_or(AuthError::KeysUnavailable)?;
-        Ok(keys.get(kid).cloned())
+        match self.keys.get(kid) {
+            None if self.has_failed => Err(AuthError::KeysUnavailable),
+            known => Ok(known.cloned()),
+        }
     }
 
     fn must_be_fetched(&self, kid: &str) -> bool {
-        let pause = match &self.keys {
-            None => FIRST_FETCH_AFTER,
-            Some(keys) if keys.contains_key(kid) => KEY_LIFETIME,
-            Some(_) => REFETCH_AFTER,
+        let pause = match self.keys.contains_key(kid) {
+            true => KEY_LIFETIME,
+            false if self.has_failed => RETRY_FETCH_AFTER,
+            false => REFETCH_AFTER,
         };
         self.tried_at.is_none_or(|at| at.elapsed() >= pause)
     }

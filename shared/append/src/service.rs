@@ -105,26 +105,14 @@ impl AppendService {
         Ok(appended)
     }
 
-    /// Has `write` append events that the caller has checked by [`check`](super::check()), in a transaction that also does other things,
-    /// and counts them. Their streams are added to `to_wake`, and the projector is woken when these are enough for one message: a large
-    /// import appends thousands of chunks. The caller wakes the projector for what is left in the end.
-    ///
-    /// # Errors
-    /// Those of `write`.
-    pub async fn write_checked(
-        &self,
-        caller: &Caller,
-        events: &[NewEvent],
-        to_wake: &mut BTreeSet<StreamId>,
-        write: impl Future<Output = Result<(), StoreError>>,
-    ) -> Result<(), StoreError> {
-        write.await?;
+    /// Counts events that a chunk of an import has appended, and adds their streams to `to_wake`. When these are enough for one message,
+    /// the projector is woken: a large import appends thousands of chunks. The caller wakes it for what is left in the end.
+    pub async fn count_and_collect(&self, caller: &Caller, events: &[NewEvent], to_wake: &mut BTreeSet<StreamId>) {
         metrics::appended(events.len());
         to_wake.extend(events.iter().map(|event| event.stream(caller.tenant_id())));
         if to_wake.len() >= STREAMS_PER_MESSAGE {
             self.wake(std::mem::take(to_wake)).await;
         }
-        Ok(())
     }
 
     /// Checks events, has `write` append them in a transaction that also does other things, and wakes the projector. If the catalog

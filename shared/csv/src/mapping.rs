@@ -38,7 +38,8 @@ impl Mapping {
     pub fn parse(text: &str, dataset: &Dataset) -> Result<Self, String> {
         let Ok(Value::Object(members)) = json::parse(text.as_bytes()) else {
             return Err(
-                "must be a JSON object of columns and the file's headers, such as {\"amount\": \"Total\"}".to_owned(),
+                "must be a JSON object that maps our columns to the file's headers, such as {\"amount\": \"Total\"}"
+                    .to_owned(),
             );
         };
         let mut mapping = Vec::with_capacity(members.len());

@@ -11,7 +11,7 @@ use annals_domain::weight::shortened;
 use annals_store::{AppendError, Refusal, RefusalKind, StoreError, redacted_error};
 use annals_telemetry::request_id;
 
-/// `Retry-After` in seconds if the database is unavailable.
+/// `Retry-After` of every 503, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// Maximum number of characters of a client's name that an answer repeats.

@@ -59,7 +59,7 @@ impl Importer {
             }
         }
         self.store.purge_finished(last_start(deadline)).await?;
-        Ok(self.store.delete_old_reports().await?)
+        Ok(self.store.delete_old_reports(last_start(deadline)).await?)
     }
 }
 

@@ -135,11 +135,14 @@ impl Ledger for DatabaseLedger {
             reported: &outcome.reported,
             contents: &chunk.contents,
         };
-        let (events, write) = (&outcome.plan.events, job.store.append_chunk(&self.import, &record));
-        let appended = job.appends.write_checked(&job.caller, events, &mut self.to_wake, write);
-        appended
-            .await
-            .map_or_else(|error| RetryReason::of(error).map(Some), |()| Ok(None))
+        if let Err(error) = job.store.append_chunk(&self.import, &record).await {
+            return RetryReason::of(error).map(Some);
+        }
+        let events = &outcome.plan.events;
+        job.appends
+            .count_and_collect(&job.caller, events, &mut self.to_wake)
+            .await;
+        Ok(None)
     }
 
     async fn pass(&self, job: &Job, watermark: &Watermark) -> Result<(), StoreError> {

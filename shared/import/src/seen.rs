@@ -23,9 +23,9 @@ impl Seen {
         }
         let mut chunk = Chunk::new(rows, earlier);
         if job.layout.has(job.dataset.id) {
-            let mut is_seen = |id: &&str| self.ids.count(Content::of_text(id).key()) > 1;
+            let is_seen = |id: &&str| self.ids.count(Content::of_text(id).key()) > 1;
             let ids = chunk.ids().into_iter();
-            let seen: HashSet<String> = ids.filter(&mut is_seen).map(str::to_owned).collect();
+            let seen: HashSet<String> = ids.filter(is_seen).map(str::to_owned).collect();
             chunk.mark_repeats(&seen);
         }
         chunk

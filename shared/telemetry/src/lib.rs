@@ -38,9 +38,9 @@ pub fn start() {
 /// Logs the location of a panic. Its message is logged only if it is a constant of the program, because a formatted message may
 /// quote anything.
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let words = panic.payload().downcast_ref::<&'static str>();
-    let place = panic.location().map(ToString::to_string);
-    tracing::error!(panic.place = place, panic.words = words, "panicked");
+    let message = panic.payload().downcast_ref::<&'static str>();
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(panic.location = location, panic.message = message, "panicked");
 }
 
 /// The subscriber that [`start`] installs, with a chosen output. Metrics are written if `deployed` is given, whatever the log

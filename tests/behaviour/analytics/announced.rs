@@ -287,8 +287,8 @@ async fn recording_announcements_does_not_wait_for_a_session_that_applies_change
     let (world, tenant) = (World::new().await, TenantId::from(uuid::Uuid::nil()));
     sell(&world, "S-1", "2026-01-01", 1000, "A", "Pump").await;
     world.project().await;
-    let settle = "select annals.apply_kpi_changes('00000000-0000-0000-0000-000000000000', 10)";
-    world.superuser().await.batch_execute(settle).await.unwrap();
+    let apply = "select annals.apply_kpi_changes('00000000-0000-0000-0000-000000000000', 10)";
+    world.superuser().await.batch_execute(apply).await.unwrap();
     let other = world.superuser().await;
     other
         .batch_execute("begin; select from annals.kpi_days for update")

@@ -112,13 +112,13 @@ async fn batches_are_applied_while_others_sell() {
             other.project().await;
         }
     };
-    let settling = async {
+    let applying = async {
         let projector = at_pace(&world, 7, Duration::from_millis(50));
         for _ in 0..20 {
             projector.sweep().await.unwrap();
         }
     };
-    tokio::join!(selling, settling);
+    tokio::join!(selling, applying);
     world.sweep().await;
     world.assert_kpis_are_the_events().await;
 }

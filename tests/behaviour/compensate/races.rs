@@ -59,15 +59,15 @@ async fn two_equal_requests_with_one_key_get_one_answer() {
     let (world, staff, id) = changed().await;
     let owner = world.owner().await;
     hold(&owner).await;
-    let twins = [
+    let calls = [
         spawn(&world, &staff, &id, Some("k")),
         spawn(&world, &staff, &id, Some("k")),
     ];
     world.until_waiting(2).await;
     owner.batch_execute("rollback").await.expect("the end");
     let mut answers = Vec::new();
-    for twin in twins {
-        answers.push(twin.await.expect("an answer"));
+    for call in calls {
+        answers.push(call.await.expect("an answer"));
     }
     answers.sort_by_key(|answer| answer.status);
     assert_eq!(

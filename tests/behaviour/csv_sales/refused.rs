@@ -1,4 +1,4 @@
-//! What is no sales file at all: a 4xx with a code, and nothing left behind.
+//! Uploads that are not sales files: a 4xx with a code, and nothing is stored.
 
 use tests::{Person, World};
 
@@ -53,7 +53,7 @@ const FILES: [(&str, &[u8], u16, &str); 14] = [
 ];
 
 #[tokio::test]
-async fn files_that_are_no_sales_are_refused_whole() {
+async fn files_that_are_not_sales_are_refused_as_a_whole() {
     let (world, staff) = (World::new().await, Person::staff());
     for (name, file, status, code) in FILES {
         let answer = world.upload_sales(&staff, &[], file).await;
@@ -68,9 +68,9 @@ async fn files_that_are_no_sales_are_refused_whole() {
     assert_eq!(count_events(&world).await, 0);
 }
 
-/// Whatever is wrong comes after rows that would have been appended, in chunks of their own.
+/// The fault comes after rows that would have been appended, in a later chunk.
 #[tokio::test]
-async fn files_that_break_off_leave_nothing_behind() {
+async fn of_files_that_break_off_nothing_is_stored() {
     let (world, staff) = (World::new().await, Person::staff());
     let rows: String = (1..=1_500).map(|n| format!("{n},2026-01-02,1\n")).collect();
     let ends: [(&[u8], &str, usize); 4] = [
@@ -93,7 +93,7 @@ async fn files_that_break_off_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn lines_that_end_in_every_way_are_counted_as_they_stand() {
+async fn lines_are_counted_by_every_kind_of_line_end() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = "sale_id,sale_date,amount\r1,2026-01-02,1\r\n2,2026-01-02,x\n\n3,2026-01-02,\"1\r\n\"\r4,2026-01-02,=1+1\n\r5,2026-01-02,٣";
     let answer = world.upload_sales(&staff, &[], file).await.expect(200);
@@ -123,7 +123,7 @@ async fn a_declared_encoding_that_the_file_is_not_in_is_refused() {
 }
 
 #[tokio::test]
-async fn fields_that_mean_nothing_are_refused() {
+async fn unknown_and_invalid_fields_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = "sale_id,sale_date,amount\n1,2026-01-02,3\n";
     for (field, value) in [
@@ -149,7 +149,7 @@ async fn fields_that_mean_nothing_are_refused() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_upload_are_refused() {
+async fn bodies_that_are_not_uploads_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = b"sale_id,sale_date,amount\n1,2026-01-02,3\n".to_vec();
     let json = world.upload_bytes(&staff, "", "application/json", b"{}".to_vec()).await;

@@ -71,12 +71,12 @@ async fn tags_differ_if_and_only_if_bytes_differ() {
     let kind = json!({"event_type": "customer.created", "version": "2.0", "schema": types["schema"], "example": types["example"],
                       "upcasters": [{"from_version": "1.0", "steps": [{"default": {"segment": "none"}}]}]});
     world.post(&staff, "/events/types", kind).await.expect(201);
-    let lifted = world.get(&staff, ADA).await.expect(200);
+    let upcast = world.get(&staff, ADA).await.expect(200);
     assert_eq!(
-        (&lifted.body["version"], &lifted.body["state"]["segment"]),
+        (&upcast.body["version"], &upcast.body["state"]["segment"]),
         (&json!(1), &json!("none"))
     );
-    assert_ne!(tag(&lifted), tag(&projected));
+    assert_ne!(tag(&upcast), tag(&projected));
 }
 
 #[tokio::test]

@@ -68,9 +68,9 @@ async fn changes_of_an_old_version_change_the_fields_of_the_new_one() {
     post(&world, &staff, "opportunity.updated", "O-1", "2.0", &newer).await;
     let older = json!({"changes": {"market_size": {"old": 100, "new": 250.50}, "ai_solution_type": {"old": "nlp", "new": "cv"}}});
     let id = post(&world, &staff, "opportunity.updated", "O-1", "1.0", &older).await;
-    let lifted = json!({"changes": {"market_size_estimate": {"old": 100, "new": 250.50}, "ai_solution_type": {"old": "nlp", "new": "cv"},
+    let upcast = json!({"changes": {"market_size_estimate": {"old": 100, "new": 250.50}, "ai_solution_type": {"old": "nlp", "new": "cv"},
                                     "ai_solution_category": {"old": "natural_language_processing", "new": "computer_vision"}}});
-    assert_reads_as(&world, &staff, &id, "2.0", "1.0_to_2.0", &lifted).await;
+    assert_reads_as(&world, &staff, &id, "2.0", "1.0_to_2.0", &upcast).await;
     let expected = json!({"title": "T", "market_size_estimate": 250.50, "ai_solution_type": "cv", "ai_solution_category": "computer_vision",
                           "confidence_score": 0.95});
     for projected in [false, true] {
@@ -86,8 +86,8 @@ async fn changes_of_an_old_version_change_the_fields_of_the_new_one() {
     post(&world, &staff, "user.created", "U-1", "1.0", &created).await;
     let older = json!({"changes": {"expertise_domains": {"old": ["ai"], "new": "ai, robotics,"}}});
     let id = post(&world, &staff, "user.updated", "U-1", "1.0", &older).await;
-    let lifted = json!({"changes": {"expertise_domains": {"old": ["ai"], "new": ["ai", "robotics"]}}});
-    assert_reads_as(&world, &staff, &id, "1.1", "1.0_to_1.1", &lifted).await;
+    let upcast = json!({"changes": {"expertise_domains": {"old": ["ai"], "new": ["ai", "robotics"]}}});
+    assert_reads_as(&world, &staff, &id, "1.1", "1.0_to_1.1", &upcast).await;
     world.project().await;
     let user = state(&world, &staff, "user", "U-1").await;
     assert_eq!(user["expertise_domains"], json!(["ai", "robotics"]));
@@ -190,7 +190,7 @@ async fn data_of_one_version_are_refused_under_another() {
 #[tokio::test]
 async fn the_example_of_every_built_in_version_can_be_posted_and_reads_in_the_current_version() {
     let (world, service) = (World::without_requirements().await, Person::service("loader"));
-    let mut lifted = 0;
+    let mut upcast = 0;
     for kind in world.all_pages(&service, "/events/types").await {
         let (name, current) = (kind["event_type"].as_str().unwrap(), kind["version"].as_str().unwrap());
         // Types that only Annals appends are tested elsewhere.
@@ -209,12 +209,12 @@ async fn the_example_of_every_built_in_version_can_be_posted_and_reads_in_the_cu
             let reads_as = if changes { current } else { number };
             assert_eq!(read["version"], reads_as, "{name} {number}");
             if number != current {
-                lifted += 1;
-                post(&world, &service, name, "lifted", current, &read["data"]).await;
+                upcast += 1;
+                post(&world, &service, name, "upcast", current, &read["data"]).await;
             }
         }
     }
-    assert!(lifted >= 4, "{lifted}");
+    assert!(upcast >= 4, "{upcast}");
     world.project().await;
     assert!(world.rows_of("annals.parked_streams").await.is_empty());
     world.assert_read_models_are_the_fold().await;

@@ -26,11 +26,11 @@ async fn events_of_old_versions_read_as_the_new_one_as_soon_as_it_is_registered(
         evolved["upcasters"],
         json!([{"from_version": "1.0", "to_version": "2.0", "steps": [{"rename": {"value": "temperature"}}]}])
     );
-    let lifted = json!({"temperature": 20.50, "unit": "C"});
-    assert_reads_as(&world, &staff, &old, "2.0", "1.0_to_2.0", &lifted).await;
+    let upcast = json!({"temperature": 20.50, "unit": "C"});
+    assert_reads_as(&world, &staff, &old, "2.0", "1.0_to_2.0", &upcast).await;
     assert_eq!(
         state(&world, &staff, "gauge", "G-1").await,
-        lifted,
+        upcast,
         "projected under the old version, and read under the new one"
     );
     assert_eq!(stored(&world, &old).await, row);
@@ -69,11 +69,11 @@ async fn every_kind_of_step_works_over_http_as_the_catalog_documents_it() {
         steps.to_string(),
         "with every digit"
     );
-    let lifted = r#"{"temperature": 1.1, "unit": "C", "site": "roof", "tags": ["a", "b", "c"], "inner": {"text": ["x", "y"]},
+    let upcast = r#"{"temperature": 1.1, "unit": "C", "site": "roof", "tags": ["a", "b", "c"], "inner": {"text": ["x", "y"]},
                      "kind": "t", "null": null, "checked": false,
                      "deep": {"er": {"place": [1]}, "kind": {"name": "thermometer"}, "set": 12345678901234567890.123}}"#;
-    let lifted: Value = serde_json::from_str(lifted).unwrap();
-    assert_reads_as(&world, &staff, &id, "2.0", "1.0_to_2.0", &lifted).await;
+    let upcast: Value = serde_json::from_str(upcast).unwrap();
+    assert_reads_as(&world, &staff, &id, "2.0", "1.0_to_2.0", &upcast).await;
     world.project().await;
     world.assert_read_models_are_the_fold().await;
 }
@@ -112,8 +112,8 @@ async fn a_chain_is_applied_to_its_end_and_each_version_starts_at_its_own_step()
         .await
         .expect(201);
     for (value, (version, id)) in ids.iter().enumerate() {
-        let lifted = json!({"reading": {"celsius": value + 1}});
-        assert_reads_as(&world, &staff, id, "3.0", &format!("{version}_to_3.0"), &lifted).await;
+        let upcast = json!({"reading": {"celsius": value + 1}});
+        assert_reads_as(&world, &staff, id, "3.0", &format!("{version}_to_3.0"), &upcast).await;
     }
     world.project().await;
     assert_eq!(

@@ -53,8 +53,8 @@ async fn a_tenants_versions_and_upcasters_of_a_built_in_type_are_its_own() {
     let session = world.session_of(&there).await;
     let seen = "select count(*) from annals.upcasters where tenant_id is not null";
     assert_eq!(session.query_one(seen, &[]).await.unwrap().get::<_, i64>(0), 0);
-    let shaped = "select count(*) from annals.fold_versions where tenant_id is not null";
-    assert_eq!(session.query_one(shaped, &[]).await.unwrap().get::<_, i64>(0), 0);
+    let raised = "select count(*) from annals.fold_versions where tenant_id is not null";
+    assert_eq!(session.query_one(raised, &[]).await.unwrap().get::<_, i64>(0), 0);
     // The version of one tenant is unknown to the other.
     let event = super::event("opportunity.created", "P", "3.0", &json!({"headline": "H"}));
     assert_eq!(

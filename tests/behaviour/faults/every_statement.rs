@@ -70,7 +70,7 @@ impl Scene {
                 most = most.max(statement);
             }
         }
-        self.world.assert_sound(&self.ledger).await;
+        self.world.assert_valid(&self.ledger).await;
         most
     }
 

@@ -50,7 +50,7 @@ impl Scene {
             self.cutter.disarm();
             if let Some(answer) = answered {
                 self.record(&answer);
-                self.world.assert_sound(&self.ledger).await;
+                self.world.assert_valid(&self.ledger).await;
                 return statement - 1;
             }
             // The next process that Lambda starts gets the repeated request.

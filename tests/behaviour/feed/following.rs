@@ -164,7 +164,7 @@ async fn an_event_that_commits_behind_a_later_number_is_not_missed_by_lists_and_
 
 /// An append that stays open delays readers. They still get what the sweep has passed, and miss nothing later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_an_append_stays_open_readers_get_the_events_settled_before() {
+async fn while_an_append_stays_open_readers_get_the_events_that_the_sweep_has_passed() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let (slow, quick) = (world.session_of(&staff).await, world.session_of(&staff).await);
     let before = append(&quick, "C-1").await;

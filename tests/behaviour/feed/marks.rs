@@ -25,7 +25,7 @@ async fn a_transaction_that_appends_nothing_holds_no_reader_back() {
     idle.batch_execute("rollback").await.unwrap();
 }
 
-/// Readers wait only for appends that were under way when the mark was taken; later ones do not keep it from being settled.
+/// Readers wait only for appends that were under way when the mark was taken; later ones do not delay it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_that_begin_after_the_mark_are_not_waited_for() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
@@ -107,7 +107,7 @@ async fn a_prepared_append_is_waited_for_and_named() {
 async fn reading_in_sql_does_not_wait_for_the_own_transaction_and_refuses_too_old_a_snapshot() {
     let (world, staff) = (World::without_requirements().await, Person::staff());
     let session = world.session_of(&staff).await;
-    let settled = append(&session, "C-1").await;
+    let visible = append(&session, "C-1").await;
     world.sweep().await;
     session.batch_execute("begin").await.unwrap();
     append(&session, "C-2").await;
@@ -115,7 +115,7 @@ async fn reading_in_sql_does_not_wait_for_the_own_transaction_and_refuses_too_ol
         .query("select event_number from public.read_events()", &[])
         .await
         .unwrap();
-    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>(), [settled]);
+    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>(), [visible]);
     session
         .batch_execute("rollback; begin isolation level repeatable read")
         .await
@@ -131,7 +131,7 @@ async fn reading_in_sql_does_not_wait_for_the_own_transaction_and_refuses_too_ol
     );
     session.batch_execute("rollback").await.unwrap();
     let rows = session
-        .query("select event_number from public.read_events($1, 1)", &[&settled])
+        .query("select event_number from public.read_events($1, 1)", &[&visible])
         .await
         .unwrap();
     assert_eq!(rows.len(), 0);

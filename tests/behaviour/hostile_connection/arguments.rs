@@ -251,27 +251,27 @@ async fn waiting_for_streams_writes_nothing_and_keeps_no_lock() {
     let owner = world.owner().await;
     let before = super::everything(&owner).await;
     let hostile = world.appender(Some(&Person::user())).await;
-    let settle = |streams: &str| format!("select annals.find_appended({CLAIMS}, {streams}, array[gen_random_uuid()])");
+    let lookup = |streams: &str| format!("select annals.find_appended({CLAIMS}, {streams}, array[gen_random_uuid()])");
     hostile.batch_execute("begin").await.unwrap();
     hostile
         .batch_execute(&format!(
             "{}; {}",
-            settle("'{customer,customer,nothing}', '{theirs,theirs,new}'"),
-            settle("null, null")
+            lookup("'{customer,customer,nothing}', '{theirs,theirs,new}'"),
+            lookup("null, null")
         ))
         .await
         .unwrap();
     // The session is still in its transaction, and the owner of the stream does not wait for it.
     let theirs = world.appender(Some(&user)).await;
     theirs.batch_execute("set statement_timeout = '60s'").await.unwrap();
-    theirs.batch_execute(&settle("'{customer}', '{theirs}'")).await.unwrap();
+    theirs.batch_execute(&lookup("'{customer}', '{theirs}'")).await.unwrap();
     for mismatched in [
         "'{customer,customer}', '{theirs}'",
         "'{customer}', null",
         "'{null}', '{null}'",
     ] {
         let _outcome = hostile
-            .batch_execute(&format!("rollback; begin; {}", settle(mismatched)))
+            .batch_execute(&format!("rollback; begin; {}", lookup(mismatched)))
             .await;
     }
     hostile.batch_execute("rollback").await.unwrap();

@@ -1,4 +1,4 @@
-//! The same by a bucket: signed addresses, its events, parts that break off, objects that change.
+//! Large files in a bucket: signed addresses, the bucket's events, broken transfers, objects that change.
 
 use annals_import::ImportOutcome;
 use importer::{Invocation, handle};
@@ -15,13 +15,13 @@ async fn world(bucket: &Bucket) -> World {
     world
 }
 
-/// The event as AWS sends it, of this object.
+/// The event that AWS sends about this object.
 fn event(bucket: &str, key: &str) -> Invocation {
     serde_json::from_str(&Bucket::event(bucket, key)).unwrap()
 }
 
 #[tokio::test]
-async fn a_file_comes_by_its_address_and_the_buckets_event_and_goes_when_it_is_imported() {
+async fn a_file_is_sent_to_its_address_imported_at_the_buckets_event_and_deleted() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
@@ -38,13 +38,13 @@ async fn a_file_comes_by_its_address_and_the_buckets_event_and_goes_when_it_is_i
     let done = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(figures(&done), [3_000, 2_997, 3, 0, 0, 30, 2_997]);
     assert_eq!(bucket.keys(), Vec::<String>::new());
-    // Late and doubled.
+    // The event arrives late, and twice.
     handle(&world.importer(), event(BUCKET, &key), None).await.unwrap();
     assert_eq!(world.upload(&staff, &asked).await.expect(200).body, done);
 }
 
 #[tokio::test]
-async fn what_is_nobodys_upload_stays_where_it_is() {
+async fn an_object_of_no_upload_is_left_alone() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
@@ -62,7 +62,7 @@ async fn what_is_nobodys_upload_stays_where_it_is() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_written_over_during_the_work_fails_the_import() {
+async fn an_object_that_is_overwritten_during_the_import_fails_it() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
@@ -80,9 +80,9 @@ async fn an_object_that_is_written_over_during_the_work_fails_the_import() {
     );
 }
 
-/// What was looked for before anybody held the import may have come since.
+/// If the file is absent before the lease is acquired, it is looked for again under the lease.
 #[tokio::test]
-async fn an_object_that_is_there_at_the_second_look_is_imported() {
+async fn an_object_that_is_found_only_under_the_lease_is_imported() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
@@ -97,16 +97,16 @@ async fn an_object_that_is_there_at_the_second_look_is_imported() {
     assert_eq!(figures(&upload), [6_000, 5_994, 6, 0, 0, 60, 5_994]);
 }
 
-/// A store that is away keeps an import waiting and harms nothing.
+/// While the storage is unavailable, an import waits and loses nothing.
 #[tokio::test]
-async fn a_bucket_that_does_not_answer_is_asked_again_later() {
+async fn while_the_bucket_does_not_answer_an_import_waits() {
     let bucket = Bucket::default();
     let (world, staff) = (world(&bucket).await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     Bucket::send(&asked.url, file(2_000)).await;
     bucket.trouble(&[Trouble::Busy; 5]);
     let key = format!("uploads/{}", asked.id);
-    // The event is not to come again for that: the next look goes on.
+    // The event need not be sent again: the next scheduled run continues.
     handle(&world.importer(), event(BUCKET, &key), None).await.unwrap();
     let so_far: Value = world.upload(&staff, &asked).await.expect(202).body;
     assert_eq!(

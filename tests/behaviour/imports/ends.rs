@@ -1,4 +1,4 @@
-//! Imports that come to nothing, and who may ask and see.
+//! Imports that fail, and who may request uploads and see them.
 
 use annals_import::ImportOutcome;
 use importer::{Invocation, handle};
@@ -20,9 +20,9 @@ async fn tick(world: &World) {
     handle(&world.importer(), tick, None).await.unwrap();
 }
 
-/// Nothing is appended of a file that cannot be read to its end.
+/// If a file cannot be read to its end, nothing is appended.
 #[tokio::test]
-async fn files_that_are_none_are_refused_as_a_whole() {
+async fn files_that_cannot_be_read_are_refused_as_a_whole() {
     let (world, staff) = (World::new().await, Person::staff());
     for (content, code) in [
         (Vec::new(), "empty_file"),
@@ -41,7 +41,7 @@ async fn files_that_are_none_are_refused_as_a_whole() {
             ImportOutcome::Ended
         );
         assert_eq!(failure(&world, &staff, &asked).await, code);
-        // There are no rows to correct, and waiting does not help.
+        // There is no report, now or later, because there are no rows to correct.
         let report = format!("/data/uploads/{}/errors?format=csv", asked.id);
         let report = world.get(&staff, &report).await;
         assert_eq!(report.problem(409), "upload_failed");
@@ -55,7 +55,7 @@ async fn files_that_are_none_are_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_over_or_deleted_during_the_work_fails_its_import() {
+async fn a_file_that_is_overwritten_or_deleted_during_the_import_fails_it() {
     let (world, staff) = (World::new().await, Person::staff());
     for is_deleted in [false, true] {
         let asked = world.ask_for_upload(&staff, sales()).await;
@@ -70,7 +70,7 @@ async fn a_file_that_is_written_over_or_deleted_during_the_work_fails_its_import
             ImportOutcome::Ended
         );
         assert_eq!(failure(&world, &staff, &asked).await, "file_changed");
-        // What was appended is said, and sending the file once more appends what is missing.
+        // The status counts what was appended, and sending the file again appends the rest.
         let so_far = figures(&world.upload(&staff, &asked).await.body);
         assert_eq!(so_far[0], so_far[1..5].iter().sum::<i64>());
     }
@@ -86,7 +86,7 @@ async fn a_file_over_the_limit_is_not_read() {
     world.put_file(&asked, "x").await;
     let path = world.files.0.join(asked.id.to_string());
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-    // Holes only: no disk is filled.
+    // A sparse file takes no space on the disk.
     file.set_len(annals_storage::MAX_FILE_BYTES + 1).unwrap();
     assert_eq!(
         world.importer().import(asked.id, None).await.unwrap(),
@@ -96,15 +96,15 @@ async fn a_file_over_the_limit_is_not_read() {
 }
 
 #[tokio::test]
-async fn late_doubled_lost_and_foreign_events_do_no_harm() {
+async fn late_duplicate_lost_and_foreign_events_change_nothing() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     world.put_file(&asked, file(1_500)).await;
-    // Nobody was told of the file, and all the same it is found.
+    // No event announced the file; the scheduled run finds it.
     tick(&world).await;
     let done = world.upload(&staff, &asked).await.expect(200).body;
     assert_eq!(figures(&done), [1_500, 1_499, 1, 0, 0, 15, 1_499]);
-    // The object is gone, and so is what the import needed.
+    // The object is deleted, and so are the import's temporary data.
     assert!(!world.files.0.join(asked.id.to_string()).exists());
     assert_eq!(
         scalar(
@@ -125,7 +125,7 @@ async fn late_doubled_lost_and_foreign_events_do_no_harm() {
         world.importer().import(asked.id, None).await.unwrap(),
         ImportOutcome::Ended
     );
-    // Nobody else would ever delete it.
+    // Nothing else would delete it.
     assert!(!world.files.0.join(asked.id.to_string()).exists());
     assert_eq!(world.upload(&staff, &asked).await.expect(200).body, done);
     assert_eq!(
@@ -145,7 +145,7 @@ async fn late_doubled_lost_and_foreign_events_do_no_harm() {
 }
 
 #[tokio::test]
-async fn two_importers_at_once_import_once() {
+async fn two_concurrent_importers_import_a_file_once() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     world.put_file(&asked, file(2_000)).await;
@@ -158,7 +158,7 @@ async fn two_importers_at_once_import_once() {
 }
 
 #[tokio::test]
-async fn a_file_that_never_comes_is_not_waited_for_for_ever() {
+async fn an_import_fails_if_its_file_does_not_arrive_in_time() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     tick(&world).await;
@@ -169,9 +169,9 @@ async fn a_file_that_never_comes_is_not_waited_for_for_ever() {
     assert_eq!(failure(&world, &staff, &asked).await, "file_missing");
 }
 
-/// However late somebody looks: what has come is imported.
+/// A file that arrived is imported even after the time for sending it.
 #[tokio::test]
-async fn a_file_that_has_come_is_imported_however_late_it_is_looked_for() {
+async fn a_file_that_arrived_is_imported_after_the_time_for_sending_it() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     world.put_file(&asked, file(100)).await;
@@ -185,9 +185,10 @@ async fn a_file_that_has_come_is_imported_however_late_it_is_looked_for() {
     );
 }
 
-/// What no other attempt would heal ends the import at once, with its own code; even where nobody may say so in an event.
+/// If another attempt would fail in the same way, the import ends immediately, with the error's code, even if the caller may not post the
+/// event that records the end.
 #[tokio::test]
-async fn what_the_caller_may_no_longer_do_ends_the_import() {
+async fn an_import_ends_if_its_caller_may_no_longer_post_the_events() {
     let (world, staff) = (World::new().await, Person::staff());
     let posters = async |posters: &str, event_types: &[&str]| {
         let sql = "update annals.event_types set posters = $1::text::text[] where event_type = any ($2)";
@@ -222,9 +223,9 @@ async fn what_the_caller_may_no_longer_do_ends_the_import() {
     assert_eq!(sales_events(&world).await, 0);
 }
 
-/// Whoever reacts to an import has to be able to tell what was done from what would be.
+/// Consumers of an import's events must be able to tell a dry run from a real import.
 #[tokio::test]
-async fn events_say_whether_anything_was_meant() {
+async fn events_of_a_dry_run_say_that_it_is_one() {
     let (world, staff) = (World::new().await, Person::staff());
     for (dry_run, mode, last) in [
         (false, "partial", "import.completed"),
@@ -257,9 +258,9 @@ async fn events_say_whether_anything_was_meant() {
     world.assert_read_models_are_the_fold().await;
 }
 
-/// What fails again and again without getting any further is given up, in the open.
+/// An import that makes no progress in many attempts fails, visibly.
 #[tokio::test]
-async fn an_import_that_does_not_get_on_is_given_up() {
+async fn an_import_without_progress_fails_after_many_attempts() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     world.put_file(&asked, file(100)).await;
@@ -279,18 +280,24 @@ async fn an_import_that_does_not_get_on_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_look_deletes_old_reports() {
+async fn a_scheduled_run_deletes_old_reports() {
     let (world, staff) = (World::new().await, Person::staff());
     world.import(&staff, sales(), file(1_000)).await;
     assert_eq!(scalar(&world, "select count(*) from annals.rejected_rows").await, 1);
-    let sql = "update annals.uploads set finished_at = now() - interval '31 days'";
-    world.superuser().await.execute(sql, &[]).await.unwrap();
+    let sql = "update annals.uploads set finished_at = now() - interval '31 days';
+               insert into annals.uploads select (jsonb_populate_record(u, jsonb_build_object('id', gen_random_uuid()))).*
+                 from annals.uploads u cross join generate_series(1, 20)";
+    world.superuser().await.batch_execute(sql).await.unwrap();
     tick(&world).await;
     assert_eq!(scalar(&world, "select count(*) from annals.rejected_rows").await, 0);
+    assert_eq!(
+        scalar(&world, "select count(*) from annals.uploads where rows_reported > 0").await,
+        0
+    );
 }
 
 #[tokio::test]
-async fn uploads_are_their_owners_and_their_tenants() {
+async fn an_upload_is_visible_to_its_owner_and_to_those_who_see_the_tenant() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     world.upload(&Person::staff(), &asked).await.expect(202);
@@ -310,7 +317,7 @@ async fn uploads_are_their_owners_and_their_tenants() {
 }
 
 #[tokio::test]
-async fn fields_are_read_when_an_upload_is_asked_for() {
+async fn fields_are_checked_when_an_upload_is_requested() {
     let (world, staff) = (World::new().await, Person::staff());
     for body in [
         json!([]),
@@ -326,7 +333,7 @@ async fn fields_are_read_when_an_upload_is_asked_for() {
     let mapping = json!({"dataset": "sales", "mapping": "x"});
     let answer = world.post(&staff, "/data/uploads", mapping).await.expect(400);
     let detail = answer.body["errors"][0]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("must be a JSON object from column"), "{detail}");
+    assert!(detail.starts_with("must be a JSON object that maps"), "{detail}");
     let fields = json!({"dataset": "sales", "mapping": {"amount": "Sales"}, "dry_run": true, "max_errors": 7, "delimiter": null});
     let asked = world.ask_for_upload(&staff, fields).await;
     world.put_file(&asked, "sale_date;Sales\n2026-01-31;1.00\n").await;
@@ -337,9 +344,9 @@ async fn fields_are_read_when_an_upload_is_asked_for() {
     );
 }
 
-/// A deployment without a bucket says so, as something that may change.
+/// A deployment without a bucket answers 503, because a bucket can be added.
 #[tokio::test]
-async fn without_a_place_for_files_nobody_is_given_an_address() {
+async fn without_a_bucket_a_large_upload_is_refused() {
     let (mut world, staff) = (World::new().await, Person::staff());
     world.app.storage = annals_storage::Storage::Unconfigured;
     world.router = local::engine::router(world.app.clone());
@@ -349,9 +356,9 @@ async fn without_a_place_for_files_nobody_is_given_an_address() {
     assert_eq!(scalar(&world, "select count(*) from annals.uploads").await, 0);
 }
 
-/// Events are appended in the name of whoever asked, as that person, with what the server knew of the request.
+/// Events are appended in the name of the caller who requested the upload, with what the server observed of that request.
 #[tokio::test]
-async fn events_name_whoever_asked() {
+async fn events_are_appended_in_the_name_of_the_caller_who_requested_the_upload() {
     let (world, service) = (World::new().await, Person::service("till"));
     world.import(&service, sales(), file(10)).await;
     let sql = "select count(*) from annals.events where created_by = 'service:till' and source = 'csv' and correlation_id is not null";
@@ -361,9 +368,9 @@ async fn events_name_whoever_asked() {
     assert!(!kept.contains("eyJ"), "no token is kept: {kept}");
 }
 
-/// What an import's events say is its own to say; it goes its way whatever is tried.
+/// Only Annals itself posts to an import's stream, and attempts of others do not disturb the import.
 #[tokio::test]
-async fn nobody_else_posts_to_an_imports_stream() {
+async fn only_annals_itself_posts_to_an_imports_stream() {
     let (world, staff) = (World::new().await, Person::staff());
     for (event_type, data) in [
         ("import.started", json!({"size_bytes": 1})),

@@ -1,4 +1,4 @@
-//! A large file through `cargo run`'s own server: the address, the folder, the importer beside everything else.
+//! A large file through the server of `cargo run`: the address, the folder, and the importer in the same process.
 
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -42,9 +42,9 @@ async fn local_takes_a_large_file_at_its_address_and_imports_it() {
     assert_eq!(kept, 0);
 }
 
-/// Ctrl-C waits for no import; the next start goes on with it, and deletes what nobody will ask for.
+/// Ctrl-C does not wait for an import. The next start continues it, and deletes files that no import needs.
 #[tokio::test]
-async fn local_ends_in_the_middle_of_an_import_and_begins_by_tidying_up() {
+async fn local_stops_during_an_import_and_continues_it_at_the_next_start() {
     let (data_dir, http) = (DataDir::fresh(), Client::new());
     let mut local = Local::start(&data_dir.0);
     let asked = local

@@ -8,7 +8,7 @@ use tests::{Asked, Cutter, Person, Strike, Victim, When, World};
 
 use super::{figures, sales, sales_events, scalar, story};
 
-/// More statements than an import of the file says.
+/// More statements than an import of the file runs.
 const ENOUGH: usize = 1_000;
 /// Rows so wide that few of them make a chunk: every partition has several chunks.
 const ROWS: usize = 20;
@@ -39,7 +39,7 @@ async fn until_it_ends(world: &World, asked: &Asked) {
         world.forget_holder(asked).await;
         match world.importer().import(asked.id, None).await {
             Ok(ImportOutcome::Ended) => return,
-            // What a killed one held may take the server a moment to notice.
+            // The server may need a moment to notice that the killed importer's connections are closed.
             Ok(ImportOutcome::Busy) | Err(_) => tokio::task::yield_now().await,
             Ok(other) => panic!("{other:?}"),
         }
@@ -47,7 +47,7 @@ async fn until_it_ends(world: &World, asked: &Asked) {
     panic!("it never ends");
 }
 
-/// One import struck at one statement, and gone on with; whether it was struck.
+/// Runs one import with a fault at one statement, and continues it. Returns whether the fault occurred.
 async fn strike(
     world: &World,
     process: &World,
@@ -122,7 +122,7 @@ async fn killed_after_any_statement_an_import_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn killed_where_rows_have_no_ids_it_still_counts_equal_rows() {
+async fn an_import_of_rows_without_ids_counts_equal_rows_although_it_is_killed() {
     strike_everywhere(Victim::Process, When::After, 1, false).await;
 }
 
@@ -137,7 +137,7 @@ async fn connections_may_end_after_any_statement() {
 }
 
 #[tokio::test]
-async fn killed_anywhere_all_is_still_all_or_nothing() {
+async fn an_all_or_nothing_import_that_is_killed_has_imported_all_or_nothing() {
     let (world, cutter) = (World::new().await, Cutter::start().await);
     let process = cutter.before(&world).with_files_of(&world);
     let staff = Person::staff();
@@ -183,16 +183,16 @@ async fn killed_anywhere_all_is_still_all_or_nothing() {
     panic!("it says statements for ever");
 }
 
-/// Who is held for dead and is not gets no further once another has taken over.
+/// A worker whose lease has expired makes no more progress once another worker has taken the import over.
 #[tokio::test]
-async fn of_two_that_believe_to_hold_an_import_one_gets_on() {
+async fn of_two_workers_that_believe_that_they_hold_an_import_only_one_proceeds() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, sales()).await;
     world.put_file(&asked, super::file(8_000)).await;
     let (one, other) = (world.importer(), world.importer());
     let slow = async {
         loop {
-            // Whoever works is taken for dead all the time.
+            // The lease of the working importer expires again and again.
             world.forget_holder(&asked).await;
             tokio::task::yield_now().await;
         }

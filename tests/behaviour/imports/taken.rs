@@ -1,11 +1,12 @@
-//! Rows that somebody else is ahead of, or that a tenant's own schema refuses: each is named, and keeps no other from its place.
+//! Rows with ids of entities of other callers, or that a tenant's own schema refuses: each is rejected alone, and all other rows are
+//! imported.
 
 use serde_json::{Value, json};
 use tests::{Person, World};
 
 use super::{figures, sales_events, scalar};
 
-/// Ids that are somebody else's; more than a chunk is tried again.
+/// Number of ids that belong to others: more than the attempts of a chunk.
 const TAKEN: usize = 30;
 const ROWS: usize = 450;
 
@@ -31,7 +32,7 @@ fn errors(body: &Value) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn ids_of_somebody_elses_entities_are_refused_one_by_one_and_the_others_appended() {
+async fn rows_with_ids_of_other_callers_entities_are_rejected_and_the_others_appended() {
     let (world, agent) = (world_of_agents().await, Person::agent("buyer"));
     world
         .upload_sales(&Person::staff(), &[], rows(0, TAKEN))
@@ -41,7 +42,7 @@ async fn ids_of_somebody_elses_entities_are_refused_one_by_one_and_the_others_ap
     let (taken, all) = (TAKEN as i64, ROWS as i64);
     for (large, round) in [(false, 0), (true, 1)] {
         let before = sales_events(&world).await;
-        // Among rows that nobody has: those with ids of the staff's, and new ones for each round.
+        // Rows with ids of the staff's sales among new rows, which are others in each round.
         let new = rows(1_000 * (round + 1), 1_000 * (round + 1) + ROWS - TAKEN);
         let file = rows(0, TAKEN) + new.split_once('\n').unwrap().1;
         let upload = async |fields: Value| -> Value {
@@ -90,9 +91,9 @@ async fn ids_of_somebody_elses_entities_are_refused_one_by_one_and_the_others_ap
     }
 }
 
-/// A row that is refused leaves its entity to the next one with its id, which is refused in turn.
+/// After a row is rejected, the next row with the same id counts as the first, and is rejected as well.
 #[tokio::test]
-async fn rows_that_a_tenants_own_schema_refuses_are_refused_however_many_have_one_id() {
+async fn all_rows_of_an_id_that_a_tenants_own_schema_refuses_are_rejected() {
     let (world, staff) = (World::new().await, Person::staff());
     let strict = json!({"event_type": "sale.created", "version": "2.0",
         "example": {"sale_date": "2026-01-31", "amount_cents": 1, "currency": "USD", "notes": "n"},

@@ -8,9 +8,9 @@ use tests::{Asked, Person, World};
 
 use super::{figures, file, sales, scalar};
 
-/// Takers that all look at the same moment.
+/// Workers that try to acquire leases at the same moment.
 #[tokio::test]
-async fn no_more_are_worked_on_at_once_than_may_be() {
+async fn no_more_imports_run_at_the_same_time_than_are_allowed() {
     let (world, staff) = (World::new().await, Person::staff());
     let mut all: Vec<Asked> = Vec::new();
     for _ in 0..10 {
@@ -62,7 +62,7 @@ async fn no_more_are_worked_on_at_once_than_may_be() {
 
 /// The rejected rows that a partition keeps are limited in bytes, and the empty fields of wide rows count.
 #[tokio::test]
-async fn refused_rows_are_kept_as_far_as_they_fit() {
+async fn rejected_rows_are_kept_up_to_a_limit_in_bytes() {
     let (world, staff) = (World::new().await, Person::staff());
     let blank = ",".repeat(9_000);
     let rows: String = (0..300).map(|row| format!("S-{row},never,5,{blank}\n")).collect();
@@ -79,7 +79,7 @@ async fn refused_rows_are_kept_as_far_as_they_fit() {
         assert_eq!(figures(&upload), [300, 0, 300, 0, 0, 0, 0]);
         let kept = upload["rows_reported"].as_i64().unwrap();
         assert!((40..80).contains(&kept), "{mode}: {kept}");
-        // All of them come out, however wide: by errors in pages, and as files that end by their bytes.
+        // All of them are answered: as pages of errors, and as files whose size is limited in bytes.
         let path = format!("/data/uploads/{}/errors", asked.id);
         let pages = world.all_pages(&staff, &path).await;
         assert_eq!(i64::try_from(pages.len()).unwrap(), kept);
@@ -96,9 +96,9 @@ async fn refused_rows_are_kept_as_far_as_they_fit() {
     );
 }
 
-/// However few the rows, whoever looks sees them move.
+/// The status shows progress even if the file has few rows, all of them large.
 #[tokio::test]
-async fn figures_of_large_rows_follow_by_bytes() {
+async fn counts_of_large_rows_are_updated_by_bytes() {
     let (world, staff) = (World::new().await, Person::staff());
     let rows: String = (0..600)
         .map(|row| format!("S-{row},2026-01-31,1.00,{}\n", "wide ".repeat(13_000)))
@@ -115,9 +115,9 @@ async fn figures_of_large_rows_follow_by_bytes() {
     assert!((400..580).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
 }
 
-/// Chunks of wide rows are as large as others: what a row of empty fields takes is what it has places for.
+/// Chunks of wide rows take as much memory as others, because the empty fields of a row count as well.
 #[tokio::test]
-async fn chunks_of_wide_rows_have_few() {
+async fn chunks_of_wide_rows_have_fewer_rows() {
     let (world, staff) = (World::new().await, Person::staff());
     let blank = ",".repeat(9_000);
     let rows: String = (0..200).map(|row| format!("S-{row},2026-01-31,5,{blank}\n")).collect();
@@ -130,9 +130,9 @@ async fn chunks_of_wide_rows_have_few() {
     assert!((1..5).contains(&upload["rows_total"].as_i64().unwrap()), "{upload}");
 }
 
-/// If two processes purge the same import, the one that finds nothing to delete does not take the work of the other for done.
+/// If two processes purge the same import, the one that finds nothing to delete does not mark it as purged while the other is deleting.
 #[tokio::test]
-async fn what_somebody_else_is_deleting_is_not_noted_as_deleted() {
+async fn an_import_that_another_process_is_purging_is_not_marked_as_purged() {
     let (world, staff) = (World::new().await, Person::staff());
     let done = world.import(&staff, sales(), file(10)).await.body;
     let id = done["upload_id"].as_str().unwrap();

@@ -11,7 +11,7 @@ fn whole() -> Value {
 }
 
 #[tokio::test]
-async fn a_row_that_is_refused_refuses_all() {
+async fn one_rejected_row_rejects_all() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, whole()).await;
     world.put_file(&asked, file(3_000)).await;
@@ -42,7 +42,7 @@ async fn a_row_that_is_refused_refuses_all() {
 }
 
 #[tokio::test]
-async fn without_one_all_are_appended_and_rows_see_those_before_them() {
+async fn without_a_rejected_row_all_are_appended_and_rows_see_those_before_them() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = file(900);
     let twice = format!("{file}S-1,2026-01-31,1.25,\"Table, round\"\n");
@@ -67,7 +67,7 @@ async fn without_one_all_are_appended_and_rows_see_those_before_them() {
 }
 
 #[tokio::test]
-async fn rows_without_ids_are_told_apart_there_too() {
+async fn equal_rows_without_ids_are_distinguished_in_one_transaction_too() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = "sale_date,amount\n".to_owned() + &"2026-01-31,5.00\n".repeat(1_200);
     assert_eq!(
@@ -81,7 +81,7 @@ async fn rows_without_ids_are_told_apart_there_too() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_would_become_of_rows_and_does_nothing() {
+async fn a_dry_run_counts_what_would_happen_and_appends_nothing() {
     let (world, staff) = (World::new().await, Person::staff());
     let done = world
         .import(&staff, json!({"dataset": "sales", "dry_run": true}), file(2_000))
@@ -98,7 +98,7 @@ async fn a_dry_run_says_what_would_become_of_rows_and_does_nothing() {
 }
 
 #[tokio::test]
-async fn without_time_to_end_it_begins_anew() {
+async fn an_all_or_nothing_import_without_enough_time_begins_again() {
     let (world, staff) = (World::new().await, Person::staff());
     let asked = world.ask_for_upload(&staff, whole()).await;
     world.put_file(&asked, file(900)).await;
@@ -111,9 +111,9 @@ async fn without_time_to_end_it_begins_anew() {
     assert_eq!(sales_events(&world).await, 900);
 }
 
-/// To begin anew for ever would lead nowhere.
+/// Such an import begins at the first row again each time, so more attempts would not help.
 #[tokio::test]
-async fn what_does_not_fit_into_one_invocation_is_said_to_be_too_slow() {
+async fn an_all_or_nothing_import_that_takes_longer_than_an_invocation_fails_as_too_slow() {
     let (world, staff) = (World::new().await, Person::staff());
     for fields in [whole(), json!({"dataset": "sales", "dry_run": true})] {
         let asked = world.ask_for_upload(&staff, fields).await;
@@ -127,9 +127,9 @@ async fn what_does_not_fit_into_one_invocation_is_said_to_be_too_slow() {
     assert_eq!(sales_events(&world).await, 0);
 }
 
-/// Nobody keeps the names of a million streams in mind; they are read back when all is committed.
+/// The names of a million streams are not kept in memory. They are read back after the commit.
 #[tokio::test]
-async fn streams_are_woken_when_all_is_committed() {
+async fn streams_are_woken_after_the_commit() {
     let (world, staff) = (World::new().await, Person::staff());
     let rows: String = (0..5_000).map(|row| format!("S-{row},2026-01-31,{row}.25\n")).collect();
     world.take_wake_ups().await;
@@ -142,9 +142,9 @@ async fn streams_are_woken_when_all_is_committed() {
     assert_eq!(scalar(&world, "select count(*) from public.sales").await, 5_000);
 }
 
-/// What is known of an entity is what others have made of it.
+/// Rows are compared with the entities as other callers have changed them.
 #[tokio::test]
-async fn entities_that_others_have_started_are_changed_by_whoever_sees_them() {
+async fn callers_who_see_the_tenant_change_entities_that_others_started() {
     let (world, staff) = (World::new().await, Person::staff());
     let elsewhere = Person::service("till");
     world

@@ -58,8 +58,8 @@ async fn a_changed_fold_is_read_immediately_and_reaches_the_tables_with_the_swee
     register_second_version(&world, &staff).await;
     assert_eq!(world.take_wake_ups().await, [r#"{"rebuilds":{}}"#]);
     assert!(rebuild_is_needed(&world).await);
-    let lifted = json!({"name": "N", "segment": "IN"});
-    assert_eq!(world.get(&staff, ID).await.expect(200).body["state"], lifted);
+    let upcast = json!({"name": "N", "segment": "IN"});
+    assert_eq!(world.get(&staff, ID).await.expect(200).body["state"], upcast);
     assert!(
         rows(&world, &staff)
             .await

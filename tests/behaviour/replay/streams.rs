@@ -82,7 +82,7 @@ async fn when_one_stream_fails_events_in_progress_are_finished_and_the_batch_is_
     let (world, staff) = (World::new().await, Person::staff());
     customer(&world, &staff, "fails", 2).await;
     customer(&world, &staff, "goes on", 2).await;
-    let wanted = by_stream(2, under("lanes"));
+    let wanted = by_stream(2, under("order"));
     let (begun, failing, seen) = (Notify::new(), Notify::new(), Mutex::new(Vec::new()));
     let run = replay(&world.app.store, &wanted, async |event: Event| {
         if event.aggregate_id == "fails" {

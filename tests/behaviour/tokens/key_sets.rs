@@ -204,3 +204,22 @@ async fn while_no_keys_could_be_fetched_the_answer_is_503_and_names_the_key() {
     accepted(&world, &ec.token(Some("ec"), &claims)).await;
     assert_refused(&world, &ec.token(Some("nobody"), &claims), "an unknown key").await;
 }
+
+/// Tokens under the shared secret do not need the key set, even if they carry a key id, as Supabase's do.
+#[tokio::test]
+async fn while_no_keys_could_be_fetched_tokens_of_the_shared_secret_are_accepted() {
+    let (url, _is_up) = serve_keys(json!({"keys": []})).await;
+    let world = World::new().await.with_auth(&AuthConfig {
+        jwks_url: Some(url),
+        secret: Some(SECRET.to_owned()),
+        audience: "authenticated".to_owned(),
+        ..AuthConfig::default()
+    });
+    let header = Header {
+        kid: Some("legacy".to_owned()),
+        ..Header::new(Algorithm::HS256)
+    };
+    let claims = Person::staff().claims();
+    let token = encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+    accepted(&world, &token).await;
+}

@@ -51,9 +51,8 @@ impl ChangeContext {
     /// # Errors
     /// 400 for other members of the body, and if body and query give different reasons.
     pub(super) fn with_reason_in(mut self, body: Option<JsonBody>) -> Result<Self, ApiError> {
-        let Some(JsonBody(body)) = body else { return Ok(self) };
-        let ReasonBody { reason } = serde_json::from_str(&body.to_string())
-            .map_err(|e| ApiError::bad_request("malformed_request", format!("the body may have a reason: {e}")))?;
+        let Some(body) = body else { return Ok(self) };
+        let ReasonBody { reason } = body.read()?;
         let Some(reason) = reason_at("/reason", reason)? else {
             return Ok(self);
         };

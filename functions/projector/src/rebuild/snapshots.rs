@@ -60,10 +60,10 @@ pub(super) fn check(
             Some("of the snapshot".to_owned()),
         );
     }
-    match snapshot.fold_version {
+    match snapshot.compared_fold_version {
         // No reader uses an outdated snapshot, and the catalog that it was folded by is gone.
         Ordering::Less => {}
-        Ordering::Greater => wrong.compare("fold_version", Some("to come".to_owned()), Some("present".to_owned())),
+        Ordering::Greater => wrong.compare("fold_version", Some("newer".to_owned()), Some("current".to_owned())),
         Ordering::Equal => compare_fields(&mut wrong, &snapshot, entity, started_by)?,
     }
     Ok((!wrong.differences.is_empty()).then_some(wrong))

@@ -76,9 +76,12 @@ impl Store {
         for row in self.read(As::Projector, LIST_TO_PURGE, &[]).await? {
             let id: Uuid = row.try_get("upload_id")?;
             let params: [Param<'_>; 1] = [(&id, Type::UUID)];
-            while !self.write(As::Projector, DELETE_CONTENTS, &params).await?.is_empty() {
+            loop {
                 if is_over() {
                     return Ok(());
+                }
+                if self.write(As::Projector, DELETE_CONTENTS, &params).await?.is_empty() {
+                    break;
                 }
             }
             self.write(As::Projector, MARK_PURGED, &params).await?;

@@ -3,7 +3,7 @@
 //! Records are written in the projector's role for the caller whose token was verified, and read in the caller's role. The size of a
 //! report is limited by its writer. Reports are deleted after [`REPORT_DAYS`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,7 +40,8 @@ with old as (
 ), deleted as (
     delete from annals.rejected_rows r using old where r.upload_id = old.id
 )
-update annals.uploads u set rows_reported = 0 from old where u.id = old.id";
+update annals.uploads u set rows_reported = 0 from old where u.id = old.id
+returning 1";
 
 const FIND_REPORT: &str = "-- find_report
 select u.header, u.delimiter, u.dataset from annals.uploads u where u.id = $1";
@@ -216,11 +217,15 @@ impl Store {
         recorded.map(|_| ())
     }
 
-    /// Deletes up to ten reports that are older than 30 days.
-    pub async fn delete_old_reports(&self) -> Result<(), StoreError> {
+    /// Deletes the reports that are older than 30 days, ten at a time, until the given time.
+    pub async fn delete_old_reports(&self, until: Option<Instant>) -> Result<(), StoreError> {
         let params: [Param<'_>; 1] = [(&REPORT_DAYS, Type::INT4)];
-        let deleted = self.write(As::Projector, DELETE_OLD_REPORTS, &params).await;
-        deleted.map(|_| ())
+        while until.is_none_or(|until| Instant::now() < until) {
+            if self.write(As::Projector, DELETE_OLD_REPORTS, &params).await?.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The dataset and format of an upload's report; `None` if the caller may not see it.

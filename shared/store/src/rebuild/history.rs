@@ -62,7 +62,7 @@ pub struct StoredSnapshot {
     pub is_intact: bool,
     /// Its fold version compared with the current one. A snapshot with an older version is never used; one with a later version was not
     /// written by Annals.
-    pub fold_version: std::cmp::Ordering,
+    pub compared_fold_version: std::cmp::Ordering,
 }
 
 /// Maximum number of streams of one page.
@@ -112,7 +112,7 @@ const READ_SNAPSHOTS: &str = "-- read_snapshots_to_check
 select p.tenant_id, p.aggregate_type, p.aggregate_id, p.version as entity_version, p.created_at as entity_created_at,
        p.updated_at as entity_updated_at, p.deleted_at, p.started_by, p.state::text,
        p.digest = annals.snapshot_digest(p) as is_intact,
-       sign(p.fold_version - annals.fold_version_of(p.tenant_id, p.aggregate_type))::int as fold_version
+       sign(p.fold_version - annals.fold_version_of(p.tenant_id, p.aggregate_type))::int as compared_fold_version
   from unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) as u (tenant_id, aggregate_type, aggregate_id, last_snapshot)
   join annals.snapshots p
     on p.tenant_id = u.tenant_id and p.aggregate_type = u.aggregate_type and p.aggregate_id = u.aggregate_id and p.version <= u.last_snapshot
@@ -275,6 +275,6 @@ fn snapshot_from(row: &Row) -> Result<StoredSnapshot, StoreError> {
         started_by: row.try_get("started_by")?,
         entity: entity.ok_or_else(|| StoreError::Unexpected("a snapshot without a version".to_owned()))?,
         is_intact: row.try_get("is_intact")?,
-        fold_version: row.try_get::<_, i32>("fold_version")?.cmp(&0),
+        compared_fold_version: row.try_get::<_, i32>("compared_fold_version")?.cmp(&0),
     })
 }

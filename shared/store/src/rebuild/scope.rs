@@ -21,6 +21,6 @@ pub enum Purpose {
 }
 
 /// A server's default time limits for transactions are meant for requests. Only the newest servers have the last of these settings.
-pub(super) const NO_TIME_LIMITS: &str = "-- lift_time_limits
+pub(super) const NO_TIME_LIMITS: &str = "-- remove_time_limits
 select set_config(s.name, '0', true) from pg_settings s
  where s.name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";

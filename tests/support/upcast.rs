@@ -5,7 +5,7 @@ use annals_domain::json_pointer;
 use serde_json::{Map, Value, json};
 
 /// Data of a stored event in the current version. `upcasters` are those of the tenant, one for each old version.
-pub fn relift(mut data: Map<String, Value>, stored: &str, current: &str, upcasters: &Value) -> Map<String, Value> {
+pub fn upcast(mut data: Map<String, Value>, stored: &str, current: &str, upcasters: &Value) -> Map<String, Value> {
     let mut version = stored.to_owned();
     while version != current {
         let all = upcasters.as_array().unwrap();
