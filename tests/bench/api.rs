@@ -19,21 +19,31 @@ pub struct Api {
 impl Api {
     /// Staff of the default tenant.
     pub fn of(world: &World) -> Self {
+        Self::before(world.router.clone())
+    }
+
+    /// The same for these functions.
+    pub fn before(router: Router) -> Self {
         Self {
-            router: world.router.clone(),
+            router,
             bearer: format!("Bearer {}", Person::staff().token()),
         }
     }
 
     /// Posts a body with this number of events.
     pub async fn post(&self, body: String, events: usize) -> usize {
-        let request = Request::post("/api/v1/events")
+        self.post_to("/events", body).await;
+        events
+    }
+
+    /// The body of an answer to a POST that must be 201.
+    pub async fn post_to(&self, path: &str, body: String) -> String {
+        let request = Request::post(format!("/api/v1{path}"))
             .header(header::AUTHORIZATION, &self.bearer)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, USER_AGENT)
             .body(Body::from(body));
-        self.answer(request.expect("a request"), 201).await;
-        events
+        self.answer(request.expect("a request"), 201).await
     }
 
     /// The body of an answer that must be 200.
@@ -63,8 +73,28 @@ impl Api {
     }
 }
 
-/// The page's cursor, found without parsing the page as JSON; parsing would count as the bench's time, not Annals'.
-pub fn next_cursor(page: &str) -> Option<String> {
-    let (_, rest) = page.rsplit_once(r#""next_cursor":""#)?;
+/// A cursor at the end of a page (`next_cursor` or `cursor`), found without parsing the page as JSON; parsing would count as the bench's
+/// time, not Annals'.
+pub fn cursor(page: &str, name: &str) -> Option<String> {
+    let (_, rest) = page.rsplit_once(&format!(r#""{name}":""#))?;
     rest.split('"').next().map(str::to_owned)
+}
+
+/// Number of events on a page, found in the same way.
+pub fn events_on(page: &str) -> usize {
+    page.matches(r#""aggregate_version":"#).count()
+}
+
+#[cfg(test)]
+mod test {
+    use super::*;
+
+    #[test]
+    fn the_two_cursors_of_a_page_are_not_confused() {
+        let page = r#"{"items":[{"aggregate_version":1},{"aggregate_version":2}],"next_cursor":"next","cursor":"end"}"#;
+        assert_eq!(cursor(page, "next_cursor").as_deref(), Some("next"));
+        assert_eq!(cursor(page, "cursor").as_deref(), Some("end"));
+        assert_eq!(cursor(r#"{"items":[],"next_cursor":null}"#, "next_cursor"), None);
+        assert_eq!(events_on(page), 2);
+    }
 }

@@ -1,23 +1,23 @@
-//! A private cluster with durable settings, and two equally migrated databases: one for Annals and one for ceilings.
+//! A private cluster with durable settings, and its databases: migrated ones for Annals, and ones with the reference table.
 
 use std::path::PathBuf;
 
-use local::cluster::{Cluster, DATABASE, OWNER, Options};
-use tests::connect;
+use local::cluster::{Cluster, OWNER, Options};
+use tests::{connect, parent_of};
 
-use crate::measure::parent_of;
+use crate::reference::TABLE;
 
-/// Durable settings, without checkpoints, which would slow down whichever phase they fall into.
+/// Durable settings, without checkpoints and autovacuum, which would slow down whichever phase they fall into. Without autovacuum, no table is
+/// analysed unless Annals does it itself, so the planner has no statistics.
 const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "512MB"),
     ("max_wal_size", "8GB"),
     ("checkpoint_timeout", "1h"),
+    ("autovacuum", "off"),
 ];
-/// The database for ceilings.
-const CEILING: &str = "ceiling";
 /// Settings that are printed with the figures.
 const SHOWN: &str = "select string_agg(name || ' ' || current_setting(name), ', ' order by name) from pg_settings where name in \
-    ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'shared_buffers', 'max_wal_size', 'checkpoint_timeout', 'jit')";
+    ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'shared_buffers', 'max_wal_size', 'checkpoint_timeout', 'autovacuum', 'jit')";
 
 /// The cluster and the addresses of its databases.
 pub struct Site {
@@ -29,17 +29,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts the cluster and migrates both databases.
+    /// Starts the cluster and migrates Annals' database.
     pub async fn start() -> Self {
         let cluster = Cluster::start(Options::ephemeral().with_settings(SETTINGS))
             .await
             .expect("a private cluster");
         annals_store::migrate(&cluster.url()).await.expect("migrations");
         let admin = connect(&cluster.superuser_url_of("postgres")).await;
-        admin
-            .batch_execute(&format!("create database {CEILING} template {DATABASE} owner {OWNER}"))
-            .await
-            .expect("a second database");
         let row = admin
             .query_one(
                 "select setting, pg_backend_pid() from pg_config where name = 'BINDIR'",
@@ -59,21 +55,29 @@ impl Site {
         self.cluster.url()
     }
 
-    /// Address of the ceilings' database, for the same role, which owns it.
-    pub fn ceiling_url(&self) -> String {
-        self.cluster.url_of(CEILING)
-    }
-
     /// Address of a new database, migrated and empty.
     pub async fn fresh_database(&self, name: &str) -> String {
-        let admin = connect(&self.cluster.superuser_url_of("postgres")).await;
-        admin
-            .batch_execute(&format!("create database {name} owner {OWNER}"))
-            .await
-            .expect("a database");
-        let url = self.cluster.url_of(name);
+        let url = self.empty_database(name).await;
         annals_store::migrate(&url).await.expect("migrations");
         url
+    }
+
+    /// Address of a new database with an empty reference table.
+    pub async fn reference_database(&self, name: &str) -> String {
+        let url = self.empty_database(name).await;
+        connect(&url)
+            .await
+            .batch_execute(TABLE)
+            .await
+            .expect("the reference table");
+        url
+    }
+
+    async fn empty_database(&self, name: &str) -> String {
+        let admin = connect(&self.cluster.superuser_url_of("postgres")).await;
+        let create = format!("create database {name} owner {OWNER}");
+        admin.batch_execute(&create).await.expect("a database");
+        self.cluster.url_of(name)
     }
 
     /// Describes the server and its settings.

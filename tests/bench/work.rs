@@ -1,20 +1,19 @@
-//! Annals' work, through the complete handler in process: from the bytes of a request to the bytes of an answer, with token, body, schema and
+//! Annals' appends and projections, through the complete handler in process: from the bytes of a request to the bytes of an answer, with token, body, schema and
 //! database. A deployed function does the same, except for the network in front of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tests::{World, remove_requirements};
+use tests::{Figure, Phase, World, remove_requirements, repeat};
 use tokio::task::JoinSet;
 
-use crate::api::{Api, next_cursor};
-use crate::measure::{Figure, Phase, repeat};
+use crate::api::Api;
 use crate::rows::{BATCH, batch, body, new_stream};
 use crate::site::Site;
 
 /// Events in a backlog named by batches' messages.
-const BACKLOG: usize = 20_000;
+const BACKLOG: usize = 10_000;
 /// Events in a backlog named by a message each.
-const SINGLE_BACKLOG: usize = 2_000;
+const SINGLE_BACKLOG: usize = 1_000;
 /// Messages per invocation of the projector, as in the event source mapping of `template.yaml`.
 const MESSAGES: usize = 10;
 /// Existing streams that each writer appends to.
@@ -128,52 +127,6 @@ impl<'a> Work<'a> {
             assert!(failed.is_empty(), "{failed:?}");
         }
         phase.end(events)
-    }
-
-    /// Reads pages of a long stream's history from the first to the last, repeatedly.
-    pub async fn read_history(&self) -> Figure {
-        let stream = new_stream();
-        for _ in 0..10 {
-            self.api.post(batch((0..100).map(|_| stream.clone())), 100).await;
-        }
-        self.read_pages(&format!("/events/aggregate/sale/{stream}/history?limit=100"))
-            .await
-    }
-
-    /// Reads pages of the whole log, newest first.
-    pub async fn read_newest(&self) -> Figure {
-        self.read_pages("/events?limit=100").await
-    }
-
-    /// Reads one entity after the other by its id.
-    pub async fn read_entities(&self) -> Figure {
-        let streams = self.api.start_streams(KNOWN_STREAMS).await;
-        self.world.project().await;
-        let (phase, mut turn) = (Phase::start(self.site.postmaster), 0);
-        let reads = repeat(self.phase, || {
-            turn += 1;
-            let path = format!("/entities/sale/{}", streams[turn % streams.len()]);
-            async move {
-                self.api.get(&path).await;
-                1
-            }
-        });
-        phase.end(reads.await)
-    }
-
-    async fn read_pages(&self, path: &str) -> Figure {
-        let phase = Phase::start(self.site.postmaster);
-        let (mut pages, mut cursor) = (0, None::<String>);
-        let deadline = Instant::now() + self.phase;
-        while Instant::now() < deadline {
-            let next = cursor
-                .take()
-                .map_or_else(|| path.to_owned(), |cursor| format!("{path}&cursor={cursor}"));
-            let page = self.api.get(&next).await;
-            cursor = next_cursor(&page);
-            pages += 1;
-        }
-        phase.end(pages)
     }
 }
 

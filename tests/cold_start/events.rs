@@ -1,7 +1,7 @@
 //! The first event of each function; it always needs the database.
 
 use serde_json::json;
-use tests::{Person, recorded};
+use tests::{Person, Target, recorded};
 use uuid::Uuid;
 
 /// Where a function sends messages.
@@ -32,6 +32,8 @@ pub struct Function {
     pub queue: Queue,
     /// The role that it logs in as.
     pub login: Login,
+    /// What it should reach; only functions that someone waits for have a target.
+    pub target: Option<Target>,
     event: fn(usize) -> String,
 }
 
@@ -49,6 +51,7 @@ pub const FUNCTIONS: [Function; 8] = [
         binary: "post-event",
         queue: Queue::WakeUps,
         login: Login::Api,
+        target: Some(Target::COLD_START),
         event: append,
     },
     Function {
@@ -56,6 +59,7 @@ pub const FUNCTIONS: [Function; 8] = [
         binary: "audit-query",
         queue: Queue::None,
         login: Login::Api,
+        target: Some(Target::COLD_START),
         event: |_| history(),
     },
     Function {
@@ -63,6 +67,7 @@ pub const FUNCTIONS: [Function; 8] = [
         binary: "csv-upload",
         queue: Queue::WakeUps,
         login: Login::Api,
+        target: Some(Target::COLD_START),
         event: upload,
     },
     Function {
@@ -70,6 +75,7 @@ pub const FUNCTIONS: [Function; 8] = [
         binary: "projector",
         queue: Queue::None,
         login: Login::Api,
+        target: Some(Target::COLD_START),
         event: |_| wake_up(),
     },
     Function {
@@ -77,6 +83,7 @@ pub const FUNCTIONS: [Function; 8] = [
         binary: "projector",
         queue: Queue::None,
         login: Login::Api,
+        target: None,
         event: |_| recorded::tick().to_string(),
     },
     Function {
@@ -84,6 +91,7 @@ pub const FUNCTIONS: [Function; 8] = [
         binary: "projector",
         queue: Queue::None,
         login: Login::Api,
+        target: None,
         event: |_| json!({"rebuilds": {}}).to_string(),
     },
     Function {
@@ -91,6 +99,7 @@ pub const FUNCTIONS: [Function; 8] = [
         binary: "importer",
         queue: Queue::WakeUps,
         login: Login::Api,
+        target: None,
         event: |_| json!({"imports": {}}).to_string(),
     },
     Function {
@@ -98,6 +107,7 @@ pub const FUNCTIONS: [Function; 8] = [
         binary: "migrate",
         queue: Queue::None,
         login: Login::Owner,
+        target: None,
         event: |_| "{}".to_owned(),
     },
 ];

@@ -1,7 +1,7 @@
 //! Cold starts: each function from its start as a process to its first answer, compared in one run with a hello-world function and a bare
 //! connect and query; and the zipped size of each function.
 //!
-//! `cargo run --release -p tests --bin cold-start [-- ROUNDS] [as-built]` builds the functions, starts a PostgreSQL of its own with
+//! `cargo run --release -p tests --bin cold-start [-- ROUNDS] [as-built] [--json FILE]` builds the functions, starts a PostgreSQL of its own with
 //! PgBouncer before it, and plays Lambda: the Runtime API on the loopback interface, with the recorded events of `tests/events`. All
 //! functions are measured alternately, round by round, because other processes disturb the machine. They are measured in three ways:
 //! behind a pooler, as they are deployed, where connections to PostgreSQL are warm; directly, where each start also waits for a new
@@ -19,6 +19,7 @@ mod binaries;
 mod events;
 mod runtime;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use annals_store::{Access, Store};
@@ -26,14 +27,15 @@ use binaries::{Binaries, Build};
 use events::{FUNCTIONS, Login, Queue};
 use local::cluster::{Cluster, DATABASE, Options};
 use runtime::{Lambda, Start};
-use tests::{Authority, PgBouncer, SERVER_CONNECTIONS, SecuredServer, connect, set_api_password, url_at};
+use tests::{
+    Authority, Figure, Line, PgBouncer, Phase, SERVER_CONNECTIONS, SecuredServer, Target, connect, parent_of,
+    set_api_password, url_at, write_json,
+};
 
 /// Default number of starts of each function.
 const ROUNDS: usize = 31;
 /// The host name in the server's certificate.
 const HOST: &str = "db.example.com";
-/// A function's start may take this many times its floor.
-const LIMIT: f64 = 1.5;
 /// Maximum size of a zipped function, in bytes.
 const MAX_ZIP: usize = 5 * 1024 * 1024;
 
@@ -49,6 +51,8 @@ struct Way {
     bare: Vec<Duration>,
     /// Starts of each function.
     starts: Vec<Vec<Start>>,
+    /// What each start cost in processor time.
+    costs: Vec<Vec<Figure>>,
 }
 
 impl Way {
@@ -60,7 +64,34 @@ impl Way {
             authorities: None,
             bare: Vec::new(),
             starts: vec![Vec::new(); FUNCTIONS.len()],
+            costs: vec![Vec::new(); FUNCTIONS.len()],
         }
+    }
+
+    /// The median of the bare connect and query.
+    fn bare(&self) -> Duration {
+        median(self.bare.iter().copied())
+    }
+
+    /// The line of each function that connects in this way.
+    fn lines(&self, floor: Duration) -> Vec<Line> {
+        let measured = FUNCTIONS.iter().zip(&self.starts).zip(&self.costs);
+        measured
+            .filter(|((_, starts), _)| !starts.is_empty())
+            .map(|((function, starts), costs)| {
+                let work = format!("cold start {}, {}", self.name, function.name);
+                let answered = median(starts.iter().map(|start| start.answered));
+                let figure = Figure {
+                    rate: milliseconds(answered),
+                    ..mean(costs)
+                };
+                let ceiling = Figure {
+                    rate: milliseconds(floor),
+                    ..Figure::default()
+                };
+                Line::cost(work, "ms", ceiling, figure).with_target(function.target)
+            })
+            .collect()
     }
 }
 
@@ -84,6 +115,7 @@ async fn main() {
     let cluster = Cluster::start(Options::ephemeral()).await.expect("a private cluster");
     annals_store::migrate(&cluster.url()).await.expect("migrations");
     set_api_password(&cluster).await;
+    let postmaster = postmaster(&cluster).await;
     let pooler = PgBouncer::start_with(&hash_of_password(&cluster).await, cluster.port(), SERVER_CONNECTIONS);
     let lambda = Lambda::start().await;
     let mut hello = Vec::new();
@@ -98,7 +130,8 @@ async fn main() {
         hello.push(lambda.invoke(&program, ("", ""), Queue::None, "{}".to_owned()).await);
         for (place, way) in ways.iter_mut().enumerate() {
             way.bare.push(connect_and_query(way).await);
-            for (function, starts) in FUNCTIONS.iter().zip(&mut way.starts) {
+            let measured = way.starts.iter_mut().zip(&mut way.costs);
+            for (function, (starts, costs)) in FUNCTIONS.iter().zip(measured) {
                 let url = match function.login {
                     Login::Api => Some(&way.url),
                     Login::Owner => way.owner_url.as_ref(),
@@ -107,22 +140,32 @@ async fn main() {
                     let event = function.event(round * 3 + place);
                     let program = binaries.path(function.binary);
                     let database = (&**url, way.authorities.as_deref().unwrap_or_default());
+                    let phase = Phase::start(postmaster);
                     starts.push(lambda.invoke(&program, database, function.queue, event).await);
+                    costs.push(phase.end(1));
                 }
             }
         }
     }
-    report(&hello, &ways, &binaries);
+    let hello = median(hello.iter().map(|start| start.answered));
+    let floors = [0, 2].map(|place: usize| hello + ways[place].bare());
+    report(hello, floors, &ways, &binaries);
+    if let Some(file) = &asked.json {
+        let lines: Vec<Line> = ways.iter().flat_map(|way| way.lines(floor_of(way, floors))).collect();
+        write_json(file, &lines).expect("the file can be written");
+    }
 }
 
-fn report(hello: &[Start], ways: &[Way], binaries: &Binaries) {
-    let hello = median(hello.iter().map(|start| start.answered));
-    let floors = [0, 2].map(|place: usize| hello + median(ways[place].bare.iter().copied()));
+/// A way by TLS has the floor by TLS.
+fn floor_of(way: &Way, floors: [Duration; 2]) -> Duration {
+    floors[usize::from(way.authorities.is_some())]
+}
+
+fn report(hello: Duration, floors: [Duration; 2], ways: &[Way], binaries: &Binaries) {
     println!("{} rounds; medians in ms, from spawn\n", ways[0].bare.len());
     println!("hello-world {:.1}", milliseconds(hello));
     for way in ways {
-        let bare = median(way.bare.iter().copied());
-        println!("bare connect and query, {}: {:.1}", way.name, milliseconds(bare));
+        println!("bare connect and query, {}: {:.1}", way.name, milliseconds(way.bare()));
     }
     println!(
         "floor: hello-world, and the query directly: {:.1}",
@@ -137,44 +180,58 @@ fn report(hello: &[Start], ways: &[Way], binaries: &Binaries) {
         for (function, starts) in FUNCTIONS.iter().zip(&way.starts) {
             let zipped = (place == 0).then(|| binaries.zipped(function.binary));
             if !starts.is_empty() {
-                show(
-                    function.name,
-                    starts,
-                    floors[usize::from(way.authorities.is_some())],
-                    zipped,
-                );
+                show(function.name, starts, floor_of(way, floors), zipped);
             }
         }
     }
-    println!("\nlimits: {LIMIT} of the floor, {:.1} MB zipped", megabytes(MAX_ZIP));
+    let limit = 1.0 / Target::COLD_START.floor;
+    println!("\nlimits: {limit:.1} of the floor, {:.1} MB zipped", megabytes(MAX_ZIP));
 }
 
 /// The parsed command line.
 struct Asked {
     rounds: usize,
     build: Build,
+    json: Option<PathBuf>,
 }
 
 impl Asked {
     fn read() -> Self {
+        Self::of(std::env::args().skip(1)).unwrap_or_else(|| {
+            println!(
+                "usage: cold-start [1..1000] [as-built] [--json FILE]   rounds, default {ROUNDS}; as-built: does not build"
+            );
+            std::process::exit(2)
+        })
+    }
+
+    fn of(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
         let mut asked = Self {
             rounds: ROUNDS,
             build: Build::First,
+            json: None,
         };
-        for argument in std::env::args().skip(1) {
+        while let Some(argument) = arguments.next() {
             match (argument.as_str(), argument.parse()) {
                 ("as-built", _) => asked.build = Build::Never,
+                ("--json", _) => asked.json = Some(PathBuf::from(arguments.next()?)),
                 (_, Ok(rounds @ 1..=1000)) => asked.rounds = rounds,
-                _ => {
-                    println!(
-                        "usage: cold-start [1..1000] [as-built]   rounds, default {ROUNDS}; as-built: does not build"
-                    );
-                    std::process::exit(2)
-                }
+                _ => return None,
             }
         }
-        asked
+        Some(asked)
     }
+}
+
+/// The process id of the server.
+async fn postmaster(cluster: &Cluster) -> u32 {
+    let backend = "select pg_backend_pid()";
+    let row = connect(&cluster.url())
+        .await
+        .query_one(backend, &[])
+        .await
+        .expect("a backend");
+    parent_of(row.get(0)).unwrap_or_default()
 }
 
 /// The hash of the functions' password that the server stores.
@@ -214,6 +271,19 @@ fn show(name: &str, starts: &[Start], floor: Duration, zipped: Option<usize>) {
         milliseconds(asked),
         milliseconds(answered)
     );
+}
+
+/// Mean processor times; one start is shorter than the clock of processor time.
+fn mean(costs: &[Figure]) -> Figure {
+    let mean = |of: fn(&Figure) -> Option<f64>| {
+        let all: Vec<f64> = costs.iter().filter_map(of).collect();
+        (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+    };
+    Figure {
+        rate: 0.0,
+        server_us: mean(|cost| cost.server_us),
+        client_us: mean(|cost| cost.client_us),
+    }
 }
 
 fn median(durations: impl Iterator<Item = Duration>) -> Duration {

@@ -3,17 +3,19 @@
 //! On a machine that others use too, processor time says more than the rate. It is read from `/proc` in ticks of 10 ms, and left out where
 //! there is none.
 
+#![expect(clippy::float_arithmetic, reason = "figures of a bench: rates and medians")]
+
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// The result of a phase, per event or per read.
+/// The result of a phase, per operation: an event, a page or a start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Figure {
-    /// Rate per second.
+    /// Rate per second, or the amount itself if the line's unit is not a rate.
     pub rate: f64,
-    /// Processor time of PostgreSQL, in microseconds per event or read.
+    /// Processor time of PostgreSQL, in microseconds per operation.
     pub server_us: Option<f64>,
-    /// Processor time of the client, in microseconds per event or read: pgbench, or Annals together with the bench.
+    /// Processor time of the client, in microseconds per operation: pgbench, or Annals together with the bench.
     pub client_us: Option<f64>,
 }
 
