@@ -57,7 +57,7 @@ begin
       from unnest(tenant_ids, aggregate_types, aggregate_ids, from_versions, to_versions)
            as u (tenant_id, aggregate_type, aggregate_id, from_version, to_version)
      where h.tenant_id = u.tenant_id and h.aggregate_type = u.aggregate_type and h.aggregate_id = u.aggregate_id
-       and h.projected_version = u.from_version;
+       and h.projected_version = u.from_version and u.to_version <= h.version;
     get diagnostics moved = row_count;
     if moved <> cardinality(tenant_ids) then
         raise exception 'another projector has already projected this stream' using errcode = 'serialization_failure';

@@ -40,6 +40,7 @@ begin
              then 'expected_version must be a whole number from 0' end,
         case when jsonb_path_exists(event, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")')
              then 'the event has more than 64 levels of nesting' end,
+        case when not annals.is_readable(event) then 'a member is called $serde_json::private::Number or RawValue, which are reserved' end,
         (select 'a number has more than 1000 digits when written without an exponent' from jsonb_path_query(event, 'strict $.** ? (@.type() == "number")') as n
           where length(translate(n #>> '{}', '-.', '')) > 1000 limit 1),
         (select t.name || ' ' || annals.text_fault(event ->> t.name, t.longest)
@@ -200,12 +201,7 @@ begin
     end if;
     for attempt in 1..2 loop
         begin
-            return (select a.id from annals.append_event(
-                claims, annals.uuid_v7(), event ->> 'event_type', event ->> 'aggregate_type', event ->> 'aggregate_id', event ->> 'version',
-                event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', event ->> 'created_by', (event ->> 'user_id')::uuid,
-                event ->> 'source', annals.instant(event ->> 'timestamp'),
-                coalesce(event ->> 'correlation_id', event #>> '{metadata,correlation_id}'), (event ->> 'causation_id')::uuid,
-                event ->> 'command_id', event ->> 'idempotency_key', (event ->> 'expected_version')::int, null, revision) a);
+            return (annals.append_event(claims, fields, event -> 'data', coalesce(nullif(event -> 'metadata', 'null'), '{}'), '{}', revision)).id;
         exception when serialization_failure or unique_violation then
             -- An equal request was processed at the same moment (annals.retry_if_same_request_won). The second attempt finds its event.
             if attempt = 2 then

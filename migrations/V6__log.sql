@@ -1,7 +1,9 @@
 -- The log, and one head per stream.
 --
--- Only the append functions write here. Triggers refuse every later change, also by the owner. Columns of fixed width come first, so rows
--- carry no padding. Text is compared byte by byte (collation "C"): ids have no language, and a locale update of the operating system must
+-- Only the append functions write here. Triggers refuse every later change, also by the owner. The tables have no CHECK: PostgreSQL reads
+-- and plans every CHECK anew for each INSERT, and the twelve that were here cost a single append as much as all indexes together. What they
+-- said is checked once, before: over HTTP and in imports in Rust, by SQL in annals.post_event, and what is left in the append functions.
+-- Columns of fixed width come first, so rows carry no padding. Text is compared byte by byte (collation "C"): ids have no language, and a locale update of the operating system must
 -- not break an index.
 
 create table annals.events (
@@ -31,31 +33,7 @@ create table annals.events (
     constraint events_pkey primary key (event_number),
     -- Per tenant: ids of compensations are computed, so one tenant could otherwise take the id of another tenant's event.
     constraint events_id_key unique (tenant_id, id),
-    constraint events_stream_version_key unique (tenant_id, aggregate_id, aggregate_type, aggregate_version),
-    constraint events_version_positive check (aggregate_version > 0),
-    constraint events_type_of_aggregate check (starts_with(event_type, aggregate_type || '.')),
-    -- A coarse bound. The exact rule is annals.text_fault, and the same in Rust.
-    constraint events_aggregate_id_shape check (
-        length(aggregate_id) between 1 and 128
-        and aggregate_id !~ '[[:cntrl:]\u0080-\u009F\u00AD\u200B\u200C\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF\uE000-\uF8FF]'),
-    -- The years that RFC 3339 can express. This also refuses infinity, which no answer could contain.
-    constraint events_timestamp_range check ("timestamp" >= '0001-01-01 00:00:00+00' and "timestamp" < '10000-01-01 00:00:00+00'),
-    constraint events_created_by_shape check (length(created_by) <= 100 and created_by ~ '^(user|agent|service):[^[:cntrl:]]+$|^system$'),
-    constraint events_lengths check (length(source) between 1 and 100 and length(correlation_id) between 1 and 128
-                                     and length(command_id) between 1 and 128 and length(idempotency_key) between 1 and 255),
-    -- Coarse bounds, cheap enough for every append. The callers check the exact ones: 256 KiB and 16 KiB of JSON text.
-    constraint events_data_shape check (jsonb_typeof(data) = 'object' and pg_column_size(data) <= 4194304),
-    constraint events_metadata_shape check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 524288),
-    -- An event that functions in Rust cannot parse would stop the projection of all tenants: one with more levels than the 127 of
-    -- serde_json, or with a key that serde_json reserves for itself. Requests may have 64 levels, and the JSON around them adds a few.
-    -- A document of less than 512 bytes cannot have 100 levels, so small ones are not searched.
-    constraint events_depth check ((pg_column_size(data) < 512 or not jsonb_path_exists(data, 'strict $.**{100}'))
-                                   and (pg_column_size(metadata) < 512 or not jsonb_path_exists(metadata, 'strict $.**{100}'))),
-    constraint events_keys check (
-        not jsonb_path_exists(data, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')
-        and not jsonb_path_exists(metadata, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))')),
-    constraint events_recorded_shape check (jsonb_typeof(recorded) = 'object'),
-    constraint events_user_is_actor check (created_by not like 'user:%' or user_id is null or created_by = 'user:' || user_id)
+    constraint events_stream_version_key unique (tenant_id, aggregate_id, aggregate_type, aggregate_version)
 );
 comment on table annals.events is 'The log: all events in order. Triggers refuse every change of them.';
 comment on column annals.events.event_number is 'Position over all streams: rising, with gaps. It is drawn after the stream is locked, so it rises within each stream.';
@@ -95,7 +73,7 @@ create index events_by_correlation on annals.events (tenant_id, correlation_id, 
 create index events_by_causation on annals.events (tenant_id, causation_id, event_number) where causation_id is not null;
 create index events_by_command on annals.events (tenant_id, command_id, event_number) where command_id is not null;
 create index events_by_source on annals.events (tenant_id, source, event_number) where source <> 'api';
-create index events_by_time on annals.events (tenant_id, created_at);
+create unique index events_by_number on annals.events (tenant_id, event_number);
 
 -- No cache: a number that a session draws in advance could be used by a later transaction, below a high-water mark that readers have
 -- passed (see high_water_mark).
@@ -114,8 +92,7 @@ create table annals.heads (
     aggregate_type    text collate "C" not null,
     aggregate_id      text collate "C" not null,
     started_by        text collate "C" not null,
-    constraint heads_pkey primary key (tenant_id, aggregate_type, aggregate_id),
-    constraint heads_progress check (projected_version between 0 and version)
+    constraint heads_pkey primary key (tenant_id, aggregate_type, aggregate_id)
 ) with (fillfactor = 80);
 comment on table annals.heads is
     'One row per stream, its lock and its outbox: version > projected_version means that events are not projected yet. Neither column is indexed, so updates stay on their page (HOT).';
@@ -188,7 +165,7 @@ grant update (projected_version) on annals.heads to annals_projector;
 
 -- With starter_sees, the actor who started a stream sees what others did in it. But the starter may not read the address, the browser and
 -- the internal reason of those others. A policy hides rows, not columns, and a right to a column is the same for all callers, so metadata
--- and recorded of such events are stored in a table with a policy of its own. The trigger's condition is that of the policy events_read.
+-- and recorded of such events are stored in a table with a policy of its own, by the append functions.
 create table annals.withheld_context (
     event_number bigint not null,
     tenant_id    uuid not null,
@@ -196,12 +173,7 @@ create table annals.withheld_context (
     created_by   text collate "C" not null,
     metadata     jsonb not null,
     recorded     jsonb not null,
-    constraint withheld_context_pkey primary key (event_number),
-    -- The same checks as on annals.events, where these two columns are empty for such events.
-    constraint withheld_context_shape check (jsonb_typeof(metadata) = 'object' and pg_column_size(metadata) <= 524288 and jsonb_typeof(recorded) = 'object'),
-    constraint withheld_context_depth check (pg_column_size(metadata) < 512 or not jsonb_path_exists(metadata, 'strict $.**{100}')),
-    constraint withheld_context_keys check (
-        not jsonb_path_exists(metadata, '$.** ? (exists(@."$serde_json::private::Number") || exists(@."$serde_json::private::RawValue"))'))
+    constraint withheld_context_pkey primary key (event_number)
 );
 comment on table annals.withheld_context is
     'metadata and recorded of events that a stream''s starter sees although others appended them. In annals.events both are empty then. Readers put them back: public.event_stream and the HTTP API.';
@@ -221,19 +193,5 @@ create policy withheld_context_read on annals.withheld_context for select to aut
 );
 create policy withheld_context_project on annals.withheld_context for select to annals_projector using (true);
 grant select on annals.withheld_context to authenticated, annals_projector;
-
-create function annals.withhold_context() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    insert into annals.withheld_context (event_number, tenant_id, user_id, created_by, metadata, recorded)
-    values (new.event_number, new.tenant_id, new.user_id, new.created_by, new.metadata, new.recorded);
-    new.metadata := '{}';
-    new.recorded := '{}';
-    return new;
-end
-$$;
-comment on function annals.withhold_context() is
-    'Trigger: moves metadata and recorded of an event that its stream''s starter will see to annals.withheld_context.';
-create trigger events_withhold_context before insert on annals.events for each row
-    when (new.starter_sees and new.started_by <> new.created_by) execute function annals.withhold_context();
 
 revoke execute on all functions in schema annals from public;

@@ -9,8 +9,7 @@
 -- first, then looks for the key, then appends at the version that it has read. Of two requests for one entity under one key, the later one
 -- therefore finds the key of the earlier one. Example: request A finds nothing to change at version 7 and stores its key. Request B, with
 -- another key, appends version 8. Request C, a retry of A, reads version 8 and would change the entity. A's key was stored before version 8
--- existed, so C finds it and changes nothing. An append looks up kept keys together with the keys of events. The trigger below refuses the
--- event if its key was stored between that lookup and the lock of the stream.
+-- existed, so C finds it and changes nothing. An append looks up kept keys once it has locked the stream.
 --
 -- This holds for requests about one entity, because the lock of that entity orders them. If one key is sent at the same moment for two
 -- entities, once with a request that changes nothing and once with one that appends, the key may be stored here and on an event. Then the
@@ -76,19 +75,5 @@ $$;
 comment on function annals.keep_key(text, text, int, text, text, text) is
     'Stores the key of a request that found nothing to do at this version of an entity. False if the entity has another version by now or the key is known; the request must then be processed again.';
 grant execute on function annals.find_kept_key(text), annals.keep_key(text, text, int, text, text, text) to authenticated;
-
-create function annals.check_kept_key() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    if exists (select from annals.kept_keys k where k.tenant_id = new.tenant_id and k.posted_by = new.posted_by
-                                                and k.idempotency_key = new.idempotency_key) then
-        perform annals.refuse_kept_key(null);
-    end if;
-    return new;
-end
-$$;
-comment on function annals.check_kept_key() is
-    'Trigger: refuses an event under a key that was stored without an event while the append waited for its stream.';
-create trigger events_kept_keys before insert on annals.events for each row
-    when (new.idempotency_key is not null) execute function annals.check_kept_key();
 
 revoke execute on all functions in schema annals from public;

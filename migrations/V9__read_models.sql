@@ -121,24 +121,22 @@ select annals.declare_event_type(
     appended_by => 'processing');
 
 -- There is at most one decision per failed attempt: it is recorded on the parked stream in the transaction that appends it.
-create function annals.mark_decision() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+create function annals.mark_decision(tenant uuid, parked_event text, decision uuid) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     -- NOWAIT, to avoid a deadlock: a projector that holds this row will lock heads, and this append holds one. The append is retried.
     perform from annals.parked_streams p
-      where p.tenant_id = new.tenant_id and p.event_id::text = new.aggregate_id and p.decided_by is null
+      where p.tenant_id = tenant and p.event_id::text = parked_event and p.decided_by is null
         for no key update nowait;
     if not found then
         perform annals.refuse(409, 'not_parked',
             'no stream waits for a decision about this event: it is not parked, or the decision has been made already');
     end if;
-    update annals.parked_streams p set decided_by = new.id
-     where p.tenant_id = new.tenant_id and p.event_id::text = new.aggregate_id;
-    return new;
+    update annals.parked_streams p set decided_by = decision
+     where p.tenant_id = tenant and p.event_id::text = parked_event;
 end
 $$;
-comment on function annals.mark_decision() is
-    'Trigger: records the decision of a projection.retried or projection.skipped event on the parked stream. Refuses a second decision.';
-create trigger events_mark_decision before insert on annals.events for each row
-    when (new.event_type in ('projection.retried', 'projection.skipped')) execute function annals.mark_decision();
+comment on function annals.mark_decision(uuid, text, uuid) is
+    'For the append functions: records the decision of a projection.retried or projection.skipped event on the parked stream. Refuses a second decision.';
 
 revoke execute on all functions in schema annals from public;

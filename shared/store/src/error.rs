@@ -214,21 +214,6 @@ fn refusal_of(db: &DbError) -> Option<Refusal> {
         });
     }
     let (kind, code, message) = match db.constraint()? {
-        "events_user_is_actor" => (
-            RefusalKind::Unprocessable,
-            "user_is_not_actor",
-            "created_by and user_id name different users",
-        ),
-        "events_data_shape" => (
-            RefusalKind::Unprocessable,
-            "data_too_large",
-            "data is too large to store",
-        ),
-        "events_metadata_shape" => (
-            RefusalKind::Unprocessable,
-            "metadata_too_large",
-            "metadata is too large to store",
-        ),
         "event_types_key" | "event_type_versions_key" => (
             RefusalKind::Conflict,
             "version_exists",

@@ -119,8 +119,9 @@ async fn a_version_later_than_the_tenants_current_one_cannot_be_posted() {
     let by_sql = "select public.post_event($1::text::jsonb)";
     let refused = session.execute(by_sql, &[&event.to_string()]).await.unwrap_err();
     assert_eq!(refused.as_db_error().unwrap().constraint(), Some("unknown_version"));
-    let unchecked = "select annals.append_event(current_setting('request.jwt.claims')::jsonb, gen_random_uuid(), 'gauge.read', 'gauge', 'G-1', '1.5',
-                         '{\"value\": 1}', '{}', '{}', null, null, null, null, null, null, null, null, null, null, null)";
+    let unchecked = "select annals.append_event(current_setting('request.jwt.claims')::jsonb,
+                         jsonb_build_object('id', gen_random_uuid(), 'event_type', 'gauge.read', 'aggregate_type', 'gauge', 'aggregate_id', 'G-1',
+                                            'version', '1.5'), '{\"value\": 1}', '{}', '{}', null)";
     let appender = world.appender(Some(&staff)).await;
     appender.execute(unchecked, &[]).await.unwrap();
     world.sweep().await;

@@ -22,35 +22,40 @@ pub(super) const UPDATE: [(&str, &str); 2] = [
 
 /// One call of `annals.append_event`; the pairs replace arguments by the attacker's SQL.
 pub(super) fn one(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
-    let arguments = arguments(aggregate_id, replaced, |_, sql_type, value| {
+    let value = |name: &str| {
+        let (_, sql_type, value) = argument(aggregate_id, replaced, name);
         format!("{value}::{sql_type}")
-    });
-    format!("select * from annals.append_event({CLAIMS}, {arguments})")
+    };
+    let apart = ["data", "metadata", "recorded", "catalog_revision"];
+    let members = ARGUMENTS.iter().filter(|(name, ..)| !apart.contains(name));
+    let members: Vec<String> = members
+        .map(|(name, ..)| format!("'{}', {}", if *name == "new_id" { "id" } else { name }, value(name)))
+        .collect();
+    format!(
+        "select * from annals.append_event({CLAIMS}, jsonb_build_object({}), {})",
+        members.join(", "),
+        apart.map(value).join(", ")
+    )
 }
 
 /// The same as a batch of one: every argument is an array, except two.
 pub(super) fn many(aggregate_id: &str, replaced: &[(&str, &str)]) -> String {
-    let arguments = arguments(aggregate_id, replaced, |name, sql_type, value| match name {
-        "recorded" | "catalog_revision" => format!("{value}::{sql_type}"),
-        _ => format!("array[{value}]::{sql_type}[]"),
+    let arguments = ARGUMENTS.map(|(name, ..)| match argument(aggregate_id, replaced, name) {
+        ("recorded" | "catalog_revision", sql_type, value) => format!("{value}::{sql_type}"),
+        (_, sql_type, value) => format!("array[{value}]::{sql_type}[]"),
     });
-    format!("select * from annals.append_events({CLAIMS}, {arguments})")
+    format!("select * from annals.append_events({CLAIMS}, {})", arguments.join(", "))
 }
 
-fn arguments(aggregate_id: &str, replaced: &[(&str, &str)], write: impl Fn(&str, &str, &str) -> String) -> String {
-    let id = format!("'{aggregate_id}'");
-    let written: Vec<String> = ARGUMENTS
-        .iter()
-        .map(|(name, sql_type, default)| {
-            let default = if *name == "aggregate_id" { id.as_str() } else { default };
-            let value = replaced
-                .iter()
-                .find(|(other, _)| other == name)
-                .map_or(default, |(_, value)| *value);
-            write(name, sql_type, value)
-        })
-        .collect();
-    written.join(", ")
+/// The name, the type and the value of an argument.
+fn argument(aggregate_id: &str, replaced: &[(&str, &str)], name: &str) -> (&'static str, &'static str, String) {
+    let (name, sql_type, default) = ARGUMENTS.into_iter().find(|(known, ..)| *known == name).unwrap();
+    let value = match replaced.iter().find(|(other, _)| *other == name) {
+        Some((_, value)) => (*value).to_owned(),
+        None if name == "aggregate_id" => format!("'{aggregate_id}'"),
+        None => default.to_owned(),
+    };
+    (name, sql_type, value)
 }
 
 const ARGUMENTS: [(&str, &str, &str); 19] = [
@@ -65,7 +70,7 @@ const ARGUMENTS: [(&str, &str, &str); 19] = [
     ("created_by", "text", "null"),
     ("user_id", "uuid", "null"),
     ("source", "text", "null"),
-    ("happened_at", "timestamptz", "null"),
+    ("timestamp", "timestamptz", "null"),
     ("correlation_id", "text", "null"),
     ("causation_id", "uuid", "null"),
     ("command_id", "text", "null"),

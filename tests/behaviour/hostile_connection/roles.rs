@@ -221,7 +221,7 @@ async fn the_projector_writes_read_models_and_progress_and_nothing_else() {
         "create table annals.mine ()",
         "create table public.mine ()",
         "alter table public.customers disable row level security",
-        "select annals.append_event(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)",
+        "select annals.append_event(null, null, null, null, null, null)",
     ] {
         assert_eq!(super::refusal(&projector, attempt).await, "42501", "{attempt}");
     }

@@ -55,7 +55,7 @@ async fn settings_that_any_role_may_change_do_not_affect_an_append() {
             "data",
             "jsonb_build_object('name', 'A\\b', 'email', 'a@b.cd', 'n', 0.1::float8, 'big', 12345678901234567890.123456789)",
         ),
-        ("happened_at", "'2026-02-03 04:05:06.789012+00'"),
+        ("timestamp", "'2026-02-03 04:05:06.789012+00'"),
         ("idempotency_key", "'k'"),
         ("causation_id", "'018f8a2e-0000-7000-8000-000000000001'"),
     ];

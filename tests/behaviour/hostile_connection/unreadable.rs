@@ -18,8 +18,8 @@ async fn recorded_time_is_the_databases_and_business_time_can_always_be_printed(
     {
         let id = format!("C-{place}");
         for sql in [
-            one(&id, &[("happened_at", happened)]),
-            many(&id, &[("happened_at", happened)]),
+            one(&id, &[("timestamp", happened)]),
+            many(&id, &[("timestamp", happened)]),
         ] {
             appender.batch_execute(&sql).await.unwrap();
         }
@@ -36,10 +36,10 @@ async fn recorded_time_is_the_databases_and_business_time_can_always_be_printed(
         "'294276-01-01'",
     ] {
         for sql in [
-            one("C-9", &[("happened_at", unspeakable)]),
-            many("C-9", &[("happened_at", unspeakable)]),
+            one("C-9", &[("timestamp", unspeakable)]),
+            many("C-9", &[("timestamp", unspeakable)]),
         ] {
-            assert_eq!(super::refusal(&appender, &sql).await, "23514", "{sql}");
+            assert_eq!(super::refusal(&appender, &sql).await, "PT422", "{sql}");
         }
         let event = format!(
             "select public.post_event(jsonb_build_object('event_type', 'customer.registered', 'aggregate_type', 'customer', 'aggregate_id', 'C-9',
@@ -78,7 +78,7 @@ async fn unreadable_streams_and_data_are_refused_and_projection_continues() {
         &"x".repeat(129),
     ] {
         for sql in [one(id, &[]), many(id, &[])] {
-            assert_eq!(super::refusal(&appender, &sql).await, "23514", "{id:?}");
+            assert_eq!(super::refusal(&appender, &sql).await, "PT422", "{id:?}");
         }
     }
     let deep = format!(
@@ -88,7 +88,7 @@ async fn unreadable_streams_and_data_are_refused_and_projection_continues() {
     );
     for place in ["data", "metadata"] {
         for sql in [one("deep", &[(place, &deep)]), many("deep", &[(place, &deep)])] {
-            assert_eq!(super::refusal(&appender, &sql).await, "23514", "{place}");
+            assert_eq!(super::refusal(&appender, &sql).await, "PT422", "{place}");
         }
     }
     let posted = format!(
@@ -102,7 +102,7 @@ async fn unreadable_streams_and_data_are_refused_and_projection_continues() {
             many("x", &[("data", scalar)]),
         ] {
             let code = super::refusal(&appender, &sql).await;
-            assert!(["23514", "22023"].contains(&code.as_str()), "{sql}: {code}");
+            assert!(["PT422", "22023"].contains(&code.as_str()), "{sql}: {code}");
         }
     }
     super::assert_untouched_but_numbers(&owner, &before).await;

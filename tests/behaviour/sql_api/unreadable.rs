@@ -1,4 +1,4 @@
-//! Rows that functions could not read must be refused by the tables themselves, because one such row would stop all readers of the tenant,
+//! Rows that functions could not read must be refused in the database, because one such row would stop all readers of the tenant,
 //! or the projector for all tenants.
 
 use serde_json::{Value, json};
@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 /// Appends without `post_event`, by the function that every append uses.
 async fn append(world: &World, aggregate_id: &str, data: &str, timestamp: &str) -> Result<(), String> {
-    let sql = "select annals.append_event(current_setting('request.jwt.claims')::jsonb, $1::text::uuid, 'customer.created', 'customer', $2, null,
-                                          $3::text::jsonb, '{}', '{}', null, null, null, $4::text::timestamptz, null, null, null, null, null, null, null)";
+    let sql = "select annals.append_event(current_setting('request.jwt.claims')::jsonb,
+                   jsonb_build_object('id', $1::text, 'event_type', 'customer.created', 'aggregate_type', 'customer', 'aggregate_id', $2::text,
+                                      'timestamp', $4::text), $3::text::jsonb, '{}', '{}', null)";
     let session = world.appender(Some(&Person::staff())).await;
     let id = Uuid::now_v7().to_string();
     match session.execute(sql, &[&id, &aggregate_id, &data, &timestamp]).await {
@@ -24,7 +25,7 @@ fn nested(levels: usize) -> String {
 }
 
 #[tokio::test]
-async fn events_that_could_not_be_read_back_are_refused_by_the_table() {
+async fn events_that_could_not_be_read_back_are_refused_by_the_append_function() {
     let world = World::new().await;
     let before = world.log().await;
     let time = "2026-01-01T00:00:00Z";
@@ -45,7 +46,7 @@ async fn events_that_could_not_be_read_back_are_refused_by_the_table() {
         let refused = append(&world, aggregate_id, data, timestamp).await;
         assert_eq!(
             refused,
-            Err("23514".to_owned()),
+            Err("PT422".to_owned()),
             "{aggregate_id:?} {timestamp} {:.40}",
             data
         );

@@ -50,18 +50,16 @@ pub(super) fn appended_from(row: &Row) -> Result<Appended, StoreError> {
 impl<'a> FromSql<'a> for Appended {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, RecordError> {
         let mut fields = Fields(raw.get(4..).ok_or("a record without fields")?);
-        // Fields have the order of the function's parameters: these two are parameters that are also returned.
-        let (created_by, user_id) = (fields.next(&Type::TEXT)?, fields.next(&Type::UUID)?);
         Ok(Self {
-            created_by,
-            user_id,
-            member: usize::try_from(fields.next::<i32>(&Type::INT4)?)?,
+            member: 0,
             id: EventId::from(fields.next::<Uuid>(&Type::UUID)?),
             event_number: fields.next(&Type::INT8)?,
             aggregate_version: fields.next(&Type::INT4)?,
             created_at: Timestamp::from(fields.next::<DateTime<Utc>>(&Type::TIMESTAMPTZ)?),
             schema_version: fields.next(&Type::TEXT)?,
             replayed: fields.next(&Type::BOOL)?,
+            created_by: fields.next(&Type::TEXT)?,
+            user_id: fields.next(&Type::UUID)?,
         })
     }
 
