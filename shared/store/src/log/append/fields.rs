@@ -8,7 +8,7 @@ use annals_domain::{NewEvent, Timestamp};
 
 /// The fields of an event except `data` and `metadata`, under the names of the HTTP API, with the event's id and the part of Annals that
 /// appends it.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Fields<'a> {
     id: &'a Uuid,
     event_type: &'a str,
