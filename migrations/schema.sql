@@ -4602,14 +4602,17 @@ create function annals.post_event(event jsonb)
 AS $function$
 declare
     claims   constant jsonb := annals.caller_claims();
-    caller   record;
+    caller   record := annals.caller_of(claims);
+    fields   jsonb;
     revision bigint;
 begin
-    select c.* into caller from annals.caller_of(claims) c;
     if annals.actor_fault(caller.actor) is not null then
         perform annals.refuse(401, 'caller_unknown', 'app_metadata.name of the claims must be the name of the agent or service, without spaces');
     end if;
     perform annals.check_event_fields(event);
+    fields := event - array['data', 'metadata'] || jsonb_build_object(
+        'id', annals.uuid_v7(), 'timestamp', annals.instant(event ->> 'timestamp'),
+        'correlation_id', coalesce(event ->> 'correlation_id', event #>> '{metadata,correlation_id}'));
     if (event ->> 'tenant_id')::uuid <> caller.tenant then
         perform annals.refuse(403, 'tenant_forged', 'tenant_id must be the token''s tenant; leave it out');
     end if;
