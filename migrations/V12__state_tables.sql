@@ -128,6 +128,10 @@ begin
     execute format('create policy %I on %s for all to annals_projector using (true) with check (true)',
                    bare_name || '_project', table_name);
 
+    if register_state_table.collection is null then
+        perform annals.make_state_writer(table_name);
+    end if;
+
     for standard in
         select a.attname, coalesce(s.comment, format('Id of the %s that it belongs to.', register_state_table.aggregate_type)) as comment
           from pg_catalog.pg_attribute a
@@ -151,6 +155,6 @@ begin
 end
 $$;
 comment on function annals.register_state_table(regclass, text, text) is
-    'Makes a table of schema public the state table of an aggregate type, or of one of its child collections. It checks the columns, registers the table for the projection, sets row security, policies, grants and the comments of standard columns, and requests a rebuild if the aggregate type has streams already.';
+    'Makes a table of schema public the state table of an aggregate type, or of one of its child collections. It checks the columns, registers the table for the projection, makes the function that writes it, sets row security, policies, grants and the comments of standard columns, and requests a rebuild if the aggregate type has streams already.';
 
 revoke execute on all functions in schema annals from public;

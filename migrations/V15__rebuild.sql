@@ -204,6 +204,94 @@ $$;
 comment on function annals.start_rebuild(int, text, uuid, text, text, text) is
     'Records that a rebuild runs, whose lock the caller holds: a new one, a requested one, or one whose process was killed.';
 
+-- Which streams a rebuild folds, and their events. An index that has the wanted order or the whole key is used even if the tables were never
+-- analyzed: without these settings a page of the list reads and sorts all heads that are left.
+create function annals.list_streams_to_fold(
+    of_tenant uuid, of_type text, after_tenant uuid, after_type text, after_id text, most bigint
+) returns table (tenant_id uuid, aggregate_type text, aggregate_id text, version int, projected_version int, last_snapshot int)
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_custom_plan
+set enable_sort = off set enable_bitmapscan = off set enable_seqscan = off set jit = off as $$
+#variable_conflict use_column
+begin
+    return query
+    select h.tenant_id, h.aggregate_type, h.aggregate_id, h.version, h.projected_version,
+           (select max(p.version) from annals.snapshots p
+             where p.tenant_id = h.tenant_id and p.aggregate_type = h.aggregate_type and p.aggregate_id = h.aggregate_id)
+      from annals.heads h
+     where h.projected_version > 0 and (of_tenant is null or h.tenant_id = of_tenant) and (of_type is null or h.aggregate_type = of_type)
+       and (after_tenant is null or (h.tenant_id, h.aggregate_type, h.aggregate_id) > (after_tenant, after_type, after_id))
+     order by h.tenant_id, h.aggregate_type, h.aggregate_id limit most;
+end
+$$;
+comment on function annals.list_streams_to_fold(uuid, text, uuid, text, text, bigint) is
+    'Projected streams of a scope in the order of their names, after the given one, with the version of their newest snapshot.';
+
+-- As in annals.read_work, the first statement returns everything if its text is certainly below the limit of bytes. Otherwise the second one
+-- cuts, first by a guess and then by the real size. Decisions to skip are looked up once per stream, not once per event. The order of
+-- the events makes each lookup use the whole key, also if the table was empty when the plan was made; every other index would do then.
+create function annals.read_histories(
+    tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], afters int[], uptos int[], max_bytes bigint
+) returns table (
+    place bigint, revision bigint, aggregate_version int, event_type text, schema_version text, created_at timestamptz, data text,
+    started_by text, skipped boolean
+) language plpgsql stable set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_memoize = off set jit = off as $$
+#variable_conflict use_column
+begin
+    return query
+    select w.place, (select r.revision from annals.catalog_revision r where r.only_row), w.aggregate_version, w.event_type, w.version, w.created_at,
+           w.data::text, case when w.aggregate_version = 1 then w.created_by end, coalesce(w.aggregate_version = any (w.versions), false)
+      from (
+        select u.place, e.aggregate_version, e.event_type, e.version, e.created_at, e.data, e.created_by, k.versions,
+               sum(pg_column_size(e.data)::bigint * case when pg_column_compression(e.data) is null then 6 else 1530 end) over () as most_bytes
+          from unnest(tenant_ids, aggregate_types, aggregate_ids, afters, uptos) with ordinality
+               as u (tenant_id, aggregate_type, aggregate_id, after, upto, place)
+          left join lateral (
+               select array_agg(s.aggregate_version) as versions from annals.skipped_events s
+                where (select exists (select from annals.skipped_events))
+                  and s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id offset 0) as k on true
+         cross join lateral (
+               select * from annals.events e
+                where e.tenant_id = u.tenant_id and e.aggregate_type = u.aggregate_type and e.aggregate_id = u.aggregate_id
+                  and e.aggregate_version > u.after and e.aggregate_version <= u.upto
+                order by e.aggregate_version limit u.upto) as e) as w
+     where w.most_bytes < max_bytes
+     order by w.place, w.aggregate_version;
+    if found then
+        return;
+    end if;
+
+    return query
+    select w.place, w.revision, w.aggregate_version, w.event_type, w.schema_version, w.created_at, w.data, w.started_by, w.skipped
+      from (
+    select g.*, octet_length(g.data) as bytes, sum(octet_length(g.data)) over (order by g.place, g.aggregate_version) as running_bytes
+      from (
+    select s.place, s.revision, s.aggregate_version, s.event_type, s.schema_version, s.created_at, s.event_data::text as data, s.started_by, s.skipped
+      from (
+    select u.place, r.revision, e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data as event_data,
+           case when e.aggregate_version = 1 then e.created_by end as started_by,
+           coalesce(e.aggregate_version = any (k.versions), false) as skipped,
+           pg_column_size(e.data) * case when pg_column_compression(e.data) is null then 1 else 16 end as guess,
+           sum(pg_column_size(e.data) * case when pg_column_compression(e.data) is null then 1 else 16 end) over (order by u.place, e.aggregate_version) as running_guess
+      from unnest(tenant_ids, aggregate_types, aggregate_ids, afters, uptos) with ordinality
+           as u (tenant_id, aggregate_type, aggregate_id, after, upto, place)
+     cross join lateral (
+           select array_agg(s.aggregate_version) as versions from annals.skipped_events s
+            where s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id offset 0) as k
+     cross join lateral (
+           select * from annals.events e
+            where e.tenant_id = u.tenant_id and e.aggregate_type = u.aggregate_type and e.aggregate_id = u.aggregate_id
+              and e.aggregate_version > u.after and e.aggregate_version <= u.upto
+                order by e.aggregate_version limit u.upto) as e
+     cross join (select c.revision from annals.catalog_revision c where c.only_row) as r
+    ) as s where s.running_guess - s.guess < max_bytes offset 0) as g) as w
+     where w.running_bytes - w.bytes < max_bytes
+     order by w.place, w.aggregate_version;
+end
+$$;
+comment on function annals.read_histories(uuid[], text[], text[], int[], int[], bigint) is
+    'The events of ranges of streams, in the order of the given ranges (place, from 1), cut off at a limit of bytes, with the catalog''s revision.';
+
 create function annals.shadow_schema(id int) returns name language sql immutable set search_path = pg_catalog, pg_temp as $$
     select ('annals_rebuild_' || id)::name
 $$;
@@ -318,7 +406,8 @@ comment on function annals.delete_shadow_rows(int, uuid, text) is
 
 grant execute on function
     annals.hold_rebuild(), annals.is_rebuild_held(int), annals.refuse_overlapping_rebuild(uuid, text, int),
-    annals.start_rebuild(int, text, uuid, text, text, text), annals.shadow_schema(int), annals.abandoned_shadows(int), annals.shadow_tables(int),
+    annals.start_rebuild(int, text, uuid, text, text, text), annals.list_streams_to_fold(uuid, text, uuid, text, text, bigint),
+    annals.read_histories(uuid[], text[], text[], int[], int[], bigint), annals.shadow_schema(int), annals.abandoned_shadows(int), annals.shadow_tables(int),
     annals.open_shadow(int), annals.analyze_shadow(int), annals.drop_shadow(int),
     annals.write_shadow(regclass, regclass, text, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
     annals.delete_child_rows(regclass, name, uuid[], text[]), annals.delete_shadow_rows(int, uuid, text)

@@ -2046,8 +2046,8 @@ end
 $function$;
 
 -- Makes a table of schema public the state table of an aggregate type, or of one of its child collections. It checks the columns, registers
--- the table for the projection, sets row security, policies, grants and the comments of standard columns, and requests a rebuild if the
--- aggregate type has streams already.
+-- the table for the projection, makes the function that writes it, sets row security, policies, grants and the comments of standard
+-- columns, and requests a rebuild if the aggregate type has streams already.
 create function annals.register_state_table(table_name regclass, aggregate_type text, collection text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
@@ -2080,6 +2080,10 @@ begin
     execute format('create policy %I on %s for all to annals_projector using (true) with check (true)',
                    bare_name || '_project', table_name);
 
+    if register_state_table.collection is null then
+        perform annals.make_state_writer(table_name);
+    end if;
+
     for standard in
         select a.attname, coalesce(s.comment, format('Id of the %s that it belongs to.', register_state_table.aggregate_type)) as comment
           from pg_catalog.pg_attribute a
@@ -2111,12 +2115,124 @@ $function$;
 create table annals_locks.read_models ();
 grant update on annals_locks.read_models to annals_projector;
 
+-- What streams have left to project: their next events, the state before the first of them, and the catalog's revision. is_last: more may
+-- be left, because a limit of bytes was reached.
+create function annals.read_work(tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], per_stream bigint, max_bytes bigint, max_stream_bytes bigint, turn_bytes bigint)
+ RETURNS TABLE(revision bigint, tenant_id uuid, aggregate_type text, aggregate_id text, projected_version integer, started_by text, entity_version integer, entity_created_at timestamp with time zone, entity_updated_at timestamp with time zone, deleted_at timestamp with time zone, state text, id uuid, event_number bigint, aggregate_version integer, event_type text, schema_version text, created_at timestamp with time zone, data text, skipped boolean, is_last boolean)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_memoize TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+    return query
+    select (select r.revision from annals.catalog_revision r where r.only_row), w.tenant_id, w.aggregate_type, w.aggregate_id,
+           w.projected_version, w.started_by, w.entity_version, w.entity_created_at, w.entity_updated_at, w.deleted_at, w.state::text,
+           w.id, w.event_number, w.aggregate_version, w.event_type, w.version, w.created_at, w.data::text, w.skipped, false
+      from (
+        select h.tenant_id, h.aggregate_type, h.aggregate_id, h.projected_version, h.started_by, n.version as entity_version,
+               n.created_at as entity_created_at, n.updated_at as entity_updated_at, n.deleted_at,
+               case when e.aggregate_version = h.projected_version + 1 then n.state end as state,
+               e.id, e.event_number, e.aggregate_version, e.event_type, e.version, e.created_at, e.data,
+               (select exists (select from annals.skipped_events))
+               and exists (select from annals.skipped_events s
+                            where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                              and s.aggregate_version = e.aggregate_version) as skipped,
+               sum(pg_column_size(e.data)::bigint * case when pg_column_compression(e.data) is null then 6 else 1530 end
+                   + coalesce(pg_column_size(n.state)::bigint * case when pg_column_compression(n.state) is null then 6 else 1530 end, 0))
+                   over () as most_bytes
+          from unnest(tenant_ids, aggregate_types, aggregate_ids) as k (tenant_id, aggregate_type, aggregate_id)
+         cross join lateral (
+               select * from annals.heads h
+                where h.tenant_id = k.tenant_id and h.aggregate_type = k.aggregate_type and h.aggregate_id = k.aggregate_id
+                  and h.projected_version < h.version offset 0) as h
+          left join lateral (
+               select * from annals.entities n
+                where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
+                  and h.projected_version > 0 offset 0) as n on true
+         cross join lateral (
+               select * from annals.events e
+                where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
+                  and e.aggregate_version > h.projected_version and e.aggregate_version <= h.version
+                order by e.aggregate_version limit per_stream) as e
+         where not ((select exists (select from annals.parked_streams))
+                    and exists (select from annals.parked_streams p
+                                 where p.tenant_id = h.tenant_id and p.aggregate_type = h.aggregate_type and p.aggregate_id = h.aggregate_id
+                                   and not p.retrying))) as w
+     where w.most_bytes < max_bytes
+     order by w.tenant_id, w.aggregate_type, w.aggregate_id, w.aggregate_version;
+    if found then
+        return;
+    end if;
+
+    return query
+    select w.revision, w.tenant_id, w.aggregate_type, w.aggregate_id, w.projected_version, w.started_by, w.entity_version, w.entity_created_at,
+           w.entity_updated_at, w.deleted_at, w.state, w.id, w.event_number, w.aggregate_version, w.event_type, w.schema_version, w.created_at,
+           w.data, w.skipped, w.is_last or w.running_bytes >= max_bytes
+      from (
+    select u.*, octet_length(u.data) + coalesce(octet_length(u.state), 0) as bytes,
+           sum(octet_length(u.data) + coalesce(octet_length(u.state), 0)) over (order by u.guessed_before) as running_bytes
+      from (
+    select t.revision, t.tenant_id, t.aggregate_type, t.aggregate_id, t.projected_version, t.started_by,
+           t.entity_version, t.entity_created_at, t.entity_updated_at, t.deleted_at, t.entity_state::text as state,
+           t.id, t.event_number, t.aggregate_version, t.event_type, t.schema_version, t.created_at, t.event_data::text as data, t.skipped,
+           t.guessed_before, t.guessed_before + t.guess >= max_bytes or t.stream_guess >= max_stream_bytes as is_last
+      from (
+    select s.*, sum(s.guess) over (order by (s.tenant_guess - s.guess) / turn_bytes, s.tenant_id, s.aggregate_type, s.aggregate_id, s.aggregate_version) - s.guess
+               as guessed_before
+      from (
+    select g.*, sum(g.guess) over (partition by g.tenant_id order by g.aggregate_type, g.aggregate_id, g.aggregate_version) as tenant_guess,
+           sum(g.guess) over (partition by g.tenant_id, g.aggregate_type, g.aggregate_id order by g.aggregate_version) as stream_guess
+      from (
+    select r.revision, h.tenant_id, h.aggregate_type, h.aggregate_id, h.projected_version, h.started_by,
+           n.version as entity_version, n.created_at as entity_created_at, n.updated_at as entity_updated_at, n.deleted_at,
+           case when e.aggregate_version = h.projected_version + 1 then n.state end as entity_state,
+           e.id, e.event_number, e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data as event_data,
+           (select exists (select from annals.skipped_events))
+           and exists (select from annals.skipped_events s
+                        where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                          and s.aggregate_version = e.aggregate_version) as skipped,
+           pg_column_size(e.data) * case when pg_column_compression(e.data) is null then 1 else 16 end
+           + case when e.aggregate_version = h.projected_version + 1
+                  then coalesce(pg_column_size(n.state) * case when pg_column_compression(n.state) is null then 1 else 16 end, 0)
+                  else 0 end as guess
+      from unnest(tenant_ids, aggregate_types, aggregate_ids) as k (tenant_id, aggregate_type, aggregate_id)
+     cross join lateral (
+           select * from annals.heads h
+            where h.tenant_id = k.tenant_id and h.aggregate_type = k.aggregate_type and h.aggregate_id = k.aggregate_id
+              and h.projected_version < h.version offset 0) as h
+      left join lateral (
+           select * from annals.entities n
+            where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
+              and h.projected_version > 0 offset 0) as n on true
+     cross join lateral (
+           select e.* from annals.events e
+            where e.tenant_id = h.tenant_id and e.aggregate_type = h.aggregate_type and e.aggregate_id = h.aggregate_id
+              and e.aggregate_version > h.projected_version and e.aggregate_version <= h.version
+            order by e.aggregate_version limit per_stream) as e
+     cross join (select c.revision from annals.catalog_revision c where c.only_row) as r
+     where not ((select exists (select from annals.parked_streams))
+                and exists (select from annals.parked_streams p
+                             where p.tenant_id = h.tenant_id and p.aggregate_type = h.aggregate_type and p.aggregate_id = h.aggregate_id
+                               and not p.retrying))
+    ) as g) as s where s.stream_guess - s.guess < max_stream_bytes) as t where t.guessed_before < max_bytes offset 0) as u) as w
+     where w.running_bytes - w.bytes < max_bytes
+     order by w.tenant_id, w.aggregate_type, w.aggregate_id, w.aggregate_version;
+end
+$function$;
+grant execute on function annals.read_work(uuid[],text[],text[],bigint,bigint,bigint,bigint) to annals_projector;
+
 -- Moves entities to a later version. Fails with serialization_failure if another projector has done so, or if the catalog has changed since
 -- the events were read; the caller then reads again and retries.
 create function annals.write_entities(tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[], catalog_revision bigint)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 declare
     written bigint;
@@ -2147,10 +2263,15 @@ create function annals.advance_heads(tenant_ids uuid[], aggregate_types text[], 
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     moved   bigint;
-    skipped bigint;
+    skipped bigint := 0;
 begin
     -- An open append holds its stream's head locked. The other streams of the batch must not wait long for it.
     perform set_config('lock_timeout', '1s', true);
@@ -2170,23 +2291,29 @@ begin
     if moved <> cardinality(tenant_ids) then
         raise exception 'another projector has already projected this stream' using errcode = 'serialization_failure';
     end if;
-    -- A parked stream that is retried keeps its row until it is projected up to its head. Its remaining events may be below the sweep's
-    -- checkpoint, and no wake-up may name the stream. If this projector is killed, the sweep finds the stream only by this row.
-    delete from annals.parked_streams p
-     using unnest(tenant_ids, aggregate_types, aggregate_ids, to_versions)
-           as u (tenant_id, aggregate_type, aggregate_id, to_version)
-      join annals.heads h
-        on h.tenant_id = u.tenant_id and h.aggregate_type = u.aggregate_type and h.aggregate_id = u.aggregate_id
-     where p.tenant_id = u.tenant_id and p.aggregate_type = u.aggregate_type and p.aggregate_id = u.aggregate_id
-       and p.aggregate_version <= u.to_version and (not p.retrying or h.version = u.to_version);
+    -- Usually no stream is parked and no event is skipped. Looking for any costs less than a lookup per stream. A stream of this batch
+    -- cannot be parked after this, because parking needs the head's lock.
+    if exists (select from annals.parked_streams) then
+        -- A parked stream that is retried keeps its row until it is projected up to its head. Its remaining events may be below the sweep's
+        -- checkpoint, and no wake-up may name the stream. If this projector is killed, the sweep finds the stream only by this row.
+        delete from annals.parked_streams p
+         using unnest(tenant_ids, aggregate_types, aggregate_ids, to_versions)
+               as u (tenant_id, aggregate_type, aggregate_id, to_version)
+          join annals.heads h
+            on h.tenant_id = u.tenant_id and h.aggregate_type = u.aggregate_type and h.aggregate_id = u.aggregate_id
+         where p.tenant_id = u.tenant_id and p.aggregate_type = u.aggregate_type and p.aggregate_id = u.aggregate_id
+           and p.aggregate_version <= u.to_version and (not p.retrying or h.version = u.to_version);
+    end if;
     -- After the DELETE, which waits for a concurrent decision about the same row: a skip that was decided after the events were read must
     -- not be missed.
-    select count(*) into skipped
-      from annals.skipped_events s
-      join unnest(tenant_ids, aggregate_types, aggregate_ids, from_versions, to_versions)
-           as u (tenant_id, aggregate_type, aggregate_id, from_version, to_version)
-        on s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id
-       and s.aggregate_version > u.from_version and s.aggregate_version <= u.to_version;
+    if exists (select from annals.skipped_events) then
+        select count(*) into skipped
+          from annals.skipped_events s
+          join unnest(tenant_ids, aggregate_types, aggregate_ids, from_versions, to_versions)
+               as u (tenant_id, aggregate_type, aggregate_id, from_version, to_version)
+            on s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id
+           and s.aggregate_version > u.from_version and s.aggregate_version <= u.to_version;
+    end if;
     if skipped <> left_out then
         raise exception 'staff has already decided about this stream' using errcode = 'serialization_failure';
     end if;
@@ -2250,6 +2377,108 @@ begin
 end
 $function$;
 grant execute on function annals.write_states(regclass,uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
+-- Makes the function that writes a state table with a kept plan. annals.register_state_table calls it. Call it again after a change of the
+-- table's columns; until then annals.write_states writes the rows, which is slower.
+create function annals.make_state_writer(table_name regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    standard constant name[] := '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at}';
+    columns  record := annals.module_columns(table_name, standard);
+    writer   name := (select 'fill_' || c.relname from pg_class c where c.oid = table_name);
+begin
+    execute format(
+        'create or replace function annals.%1$I(
+             tenant_ids uuid[], ids text[], versions int[], started_bys text[], deleted_ats timestamptz[], created_ats timestamptz[],
+             updated_ats timestamptz[], states jsonb[]
+         ) returns void language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $writer$
+         begin
+             if annals.columns_of(%2$L) <> %3$L then
+                 perform annals.write_states(%2$L, tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into %2$s as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at%4$s)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at%5$s
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::%2$s, u.source - %6$L::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at%7$s;
+         end
+         $writer$',
+        writer, table_name, annals.columns_of(table_name), columns.names, columns.sources,
+        standard::text[] || annals.integer_columns(table_name), columns.updates);
+    execute format('revoke execute on function annals.%I(uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) from public', writer);
+    execute format('grant execute on function annals.%I(uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) to annals_projector', writer);
+    execute format('comment on function annals.%I(uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]) is %L', writer,
+                   format('Upserts rows of %s like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.', table_name));
+end
+$function$;
+
+-- The columns of a table and their types as text, to notice a change of them.
+create function annals.columns_of(table_name regclass)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+begin
+    return (select string_agg(a.attname || ' ' || a.atttypid, ', ' order by a.attnum)
+              from pg_attribute a
+             where a.attrelid = table_name and a.attnum > 0 and not a.attisdropped);
+end
+$function$;
+grant execute on function annals.columns_of(regclass) to annals_projector;
+
+-- Upserts rows of an aggregate type's state table by its own function, if it has a table.
+create function annals.fill_states(aggregate_type text, tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    writer name := (select 'fill_' || t.table_name from annals.state_tables t
+                     where t.aggregate_type = fill_states.aggregate_type and t.collection is null);
+begin
+    if writer is not null then
+        execute format('select annals.%I($1, $2, $3, $4, $5, $6, $7, $8)', writer)
+          using tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states;
+    end if;
+end
+$function$;
+grant execute on function annals.fill_states(text,uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
+-- Moves entities to a later version (annals.write_entities), and writes the rows of their state tables.
+create function annals.write_read_models(tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[], catalog_revision bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+declare
+    kind text;
+begin
+    perform annals.write_entities(tenant_ids, aggregate_types, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats,
+                                  states, catalog_revision);
+    kind := aggregate_types[1];
+    if kind = all (aggregate_types) then
+        perform annals.fill_states(kind, tenant_ids, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+        return;
+    end if;
+    for kind in select distinct t.name from unnest(aggregate_types) as t (name) order by t.name loop
+        perform annals.fill_states(kind, array_agg(u.tenant_id), array_agg(u.id), array_agg(u.version), array_agg(u.started_by),
+                                   array_agg(u.deleted_at), array_agg(u.created_at), array_agg(u.updated_at), array_agg(u.state))
+           from unnest(aggregate_types, tenant_ids, aggregate_ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                as u (aggregate_type, tenant_id, id, version, started_by, deleted_at, created_at, updated_at, state)
+          where u.aggregate_type = kind;
+    end loop;
+end
+$function$;
+grant execute on function annals.write_read_models(uuid[],text[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[],bigint) to annals_projector;
 
 -- Upserts rows of a child collection's table; its own columns are taken from the child by name.
 create function annals.write_children(table_name regclass, parent name, tenant_ids uuid[], parent_ids text[], ids text[], started_bys text[], children jsonb[])
@@ -2646,6 +2875,99 @@ begin
 end
 $function$;
 grant execute on function annals.start_rebuild(integer,text,uuid,text,text,text) to annals_projector;
+
+-- Projected streams of a scope in the order of their names, after the given one, with the version of their newest snapshot.
+create function annals.list_streams_to_fold(of_tenant uuid, of_type text, after_tenant uuid, after_type text, after_id text, most bigint)
+ RETURNS TABLE(tenant_id uuid, aggregate_type text, aggregate_id text, version integer, projected_version integer, last_snapshot integer)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_sort TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+    return query
+    select h.tenant_id, h.aggregate_type, h.aggregate_id, h.version, h.projected_version,
+           (select max(p.version) from annals.snapshots p
+             where p.tenant_id = h.tenant_id and p.aggregate_type = h.aggregate_type and p.aggregate_id = h.aggregate_id)
+      from annals.heads h
+     where h.projected_version > 0 and (of_tenant is null or h.tenant_id = of_tenant) and (of_type is null or h.aggregate_type = of_type)
+       and (after_tenant is null or (h.tenant_id, h.aggregate_type, h.aggregate_id) > (after_tenant, after_type, after_id))
+     order by h.tenant_id, h.aggregate_type, h.aggregate_id limit most;
+end
+$function$;
+grant execute on function annals.list_streams_to_fold(uuid,text,uuid,text,text,bigint) to annals_projector;
+
+-- The events of ranges of streams, in the order of the given ranges (place, from 1), cut off at a limit of bytes, with the catalog's
+-- revision.
+create function annals.read_histories(tenant_ids uuid[], aggregate_types text[], aggregate_ids text[], afters integer[], uptos integer[], max_bytes bigint)
+ RETURNS TABLE(place bigint, revision bigint, aggregate_version integer, event_type text, schema_version text, created_at timestamp with time zone, data text, started_by text, skipped boolean)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_memoize TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+    return query
+    select w.place, (select r.revision from annals.catalog_revision r where r.only_row), w.aggregate_version, w.event_type, w.version, w.created_at,
+           w.data::text, case when w.aggregate_version = 1 then w.created_by end, coalesce(w.aggregate_version = any (w.versions), false)
+      from (
+        select u.place, e.aggregate_version, e.event_type, e.version, e.created_at, e.data, e.created_by, k.versions,
+               sum(pg_column_size(e.data)::bigint * case when pg_column_compression(e.data) is null then 6 else 1530 end) over () as most_bytes
+          from unnest(tenant_ids, aggregate_types, aggregate_ids, afters, uptos) with ordinality
+               as u (tenant_id, aggregate_type, aggregate_id, after, upto, place)
+          left join lateral (
+               select array_agg(s.aggregate_version) as versions from annals.skipped_events s
+                where (select exists (select from annals.skipped_events))
+                  and s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id offset 0) as k on true
+         cross join lateral (
+               select * from annals.events e
+                where e.tenant_id = u.tenant_id and e.aggregate_type = u.aggregate_type and e.aggregate_id = u.aggregate_id
+                  and e.aggregate_version > u.after and e.aggregate_version <= u.upto
+                order by e.aggregate_version limit u.upto) as e) as w
+     where w.most_bytes < max_bytes
+     order by w.place, w.aggregate_version;
+    if found then
+        return;
+    end if;
+
+    return query
+    select w.place, w.revision, w.aggregate_version, w.event_type, w.schema_version, w.created_at, w.data, w.started_by, w.skipped
+      from (
+    select g.*, octet_length(g.data) as bytes, sum(octet_length(g.data)) over (order by g.place, g.aggregate_version) as running_bytes
+      from (
+    select s.place, s.revision, s.aggregate_version, s.event_type, s.schema_version, s.created_at, s.event_data::text as data, s.started_by, s.skipped
+      from (
+    select u.place, r.revision, e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data as event_data,
+           case when e.aggregate_version = 1 then e.created_by end as started_by,
+           coalesce(e.aggregate_version = any (k.versions), false) as skipped,
+           pg_column_size(e.data) * case when pg_column_compression(e.data) is null then 1 else 16 end as guess,
+           sum(pg_column_size(e.data) * case when pg_column_compression(e.data) is null then 1 else 16 end) over (order by u.place, e.aggregate_version) as running_guess
+      from unnest(tenant_ids, aggregate_types, aggregate_ids, afters, uptos) with ordinality
+           as u (tenant_id, aggregate_type, aggregate_id, after, upto, place)
+     cross join lateral (
+           select array_agg(s.aggregate_version) as versions from annals.skipped_events s
+            where s.tenant_id = u.tenant_id and s.aggregate_type = u.aggregate_type and s.aggregate_id = u.aggregate_id offset 0) as k
+     cross join lateral (
+           select * from annals.events e
+            where e.tenant_id = u.tenant_id and e.aggregate_type = u.aggregate_type and e.aggregate_id = u.aggregate_id
+              and e.aggregate_version > u.after and e.aggregate_version <= u.upto
+                order by e.aggregate_version limit u.upto) as e
+     cross join (select c.revision from annals.catalog_revision c where c.only_row) as r
+    ) as s where s.running_guess - s.guess < max_bytes offset 0) as g) as w
+     where w.running_bytes - w.bytes < max_bytes
+     order by w.place, w.aggregate_version;
+end
+$function$;
+grant execute on function annals.read_histories(uuid[],text[],text[],integer[],integer[],bigint) to annals_projector;
 
 -- Name of the schema of a rebuild's tables.
 create function annals.shadow_schema(id integer)
@@ -4882,6 +5204,29 @@ create policy organizations_project on public.organizations for all to annals_pr
 grant select, insert, update, delete on public.organizations to annals_projector;
 grant select on public.organizations to authenticated;
 
+-- Upserts rows of public.organizations like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_organizations(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.organizations') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, name 25, legal_name 25, type 25, email 25, phone 25, website 25, address 25, country 25' then
+                 perform annals.write_states('public.organizations', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.organizations as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, name, legal_name, type, email, phone, website, address, country)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.name, s.legal_name, s.type, s.email, s.phone, s.website, s.address, s.country
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.organizations, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, name = excluded.name, legal_name = excluded.legal_name, type = excluded.type, email = excluded.email, phone = excluded.phone, website = excluded.website, address = excluded.address, country = excluded.country;
+         end
+         $function$;
+grant execute on function annals.fill_organizations(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
 -- GST registrations of organizations: collection gst.
 create table public.organization_gst_registrations (
     -- Tenant that the parent belongs to.
@@ -5045,6 +5390,29 @@ create policy products_project on public.products for all to annals_projector us
 grant select, insert, update, delete on public.products to annals_projector;
 grant select on public.products to authenticated;
 
+-- Upserts rows of public.products like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_products(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.products') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, sku 25, name 25, description 25, category 25, base_price 1700, currency 25, stock 1700' then
+                 perform annals.write_states('public.products', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.products as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, sku, name, description, category, base_price, currency, stock)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.sku, s.name, s.description, s.category, s.base_price, s.currency, s.stock
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.products, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, sku = excluded.sku, name = excluded.name, description = excluded.description, category = excluded.category, base_price = excluded.base_price, currency = excluded.currency, stock = excluded.stock;
+         end
+         $function$;
+grant execute on function annals.fill_products(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- order
 -- -----------------------------------------------------------------------------------------------------------------------------------------
@@ -5096,6 +5464,29 @@ create policy orders_project on public.orders for all to annals_projector using 
 grant select, insert, update, delete on public.orders to annals_projector;
 grant select on public.orders to authenticated;
 
+-- Upserts rows of public.orders like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_orders(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.orders') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, customer_id 25, items 3802, total_cents 20, currency 25, status 25, payment_status 25, last_payment_cents 20, tracking_number 25, notes 25' then
+                 perform annals.write_states('public.orders', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.orders as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, customer_id, items, total_cents, currency, status, payment_status, last_payment_cents, tracking_number, notes)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.customer_id, s.items, trim_scale((u.source ->> 'total_cents')::numeric)::text::bigint, s.currency, s.status, s.payment_status, trim_scale((u.source ->> 'last_payment_cents')::numeric)::text::bigint, s.tracking_number, s.notes
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.orders, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version,total_cents,last_payment_cents}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, customer_id = excluded.customer_id, items = excluded.items, total_cents = excluded.total_cents, currency = excluded.currency, status = excluded.status, payment_status = excluded.payment_status, last_payment_cents = excluded.last_payment_cents, tracking_number = excluded.tracking_number, notes = excluded.notes;
+         end
+         $function$;
+grant execute on function annals.fill_orders(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- customer
 -- -----------------------------------------------------------------------------------------------------------------------------------------
@@ -5138,6 +5529,29 @@ create policy customers_read on public.customers for select to authenticated usi
 create policy customers_project on public.customers for all to annals_projector using (true) with check (true);
 grant select, insert, update, delete on public.customers to annals_projector;
 grant select on public.customers to authenticated;
+
+-- Upserts rows of public.customers like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_customers(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.customers') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, name 25, email 25, phone 25, segment 25, country 25, address 25, created_date 1082' then
+                 perform annals.write_states('public.customers', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.customers as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, name, email, phone, segment, country, address, created_date)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.name, s.email, s.phone, s.segment, s.country, s.address, s.created_date
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.customers, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, name = excluded.name, email = excluded.email, phone = excluded.phone, segment = excluded.segment, country = excluded.country, address = excluded.address, created_date = excluded.created_date;
+         end
+         $function$;
+grant execute on function annals.fill_customers(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
 
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- dealer
@@ -5186,6 +5600,29 @@ create policy dealers_project on public.dealers for all to annals_projector usin
 grant select, insert, update, delete on public.dealers to annals_projector;
 grant select on public.dealers to authenticated;
 
+-- Upserts rows of public.dealers like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_dealers(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.dealers') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, name 25, contact_name 25, email 25, phone 25, territory 25, status 25, pricing_tier 25, discount_percent 1700' then
+                 perform annals.write_states('public.dealers', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.dealers as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, name, contact_name, email, phone, territory, status, pricing_tier, discount_percent)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.name, s.contact_name, s.email, s.phone, s.territory, s.status, s.pricing_tier, s.discount_percent
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.dealers, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, name = excluded.name, contact_name = excluded.contact_name, email = excluded.email, phone = excluded.phone, territory = excluded.territory, status = excluded.status, pricing_tier = excluded.pricing_tier, discount_percent = excluded.discount_percent;
+         end
+         $function$;
+grant execute on function annals.fill_dealers(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- agent
 -- -----------------------------------------------------------------------------------------------------------------------------------------
@@ -5233,6 +5670,29 @@ create policy agent_decisions_read on public.agent_decisions for select to authe
 create policy agent_decisions_project on public.agent_decisions for all to annals_projector using (true) with check (true);
 grant select, insert, update, delete on public.agent_decisions to annals_projector;
 grant select on public.agent_decisions to authenticated;
+
+-- Upserts rows of public.agent_decisions like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_agent_decisions(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.agent_decisions') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, decision 25, rationale 25, confidence 1700, subject_type 25, subject_id 25, proposal 3802, status 25, answer 25' then
+                 perform annals.write_states('public.agent_decisions', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.agent_decisions as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, decision, rationale, confidence, subject_type, subject_id, proposal, status, answer)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.decision, s.rationale, s.confidence, s.subject_type, s.subject_id, s.proposal, s.status, s.answer
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.agent_decisions, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, decision = excluded.decision, rationale = excluded.rationale, confidence = excluded.confidence, subject_type = excluded.subject_type, subject_id = excluded.subject_id, proposal = excluded.proposal, status = excluded.status, answer = excluded.answer;
+         end
+         $function$;
+grant execute on function annals.fill_agent_decisions(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
 
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- sale
@@ -5285,6 +5745,29 @@ create policy sales_project on public.sales for all to annals_projector using (t
 grant select, insert, update, delete on public.sales to annals_projector;
 grant select on public.sales to authenticated;
 
+-- Upserts rows of public.sales like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_sales(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.sales') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, amount_cents 20, currency 25, sale_date 1082, customer_id 25, product 25, quantity 1700, unit_price 1700, category 25, notes 25' then
+                 perform annals.write_states('public.sales', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.sales as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, amount_cents, currency, sale_date, customer_id, product, quantity, unit_price, category, notes)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, trim_scale((u.source ->> 'amount_cents')::numeric)::text::bigint, s.currency, s.sale_date, s.customer_id, s.product, s.quantity, s.unit_price, s.category, s.notes
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.sales, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version,amount_cents}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, amount_cents = excluded.amount_cents, currency = excluded.currency, sale_date = excluded.sale_date, customer_id = excluded.customer_id, product = excluded.product, quantity = excluded.quantity, unit_price = excluded.unit_price, category = excluded.category, notes = excluded.notes;
+         end
+         $function$;
+grant execute on function annals.fill_sales(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- price
 -- -----------------------------------------------------------------------------------------------------------------------------------------
@@ -5325,6 +5808,29 @@ create policy prices_read on public.prices for select to authenticated using (((
 create policy prices_project on public.prices for all to annals_projector using (true) with check (true);
 grant select, insert, update, delete on public.prices to annals_projector;
 grant select on public.prices to authenticated;
+
+-- Upserts rows of public.prices like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_prices(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.prices') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, product_id 25, price 1700, currency 25, reason 25, effective_date 1082' then
+                 perform annals.write_states('public.prices', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.prices as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, product_id, price, currency, reason, effective_date)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.product_id, s.price, s.currency, s.reason, s.effective_date
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.prices, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, product_id = excluded.product_id, price = excluded.price, currency = excluded.currency, reason = excluded.reason, effective_date = excluded.effective_date;
+         end
+         $function$;
+grant execute on function annals.fill_prices(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
 
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- commodity
@@ -5367,6 +5873,29 @@ create policy commodities_read on public.commodities for select to authenticated
 create policy commodities_project on public.commodities for all to annals_projector using (true) with check (true);
 grant select, insert, update, delete on public.commodities to annals_projector;
 grant select on public.commodities to authenticated;
+
+-- Upserts rows of public.commodities like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_commodities(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.commodities') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, name 25, code 25, category 25, hsn_code 25, description 25, is_active 16' then
+                 perform annals.write_states('public.commodities', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.commodities as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, name, code, category, hsn_code, description, is_active)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.name, s.code, s.category, s.hsn_code, s.description, s.is_active
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.commodities, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, name = excluded.name, code = excluded.code, category = excluded.category, hsn_code = excluded.hsn_code, description = excluded.description, is_active = excluded.is_active;
+         end
+         $function$;
+grant execute on function annals.fill_commodities(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
 
 -- Varieties of commodities: collection variety.
 create table public.commodity_varieties (
@@ -5705,6 +6234,29 @@ create policy trades_project on public.trades for all to annals_projector using 
 grant select, insert, update, delete on public.trades to annals_projector;
 grant select on public.trades to authenticated;
 
+-- Upserts rows of public.trades like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_trades(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.trades') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, commodity_id 25, buyer_id 25, seller_id 25, quantity 1700, unit 25, unit_price_cents 20, amount_cents 20, currency 25, trade_date 1082, delivery_date 1082, status 25, executed_on 1082, cancellation_reason 25, settled_on 1082, settled_cents 20, notes 25' then
+                 perform annals.write_states('public.trades', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.trades as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, commodity_id, buyer_id, seller_id, quantity, unit, unit_price_cents, amount_cents, currency, trade_date, delivery_date, status, executed_on, cancellation_reason, settled_on, settled_cents, notes)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.commodity_id, s.buyer_id, s.seller_id, s.quantity, s.unit, trim_scale((u.source ->> 'unit_price_cents')::numeric)::text::bigint, trim_scale((u.source ->> 'amount_cents')::numeric)::text::bigint, s.currency, s.trade_date, s.delivery_date, s.status, s.executed_on, s.cancellation_reason, s.settled_on, trim_scale((u.source ->> 'settled_cents')::numeric)::text::bigint, s.notes
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.trades, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version,unit_price_cents,amount_cents,settled_cents}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, commodity_id = excluded.commodity_id, buyer_id = excluded.buyer_id, seller_id = excluded.seller_id, quantity = excluded.quantity, unit = excluded.unit, unit_price_cents = excluded.unit_price_cents, amount_cents = excluded.amount_cents, currency = excluded.currency, trade_date = excluded.trade_date, delivery_date = excluded.delivery_date, status = excluded.status, executed_on = excluded.executed_on, cancellation_reason = excluded.cancellation_reason, settled_on = excluded.settled_on, settled_cents = excluded.settled_cents, notes = excluded.notes;
+         end
+         $function$;
+grant execute on function annals.fill_trades(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- payment
 -- -----------------------------------------------------------------------------------------------------------------------------------------
@@ -5765,6 +6317,29 @@ create policy payments_project on public.payments for all to annals_projector us
 grant select, insert, update, delete on public.payments to annals_projector;
 grant select on public.payments to authenticated;
 
+-- Upserts rows of public.payments like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_payments(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.payments') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, amount_cents 20, currency 25, order_id 25, trade_id 25, payer_id 25, method 25, reference 25, status 25, received_on 1082, refunded_cents 20, refund_reason 25, failure_code 25, failure_reason 25, notes 25' then
+                 perform annals.write_states('public.payments', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.payments as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, amount_cents, currency, order_id, trade_id, payer_id, method, reference, status, received_on, refunded_cents, refund_reason, failure_code, failure_reason, notes)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, trim_scale((u.source ->> 'amount_cents')::numeric)::text::bigint, s.currency, s.order_id, s.trade_id, s.payer_id, s.method, s.reference, s.status, s.received_on, trim_scale((u.source ->> 'refunded_cents')::numeric)::text::bigint, s.refund_reason, s.failure_code, s.failure_reason, s.notes
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.payments, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version,amount_cents,refunded_cents}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, amount_cents = excluded.amount_cents, currency = excluded.currency, order_id = excluded.order_id, trade_id = excluded.trade_id, payer_id = excluded.payer_id, method = excluded.method, reference = excluded.reference, status = excluded.status, received_on = excluded.received_on, refunded_cents = excluded.refunded_cents, refund_reason = excluded.refund_reason, failure_code = excluded.failure_code, failure_reason = excluded.failure_reason, notes = excluded.notes;
+         end
+         $function$;
+grant execute on function annals.fill_payments(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- opportunity
 -- -----------------------------------------------------------------------------------------------------------------------------------------
@@ -5812,6 +6387,29 @@ create policy opportunities_project on public.opportunities for all to annals_pr
 grant select, insert, update, delete on public.opportunities to annals_projector;
 grant select on public.opportunities to authenticated;
 
+-- Upserts rows of public.opportunities like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_opportunities(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.opportunities') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, title 25, description 25, industry 25, ai_solution_type 25, ai_solution_category 25, market_size_estimate 1700, confidence_score 1700, status 25' then
+                 perform annals.write_states('public.opportunities', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.opportunities as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, title, description, industry, ai_solution_type, ai_solution_category, market_size_estimate, confidence_score, status)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.title, s.description, s.industry, s.ai_solution_type, s.ai_solution_category, s.market_size_estimate, s.confidence_score, s.status
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.opportunities, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, title = excluded.title, description = excluded.description, industry = excluded.industry, ai_solution_type = excluded.ai_solution_type, ai_solution_category = excluded.ai_solution_category, market_size_estimate = excluded.market_size_estimate, confidence_score = excluded.confidence_score, status = excluded.status;
+         end
+         $function$;
+grant execute on function annals.fill_opportunities(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- user
 -- -----------------------------------------------------------------------------------------------------------------------------------------
@@ -5853,6 +6451,29 @@ create policy users_read on public.users for select to authenticated using (((te
 create policy users_project on public.users for all to annals_projector using (true) with check (true);
 grant select, insert, update, delete on public.users to annals_projector;
 grant select on public.users to authenticated;
+
+-- Upserts rows of public.users like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_users(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.users') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, email 25, name 25, expertise_domains 3802, user_preferences 3802, notification_settings 3802' then
+                 perform annals.write_states('public.users', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.users as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, email, name, expertise_domains, user_preferences, notification_settings)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.email, s.name, s.expertise_domains, s.user_preferences, s.notification_settings
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.users, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, email = excluded.email, name = excluded.name, expertise_domains = excluded.expertise_domains, user_preferences = excluded.user_preferences, notification_settings = excluded.notification_settings;
+         end
+         $function$;
+grant execute on function annals.fill_users(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
 
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- expense
@@ -5898,6 +6519,29 @@ create policy expenses_read on public.expenses for select to authenticated using
 create policy expenses_project on public.expenses for all to annals_projector using (true) with check (true);
 grant select, insert, update, delete on public.expenses to annals_projector;
 grant select on public.expenses to authenticated;
+
+-- Upserts rows of public.expenses like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_expenses(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.expenses') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, amount_cents 20, currency 25, expense_date 1082, category 25, vendor 25, description 25' then
+                 perform annals.write_states('public.expenses', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.expenses as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, amount_cents, currency, expense_date, category, vendor, description)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, trim_scale((u.source ->> 'amount_cents')::numeric)::text::bigint, s.currency, s.expense_date, s.category, s.vendor, s.description
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.expenses, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version,amount_cents}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, amount_cents = excluded.amount_cents, currency = excluded.currency, expense_date = excluded.expense_date, category = excluded.category, vendor = excluded.vendor, description = excluded.description;
+         end
+         $function$;
+grant execute on function annals.fill_expenses(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
 
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- import
@@ -5956,3 +6600,26 @@ create policy imports_read on public.imports for select to authenticated using (
 create policy imports_project on public.imports for all to annals_projector using (true) with check (true);
 grant select, insert, update, delete on public.imports to annals_projector;
 grant select on public.imports to authenticated;
+
+-- Upserts rows of public.imports like annals.write_states, with a plan that is kept. Made by annals.make_state_writer.
+create function annals.fill_imports(tenant_ids uuid[], ids text[], versions integer[], started_bys text[], deleted_ats timestamp with time zone[], created_ats timestamp with time zone[], updated_ats timestamp with time zone[], states jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+         begin
+             if annals.columns_of('public.imports') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, dataset 25, status 25, size_bytes 20, file_sha256 25, rows_total 20, rows_accepted 20, rows_rejected 20, rows_duplicate 20, rows_updated 20, rows_rounded 20, events_appended 20, code 25, detail 25, dry_run 16' then
+                 perform annals.write_states('public.imports', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
+                 return;
+             end if;
+             insert into public.imports as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, dataset, status, size_bytes, file_sha256, rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, events_appended, code, detail, dry_run)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.dataset, s.status, trim_scale((u.source ->> 'size_bytes')::numeric)::text::bigint, s.file_sha256, trim_scale((u.source ->> 'rows_total')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_accepted')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_rejected')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_duplicate')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_updated')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_rounded')::numeric)::text::bigint, trim_scale((u.source ->> 'events_appended')::numeric)::text::bigint, s.code, s.detail, s.dry_run
+               from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
+                    as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
+              cross join lateral jsonb_populate_record(null::public.imports, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version,size_bytes,rows_total,rows_accepted,rows_rejected,rows_duplicate,rows_updated,rows_rounded,events_appended}'::text[]) as s
+             on conflict (tenant_id, id) do update
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, dataset = excluded.dataset, status = excluded.status, size_bytes = excluded.size_bytes, file_sha256 = excluded.file_sha256, rows_total = excluded.rows_total, rows_accepted = excluded.rows_accepted, rows_rejected = excluded.rows_rejected, rows_duplicate = excluded.rows_duplicate, rows_updated = excluded.rows_updated, rows_rounded = excluded.rows_rounded, events_appended = excluded.events_appended, code = excluded.code, detail = excluded.detail, dry_run = excluded.dry_run;
+         end
+         $function$;
+grant execute on function annals.fill_imports(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;

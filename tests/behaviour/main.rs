@@ -42,6 +42,7 @@ mod hostile_connection;
 mod iam;
 mod idempotency;
 mod imports;
+mod kept_plans;
 mod killed_projector;
 mod lists;
 mod local_server;

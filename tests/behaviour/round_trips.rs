@@ -128,7 +128,7 @@ async fn an_ascending_page_takes_a_mark_before_it_reads() {
         assert_eq!(
             statements(&record),
             [
-                "begin isolation level repeatable read read only; set local role annals_projector; set local statement_timeout = 0",
+                "begin isolation level repeatable read read only; set local role annals_projector; set local statement_timeout = 0; set local jit = off",
                 "-- take_high_water_mark",
                 "commit",
                 "begin isolation level repeatable read read only; set local role authenticated",

@@ -90,6 +90,9 @@ fn place_of(sections: &[Section], row: &Row) -> usize {
         "sequence" => vec![format!("create sequence {name}"), format!("comment on sequence {name}")],
         kind => vec![format!("create {kind} {name}")],
     };
+    // The function that writes a state table is made where the table is registered.
+    let table = name.strip_prefix("annals.fill_").unwrap_or_default();
+    let begins = [begins, vec![format!("annals.register_state_table('public.{table}'")]].concat();
     let makes = |section: &Section| begins.iter().any(|begin| begins_somewhere(&section.sql, begin));
     sections
         .iter()

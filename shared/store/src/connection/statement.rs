@@ -42,8 +42,10 @@ pub(crate) enum As<'a> {
     Projector,
 }
 
-/// Gives a transaction the projector's role and removes the login's statement timeout.
-pub(crate) const AS_PROJECTOR: &str = "set local role annals_projector; set local statement_timeout = 0";
+/// Gives a transaction the projector's role and removes the login's statement timeout. Without statistics the planner overestimates rows,
+/// and compiling a statement just in time then takes longer than the statement.
+pub(crate) const AS_PROJECTOR: &str =
+    "set local role annals_projector; set local statement_timeout = 0; set local jit = off";
 
 pub(crate) const SET_CLAIMS: &str = "-- set_claims\nselect set_config('request.jwt.claims', $1, true)";
 
@@ -58,9 +60,11 @@ impl As<'_> {
             }
             (Self::Caller(_), Writes::Yes) => "begin; set local role authenticated",
             (Self::Projector, Writes::No) => {
-                "begin isolation level repeatable read read only; set local role annals_projector; set local statement_timeout = 0"
+                "begin isolation level repeatable read read only; set local role annals_projector; set local statement_timeout = 0; set local jit = off"
             }
-            (Self::Projector, Writes::Yes) => "begin; set local role annals_projector; set local statement_timeout = 0",
+            (Self::Projector, Writes::Yes) => {
+                "begin; set local role annals_projector; set local statement_timeout = 0; set local jit = off"
+            }
         }
     }
 

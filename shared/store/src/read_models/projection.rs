@@ -91,10 +91,12 @@ pub struct Instruction {
 
 const WRITE_ENTITIES: &str = "-- write_entities
 select annals.write_entities($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[], $10)";
+const WRITE_READ_MODELS: &str = "-- write_read_models
+select annals.write_read_models($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[], $10)";
 const ADVANCE_HEADS: &str = "-- advance_heads
 select annals.advance_heads($1, $2, $3, $4, $5, $6)";
-const WRITE_STATES: &str = "-- write_states
-select annals.write_states($1::text::regclass, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[])";
+const FILL_STATES: &str = "-- fill_states
+select annals.fill_states($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::jsonb[])";
 const WRITE_CHILDREN: &str = "-- write_children
 select annals.write_children($1::text::regclass, ($2::text || '_id')::name, $3, $4, $5, $6, $7::text[]::jsonb[])";
 const DELETE_CHILDREN: &str = "-- delete_children
@@ -128,9 +130,17 @@ impl Store {
         tables: &StateTables,
         write: &ProjectionWrite,
     ) -> Result<Vec<StreamId>, StoreError> {
-        let mut statements = vec![write_entities(revision, &write.entities)];
-        for wave in &write.waves {
-            statements.extend(write_wave(tables, wave));
+        let mut statements = Vec::new();
+        if let [wave] = write.waves.as_slice() {
+            // Each stream has one event, so the rows of its state table are its final state.
+            statements.push(write_entities(WRITE_READ_MODELS, revision, &write.entities));
+            statements.extend(write_children_of(tables, wave));
+        } else {
+            statements.push(write_entities(WRITE_ENTITIES, revision, &write.entities));
+            for wave in &write.waves {
+                statements.extend(fill_states_of(wave));
+                statements.extend(write_children_of(tables, wave));
+            }
         }
         statements.extend(write_snapshots(
             &write.snapshots,
@@ -148,10 +158,10 @@ impl Store {
     }
 }
 
-fn write_entities(revision: i64, writes: &[EntityWrite]) -> Statement<'_> {
+fn write_entities<'a>(sql: &'static str, revision: i64, writes: &'a [EntityWrite]) -> Statement<'a> {
     let (tenants, types, ids) = tenant_stream_columns(writes.iter().map(|w| &w.stream));
     let columns = EntityColumns::of(writes.iter().map(|w| (w.started_by.as_str(), &w.entity)));
-    let statement = Statement::new(WRITE_ENTITIES)
+    let statement = Statement::new(sql)
         .with(tenants, Type::UUID_ARRAY)
         .with(types, Type::TEXT_ARRAY)
         .with(ids, Type::TEXT_ARRAY);
@@ -179,28 +189,33 @@ fn carry_out(instruction: &Instruction) -> Statement<'_> {
         .with(instruction.skip, Type::BOOL)
 }
 
-/// The statements that write a wave's rows to the tables that they belong to.
-pub(crate) fn write_wave<'a>(tables: &'a StateTables, wave: &'a Wave) -> Vec<Statement<'a>> {
-    let mut by_table: BTreeMap<&str, Vec<&StateRow>> = BTreeMap::new();
+/// The statements that write a wave's rows of the entities' own tables.
+fn fill_states_of(wave: &Wave) -> Vec<Statement<'_>> {
+    let mut by_type: BTreeMap<&str, Vec<&StateRow>> = BTreeMap::new();
     for row in &wave.states {
-        if let Some(table) = tables.entities.get(row.stream.aggregate_type.as_str()) {
-            by_table.entry(table).or_default().push(row);
-        }
+        by_type.entry(row.stream.aggregate_type.as_str()).or_default().push(row);
     }
-    let states = by_table.iter().map(|(table, rows)| write_states(table, rows));
+    by_type
+        .iter()
+        .map(|(aggregate_type, rows)| fill_states(aggregate_type, rows))
+        .collect()
+}
+
+/// The statements that write a wave's rows of children.
+pub(crate) fn write_children_of<'a>(tables: &'a StateTables, wave: &'a Wave) -> Vec<Statement<'a>> {
     let removed = group_children(tables, wave.removed.iter().map(|key| (key, key)));
     let removed = removed.iter().map(|(from, keys)| delete_children(from, keys));
     let children = group_children(tables, wave.children.iter().map(|row| (&row.key, row)));
     let children = children.iter().map(|(to, rows)| write_children(to, rows));
-    states.chain(removed).chain(children).collect()
+    removed.chain(children).collect()
 }
 
-fn write_states<'a>(table: &'a str, rows: &[&'a StateRow]) -> Statement<'a> {
+fn fill_states<'a>(aggregate_type: &'a str, rows: &[&'a StateRow]) -> Statement<'a> {
     let tenants: Vec<Uuid> = rows.iter().map(|r| *r.stream.tenant_id.as_uuid()).collect();
     let ids: Vec<&str> = rows.iter().map(|r| r.stream.aggregate_id.as_str()).collect();
     let columns = EntityColumns::of(rows.iter().map(|r| (r.started_by.as_str(), &r.entity)));
-    let statement = Statement::new(WRITE_STATES)
-        .with(table, Type::TEXT)
+    let statement = Statement::new(FILL_STATES)
+        .with(aggregate_type, Type::TEXT)
         .with(tenants, Type::UUID_ARRAY)
         .with(ids, Type::TEXT_ARRAY);
     columns.bind(statement)

@@ -104,9 +104,8 @@ macro_rules! guessed_bytes {
 }
 pub(crate) use guessed_bytes;
 
-/// Rows are ordered by turn, then by stream, so what is taken of a stream is always its next events. `offset 0` keeps values compressed
-/// until rows have been cut off.
-const READ_WORK: &str = include_str!("../queries/projection/read_work.sql");
+const READ_WORK: &str = "-- read_work
+select * from annals.read_work($1, $2, $3, $4, $5, $6, $7)";
 
 const READ_STATE_TABLES: &str = "-- read_state_tables
 select t.aggregate_type, t.collection, format('public.%I', t.table_name) as table_name,
@@ -132,7 +131,7 @@ impl Store {
         let (mut revision, mut is_cut) = (0, false);
         for row in &rows {
             revision = row.try_get("revision")?;
-            is_cut |= row.try_get("is_last")? || row.try_get::<_, i64>("running_bytes")? >= WORK_BYTES;
+            is_cut |= row.try_get::<_, bool>("is_last")?;
             let stream = stream_from(row)?;
             if work.last().is_none_or(|last| last.stream != stream) {
                 let (started_by, projected_version) = (row.try_get("started_by")?, row.try_get("projected_version")?);

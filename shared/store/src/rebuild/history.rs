@@ -87,7 +87,8 @@ macro_rules! in_scope {
     };
 }
 
-const LIST_STREAMS: &str = concat!("-- list_streams_to_fold", stream_to_fold!(), " where ", in_scope!());
+const LIST_STREAMS: &str = "-- list_streams_to_fold
+select * from annals.list_streams_to_fold($1, $2, $3, $4, $5, $6)";
 
 /// Streams with a gap of more than $7 events without a snapshot: between two snapshots, or before the first, or after the last.
 const LIST_SPARSE: &str = concat!(
@@ -104,8 +105,8 @@ const LIST_SPARSE: &str = concat!(
     in_scope!()
 );
 
-/// `offset 0` forces each lookup to use the whole key. Decisions to skip are looked up once per stream, not once per event.
-const READ_HISTORIES: &str = include_str!("../queries/rebuild/read_histories.sql");
+const READ_HISTORIES: &str = "-- read_histories
+select * from annals.read_histories($1, $2, $3, $4, $5, $6)";
 
 /// No snapshots newer than the listing of the stream, because its events are read only up to the listed version.
 const READ_SNAPSHOTS: &str = "-- read_snapshots_to_check

@@ -10,7 +10,7 @@ use super::scope::{Purpose, RebuildScope};
 use super::tables::Tables;
 use crate::connection::statement::{As, Statement};
 use crate::log::append::tenant_stream_columns;
-use crate::read_models::projection::{Wave, write_wave};
+use crate::read_models::projection::{Wave, write_children_of};
 use crate::read_models::state_row::{EntityColumns, StateRow};
 use crate::read_models::work::StateTables;
 use crate::{Store, StoreError};
@@ -110,7 +110,7 @@ impl Shadow {
         let by_type = states.chunk_by(|a, b| a.stream.aggregate_type == b.stream.aggregate_type);
         let mut statements: Vec<Statement<'_>> = by_type.map(|rows| self.write_states(rows)).collect();
         statements.extend(self.delete_child_rows(wave));
-        statements.extend(write_wave(&self.tables.children, wave));
+        statements.extend(write_children_of(&self.tables.children, wave));
         let written = self.store.write_all(As::Projector, WRITE_SHADOW, &statements).await;
         written.map(|_| ())
     }
