@@ -73,7 +73,7 @@ create index events_by_correlation on annals.events (tenant_id, correlation_id, 
 create index events_by_causation on annals.events (tenant_id, causation_id, event_number) where causation_id is not null;
 create index events_by_command on annals.events (tenant_id, command_id, event_number) where command_id is not null;
 create index events_by_source on annals.events (tenant_id, source, event_number) where source <> 'api';
-create unique index events_by_number on annals.events (tenant_id, event_number);
+create index events_by_time on annals.events (tenant_id, created_at);
 
 -- No cache: a number that a session draws in advance could be used by a later transaction, below a high-water mark that readers have
 -- passed (see high_water_mark).

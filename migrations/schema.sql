@@ -984,7 +984,7 @@ CREATE INDEX events_by_correlation ON annals.events USING btree (tenant_id, corr
 CREATE INDEX events_by_causation ON annals.events USING btree (tenant_id, causation_id, event_number) WHERE (causation_id IS NOT NULL);
 CREATE INDEX events_by_command ON annals.events USING btree (tenant_id, command_id, event_number) WHERE (command_id IS NOT NULL);
 CREATE INDEX events_by_source ON annals.events USING btree (tenant_id, source, event_number) WHERE (source <> 'api'::text);
-CREATE UNIQUE INDEX events_by_number ON annals.events USING btree (tenant_id, event_number);
+CREATE INDEX events_by_time ON annals.events USING btree (tenant_id, created_at);
 CREATE TRIGGER events_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON annals.events FOR EACH STATEMENT EXECUTE FUNCTION annals.refuse_change();
 alter table annals.events enable always trigger events_append_only;
 CREATE TRIGGER events_rows_append_only BEFORE DELETE OR UPDATE ON annals.events FOR EACH ROW EXECUTE FUNCTION annals.refuse_change();
