@@ -3,8 +3,8 @@
 -- Only the append functions write here. Triggers refuse every later change, also by the owner. The tables have no CHECK: PostgreSQL reads
 -- and plans every CHECK anew for each INSERT, and the twelve that were here cost a single append as much as all indexes together. What they
 -- said is checked once, before: over HTTP and in imports in Rust, by SQL in annals.post_event, and what is left in the append functions.
--- Columns of fixed width come first, so rows carry no padding. Text is compared byte by byte (collation "C"): ids have no language, and a locale update of the operating system must
--- not break an index.
+-- Columns of fixed width come first, so rows carry no padding. Text is compared byte by byte (collation "C"): ids have no language, and a
+-- locale update of the operating system must not break an index.
 
 create table annals.events (
     event_number      bigint not null,

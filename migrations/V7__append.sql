@@ -234,7 +234,7 @@ begin
     end if;
 
     if role = 'service' then
-        if created_by !~ '^(user|agent|service):[^[:cntrl:]]{1,100}$|^system$' then
+        if length(created_by) > 100 or created_by !~ '^(user|agent|service):[^[:cntrl:]]+$|^system$' then
             perform annals.refuse(422, 'malformed_event', 'created_by is not the name of an actor', 0);
         end if;
         created_by := coalesce(created_by, actor);
@@ -400,7 +400,7 @@ begin
                      and (pg_column_size(n.data) < 512 or not jsonb_path_exists(n.data, 'strict $.**{100}'))
                      and (pg_column_size(n.metadata) < 512 or not jsonb_path_exists(n.metadata, 'strict $.**{100}'))) is false
                then annals.refuse_bounds(n.data, n.metadata, (n.ord - 1)::int)
-               when role = 'service' and n.created_by !~ '^(user|agent|service):[^[:cntrl:]]{1,100}$|^system$'
+               when role = 'service' and (length(n.created_by) > 100 or n.created_by !~ '^(user|agent|service):[^[:cntrl:]]+$|^system$')
                then annals.refuse(422, 'malformed_event', 'created_by is not the name of an actor', (n.ord - 1)::int)
                when k.appended_by is not null and k.appended_by is distinct from n.part
                then annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', n.event_type), (n.ord - 1)::int)
