@@ -18,10 +18,17 @@ comment on function annals.kpi_counts(text, text) is
 
 -- Triggers run with the rights of the role that writes the state table. A change that does not affect figures is not recorded. The
 -- condition of annals.kpi_counts is written out in each statement, for the same reason.
+--
+-- The projection writes with INSERT … ON CONFLICT, which fires the triggers for INSERT and for UPDATE even if one of them has no rows. To
+-- look for a row costs less than to run a statement without rows. The numbers -1 and 1 are joined as constants, because PostgreSQL compiles
+-- the expressions of VALUES anew for each row.
 
 create function annals.record_sale_changes() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'INSERT' then
+        if not exists (select from new_rows) then
+            return null;
+        end if;
         insert into annals.kpi_changes (tenant_id, sign, source, day, currency, amount_cents, product, customer, cause_id, cause_version,
                                         caused_at)
         select c.tenant_id, 1, 'sale', c.sale_date, c.currency, c.amount_cents,
@@ -41,24 +48,37 @@ begin
           from old_rows c
          where c.deleted_at is null and c.amount_cents is not null and c.currency is not null
            and c.sale_date between '0001-01-01' and '9999-12-31';
-    else
+    elsif exists (select from new_rows) then
         insert into annals.kpi_changes (id, tenant_id, sign, source, day, currency, amount_cents, product, customer, cause_id, cause_version,
                                         caused_at)
-        select c.number, c.tenant_id, c.sign, 'sale', c.sale_date, c.currency, c.amount_cents,
-               case when octet_length(c.product) > 500 then annals.kpi_name(c.product) else c.product end,
-               case when octet_length(c.customer_id) > 500 then annals.kpi_name(c.customer_id) else c.customer_id end, c.id,
-               coalesce(n.version, o.version), coalesce(n.updated_at, o.updated_at)
-          from old_rows o
-          full join new_rows n on n.tenant_id = o.tenant_id and n.id = o.id
-         cross join lateral (select nextval('annals.kpi_changes_id_seq'), o.id, n.id offset 0) as p (number)
-         cross join lateral (values
-               (p.number, -1, o.tenant_id, o.id, o.sale_date, o.currency, o.amount_cents, o.product, o.customer_id, o.deleted_at),
-               (p.number, 1, n.tenant_id, n.id, n.sale_date, n.currency, n.amount_cents, n.product, n.customer_id, n.deleted_at)
-               ) as c (number, sign, tenant_id, id, sale_date, currency, amount_cents, product, customer_id, deleted_at)
-         where (o.sale_date, o.currency, o.amount_cents, o.product, o.customer_id, o.deleted_at is null)
-               is distinct from (n.sale_date, n.currency, n.amount_cents, n.product, n.customer_id, n.deleted_at is null)
-           and c.deleted_at is null and c.amount_cents is not null and c.currency is not null
-           and c.sale_date between '0001-01-01' and '9999-12-31';
+        select p.number, case s.sign when 1 then p.new_tenant_id else p.old_tenant_id end, s.sign, 'sale',
+               case s.sign when 1 then p.new_day else p.old_day end, case s.sign when 1 then p.new_currency else p.old_currency end,
+               case s.sign when 1 then p.new_amount_cents else p.old_amount_cents end,
+               case s.sign when 1 then p.new_product else p.old_product end,
+               case s.sign when 1 then p.new_customer else p.old_customer end,
+               case s.sign when 1 then p.new_id else p.old_id end, p.version, p.updated_at
+          from (select nextval('annals.kpi_changes_id_seq') as number, coalesce(n.version, o.version) as version,
+                       coalesce(n.updated_at, o.updated_at) as updated_at,
+                       o.tenant_id as old_tenant_id, n.tenant_id as new_tenant_id,
+                       o.id as old_id, n.id as new_id,
+                       o.sale_date as old_day, n.sale_date as new_day,
+                       o.currency as old_currency, n.currency as new_currency,
+                       o.amount_cents as old_amount_cents, n.amount_cents as new_amount_cents,
+                       case when octet_length(o.product) > 500 then annals.kpi_name(o.product) else o.product end as old_product,
+                       case when octet_length(n.product) > 500 then annals.kpi_name(n.product) else n.product end as new_product,
+                       case when octet_length(o.customer_id) > 500 then annals.kpi_name(o.customer_id) else o.customer_id end as old_customer,
+                       case when octet_length(n.customer_id) > 500 then annals.kpi_name(n.customer_id) else n.customer_id end as new_customer,
+                       o.deleted_at is null and o.amount_cents is not null and o.currency is not null
+                       and o.sale_date between '0001-01-01' and '9999-12-31' as old_counts,
+                       n.deleted_at is null and n.amount_cents is not null and n.currency is not null
+                       and n.sale_date between '0001-01-01' and '9999-12-31' as new_counts
+                  from old_rows o
+                  full join new_rows n on n.tenant_id = o.tenant_id and n.id = o.id
+                 where (o.sale_date, o.currency, o.amount_cents, o.product, o.customer_id, o.deleted_at is null)
+                       is distinct from (n.sale_date, n.currency, n.amount_cents, n.product, n.customer_id, n.deleted_at is null)
+                offset 0) as p
+         cross join (values (-1), (1)) as s (sign)
+         where case s.sign when 1 then p.new_counts else p.old_counts end;
     end if;
     return null;
 end
@@ -68,6 +88,9 @@ comment on function annals.record_sale_changes() is 'Trigger: records what a sta
 create function annals.record_expense_changes() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'INSERT' then
+        if not exists (select from new_rows) then
+            return null;
+        end if;
         insert into annals.kpi_changes (tenant_id, sign, source, day, currency, amount_cents, category, cause_id, cause_version, caused_at)
         select c.tenant_id, 1, 'expense', c.expense_date, c.currency, c.amount_cents,
                case when octet_length(c.category) > 500 then annals.kpi_name(c.category) else coalesce(c.category, '') end, c.id,
@@ -83,22 +106,34 @@ begin
           from old_rows c
          where c.deleted_at is null and c.amount_cents is not null and c.currency is not null
            and c.expense_date between '0001-01-01' and '9999-12-31';
-    else
-        insert into annals.kpi_changes (id, tenant_id, sign, source, day, currency, amount_cents, category, cause_id, cause_version, caused_at)
-        select c.number, c.tenant_id, c.sign, 'expense', c.expense_date, c.currency, c.amount_cents,
-               case when octet_length(c.category) > 500 then annals.kpi_name(c.category) else coalesce(c.category, '') end, c.id,
-               coalesce(n.version, o.version), coalesce(n.updated_at, o.updated_at)
-          from old_rows o
-          full join new_rows n on n.tenant_id = o.tenant_id and n.id = o.id
-         cross join lateral (select nextval('annals.kpi_changes_id_seq'), o.id, n.id offset 0) as p (number)
-         cross join lateral (values
-               (p.number, -1, o.tenant_id, o.id, o.expense_date, o.currency, o.amount_cents, o.category, o.deleted_at),
-               (p.number, 1, n.tenant_id, n.id, n.expense_date, n.currency, n.amount_cents, n.category, n.deleted_at)
-               ) as c (number, sign, tenant_id, id, expense_date, currency, amount_cents, category, deleted_at)
-         where (o.expense_date, o.currency, o.amount_cents, o.category, o.deleted_at is null)
-               is distinct from (n.expense_date, n.currency, n.amount_cents, n.category, n.deleted_at is null)
-           and c.deleted_at is null and c.amount_cents is not null and c.currency is not null
-           and c.expense_date between '0001-01-01' and '9999-12-31';
+    elsif exists (select from new_rows) then
+        insert into annals.kpi_changes (id, tenant_id, sign, source, day, currency, amount_cents, category, cause_id, cause_version,
+                                        caused_at)
+        select p.number, case s.sign when 1 then p.new_tenant_id else p.old_tenant_id end, s.sign, 'expense',
+               case s.sign when 1 then p.new_day else p.old_day end, case s.sign when 1 then p.new_currency else p.old_currency end,
+               case s.sign when 1 then p.new_amount_cents else p.old_amount_cents end,
+               case s.sign when 1 then p.new_category else p.old_category end,
+               case s.sign when 1 then p.new_id else p.old_id end, p.version, p.updated_at
+          from (select nextval('annals.kpi_changes_id_seq') as number, coalesce(n.version, o.version) as version,
+                       coalesce(n.updated_at, o.updated_at) as updated_at,
+                       o.tenant_id as old_tenant_id, n.tenant_id as new_tenant_id,
+                       o.id as old_id, n.id as new_id,
+                       o.expense_date as old_day, n.expense_date as new_day,
+                       o.currency as old_currency, n.currency as new_currency,
+                       o.amount_cents as old_amount_cents, n.amount_cents as new_amount_cents,
+                       case when octet_length(o.category) > 500 then annals.kpi_name(o.category) else coalesce(o.category, '') end as old_category,
+                       case when octet_length(n.category) > 500 then annals.kpi_name(n.category) else coalesce(n.category, '') end as new_category,
+                       o.deleted_at is null and o.amount_cents is not null and o.currency is not null
+                       and o.expense_date between '0001-01-01' and '9999-12-31' as old_counts,
+                       n.deleted_at is null and n.amount_cents is not null and n.currency is not null
+                       and n.expense_date between '0001-01-01' and '9999-12-31' as new_counts
+                  from old_rows o
+                  full join new_rows n on n.tenant_id = o.tenant_id and n.id = o.id
+                 where (o.expense_date, o.currency, o.amount_cents, o.category, o.deleted_at is null)
+                       is distinct from (n.expense_date, n.currency, n.amount_cents, n.category, n.deleted_at is null)
+                offset 0) as p
+         cross join (values (-1), (1)) as s (sign)
+         where case s.sign when 1 then p.new_counts else p.old_counts end;
     end if;
     return null;
 end
