@@ -318,7 +318,7 @@ create function annals.append_events(
 ) returns table (
     member int, id uuid, event_number bigint, aggregate_version int, created_at timestamptz, schema_version text, replayed boolean,
     created_by text, user_id uuid
-) language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+) language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     role    text;
@@ -327,6 +327,7 @@ declare
     person  uuid;
     known   int[] := '{}';
     unknown text[];
+    types   text[];
 begin
     select c.role, c.tenant, c.actor, c.person into role, tenant, actor, person from annals.caller_of(claims) c;
 
@@ -362,44 +363,48 @@ begin
     lock table annals_locks.appends in row exclusive mode;
     -- The planner estimates few rows for the arrays, whatever their length, and would join them by nested loops: quadratic time.
     perform set_config('enable_nestloop', 'off', true);
+    recorded := recorded || jsonb_build_object('posted_by', actor);
+    -- Each type once, because the catalog's rows are compared with every element.
+    types := array(select distinct t.event_type from unnest(event_types) as t (event_type));
+    -- The rows that are numbered, sorted and joined have only the fields that this needs. The others are taken from their arrays by
+    -- subscript where they are used. That costs the same for arrays of any length, because PL/pgSQL keeps the elements of its arrays apart.
     return query
     with kinds as materialized (
         select distinct on (t.event_type) t.event_type, t.aggregate_type, t.current_version, role = any (t.posters) as may_post,
                t.requires, t.starter_sees, t.appended_by
           from annals.event_types t
-         where t.event_type = any (event_types) and (t.tenant_id = tenant or t.tenant_id is null)
+         where t.event_type = any (types) and (t.tenant_id = tenant or t.tenant_id is null)
          order by t.event_type, t.tenant_id nulls last
     ), checked as materialized (
-        select n.ord, n.id, n.event_type, n.aggregate_type, n.aggregate_id, coalesce(n.version, k.current_version) as version, n.data,
-               n.metadata, n.source, n.happened_at, n.correlation_id, n.causation_id, n.command_id, n.key, n.expected_version, n.part, k.requires, k.starter_sees,
-               coalesce(n.created_by, actor) as created_by,
+        select n.ord::int as ord, n.id, n.event_type, n.aggregate_type collate "C" as aggregate_type,
+               n.aggregate_id collate "C" as aggregate_id, coalesce(n.version, k.current_version) as version, n.expected_version, n.part,
+               k.requires, k.starter_sees, coalesce(n.created_by, actor) as created_by,
                case when role <> 'service' then person
                     when n.user_id is null and n.created_by ~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                     then substr(n.created_by, 6)::uuid
                     else n.user_id end as user_id,
                row_number() over stream as place,
-               count(*) over (partition by n.aggregate_type, n.aggregate_id) as places
-          from unnest(new_ids, event_types, aggregate_types, aggregate_ids, versions, datas, metadatas, created_bys, user_ids, sources,
-                      happened_ats, correlation_ids, causation_ids, command_ids, idempotency_keys, expected_versions, parts)
-               with ordinality as n (id, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
-                      happened_at, correlation_id, causation_id, command_id, key, expected_version, part, ord)
+               count(*) over stream as places
+          from unnest(new_ids, event_types, aggregate_types, aggregate_ids, versions, created_bys, user_ids, expected_versions, parts)
+               with ordinality as n (id, event_type, aggregate_type, aggregate_id, version, created_by, user_id, expected_version, part, ord)
           left join kinds k on k.event_type = n.event_type
          where n.ord <> all (known)
            and case
                when k.event_type is null then annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', n.event_type), (n.ord - 1)::int)
                when k.aggregate_type <> n.aggregate_type then annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', n.event_type, k.aggregate_type), (n.ord - 1)::int)
-               when n.version <> k.current_version and not exists (
+               when (n.version <> k.current_version) is true and not exists (
                    select from annals.event_type_versions v
                     where v.event_type = n.event_type and v.version = n.version and (v.tenant_id is null or v.tenant_id = tenant))
                then annals.refuse(422, 'unknown_version', format('%s has no version %s', n.event_type, n.version), (n.ord - 1)::int)
                when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
-               when (length(n.source) between 1 and 100 and length(n.correlation_id) between 1 and 128 and length(n.command_id) between 1 and 128
-                     and length(n.key) between 1 and 255 and n.happened_at >= '0001-01-01 00:00:00+00' and n.happened_at < '10000-01-01 00:00:00+00'
-                     and jsonb_typeof(n.data) = 'object' and jsonb_typeof(n.metadata) = 'object' and jsonb_typeof(append_events.recorded) = 'object'
-                     and pg_column_size(n.data) <= 4194304 and pg_column_size(n.metadata) <= 524288
-                     and (pg_column_size(n.data) < 512 or not jsonb_path_exists(n.data, 'strict $.**{100}'))
-                     and (pg_column_size(n.metadata) < 512 or not jsonb_path_exists(n.metadata, 'strict $.**{100}'))) is false
-               then annals.refuse_bounds(n.data, n.metadata, (n.ord - 1)::int)
+               when (length(sources[n.ord]) between 1 and 100 and length(correlation_ids[n.ord]) between 1 and 128
+                     and length(command_ids[n.ord]) between 1 and 128 and length(idempotency_keys[n.ord]) between 1 and 255
+                     and happened_ats[n.ord] >= '0001-01-01 00:00:00+00' and happened_ats[n.ord] < '10000-01-01 00:00:00+00'
+                     and jsonb_typeof(datas[n.ord]) = 'object' and jsonb_typeof(metadatas[n.ord]) = 'object' and jsonb_typeof(append_events.recorded) = 'object'
+                     and pg_column_size(datas[n.ord]) <= 4194304 and pg_column_size(metadatas[n.ord]) <= 524288
+                     and (pg_column_size(datas[n.ord]) < 512 or not jsonb_path_exists(datas[n.ord], 'strict $.**{100}'))
+                     and (pg_column_size(metadatas[n.ord]) < 512 or not jsonb_path_exists(metadatas[n.ord], 'strict $.**{100}'))) is false
+               then annals.refuse_bounds(datas[n.ord], metadatas[n.ord], (n.ord - 1)::int)
                when role = 'service' and (length(n.created_by) > 100 or n.created_by !~ '^(user|agent|service):[^[:cntrl:]]+$|^system$')
                then annals.refuse(422, 'malformed_event', 'created_by is not the name of an actor', (n.ord - 1)::int)
                when k.appended_by is not null and k.appended_by is distinct from n.part
@@ -409,7 +414,9 @@ begin
                when n.created_by like 'user:%' and n.created_by <> 'user:' || n.user_id
                then annals.refuse(422, 'user_is_not_actor', 'created_by and user_id name different users', (n.ord - 1)::int)
                else true end
-        window stream as (partition by n.aggregate_type, n.aggregate_id order by n.ord)
+        -- One window for both functions. Numbering ignores the frame, and to count it has to be the whole stream.
+        window stream as (partition by n.aggregate_type collate "C", n.aggregate_id collate "C" order by n.ord
+                          rows between unbounded preceding and unbounded following)
     ), locked as (
         -- In one order, independent of the batch's order: two batches that share streams then wait for each other instead of deadlocking.
         -- In the collation of the heads, because the projector locks heads in that order (annals.advance_heads).
@@ -417,7 +424,7 @@ begin
         select tenant, c.aggregate_type, c.aggregate_id, c.places, clock_timestamp() + (c.places - 1) * interval '1 microsecond', c.created_by
           from checked c
          where c.place = 1
-         order by c.aggregate_type collate "C", c.aggregate_id collate "C"
+         order by c.aggregate_type, c.aggregate_id
         on conflict on constraint heads_pkey do update
             set version = h.version + excluded.version,
                 last_created_at = greatest(clock_timestamp(), h.last_created_at + interval '1 microsecond')
@@ -427,7 +434,6 @@ begin
         -- PostgreSQL evaluates volatile expressions after sorting, so numbers are drawn in the batch's order, and after every stream is
         -- locked. They are not drawn by the INSERT, because joining its rows to their place in the batch would cost quadratic time.
         select c.*, nextval('annals.event_numbers') as event_number, l.started_by, c.starter_sees and l.started_by <> c.created_by as is_withheld,
-               append_events.recorded || jsonb_build_object('posted_by', actor) as recorded,
                (l.version - c.places + c.place)::int as aggregate_version,
                l.last_created_at - (c.places - c.place) * interval '1 microsecond' as created_at
           from checked c
@@ -448,16 +454,16 @@ begin
          order by c.ord
     ), withheld as (
         insert into annals.withheld_context (event_number, tenant_id, user_id, created_by, metadata, recorded)
-        select p.event_number, tenant, p.user_id, p.created_by, p.metadata, p.recorded from placed p where p.is_withheld
+        select p.event_number, tenant, p.user_id, p.created_by, metadatas[p.ord], append_events.recorded from placed p where p.is_withheld
     ), inserted as (
         insert into annals.events (
             event_number, created_at, "timestamp", id, tenant_id, user_id, causation_id, aggregate_version, event_type, aggregate_type,
             aggregate_id, version, created_by, posted_by, started_by, starter_sees, source, correlation_id, command_id, idempotency_key, data, metadata,
             recorded)
-        select p.event_number, p.created_at, coalesce(p.happened_at, p.created_at), p.id, tenant, p.user_id, p.causation_id,
+        select p.event_number, p.created_at, coalesce(happened_ats[p.ord], p.created_at), p.id, tenant, p.user_id, causation_ids[p.ord],
                p.aggregate_version, p.event_type, p.aggregate_type, p.aggregate_id, p.version, p.created_by, actor, p.started_by, p.starter_sees,
-               coalesce(p.source, 'api'), p.correlation_id, p.command_id, p.key, p.data,
-               case when p.is_withheld then '{}' else p.metadata end, case when p.is_withheld then '{}' else p.recorded end
+               coalesce(sources[p.ord], 'api'), correlation_ids[p.ord], command_ids[p.ord], idempotency_keys[p.ord], datas[p.ord],
+               case when p.is_withheld then '{}' else metadatas[p.ord] end, case when p.is_withheld then '{}' else append_events.recorded end
           from placed p
     )
     select (p.ord - 1)::int, p.id, p.event_number, p.aggregate_version, p.created_at, p.version, false, p.created_by, p.user_id
