@@ -137,11 +137,13 @@ $$;
 comment on function annals.refuse_bounds(jsonb, jsonb, int) is
     'Refuses an event with a text, a time or a document that the log cannot hold. The size of stored JSON is known only here: a short number such as 1e1000 takes hundreds of bytes.';
 
+-- Sequential scans are off in both functions: the plans are kept, and a table that is small when they are made may be large later. Where
+-- there is no other way to read a table, PostgreSQL would compile the statement (see performance.md), hence `only_row`.
 create function annals.append_event(
     claims jsonb, event jsonb, data jsonb, metadata jsonb, recorded jsonb, catalog_revision bigint,
     out id uuid, out event_number bigint, out aggregate_version int, out created_at timestamptz, out schema_version text,
     out replayed boolean, out created_by text, out user_id uuid
-) returns record language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+) returns record language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
     app              jsonb := claims -> 'app_metadata';
@@ -195,7 +197,7 @@ begin
     end if;
 
     select t.aggregate_type, t.current_version, t.posters, t.requires, t.starter_sees, t.appended_by,
-           (select r.revision from annals.catalog_revision r) as revision
+           (select r.revision from annals.catalog_revision r where r.only_row) as revision
       into kind
       from annals.event_types t
      where t.event_type = event_type and (t.tenant_id = tenant or t.tenant_id is null)
@@ -318,7 +320,8 @@ create function annals.append_events(
 ) returns table (
     member int, id uuid, event_number bigint, aggregate_version int, created_at timestamptz, schema_version text, replayed boolean,
     created_by text, user_id uuid
-) language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+) language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
     role    text;
@@ -355,7 +358,7 @@ begin
             return;
         end if;
     end if;
-    if (select r.revision <> append_events.catalog_revision from annals.catalog_revision r) then
+    if (select r.revision <> append_events.catalog_revision from annals.catalog_revision r where r.only_row) then
         perform annals.refuse(503, 'catalog_changed', 'the events were checked against an older catalog');
     end if;
 
