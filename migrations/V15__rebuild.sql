@@ -351,6 +351,20 @@ end
 $$;
 comment on function annals.analyze_shadow(int) is 'Analyzes a rebuild''s tables, so that the planner knows their sizes.';
 
+-- With the owner's rights, because only the owner of a table may analyze it. SKIP_LOCKED, because it does not matter if another session
+-- analyzes the table at the same moment, and the rebuild has ended already.
+create function annals.analyze_rebuilt(id int) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    pair record;
+begin
+    for pair in select * from annals.shadow_tables(id) loop
+        execute format('analyze (skip_locked) %s', pair.live);
+    end loop;
+end
+$$;
+comment on function annals.analyze_rebuilt(int) is
+    'Analyzes the live tables that a rebuild has exchanged, because it may have filled them from empty.';
+
 create function annals.drop_shadow(id int) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     execute format('drop schema if exists %I cascade', annals.shadow_schema(id));
@@ -408,7 +422,7 @@ grant execute on function
     annals.hold_rebuild(), annals.is_rebuild_held(int), annals.refuse_overlapping_rebuild(uuid, text, int),
     annals.start_rebuild(int, text, uuid, text, text, text), annals.list_streams_to_fold(uuid, text, uuid, text, text, bigint),
     annals.read_histories(uuid[], text[], text[], int[], int[], bigint), annals.shadow_schema(int), annals.abandoned_shadows(int), annals.shadow_tables(int),
-    annals.open_shadow(int), annals.analyze_shadow(int), annals.drop_shadow(int),
+    annals.open_shadow(int), annals.analyze_shadow(int), annals.analyze_rebuilt(int), annals.drop_shadow(int),
     annals.write_shadow(regclass, regclass, text, uuid[], text[], int[], text[], timestamptz[], timestamptz[], timestamptz[], jsonb[]),
     annals.delete_child_rows(regclass, name, uuid[], text[]), annals.delete_shadow_rows(int, uuid, text)
 to annals_projector;

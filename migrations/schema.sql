@@ -1233,6 +1233,7 @@ create function annals.append_event(claims jsonb, event jsonb, data jsonb, metad
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET enable_seqscan TO 'off'
 AS $function$
 #variable_conflict use_variable
 declare
@@ -1287,7 +1288,7 @@ begin
     end if;
 
     select t.aggregate_type, t.current_version, t.posters, t.requires, t.starter_sees, t.appended_by,
-           (select r.revision from annals.catalog_revision r) as revision
+           (select r.revision from annals.catalog_revision r where r.only_row) as revision
       into kind
       from annals.event_types t
      where t.event_type = event_type and (t.tenant_id = tenant or t.tenant_id is null)
@@ -1407,6 +1408,9 @@ create function annals.append_events(claims jsonb, new_ids uuid[], event_types t
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -1416,6 +1420,7 @@ declare
     person  uuid;
     known   int[] := '{}';
     unknown text[];
+    types   text[];
 begin
     select c.role, c.tenant, c.actor, c.person into role, tenant, actor, person from annals.caller_of(claims) c;
 
@@ -1443,7 +1448,7 @@ begin
             return;
         end if;
     end if;
-    if (select r.revision <> append_events.catalog_revision from annals.catalog_revision r) then
+    if (select r.revision <> append_events.catalog_revision from annals.catalog_revision r where r.only_row) then
         perform annals.refuse(503, 'catalog_changed', 'the events were checked against an older catalog');
     end if;
 
@@ -1451,44 +1456,48 @@ begin
     lock table annals_locks.appends in row exclusive mode;
     -- The planner estimates few rows for the arrays, whatever their length, and would join them by nested loops: quadratic time.
     perform set_config('enable_nestloop', 'off', true);
+    recorded := recorded || jsonb_build_object('posted_by', actor);
+    -- Each type once, because the catalog's rows are compared with every element.
+    types := array(select distinct t.event_type from unnest(event_types) as t (event_type));
+    -- The rows that are numbered, sorted and joined have only the fields that this needs. The others are taken from their arrays by
+    -- subscript where they are used. That costs the same for arrays of any length, because PL/pgSQL keeps the elements of its arrays apart.
     return query
     with kinds as materialized (
         select distinct on (t.event_type) t.event_type, t.aggregate_type, t.current_version, role = any (t.posters) as may_post,
                t.requires, t.starter_sees, t.appended_by
           from annals.event_types t
-         where t.event_type = any (event_types) and (t.tenant_id = tenant or t.tenant_id is null)
+         where t.event_type = any (types) and (t.tenant_id = tenant or t.tenant_id is null)
          order by t.event_type, t.tenant_id nulls last
     ), checked as materialized (
-        select n.ord, n.id, n.event_type, n.aggregate_type, n.aggregate_id, coalesce(n.version, k.current_version) as version, n.data,
-               n.metadata, n.source, n.happened_at, n.correlation_id, n.causation_id, n.command_id, n.key, n.expected_version, n.part, k.requires, k.starter_sees,
-               coalesce(n.created_by, actor) as created_by,
+        select n.ord::int as ord, n.id, n.event_type, n.aggregate_type collate "C" as aggregate_type,
+               n.aggregate_id collate "C" as aggregate_id, coalesce(n.version, k.current_version) as version, n.expected_version, n.part,
+               k.requires, k.starter_sees, coalesce(n.created_by, actor) as created_by,
                case when role <> 'service' then person
                     when n.user_id is null and n.created_by ~ '^user:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                     then substr(n.created_by, 6)::uuid
                     else n.user_id end as user_id,
                row_number() over stream as place,
-               count(*) over (partition by n.aggregate_type, n.aggregate_id) as places
-          from unnest(new_ids, event_types, aggregate_types, aggregate_ids, versions, datas, metadatas, created_bys, user_ids, sources,
-                      happened_ats, correlation_ids, causation_ids, command_ids, idempotency_keys, expected_versions, parts)
-               with ordinality as n (id, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
-                      happened_at, correlation_id, causation_id, command_id, key, expected_version, part, ord)
+               count(*) over stream as places
+          from unnest(new_ids, event_types, aggregate_types, aggregate_ids, versions, created_bys, user_ids, expected_versions, parts)
+               with ordinality as n (id, event_type, aggregate_type, aggregate_id, version, created_by, user_id, expected_version, part, ord)
           left join kinds k on k.event_type = n.event_type
          where n.ord <> all (known)
            and case
                when k.event_type is null then annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', n.event_type), (n.ord - 1)::int)
                when k.aggregate_type <> n.aggregate_type then annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', n.event_type, k.aggregate_type), (n.ord - 1)::int)
-               when n.version <> k.current_version and not exists (
+               when (n.version <> k.current_version) is true and not exists (
                    select from annals.event_type_versions v
                     where v.event_type = n.event_type and v.version = n.version and (v.tenant_id is null or v.tenant_id = tenant))
                then annals.refuse(422, 'unknown_version', format('%s has no version %s', n.event_type, n.version), (n.ord - 1)::int)
                when not k.may_post then annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, n.event_type), (n.ord - 1)::int)
-               when (length(n.source) between 1 and 100 and length(n.correlation_id) between 1 and 128 and length(n.command_id) between 1 and 128
-                     and length(n.key) between 1 and 255 and n.happened_at >= '0001-01-01 00:00:00+00' and n.happened_at < '10000-01-01 00:00:00+00'
-                     and jsonb_typeof(n.data) = 'object' and jsonb_typeof(n.metadata) = 'object' and jsonb_typeof(append_events.recorded) = 'object'
-                     and pg_column_size(n.data) <= 4194304 and pg_column_size(n.metadata) <= 524288
-                     and (pg_column_size(n.data) < 512 or not jsonb_path_exists(n.data, 'strict $.**{100}'))
-                     and (pg_column_size(n.metadata) < 512 or not jsonb_path_exists(n.metadata, 'strict $.**{100}'))) is false
-               then annals.refuse_bounds(n.data, n.metadata, (n.ord - 1)::int)
+               when (length(sources[n.ord]) between 1 and 100 and length(correlation_ids[n.ord]) between 1 and 128
+                     and length(command_ids[n.ord]) between 1 and 128 and length(idempotency_keys[n.ord]) between 1 and 255
+                     and happened_ats[n.ord] >= '0001-01-01 00:00:00+00' and happened_ats[n.ord] < '10000-01-01 00:00:00+00'
+                     and jsonb_typeof(datas[n.ord]) = 'object' and jsonb_typeof(metadatas[n.ord]) = 'object' and jsonb_typeof(append_events.recorded) = 'object'
+                     and pg_column_size(datas[n.ord]) <= 4194304 and pg_column_size(metadatas[n.ord]) <= 524288
+                     and (pg_column_size(datas[n.ord]) < 512 or not jsonb_path_exists(datas[n.ord], 'strict $.**{100}'))
+                     and (pg_column_size(metadatas[n.ord]) < 512 or not jsonb_path_exists(metadatas[n.ord], 'strict $.**{100}'))) is false
+               then annals.refuse_bounds(datas[n.ord], metadatas[n.ord], (n.ord - 1)::int)
                when role = 'service' and (length(n.created_by) > 100 or n.created_by !~ '^(user|agent|service):[^[:cntrl:]]+$|^system$')
                then annals.refuse(422, 'malformed_event', 'created_by is not the name of an actor', (n.ord - 1)::int)
                when k.appended_by is not null and k.appended_by is distinct from n.part
@@ -1498,7 +1507,9 @@ begin
                when n.created_by like 'user:%' and n.created_by <> 'user:' || n.user_id
                then annals.refuse(422, 'user_is_not_actor', 'created_by and user_id name different users', (n.ord - 1)::int)
                else true end
-        window stream as (partition by n.aggregate_type, n.aggregate_id order by n.ord)
+        -- One window for both functions. Numbering ignores the frame, and to count it has to be the whole stream.
+        window stream as (partition by n.aggregate_type collate "C", n.aggregate_id collate "C" order by n.ord
+                          rows between unbounded preceding and unbounded following)
     ), locked as (
         -- In one order, independent of the batch's order: two batches that share streams then wait for each other instead of deadlocking.
         -- In the collation of the heads, because the projector locks heads in that order (annals.advance_heads).
@@ -1506,7 +1517,7 @@ begin
         select tenant, c.aggregate_type, c.aggregate_id, c.places, clock_timestamp() + (c.places - 1) * interval '1 microsecond', c.created_by
           from checked c
          where c.place = 1
-         order by c.aggregate_type collate "C", c.aggregate_id collate "C"
+         order by c.aggregate_type, c.aggregate_id
         on conflict on constraint heads_pkey do update
             set version = h.version + excluded.version,
                 last_created_at = greatest(clock_timestamp(), h.last_created_at + interval '1 microsecond')
@@ -1516,7 +1527,6 @@ begin
         -- PostgreSQL evaluates volatile expressions after sorting, so numbers are drawn in the batch's order, and after every stream is
         -- locked. They are not drawn by the INSERT, because joining its rows to their place in the batch would cost quadratic time.
         select c.*, nextval('annals.event_numbers') as event_number, l.started_by, c.starter_sees and l.started_by <> c.created_by as is_withheld,
-               append_events.recorded || jsonb_build_object('posted_by', actor) as recorded,
                (l.version - c.places + c.place)::int as aggregate_version,
                l.last_created_at - (c.places - c.place) * interval '1 microsecond' as created_at
           from checked c
@@ -1537,16 +1547,16 @@ begin
          order by c.ord
     ), withheld as (
         insert into annals.withheld_context (event_number, tenant_id, user_id, created_by, metadata, recorded)
-        select p.event_number, tenant, p.user_id, p.created_by, p.metadata, p.recorded from placed p where p.is_withheld
+        select p.event_number, tenant, p.user_id, p.created_by, metadatas[p.ord], append_events.recorded from placed p where p.is_withheld
     ), inserted as (
         insert into annals.events (
             event_number, created_at, "timestamp", id, tenant_id, user_id, causation_id, aggregate_version, event_type, aggregate_type,
             aggregate_id, version, created_by, posted_by, started_by, starter_sees, source, correlation_id, command_id, idempotency_key, data, metadata,
             recorded)
-        select p.event_number, p.created_at, coalesce(p.happened_at, p.created_at), p.id, tenant, p.user_id, p.causation_id,
+        select p.event_number, p.created_at, coalesce(happened_ats[p.ord], p.created_at), p.id, tenant, p.user_id, causation_ids[p.ord],
                p.aggregate_version, p.event_type, p.aggregate_type, p.aggregate_id, p.version, p.created_by, actor, p.started_by, p.starter_sees,
-               coalesce(p.source, 'api'), p.correlation_id, p.command_id, p.key, p.data,
-               case when p.is_withheld then '{}' else p.metadata end, case when p.is_withheld then '{}' else p.recorded end
+               coalesce(sources[p.ord], 'api'), correlation_ids[p.ord], command_ids[p.ord], idempotency_keys[p.ord], datas[p.ord],
+               case when p.is_withheld then '{}' else metadatas[p.ord] end, case when p.is_withheld then '{}' else append_events.recorded end
           from placed p
     )
     select (p.ord - 1)::int, p.id, p.event_number, p.aggregate_version, p.created_at, p.version, false, p.created_by, p.user_id
@@ -3056,6 +3066,23 @@ end
 $function$;
 grant execute on function annals.analyze_shadow(integer) to annals_projector;
 
+-- Analyzes the live tables that a rebuild has exchanged, because it may have filled them from empty.
+create function annals.analyze_rebuilt(id integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    pair record;
+begin
+    for pair in select * from annals.shadow_tables(id) loop
+        execute format('analyze (skip_locked) %s', pair.live);
+    end loop;
+end
+$function$;
+grant execute on function annals.analyze_rebuilt(integer) to annals_projector;
+
 -- Drops a rebuild's tables.
 create function annals.drop_shadow(id integer)
  RETURNS void
@@ -3750,6 +3777,9 @@ create function annals.record_sale_changes()
 AS $function$
 begin
     if tg_op = 'INSERT' then
+        if not exists (select from new_rows) then
+            return null;
+        end if;
         insert into annals.kpi_changes (tenant_id, sign, source, day, currency, amount_cents, product, customer, cause_id, cause_version,
                                         caused_at)
         select c.tenant_id, 1, 'sale', c.sale_date, c.currency, c.amount_cents,
@@ -3769,24 +3799,37 @@ begin
           from old_rows c
          where c.deleted_at is null and c.amount_cents is not null and c.currency is not null
            and c.sale_date between '0001-01-01' and '9999-12-31';
-    else
+    elsif exists (select from new_rows) then
         insert into annals.kpi_changes (id, tenant_id, sign, source, day, currency, amount_cents, product, customer, cause_id, cause_version,
                                         caused_at)
-        select c.number, c.tenant_id, c.sign, 'sale', c.sale_date, c.currency, c.amount_cents,
-               case when octet_length(c.product) > 500 then annals.kpi_name(c.product) else c.product end,
-               case when octet_length(c.customer_id) > 500 then annals.kpi_name(c.customer_id) else c.customer_id end, c.id,
-               coalesce(n.version, o.version), coalesce(n.updated_at, o.updated_at)
-          from old_rows o
-          full join new_rows n on n.tenant_id = o.tenant_id and n.id = o.id
-         cross join lateral (select nextval('annals.kpi_changes_id_seq'), o.id, n.id offset 0) as p (number)
-         cross join lateral (values
-               (p.number, -1, o.tenant_id, o.id, o.sale_date, o.currency, o.amount_cents, o.product, o.customer_id, o.deleted_at),
-               (p.number, 1, n.tenant_id, n.id, n.sale_date, n.currency, n.amount_cents, n.product, n.customer_id, n.deleted_at)
-               ) as c (number, sign, tenant_id, id, sale_date, currency, amount_cents, product, customer_id, deleted_at)
-         where (o.sale_date, o.currency, o.amount_cents, o.product, o.customer_id, o.deleted_at is null)
-               is distinct from (n.sale_date, n.currency, n.amount_cents, n.product, n.customer_id, n.deleted_at is null)
-           and c.deleted_at is null and c.amount_cents is not null and c.currency is not null
-           and c.sale_date between '0001-01-01' and '9999-12-31';
+        select p.number, case s.sign when 1 then p.new_tenant_id else p.old_tenant_id end, s.sign, 'sale',
+               case s.sign when 1 then p.new_day else p.old_day end, case s.sign when 1 then p.new_currency else p.old_currency end,
+               case s.sign when 1 then p.new_amount_cents else p.old_amount_cents end,
+               case s.sign when 1 then p.new_product else p.old_product end,
+               case s.sign when 1 then p.new_customer else p.old_customer end,
+               case s.sign when 1 then p.new_id else p.old_id end, p.version, p.updated_at
+          from (select nextval('annals.kpi_changes_id_seq') as number, coalesce(n.version, o.version) as version,
+                       coalesce(n.updated_at, o.updated_at) as updated_at,
+                       o.tenant_id as old_tenant_id, n.tenant_id as new_tenant_id,
+                       o.id as old_id, n.id as new_id,
+                       o.sale_date as old_day, n.sale_date as new_day,
+                       o.currency as old_currency, n.currency as new_currency,
+                       o.amount_cents as old_amount_cents, n.amount_cents as new_amount_cents,
+                       case when octet_length(o.product) > 500 then annals.kpi_name(o.product) else o.product end as old_product,
+                       case when octet_length(n.product) > 500 then annals.kpi_name(n.product) else n.product end as new_product,
+                       case when octet_length(o.customer_id) > 500 then annals.kpi_name(o.customer_id) else o.customer_id end as old_customer,
+                       case when octet_length(n.customer_id) > 500 then annals.kpi_name(n.customer_id) else n.customer_id end as new_customer,
+                       o.deleted_at is null and o.amount_cents is not null and o.currency is not null
+                       and o.sale_date between '0001-01-01' and '9999-12-31' as old_counts,
+                       n.deleted_at is null and n.amount_cents is not null and n.currency is not null
+                       and n.sale_date between '0001-01-01' and '9999-12-31' as new_counts
+                  from old_rows o
+                  full join new_rows n on n.tenant_id = o.tenant_id and n.id = o.id
+                 where (o.sale_date, o.currency, o.amount_cents, o.product, o.customer_id, o.deleted_at is null)
+                       is distinct from (n.sale_date, n.currency, n.amount_cents, n.product, n.customer_id, n.deleted_at is null)
+                offset 0) as p
+         cross join (values (-1), (1)) as s (sign)
+         where case s.sign when 1 then p.new_counts else p.old_counts end;
     end if;
     return null;
 end
@@ -3800,6 +3843,9 @@ create function annals.record_expense_changes()
 AS $function$
 begin
     if tg_op = 'INSERT' then
+        if not exists (select from new_rows) then
+            return null;
+        end if;
         insert into annals.kpi_changes (tenant_id, sign, source, day, currency, amount_cents, category, cause_id, cause_version, caused_at)
         select c.tenant_id, 1, 'expense', c.expense_date, c.currency, c.amount_cents,
                case when octet_length(c.category) > 500 then annals.kpi_name(c.category) else coalesce(c.category, '') end, c.id,
@@ -3815,22 +3861,34 @@ begin
           from old_rows c
          where c.deleted_at is null and c.amount_cents is not null and c.currency is not null
            and c.expense_date between '0001-01-01' and '9999-12-31';
-    else
-        insert into annals.kpi_changes (id, tenant_id, sign, source, day, currency, amount_cents, category, cause_id, cause_version, caused_at)
-        select c.number, c.tenant_id, c.sign, 'expense', c.expense_date, c.currency, c.amount_cents,
-               case when octet_length(c.category) > 500 then annals.kpi_name(c.category) else coalesce(c.category, '') end, c.id,
-               coalesce(n.version, o.version), coalesce(n.updated_at, o.updated_at)
-          from old_rows o
-          full join new_rows n on n.tenant_id = o.tenant_id and n.id = o.id
-         cross join lateral (select nextval('annals.kpi_changes_id_seq'), o.id, n.id offset 0) as p (number)
-         cross join lateral (values
-               (p.number, -1, o.tenant_id, o.id, o.expense_date, o.currency, o.amount_cents, o.category, o.deleted_at),
-               (p.number, 1, n.tenant_id, n.id, n.expense_date, n.currency, n.amount_cents, n.category, n.deleted_at)
-               ) as c (number, sign, tenant_id, id, expense_date, currency, amount_cents, category, deleted_at)
-         where (o.expense_date, o.currency, o.amount_cents, o.category, o.deleted_at is null)
-               is distinct from (n.expense_date, n.currency, n.amount_cents, n.category, n.deleted_at is null)
-           and c.deleted_at is null and c.amount_cents is not null and c.currency is not null
-           and c.expense_date between '0001-01-01' and '9999-12-31';
+    elsif exists (select from new_rows) then
+        insert into annals.kpi_changes (id, tenant_id, sign, source, day, currency, amount_cents, category, cause_id, cause_version,
+                                        caused_at)
+        select p.number, case s.sign when 1 then p.new_tenant_id else p.old_tenant_id end, s.sign, 'expense',
+               case s.sign when 1 then p.new_day else p.old_day end, case s.sign when 1 then p.new_currency else p.old_currency end,
+               case s.sign when 1 then p.new_amount_cents else p.old_amount_cents end,
+               case s.sign when 1 then p.new_category else p.old_category end,
+               case s.sign when 1 then p.new_id else p.old_id end, p.version, p.updated_at
+          from (select nextval('annals.kpi_changes_id_seq') as number, coalesce(n.version, o.version) as version,
+                       coalesce(n.updated_at, o.updated_at) as updated_at,
+                       o.tenant_id as old_tenant_id, n.tenant_id as new_tenant_id,
+                       o.id as old_id, n.id as new_id,
+                       o.expense_date as old_day, n.expense_date as new_day,
+                       o.currency as old_currency, n.currency as new_currency,
+                       o.amount_cents as old_amount_cents, n.amount_cents as new_amount_cents,
+                       case when octet_length(o.category) > 500 then annals.kpi_name(o.category) else coalesce(o.category, '') end as old_category,
+                       case when octet_length(n.category) > 500 then annals.kpi_name(n.category) else coalesce(n.category, '') end as new_category,
+                       o.deleted_at is null and o.amount_cents is not null and o.currency is not null
+                       and o.expense_date between '0001-01-01' and '9999-12-31' as old_counts,
+                       n.deleted_at is null and n.amount_cents is not null and n.currency is not null
+                       and n.expense_date between '0001-01-01' and '9999-12-31' as new_counts
+                  from old_rows o
+                  full join new_rows n on n.tenant_id = o.tenant_id and n.id = o.id
+                 where (o.expense_date, o.currency, o.amount_cents, o.category, o.deleted_at is null)
+                       is distinct from (n.expense_date, n.currency, n.amount_cents, n.category, n.deleted_at is null)
+                offset 0) as p
+         cross join (values (-1), (1)) as s (sign)
+         where case s.sign when 1 then p.new_counts else p.old_counts end;
     end if;
     return null;
 end

@@ -47,6 +47,12 @@ impl Projector {
         let mut run = Run::new(self.store.clone(), shadow, workers, progress);
         match run.rebuild().await {
             Ok(exchanged) => {
+                // The rebuild is done already. Without statistics of what it wrote, plans are slower until autovacuum makes them.
+                if exchanged.changed_rows > 0
+                    && let Err(error) = run.shadow.analyze_live().await
+                {
+                    tracing::warn!(error = redacted_error(&error), "rebuilt tables not analyzed");
+                }
                 run.shadow.drop_tables().await;
                 if let Some(every) = self.snapshot_every
                     && let Err(error) = refill::refill(&self.store, &run.shadow, every).await

@@ -123,6 +123,7 @@ async fn only_the_projector_may_use_the_tables_of_rebuilds() {
         for attempt in [
             "select annals.open_shadow(1)",
             "select annals.drop_shadow(1)",
+            "select annals.analyze_rebuilt(1)",
             "select annals.start_rebuild(1, 'rebuild', null, null, 'system', '1/1')",
             "select annals.exchange_rows('public.orders', 'public.orders', null, null, 'false')",
             "insert into annals.rebuilds (id, status, requested_by) values (1, 'requested', 'system')",

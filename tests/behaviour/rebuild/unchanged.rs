@@ -38,6 +38,27 @@ async fn correct_rows_are_not_written_to_the_tables_of_the_rebuild() {
     assert_eq!(all_there_is(&world).await, right);
 }
 
+/// Without this, plans would be made for empty tables until autovacuum comes by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_a_rebuild_has_filled_are_analyzed() {
+    let world = World::new().await;
+    populate(&world).await;
+    let superuser = world.superuser().await;
+    superuser
+        .batch_execute("delete from annals.entities; delete from public.orders")
+        .await
+        .unwrap();
+    let (holder, rebuilding) = rebuild_before_exchange(&world, everything()).await;
+    holder.batch_execute("rollback").await.unwrap();
+    assert!(rebuilding.await.unwrap().unwrap().changed_rows > 0);
+    for table in ["annals.entities", "public.orders"] {
+        let known = format!("select reltuples::bigint, (select count(*) from {table}) from pg_class where oid = '{table}'::regclass");
+        let row = superuser.query_one(&known, &[]).await.unwrap();
+        let (known, rows): (i64, i64) = (row.get(0), row.get(1));
+        assert!(known == rows && rows > 0, "{table}: {known} of {rows} rows are known");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn manual_changes_after_the_comparison_are_repaired() {
     for damage in [

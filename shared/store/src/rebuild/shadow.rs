@@ -38,6 +38,8 @@ const DELETE_CHILD_ROWS: &str = "-- delete_child_rows
 select annals.delete_child_rows($1::text::regclass, ($2::text || '_id')::name, $3, $4)";
 const ANALYZE_SHADOW: &str = "-- analyze_shadow
 select annals.analyze_shadow($1)";
+const ANALYZE_REBUILT: &str = "-- analyze_rebuilt
+select annals.analyze_rebuilt($1)";
 
 impl Shadow {
     pub(super) async fn open(
@@ -158,6 +160,14 @@ impl Shadow {
     pub async fn analyze(&self) -> Result<(), StoreError> {
         self.store
             .write(As::Projector, ANALYZE_SHADOW, &[(&self.id, Type::INT4)])
+            .await
+            .map(|_| ())
+    }
+
+    /// Updates the planner's statistics of the live tables, after the exchange.
+    pub async fn analyze_live(&self) -> Result<(), StoreError> {
+        self.store
+            .write(As::Projector, ANALYZE_REBUILT, &[(&self.id, Type::INT4)])
             .await
             .map(|_| ())
     }
