@@ -106,7 +106,8 @@ async fn an_append_finds_its_event_type_by_the_index() {
             client.execute(APPEND, &[&format!("S-{stream}")]).await.unwrap();
             client.execute(APPEND_TWO, &[&format!("T-{stream}")]).await.unwrap();
         }
-        let sql = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_xact_user_tables where schemaname = 'annals'";
+        let sql =
+            "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_xact_user_tables where schemaname = 'annals'";
         let by_scan: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
         assert_eq!(by_scan, 0, "{statistics}: rows read by sequential scans");
     }

@@ -52,7 +52,9 @@ async fn tables_that_a_rebuild_has_filled_are_analyzed() {
     holder.batch_execute("rollback").await.unwrap();
     assert!(rebuilding.await.unwrap().unwrap().changed_rows > 0);
     for table in ["annals.entities", "public.orders"] {
-        let known = format!("select reltuples::bigint, (select count(*) from {table}) from pg_class where oid = '{table}'::regclass");
+        let known = format!(
+            "select reltuples::bigint, (select count(*) from {table}) from pg_class where oid = '{table}'::regclass"
+        );
         let row = superuser.query_one(&known, &[]).await.unwrap();
         let (known, rows): (i64, i64) = (row.get(0), row.get(1));
         assert!(known == rows && rows > 0, "{table}: {known} of {rows} rows are known");
