@@ -44,6 +44,7 @@ fn manifests() -> BTreeMap<String, BTreeSet<String>> {
     let folders = ["shared", "functions"].map(|folder| root().join(folder));
     let packages = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let mut packages: Vec<PathBuf> = packages.map(|entry| entry.unwrap().path()).collect();
+    packages.retain(|package| package.join("Cargo.toml").exists());
     packages.push(root().join("local"));
     packages
         .iter()

@@ -224,6 +224,20 @@ async fn tokens_not_signed_by_the_key_are_refused() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_accepted_a_moment_ago_still_expires() {
+    let world = World::new().await;
+    // Clocks may differ by 30 s, so this token is accepted for one more second or two.
+    let token = sign(
+        &claims_with(json!({"exp": chrono::Utc::now().timestamp() - 29})),
+        SECRET,
+    );
+    accepted(&world, &token).await;
+    accepted(&world, &token).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert_refused(&world, &token, "expired").await;
+}
+
+#[tokio::test]
 async fn user_metadata_is_never_trusted() {
     let world = World::new().await;
     let tenant = Uuid::new_v4();

@@ -1,8 +1,9 @@
-//! The functions' binaries as deployed: built on their own, because otherwise features that the tests need would be compiled in.
+//! The functions' binaries as deployed: built on their own, because otherwise features that the tests need would be compiled in, and in their
+//! folder, where Cargo finds the settings for functions (functions/.cargo/config.toml).
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flate2::Compression;
@@ -28,8 +29,11 @@ pub enum Build {
 impl Binaries {
     /// Prepares the functions and the hello-world function.
     pub fn of(build: Build) -> Self {
+        let own = std::env::current_exe().expect("our own path");
+        // A folder of their own: with other settings, programs of the same name are in the usual one.
+        let target = own.ancestors().nth(2).expect("the target folder").join("functions");
         if build == Build::First {
-            cargo(&[
+            let functions = [
                 "-p",
                 "post-event",
                 "-p",
@@ -42,11 +46,10 @@ impl Binaries {
                 "projector",
                 "-p",
                 "migrate",
-            ]);
-            cargo(&["-p", "tests", "--bin", "hello"]);
+            ];
+            cargo(&functions, &target);
+            cargo(&["-p", "tests", "--bin", "hello"], &target);
         }
-        let own = std::env::current_exe().expect("our own path");
-        let target = own.ancestors().nth(2).expect("the target folder");
         Self {
             folder: target.join("release"),
         }
@@ -66,10 +69,12 @@ impl Binaries {
     }
 }
 
-fn cargo(what: &[&str]) {
+fn cargo(what: &[&str], target: &Path) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.args(["build", "--release", "--quiet"]).args(what);
+    build.arg("--target-dir").arg(target);
+    build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../functions"));
     assert!(
         build.status().expect("cargo runs").success(),
         "the functions do not build"

@@ -4,6 +4,7 @@
 //! algorithm. Claims follow Supabase. `user_metadata` is not read, because its owner can write it.
 
 mod refusal;
+mod verified;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::sync::RwLock;
 use uuid::Uuid;
 
 pub use self::refusal::TokenFault;
+use self::verified::{LEEWAY_SECONDS, Verified, VerifiedTokens};
 use annals_aws::secrets::{RefreshReason, SecretError, SecretValues, Secrets};
 use annals_config::AuthConfig;
 use annals_domain::{Caller, Role, TenantId};
@@ -31,8 +33,6 @@ const RETRY_FETCH_AFTER: Duration = Duration::from_secs(1);
 pub const KEY_LIFETIME: Duration = Duration::from_secs(600);
 /// Algorithms that a key may have.
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
-/// Allowed difference between clocks, in seconds.
-const LEEWAY_SECONDS: u64 = 30;
 
 /// Maximum bytes of a token. Supabase's tokens have about 1 KiB. Verifying a longer one would hash all of it.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -70,12 +70,13 @@ pub enum AuthConfigError {
 /// Verifies tokens and reads the caller from their claims.
 pub struct Verifier {
     secret: Option<SharedSecret>,
-    fixed: HashMap<String, PinnedKey>,
+    fixed: HashMap<String, Arc<PinnedKey>>,
     remote: Option<RemoteKeys>,
     requires_role: bool,
     /// Required claims and their values, by algorithm of the key. Made once, because making them takes as long as verifying a
     /// signature.
     rules: HashMap<Algorithm, Validation>,
+    verified: VerifiedTokens<UsedKey>,
 }
 
 /// The shared secret of HS256 tokens.
@@ -86,10 +87,19 @@ enum SharedSecret {
 }
 
 /// A key with the only algorithm that it accepts.
-#[derive(Clone)]
 struct PinnedKey {
     key: DecodingKey,
     algorithm: Algorithm,
+}
+
+/// The key that verified a token.
+enum UsedKey {
+    /// One that is part of the configuration, so it never changes.
+    Configured,
+    /// The shared secret in these values of the secret.
+    Stored(Arc<SecretValues>),
+    /// The key with this id in the fetched set.
+    Fetched(String, Arc<PinnedKey>),
 }
 
 struct RemoteKeys {
@@ -100,7 +110,7 @@ struct RemoteKeys {
 
 #[derive(Default)]
 struct FetchedKeys {
-    keys: HashMap<String, PinnedKey>,
+    keys: HashMap<String, Arc<PinnedKey>>,
     /// Whether the last attempt failed: a key that is not known may then exist.
     has_failed: bool,
     /// When the last attempt ended, so that requests which waited for it do not fetch at once again. Failed attempts count too: while the key server is unavailable, known keys stay valid, and
@@ -154,6 +164,7 @@ impl Verifier {
             remote,
             requires_role: config.requires_role,
             rules: ALGORITHMS.map(|algorithm| (algorithm, rules(config, algorithm))).into(),
+            verified: VerifiedTokens::default(),
         })
     }
 
@@ -169,41 +180,83 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenFault::TooLarge.into());
         }
+        match self.remembered(token).await {
+            Some(verified) => Ok(verified.caller.clone()),
+            None => self.verify_anew(token).await,
+        }
+    }
+
+    /// A token that was verified a moment ago, by a key that is still in use.
+    async fn remembered(&self, token: &str) -> Option<Arc<Verified<UsedKey>>> {
+        let verified = self.verified.find(token)?;
+        let is_in_use = match (&verified.key, &self.secret, &self.remote) {
+            (UsedKey::Configured, ..) => true,
+            (UsedKey::Stored(used), Some(SharedSecret::Stored(secrets, lifetime)), _) => {
+                Arc::ptr_eq(used, &secrets.values_within(*lifetime).await.ok()?)
+            }
+            (UsedKey::Fetched(kid, used), _, Some(remote)) => Arc::ptr_eq(used, &remote.key_named(kid).await.ok()??),
+            _ => false,
+        };
+        is_in_use.then_some(verified)
+    }
+
+    async fn verify_anew(&self, token: &str) -> Result<Caller, AuthError> {
         let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
         // RFC 7515: every extension listed in `crit` must be understood, and this server understands none.
         if header.crit.is_some() {
             return Err(TokenFault::Critical.into());
         }
-        let claims = match (&self.secret, &header.kid) {
+        let (claims, key) = match (&self.secret, &header.kid) {
             // A shared secret has no key id, but Supabase's HS256 tokens may carry one. No key of a set is for HS256.
             (Some(secret), _) if header.alg == Algorithm::HS256 => self.decode_by(secret, token).await?,
-            (_, Some(kid)) => {
-                let pinned = self.key_named(kid).await?.ok_or(TokenFault::Key)?;
-                self.decode(token, &pinned)?
-            }
+            (_, Some(kid)) => self.decode_by_named(kid, token).await?,
             (_, None) => return Err(TokenFault::Key.into()),
         };
         if self.requires_role && claims.app_metadata.role.is_none() {
             return Err(AuthError::NoRole);
         }
-        caller_of(claims)
+        let expires = claims.exp.as_ref().and_then(Value::as_u64);
+        let caller = caller_of(claims)?;
+        if let Some(expires) = expires {
+            let (caller, at) = (caller.clone(), Instant::now());
+            let verified = Verified {
+                caller,
+                key,
+                expires,
+                at,
+            };
+            self.verified.remember(token, verified);
+        }
+        Ok(caller)
     }
 
-    async fn decode_by(&self, secret: &SharedSecret, token: &str) -> Result<Claims, AuthError> {
+    async fn decode_by(&self, secret: &SharedSecret, token: &str) -> Result<(Claims, UsedKey), AuthError> {
         let (secrets, lifetime) = match secret {
-            SharedSecret::Fixed(key) => return self.decode(token, key),
+            SharedSecret::Fixed(key) => return Ok((self.decode(token, key)?, UsedKey::Configured)),
             SharedSecret::Stored(secrets, lifetime) => (secrets, *lifetime),
         };
         let values = secrets.values_within(lifetime).await?;
         let refused = match self.decode(token, &stored(&values)?) {
             Err(refused) => refused,
-            claims => return claims,
+            Ok(claims) => return Ok((claims, UsedKey::Stored(values))),
         };
         // The secret may have been rotated. If it cannot be fetched again, the token stays refused.
         match secrets.refresh_if_stale(&values, RefreshReason::Signature).await {
-            Ok(Some(newer)) => self.decode(token, &stored(&newer)?),
+            Ok(Some(newer)) => Ok((self.decode(token, &stored(&newer)?)?, UsedKey::Stored(newer))),
             _ => Err(refused),
         }
+    }
+
+    async fn decode_by_named(&self, kid: &str, token: &str) -> Result<(Claims, UsedKey), AuthError> {
+        if let Some(key) = self.fixed.get(kid) {
+            return Ok((self.decode(token, key)?, UsedKey::Configured));
+        }
+        let fetched = match &self.remote {
+            None => None,
+            Some(remote) => remote.key_named(kid).await?,
+        };
+        let key = fetched.ok_or(TokenFault::Key)?;
+        Ok((self.decode(token, &key)?, UsedKey::Fetched(kid.to_owned(), key)))
     }
 
     fn decode(&self, token: &str, pinned: &PinnedKey) -> Result<Claims, AuthError> {
@@ -221,20 +274,10 @@ impl Verifier {
             Err(TokenFault::Times.into())
         }
     }
-
-    async fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
-        if let Some(key) = self.fixed.get(kid) {
-            return Ok(Some(key.clone()));
-        }
-        match &self.remote {
-            None => Ok(None),
-            Some(remote) => remote.key_named(kid).await,
-        }
-    }
 }
 
 impl RemoteKeys {
-    async fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
+    async fn key_named(&self, kid: &str) -> Result<Option<Arc<PinnedKey>>, AuthError> {
         {
             let fetched = self.fetched.read().await;
             if !fetched.must_be_fetched(kid) {
@@ -267,7 +310,7 @@ impl RemoteKeys {
 }
 
 impl FetchedKeys {
-    fn key_named(&self, kid: &str) -> Result<Option<PinnedKey>, AuthError> {
+    fn key_named(&self, kid: &str) -> Result<Option<Arc<PinnedKey>>, AuthError> {
         match self.keys.get(kid) {
             None if self.has_failed => Err(AuthError::KeysUnavailable),
             known => Ok(known.cloned()),
@@ -309,10 +352,10 @@ fn rules(config: &AuthConfig, algorithm: Algorithm) -> Validation {
 }
 
 /// The usable keys of a set. Symmetric keys are left out, because a public set must not contain a secret.
-fn pin_all(set: &JwkSet) -> HashMap<String, PinnedKey> {
+fn pin_all(set: &JwkSet) -> HashMap<String, Arc<PinnedKey>> {
     set.keys
         .iter()
-        .filter_map(|jwk| Some((jwk.common.key_id.clone()?, pin(jwk)?)))
+        .filter_map(|jwk| Some((jwk.common.key_id.clone()?, Arc::new(pin(jwk)?))))
         .collect()
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use self::kind::{EventKind, MissingUpcaster, Requires, UpcastError};
+use super::diff::Changes;
 use super::fold::{Entity, Fact, MAX_STATE_BYTES, TooLarge};
 use super::ids::TenantId;
 use super::time::Timestamp;
@@ -162,9 +163,32 @@ impl Catalog {
     /// # Errors
     /// [`FoldError`]. The entity is then unchanged.
     pub fn fold(&self, tenant_id: TenantId, entity: &mut Entity, event: &StoredFact<'_>) -> Result<(), FoldError> {
+        self.fold_by(tenant_id, entity, event, Entity::try_apply)
+    }
+
+    /// Folds as [`Self::fold`] does, and returns what the event changed in the state.
+    ///
+    /// # Errors
+    /// As [`Self::fold`].
+    pub fn fold_noting(
+        &self,
+        tenant_id: TenantId,
+        entity: &mut Entity,
+        event: &StoredFact<'_>,
+    ) -> Result<Changes, FoldError> {
+        self.fold_by(tenant_id, entity, event, Entity::try_apply_noting)
+    }
+
+    fn fold_by<T: Default>(
+        &self,
+        tenant_id: TenantId,
+        entity: &mut Entity,
+        event: &StoredFact<'_>,
+        apply: impl Fn(&mut Entity, &Fact<'_>) -> Result<T, TooLarge>,
+    ) -> Result<T, FoldError> {
         if event.skipped {
             entity.skip(event.version);
-            return Ok(());
+            return Ok(T::default());
         }
         let kind = self
             .find(tenant_id, event.event_type)
@@ -176,12 +200,12 @@ impl Catalog {
             data: event.data,
         };
         if event.schema_version == kind.current_version.as_str() {
-            return entity.try_apply(&fact).map_err(|TooLarge| FoldError::StateTooLarge);
+            return apply(entity, &fact).map_err(|TooLarge| FoldError::StateTooLarge);
         }
         let mut data = event.data.clone();
         kind.upcast(event.schema_version, &mut data)?;
         fact.data = &data;
-        entity.try_apply(&fact).map_err(|TooLarge| FoldError::StateTooLarge)
+        apply(entity, &fact).map_err(|TooLarge| FoldError::StateTooLarge)
     }
 
     /// Every type that the tenant sees, sorted by name.

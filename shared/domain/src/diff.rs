@@ -39,11 +39,29 @@ impl Change {
     }
 }
 
-/// The values that differ between two states. Keys are names of fields, or JSON pointers to values below a field.
-pub fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> BTreeMap<String, Change> {
+/// Values that differ between two states. Keys are names of fields, or JSON pointers to values below a field.
+pub type Changes = BTreeMap<String, Change>;
+
+/// The values that differ between two states.
+pub fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> Changes {
+    changes_in(names_of(before, after), before, after)
+}
+
+/// As [`changes`], if no other fields than these differ. `before` may lack all other fields.
+pub(super) fn changes_of(fields: Vec<&String>, before: &Map<String, Value>, after: &Map<String, Value>) -> Changes {
+    // In the order of `names_of`, because the pointers of earlier fields count against the limit of all.
+    let (known, new): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| before.contains_key(*field));
+    changes_in(known.into_iter().chain(new), before, after)
+}
+
+fn changes_in<'a>(
+    fields: impl IntoIterator<Item = &'a String>,
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+) -> Changes {
     let mut found = BTreeMap::new();
     let mut bytes_left = MAX_POINTER_BYTES;
-    for field in names_of(before, after) {
+    for field in fields {
         let (old, new) = (before.get(field), after.get(field));
         if same(old, new) {
             continue;

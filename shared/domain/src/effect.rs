@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::json::same_or_absent;
 use super::json_pointer;
 use super::weight::text_bytes;
 
@@ -125,6 +126,30 @@ impl Effect {
                 .iter()
                 .map(|(field, source)| text_bytes(field) + source.text_bytes(data) + SEPARATORS)
                 .sum(),
+        }
+    }
+
+    /// The fields that an event with these data may change in this state, each once. `None`: any field.
+    pub(super) fn fields<'a>(
+        &'a self,
+        state: &Map<String, Value>,
+        data: &'a Map<String, Value>,
+    ) -> Option<Vec<&'a String>> {
+        match self {
+            Self::Create => None,
+            Self::Merge => {
+                let differs = |(field, new): &(&String, &Value)| !same_or_absent(state.get(*field), Some(*new));
+                Some(data.iter().filter(differs).map(|(field, _)| field).collect())
+            }
+            Self::Changes => match data.get("changes") {
+                Some(Value::Object(changes)) => Some(changes.keys().collect()),
+                _ => Some(Vec::new()),
+            },
+            Self::Delete | Self::None => Some(Vec::new()),
+            Self::AddChild(collection) | Self::UpdateChild(collection) | Self::RemoveChild(collection) => {
+                Some(vec![collection])
+            }
+            Self::Set(fields) => Some(fields.keys().collect()),
         }
     }
 

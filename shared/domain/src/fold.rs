@@ -1,13 +1,15 @@
 //! The fold: the pure function that computes an entity's state from its stream's events.
 //!
 //! Architecture invariant: the projector, reads of present state, time travel, snapshots and rebuild all fold by
-//! [`Catalog::fold`](super::Catalog::fold) and nothing else, so their results cannot differ. It upcasts an event and then calls
+//! [`Catalog::fold`](super::Catalog::fold) and nothing else, so their results cannot differ. (`Catalog::fold_noting` is the same function,
+//! which also says what changed.) It upcasts an event and then calls
 //! [`Entity::try_apply`]. `try_apply` accepts every event, unless the state would be larger than [`MAX_STATE_BYTES`]. `Catalog::fold` also
 //! refuses an event that it cannot upcast or whose type the catalog does not have ([`FoldError`](super::FoldError)). An event that cannot
 //! be folded parks its stream, as does an event whose state a table refuses.
 
 use serde_json::{Map, Value};
 
+use super::diff::{Changes, changes, changes_of};
 use super::effect::Effect;
 use super::time::Timestamp;
 use super::weight::text_bytes;
@@ -107,6 +109,23 @@ impl Entity {
         Ok(())
     }
 
+    /// Folds the next event in, as [`Self::try_apply`] does, and returns what [`changes`] finds between the states before and after. Only
+    /// the fields that the event may change are kept from before and compared: most events change a few fields of a large state.
+    ///
+    /// # Errors
+    /// [`TooLarge`]. The entity is then unchanged.
+    pub fn try_apply_noting(&mut self, fact: &Fact<'_>) -> Result<Changes, TooLarge> {
+        let Some(fields) = fact.effect.fields(&self.state, fact.data) else {
+            let before = self.state.clone();
+            self.try_apply(fact)?;
+            return Ok(changes(&before, &self.state));
+        };
+        let kept = fields.iter().filter_map(|field| self.state.get_key_value(*field));
+        let before: Map<String, Value> = kept.map(|(field, value)| (field.clone(), value.clone())).collect();
+        self.try_apply(fact)?;
+        Ok(changes_of(fields, &before, &self.state))
+    }
+
     /// Folds the next event in, without checking the size.
     fn apply(&mut self, fact: &Fact<'_>) {
         self.version = fact.version;
@@ -199,6 +218,9 @@ fn index_of(children: &[Value], data: &Map<String, Value>) -> Option<usize> {
     let id = data.get("id")?;
     children.iter().position(|child| child.get("id") == Some(id))
 }
+
+#[cfg(test)]
+mod noting_tests;
 
 #[cfg(test)]
 mod tests {

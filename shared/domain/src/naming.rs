@@ -52,6 +52,10 @@ pub fn of_event(created_by: &str, recorded: &RawValue) -> Option<String> {
     if let Some(name) = own {
         return Some(name.to_owned());
     }
+    // Most events have no such member. An escaped spelling of its name is never stored: PostgreSQL writes JSON without needless escapes.
+    if !recorded.get().contains(POSTED_BY_NAME) {
+        return None;
+    }
     // If another caller posted the event, the recorded name is not the actor's.
     let observed: Observed = serde_json::from_str(recorded.get()).ok()?;
     observed

@@ -45,10 +45,21 @@ impl Listed for EntityAnswer {
     }
 }
 
-/// A page of a list: `{"items": […], "next_cursor": …}`, and what [`Page::with`] adds.
-#[derive(Debug, Serialize)]
+/// How every page begins.
+const OPENING: &[u8] = br#"{"items":["#;
+
+/// A page of a list: `{"items": […], "next_cursor": …}`, and what [`Page::with`] adds. Items are written into the body at once: most requests
+/// are answered with a page, and a page of events is much text.
+#[derive(Debug)]
 pub struct Page {
-    items: Vec<Box<RawValue>>,
+    /// The body up to its last item.
+    body: Vec<u8>,
+    rest: Rest,
+}
+
+/// The members after the items.
+#[derive(Debug, Serialize)]
+struct Rest {
     next_cursor: Option<String>,
     #[serde(flatten)]
     extra: BTreeMap<&'static str, Box<RawValue>>,
@@ -61,23 +72,46 @@ impl Page {
     /// # Errors
     /// An item cannot be written as JSON.
     pub fn cut<T: Listed>(found: &[T], limit: Limit, cursor: impl Fn(&T) -> String) -> Result<Self, ApiError> {
-        let mut items: Vec<Box<RawValue>> = Vec::with_capacity(found.len().min(limit.items()));
-        let mut bytes = 0;
+        Self::filtered(found, limit, |_| true, cursor)
+    }
+
+    /// A page of the rows that `keep` accepts. The cursor continues after the last row read, kept or not.
+    ///
+    /// # Errors
+    /// An item cannot be written as JSON.
+    pub fn filtered<T: Listed>(
+        found: &[T],
+        limit: Limit,
+        keep: impl Fn(&T) -> bool,
+        cursor: impl Fn(&T) -> String,
+    ) -> Result<Self, ApiError> {
+        let mut body = OPENING.to_vec();
+        let (mut read, mut bytes) = (0, 0);
         for item in found.iter().take(limit.items()) {
-            let raw = to_raw_value(item).map_err(|e| ApiError::Internal(Box::new(e)))?;
+            let before = body.len();
+            if before > OPENING.len() {
+                body.push(b',');
+            }
+            let begin = body.len();
+            serde_json::to_writer(&mut body, item).map_err(|e| ApiError::Internal(Box::new(e)))?;
             // The first item always fits: after a page without items, reading could not continue.
-            bytes += raw.get().len();
-            if bytes > PAGE_BYTES && !items.is_empty() {
+            bytes += body.len() - begin;
+            if bytes > PAGE_BYTES && read > 0 {
+                body.truncate(before);
                 break;
             }
-            items.push(raw);
+            read += 1;
+            if !keep(item) {
+                body.truncate(before);
+            }
         }
-        let last = items.len().checked_sub(1).and_then(|index| found.get(index));
-        let last = last.filter(|last| items.len() < found.len() || last.ends_read());
+        let last = found[..read].last();
+        let last = last.filter(|last| read < found.len() || last.ends_read());
+        let next_cursor = last.map(cursor);
+        let extra = BTreeMap::new();
         Ok(Self {
-            next_cursor: last.map(cursor),
-            items,
-            extra: BTreeMap::new(),
+            body,
+            rest: Rest { next_cursor, extra },
         })
     }
 
@@ -87,13 +121,13 @@ impl Page {
     /// # Errors
     /// The cursor cannot be written as JSON.
     pub fn with_end_cursor(self, at_the_end: &str) -> Result<Self, ApiError> {
-        let cursor = self.next_cursor.clone().unwrap_or_else(|| at_the_end.to_owned());
+        let cursor = self.rest.next_cursor.clone().unwrap_or_else(|| at_the_end.to_owned());
         self.with("cursor", &cursor)
     }
 
     /// Whether the page has no items.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.body.len() == OPENING.len()
     }
 
     /// Adds a member next to the items, about the whole list.
@@ -102,27 +136,8 @@ impl Page {
     /// The value cannot be written as JSON.
     pub fn with(mut self, name: &'static str, what: &impl Serialize) -> Result<Self, ApiError> {
         let raw = to_raw_value(what).map_err(|e| ApiError::Internal(Box::new(e)))?;
-        self.extra.insert(name, raw);
+        self.rest.extra.insert(name, raw);
         Ok(self)
-    }
-
-    /// A page of the rows that `keep` accepts. The cursor continues after the last row read, kept or not.
-    ///
-    /// # Errors
-    /// An item cannot be written as JSON.
-    pub fn filtered<T: Listed>(
-        read: &[T],
-        limit: Limit,
-        keep: impl Fn(&T) -> bool,
-        cursor: impl Fn(&T) -> String,
-    ) -> Result<Self, ApiError> {
-        let mut page = Self::cut(read, limit, cursor)?;
-        let mut index = 0;
-        page.items.retain(|_| {
-            index += 1;
-            keep(&read[index - 1])
-        });
-        Ok(page)
     }
 }
 
@@ -139,16 +154,20 @@ impl Page {
         examined_to: Option<String>,
     ) -> Result<Self, ApiError> {
         let mut page = Self::cut(found, limit, cursor)?;
-        page.next_cursor = page.next_cursor.or(examined_to);
+        page.rest.next_cursor = page.rest.next_cursor.or(examined_to);
         Ok(page)
     }
 }
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        let Ok(body) = serde_json::to_vec(&self) else {
+        // The rest is an object of its own: without its opening bracket it completes the body.
+        let (mut body, rest) = (self.body, serde_json::to_string(&self.rest));
+        let Ok(Some(rest)) = rest.as_ref().map(|rest| rest.strip_prefix('{')) else {
             return ApiError::Internal("a page could not be written".into()).into_response();
         };
+        body.extend_from_slice(b"],");
+        body.extend_from_slice(rest.as_bytes());
         (
             [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body,

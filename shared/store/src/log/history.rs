@@ -13,7 +13,7 @@ use crate::read_models::facts::skipped;
 use crate::read_models::json_text::parse_object;
 use crate::read_models::past::Bounds;
 use crate::{Store, StoreError};
-use annals_domain::diff::changes;
+use annals_domain::diff::{Changes, changes};
 use annals_domain::{Caller, Catalog, Entity, Event, FoldError, StoredFact, TenantId};
 
 const LIST_HISTORY_PAGE: &str = concat!(
@@ -152,9 +152,10 @@ fn entry_from(row: &Row, catalog: &Catalog, state: Option<&mut Option<Entity>>) 
             skipped: entry.skipped,
         };
         let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
-        let before = entity.state.clone();
-        fold_or_stop(catalog, event.tenant_id, entity, &fact)?;
-        entry.changes = Some(changes_json(&before, entity)?);
+        let changes = if_in_order(entity, &fact, |entity| {
+            catalog.fold_noting(event.tenant_id, entity, &fact)
+        })?;
+        entry.changes = Some(to_json(&changes)?);
         entry.deleted = Some(entity.deleted_at.is_some());
     }
     Ok(entry)
@@ -168,16 +169,29 @@ pub(crate) fn fold_or_stop(
     entity: &mut Entity,
     fact: &StoredFact<'_>,
 ) -> Result<(), FoldError> {
+    if_in_order(entity, fact, |entity| catalog.fold(tenant_id, entity, fact))
+}
+
+/// Has `fold` fold the event in, under the condition of [`fold_or_stop`].
+fn if_in_order<T: Default>(
+    entity: &mut Entity,
+    fact: &StoredFact<'_>,
+    fold: impl Fn(&mut Entity) -> Result<T, FoldError>,
+) -> Result<T, FoldError> {
     if fact.version != entity.version.saturating_add(1) {
-        return Ok(());
+        return Ok(T::default());
     }
-    match catalog.fold(tenant_id, entity, fact) {
-        Err(error) if error.is_about_size() => Ok(()),
+    match fold(entity) {
+        Err(error) if error.is_about_size() => Ok(T::default()),
         other => other,
     }
 }
 
 /// The changes from a state to the entity after it, as JSON for the response.
 pub(crate) fn changes_json(before: &Map<String, Value>, after: &Entity) -> Result<Box<RawValue>, StoreError> {
-    to_raw_value(&changes(before, &after.state)).map_err(|e| StoreError::Unexpected(e.to_string()))
+    to_json(&changes(before, &after.state))
+}
+
+fn to_json(changes: &Changes) -> Result<Box<RawValue>, StoreError> {
+    to_raw_value(changes).map_err(|e| StoreError::Unexpected(e.to_string()))
 }
