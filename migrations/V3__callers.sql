@@ -1,40 +1,67 @@
 -- The caller and refusals. The append functions, every policy and the SQL API read the token's claims through the functions here.
 --
 -- `user_metadata` is never read, because its owner can write it. Policies call these functions inside a scalar sub-select, so each is
--- evaluated once per statement and not once per row. They are parallel safe: they read a setting of the transaction, which parallel
--- workers have too.
+-- evaluated once per statement and not once per row. They are in PL/pgSQL, which keeps the plans of their expressions, and do not call each
+-- other, because a call costs more than what it does. They are parallel safe: they read a setting of the transaction, which parallel workers
+-- have too.
 
-create function annals.caller_claims() returns jsonb language sql stable parallel safe set search_path = pg_catalog, pg_temp
-    as $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;
+create function annals.caller_claims() returns jsonb language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
+begin
+    return nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+end
+$$;
 comment on function annals.caller_claims() is 'Claims of the current request''s token; null outside a request.';
 
-create function annals.caller_role() returns text language sql stable parallel safe set search_path = pg_catalog, pg_temp
-    as $$ select case when c is not null then coalesce(c #>> '{app_metadata,role}', 'user') end from annals.caller_claims() as c $$;
+create function annals.caller_role() returns text language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return case when claims is not null then coalesce(claims #>> '{app_metadata,role}', 'user') end;
+end
+$$;
 comment on function annals.caller_role() is
     'Role of the caller: user, staff, agent or service; user if the token has no such claim; null outside a request.';
 
-create function annals.caller_tenant() returns uuid language sql stable parallel safe set search_path = pg_catalog, pg_temp
-    as $$ select case when c is not null
-                      then coalesce((c #>> '{app_metadata,tenant_id}')::uuid, '00000000-0000-0000-0000-000000000000') end
-            from annals.caller_claims() as c $$;
+create function annals.caller_tenant() returns uuid language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return case when claims is not null
+                then coalesce((claims #>> '{app_metadata,tenant_id}')::uuid, '00000000-0000-0000-0000-000000000000') end;
+end
+$$;
 comment on function annals.caller_tenant() is 'Tenant of the current request; the nil uuid is the default tenant; null outside a request.';
 
-create function annals.caller_actor() returns text language sql stable parallel safe set search_path = pg_catalog, pg_temp
-    as $$ select case annals.caller_role()
-                     when 'user' then 'user:' || (c ->> 'sub')::uuid
-                     when 'staff' then 'user:' || (c ->> 'sub')::uuid
-                     when 'agent' then 'agent:' || (c #>> '{app_metadata,name}')
-                     when 'service' then 'service:' || (c #>> '{app_metadata,name}')
-                 end
-            from annals.caller_claims() as c $$;
+create function annals.caller_actor() returns text language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return case coalesce(claims #>> '{app_metadata,role}', 'user')
+               when 'user' then 'user:' || (claims ->> 'sub')::uuid
+               when 'staff' then 'user:' || (claims ->> 'sub')::uuid
+               when 'agent' then 'agent:' || (claims #>> '{app_metadata,name}')
+               when 'service' then 'service:' || (claims #>> '{app_metadata,name}')
+           end;
+end
+$$;
 comment on function annals.caller_actor() is 'Actor of the current request''s token, as in events.created_by; null outside a request.';
 
-create function annals.caller_user_id() returns uuid language sql stable parallel safe set search_path = pg_catalog, pg_temp
-    as $$ select case when annals.caller_role() in ('user', 'staff') then (c ->> 'sub')::uuid end from annals.caller_claims() as c $$;
+create function annals.caller_user_id() returns uuid language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return case when coalesce(claims #>> '{app_metadata,role}', 'user') in ('user', 'staff') then (claims ->> 'sub')::uuid end;
+end
+$$;
 comment on function annals.caller_user_id() is 'The person behind the current request; null for agents and services.';
 
-create function annals.caller_sees_tenant() returns boolean language sql stable parallel safe set search_path = pg_catalog, pg_temp
-    as $$ select coalesce(annals.caller_role() in ('staff', 'service'), false) $$;
+create function annals.caller_sees_tenant() returns boolean language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return coalesce(claims #>> '{app_metadata,role}' in ('staff', 'service'), false);
+end
+$$;
 comment on function annals.caller_sees_tenant() is 'Whether the caller reads the whole tenant, or only what is its own.';
 
 grant execute on function annals.caller_claims(), annals.caller_role(), annals.caller_tenant(), annals.caller_actor(),

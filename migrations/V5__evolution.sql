@@ -99,10 +99,13 @@ $$;
 comment on function annals.fold_version_of(uuid, text) is
     'The current fold version of a tenant''s aggregates of a type: changes of built-in event types and of the tenant''s own added. It only rises.';
 
-create function annals.needs_rebuild(tenant uuid, aggregate_type text) returns boolean language sql stable set search_path = pg_catalog, pg_temp as $$
-    select exists (select from annals.fold_versions s
+create function annals.needs_rebuild(tenant uuid, aggregate_type text) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return exists (select from annals.fold_versions s
                     where s.aggregate_type = needs_rebuild.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
-                      and s.rebuilt_version < s.fold_version)
+                      and s.rebuilt_version < s.fold_version);
+end
 $$;
 comment on function annals.needs_rebuild(uuid, text) is
     'Whether read models of a tenant''s aggregates must be rebuilt, because they may hold states of an older fold version.';

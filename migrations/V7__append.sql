@@ -137,6 +137,27 @@ $$;
 comment on function annals.refuse_bounds(jsonb, jsonb, int) is
     'Refuses an event with a text, a time or a document that the log cannot hold. The size of stored JSON is known only here: a short number such as 1e1000 takes hundreds of bytes.';
 
+-- append_event takes the fields of an event as one JSON object, because PostgreSQL types, plans and copies each parameter at every call. It reads
+-- them at once, because PostgreSQL sets each expression of a function up anew in each transaction.
+create type annals.sent_event as (
+    id               uuid,
+    event_type       text,
+    aggregate_type   text,
+    aggregate_id     text,
+    expected_version int,
+    version          text,
+    created_by       text,
+    user_id          uuid,
+    source           text,
+    "timestamp"      timestamptz,
+    correlation_id   text,
+    causation_id     uuid,
+    command_id       text,
+    idempotency_key  text,
+    part             text
+);
+comment on type annals.sent_event is 'An event without its documents, as annals.append_event takes it. part: the part of Annals that appends it, if it is not a client.';
+
 -- Sequential scans are off in both functions: the plans are kept, and a table that is small when they are made may be large later. Where
 -- there is no other way to read a table, PostgreSQL would compile the statement (see performance.md), hence `only_row`.
 create function annals.append_event(
@@ -151,25 +172,14 @@ declare
     tenant           uuid := coalesce((app ->> 'tenant_id')::uuid, '00000000-0000-0000-0000-000000000000');
     actor            text;
     person           uuid;
-    event_type       text := event ->> 'event_type';
-    aggregate_type   text := event ->> 'aggregate_type';
-    aggregate_id     text := event ->> 'aggregate_id';
-    version          text := event ->> 'version';
-    source           text := event ->> 'source';
-    happened_at      timestamptz := event ->> 'timestamp';
-    correlation_id   text := event ->> 'correlation_id';
-    causation_id     uuid := event ->> 'causation_id';
-    command_id       text := event ->> 'command_id';
-    idempotency_key  text := event ->> 'idempotency_key';
-    expected_version int := event ->> 'expected_version';
-    part             text := event ->> 'part';
+    sent             annals.sent_event := jsonb_populate_record(null::annals.sent_event, event);
     kind             record;
     head             record;
     stored           annals.events;
 begin
-    id := event ->> 'id';
-    created_by := event ->> 'created_by';
-    user_id := event ->> 'user_id';
+    id := sent.id;
+    created_by := sent.created_by;
+    user_id := sent.user_id;
     -- As annals.caller_of, whose call costs three times as much. It refuses the claims that name no caller.
     if role in ('user', 'staff') then
         person := (claims ->> 'sub')::uuid;
@@ -181,14 +191,14 @@ begin
         perform annals.caller_of(claims);
     end if;
 
-    if idempotency_key is not null then
+    if sent.idempotency_key is not null then
         select e.* into stored
           from annals.events e
-         where e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = idempotency_key;
+         where e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = sent.idempotency_key;
         if found then
             perform annals.refuse_differing(annals.differing_fields(
-                stored, role, actor, person, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
-                happened_at, correlation_id, causation_id, command_id, expected_version), 0);
+                stored, role, actor, person, sent.event_type, sent.aggregate_type, sent.aggregate_id, sent.version, data, metadata, created_by,
+                user_id, sent.source, sent."timestamp", sent.correlation_id, sent.causation_id, sent.command_id, sent.expected_version), 0);
             id := stored.id; event_number := stored.event_number; aggregate_version := stored.aggregate_version;
             created_at := stored.created_at; schema_version := stored.version; replayed := true;
             created_by := stored.created_by; user_id := stored.user_id;
@@ -200,39 +210,49 @@ begin
            (select r.revision from annals.catalog_revision r where r.only_row) as revision
       into kind
       from annals.event_types t
-     where t.event_type = event_type and (t.tenant_id = tenant or t.tenant_id is null)
+     where t.event_type = sent.event_type and (t.tenant_id = tenant or t.tenant_id is null)
      order by t.tenant_id nulls last
      limit 1;
     -- All rules in one expression, because each expression costs time to set up. Which rule was broken is only determined if one was.
-    if (kind.revision = catalog_revision and kind.aggregate_type = aggregate_type
-        and (version is null or version = kind.current_version) and role = any (kind.posters)
-        and (kind.appended_by is null or kind.appended_by = part)) is not true then
+    if (kind.revision = catalog_revision and kind.aggregate_type = sent.aggregate_type
+        and (sent.version is null or sent.version = kind.current_version) and role = any (kind.posters)
+        and (kind.appended_by is null or kind.appended_by = sent.part)) is not true then
         if kind.revision <> catalog_revision then
             perform annals.refuse(503, 'catalog_changed', 'the event was checked against an older catalog');
         elsif kind.aggregate_type is null then
-            perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', event_type), 0);
-        elsif kind.aggregate_type <> aggregate_type then
-            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', event_type, kind.aggregate_type), 0);
-        elsif version <> kind.current_version and not exists (
+            perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', sent.event_type), 0);
+        elsif kind.aggregate_type <> sent.aggregate_type then
+            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', sent.event_type, kind.aggregate_type), 0);
+        elsif sent.version <> kind.current_version and not exists (
             select from annals.event_type_versions v
-             where v.event_type = event_type and v.version = version
+             where v.event_type = sent.event_type and v.version = sent.version
                and (v.tenant_id is null or v.tenant_id = tenant)
         ) then
-            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
+            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', sent.event_type, sent.version), 0);
         elsif role <> all (kind.posters) then
-            perform annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, event_type), 0);
-        elsif kind.appended_by is not null and kind.appended_by is distinct from part then
-            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', event_type), 0);
+            perform annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, sent.event_type), 0);
+        elsif kind.appended_by is not null and kind.appended_by is distinct from sent.part then
+            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', sent.event_type), 0);
         end if;
     end if;
 
-    if (length(source) between 1 and 100 and length(correlation_id) between 1 and 128 and length(command_id) between 1 and 128
-        and length(idempotency_key) between 1 and 255 and happened_at >= '0001-01-01 00:00:00+00' and happened_at < '10000-01-01 00:00:00+00'
-        and jsonb_typeof(data) = 'object' and jsonb_typeof(metadata) = 'object' and jsonb_typeof(recorded) = 'object'
-        and pg_column_size(data) <= 4194304 and pg_column_size(metadata) <= 524288
-        and (pg_column_size(data) < 512 or not jsonb_path_exists(data, 'strict $.**{100}'))
-        and (pg_column_size(metadata) < 512 or not jsonb_path_exists(metadata, 'strict $.**{100}'))) is false then
+    -- In parts, because PostgreSQL sets a condition up in each transaction, and most events need only the second part.
+    if sent.source is not null or sent.correlation_id is not null or sent.command_id is not null or sent.idempotency_key is not null
+       or sent."timestamp" is not null then
+        if (length(sent.source) between 1 and 100 and length(sent.correlation_id) between 1 and 128 and length(sent.command_id) between 1 and 128
+            and length(sent.idempotency_key) between 1 and 255
+            and sent."timestamp" >= '0001-01-01 00:00:00+00' and sent."timestamp" < '10000-01-01 00:00:00+00') is false then
+            perform annals.refuse_bounds(data, metadata, 0);
+        end if;
+    end if;
+    if jsonb_typeof(data) <> 'object' or jsonb_typeof(metadata) <> 'object' or jsonb_typeof(recorded) <> 'object' then
         perform annals.refuse_bounds(data, metadata, 0);
+    end if;
+    if pg_column_size(data) >= 512 or pg_column_size(metadata) >= 512 then
+        if pg_column_size(data) > 4194304 or pg_column_size(metadata) > 524288 or jsonb_path_exists(data, 'strict $.**{100}')
+           or jsonb_path_exists(metadata, 'strict $.**{100}') then
+            perform annals.refuse_bounds(data, metadata, 0);
+        end if;
     end if;
 
     if role = 'service' then
@@ -254,44 +274,47 @@ begin
     end if;
 
     insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)
-    values (tenant, aggregate_type, aggregate_id, 1, clock_timestamp(), created_by)
+    values (tenant, sent.aggregate_type, sent.aggregate_id, 1, clock_timestamp(), created_by)
     on conflict on constraint heads_pkey do update
         set version = h.version + 1,
             last_created_at = greatest(clock_timestamp(), h.last_created_at + interval '1 microsecond')
     returning h.version, h.last_created_at, h.started_by into head;
 
     -- With the stream locked, because keys are kept under this lock (see kept_keys).
-    if idempotency_key is not null and exists (
-        select from annals.kept_keys k where k.tenant_id = tenant and k.posted_by = actor and k.idempotency_key = idempotency_key
+    if sent.idempotency_key is not null and exists (
+        select from annals.kept_keys k where k.tenant_id = tenant and k.posted_by = actor and k.idempotency_key = sent.idempotency_key
     ) then
         perform annals.refuse_kept_key(0);
     end if;
 
     -- Before the versions are compared: the caller must not learn whether another actor's stream exists, or its version. Therefore a stream
     -- that does not exist gets the same refusal if the request expects it to exist.
-    if role in ('user', 'agent') and (head.started_by <> actor or (head.version = 1 and (expected_version <> 0 or (kind.requires = 'existing' and part is null)))) then
+    if role in ('user', 'agent') and (
+        head.started_by <> actor
+        or (head.version = 1 and (sent.expected_version <> 0 or (kind.requires = 'existing' and sent.part is null)))
+    ) then
         perform annals.refuse_stream(0);
     end if;
-    if head.version <> expected_version + 1 then
-        perform annals.refuse_version(tenant, actor, array[idempotency_key], head.version - 1, expected_version, 0);
+    if head.version <> sent.expected_version + 1 then
+        perform annals.refuse_version(tenant, actor, array[sent.idempotency_key], head.version - 1, sent.expected_version, 0);
     end if;
-    if (kind.requires = case head.version when 1 then 'existing' else 'new' end and part is null) then
-        perform annals.refuse_requirement(tenant, actor, array[idempotency_key], event_type, aggregate_type, aggregate_id, kind.requires, 0);
+    if (kind.requires = case head.version when 1 then 'existing' else 'new' end and sent.part is null) then
+        perform annals.refuse_requirement(tenant, actor, array[sent.idempotency_key], sent.event_type, sent.aggregate_type, sent.aggregate_id, kind.requires, 0);
     end if;
 
-    if head.version = 1 and (length(aggregate_id) between 1 and 128 and aggregate_id !~
+    if head.version = 1 and (length(sent.aggregate_id) between 1 and 128 and sent.aggregate_id !~
         '[[:cntrl:]\u0080-\u009F\u00AD\u200B\u200C\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF\uE000-\uF8FF]') is false then
         perform annals.refuse(422, 'malformed_event', 'aggregate_id must have 1 to 128 printable characters', 0);
     end if;
 
-    if event_type in ('projection.retried', 'projection.skipped') then
-        perform annals.mark_decision(tenant, aggregate_id, id);
+    if sent.event_type in ('projection.retried', 'projection.skipped') then
+        perform annals.mark_decision(tenant, sent.aggregate_id, id);
     end if;
 
     -- Before the number is drawn, and held until the transaction ends: readers across streams wait for it (see high_water_mark).
     lock table annals_locks.appends in row exclusive mode;
     event_number := nextval('annals.event_numbers'); aggregate_version := head.version;
-    created_at := head.last_created_at; schema_version := coalesce(version, kind.current_version); replayed := false;
+    created_at := head.last_created_at; schema_version := coalesce(sent.version, kind.current_version); replayed := false;
     recorded := recorded || jsonb_build_object('posted_by', actor);
     if kind.starter_sees and head.started_by <> created_by then
         insert into annals.withheld_context (event_number, tenant_id, user_id, created_by, metadata, recorded)
@@ -304,9 +327,9 @@ begin
         aggregate_id, version, created_by, posted_by, started_by, starter_sees, source, correlation_id, command_id, idempotency_key, data, metadata,
         recorded)
     values (
-        event_number, created_at, coalesce(happened_at, created_at), id, tenant, user_id, causation_id, aggregate_version, event_type,
-        aggregate_type, aggregate_id, schema_version, created_by, actor, head.started_by, kind.starter_sees, coalesce(source, 'api'), correlation_id,
-        command_id, idempotency_key, data, metadata, recorded);
+        event_number, created_at, coalesce(sent."timestamp", created_at), id, tenant, user_id, sent.causation_id, aggregate_version,
+        sent.event_type, sent.aggregate_type, sent.aggregate_id, schema_version, created_by, actor, head.started_by, kind.starter_sees,
+        coalesce(sent.source, 'api'), sent.correlation_id, sent.command_id, sent.idempotency_key, data, metadata, recorded);
 end
 $$;
 comment on function annals.append_event(jsonb, jsonb, jsonb, jsonb, jsonb, bigint) is

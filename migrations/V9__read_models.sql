@@ -93,10 +93,7 @@ create policy parked_streams_read on annals.parked_streams for select to authent
 create policy skipped_events_read on annals.skipped_events for select to authenticated using (
     tenant_id = (select annals.caller_tenant())
     and ((select annals.caller_sees_tenant())
-         or exists (select from annals.heads h
-                     where h.tenant_id = skipped_events.tenant_id and h.aggregate_type = skipped_events.aggregate_type
-                       and h.aggregate_id = skipped_events.aggregate_id and h.started_by = (select annals.caller_actor())
-                       and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))
+         or annals.sees_state(aggregate_type, aggregate_id))
 );
 create policy entities_project on annals.entities for all to annals_projector using (true) with check (true);
 create policy parked_streams_project on annals.parked_streams for all to annals_projector using (true) with check (true);

@@ -93,63 +93,95 @@ grant execute on function auth.role() to annals_projector, anon, authenticated;
 -- Claims of the current request's token; null outside a request.
 create function annals.caller_claims()
  RETURNS jsonb
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $function$;
+AS $function$
+begin
+    return nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+end
+$function$;
 grant execute on function annals.caller_claims() to authenticated;
 
 -- Role of the caller: user, staff, agent or service; user if the token has no such claim; null outside a request.
 create function annals.caller_role()
  RETURNS text
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$ select case when c is not null then coalesce(c #>> '{app_metadata,role}', 'user') end from annals.caller_claims() as c $function$;
+AS $function$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return case when claims is not null then coalesce(claims #>> '{app_metadata,role}', 'user') end;
+end
+$function$;
 grant execute on function annals.caller_role() to authenticated;
 
 -- Tenant of the current request; the nil uuid is the default tenant; null outside a request.
 create function annals.caller_tenant()
  RETURNS uuid
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$ select case when c is not null
-                      then coalesce((c #>> '{app_metadata,tenant_id}')::uuid, '00000000-0000-0000-0000-000000000000') end
-            from annals.caller_claims() as c $function$;
+AS $function$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return case when claims is not null
+                then coalesce((claims #>> '{app_metadata,tenant_id}')::uuid, '00000000-0000-0000-0000-000000000000') end;
+end
+$function$;
 grant execute on function annals.caller_tenant() to authenticated;
 
 -- Actor of the current request's token, as in events.created_by; null outside a request.
 create function annals.caller_actor()
  RETURNS text
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$ select case annals.caller_role()
-                     when 'user' then 'user:' || (c ->> 'sub')::uuid
-                     when 'staff' then 'user:' || (c ->> 'sub')::uuid
-                     when 'agent' then 'agent:' || (c #>> '{app_metadata,name}')
-                     when 'service' then 'service:' || (c #>> '{app_metadata,name}')
-                 end
-            from annals.caller_claims() as c $function$;
+AS $function$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return case coalesce(claims #>> '{app_metadata,role}', 'user')
+               when 'user' then 'user:' || (claims ->> 'sub')::uuid
+               when 'staff' then 'user:' || (claims ->> 'sub')::uuid
+               when 'agent' then 'agent:' || (claims #>> '{app_metadata,name}')
+               when 'service' then 'service:' || (claims #>> '{app_metadata,name}')
+           end;
+end
+$function$;
 grant execute on function annals.caller_actor() to authenticated;
 
 -- The person behind the current request; null for agents and services.
 create function annals.caller_user_id()
  RETURNS uuid
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$ select case when annals.caller_role() in ('user', 'staff') then (c ->> 'sub')::uuid end from annals.caller_claims() as c $function$;
+AS $function$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return case when coalesce(claims #>> '{app_metadata,role}', 'user') in ('user', 'staff') then (claims ->> 'sub')::uuid end;
+end
+$function$;
 grant execute on function annals.caller_user_id() to authenticated;
 
 -- Whether the caller reads the whole tenant, or only what is its own.
 create function annals.caller_sees_tenant()
  RETURNS boolean
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$ select coalesce(annals.caller_role() in ('staff', 'service'), false) $function$;
+AS $function$
+declare
+    claims jsonb := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+begin
+    return coalesce(claims #>> '{app_metadata,role}' in ('staff', 'service'), false);
+end
+$function$;
 grant execute on function annals.caller_sees_tenant() to authenticated;
 
 -- Raises a refusal. It returns boolean only so that an expression can call it.
@@ -722,13 +754,15 @@ grant execute on function annals.fold_version_of(uuid,text) to annals_projector,
 -- Whether read models of a tenant's aggregates must be rebuilt, because they may hold states of an older fold version.
 create function annals.needs_rebuild(tenant uuid, aggregate_type text)
  RETURNS boolean
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-    select exists (select from annals.fold_versions s
+begin
+    return exists (select from annals.fold_versions s
                     where s.aggregate_type = needs_rebuild.aggregate_type and (s.tenant_id is null or s.tenant_id = tenant)
-                      and s.rebuilt_version < s.fold_version)
+                      and s.rebuilt_version < s.fold_version);
+end
 $function$;
 grant execute on function annals.needs_rebuild(uuid,text) to annals_projector, authenticated;
 
@@ -984,7 +1018,8 @@ CREATE INDEX events_by_correlation ON annals.events USING btree (tenant_id, corr
 CREATE INDEX events_by_causation ON annals.events USING btree (tenant_id, causation_id, event_number) WHERE (causation_id IS NOT NULL);
 CREATE INDEX events_by_command ON annals.events USING btree (tenant_id, command_id, event_number) WHERE (command_id IS NOT NULL);
 CREATE INDEX events_by_source ON annals.events USING btree (tenant_id, source, event_number) WHERE (source <> 'api'::text);
-CREATE INDEX events_by_time ON annals.events USING btree (tenant_id, created_at);
+CREATE INDEX events_by_number ON annals.events USING btree (tenant_id, event_number);
+CREATE INDEX events_by_time ON annals.events USING brin (created_at);
 CREATE TRIGGER events_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON annals.events FOR EACH STATEMENT EXECUTE FUNCTION annals.refuse_change();
 alter table annals.events enable always trigger events_append_only;
 CREATE TRIGGER events_rows_append_only BEFORE DELETE OR UPDATE ON annals.events FOR EACH ROW EXECUTE FUNCTION annals.refuse_change();
@@ -1025,9 +1060,7 @@ alter table annals.heads enable always trigger heads_append_only;
 CREATE TRIGGER heads_rows_append_only BEFORE DELETE ON annals.heads FOR EACH ROW EXECUTE FUNCTION annals.refuse_change();
 alter table annals.heads enable always trigger heads_rows_append_only;
 alter table annals.heads enable row level security;
-create policy heads_read on annals.heads for select to authenticated using (((tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant)) AND (( SELECT annals.caller_sees_tenant() AS caller_sees_tenant) OR (started_by = ( SELECT annals.caller_actor() AS caller_actor)) OR (EXISTS ( SELECT
-   FROM annals.events e
-  WHERE ((e.tenant_id = heads.tenant_id) AND (e.aggregate_id = heads.aggregate_id) AND (e.aggregate_type = heads.aggregate_type)))))));
+create policy heads_read on annals.heads for select to authenticated using (((tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant)) AND (( SELECT annals.caller_sees_tenant() AS caller_sees_tenant) OR (started_by = ( SELECT annals.caller_actor() AS caller_actor)) OR annals.sees_an_event(aggregate_type, aggregate_id))));
 create policy heads_project on annals.heads for select to annals_projector using (true);
 create policy heads_progress on annals.heads for update to annals_projector using (true) with check (true);
 grant select on annals.heads to annals_projector, authenticated;
@@ -1064,6 +1097,49 @@ begin
 end
 $function$;
 grant execute on function annals.starter_sees_all(text,text) to authenticated;
+
+-- Whether the caller sees an event of this stream.
+create function annals.sees_an_event(stream_type text, stream_id text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+begin
+    return exists (
+        select from annals.events e
+         where e.tenant_id = annals.caller_tenant() and e.aggregate_id = stream_id and e.aggregate_type = stream_type
+         order by e.aggregate_version);
+end
+$function$;
+grant execute on function annals.sees_an_event(text,text) to authenticated;
+
+-- Whether the caller sees the state of this stream: because they see the tenant, or because they started it and none of its events is
+-- hidden from them.
+create function annals.sees_state(stream_type text, stream_id text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    -- A variable: with the function's call in the condition, the policy of annals.heads would be evaluated first, and search the stream.
+    actor text;
+begin
+    if annals.caller_sees_tenant() then
+        return true;
+    end if;
+    actor := annals.caller_actor();
+    perform from annals.heads h
+      where h.tenant_id = annals.caller_tenant() and h.aggregate_type = stream_type and h.aggregate_id = stream_id and h.started_by = actor;
+    return found and annals.starter_sees_all(stream_type, stream_id);
+end
+$function$;
+grant execute on function annals.sees_state(text,text) to authenticated;
 
 -- metadata and recorded of events that a stream's starter sees although others appended them. In annals.events both are empty then. Readers
 -- put them back: public.event_stream and the HTTP API.
@@ -1242,25 +1318,14 @@ declare
     tenant           uuid := coalesce((app ->> 'tenant_id')::uuid, '00000000-0000-0000-0000-000000000000');
     actor            text;
     person           uuid;
-    event_type       text := event ->> 'event_type';
-    aggregate_type   text := event ->> 'aggregate_type';
-    aggregate_id     text := event ->> 'aggregate_id';
-    version          text := event ->> 'version';
-    source           text := event ->> 'source';
-    happened_at      timestamptz := event ->> 'timestamp';
-    correlation_id   text := event ->> 'correlation_id';
-    causation_id     uuid := event ->> 'causation_id';
-    command_id       text := event ->> 'command_id';
-    idempotency_key  text := event ->> 'idempotency_key';
-    expected_version int := event ->> 'expected_version';
-    part             text := event ->> 'part';
+    sent             annals.sent_event := jsonb_populate_record(null::annals.sent_event, event);
     kind             record;
     head             record;
     stored           annals.events;
 begin
-    id := event ->> 'id';
-    created_by := event ->> 'created_by';
-    user_id := event ->> 'user_id';
+    id := sent.id;
+    created_by := sent.created_by;
+    user_id := sent.user_id;
     -- As annals.caller_of, whose call costs three times as much. It refuses the claims that name no caller.
     if role in ('user', 'staff') then
         person := (claims ->> 'sub')::uuid;
@@ -1272,14 +1337,14 @@ begin
         perform annals.caller_of(claims);
     end if;
 
-    if idempotency_key is not null then
+    if sent.idempotency_key is not null then
         select e.* into stored
           from annals.events e
-         where e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = idempotency_key;
+         where e.tenant_id = tenant and e.posted_by = actor and e.idempotency_key = sent.idempotency_key;
         if found then
             perform annals.refuse_differing(annals.differing_fields(
-                stored, role, actor, person, event_type, aggregate_type, aggregate_id, version, data, metadata, created_by, user_id, source,
-                happened_at, correlation_id, causation_id, command_id, expected_version), 0);
+                stored, role, actor, person, sent.event_type, sent.aggregate_type, sent.aggregate_id, sent.version, data, metadata, created_by,
+                user_id, sent.source, sent."timestamp", sent.correlation_id, sent.causation_id, sent.command_id, sent.expected_version), 0);
             id := stored.id; event_number := stored.event_number; aggregate_version := stored.aggregate_version;
             created_at := stored.created_at; schema_version := stored.version; replayed := true;
             created_by := stored.created_by; user_id := stored.user_id;
@@ -1291,39 +1356,49 @@ begin
            (select r.revision from annals.catalog_revision r where r.only_row) as revision
       into kind
       from annals.event_types t
-     where t.event_type = event_type and (t.tenant_id = tenant or t.tenant_id is null)
+     where t.event_type = sent.event_type and (t.tenant_id = tenant or t.tenant_id is null)
      order by t.tenant_id nulls last
      limit 1;
     -- All rules in one expression, because each expression costs time to set up. Which rule was broken is only determined if one was.
-    if (kind.revision = catalog_revision and kind.aggregate_type = aggregate_type
-        and (version is null or version = kind.current_version) and role = any (kind.posters)
-        and (kind.appended_by is null or kind.appended_by = part)) is not true then
+    if (kind.revision = catalog_revision and kind.aggregate_type = sent.aggregate_type
+        and (sent.version is null or sent.version = kind.current_version) and role = any (kind.posters)
+        and (kind.appended_by is null or kind.appended_by = sent.part)) is not true then
         if kind.revision <> catalog_revision then
             perform annals.refuse(503, 'catalog_changed', 'the event was checked against an older catalog');
         elsif kind.aggregate_type is null then
-            perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', event_type), 0);
-        elsif kind.aggregate_type <> aggregate_type then
-            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', event_type, kind.aggregate_type), 0);
-        elsif version <> kind.current_version and not exists (
+            perform annals.refuse(422, 'unknown_event_type', format('event type %s is not in the catalog', sent.event_type), 0);
+        elsif kind.aggregate_type <> sent.aggregate_type then
+            perform annals.refuse(422, 'aggregate_type_mismatch', format('%s belongs to aggregate type %s', sent.event_type, kind.aggregate_type), 0);
+        elsif sent.version <> kind.current_version and not exists (
             select from annals.event_type_versions v
-             where v.event_type = event_type and v.version = version
+             where v.event_type = sent.event_type and v.version = sent.version
                and (v.tenant_id is null or v.tenant_id = tenant)
         ) then
-            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', event_type, version), 0);
+            perform annals.refuse(422, 'unknown_version', format('%s has no version %s', sent.event_type, sent.version), 0);
         elsif role <> all (kind.posters) then
-            perform annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, event_type), 0);
-        elsif kind.appended_by is not null and kind.appended_by is distinct from part then
-            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', event_type), 0);
+            perform annals.refuse(403, 'event_type_forbidden', format('the role %s may not post %s', role, sent.event_type), 0);
+        elsif kind.appended_by is not null and kind.appended_by is distinct from sent.part then
+            perform annals.refuse(403, 'event_type_forbidden', format('only Annals itself may append %s', sent.event_type), 0);
         end if;
     end if;
 
-    if (length(source) between 1 and 100 and length(correlation_id) between 1 and 128 and length(command_id) between 1 and 128
-        and length(idempotency_key) between 1 and 255 and happened_at >= '0001-01-01 00:00:00+00' and happened_at < '10000-01-01 00:00:00+00'
-        and jsonb_typeof(data) = 'object' and jsonb_typeof(metadata) = 'object' and jsonb_typeof(recorded) = 'object'
-        and pg_column_size(data) <= 4194304 and pg_column_size(metadata) <= 524288
-        and (pg_column_size(data) < 512 or not jsonb_path_exists(data, 'strict $.**{100}'))
-        and (pg_column_size(metadata) < 512 or not jsonb_path_exists(metadata, 'strict $.**{100}'))) is false then
+    -- In parts, because PostgreSQL sets a condition up in each transaction, and most events need only the second part.
+    if sent.source is not null or sent.correlation_id is not null or sent.command_id is not null or sent.idempotency_key is not null
+       or sent."timestamp" is not null then
+        if (length(sent.source) between 1 and 100 and length(sent.correlation_id) between 1 and 128 and length(sent.command_id) between 1 and 128
+            and length(sent.idempotency_key) between 1 and 255
+            and sent."timestamp" >= '0001-01-01 00:00:00+00' and sent."timestamp" < '10000-01-01 00:00:00+00') is false then
+            perform annals.refuse_bounds(data, metadata, 0);
+        end if;
+    end if;
+    if jsonb_typeof(data) <> 'object' or jsonb_typeof(metadata) <> 'object' or jsonb_typeof(recorded) <> 'object' then
         perform annals.refuse_bounds(data, metadata, 0);
+    end if;
+    if pg_column_size(data) >= 512 or pg_column_size(metadata) >= 512 then
+        if pg_column_size(data) > 4194304 or pg_column_size(metadata) > 524288 or jsonb_path_exists(data, 'strict $.**{100}')
+           or jsonb_path_exists(metadata, 'strict $.**{100}') then
+            perform annals.refuse_bounds(data, metadata, 0);
+        end if;
     end if;
 
     if role = 'service' then
@@ -1345,44 +1420,47 @@ begin
     end if;
 
     insert into annals.heads as h (tenant_id, aggregate_type, aggregate_id, version, last_created_at, started_by)
-    values (tenant, aggregate_type, aggregate_id, 1, clock_timestamp(), created_by)
+    values (tenant, sent.aggregate_type, sent.aggregate_id, 1, clock_timestamp(), created_by)
     on conflict on constraint heads_pkey do update
         set version = h.version + 1,
             last_created_at = greatest(clock_timestamp(), h.last_created_at + interval '1 microsecond')
     returning h.version, h.last_created_at, h.started_by into head;
 
     -- With the stream locked, because keys are kept under this lock (see kept_keys).
-    if idempotency_key is not null and exists (
-        select from annals.kept_keys k where k.tenant_id = tenant and k.posted_by = actor and k.idempotency_key = idempotency_key
+    if sent.idempotency_key is not null and exists (
+        select from annals.kept_keys k where k.tenant_id = tenant and k.posted_by = actor and k.idempotency_key = sent.idempotency_key
     ) then
         perform annals.refuse_kept_key(0);
     end if;
 
     -- Before the versions are compared: the caller must not learn whether another actor's stream exists, or its version. Therefore a stream
     -- that does not exist gets the same refusal if the request expects it to exist.
-    if role in ('user', 'agent') and (head.started_by <> actor or (head.version = 1 and (expected_version <> 0 or (kind.requires = 'existing' and part is null)))) then
+    if role in ('user', 'agent') and (
+        head.started_by <> actor
+        or (head.version = 1 and (sent.expected_version <> 0 or (kind.requires = 'existing' and sent.part is null)))
+    ) then
         perform annals.refuse_stream(0);
     end if;
-    if head.version <> expected_version + 1 then
-        perform annals.refuse_version(tenant, actor, array[idempotency_key], head.version - 1, expected_version, 0);
+    if head.version <> sent.expected_version + 1 then
+        perform annals.refuse_version(tenant, actor, array[sent.idempotency_key], head.version - 1, sent.expected_version, 0);
     end if;
-    if (kind.requires = case head.version when 1 then 'existing' else 'new' end and part is null) then
-        perform annals.refuse_requirement(tenant, actor, array[idempotency_key], event_type, aggregate_type, aggregate_id, kind.requires, 0);
+    if (kind.requires = case head.version when 1 then 'existing' else 'new' end and sent.part is null) then
+        perform annals.refuse_requirement(tenant, actor, array[sent.idempotency_key], sent.event_type, sent.aggregate_type, sent.aggregate_id, kind.requires, 0);
     end if;
 
-    if head.version = 1 and (length(aggregate_id) between 1 and 128 and aggregate_id !~
+    if head.version = 1 and (length(sent.aggregate_id) between 1 and 128 and sent.aggregate_id !~
         '[[:cntrl:]\u0080-\u009F\u00AD\u200B\u200C\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF0-\uFFFB\uFFFE\uFFFF\uE000-\uF8FF]') is false then
         perform annals.refuse(422, 'malformed_event', 'aggregate_id must have 1 to 128 printable characters', 0);
     end if;
 
-    if event_type in ('projection.retried', 'projection.skipped') then
-        perform annals.mark_decision(tenant, aggregate_id, id);
+    if sent.event_type in ('projection.retried', 'projection.skipped') then
+        perform annals.mark_decision(tenant, sent.aggregate_id, id);
     end if;
 
     -- Before the number is drawn, and held until the transaction ends: readers across streams wait for it (see high_water_mark).
     lock table annals_locks.appends in row exclusive mode;
     event_number := nextval('annals.event_numbers'); aggregate_version := head.version;
-    created_at := head.last_created_at; schema_version := coalesce(version, kind.current_version); replayed := false;
+    created_at := head.last_created_at; schema_version := coalesce(sent.version, kind.current_version); replayed := false;
     recorded := recorded || jsonb_build_object('posted_by', actor);
     if kind.starter_sees and head.started_by <> created_by then
         insert into annals.withheld_context (event_number, tenant_id, user_id, created_by, metadata, recorded)
@@ -1395,9 +1473,9 @@ begin
         aggregate_id, version, created_by, posted_by, started_by, starter_sees, source, correlation_id, command_id, idempotency_key, data, metadata,
         recorded)
     values (
-        event_number, created_at, coalesce(happened_at, created_at), id, tenant, user_id, causation_id, aggregate_version, event_type,
-        aggregate_type, aggregate_id, schema_version, created_by, actor, head.started_by, kind.starter_sees, coalesce(source, 'api'), correlation_id,
-        command_id, idempotency_key, data, metadata, recorded);
+        event_number, created_at, coalesce(sent."timestamp", created_at), id, tenant, user_id, sent.causation_id, aggregate_version,
+        sent.event_type, sent.aggregate_type, sent.aggregate_id, schema_version, created_by, actor, head.started_by, kind.starter_sees,
+        coalesce(sent.source, 'api'), sent.correlation_id, sent.command_id, sent.idempotency_key, data, metadata, recorded);
 end
 $function$;
 grant execute on function annals.append_event(jsonb,jsonb,jsonb,jsonb,jsonb,bigint) to annals_api;
@@ -1788,9 +1866,7 @@ create table annals.skipped_events (
     constraint skipped_events_pkey PRIMARY KEY (tenant_id, aggregate_type, aggregate_id, aggregate_version)
 );
 alter table annals.skipped_events enable row level security;
-create policy skipped_events_read on annals.skipped_events for select to authenticated using (((tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant)) AND (( SELECT annals.caller_sees_tenant() AS caller_sees_tenant) OR (EXISTS ( SELECT
-   FROM annals.heads h
-  WHERE ((h.tenant_id = skipped_events.tenant_id) AND (h.aggregate_type = skipped_events.aggregate_type) AND (h.aggregate_id = skipped_events.aggregate_id) AND (h.started_by = ( SELECT annals.caller_actor() AS caller_actor)) AND annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))))));
+create policy skipped_events_read on annals.skipped_events for select to authenticated using (((tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant)) AND (( SELECT annals.caller_sees_tenant() AS caller_sees_tenant) OR annals.sees_state(aggregate_type, aggregate_id))));
 create policy skipped_events_project on annals.skipped_events for all to annals_projector using (true) with check (true);
 grant select, insert on annals.skipped_events to annals_projector;
 grant select on annals.skipped_events to authenticated;
@@ -6681,3 +6757,1927 @@ AS $function$
          end
          $function$;
 grant execute on function annals.fill_imports(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
+
+-- -----------------------------------------------------------------------------------------------------------------------------------------
+-- event_pages
+-- -----------------------------------------------------------------------------------------------------------------------------------------
+
+-- For pages of events: reads what a page needs to know. Numbers are not narrowed to the time range for callers who do not see the tenant,
+-- because they must not learn in which minutes others were active.
+create function annals.page_context(is_newest boolean, from_time timestamp with time zone, to_time timestamp with time zone, after bigint, up_to bigint, is_unprocessed boolean)
+ RETURNS annals.page_context
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    most_examined constant int := 20000;
+    page          annals.page_context;
+    noted         bigint;
+    beyond        record;
+begin
+    page.tenant := annals.caller_tenant();
+    page.sees_tenant := annals.caller_sees_tenant();
+    page.above := case when is_newest then -1 else coalesce(after, -1) end;
+    page.below := coalesce(least(least(up_to, 9223372036854775806) + 1, case when is_newest then after end), 9223372036854775807);
+    select r.revision, c.position,
+           exists (select from annals.entities n where n.tenant_id = page.tenant and n.aggregate_type = 'user'),
+           array(select p.aggregate_id from annals.parked_streams p where p.tenant_id = page.tenant limit 101)
+      into page.revision, page.position, page.has_users, page.parked
+      from annals.catalog_revision r
+     cross join annals.checkpoints c
+     where r.only_row and c.name = 'sweep';
+    page.above_swept := greatest(page.above, page.position);
+    -- Only callers who see the tenant see which streams are parked. For others the head of each event is read, and so it is if very many
+    -- streams are parked.
+    page.swept := case when page.sees_tenant and cardinality(page.parked) <= 100 then page.position else -1 end;
+    page.marks_parked := is_unprocessed and page.parked <> '{}';
+    page.skipped := '{}';
+    if not page.sees_tenant then
+        page.actor := annals.caller_actor();
+        page.person := annals.caller_user_id();
+        return page;
+    end if;
+    if from_time is null and to_time is null then
+        return page;
+    end if;
+
+    -- The numbers of the time range, from annals.event_minutes. The first is that of the first recorded minute at from_time or later, or the
+    -- one after the recorded position. The last is known only if a minute after to_time is recorded, because otherwise more events may still
+    -- come before to_time. Events after the recorded position are examined, up to a limit.
+    noted := (select n.position from annals.noted_events n where n.only_row);
+    if from_time is not null then
+        page.above := greatest(page.above, coalesce(
+            (select m.first_number from annals.event_minutes m
+              where m.tenant_id = page.tenant and m.minute >= date_trunc('minute', from_time, 'UTC') order by m.minute limit 1), noted + 1) - 1);
+    end if;
+    if exists (select from annals.event_minutes m where m.tenant_id = page.tenant and m.minute > to_time) then
+        select count(*) as events, max(e.event_number) filter (where e.created_at < to_time) as last_number into beyond
+          from (select e.event_number, e.created_at from annals.events e
+                 where e.tenant_id = page.tenant and e.event_number > noted order by e.event_number limit most_examined) as e;
+        if beyond.events < most_examined then
+            page.below := least(page.below, 1 + coalesce(greatest(beyond.last_number,
+                (select m.last_number from annals.event_minutes m
+                  where m.tenant_id = page.tenant and m.minute <= to_time order by m.minute desc limit 1)), 0));
+        end if;
+    end if;
+    return page;
+end
+$function$;
+grant execute on function annals.page_context(boolean,timestamp with time zone,timestamp with time zone,bigint,bigint,boolean) to authenticated;
+
+-- The last version of a stream whose event has this number or a lower one; 0 if there is none. For callers who see every event of the
+-- stream.
+create function annals.version_at_number(tenant uuid, stream_type text, stream_id text, number bigint)
+ RETURNS integer
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+declare
+    low  int := 0;
+    high int := (select h.version from annals.heads h where h.tenant_id = tenant and h.aggregate_type = stream_type and h.aggregate_id = stream_id);
+    half int;
+begin
+    -- Versions up to low have this number or a lower one, versions after high have higher numbers.
+    while low < high loop
+        half := low + (high - low + 1) / 2;
+        if (select e.event_number from annals.events e
+             where e.tenant_id = tenant and e.aggregate_id = stream_id and e.aggregate_type = stream_type and e.aggregate_version = half) <= number then
+            low := half;
+        else
+            high := half - 1;
+        end if;
+    end loop;
+    return low;
+end
+$function$;
+grant execute on function annals.version_at_number(uuid,text,text,bigint) to authenticated;
+
+-- The streams with this id in which the caller sees events, each with the versions between which the page's numbers are.
+create function annals.streams_of_id(page annals.page_context, stream_id text, only_type text)
+ RETURNS TABLE(stream_type text, above integer, below integer)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+begin
+    stream_type := '';
+    loop
+        stream_type := (
+            select e.aggregate_type from annals.events e
+             where e.tenant_id = page.tenant and e.aggregate_id = streams_of_id.stream_id and e.aggregate_type > streams_of_id.stream_type
+             order by e.tenant_id, e.aggregate_id, e.aggregate_type limit 1);
+        exit when stream_type is null;
+        continue when stream_type <> only_type;
+        above := 0;
+        below := 2147483647;
+        if annals.sees_state(stream_type, stream_id) then
+            above := case when page.above > 0 then annals.version_at_number(page.tenant, stream_type, stream_id, page.above) else 0 end;
+            if page.below < 9223372036854775807 then
+                below := annals.version_at_number(page.tenant, stream_type, stream_id, page.below - 1) + 1;
+            end if;
+        end if;
+        return next;
+    end loop;
+end
+$function$;
+grant execute on function annals.streams_of_id(annals.page_context,text,text) to authenticated;
+
+-- Whether read models contain the event with this number; false also if the caller does not see it.
+create function annals.is_projected(number bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+    actor  text := annals.caller_actor();
+    person uuid := annals.caller_user_id();
+begin
+    return coalesce((
+        select e.aggregate_version <= h.projected_version
+          from annals.events e
+          join annals.heads h on h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id
+         where e.event_number = number and e.tenant_id = annals.caller_tenant()
+           and (annals.caller_sees_tenant()
+                or e.created_by = actor
+                or (e.started_by = actor and e.starter_sees and e.started_by <> e.created_by)
+                or (e.user_id = person and e.created_by not like 'user:%'))), false);
+end
+$function$;
+grant execute on function annals.is_projected(bigint) to authenticated;
+
+-- Whether the stream is parked and no retry is under way.
+create function annals.is_parked(tenant uuid, stream_type text, stream_id text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    return exists (select from annals.parked_streams p
+                    where p.tenant_id = tenant and p.aggregate_type = stream_type and p.aggregate_id = stream_id and not p.retrying);
+end
+$function$;
+grant execute on function annals.is_parked(uuid,text,text) to authenticated;
+
+-- Metadata of an event from annals.withheld_context, if they are there and the caller may read them; otherwise the stored ones.
+create function annals.withheld_metadata(number bigint, stored jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    return coalesce((select w.metadata from annals.withheld_context w where w.event_number = number), stored);
+end
+$function$;
+grant execute on function annals.withheld_metadata(bigint,jsonb) to authenticated;
+
+-- What the server observed of an event, from annals.withheld_context, if it is there and the caller may read it; otherwise what is stored.
+create function annals.withheld_recorded(number bigint, stored jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+    return coalesce((select w.recorded from annals.withheld_context w where w.event_number = number), stored);
+end
+$function$;
+grant execute on function annals.withheld_recorded(bigint,jsonb) to authenticated;
+
+-- Events of the tenant.
+create function annals.list_events(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.event_number) > (page.above) and (e.event_number) < (page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.event_number) > (page.above) and (e.event_number) < (page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events of some types.
+create function annals.list_events_of_types(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select e.* from unnest(event_types) as t (event_type) cross join lateral (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.event_type desc, e.event_number desc limit row_limit) as e
+                 order by e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select e.* from unnest(event_types) as t (event_type) cross join lateral (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.event_type asc, e.event_number asc limit row_limit) as e
+                 order by e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_types(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events of an aggregate type.
+create function annals.list_events_of_aggregate_type(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select e.* from (select distinct t.event_type from annals.event_types t where t.aggregate_type = stream_type) as t
+                 cross join lateral (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.event_type desc, e.event_number desc limit row_limit) as e
+                 order by e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select e.* from (select distinct t.event_type from annals.event_types t where t.aggregate_type = stream_type) as t
+                 cross join lateral (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.event_type asc, e.event_number asc limit row_limit) as e
+                 order by e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_aggregate_type(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events that an actor caused.
+create function annals.list_events_of_actor(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > (actor, page.above) and (e.created_by, e.event_number) < (actor, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.created_by desc, e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > (actor, page.above) and (e.created_by, e.event_number) < (actor, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.created_by asc, e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_actor(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events that a person caused, or that a service or an agent caused for the person.
+create function annals.list_events_of_person(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select * from ((
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > ('user:' || person, page.above) and (e.created_by, e.event_number) < ('user:' || person, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.created_by desc, e.event_number desc limit row_limit) union all (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.user_id, e.event_number) > (person, page.above) and (e.user_id, e.event_number) < (person, page.below)
+                       and e.created_by not like 'user:%' and e.user_id is not null 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.user_id desc, e.event_number desc limit row_limit)) as e
+                 order by e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select * from ((
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > ('user:' || person, page.above) and (e.created_by, e.event_number) < ('user:' || person, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.created_by asc, e.event_number asc limit row_limit) union all (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.user_id, e.event_number) > (person, page.above) and (e.user_id, e.event_number) < (person, page.below)
+                       and e.created_by not like 'user:%' and e.user_id is not null 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.user_id asc, e.event_number asc limit row_limit)) as e
+                 order by e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_person(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events of a flow.
+create function annals.list_events_of_correlation(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.correlation_id, e.event_number) > (correlation, page.above) and (e.correlation_id, e.event_number) < (correlation, page.below)
+                       and e.correlation_id is not null 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.correlation_id desc, e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.correlation_id, e.event_number) > (correlation, page.above) and (e.correlation_id, e.event_number) < (correlation, page.below)
+                       and e.correlation_id is not null 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.correlation_id asc, e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_correlation(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events that an event caused.
+create function annals.list_events_of_causation(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.causation_id, e.event_number) > (causation, page.above) and (e.causation_id, e.event_number) < (causation, page.below)
+                       and e.causation_id is not null 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.causation_id desc, e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.causation_id, e.event_number) > (causation, page.above) and (e.causation_id, e.event_number) < (causation, page.below)
+                       and e.causation_id is not null 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.causation_id asc, e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_causation(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events that answer a command.
+create function annals.list_events_of_command(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.command_id, e.event_number) > (command, page.above) and (e.command_id, e.event_number) < (command, page.below)
+                       and e.command_id is not null 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.command_id desc, e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.command_id, e.event_number) > (command, page.above) and (e.command_id, e.event_number) < (command, page.below)
+                       and e.command_id is not null 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.command_id asc, e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_command(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events of a source other than api.
+create function annals.list_events_of_source(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.source, e.event_number) > (origin, page.above) and (e.source, e.event_number) < (origin, page.below)
+                       and e.source <> 'api' 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.source desc, e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.source, e.event_number) > (origin, page.above) and (e.source, e.event_number) < (origin, page.below)
+                       and e.source <> 'api' 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.source asc, e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_source(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events of the streams with an id.
+create function annals.list_events_of_id(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select e.* from annals.streams_of_id(page, stream_id, stream_type) as s cross join lateral (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) > (list_events_of_id.stream_id, s.stream_type, s.above)
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) < (list_events_of_id.stream_id, s.stream_type, s.below)
+                       and e.event_number > page.above and e.event_number < page.below 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.aggregate_id desc, e.aggregate_type desc, e.aggregate_version desc limit row_limit) as e
+                 order by e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select e.* from annals.streams_of_id(page, stream_id, stream_type) as s cross join lateral (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) > (list_events_of_id.stream_id, s.stream_type, s.above)
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) < (list_events_of_id.stream_id, s.stream_type, s.below)
+                       and e.event_number > page.above and e.event_number < page.below 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.aggregate_id asc, e.aggregate_type asc, e.aggregate_version asc limit row_limit) as e
+                 order by e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_id(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- What a caller sees who does not see the tenant.
+create function annals.list_events_of_caller(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select * from ((
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > (page.actor, page.above) and (e.created_by, e.event_number) < (page.actor, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.created_by desc, e.event_number desc limit row_limit) union all (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.started_by, e.event_number) > (page.actor, page.above) and (e.started_by, e.event_number) < (page.actor, page.below)
+                       and e.starter_sees and e.started_by <> e.created_by 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.started_by desc, e.event_number desc limit row_limit) union all (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.user_id, e.event_number) > (page.person, page.above) and (e.user_id, e.event_number) < (page.person, page.below)
+                       and e.created_by not like 'user:%' and e.user_id is not null and e.created_by <> page.actor
+                       and not (e.started_by = page.actor and e.starter_sees) 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.user_id desc, e.event_number desc limit row_limit)) as e
+                 order by e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select * from ((
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > (page.actor, page.above) and (e.created_by, e.event_number) < (page.actor, page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.created_by asc, e.event_number asc limit row_limit) union all (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.started_by, e.event_number) > (page.actor, page.above) and (e.started_by, e.event_number) < (page.actor, page.below)
+                       and e.starter_sees and e.started_by <> e.created_by 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.started_by asc, e.event_number asc limit row_limit) union all (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.user_id, e.event_number) > (page.person, page.above) and (e.user_id, e.event_number) < (page.person, page.below)
+                       and e.created_by not like 'user:%' and e.user_id is not null and e.created_by <> page.actor
+                       and not (e.started_by = page.actor and e.starter_sees) 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.user_id asc, e.event_number asc limit row_limit)) as e
+                 order by e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_of_caller(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events that are not projected yet, for callers who see the tenant.
+create function annals.list_events_unprocessed(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select * from ((
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.event_number) > (page.above_swept) and (e.event_number) < (page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.event_number desc limit row_limit) union all (
+                    select e.* from annals.parked_streams p cross join lateral (
+                        select * from annals.events e
+                         where e.tenant_id = page.tenant
+                           and (e.aggregate_id, e.aggregate_type, e.aggregate_version) >= (p.aggregate_id, p.aggregate_type, p.aggregate_version)
+                           and (e.aggregate_id, e.aggregate_type, e.aggregate_version) <= (p.aggregate_id, p.aggregate_type, 2147483647)
+                           and e.event_number > page.above and e.event_number < page.below and e.event_number <= page.position 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                         order by e.aggregate_id desc, e.aggregate_type desc, e.aggregate_version desc limit row_limit) as e
+                     where p.tenant_id = page.tenant)) as e
+                 order by e.event_number desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select * from ((
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and (e.event_number) > (page.above_swept) and (e.event_number) < (page.below)
+                        
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                     order by e.event_number asc limit row_limit) union all (
+                    select e.* from annals.parked_streams p cross join lateral (
+                        select * from annals.events e
+                         where e.tenant_id = page.tenant
+                           and (e.aggregate_id, e.aggregate_type, e.aggregate_version) >= (p.aggregate_id, p.aggregate_type, p.aggregate_version)
+                           and (e.aggregate_id, e.aggregate_type, e.aggregate_version) <= (p.aggregate_id, p.aggregate_type, 2147483647)
+                           and e.event_number > page.above and e.event_number < page.below and e.event_number <= page.position 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = 
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end)
+                         order by e.aggregate_id asc, e.aggregate_type asc, e.aggregate_version asc limit row_limit) as e
+                     where p.tenant_id = page.tenant)) as e
+                 order by e.event_number asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_events_unprocessed(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events of one stream; after and up_to are versions.
+create function annals.list_history(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    page.sees_state := annals.sees_state(stream_type, stream_id);
+    if page.sees_state then
+        page.projected := (select h.projected_version from annals.heads h
+                            where h.tenant_id = page.tenant and h.aggregate_type = stream_type and h.aggregate_id = stream_id);
+    end if;
+    page.skipped := array(select s.aggregate_version from annals.skipped_events s
+                           where s.tenant_id = page.tenant and s.aggregate_type = stream_type and s.aggregate_id = stream_id);
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   case when page.sees_state then coalesce(e.aggregate_version <= page.projected, false) else annals.is_projected(e.event_number) end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) > (stream_id, stream_type, page.above)
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) < (stream_id, stream_type, page.below) 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = case when page.sees_state then coalesce(e.aggregate_version <= page.projected, false) else annals.is_projected(e.event_number) end)
+                     order by e.aggregate_id desc, e.aggregate_type desc, e.aggregate_version desc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   case when page.sees_state then coalesce(e.aggregate_version <= page.projected, false) else annals.is_projected(e.event_number) end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) > (stream_id, stream_type, page.above)
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) < (stream_id, stream_type, page.below) 
+           and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
+           and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
+           and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
+           and (correlation is null or e.correlation_id = correlation) and (causation is null or e.causation_id = causation)
+           and (command is null or e.command_id = command) and (origin is null or e.source = origin)
+           and (from_time is null or e.created_at >= from_time) and (to_time is null or e.created_at < to_time)
+           and (is_processed is null or is_processed = case when page.sees_state then coalesce(e.aggregate_version <= page.projected, false) else annals.is_projected(e.event_number) end)
+                     order by e.aggregate_id asc, e.aggregate_type asc, e.aggregate_version asc limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.list_history(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- -----------------------------------------------------------------------------------------------------------------------------------------
+-- entity_reads
+-- -----------------------------------------------------------------------------------------------------------------------------------------
+
+-- The entity with this id, if the caller may see its state: one row with its projected state, or one for each of the next 64 events that
+-- are not projected, of which the first has the state.
+create function annals.find_entity(stream_type text, stream_id text)
+ RETURNS TABLE(aggregate_type text, aggregate_id text, head_version integer, projected_version integer, started_by text, entity_version integer, entity_created_at timestamp with time zone, entity_updated_at timestamp with time zone, deleted_at timestamp with time zone, state text, aggregate_version integer, event_type text, schema_version text, created_at timestamp with time zone, skipped boolean, data text, revision bigint)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    tenant uuid := annals.caller_tenant();
+    stored record;
+    folded int := 0;
+begin
+    if not (annals.caller_sees_tenant() or annals.sees_state(stream_type, stream_id)) then
+        return;
+    end if;
+
+    -- Usually the state is projected: then this is all.
+    return query
+    select h.aggregate_type, h.aggregate_id, h.version, h.projected_version, h.started_by, n.version, n.created_at, n.updated_at, n.deleted_at,
+           n.state::text, null::int, null::text, null::text, null::timestamptz, null::boolean, null::text, r.revision
+      from annals.catalog_revision r
+      join annals.heads h on h.tenant_id = tenant and h.aggregate_type = stream_type and h.aggregate_id = stream_id
+      join annals.entities n on n.tenant_id = tenant and n.aggregate_type = stream_type and n.aggregate_id = stream_id
+     where r.only_row and n.version = h.version and not annals.needs_rebuild(tenant, stream_type);
+    if found then
+        return;
+    end if;
+
+    select h.version as head_version, h.projected_version, h.started_by, n.version as entity_version, n.created_at, n.updated_at, n.deleted_at,
+           n.state, r.revision
+      into stored
+      from annals.catalog_revision r
+      join annals.heads h on h.tenant_id = tenant and h.aggregate_type = stream_type and h.aggregate_id = stream_id
+      -- States of an older fold version are not read.
+      left join annals.entities n on n.tenant_id = tenant and n.aggregate_type = stream_type and n.aggregate_id = stream_id
+           and not annals.needs_rebuild(tenant, stream_type)
+     where r.only_row;
+    if not found then
+        return;
+    end if;
+    folded := coalesce(stored.entity_version, 0);
+    return query
+    select stream_type, stream_id, stored.head_version, stored.projected_version, stored.started_by, stored.entity_version,
+           stored.created_at, stored.updated_at, stored.deleted_at,
+           case when e.aggregate_version = folded + 1 then stored.state::text end,
+           e.aggregate_version, e.event_type, e.version, e.created_at,
+           exists (select from annals.skipped_events s
+                    where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id
+                      and s.aggregate_version = e.aggregate_version),
+           e.data::text, stored.revision
+      from annals.events e
+     where e.tenant_id = tenant
+       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) > (stream_id, stream_type, folded)
+       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) <= (stream_id, stream_type, stored.head_version)
+     order by e.aggregate_id, e.aggregate_type, e.aggregate_version limit 64;
+end
+$function$;
+grant execute on function annals.find_entity(text,text) to authenticated;

@@ -3,6 +3,7 @@
 mod answers;
 mod minutes;
 mod params;
+mod plans;
 
 use serde_json::{Value, json};
 use tests::{Person, World};

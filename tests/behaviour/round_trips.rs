@@ -77,17 +77,14 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
     let id = event["id"].as_str().unwrap();
     let reads = [
         (format!("/events/{id}"), "-- find_event"),
-        ("/events".to_owned(), "-- list_events_newest"),
+        ("/events".to_owned(), "-- list_events"),
         // These read behind the sweep's checkpoint and in parked streams, never the whole log.
-        ("/events?processed=false".to_owned(), "-- list_unprocessed_newest"),
+        ("/events?processed=false".to_owned(), "-- list_events_unprocessed"),
         (
             "/events?event_type=customer.deleted".to_owned(),
-            "-- list_events_of_types_newest",
+            "-- list_events_of_types",
         ),
-        (
-            "/events/aggregate/customer/C-1/history".to_owned(),
-            "-- list_history_page",
-        ),
+        ("/events/aggregate/customer/C-1/history".to_owned(), "-- list_history"),
         ("/audit/count/C-1".to_owned(), "-- count_entity_events"),
     ];
     for (path, name) in reads {
@@ -117,10 +114,10 @@ async fn an_ascending_page_takes_a_mark_before_it_reads() {
     for (path, name) in [
         (
             "/events?event_type=customer.deleted&order=asc",
-            "-- list_events_of_types_oldest",
+            "-- list_events_of_types",
         ),
-        ("/events/feed?limit=1", "-- list_events_oldest"),
-        ("/events/unprocessed", "-- list_unprocessed_oldest"),
+        ("/events/feed?limit=1", "-- list_events"),
+        ("/events/unprocessed", "-- list_events_unprocessed"),
     ] {
         let answer = tokio::time::timeout(LIMIT, world.get(&staff, path)).await;
         answer.expect("no wait before the commits").expect(200);

@@ -92,7 +92,12 @@ fn place_of(sections: &[Section], row: &Row) -> usize {
     };
     // The function that writes a state table is made where the table is registered.
     let table = name.strip_prefix("annals.fill_").unwrap_or_default();
-    let begins = [begins, vec![format!("annals.register_state_table('public.{table}'")]].concat();
+    // And the functions of lists by a function that puts them together.
+    let made = [
+        format!("annals.register_state_table('public.{table}'"),
+        format!("annals.make_event_list('{name}'"),
+    ];
+    let begins = [begins, made.to_vec()].concat();
     let makes = |section: &Section| begins.iter().any(|begin| begins_somewhere(&section.sql, begin));
     sections
         .iter()

@@ -62,7 +62,7 @@ async fn shadowed_session(world: &World, person: &Person) -> Client {
 }
 
 /// Calls that requests can make, without literals whose types the attacker's own would replace.
-const CALLS: [&str; 16] = [
+const CALLS: [&str; 22] = [
     "select annals.keep_key('customer', 'x', 1, 'kept', pg_catalog.repeat('0', 64), 'unchanged')",
     "select annals.find_kept_key('kept')",
     "select annals.request_rebuild('customer')",
@@ -82,6 +82,12 @@ const CALLS: [&str; 16] = [
          \"idempotency_key\": \"key\", \"expected_version\": 0, \"data\": {\"name\": \"a\", \"email\": \"a@b.cd\"}}')",
     "select pg_catalog.count(*) from public.get_aggregate_events('customer', 'x')",
     "select pg_catalog.count(*) from public.event_stream",
+    "select pg_catalog.count(*) from annals.list_events(true, null, 10, 1000)",
+    "select pg_catalog.count(*) from annals.list_events_unprocessed(false, 0, 10, 1000)",
+    "select pg_catalog.count(*) from annals.list_events_of_id(true, null, 10, 1000, stream_id => 'x')",
+    "select pg_catalog.count(*) from annals.list_history(false, 0, 10, 1000, stream_type => 'customer', stream_id => 'x')",
+    "select pg_catalog.count(*) from annals.find_entity('customer', 'x')",
+    "select annals.is_projected(1)",
 ];
 
 #[tokio::test]

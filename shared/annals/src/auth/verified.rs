@@ -4,7 +4,7 @@
 //! Invariant: a remembered token is accepted only if verifying it again would accept it. It is remembered together with the key that
 //! verified it, and the verifier compares that key with the one in use at each request. A key that was withdrawn or replaced therefore stops
 //! working at the same moment as without this memory. Whether the token has expired is also checked at each request. Nothing else about a
-//! valid token can change.
+//! valid token can change, as long as the clock is not set back before its `nbf`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use annals_domain::Caller;
 pub(super) const LEEWAY_SECONDS: u64 = 30;
 /// How long a token is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
-/// Maximum number of tokens. They take about a kilobyte each.
+/// Maximum number of tokens. A token takes about a kilobyte, and never more than eight.
 const MAX_TOKENS: usize = 1_000;
 
 /// A verified token, with the key `K` that verified it.

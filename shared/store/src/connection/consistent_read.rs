@@ -76,10 +76,20 @@ impl<'a> ConsistentRead<'a> {
     }
 }
 
-/// `[since, minute)` is less than a minute and is read from the log; from `minute` on, the counts are added.
+/// `[since, minute)` is less than a minute and is read from the log, between the numbers that `event_minutes` has for it; from `minute` on, the
+/// counts are added. Under a policy, `coalesce` outside of a subquery would not be a condition of the index.
 const COUNT_PASSED: &str = "-- count_passed_events
 select (select count(*) from annals.events e
-         where e.tenant_id = $1 and e.event_number <= $2 and e.created_at >= $3 and e.created_at < $4)
+         where e.tenant_id = $1 and e.event_number <= $2 and e.created_at >= $3 and e.created_at < $4
+           and e.event_number >= (select coalesce((select m.first_number from annals.event_minutes m
+                                                    where m.tenant_id = $1 and m.minute >= date_trunc('minute', $3, 'UTC')
+                                                    order by m.minute limit 1), n.position + 1)
+                                    from annals.noted_events n where n.only_row)
+           and e.event_number <= (select case when n.position >= $2
+                                              then coalesce((select m.last_number from annals.event_minutes m
+                                                              where m.tenant_id = $1 and m.minute < $4 order by m.minute desc limit 1), 0)
+                                              else $2 end
+                                    from annals.noted_events n where n.only_row))
      + (select coalesce(sum(r.events), 0) from annals.event_rates r where r.tenant_id = $1 and r.minute >= $4)::bigint as events";
 
 /// The beginning of the first minute that begins at this instant or later.

@@ -6,12 +6,11 @@ mod columns;
 mod lists;
 mod reading;
 
+use self::columns::actor_name;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-pub(crate) use self::columns::{
-    actor_name, event_columns, event_from, joined_head, named_event_from, upcast, withheld_context,
-};
+pub(crate) use self::columns::{event_columns, event_from, joined_head, named_event_from, upcast, withheld_context};
 pub use self::lists::{EventFilter, Order};
 pub use self::reading::Reading;
 use crate::connection::statement::{As, Param};

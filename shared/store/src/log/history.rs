@@ -7,24 +7,16 @@ use tokio_postgres::types::Type;
 
 use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
-use crate::log::events::{Reading, actor_name, event_columns, joined_head, named_event_from, upcast, withheld_context};
-use crate::log::pages::{PAGE_BYTES, cut_by_bytes, is_full, page_bytes};
-use crate::read_models::facts::skipped;
+use crate::log::events::{Reading, named_event_from, upcast};
+use crate::log::pages::{MAX_BYTES, PAGE_BYTES, is_full};
 use crate::read_models::json_text::parse_object;
 use crate::read_models::past::Bounds;
 use crate::{Store, StoreError};
 use annals_domain::diff::{Changes, changes};
 use annals_domain::{Caller, Catalog, Entity, Event, FoldError, StoredFact, TenantId};
 
-const LIST_HISTORY_PAGE: &str = concat!(
-    "-- list_history_page",
-    cut_by_bytes!(["aggregate_version"],
-        [", ", skipped!(), ", e.started_by, (select annals.starter_sees_all($2, $3)) as starter_sees_all"];
-        "\nselect e.*, h.projected_version as head_projected from annals.events e ",
-        joined_head!(),
-        " where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4
-  order by e.aggregate_version limit $5")
-);
+const LIST_HISTORY: &str = "-- list_history
+select * from annals.list_history(false, $1, $2, $3, stream_type => $4, stream_id => $5)";
 
 /// Maximum bytes of the changes in a page, approximately. Changes need a limit of their own, because one change may hold a whole
 /// collection twice.
@@ -70,21 +62,21 @@ impl Store {
     }
 
     async fn try_history(&self, caller: &Caller, query: HistoryQuery<'_>) -> Result<Vec<HistoryEvent>, StoreError> {
+        let after = i64::from(query.after_version);
         let params: [Param<'_>; 5] = [
-            (caller.tenant_uuid(), Type::UUID),
+            (&after, Type::INT8),
+            (&query.limit, Type::INT8),
+            (&MAX_BYTES, Type::INT8),
             (&query.aggregate_type, Type::TEXT),
             (&query.aggregate_id, Type::TEXT),
-            (&query.after_version, Type::INT4),
-            (&query.limit, Type::INT8),
         ];
-        let rows = self.read(As::Caller(caller), LIST_HISTORY_PAGE, &params).await?;
+        let rows = self.read(As::Caller(caller), LIST_HISTORY, &params).await?;
         let Some(row) = rows.first() else {
             return Ok(Vec::new());
         };
         let revision: i64 = row.try_get("catalog_revision")?;
         let catalog = self.outline_at(caller, revision).await?;
-        let is_starter = row.try_get::<_, &str>("started_by")? == caller.actor().as_str();
-        let whole = caller.role().sees_tenant() || (is_starter && row.try_get("starter_sees_all")?);
+        let whole: bool = row.try_get("sees_state")?;
         let mut state = match (whole, query.after_version) {
             (false, _) => None,
             (true, 0) => Some(None),

@@ -101,18 +101,8 @@ select r.*, coalesce(",
     };
 }
 
-const FIND_ENTITY: &str = concat!(
-    "-- find_entity\nselect ",
-    entity_columns!(),
-    ", (",
-    state!(),
-    ")::text as state, e.data::text from annals.heads h ",
-    tail!(),
-    " where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ",
-    sees_state!(),
-    "
-  order by e.aggregate_version"
-);
+const FIND_ENTITY: &str = "-- find_entity
+select * from annals.find_entity($1, $2)";
 
 const FIND_ENTITIES: &str = concat!(
     "-- find_entities",
@@ -158,14 +148,7 @@ impl Store {
         aggregate_type: &str,
         aggregate_id: &str,
     ) -> Result<Option<StoredEntity>, StoreError> {
-        let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
-        let params: [Param<'_>; 5] = [
-            (caller.tenant_uuid(), Type::UUID),
-            (&aggregate_type, Type::TEXT),
-            (&aggregate_id, Type::TEXT),
-            (&sees_tenant, Type::BOOL),
-            (&actor, Type::TEXT),
-        ];
+        let params: [Param<'_>; 2] = [(&aggregate_type, Type::TEXT), (&aggregate_id, Type::TEXT)];
         Ok(self
             .read_entities(EntityRead::Separate, caller, FIND_ENTITY, &params)
             .await?

@@ -3,118 +3,24 @@
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::columns::{actor_name, event_columns, joined_head, withheld_context};
 use super::reading::Reading;
-use crate::connection::statement::As;
-use crate::log::pages::{cut_by_bytes, page_bytes};
+use crate::connection::statement::{As, Param};
+use crate::log::pages::MAX_BYTES;
 use crate::{Store, StoreError};
 use annals_domain::{Caller, Event, Timestamp};
 
-/// Filters that are null are removed when the statement is planned. It is planned at each call, because no statement is prepared. A
-/// list of types has a statement of its own: each type takes its page from the index by type, and the pages are merged, so a rare type
-/// among millions of events is found immediately.
-macro_rules! filters {
-    () => {
-        " e.tenant_id = $1
-    and ($2::text is null or e.aggregate_type = $2)
-    and ($3::text is null or e.aggregate_id = $3)
-    and ($4::uuid is null or (e.created_by = 'user:' || $4 or (e.user_id = $4 and e.created_by not like 'user:%')))
-    and ($5::text is null or e.created_by = $5)
-    and ($6::text is null or e.correlation_id = $6)
-    and ($7::uuid is null or e.causation_id = $7)
-    and ($8::timestamptz is null or e.created_at >= $8)
-    and ($9::timestamptz is null or e.created_at < $9)
-    and ($10::boolean is null or coalesce(e.aggregate_version <= h.projected_version, false) = $10)
-    and ($14::bigint is null or e.event_number >= $14)
-    and ($15::bigint is null or e.event_number <= $15)
-    and ($16::text is null or e.source = $16)
-    and ($17::text is null or e.command_id = $17)"
-    };
-}
-
-macro_rules! list_page {
-    ($name:literal, $compare:literal, $direction:literal) => {
+/// A call of one of the list functions of the migration `event_pages`, which have the same parameters.
+macro_rules! list_call {
+    ($function:literal) => {
         concat!(
             "-- ",
-            $name,
-            cut_by_bytes!(["event_number", $direction], [];
-                "\nselect e.*, h.projected_version as head_projected from annals.events e ",
-                joined_head!(),
-                " where",
-                filters!(),
-                " and ($11::bigint is null or e.event_number ",
-                $compare,
-                " $11) and $13::text[] is null
-  order by e.event_number ",
-                $direction,
-                " limit $12")
+            $function,
+            "\nselect * from annals.",
+            $function,
+            "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
         )
     };
 }
-macro_rules! list_page_of_types {
-    ($name:literal, $compare:literal, $direction:literal) => {
-        concat!(
-            "-- ",
-            $name,
-            cut_by_bytes!(["event_number", $direction], [];
-                "\nselect p.* from unnest($13::text[]) as t (event_type)
-  cross join lateral (
-       select e.*, h.projected_version as head_projected from annals.events e ",
-                joined_head!(),
-                " where e.event_type = t.event_type and",
-                filters!(),
-                " and ($11::bigint is null or e.event_number ",
-                $compare,
-                " $11)
-  order by e.event_number ",
-                $direction,
-                " limit $12) as p
-  order by p.event_number ",
-                $direction,
-                " limit $12")
-        )
-    };
-}
-const LIST_NEWEST: &str = list_page!("list_events_newest", "<", " desc");
-const LIST_OLDEST: &str = list_page!("list_events_oldest", ">", " asc");
-const LIST_NEWEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_newest", "<", " desc");
-const LIST_OLDEST_OF_TYPES: &str = list_page_of_types!("list_events_of_types_oldest", ">", " asc");
-
-/// Events that are not projected yet come after the sweep's checkpoint or belong to parked streams; all others up to the checkpoint
-/// are projected. The statement reads those two sources and not the log, whatever its size. Only for callers who see the tenant:
-/// others do not see which streams are parked.
-macro_rules! list_unprocessed {
-    ($name:literal, $compare:literal, $direction:literal) => {
-        concat!(
-            "-- ",
-            $name,
-            cut_by_bytes!(["event_number", $direction], [
-                ", exists (select from annals.parked_streams s
-        where s.tenant_id = e.tenant_id and s.aggregate_type = e.aggregate_type and s.aggregate_id = e.aggregate_id and not s.retrying) as is_parked"];
-                "\nselect e.*, h.projected_version as head_projected from (
-    select e.* from annals.events e
-     where e.tenant_id = $1 and e.event_number > (select position from annals.checkpoints where name = 'sweep')
-    union all
-    select e.* from annals.parked_streams p
-     cross join lateral (
-           select * from annals.events e
-            where e.tenant_id = p.tenant_id and e.aggregate_type = p.aggregate_type and e.aggregate_id = p.aggregate_id
-              and e.aggregate_version >= p.aggregate_version offset 0) as e
-     where p.tenant_id = $1 and e.event_number <= (select position from annals.checkpoints where name = 'sweep')) as e ",
-                joined_head!(),
-                " where",
-                filters!(),
-                " and ($11::bigint is null or e.event_number ",
-                $compare,
-                " $11) and ($13::text[] is null or e.event_type = any ($13))
-  order by e.event_number ",
-                $direction,
-                " limit $12")
-        )
-    };
-}
-const LIST_NEWEST_UNPROCESSED: &str = list_unprocessed!("list_unprocessed_newest", "<", " desc");
-const LIST_OLDEST_UNPROCESSED: &str = list_unprocessed!("list_unprocessed_oldest", ">", " asc");
 
 /// Which events a list returns. An absent field does not filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -161,14 +67,32 @@ impl EventFilter {
         self.processed == Some(false) && caller.role().sees_tenant()
     }
 
-    fn statement(&self, caller: &Caller, order: Order) -> &'static str {
-        match (order, self.is_short(caller), self.event_types.is_some()) {
-            (Order::Desc, true, _) => LIST_NEWEST_UNPROCESSED,
-            (Order::Asc, true, _) => LIST_OLDEST_UNPROCESSED,
-            (Order::Desc, false, false) => LIST_NEWEST,
-            (Order::Asc, false, false) => LIST_OLDEST,
-            (Order::Desc, false, true) => LIST_NEWEST_OF_TYPES,
-            (Order::Asc, false, true) => LIST_OLDEST_OF_TYPES,
+    /// The function for the filter with the fewest events. It checks the other filters, too.
+    fn statement(&self, caller: &Caller) -> &'static str {
+        if self.is_short(caller) {
+            list_call!("list_events_unprocessed")
+        } else if self.aggregate_id.is_some() {
+            list_call!("list_events_of_id")
+        } else if self.command_id.is_some() {
+            list_call!("list_events_of_command")
+        } else if self.causation_id.is_some() {
+            list_call!("list_events_of_causation")
+        } else if self.correlation_id.is_some() {
+            list_call!("list_events_of_correlation")
+        } else if !caller.role().sees_tenant() {
+            list_call!("list_events_of_caller")
+        } else if self.created_by.is_some() {
+            list_call!("list_events_of_actor")
+        } else if self.user_id.is_some() {
+            list_call!("list_events_of_person")
+        } else if self.event_types.is_some() {
+            list_call!("list_events_of_types")
+        } else if self.aggregate_type.is_some() {
+            list_call!("list_events_of_aggregate_type")
+        } else if self.source.as_deref().is_some_and(|source| source != "api") {
+            list_call!("list_events_of_source")
+        } else {
+            list_call!("list_events")
         }
     }
 }
@@ -203,8 +127,7 @@ impl Store {
 
     /// Up to `limit` events that match the filter, oldest first: those after the number `after`, up to a high-water mark that was
     /// taken before this call. A reader that continues from the high-water mark misses nothing. The filter must be resolved after the
-    /// high-water mark was taken, because a type that is registered in between may have events below it. The range of numbers for
-    /// `from` and `to` is determined here.
+    /// high-water mark was taken, because a type that is registered in between may have events below it.
     pub async fn list_up_to_mark(
         &self,
         caller: &Caller,
@@ -229,36 +152,28 @@ impl Store {
         stretch: Stretch,
         reading: Reading,
     ) -> Result<Vec<Event>, StoreError> {
-        let Stretch { after, limit, .. } = stretch;
-        let range = self.find_number_range(caller, filter).await?;
-        let last = [range.last, stretch.up_to].into_iter().flatten().min();
-        let from = filter.from.map(|t| t.as_datetime());
-        let to = filter.to.map(|t| t.as_datetime());
-        let rows = self
-            .read(
-                As::Caller(caller),
-                filter.statement(caller, stretch.order),
-                &[
-                    (caller.tenant_uuid(), Type::UUID),
-                    (&filter.aggregate_type, Type::TEXT),
-                    (&filter.aggregate_id, Type::TEXT),
-                    (&filter.user_id, Type::UUID),
-                    (&filter.created_by, Type::TEXT),
-                    (&filter.correlation_id, Type::TEXT),
-                    (&filter.causation_id, Type::UUID),
-                    (&from, Type::TIMESTAMPTZ),
-                    (&to, Type::TIMESTAMPTZ),
-                    (&filter.processed, Type::BOOL),
-                    (&after, Type::INT8),
-                    (&limit, Type::INT8),
-                    (&filter.event_types, Type::TEXT_ARRAY),
-                    (&range.first, Type::INT8),
-                    (&last, Type::INT8),
-                    (&filter.source, Type::TEXT),
-                    (&filter.command_id, Type::TEXT),
-                ],
-            )
-            .await?;
+        let is_newest = stretch.order == Order::Desc;
+        let (from, to) = (filter.from.map(|t| t.as_datetime()), filter.to.map(|t| t.as_datetime()));
+        let params: [Param<'_>; 17] = [
+            (&is_newest, Type::BOOL),
+            (&stretch.after, Type::INT8),
+            (&stretch.limit, Type::INT8),
+            (&MAX_BYTES, Type::INT8),
+            (&stretch.up_to, Type::INT8),
+            (&from, Type::TIMESTAMPTZ),
+            (&to, Type::TIMESTAMPTZ),
+            (&filter.event_types, Type::TEXT_ARRAY),
+            (&filter.aggregate_type, Type::TEXT),
+            (&filter.aggregate_id, Type::TEXT),
+            (&filter.user_id, Type::UUID),
+            (&filter.created_by, Type::TEXT),
+            (&filter.correlation_id, Type::TEXT),
+            (&filter.causation_id, Type::UUID),
+            (&filter.command_id, Type::TEXT),
+            (&filter.source, Type::TEXT),
+            (&filter.processed, Type::BOOL),
+        ];
+        let rows = self.read(As::Caller(caller), filter.statement(caller), &params).await?;
         let mut events = self.events_from(caller, &rows, reading).await?;
         if filter.is_short(caller) {
             for (event, row) in events.iter_mut().zip(&rows) {
