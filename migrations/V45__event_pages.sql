@@ -250,9 +250,10 @@ grant execute on function annals.is_projected(bigint), annals.is_parked(uuid, te
     annals.withheld_recorded(bigint, jsonb) to authenticated;
 
 -- Makes a list function from the rows to show: a SELECT of at most row_limit events e between page.above and page.below. It is made in both
--- orders; «order» becomes asc or desc, and «filters» the conditions of all filters. `first` are statements to run before, and `processed` is
--- whether read models contain an event. Everything else is the same for all.
-create function annals.make_event_list(name text, purpose text, rows text, first text default '', processed text default $sql$
+-- orders; «order» becomes asc or desc, and «filters» the conditions of all filters. Before it, the statements in statements_before are run;
+-- processed_sql says whether read models contain an event. Everything else is the same for all.
+create function annals.make_event_list(
+    name text, purpose text, rows_sql text, statements_before text default '', processed_sql text default $sql$
                    case when not page.sees_tenant then annals.is_projected(e.event_number)
                         when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
                         else coalesce(e.aggregate_version <= (
@@ -300,7 +301,7 @@ declare
      where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
 $sql$;
 begin
-    statement := replace(replace(replace(statement, '«rows»', rows), '«filters»', filters), '«processed»', processed);
+    statement := replace(replace(replace(statement, '«rows»', rows_sql), '«filters»', filters), '«processed»', processed_sql);
     execute format($sql$
 create function %1$s(%2$s) returns setof annals.listed_event
 language plpgsql stable set search_path = pg_catalog, pg_temp
@@ -316,7 +317,7 @@ end
 $list$;
 comment on function %1$s is %5$L;
 grant execute on function %1$s to authenticated;$sql$,
-        name, parameters, replace(statement, '«order»', 'desc'), replace(statement, '«order»', 'asc'), purpose, first);
+        name, parameters, replace(statement, '«order»', 'desc'), replace(statement, '«order»', 'asc'), purpose, statements_before);
 end
 $make$;
 
@@ -325,8 +326,8 @@ create function annals.rows_by(column_name text, value text, condition text defa
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select replace(replace(format($sql$
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and («column, »e.event_number) > («value, »page.above) and («column, »e.event_number) < («value, »page.below)
-                       %s «filters»
+                     where e.tenant_id = page.tenant
+                       and («column, »e.event_number) > («value, »page.above) and («column, »e.event_number) < («value, »page.below) %s «filters»
                      order by %se.event_number «order» limit row_limit$sql$, condition, 'e.' || column_name || ' «order», '),
            '«column, »', coalesce('e.' || column_name || ', ', '')), '«value, »', coalesce(value || ', ', ''))
 $$;

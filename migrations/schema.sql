@@ -7003,8 +7003,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.event_number) > (page.above) and (e.event_number) < (page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.event_number) > (page.above) and (e.event_number) < (page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7050,8 +7050,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.event_number) > (page.above) and (e.event_number) < (page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.event_number) > (page.above) and (e.event_number) < (page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7119,8 +7119,8 @@ begin
               from (
                 select e.* from unnest(event_types) as t (event_type) cross join lateral (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7168,8 +7168,8 @@ begin
               from (
                 select e.* from unnest(event_types) as t (event_type) cross join lateral (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7239,8 +7239,8 @@ begin
                 select e.* from (select distinct t.event_type from annals.event_types t where t.aggregate_type = stream_type) as t
                  cross join lateral (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7289,8 +7289,8 @@ begin
                 select e.* from (select distinct t.event_type from annals.event_types t where t.aggregate_type = stream_type) as t
                  cross join lateral (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.event_type, e.event_number) > (t.event_type, page.above) and (e.event_type, e.event_number) < (t.event_type, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7358,8 +7358,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > (actor, page.above) and (e.created_by, e.event_number) < (actor, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.created_by, e.event_number) > (actor, page.above) and (e.created_by, e.event_number) < (actor, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7405,8 +7405,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > (actor, page.above) and (e.created_by, e.event_number) < (actor, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.created_by, e.event_number) > (actor, page.above) and (e.created_by, e.event_number) < (actor, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7474,8 +7474,8 @@ begin
               from (
                 select * from ((
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > ('user:' || person, page.above) and (e.created_by, e.event_number) < ('user:' || person, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.created_by, e.event_number) > ('user:' || person, page.above) and (e.created_by, e.event_number) < ('user:' || person, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7491,8 +7491,8 @@ begin
                    end)
                      order by e.created_by desc, e.event_number desc limit row_limit) union all (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.user_id, e.event_number) > (person, page.above) and (e.user_id, e.event_number) < (person, page.below)
-                       and e.created_by not like 'user:%' and e.user_id is not null 
+                     where e.tenant_id = page.tenant
+                       and (e.user_id, e.event_number) > (person, page.above) and (e.user_id, e.event_number) < (person, page.below) and e.created_by not like 'user:%' and e.user_id is not null 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7540,8 +7540,8 @@ begin
               from (
                 select * from ((
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > ('user:' || person, page.above) and (e.created_by, e.event_number) < ('user:' || person, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.created_by, e.event_number) > ('user:' || person, page.above) and (e.created_by, e.event_number) < ('user:' || person, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7557,8 +7557,8 @@ begin
                    end)
                      order by e.created_by asc, e.event_number asc limit row_limit) union all (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.user_id, e.event_number) > (person, page.above) and (e.user_id, e.event_number) < (person, page.below)
-                       and e.created_by not like 'user:%' and e.user_id is not null 
+                     where e.tenant_id = page.tenant
+                       and (e.user_id, e.event_number) > (person, page.above) and (e.user_id, e.event_number) < (person, page.below) and e.created_by not like 'user:%' and e.user_id is not null 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7626,8 +7626,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.correlation_id, e.event_number) > (correlation, page.above) and (e.correlation_id, e.event_number) < (correlation, page.below)
-                       and e.correlation_id is not null 
+                     where e.tenant_id = page.tenant
+                       and (e.correlation_id, e.event_number) > (correlation, page.above) and (e.correlation_id, e.event_number) < (correlation, page.below) and e.correlation_id is not null 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7673,8 +7673,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.correlation_id, e.event_number) > (correlation, page.above) and (e.correlation_id, e.event_number) < (correlation, page.below)
-                       and e.correlation_id is not null 
+                     where e.tenant_id = page.tenant
+                       and (e.correlation_id, e.event_number) > (correlation, page.above) and (e.correlation_id, e.event_number) < (correlation, page.below) and e.correlation_id is not null 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7741,8 +7741,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.causation_id, e.event_number) > (causation, page.above) and (e.causation_id, e.event_number) < (causation, page.below)
-                       and e.causation_id is not null 
+                     where e.tenant_id = page.tenant
+                       and (e.causation_id, e.event_number) > (causation, page.above) and (e.causation_id, e.event_number) < (causation, page.below) and e.causation_id is not null 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7788,8 +7788,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.causation_id, e.event_number) > (causation, page.above) and (e.causation_id, e.event_number) < (causation, page.below)
-                       and e.causation_id is not null 
+                     where e.tenant_id = page.tenant
+                       and (e.causation_id, e.event_number) > (causation, page.above) and (e.causation_id, e.event_number) < (causation, page.below) and e.causation_id is not null 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7856,8 +7856,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.command_id, e.event_number) > (command, page.above) and (e.command_id, e.event_number) < (command, page.below)
-                       and e.command_id is not null 
+                     where e.tenant_id = page.tenant
+                       and (e.command_id, e.event_number) > (command, page.above) and (e.command_id, e.event_number) < (command, page.below) and e.command_id is not null 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7903,8 +7903,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.command_id, e.event_number) > (command, page.above) and (e.command_id, e.event_number) < (command, page.below)
-                       and e.command_id is not null 
+                     where e.tenant_id = page.tenant
+                       and (e.command_id, e.event_number) > (command, page.above) and (e.command_id, e.event_number) < (command, page.below) and e.command_id is not null 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -7971,8 +7971,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.source, e.event_number) > (origin, page.above) and (e.source, e.event_number) < (origin, page.below)
-                       and e.source <> 'api' 
+                     where e.tenant_id = page.tenant
+                       and (e.source, e.event_number) > (origin, page.above) and (e.source, e.event_number) < (origin, page.below) and e.source <> 'api' 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -8018,8 +8018,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.source, e.event_number) > (origin, page.above) and (e.source, e.event_number) < (origin, page.below)
-                       and e.source <> 'api' 
+                     where e.tenant_id = page.tenant
+                       and (e.source, e.event_number) > (origin, page.above) and (e.source, e.event_number) < (origin, page.below) and e.source <> 'api' 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -8210,8 +8210,8 @@ begin
               from (
                 select * from ((
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > (page.actor, page.above) and (e.created_by, e.event_number) < (page.actor, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.created_by, e.event_number) > (page.actor, page.above) and (e.created_by, e.event_number) < (page.actor, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -8227,8 +8227,8 @@ begin
                    end)
                      order by e.created_by desc, e.event_number desc limit row_limit) union all (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.started_by, e.event_number) > (page.actor, page.above) and (e.started_by, e.event_number) < (page.actor, page.below)
-                       and e.starter_sees and e.started_by <> e.created_by 
+                     where e.tenant_id = page.tenant
+                       and (e.started_by, e.event_number) > (page.actor, page.above) and (e.started_by, e.event_number) < (page.actor, page.below) and e.starter_sees and e.started_by <> e.created_by 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -8244,8 +8244,8 @@ begin
                    end)
                      order by e.started_by desc, e.event_number desc limit row_limit) union all (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.user_id, e.event_number) > (page.person, page.above) and (e.user_id, e.event_number) < (page.person, page.below)
-                       and e.created_by not like 'user:%' and e.user_id is not null and e.created_by <> page.actor
+                     where e.tenant_id = page.tenant
+                       and (e.user_id, e.event_number) > (page.person, page.above) and (e.user_id, e.event_number) < (page.person, page.below) and e.created_by not like 'user:%' and e.user_id is not null and e.created_by <> page.actor
                        and not (e.started_by = page.actor and e.starter_sees) 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
@@ -8294,8 +8294,8 @@ begin
               from (
                 select * from ((
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.created_by, e.event_number) > (page.actor, page.above) and (e.created_by, e.event_number) < (page.actor, page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.created_by, e.event_number) > (page.actor, page.above) and (e.created_by, e.event_number) < (page.actor, page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -8311,8 +8311,8 @@ begin
                    end)
                      order by e.created_by asc, e.event_number asc limit row_limit) union all (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.started_by, e.event_number) > (page.actor, page.above) and (e.started_by, e.event_number) < (page.actor, page.below)
-                       and e.starter_sees and e.started_by <> e.created_by 
+                     where e.tenant_id = page.tenant
+                       and (e.started_by, e.event_number) > (page.actor, page.above) and (e.started_by, e.event_number) < (page.actor, page.below) and e.starter_sees and e.started_by <> e.created_by 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -8328,8 +8328,8 @@ begin
                    end)
                      order by e.started_by asc, e.event_number asc limit row_limit) union all (
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.user_id, e.event_number) > (page.person, page.above) and (e.user_id, e.event_number) < (page.person, page.below)
-                       and e.created_by not like 'user:%' and e.user_id is not null and e.created_by <> page.actor
+                     where e.tenant_id = page.tenant
+                       and (e.user_id, e.event_number) > (page.person, page.above) and (e.user_id, e.event_number) < (page.person, page.below) and e.created_by not like 'user:%' and e.user_id is not null and e.created_by <> page.actor
                        and not (e.started_by = page.actor and e.starter_sees) 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
@@ -8399,8 +8399,8 @@ begin
               from (
                 select * from ((
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.event_number) > (page.above_swept) and (e.event_number) < (page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.event_number) > (page.above_swept) and (e.event_number) < (page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -8469,8 +8469,8 @@ begin
               from (
                 select * from ((
                     select * from annals.events e
-                     where e.tenant_id = page.tenant and (e.event_number) > (page.above_swept) and (e.event_number) < (page.below)
-                        
+                     where e.tenant_id = page.tenant
+                       and (e.event_number) > (page.above_swept) and (e.event_number) < (page.below)  
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
