@@ -79,7 +79,11 @@ async fn count(client: &Client, list: &str, arguments: &str) -> i64 {
 
 /// First pages, and pages that begin in the middle, in both orders.
 fn pages(more: &str) -> [String; 4] {
-    let middle = if more.contains("stream_type => 'sale', stream_id") { 5 } else { 10_000 };
+    let middle = if more.contains("stream_type => 'sale', stream_id") {
+        5
+    } else {
+        10_000
+    };
     [
         ("true", "null"),
         ("true", &middle.to_string()),
