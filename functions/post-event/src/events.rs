@@ -4,10 +4,11 @@ use crate::App;
 use annals_domain::event::{FieldFault, MAX_BATCH};
 use annals_domain::{Caller, Event, NewEvent, TenantId};
 use annals_http::{
-    ApiError, Authenticated, Framing, JsonBody, MAX_ERRORS, Params, Problem, RequestContext, idempotency_key,
+    ApiError, Authenticated, Framing, JsonBody, MAX_ERRORS, Params, Problem, RequestContext, WrittenJson,
+    idempotency_key,
 };
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -51,19 +52,7 @@ async fn append_single(app: &App, caller: &Caller, event: NewEvent, context: &Va
 pub(super) fn answer_single(event: &Event, status: StatusCode) -> Result<Response, ApiError> {
     let location = HeaderValue::from_str(&format!("/api/v1/events/{}", event.id));
     let location = location.map_err(|e| ApiError::Internal(Box::new(e)))?;
-    Ok((status, [(header::LOCATION, location)], json_body(event)?).into_response())
-}
-
-/// A body and its content type.
-type JsonBytes = ([(HeaderName, HeaderValue); 1], Vec<u8>);
-
-/// A JSON body. axum's `Json` writes it in small pieces to a buffer for which each piece costs more than for a vector.
-fn json_body(what: &impl Serialize) -> Result<JsonBytes, ApiError> {
-    let body = serde_json::to_vec(what).map_err(|e| ApiError::Internal(Box::new(e)))?;
-    Ok((
-        [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-        body,
-    ))
+    Ok((status, [(header::LOCATION, location)], WrittenJson::of(event)?).into_response())
 }
 
 async fn append_batch(
@@ -75,7 +64,7 @@ async fn append_batch(
     let stored = app.append.append_stored(caller, events, context).await;
     let stored = stored.map_err(|e| ApiError::from_append(e, Framing::Batch))?;
     let status = status(stored.replayed);
-    let body = json_body(&Batch { items: stored.events })?;
+    let body = WrittenJson::of(&Batch { items: stored.events })?;
     Ok((status, body).into_response())
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::etag;
+use super::written_json::WrittenJson;
 use annals_domain::Timestamp;
 use annals_store::{Stopped, StoredEntity};
 
@@ -64,8 +65,8 @@ impl EntityAnswer {
     /// # Errors
     /// The entity cannot be written as JSON.
     pub fn to_reader(&self, headers: &HeaderMap) -> Result<Response, ApiError> {
-        let body = serde_json::to_vec(self).map_err(|e| ApiError::Internal(Box::new(e)))?;
-        let tag = etag::tag_of(self.version, &body);
+        let body = WrittenJson::of(self)?;
+        let tag = etag::tag_of(self.version, &body.0);
         // The answer to a write has the tag of the version alone. Until the entity is projected, a read with that tag also gets
         // 304.
         let of_write = (self.projected_version < self.version).then(|| self.version_tag());
@@ -73,8 +74,7 @@ impl EntityAnswer {
         if etag::is_known(headers, &tag, of_write.as_deref()) {
             return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
         }
-        let json = HeaderValue::from_static("application/json");
-        Ok(([(header::CONTENT_TYPE, json), (header::ETAG, etag)], body).into_response())
+        Ok(([(header::ETAG, etag)], body).into_response())
     }
 
     fn version_tag(&self) -> String {

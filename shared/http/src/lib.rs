@@ -13,6 +13,7 @@ mod layers;
 mod page;
 mod params;
 mod path;
+mod written_json;
 
 pub use body::{JsonBody, MAX_BODY_BYTES, NoBody, PatchBody, unreadable_body};
 pub use caller::{Authenticated, RequestContext};
@@ -27,3 +28,4 @@ pub use layers::{finish, unreadable_request};
 pub use page::{Listed, Page};
 pub use params::{Limit, Params};
 pub use path::{Path, encoded};
+pub use written_json::WrittenJson;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -10,6 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::entity::EntityAnswer;
 use super::error::ApiError;
 use super::params::Limit;
+use super::written_json::WrittenJson;
 use annals_domain::Event;
 use annals_store::{HistoryEvent, KpiLine, ListedUpcaster, PAGE_BYTES};
 
@@ -168,10 +168,6 @@ impl IntoResponse for Page {
         };
         body.extend_from_slice(b"],");
         body.extend_from_slice(rest.as_bytes());
-        (
-            [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-            body,
-        )
-            .into_response()
+        WrittenJson(body).into_response()
     }
 }
