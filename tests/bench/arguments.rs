@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::peer::Item;
-use crate::{PHASE, ROUNDS, csv, large};
+use crate::{PHASE, ROUNDS, csv, large, reads};
 
 /// What to measure, and where to write it.
 #[derive(Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Part {
     All(Duration),
     /// Only rebuilds.
     Rebuild,
+    /// Only reads, of logs with this number of events.
+    Reads(i64),
     /// Reads of a log with this number of events.
     Large(i64),
     /// A file with this number of rows.
@@ -35,7 +37,7 @@ impl Arguments {
     pub fn read() -> Self {
         Self::of(std::env::args().skip(1).collect()).unwrap_or_else(|| {
             println!(
-                "usage: bench [--seconds 1..600 | rebuild | large [EVENTS] | csv [ROWS]] [--json FILE]   seconds per phase; each phase runs \
+                "usage: bench [--seconds 1..600 | rebuild | reads [EVENTS] | large [EVENTS] | csv [ROWS]] [--json FILE]   seconds per phase; each phase runs \
                  {ROUNDS} times\n       bench peer setup|fill|a1|a16|b16|c1|c4|d|e"
             );
             std::process::exit(2)
@@ -53,6 +55,8 @@ impl Arguments {
         let part = match words.as_slice() {
             [] => Part::All(PHASE),
             ["rebuild"] => Part::Rebuild,
+            ["reads"] => Part::Reads(reads::EVENTS),
+            ["reads", events] => Part::Reads(number(events, 100_000, 100_000_000)?),
             ["csv"] => Part::Csv(csv::ROWS),
             ["csv", rows] => Part::Csv(number(rows, 10_000, 100_000_000)?),
             ["large"] => Part::Large(large::LARGE),

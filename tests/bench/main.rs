@@ -1,6 +1,6 @@
 //! The bench compares how fast Annals is with how fast plain prepared statements are, in one run.
 //!
-//! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild | large [EVENTS] | csv [ROWS]] [--json FILE]` starts a PostgreSQL of its
+//! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild | reads [EVENTS] | large [EVENTS] | csv [ROWS]] [--json FILE]` starts a PostgreSQL of its
 //! own with durable settings, measures, prints one table, stops, and leaves nothing behind. With the default of 3 seconds per phase it takes
 //! about five minutes. `large` first fills ten million events, which takes some minutes more and 10 GB of disk. `bench peer ITEM` is something
 //! else: it measures one item in a database that exists (see [`peer`]).
@@ -59,6 +59,7 @@ async fn main() {
     let lines = match arguments.part {
         Part::All(phase) => measure_all(&site, phase).await,
         Part::Rebuild => refold::measure_all(&site).await,
+        Part::Reads(events) => reads::measure_all(&site, events, PHASE).await,
         Part::Csv(rows) => csv::measure(&site, rows).await,
         Part::Large(events) => large::measure(&site, events, PHASE).await,
         Part::Peer(_) => Vec::new(),
@@ -73,7 +74,7 @@ async fn main() {
 async fn measure_all(site: &Site, phase: Duration) -> Vec<Line> {
     let mut lines = measure_writes(site, phase).await;
     // Reads vary less than appends, which wait for the disk.
-    lines.extend(reads::measure_all(site, phase / 3).await);
+    lines.extend(reads::measure_all(site, reads::EVENTS, phase / 3).await);
     lines.extend(refold::measure_all(site).await);
     lines
 }

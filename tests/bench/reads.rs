@@ -15,8 +15,8 @@ use crate::reference::Batches;
 use crate::rows::{BATCH, batch, new_stream};
 use crate::site::Site;
 
-/// Events of each log.
-const EVENTS: i64 = 1_000_000;
+/// Default number of events of each log.
+pub const EVENTS: i64 = 1_000_000;
 /// Events of each stream.
 const LENGTH: i64 = 1_000;
 /// Different streams, people or times that a question asks for.
@@ -50,8 +50,8 @@ struct Logs<'a> {
 }
 
 /// Measures every question; each phase takes this long.
-pub async fn measure_all(site: &Site, phase: Duration) -> Vec<Line> {
-    let logs = Logs::fill(site).await;
+pub async fn measure_all(site: &Site, events: i64, phase: Duration) -> Vec<Line> {
+    let logs = Logs::fill(site, events).await;
     let questions = [
         logs.history().await,
         logs.newest(),
@@ -70,8 +70,8 @@ pub async fn measure_all(site: &Site, phase: Duration) -> Vec<Line> {
 
 impl<'a> Logs<'a> {
     /// After the generated events, both logs end with the same number of new streams: entities, which are projected, and a batch that is not.
-    async fn fill(site: &'a Site) -> Self {
-        let shape = Shape::new(EVENTS, LENGTH);
+    async fn fill(site: &'a Site, events: i64) -> Self {
+        let shape = Shape::new(events, LENGTH);
         let url = site.fresh_database("reads").await;
         let reference_url = site.reference_database("reads_reference").await;
         tokio::join!(shape.fill_annals(&url), shape.fill_reference(&reference_url));
@@ -156,7 +156,7 @@ impl<'a> Logs<'a> {
 
     fn by_time(&self) -> Question {
         let request = |place| -> (String, Parameters) {
-            let first = EVENTS / 4 + place * 11_000;
+            let first = self.shape.events / 4 + place * (self.shape.events / 100);
             let [from, to]: [DateTime<Utc>; 2] = [first, first + 100].map(|number| self.shape.time_of(number));
             let [a, b] = [from, to].map(|time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ"));
             (
