@@ -9,14 +9,11 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
 
 use crate::catalog::retry_if_outdated;
-use crate::connection::statement::{As, Param};
 use crate::log::events::upcast;
 use crate::log::history::{MAX_CHANGES, changes_json, fold_or_stop};
 use crate::read_models::facts::EventText;
-use crate::read_models::past::LIST_RECORDED;
 use crate::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
 use annals_domain::diff::FieldPath;
 use annals_domain::{Caller, Catalog, Entity, Event};
@@ -216,15 +213,8 @@ impl Store {
     async fn fold_stretch(&self, caller: &Caller, fold: &mut Fold<'_>, upto: i32) -> Result<usize, StoreError> {
         let mut events = 0;
         while fold.reached < upto && !fold.is_full() {
-            let params: [Param<'_>; 6] = [
-                (caller.tenant_uuid(), Type::UUID),
-                (&fold.stretch.aggregate_type, Type::TEXT),
-                (&fold.stretch.aggregate_id, Type::TEXT),
-                (&upto, Type::INT4),
-                (&fold.reached, Type::INT4),
-                (&PAGE, Type::INT8),
-            ];
-            let rows = self.read(As::Caller(caller), LIST_RECORDED, &params).await?;
+            let stream = (fold.stretch.aggregate_type, fold.stretch.aggregate_id);
+            let rows = self.list_facts(caller, stream, (fold.reached, upto), PAGE).await?;
             if rows.is_empty() {
                 return Err(StoreError::Unexpected("a stream with a gap".to_owned()));
             }

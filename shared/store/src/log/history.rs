@@ -8,10 +8,11 @@ use tokio_postgres::types::Type;
 use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
 use crate::log::events::{Reading, named_event_from, upcast};
+use crate::log::page_ends::PageEnd;
 use crate::log::pages::{MAX_BYTES, PAGE_BYTES, is_full};
 use crate::read_models::json_text::parse_object;
 use crate::read_models::past::Bounds;
-use crate::{Store, StoreError};
+use crate::{EntityText, Store, StoreError};
 use annals_domain::diff::{Changes, changes};
 use annals_domain::{Caller, Catalog, Entity, Event, FoldError, StoredFact, TenantId};
 
@@ -80,11 +81,22 @@ impl Store {
         let mut state = match (whole, query.after_version) {
             (false, _) => None,
             (true, 0) => Some(None),
-            (true, version) => Some(self.entity_before(caller, &query, version, revision).await?),
+            (true, version) => {
+                let end = query.end_at(caller, version, revision, row.try_get("skipped_before")?);
+                Some(self.entity_before(caller, &query, &end).await?)
+            }
         };
+        // The last of all rows asked for only shows that there is a next page, which begins with it.
+        let shown = rows.len() - usize::from(i64::try_from(rows.len()).is_ok_and(|count| count == query.limit));
+        let mut skipped: i32 = row.try_get("skipped_before")?;
         let (mut history, mut bytes) = (Vec::with_capacity(rows.len()), 0);
-        for row in &rows {
+        for (place, row) in rows.iter().enumerate() {
             let mut entry = entry_from(row, &catalog, state.as_mut())?;
+            skipped += i32::from(entry.skipped);
+            if let (true, Some(Some(entity))) = (place + 1 == shown, &state) {
+                let end = query.end_at(caller, entry.event.aggregate_version, revision, skipped);
+                self.page_ends.remember(end, EntityText::from(entity));
+            }
             bytes += entry.changes.as_ref().map_or(0, |changes| changes.get().len());
             entry.event.ends_read = bytes > MAX_CHANGES;
             history.push(entry);
@@ -103,24 +115,41 @@ impl Store {
         Ok(history)
     }
 
-    /// The entity before the page's first event. It is read in another transaction, so the catalog may have changed in between.
+    /// The entity before the page's first event. If the page before was not read by this process, it is read in another transaction, so the
+    /// catalog may have changed in between.
     async fn entity_before(
         &self,
         caller: &Caller,
         query: &HistoryQuery<'_>,
-        version: i32,
-        revision: i64,
+        end: &PageEnd,
     ) -> Result<Option<Entity>, StoreError> {
+        if let Some(known) = self.page_ends.state_at(end) {
+            return known.entity().map(Some);
+        }
         let bounds = Bounds {
-            version: Some(version),
+            version: Some(end.version),
             ..Bounds::default()
         };
         let past = self
             .find_entity_at(caller, query.aggregate_type, query.aggregate_id, bounds)
             .await?;
         match past {
-            Some(past) if past.catalog_revision != revision => Err(StoreError::Outdated),
+            Some(past) if past.catalog_revision != end.revision => Err(StoreError::Outdated),
             past => Ok(past.and_then(|past| past.found).map(|stored| stored.entity)),
+        }
+    }
+}
+
+impl HistoryQuery<'_> {
+    /// The end of a page of this history.
+    fn end_at(&self, caller: &Caller, version: i32, revision: i64, skipped: i32) -> PageEnd {
+        PageEnd {
+            tenant_id: caller.tenant_id(),
+            aggregate_type: self.aggregate_type.to_owned(),
+            aggregate_id: self.aggregate_id.to_owned(),
+            version,
+            revision,
+            skipped,
         }
     }
 }
