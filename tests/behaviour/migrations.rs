@@ -417,7 +417,7 @@ async fn a_database_of_the_baseline_is_upgraded_with_all_that_it_has() {
     world
         .append(&staff, "customer.created", "C-4", json!({"name": "Grace"}))
         .await;
-    world.sweep().await;
+    world.projector.sweep().await.unwrap();
     let found = world.get(&staff, "/events?limit=10").await.expect(200);
     assert_eq!(found.items().len(), 4);
     for id in ["C-1", "C-4"] {

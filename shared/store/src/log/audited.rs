@@ -14,7 +14,7 @@ use crate::catalog::retry_if_outdated;
 use crate::log::events::upcast;
 use crate::log::history::{MAX_CHANGES, changes_json, fold_or_stop};
 use crate::read_models::facts::EventText;
-use crate::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
+use crate::{Bounds, EventFilter, HistoryEvent, Order, PageRange, Reading, Store, StoreError};
 use annals_domain::diff::FieldPath;
 use annals_domain::{Caller, Catalog, Entity, Event};
 
@@ -107,17 +107,13 @@ impl Store {
 
     async fn try_audited(&self, caller: &Caller, query: AuditQuery<'_>) -> Result<Audited, StoreError> {
         let most = query.field.map_or(query.limit, |_| SEARCHED);
-        let mut events = match query.high_water_mark {
-            Some(high_water_mark) => {
-                let numbers = (query.after.unwrap_or(0), high_water_mark);
-                self.list_up_to_mark(caller, query.filter, numbers, most, Reading::AsStored)
-                    .await?
-            }
-            None => {
-                self.list_events(caller, query.filter, query.order, query.after, most, Reading::AsStored)
-                    .await?
-            }
+        let range = PageRange {
+            order: query.order,
+            after: query.after.or(query.high_water_mark.map(|_| 0)),
+            up_to: query.high_water_mark,
+            limit: most,
         };
+        let mut events = self.list_stored_events(caller, query.filter, range).await?;
         let mut page = Page {
             changes: events.iter().map(|_| None).collect(),
             catalog: None,

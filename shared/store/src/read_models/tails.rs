@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::connection::statement::{As, Param};
-use crate::log::pages::{MAX_BYTES, is_full};
+use crate::log::pages::is_full;
 use crate::read_models::facts::EventText;
 use crate::read_models::past::LIST_FACTS;
 use crate::read_models::stored_entity::{Stopped, StoredEntity, entity_from};
@@ -17,7 +17,8 @@ use annals_domain::{Caller, Catalog, Entity, Timestamp};
 const MAX_FOOTPRINT: usize = 64 << 20;
 const MAX_EVENTS: usize = 2_000;
 
-/// Events that are read at a time of a tail that is longer than what came with the entity.
+/// Events that are read at a time of a tail that is longer than what came with the entity. They have at most 16 MiB of data, so they are not
+/// cut by bytes.
 const PAGE: i64 = 64;
 
 /// How entities, and the rest of a long tail, are read.
@@ -78,7 +79,7 @@ impl Store {
                     (&stored.entity.version, Type::INT4),
                     (&head_version, Type::INT4),
                     (&PAGE, Type::INT8),
-                    (&MAX_BYTES, Type::INT8),
+                    (&i64::MAX, Type::INT8),
                 ];
                 let more = read.rows(self, caller, LIST_FACTS, &params).await?;
                 if more.is_empty() || more[0].try_get::<_, i64>("revision")? != revision {
