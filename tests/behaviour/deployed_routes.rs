@@ -111,6 +111,18 @@ fn requested(path: &str) -> String {
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
+/// So the document and the template have the same routes, too: the other tests here hold the template against the routers.
+#[test]
+fn the_document_describes_exactly_the_routes_that_are_served() {
+    let served: BTreeSet<(String, String)> = served().into_iter().map(|route| (route.method, route.path)).collect();
+    let paths = annals_openapi::document()["paths"].as_object().unwrap();
+    let described = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys();
+        methods.map(|method| (method.to_uppercase(), path.clone()))
+    });
+    assert_eq!(described.collect::<BTreeSet<_>>(), served);
+}
+
 #[test]
 fn every_request_reaches_the_function_that_serves_it() {
     let deployed = deployed();

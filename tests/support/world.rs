@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::cluster::{HOSTILE, PASSWORD, cluster, connect, database, hostile_login};
+use crate::contract::Sent;
 use crate::people::{Person, SECRET};
 use crate::pgbouncer;
 
@@ -312,10 +313,13 @@ impl World {
         url_at(cluster().port(), login, &self.database)
     }
 
-    /// Sends any request.
+    /// Sends any request. Request and answer must be as the OpenAPI document describes them.
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (sent, request) = Sent::copy_of(request).await;
         let response = self.router.clone().oneshot(request).await.expect("an answer");
-        Answer::read(response).await
+        let answer = Answer::read(response).await;
+        sent.check(&answer);
+        answer
     }
 
     /// Sends a request by a person, with headers and an optional body.

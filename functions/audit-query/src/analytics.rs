@@ -110,7 +110,10 @@ impl DayBounds {
             .unwrap_or(to);
         match from < to {
             true => Ok(Days { from, to }),
-            false => Err(ApiError::bad_request("invalid_parameter", "from must be before to")),
+            false => Err(ApiError::bad_request(
+                "contradictory_parameters",
+                "from must be before to",
+            )),
         }
     }
 }

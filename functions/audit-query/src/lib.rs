@@ -7,6 +7,7 @@ mod analytics;
 mod app;
 mod audit;
 mod catalog;
+mod contract;
 mod entities;
 mod event_list;
 mod events;
@@ -52,5 +53,6 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/projector/status", get(status::projector))
         .route("/api/v1/status", get(status::features))
         .route("/api/v1/health", get(status::health))
+        .route("/api/v1/openapi.json", get(contract::document))
         .with_state(app)
 }

@@ -347,6 +347,25 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_may_be_written_with_a_point_or_an_exponent() {
+        for (written, expected) in [
+            ("7", Some(7)),
+            ("7.0", Some(7)),
+            ("70e-1", Some(7)),
+            ("7.5", None),
+            ("1e30", None),
+            ("-1.0", None),
+        ] {
+            let number: Value = serde_json::from_str(written).expect("a number");
+            let event = json!({"event_type": "a.b", "aggregate_type": "a", "aggregate_id": "1", "data": {}, "expected_version": number});
+            let read = NewEvent::from_json(event, "")
+                .ok()
+                .and_then(|(event, _)| event.expected_version);
+            assert_eq!(read, expected, "{written}");
+        }
+    }
+
+    #[test]
     fn null_equals_absent() {
         let event = json!({"event_type": "a.b", "aggregate_type": "a", "aggregate_id": "1", "data": {}, "user_id": null, "metadata": null});
         assert_eq!(faults(event), []);

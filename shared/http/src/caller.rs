@@ -36,8 +36,7 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let token = bearer(&parts.headers)
-            .ok_or_else(|| unauthorized("send a token, in the header Authorization: Bearer …"))?;
+        let token = bearer(&parts.headers).ok_or_else(ApiError::unauthorized)?;
         match Arc::<Verifier>::from_ref(state).verify(token).await {
             Ok(caller) => Ok(Self(caller)),
             Err(error @ (AuthError::KeysUnavailable | AuthError::SecretUnavailable(_))) => Err(ApiError::Unavailable(
@@ -71,10 +70,6 @@ where
             .await
             .map(Some)
     }
-}
-
-fn unauthorized(detail: &str) -> ApiError {
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -45,6 +45,8 @@ pub struct Problem {
     code: String,
     detail: String,
     errors: Vec<FieldFault>,
+    /// The header `Allow` of a 405.
+    allow: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +69,14 @@ impl Problem {
             code: code.into(),
             detail: shortened(&detail.into(), MAX_DETAIL),
             errors: Vec::new(),
+            allow: None,
         }
+    }
+
+    /// The same problem with the methods that the resource supports, as every 405 needs them.
+    pub fn allowing(mut self, methods: &[&str]) -> Self {
+        self.allow = Some(methods.join(","));
+        self
     }
 
     /// The same problem with the fields at fault. Only the first [`MAX_ERRORS`] are kept.
@@ -99,6 +108,12 @@ impl ApiError {
         Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
             .with_errors(errors)
             .into()
+    }
+
+    /// 401 `unauthorized`: the resource needs a token.
+    pub fn unauthorized() -> Self {
+        let detail = "send a token, in the header Authorization: Bearer …";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into()
     }
 
     /// 403: the caller may not do this.
@@ -269,6 +284,13 @@ fn respond(problem: &Problem) -> Response {
     );
     if problem.status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    if let Some(allow) = problem
+        .allow
+        .as_deref()
+        .and_then(|methods| HeaderValue::from_str(methods).ok())
+    {
+        response.headers_mut().insert(header::ALLOW, allow);
     }
     if problem.status == StatusCode::UNAUTHORIZED {
         response

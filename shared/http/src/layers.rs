@@ -25,6 +25,9 @@ const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// route matches.
 pub fn finish(routes: Router) -> Router {
     routes
+        // Before the two fallbacks, so that it does not run for them: a request with a method or path that does not exist is answered 405 or 404,
+        // whatever else is wrong with it.
+        .layer(from_fn(refuse_unread))
         .fallback(|| async { ApiError::not_found("there is no resource at this path") })
         .method_not_allowed_fallback(|| async {
             ApiError::from(Problem::new(
@@ -88,10 +91,7 @@ async fn serve(request: Request, next: Next) -> Response {
         .map_or("unmatched", |p| p.as_str())
         .to_owned();
     let started = std::time::Instant::now();
-    let response = match refuse_unread(&request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    };
+    let response = next.run(request).await;
     let status = response.status();
     let elapsed = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     tracing::info!(http.method = %method, http.route = path, http.status = status.as_u16(), duration_us = elapsed, "served");
@@ -102,12 +102,13 @@ async fn serve(request: Request, next: Next) -> Response {
 }
 
 /// Refuses what no handler would read. Otherwise it would be ignored without the client noticing.
-fn refuse_unread(request: &Request) -> Result<(), ApiError> {
-    if has_stray_body(request) {
+async fn refuse_unread(request: Request, next: Next) -> Result<Response, ApiError> {
+    if has_stray_body(&request) {
         let detail = "a GET request must not have a body; send parameters in the query string";
         return Err(ApiError::bad_request("unexpected_body", detail));
     }
-    refuse_unread_key(request)
+    refuse_unread_key(&request)?;
+    Ok(next.run(request).await)
 }
 
 /// Whether a GET or HEAD request has a body. In HTTP/1.1 the headers announce a body; behind API Gateway only the body itself

@@ -50,3 +50,30 @@ async fn a_read_request_may_have_a_key() {
         .await
         .problem(404);
 }
+
+/// A method that a resource does not support is answered 405, whatever else is wrong with the request.
+#[tokio::test]
+async fn a_method_that_is_not_supported_is_405_even_with_a_key_or_a_body() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let key = [("idempotency-key", "k-1")];
+    for (method, path, supported) in [
+        (Method::PUT, "/events", "GET,HEAD,POST"),
+        (Method::GET, "/data/uploads", "POST"),
+        (Method::GET, "/projector/sweep", "POST"),
+        (Method::TRACE, "/events/types", "GET,HEAD,POST"),
+    ] {
+        let answer = world.request(method, &staff, path, &key, Some(json!({"a": 1}))).await;
+        assert_eq!(answer.problem(405), "method_not_allowed", "{path}");
+        let mut allowed: Vec<&str> = answer.header("allow").unwrap().split(',').collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed.join(","), supported, "{path}");
+    }
+    let answer = world
+        .request(Method::GET, &staff, "/nothing", &key, Some(json!({})))
+        .await;
+    assert_eq!(answer.problem(404), "not_found");
+    let answer = world
+        .request(Method::GET, &staff, "/events", &key, Some(json!({})))
+        .await;
+    assert_eq!(answer.problem(400), "unexpected_body");
+}

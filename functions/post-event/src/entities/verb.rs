@@ -39,7 +39,19 @@ impl Verb {
             let detail = format!(
                 "an entity of type {aggregate_type} changes by its own events only: GET /api/v1/events/types?aggregate_type={aggregate_type} lists them"
             );
-            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_generic_edit", detail).into());
+            // A resource of one entity may support the other change.
+            let others = [("updated", "PATCH"), ("deleted", "DELETE")]
+                .into_iter()
+                .filter(|(other, _)| {
+                    let name = format!("{aggregate_type}.{other}");
+                    action != "created" && catalog.find(caller.tenant_id(), &name).is_some()
+                });
+            let methods: Vec<&str> = ["GET", "HEAD"]
+                .into_iter()
+                .chain(others.map(|(_, method)| method))
+                .collect();
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_generic_edit", detail);
+            return Err(problem.allowing(&methods).into());
         }
         Err(unknown(aggregate_type.as_str()))
     }
