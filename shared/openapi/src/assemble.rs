@@ -1,8 +1,8 @@
 //! Puts the files of `document/` together.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::problems::Problems;
+use crate::problems::{Problems, add_common_headers, members};
 
 const API: &str = include_str!("../document/api.json");
 const PROBLEMS: &str = include_str!("../document/problems.json");
@@ -59,16 +59,6 @@ fn described(item: &Value, problems: &Problems) -> Value {
         }
     }
     item
-}
-
-/// Adds the headers that every answer has.
-pub(crate) fn add_common_headers(answer: &mut Value) {
-    answer["headers"]["x-request-id"] = json!({"$ref": "#/components/headers/RequestId"});
-    answer["headers"]["Cache-Control"] = json!({"$ref": "#/components/headers/CacheControl"});
-}
-
-pub(crate) fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flatten()
 }
 
 #[expect(

@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::assemble::{add_common_headers, members};
-
 /// Statuses whose answers are the same in most operations, and the names that these answers have as components.
 const SHARED: [(u16, &str); 6] = [
     (401, "Unauthorized"),
@@ -172,6 +170,16 @@ impl Problems {
         }
         response
     }
+}
+
+/// Adds the headers that every answer has.
+pub(crate) fn add_common_headers(answer: &mut Value) {
+    answer["headers"]["x-request-id"] = json!({"$ref": "#/components/headers/RequestId"});
+    answer["headers"]["Cache-Control"] = json!({"$ref": "#/components/headers/CacheControl"});
+}
+
+pub(crate) fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
 }
 
 fn reference(name: &str) -> Value {

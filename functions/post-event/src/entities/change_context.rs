@@ -33,9 +33,11 @@ impl ChangeContext {
     /// 400 for values that are invalid, and for other parameters.
     pub(super) fn read(mut params: Params, headers: &HeaderMap) -> Result<Self, ApiError> {
         let context = Self {
-            reason: params.read("reason", "must have 1 to 1000 characters", |v| {
-                v.to_owned().try_into().ok()
-            })?,
+            reason: params.read(
+                "reason",
+                "must have 1 to 1000 characters, not only spaces and invisible ones",
+                |v| v.to_owned().try_into().ok(),
+            )?,
             correlation_id: params.read("correlation_id", "must be 1 to 128 printable characters", |v| {
                 v.to_owned().try_into().ok()
             })?,
