@@ -196,15 +196,20 @@ declare
     emptied annals.kpi_names[];
 begin
     with days as materialized (
-        select k.kind, t.currency, k.name, t.day,
+        select t.kind, t.currency, t.name, t.day,
                coalesce(sum(t.amount_cents) filter (where t.sign = 1 and t.amount_cents > 0), 0)
                - coalesce(sum(t.amount_cents) filter (where t.sign = -1 and t.amount_cents > 0), 0) as positive,
                coalesce(sum(t.amount_cents) filter (where t.sign = -1 and t.amount_cents < 0), 0)
                - coalesce(sum(t.amount_cents) filter (where t.sign = 1 and t.amount_cents < 0), 0) as negative,
                sum(t.sign) as entries
-          from unnest(apply_kpi_names.taken) as t
-         cross join lateral (values ('product', t.product), ('customer', t.customer), ('category', t.category)) as k (kind, name)
-         where k.name is not null
+          from (select 'product' as kind, u.product as name, u.currency, u.day, u.amount_cents, u.sign
+                  from unnest(apply_kpi_names.taken) as u where u.product is not null
+                 union all
+                select 'customer', u.customer, u.currency, u.day, u.amount_cents, u.sign
+                  from unnest(apply_kpi_names.taken) as u where u.customer is not null
+                 union all
+                select 'category', u.category, u.currency, u.day, u.amount_cents, u.sign
+                  from unnest(apply_kpi_names.taken) as u where u.category is not null) as t
          group by 1, 2, 3, 4
     ), months as materialized (
         select d.kind, d.currency, d.name, date_trunc('month', d.day::timestamp)::date as month, sum(d.positive) as positive,

@@ -3,19 +3,23 @@
 -- The right figures are computed from tables that are given by name, the live ones or those that a verification has folded, minus the
 -- recorded changes that are not yet applied. One statement reads all of it, so it sees one moment, even while others write.
 
+create function annals.kpi_name_of(value text) returns text language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select format('case when octet_length(%1$s) <= 500 then %1$s else annals.kpi_name(%1$s) end', value)
+$$;
+comment on function annals.kpi_name_of(text) is
+    'SQL for annals.kpi_name of a value. The function itself is only called for long names, because a call takes longer than the rest of a row.';
+
 create function annals.kpi_facts(sales regclass, expenses regclass, tenant uuid) returns table (
     tenant_id uuid, sign int, source text, day date, currency text, amount_cents bigint, product text, customer text, category text,
     cause_id text, cause_version int, caused_at timestamptz
 ) language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     return query execute format(
-        'select s.tenant_id, 1, ''sale'', s.sale_date, s.currency, s.amount_cents, annals.kpi_name(s.product), annals.kpi_name(s.customer_id), null,
-                s.id, s.version, s.updated_at
+        'select s.tenant_id, 1, ''sale'', s.sale_date, s.currency, s.amount_cents, %s, %s, null, s.id, s.version, s.updated_at
            from %s s
           where ($1 is null or s.tenant_id = $1) and %s
           union all
-         select e.tenant_id, 1, ''expense'', e.expense_date, e.currency, e.amount_cents, null, null, annals.kpi_name(coalesce(e.category, '''')),
-                e.id, e.version, e.updated_at
+         select e.tenant_id, 1, ''expense'', e.expense_date, e.currency, e.amount_cents, null, null, %s, e.id, e.version, e.updated_at
            from %s e
           where ($1 is null or e.tenant_id = $1) and %s
           union all
@@ -23,7 +27,8 @@ begin
                 c.caused_at
            from annals.kpi_changes c
           where $1 is null or c.tenant_id = $1',
-        sales, annals.kpi_counts('s', 'sale_date'), expenses, annals.kpi_counts('e', 'expense_date'))
+        annals.kpi_name_of('s.product'), annals.kpi_name_of('s.customer_id'), sales, annals.kpi_counts('s', 'sale_date'),
+        annals.kpi_name_of('coalesce(e.category, '''')'), expenses, annals.kpi_counts('e', 'expense_date'))
     using tenant;
 end
 $$;
@@ -34,15 +39,39 @@ create function annals.kpi_names_of(sales regclass, expenses regclass, tenant uu
     tenant_id uuid, kind text, span text, currency text, name text, period date, positive_cents numeric, negative_cents numeric, entries numeric
 ) language sql stable set search_path = pg_catalog, pg_temp
 set enable_nestloop = off set jit = off as $$
-    select f.tenant_id, k.kind, s.span, f.currency, k.name, s.period, sum(f.sign * greatest(f.amount_cents, 0)::numeric),
-           sum(f.sign * -least(f.amount_cents, 0)::numeric), sum(f.sign)::numeric
-      from annals.kpi_facts(sales, expenses, tenant) f
-     cross join lateral (values ('product', f.product), ('customer', f.customer), ('category', f.category)) as k (kind, name)
-     cross join lateral (values ('day', f.day), ('month', date_trunc('month', f.day::timestamp)::date),
-                                ('year', date_trunc('year', f.day::timestamp)::date)) as s (span, period)
-     where k.name is not null
-     group by 1, 2, 3, 4, 5, 6
-    having sum(f.sign) <> 0 or sum(f.sign * f.amount_cents::numeric) <> 0 or sum(f.sign * abs(f.amount_cents::numeric)) <> 0
+    with facts as materialized (
+        select * from annals.kpi_facts(sales, expenses, tenant)
+    ), named as (
+        select f.tenant_id, 'product' as kind, f.product as name, f.currency, f.day, f.sign, f.amount_cents from facts f where f.product is not null
+         union all
+        select f.tenant_id, 'customer', f.customer, f.currency, f.day, f.sign, f.amount_cents from facts f where f.customer is not null
+         union all
+        select f.tenant_id, 'category', f.category, f.currency, f.day, f.sign, f.amount_cents from facts f where f.category is not null
+    ), days as materialized (
+        select n.tenant_id, n.kind, n.currency, n.name, n.day,
+               coalesce(sum(n.amount_cents) filter (where n.sign = 1 and n.amount_cents > 0), 0)
+               - coalesce(sum(n.amount_cents) filter (where n.sign = -1 and n.amount_cents > 0), 0) as positive_cents,
+               coalesce(sum(n.amount_cents) filter (where n.sign = -1 and n.amount_cents < 0), 0)
+               - coalesce(sum(n.amount_cents) filter (where n.sign = 1 and n.amount_cents < 0), 0) as negative_cents,
+               sum(n.sign)::numeric as entries
+          from named n
+         group by 1, 2, 3, 4, 5
+    ), months as materialized (
+        select d.tenant_id, d.kind, d.currency, d.name, date_trunc('month', d.day::timestamp)::date as month, sum(d.positive_cents) as positive_cents,
+               sum(d.negative_cents) as negative_cents, sum(d.entries) as entries
+          from days d
+         group by 1, 2, 3, 4, 5
+    ), spans as (
+        select d.tenant_id, d.kind, 'day' as span, d.currency, d.name, d.day as period, d.positive_cents, d.negative_cents, d.entries from days d
+         union all
+        select m.tenant_id, m.kind, 'month', m.currency, m.name, m.month, m.positive_cents, m.negative_cents, m.entries from months m
+         union all
+        select m.tenant_id, m.kind, 'year', m.currency, m.name, date_trunc('year', m.month::timestamp)::date, sum(m.positive_cents),
+               sum(m.negative_cents), sum(m.entries)
+          from months m
+         group by 1, 2, 4, 5, 6
+    )
+    select * from spans s where (s.entries, s.positive_cents, s.negative_cents) <> (0, 0, 0)
 $$;
 comment on function annals.kpi_names_of(regclass, regclass, uuid) is 'The right rows of annals.kpi_names.';
 
@@ -74,21 +103,24 @@ set enable_nestloop = off set jit = off as $$
                coalesce(sum(f.sign * -least(f.amount_cents, 0)::numeric) filter (where f.source = 'sale'), 0) as refunds_cents,
                coalesce(sum(f.sign) filter (where f.source = 'sale'), 0)::numeric as sales_count,
                coalesce(sum(f.sign * f.amount_cents::numeric) filter (where f.source = 'expense'), 0) as expenses_cents,
-               coalesce(sum(f.sign) filter (where f.source = 'expense'), 0)::numeric as expenses_count
+               coalesce(sum(f.sign) filter (where f.source = 'expense'), 0)::numeric as expenses_count,
+               max(f.caused_at) filter (where f.sign = 1) as latest
           from facts f
          group by 1, 2, 3
     ), causes as (
         select distinct on (f.tenant_id, f.day, f.currency) f.tenant_id, f.day, f.currency, f.source, f.cause_id, f.cause_version, f.caused_at
           from facts f
+          join sums s on s.tenant_id = f.tenant_id and s.day = f.day and s.currency = f.currency and s.latest = f.caused_at
          where f.sign = 1
-         order by f.tenant_id, f.day, f.currency, f.caused_at desc, f.source, f.cause_id
+         order by f.tenant_id, f.day, f.currency, f.source, f.cause_id
     ), customers as (
         select r.tenant_id, r.day, r.currency, coalesce(sum(r.customers) filter (where r.previous_day = '-infinity'), 0)::bigint as new_customers,
                sum(r.customers)::bigint as active_customers
           from annals.kpi_repeat_customers_of(sales, expenses, tenant) r
          group by 1, 2, 3
     )
-    select s.*, coalesce(k.new_customers, 0), coalesce(k.active_customers, 0), c.source, c.cause_id, c.cause_version, c.caused_at
+    select s.tenant_id, s.day, s.currency, s.revenue_cents, s.refunds_cents, s.sales_count, s.expenses_cents, s.expenses_count,
+           coalesce(k.new_customers, 0), coalesce(k.active_customers, 0), c.source, c.cause_id, c.cause_version, c.caused_at
       from sums s
       left join causes c on c.tenant_id = s.tenant_id and c.day = s.day and c.currency = s.currency
       left join customers k on k.tenant_id = s.tenant_id and k.day = s.day and k.currency = s.currency

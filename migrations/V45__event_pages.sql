@@ -257,7 +257,7 @@ grant execute on function annals.is_projected(bigint), annals.is_parked(uuid, te
 -- orders; «order» becomes asc or desc, and «filters» the conditions of all filters. Before it, the statements in statements_before are run;
 -- processed_sql says whether read models contain an event. Everything else is the same for all.
 create function annals.make_event_list(
-    name text, purpose text, rows_sql text, statements_before text default '', processed_sql text default $sql$
+    name text, purpose text, rows_sql text, statements_before text default '', more_parameters text default '', processed_sql text default $sql$
                    case when not page.sees_tenant then annals.is_projected(e.event_number)
                         when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
                         else coalesce(e.aggregate_version <= (
@@ -321,7 +321,7 @@ end
 $list$;
 comment on function %1$s is %5$L;
 grant execute on function %1$s to authenticated;$sql$,
-        name, parameters, replace(statement, '«order»', 'desc'), replace(statement, '«order»', 'asc'), purpose, statements_before);
+        name, parameters || more_parameters, replace(statement, '«order»', 'desc'), replace(statement, '«order»', 'asc'), purpose, statements_before);
 end
 $make$;
 
@@ -398,6 +398,11 @@ select annals.make_event_list('annals.list_events_unprocessed', 'Events that are
                  order by e.event_number «order» limit row_limit$sql$,
     replace(annals.rows_by(null, null), 'page.above', 'page.above_swept')));
 
+select annals.make_event_list('annals.find_events', 'Events with these ids, in their order.', $sql$
+                select e.* from unnest(ids) as i (id) cross join lateral (
+                    select * from annals.events e where e.tenant_id = page.tenant and e.id = i.id offset 0) as e
+                 limit row_limit$sql$, more_parameters => ', ids uuid[] default null');
+
 select annals.make_event_list('annals.list_history', 'Events of one stream; after and up_to are versions.', $sql$
                     select * from annals.events e
                      where e.tenant_id = page.tenant
@@ -412,9 +417,9 @@ select annals.make_event_list('annals.list_history', 'Events of one stream; afte
     page.skipped := array(select s.aggregate_version from annals.skipped_events s
                            where s.tenant_id = page.tenant and s.aggregate_type = stream_type and s.aggregate_id = stream_id);
     page.skipped_before := (select count(*) from unnest(page.skipped) as s (version) where s.version <= page.above);$first$,
-    'case when page.sees_state then coalesce(e.aggregate_version <= page.projected, false) else annals.is_projected(e.event_number) end');
+    processed_sql => 'case when page.sees_state then coalesce(e.aggregate_version <= page.projected, false) else annals.is_projected(e.event_number) end');
 
-drop function annals.make_event_list(text, text, text, text, text);
+drop function annals.make_event_list(text, text, text, text, text, text);
 drop function annals.rows_by(text, text, text);
 
 revoke execute on all functions in schema annals from public;

@@ -76,7 +76,7 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
     proxy.hold_answers_until_commit();
     let id = event["id"].as_str().unwrap();
     let reads = [
-        (format!("/events/{id}"), "-- find_event"),
+        (format!("/events/{id}"), "-- find_events"),
         ("/events".to_owned(), "-- list_events"),
         // These read behind the sweep's checkpoint and in parked streams, never the whole log.
         ("/events?processed=false".to_owned(), "-- list_events_unprocessed"),

@@ -9,7 +9,7 @@ use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions and the registration of
 /// types are not in the list, because they trust the claims that they are given.
-const CALLABLE: [&str; 50] = [
+const CALLABLE: [&str; 51] = [
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
@@ -19,6 +19,7 @@ const CALLABLE: [&str; 50] = [
     "annals.open_appends",
     "annals.high_water_mark",
     "annals.find_entity",
+    "annals.find_events",
     "annals.find_kept_key",
     "annals.find_past",
     "annals.is_parked",

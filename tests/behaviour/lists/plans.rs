@@ -124,6 +124,8 @@ async fn a_list_reads_its_page_and_little_else_whatever_the_log_was_when_it_was_
         for arguments in &own {
             assert_eq!(count(&kept_by_user, "list_events_of_caller", arguments).await, 0);
         }
+        let nothing = "false, null, 1, 1000, ids => '{00000000-0000-4000-8000-000000000001}'";
+        assert_eq!(count(&kept, "find_events", nothing).await, 0);
         for (function, arguments, _) in FOLDS {
             assert_eq!(count(&kept, function, arguments).await, 0, "{function}");
         }
@@ -148,6 +150,10 @@ async fn a_list_reads_its_page_and_little_else_whatever_the_log_was_when_it_was_
                     );
                 }
             }
+            let ids = "select string_agg(id::text, ',') from annals.events where event_number in (10, 20000)";
+            let ids: String = superuser.query_one(ids, &[]).await.expect("two ids").get(0);
+            let arguments = format!("false, null, 2, 4194304, ids => '{{{ids}}}'");
+            assert_eq!(count(&client, "find_events", &arguments).await, 2);
             for (function, arguments, expected) in FOLDS {
                 assert_eq!(
                     count(&client, function, arguments).await,

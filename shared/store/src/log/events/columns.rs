@@ -41,18 +41,7 @@ macro_rules! withheld_context {
     };
 }
 
-/// Name of the user who acted, from the state of the aggregate type `user`; null if there is no such user or the caller may not see
-/// it.
-macro_rules! actor_name {
-    () => {
-        "\n, (select left(n.state ->> 'name', 200)
-           from annals.entities n
-          where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
-            and e.created_by like 'user:%' and jsonb_typeof(n.state -> 'name') = 'string') as actor_name"
-    };
-}
-
-pub(crate) use {actor_name, event_columns, joined_head, withheld_context};
+pub(crate) use {event_columns, joined_head, withheld_context};
 
 /// The columns of an event, borrowed from its row. A page is written from them directly: an [`Event`] would copy fifteen texts, and check
 /// three that are known to be JSON.
