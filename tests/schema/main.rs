@@ -40,11 +40,14 @@ async fn main() {
 
 /// Adds the migrations that are not in the list yet. The others' lines stay, so that an edit shows.
 fn add_landed() {
-    let mut landed = std::fs::read_to_string(landed_file()).expect("migrations/landed.txt");
-    let known = landed.lines().count();
-    for line in landed_lines().iter().skip(known) {
-        landed += line;
-        landed.push('\n');
-    }
-    std::fs::write(landed_file(), landed).expect("migrations/landed.txt can be written");
+    let landed = std::fs::read_to_string(landed_file()).expect("migrations/landed.txt");
+    let name_of = |line: &str| line.split(' ').next().map(str::to_owned);
+    let lines: Vec<String> = landed_lines()
+        .into_iter()
+        .map(|line| {
+            let known = landed.lines().find(|known| name_of(known) == name_of(&line));
+            known.map_or(line.clone(), str::to_owned) + "\n"
+        })
+        .collect();
+    std::fs::write(landed_file(), lines.concat()).expect("migrations/landed.txt can be written");
 }
