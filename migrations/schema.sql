@@ -4037,15 +4037,20 @@ declare
     emptied annals.kpi_names[];
 begin
     with days as materialized (
-        select k.kind, t.currency, k.name, t.day,
+        select t.kind, t.currency, t.name, t.day,
                coalesce(sum(t.amount_cents) filter (where t.sign = 1 and t.amount_cents > 0), 0)
                - coalesce(sum(t.amount_cents) filter (where t.sign = -1 and t.amount_cents > 0), 0) as positive,
                coalesce(sum(t.amount_cents) filter (where t.sign = -1 and t.amount_cents < 0), 0)
                - coalesce(sum(t.amount_cents) filter (where t.sign = 1 and t.amount_cents < 0), 0) as negative,
                sum(t.sign) as entries
-          from unnest(apply_kpi_names.taken) as t
-         cross join lateral (values ('product', t.product), ('customer', t.customer), ('category', t.category)) as k (kind, name)
-         where k.name is not null
+          from (select 'product' as kind, u.product as name, u.currency, u.day, u.amount_cents, u.sign
+                  from unnest(apply_kpi_names.taken) as u where u.product is not null
+                 union all
+                select 'customer', u.customer, u.currency, u.day, u.amount_cents, u.sign
+                  from unnest(apply_kpi_names.taken) as u where u.customer is not null
+                 union all
+                select 'category', u.category, u.currency, u.day, u.amount_cents, u.sign
+                  from unnest(apply_kpi_names.taken) as u where u.category is not null) as t
          group by 1, 2, 3, 4
     ), months as materialized (
         select d.kind, d.currency, d.name, date_trunc('month', d.day::timestamp)::date as month, sum(d.positive) as positive,
@@ -4212,6 +4217,17 @@ grant execute on function annals.apply_kpi_changes(uuid,integer) to annals_proje
 -- key_figure_repair
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 
+-- SQL for annals.kpi_name of a value. The function itself is only called for long names, because a call takes longer than the rest of a
+-- row.
+create function annals.kpi_name_of(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    select format('case when octet_length(%1$s) <= 500 then %1$s else annals.kpi_name(%1$s) end', value)
+$function$;
+
 -- The sales and expenses that count, of a tenant or of all (null), and recorded changes with the opposite sign.
 create function annals.kpi_facts(sales regclass, expenses regclass, tenant uuid)
  RETURNS TABLE(tenant_id uuid, sign integer, source text, day date, currency text, amount_cents bigint, product text, customer text, category text, cause_id text, cause_version integer, caused_at timestamp with time zone)
@@ -4221,13 +4237,11 @@ create function annals.kpi_facts(sales regclass, expenses regclass, tenant uuid)
 AS $function$
 begin
     return query execute format(
-        'select s.tenant_id, 1, ''sale'', s.sale_date, s.currency, s.amount_cents, annals.kpi_name(s.product), annals.kpi_name(s.customer_id), null,
-                s.id, s.version, s.updated_at
+        'select s.tenant_id, 1, ''sale'', s.sale_date, s.currency, s.amount_cents, %s, %s, null, s.id, s.version, s.updated_at
            from %s s
           where ($1 is null or s.tenant_id = $1) and %s
           union all
-         select e.tenant_id, 1, ''expense'', e.expense_date, e.currency, e.amount_cents, null, null, annals.kpi_name(coalesce(e.category, '''')),
-                e.id, e.version, e.updated_at
+         select e.tenant_id, 1, ''expense'', e.expense_date, e.currency, e.amount_cents, null, null, %s, e.id, e.version, e.updated_at
            from %s e
           where ($1 is null or e.tenant_id = $1) and %s
           union all
@@ -4235,7 +4249,8 @@ begin
                 c.caused_at
            from annals.kpi_changes c
           where $1 is null or c.tenant_id = $1',
-        sales, annals.kpi_counts('s', 'sale_date'), expenses, annals.kpi_counts('e', 'expense_date'))
+        annals.kpi_name_of('s.product'), annals.kpi_name_of('s.customer_id'), sales, annals.kpi_counts('s', 'sale_date'),
+        annals.kpi_name_of('coalesce(e.category, '''')'), expenses, annals.kpi_counts('e', 'expense_date'))
     using tenant;
 end
 $function$;
@@ -4250,15 +4265,39 @@ create function annals.kpi_names_of(sales regclass, expenses regclass, tenant uu
  SET enable_nestloop TO 'off'
  SET jit TO 'off'
 AS $function$
-    select f.tenant_id, k.kind, s.span, f.currency, k.name, s.period, sum(f.sign * greatest(f.amount_cents, 0)::numeric),
-           sum(f.sign * -least(f.amount_cents, 0)::numeric), sum(f.sign)::numeric
-      from annals.kpi_facts(sales, expenses, tenant) f
-     cross join lateral (values ('product', f.product), ('customer', f.customer), ('category', f.category)) as k (kind, name)
-     cross join lateral (values ('day', f.day), ('month', date_trunc('month', f.day::timestamp)::date),
-                                ('year', date_trunc('year', f.day::timestamp)::date)) as s (span, period)
-     where k.name is not null
-     group by 1, 2, 3, 4, 5, 6
-    having sum(f.sign) <> 0 or sum(f.sign * f.amount_cents::numeric) <> 0 or sum(f.sign * abs(f.amount_cents::numeric)) <> 0
+    with facts as materialized (
+        select * from annals.kpi_facts(sales, expenses, tenant)
+    ), named as (
+        select f.tenant_id, 'product' as kind, f.product as name, f.currency, f.day, f.sign, f.amount_cents from facts f where f.product is not null
+         union all
+        select f.tenant_id, 'customer', f.customer, f.currency, f.day, f.sign, f.amount_cents from facts f where f.customer is not null
+         union all
+        select f.tenant_id, 'category', f.category, f.currency, f.day, f.sign, f.amount_cents from facts f where f.category is not null
+    ), days as materialized (
+        select n.tenant_id, n.kind, n.currency, n.name, n.day,
+               coalesce(sum(n.amount_cents) filter (where n.sign = 1 and n.amount_cents > 0), 0)
+               - coalesce(sum(n.amount_cents) filter (where n.sign = -1 and n.amount_cents > 0), 0) as positive_cents,
+               coalesce(sum(n.amount_cents) filter (where n.sign = -1 and n.amount_cents < 0), 0)
+               - coalesce(sum(n.amount_cents) filter (where n.sign = 1 and n.amount_cents < 0), 0) as negative_cents,
+               sum(n.sign)::numeric as entries
+          from named n
+         group by 1, 2, 3, 4, 5
+    ), months as materialized (
+        select d.tenant_id, d.kind, d.currency, d.name, date_trunc('month', d.day::timestamp)::date as month, sum(d.positive_cents) as positive_cents,
+               sum(d.negative_cents) as negative_cents, sum(d.entries) as entries
+          from days d
+         group by 1, 2, 3, 4, 5
+    ), spans as (
+        select d.tenant_id, d.kind, 'day' as span, d.currency, d.name, d.day as period, d.positive_cents, d.negative_cents, d.entries from days d
+         union all
+        select m.tenant_id, m.kind, 'month', m.currency, m.name, m.month, m.positive_cents, m.negative_cents, m.entries from months m
+         union all
+        select m.tenant_id, m.kind, 'year', m.currency, m.name, date_trunc('year', m.month::timestamp)::date, sum(m.positive_cents),
+               sum(m.negative_cents), sum(m.entries)
+          from months m
+         group by 1, 2, 4, 5, 6
+    )
+    select * from spans s where (s.entries, s.positive_cents, s.negative_cents) <> (0, 0, 0)
 $function$;
 grant execute on function annals.kpi_names_of(regclass,regclass,uuid) to annals_projector;
 
@@ -4299,21 +4338,24 @@ AS $function$
                coalesce(sum(f.sign * -least(f.amount_cents, 0)::numeric) filter (where f.source = 'sale'), 0) as refunds_cents,
                coalesce(sum(f.sign) filter (where f.source = 'sale'), 0)::numeric as sales_count,
                coalesce(sum(f.sign * f.amount_cents::numeric) filter (where f.source = 'expense'), 0) as expenses_cents,
-               coalesce(sum(f.sign) filter (where f.source = 'expense'), 0)::numeric as expenses_count
+               coalesce(sum(f.sign) filter (where f.source = 'expense'), 0)::numeric as expenses_count,
+               max(f.caused_at) filter (where f.sign = 1) as latest
           from facts f
          group by 1, 2, 3
     ), causes as (
         select distinct on (f.tenant_id, f.day, f.currency) f.tenant_id, f.day, f.currency, f.source, f.cause_id, f.cause_version, f.caused_at
           from facts f
+          join sums s on s.tenant_id = f.tenant_id and s.day = f.day and s.currency = f.currency and s.latest = f.caused_at
          where f.sign = 1
-         order by f.tenant_id, f.day, f.currency, f.caused_at desc, f.source, f.cause_id
+         order by f.tenant_id, f.day, f.currency, f.source, f.cause_id
     ), customers as (
         select r.tenant_id, r.day, r.currency, coalesce(sum(r.customers) filter (where r.previous_day = '-infinity'), 0)::bigint as new_customers,
                sum(r.customers)::bigint as active_customers
           from annals.kpi_repeat_customers_of(sales, expenses, tenant) r
          group by 1, 2, 3
     )
-    select s.*, coalesce(k.new_customers, 0), coalesce(k.active_customers, 0), c.source, c.cause_id, c.cause_version, c.caused_at
+    select s.tenant_id, s.day, s.currency, s.revenue_cents, s.refunds_cents, s.sales_count, s.expenses_cents, s.expenses_count,
+           coalesce(k.new_customers, 0), coalesce(k.active_customers, 0), c.source, c.cause_id, c.cause_version, c.caused_at
       from sums s
       left join causes c on c.tenant_id = s.tenant_id and c.day = s.day and c.currency = s.currency
       left join customers k on k.tenant_id = s.tenant_id and k.day = s.day and k.currency = s.currency
@@ -8513,6 +8555,93 @@ begin
 end
 $function$;
 grant execute on function annals.list_events_unprocessed(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean) to authenticated;
+
+-- Events with these ids, in their order.
+create function annals.find_events(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean, ids uuid[] DEFAULT NULL::uuid[])
+ RETURNS SETOF annals.listed_event
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    page annals.page_context := annals.page_context(is_newest, from_time, to_time, after, up_to, is_processed is false);
+begin
+    if is_newest then 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select e.* from unnest(ids) as i (id) cross join lateral (
+                    select * from annals.events e where e.tenant_id = page.tenant and e.id = i.id offset 0) as e
+                 limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    else 
+    return query
+    select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
+           p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
+      from (
+        select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
+          from (
+            select e.id, e.event_number, e.tenant_id, e.event_type, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.version, e.data::text,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_metadata(e.event_number, e.metadata)
+                        else e.metadata end::text as metadata,
+                   case when e.starter_sees and e.started_by <> e.created_by then annals.withheld_recorded(e.event_number, e.recorded)
+                        else e.recorded end::text as recorded,
+                   e.created_by, e.user_id, e.source, e."timestamp", e.created_at, e.correlation_id, e.command_id, e.causation_id, e.idempotency_key,
+                   
+                   case when not page.sees_tenant then annals.is_projected(e.event_number)
+                        when e.event_number <= page.swept and e.aggregate_id <> all (page.parked) then true
+                        else coalesce(e.aggregate_version <= (
+                                 select h.projected_version from annals.heads h
+                                  where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
+                   end as processed,
+                   case when page.has_users and e.created_by like 'user:%' then (
+                       select left(n.state ->> 'name', 200) from annals.entities n
+                        where n.tenant_id = e.tenant_id and n.aggregate_type = 'user' and n.aggregate_id = substr(e.created_by, 6)
+                          and jsonb_typeof(n.state -> 'name') = 'string') end as actor_name,
+                   page.marks_parked and annals.is_parked(page.tenant, e.aggregate_type, e.aggregate_id) as is_parked,
+                   e.aggregate_version = any (page.skipped) as skipped
+              from (
+                select e.* from unnest(ids) as i (id) cross join lateral (
+                    select * from annals.events e where e.tenant_id = page.tenant and e.id = i.id offset 0) as e
+                 limit row_limit) as e offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
+
+    end if;
+end
+$function$;
+grant execute on function annals.find_events(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean,uuid[]) to authenticated;
 
 -- Events of one stream; after and up_to are versions.
 create function annals.list_history(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean)
