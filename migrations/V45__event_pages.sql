@@ -30,6 +30,7 @@ create type annals.listed_event as (
     actor_name        text,
     is_parked         boolean,
     skipped           boolean,
+    skipped_before    int,
     sees_state        boolean,
     running_bytes     bigint,
     catalog_revision  bigint
@@ -39,27 +40,29 @@ comment on column annals.listed_event.processed is 'Whether read models contain 
 comment on column annals.listed_event.actor_name is 'Name of the user who acted, if read models have one.';
 comment on column annals.listed_event.is_parked is 'In lists of unprocessed events: whether its stream is parked.';
 comment on column annals.listed_event.skipped is 'In histories: whether staff left it out of the state.';
+comment on column annals.listed_event.skipped_before is 'In histories: how many events before the page staff left out of the state.';
 comment on column annals.listed_event.sees_state is 'In histories: whether the caller sees the state of the stream.';
 comment on column annals.listed_event.running_bytes is 'JSON text of the page up to and with this event, in bytes.';
 comment on column annals.listed_event.catalog_revision is 'Revision of the catalog to upcast it by.';
 
 create type annals.page_context as (
-    tenant        uuid,
-    actor         text,
-    person        uuid,
-    sees_tenant   boolean,
-    has_users     boolean,
-    revision      bigint,
-    position      bigint,
-    swept         bigint,
-    parked        text[],
-    marks_parked  boolean,
-    skipped       int[],
-    projected     int,
-    sees_state    boolean,
-    above         bigint,
-    above_swept   bigint,
-    below         bigint
+    tenant         uuid,
+    actor          text,
+    person         uuid,
+    sees_tenant    boolean,
+    has_users      boolean,
+    revision       bigint,
+    position       bigint,
+    swept          bigint,
+    parked         text[],
+    marks_parked   boolean,
+    skipped        int[],
+    skipped_before int,
+    projected      int,
+    sees_state     boolean,
+    above          bigint,
+    above_swept    bigint,
+    below          bigint
 );
 comment on type annals.page_context is 'What a page of events needs to know before it is read.';
 comment on column annals.page_context.tenant is 'Tenant of the caller.';
@@ -73,6 +76,7 @@ comment on column annals.page_context.swept is 'Every event with this number or 
 comment on column annals.page_context.parked is 'Ids of parked streams, at most 101.';
 comment on column annals.page_context.marks_parked is 'Whether events of parked streams are marked.';
 comment on column annals.page_context.skipped is 'For a history: versions that staff left out of the state.';
+comment on column annals.page_context.skipped_before is 'For a history: how many of them are before the page.';
 comment on column annals.page_context.projected is 'For a history: up to which version the stream is projected.';
 comment on column annals.page_context.sees_state is 'For a history: whether the caller sees the state of the stream.';
 comment on column annals.page_context.above is 'Events of the page have higher numbers.';
@@ -280,7 +284,7 @@ declare
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -406,7 +410,8 @@ select annals.make_event_list('annals.list_history', 'Events of one stream; afte
                             where h.tenant_id = page.tenant and h.aggregate_type = stream_type and h.aggregate_id = stream_id);
     end if;
     page.skipped := array(select s.aggregate_version from annals.skipped_events s
-                           where s.tenant_id = page.tenant and s.aggregate_type = stream_type and s.aggregate_id = stream_id);$first$,
+                           where s.tenant_id = page.tenant and s.aggregate_type = stream_type and s.aggregate_id = stream_id);
+    page.skipped_before := (select count(*) from unnest(page.skipped) as s (version) where s.version <= page.above);$first$,
     'case when page.sees_state then coalesce(e.aggregate_version <= page.projected, false) else annals.is_projected(e.event_number) end');
 
 drop function annals.make_event_list(text, text, text, text, text);

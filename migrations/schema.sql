@@ -6978,7 +6978,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7025,7 +7025,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7093,7 +7093,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7142,7 +7142,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7212,7 +7212,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7262,7 +7262,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7333,7 +7333,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7380,7 +7380,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7448,7 +7448,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7514,7 +7514,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7601,7 +7601,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7648,7 +7648,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7716,7 +7716,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7763,7 +7763,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7831,7 +7831,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7878,7 +7878,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7946,7 +7946,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -7993,7 +7993,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8061,7 +8061,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8112,7 +8112,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8184,7 +8184,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8268,7 +8268,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8373,7 +8373,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8443,7 +8443,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8537,11 +8537,12 @@ begin
     end if;
     page.skipped := array(select s.aggregate_version from annals.skipped_events s
                            where s.tenant_id = page.tenant and s.aggregate_type = stream_type and s.aggregate_id = stream_id);
+    page.skipped_before := (select count(*) from unnest(page.skipped) as s (version) where s.version <= page.above);
     if is_newest then 
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8577,7 +8578,7 @@ begin
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
            p.recorded, p.created_by, p.user_id, p.source, p."timestamp", p.created_at, p.correlation_id, p.command_id, p.causation_id,
-           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.sees_state, p.running_bytes, page.revision
+           p.idempotency_key, p.processed, p.actor_name, p.is_parked, p.skipped, page.skipped_before, page.sees_state, p.running_bytes, page.revision
       from (
         select t.*, sum(octet_length(t.data) + octet_length(t.metadata) + octet_length(t.recorded)) over (rows unbounded preceding) as running_bytes
           from (
@@ -8681,3 +8682,97 @@ begin
 end
 $function$;
 grant execute on function annals.find_entity(text,text) to authenticated;
+
+-- Where a fold of a stream begins and ends, if the caller may see its state: upto is the last version up to last_version or, if a time is
+-- given, the one that the stream had then. With from_states, the newest state up to that version: the projected one, or a snapshot with the
+-- current fold version and a correct digest; corrupt counts newer snapshots whose digest is wrong.
+create function annals.find_past(stream_type text, stream_id text, last_version integer, at timestamp with time zone, from_states boolean)
+ RETURNS TABLE(head_version integer, projected_version integer, started_by text, upto integer, in_future boolean, revision bigint, entity_version integer, entity_created_at timestamp with time zone, entity_updated_at timestamp with time zone, deleted_at timestamp with time zone, state text, is_snapshot boolean, corrupt bigint)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    tenant   uuid := annals.caller_tenant();
+    snapshot annals.snapshots;
+begin
+    if not annals.sees_state(stream_type, stream_id) then
+        return;
+    end if;
+    select h.version, h.projected_version, h.started_by, r.revision
+      into head_version, projected_version, started_by, revision
+      from annals.catalog_revision r
+      join annals.heads h on h.tenant_id = tenant and h.aggregate_type = stream_type and h.aggregate_id = stream_id
+     where r.only_row;
+    if not found then
+        return;
+    end if;
+    upto := case when at is null then least(last_version, head_version)
+                 else annals.version_at(tenant, stream_type, stream_id, head_version, at) end;
+    in_future := coalesce(at > clock_timestamp(), false);
+    corrupt := 0;
+    if from_states then
+        select n.version, n.created_at, n.updated_at, n.deleted_at, n.state::text, false
+          into entity_version, entity_created_at, entity_updated_at, deleted_at, state, is_snapshot
+          from annals.entities n
+         where n.tenant_id = tenant and n.aggregate_type = stream_type and n.aggregate_id = stream_id and n.version <= upto
+           and not annals.needs_rebuild(tenant, stream_type);
+        for snapshot in
+            select s.* from annals.snapshots s
+             where s.tenant_id = tenant and s.aggregate_type = stream_type and s.aggregate_id = stream_id
+               and s.version <= upto and s.version > coalesce(entity_version, 0)
+               and s.fold_version = annals.fold_version_of(tenant, stream_type)
+             order by s.tenant_id, s.aggregate_type, s.aggregate_id, s.version desc
+        loop
+            if snapshot.digest = annals.snapshot_digest(snapshot) then
+                entity_version := snapshot.version;
+                entity_created_at := snapshot.created_at;
+                entity_updated_at := snapshot.updated_at;
+                deleted_at := snapshot.deleted_at;
+                state := snapshot.state::text;
+                is_snapshot := true;
+                exit;
+            end if;
+            corrupt := corrupt + 1;
+        end loop;
+    end if;
+    return next;
+end
+$function$;
+grant execute on function annals.find_past(text,text,integer,timestamp with time zone,boolean) to authenticated;
+
+-- The events of a stream after a version and up to another, for a fold. The event with which their data reach max_bytes is the last.
+create function annals.list_facts(stream_type text, stream_id text, after integer, upto integer, row_limit bigint, max_bytes bigint)
+ RETURNS TABLE(aggregate_version integer, event_type text, schema_version text, created_at timestamp with time zone, data text, skipped boolean, revision bigint)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    tenant  uuid := annals.caller_tenant();
+    current bigint := (select r.revision from annals.catalog_revision r where r.only_row);
+    skips   int[] := array(select s.aggregate_version from annals.skipped_events s
+                            where s.tenant_id = tenant and s.aggregate_type = stream_type and s.aggregate_id = stream_id);
+begin
+    -- `offset 0` makes PostgreSQL convert each value to text only once.
+    return query
+    select p.aggregate_version, p.event_type, p.version, p.created_at, p.data, p.aggregate_version = any (skips), current
+      from (select t.*, sum(octet_length(t.data)) over (rows unbounded preceding) as running_bytes
+              from (select e.aggregate_version, e.event_type, e.version, e.created_at, e.data::text
+                      from annals.events e
+                     where e.tenant_id = tenant
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) > (stream_id, stream_type, after)
+                       and (e.aggregate_id, e.aggregate_type, e.aggregate_version) <= (stream_id, stream_type, upto)
+                     order by e.aggregate_id, e.aggregate_type, e.aggregate_version limit row_limit offset 0) as t) as p
+     where p.running_bytes - octet_length(p.data) < max_bytes;
+end
+$function$;
+grant execute on function annals.list_facts(text,text,integer,integer,bigint,bigint) to authenticated;

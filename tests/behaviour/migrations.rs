@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use local::cluster::{Cluster, FAST_BUT_UNSAFE, OWNER, Options};
 use serde_json::json;
-use tests::{Person, World, connect, install_schema_check, schema_file, schema_sql, set_api_password};
+use tests::{
+    Person, World, connect, install_schema_check, landed_file, landed_lines, schema_file, schema_sql, set_api_password,
+};
 use tokio_postgres::Client;
 
 /// Roles belong to a cluster: who wants to see them made needs one of their own.
@@ -368,6 +370,65 @@ async fn every_function_looks_for_names_in_pg_catalog_first_and_in_pg_temp_last(
                 where p.pronamespace in ('annals'::regnamespace, 'public'::regnamespace, 'auth'::regnamespace)
                   and not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)";
     assert_eq!(strings(&owner, lax).await, nothing());
+}
+
+/// Databases that have applied a migration refuse a program that has another text of it.
+#[test]
+fn migrations_that_have_landed_are_never_edited() {
+    let landed = std::fs::read_to_string(landed_file()).unwrap();
+    let landed: Vec<&str> = landed.lines().collect();
+    assert_eq!(
+        landed_lines(),
+        landed,
+        "a migration in migrations/landed.txt was edited, or a new one is not in it: see migrations/README.md"
+    );
+}
+
+/// The last migration of the baseline.
+const BASELINE: &str = "V46__entity_reads";
+
+/// A database that has only the migrations up to [`BASELINE`], with events and read models.
+#[tokio::test]
+async fn a_database_of_the_baseline_is_upgraded_with_all_that_it_has() {
+    let cluster = cluster().await;
+    let owner = connect(&cluster.url()).await;
+    let all = annals_store::migration_script(None);
+    let (baseline, later) = all.split_once(&format!("\n-- {BASELINE}\n")).unwrap();
+    let last = later
+        .split("\n-- V")
+        .next()
+        .unwrap()
+        .trim_end()
+        .trim_end_matches("commit;");
+    let script = format!("{baseline}{last}\ncommit;");
+    owner.batch_execute(&script).await.unwrap();
+    set_api_password(&cluster).await;
+    let staff = Person::staff();
+    let events = format!(
+        "set request.jwt.claims = '{}';
+         select public.post_event(jsonb_build_object('event_type', 'customer.created', 'aggregate_type', 'customer', 'aggregate_id', 'C-' || n,
+                                                     'data', '{{\"name\": \"Ada\"}}'::jsonb)) from generate_series(1, 3) as n",
+        Person::service("old").claims()
+    );
+    owner.batch_execute(&events).await.unwrap();
+
+    annals_store::migrate(&cluster.url()).await.unwrap();
+    let world = World::at("annals".to_owned(), &cluster.url());
+    world
+        .append(&staff, "customer.created", "C-4", json!({"name": "Grace"}))
+        .await;
+    world.projector.sweep().await.unwrap();
+    let found = world.get(&staff, "/events?limit=10").await.expect(200);
+    assert_eq!(found.items().len(), 4);
+    for id in ["C-1", "C-4"] {
+        let path = format!("/entities/customer/{id}");
+        assert_eq!(world.get(&staff, &path).await.expect(200).body["projected_version"], 1);
+    }
+    assert_eq!(
+        schema_sql(&owner).await,
+        std::fs::read_to_string(schema_file()).unwrap()
+    );
+    cluster.stop().await.unwrap();
 }
 
 /// `migrations/schema.sql` is for readers, so nothing else would show that it is old.

@@ -104,6 +104,27 @@ async fn one_read_on_a_live_connection_is_one_round_trip() {
     }
 }
 
+/// The process remembers the state after a page. A page that it has not read the beginning of needs two more: where the fold begins, and the
+/// events up to the page.
+#[tokio::test]
+async fn the_next_page_of_a_history_is_one_round_trip() {
+    let (proxy, staff) = (Proxy::start().await, Person::staff());
+    let world = warm_world(&proxy, &staff).await;
+    for _ in 0..3 {
+        world.append(&staff, "customer.deleted", "C-1", json!({})).await;
+    }
+    let path = "/events/aggregate/customer/C-1/history?limit=2";
+    let first = world.get(&staff, path).await.expect(200).body;
+    proxy.take_record();
+    let next = format!("{path}&cursor={}", first["next_cursor"].as_str().unwrap());
+    let second = world.get(&staff, &next).await.expect(200);
+    let record = proxy.take_record();
+    assert_eq!(flights(&record), 2, "{record:?}");
+    let restarted = proxy.before(&world);
+    proxy.take_record();
+    assert_eq!(restarted.get(&staff, &next).await.expect(200).body, second.body);
+}
+
 /// The mark must be taken before the snapshot of the read, so it has a transaction of its own.
 #[tokio::test]
 async fn an_ascending_page_takes_a_mark_before_it_reads() {

@@ -76,11 +76,11 @@ impl<'a> Logs<'a> {
         let reference_url = site.reference_database("reads_reference").await;
         tokio::join!(shape.fill_annals(&url), shape.fill_reference(&reference_url));
         let world = World::at("reads".to_owned(), &url);
-        // A sweep counts the events of each minute, as it would have done while they were appended.
-        world.projector.sweep().await.expect("a sweep");
         let api = Api::of(&world);
         let entities = api.start_streams(ENTITIES).await;
         world.project().await;
+        // As once a minute: it counts the events of each minute and notes that all of them are projected.
+        world.projector.sweep().await.expect("a sweep");
         api.post(batch((0..BATCH).map(|_| new_stream())), BATCH).await;
         let batches = Batches::prepare(connect(&reference_url).await).await;
         for _ in 0..=ENTITIES / BATCH {

@@ -69,7 +69,7 @@ pub use refold::Refolded;
 pub use report::{Line, print_lines, write_json};
 pub use runtime::Runtime;
 pub use schema_check::{check_schemas_in_python, install_schema_check, remove_schema_check};
-pub use schema_sql::{schema_file, schema_sql};
+pub use schema_sql::{landed_file, landed_lines, schema_file, schema_sql};
 pub use secrets_manager::SecretsManager;
 pub use server::{Server, Standby};
 pub use silent_proxy::SilentProxy;

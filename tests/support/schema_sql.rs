@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use refinery::{Migration, load_sql_migrations};
 use tokio_postgres::{Client, Row};
 
 const DEFINITIONS: &str = include_str!("schema_sql.sql");
@@ -48,7 +49,27 @@ pub async fn schema_sql(owner: &Client) -> String {
 
 /// Where the file is.
 pub fn schema_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/schema.sql")
+    migrations_folder().join("schema.sql")
+}
+
+/// Where the checksums of migrations that have landed are.
+pub fn landed_file() -> PathBuf {
+    migrations_folder().join("landed.txt")
+}
+
+/// What `landed.txt` has to say: a line for each migration, in their order, with its name and refinery's checksum of its text.
+///
+/// # Panics
+/// When the migrations cannot be read.
+pub fn landed_lines() -> Vec<String> {
+    let mut migrations = load_sql_migrations(migrations_folder()).expect("migrations");
+    migrations.sort();
+    let line = |migration: &Migration| format!("{migration} {}", migration.checksum());
+    migrations.iter().map(line).collect()
+}
+
+fn migrations_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations")
 }
 
 /// A migration.

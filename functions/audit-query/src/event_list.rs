@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::App;
-use annals_domain::{Caller, Event};
+use annals_domain::Caller;
 use annals_http::{ApiError, Cursor, Limit, Page, Params};
-use annals_store::{EventFilter, Order, Reading};
+use annals_store::{EventFilter, Order, PageRange, Reading, WrittenEvent};
 
 use crate::request::after_number;
 
@@ -150,17 +150,13 @@ impl EventList {
             return Ok(self.ascending_page(app, caller, self.after.unwrap_or(0)).await?.page);
         }
         let filter = self.query.resolve(app, caller).await?;
-        let found = app
-            .store
-            .list_events(
-                caller,
-                &filter,
-                self.order,
-                self.after,
-                self.limit.plus_one(),
-                self.reading,
-            )
-            .await?;
+        let range = PageRange {
+            order: self.order,
+            after: self.after,
+            up_to: None,
+            limit: self.limit.plus_one(),
+        };
+        let found = app.store.list_events(caller, &filter, range, self.reading).await?;
         self.by_number(&found)
     }
 
@@ -178,17 +174,20 @@ impl EventList {
         let mut found = Vec::new();
         if mark > after {
             let filter = self.query.resolve(app, caller).await?;
-            found = app
-                .store
-                .list_up_to_mark(caller, &filter, (after, mark), self.limit.plus_one(), self.reading)
-                .await?;
+            let range = PageRange {
+                order: Order::Asc,
+                after: Some(after),
+                up_to: Some(mark),
+                limit: self.limit.plus_one(),
+            };
+            found = app.store.list_events(caller, &filter, range, self.reading).await?;
         }
         let at_the_end = self.cursor.encode(&mark.to_string());
         let page = self.query.with_cursor(self.by_number(&found)?, &at_the_end)?;
         Ok(AscendingPage { page, mark })
     }
 
-    fn by_number(&self, found: &[Event]) -> Result<Page, ApiError> {
+    fn by_number(&self, found: &[WrittenEvent]) -> Result<Page, ApiError> {
         Page::cut(found, self.limit, |event| {
             self.cursor.encode(&event.event_number.to_string())
         })

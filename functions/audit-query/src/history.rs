@@ -2,7 +2,7 @@
 
 use crate::App;
 use annals_http::{ApiError, Authenticated, Cursor, Page, Params, Path};
-use annals_store::{HistoryEvent, HistoryQuery};
+use annals_store::{HistoryQuery, WrittenEvent};
 use axum::extract::State;
 
 use crate::not_found::not_found;
@@ -32,10 +32,8 @@ pub async fn history(
         return Err(not_found(&app, &caller, &aggregate_type, &aggregate_id).await);
     }
     // The versions of one stream have no gaps and become visible in their order, so this list needs no high-water mark.
-    let last = found
-        .last()
-        .map_or(after_version, |entry| entry.event.aggregate_version);
+    let last = found.last().map_or(after_version, |event| event.aggregate_version);
     let at_the_end = cursor.encode(&last.to_string());
-    let version = |entry: &HistoryEvent| cursor.encode(&entry.event.aggregate_version.to_string());
+    let version = |event: &WrittenEvent| cursor.encode(&event.aggregate_version.to_string());
     Page::cut(&found, limit, version)?.with_end_cursor(&at_the_end)
 }

@@ -1,5 +1,7 @@
 //! Appended events as the log holds them, without reading them back.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -61,7 +63,7 @@ fn assemble(caller: &Caller, event: NewEvent, decided: Appended, recorded: Box<R
         version: decided.schema_version,
         data: raw(&event.data)?,
         metadata: raw(&event.metadata)?,
-        created_by_name: naming::of_event(&decided.created_by, &recorded),
+        created_by_name: naming::of_event(&decided.created_by, recorded.get()).map(Cow::into_owned),
         recorded,
         created_by: decided.created_by,
         user_id: decided.user_id,

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::ids::{TenantId, Text, TextFault};
@@ -169,14 +168,40 @@ impl Caller {
         matches!(self.role, Role::User | Role::Staff).then_some(self.subject)
     }
 
-    /// The claims as the database's policies read them: `{"sub", "role", "app_metadata": {"role", "tenant_id", "name"}}`. They
-    /// are built from what was verified, so nothing else of a token reaches a policy, and in particular not `user_metadata`.
-    pub fn database_claims(&self) -> Value {
-        json!({
-            "sub": self.subject,
-            "role": "authenticated",
-            "app_metadata": {"role": self.role, "tenant_id": self.tenant_id, "name": self.name},
-        })
+    /// The claims as the database's policies read them. They are built from what was verified, so nothing else of a token reaches a policy,
+    /// and in particular not `user_metadata`.
+    pub fn database_claims(&self) -> DatabaseClaims<'_> {
+        DatabaseClaims {
+            sub: self.subject,
+            role: "authenticated",
+            app_metadata: AppMetadata {
+                role: self.role,
+                tenant_id: self.tenant_id,
+                name: self.name.as_deref(),
+            },
+        }
+    }
+}
+
+/// A caller's claims: `{"sub", "role", "app_metadata": {"role", "tenant_id", "name"}}`.
+#[derive(Debug, Serialize)]
+pub struct DatabaseClaims<'a> {
+    sub: Uuid,
+    role: &'static str,
+    app_metadata: AppMetadata<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct AppMetadata<'a> {
+    role: Role,
+    tenant_id: TenantId,
+    name: Option<&'a str>,
+}
+
+/// Their JSON.
+impl fmt::Display for DatabaseClaims<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
     }
 }
 

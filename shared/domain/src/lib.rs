@@ -36,7 +36,7 @@ pub mod upcast;
 mod validator;
 pub mod weight;
 
-pub use actor::{Actor, Caller, Role};
+pub use actor::{Actor, Caller, DatabaseClaims, Role};
 pub use catalog::{Catalog, EventKind, FoldError, Requires, StoredFact, UpcastError};
 pub use effect::{Effect, Inverse};
 pub use event::{Event, NewEvent};

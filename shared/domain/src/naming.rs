@@ -4,8 +4,9 @@
 //! (`app_metadata.name`, set on the server side of the identity provider) is recorded with each event that the person posts.
 //! `user_metadata` is not read, because its owner can write it and could take another person's name.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::actor::{Caller, Role};
@@ -40,24 +41,26 @@ fn person(caller: &Caller) -> Option<String> {
 }
 
 /// The display name of an event's actor, as far as the event itself tells it.
-pub fn of_event(created_by: &str, recorded: &RawValue) -> Option<String> {
+pub fn of_event<'a>(created_by: &'a str, recorded: &'a str) -> Option<Cow<'a, str>> {
     #[derive(Deserialize)]
-    struct Observed {
-        posted_by: Option<String>,
-        posted_by_name: Option<String>,
+    struct Observed<'a> {
+        #[serde(borrow)]
+        posted_by: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        posted_by_name: Option<Cow<'a, str>>,
     }
     let own = created_by
         .strip_prefix("agent:")
         .or_else(|| created_by.strip_prefix("service:"));
     if let Some(name) = own {
-        return Some(name.to_owned());
+        return Some(Cow::Borrowed(name));
     }
     // Most events have no such member. An escaped spelling of its name is never stored: PostgreSQL writes JSON without needless escapes.
-    if !recorded.get().contains(POSTED_BY_NAME) {
+    if !recorded.contains(POSTED_BY_NAME) {
         return None;
     }
     // If another caller posted the event, the recorded name is not the actor's.
-    let observed: Observed = serde_json::from_str(recorded.get()).ok()?;
+    let observed: Observed<'_> = serde_json::from_str(recorded).ok()?;
     observed
         .posted_by_name
         .filter(|_| observed.posted_by.as_deref() == Some(created_by))
@@ -72,7 +75,7 @@ mod tests {
     use crate::TenantId;
 
     fn name_of(created_by: &str, recorded: Value) -> Option<String> {
-        of_event(created_by, &serde_json::value::to_raw_value(&recorded).expect("JSON"))
+        of_event(created_by, &recorded.to_string()).map(Cow::into_owned)
     }
 
     #[test]

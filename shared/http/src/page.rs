@@ -10,11 +10,18 @@ use super::entity::EntityAnswer;
 use super::error::ApiError;
 use super::params::Limit;
 use super::written_json::WrittenJson;
-use annals_domain::Event;
-use annals_store::{HistoryEvent, KpiLine, ListedUpcaster, PAGE_BYTES};
+use annals_store::{HistoryEvent, KpiLine, ListedUpcaster, PAGE_BYTES, WrittenEvent};
 
 /// An item of a page.
 pub trait Listed: Serialize {
+    /// Adds the item to a page's body.
+    ///
+    /// # Errors
+    /// The item cannot be written as JSON.
+    fn write(&self, body: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        serde_json::to_writer(body, self)
+    }
+
     /// Whether reading stopped after this item because of its size, so that there may be more.
     fn ends_read(&self) -> bool {
         false
@@ -27,7 +34,13 @@ impl Listed for KpiLine {}
 
 impl Listed for ListedUpcaster {}
 
-impl Listed for Event {
+/// It is JSON already. To serialize it would check that.
+impl Listed for WrittenEvent {
+    fn write(&self, body: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        body.extend_from_slice(&self.json);
+        Ok(())
+    }
+
     fn ends_read(&self) -> bool {
         self.ends_read
     }
@@ -93,7 +106,7 @@ impl Page {
                 body.push(b',');
             }
             let begin = body.len();
-            serde_json::to_writer(&mut body, item).map_err(|e| ApiError::Internal(Box::new(e)))?;
+            item.write(&mut body).map_err(|e| ApiError::Internal(Box::new(e)))?;
             // The first item always fits: after a page without items, reading could not continue.
             bytes += body.len() - begin;
             if bytes > PAGE_BYTES && read > 0 {

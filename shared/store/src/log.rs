@@ -9,5 +9,6 @@ pub(crate) mod feed;
 pub(crate) mod history;
 pub(crate) mod kept_keys;
 pub(crate) mod minutes;
+pub(crate) mod page_ends;
 pub(crate) mod pages;
 pub(crate) mod replays;

@@ -27,7 +27,7 @@ const HEADER: &str = "{\"format\": \"json\", \"version\": 1}\n";
 
 /// Runs work in PostgreSQL and records its duration for X-Ray. The subsegment shows the statement's name.
 pub async fn in_postgres<T, E>(sql: &str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let query = json!({"sql": {"database_type": "PostgreSQL", "sanitized_query": statement_name(sql)}});
+    let query = || json!({"sql": {"database_type": "PostgreSQL", "sanitized_query": statement_name(sql)}});
     timed("PostgreSQL", query, work).await
 }
 
@@ -38,16 +38,21 @@ pub fn statement_name(sql: &str) -> &str {
 
 /// Runs a call that sends a message to SQS, and records its duration for X-Ray.
 pub async fn in_sqs<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    timed("SQS", json!({"aws": {"operation": "SendMessage"}}), work).await
+    timed("SQS", || json!({"aws": {"operation": "SendMessage"}}), work).await
 }
 
-async fn timed<T, E>(name: &str, more: Value, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+/// `more` is made only for requests that X-Ray samples.
+async fn timed<T, E>(
+    name: &str,
+    more: impl FnOnce() -> Value,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let Some(trace) = sampled().filter(|_| tracing::enabled!(target: TARGET, Level::INFO)) else {
         return work.await;
     };
     let began = SystemTime::now();
     let done = work.await;
-    let document = subsegment(&trace, name, [began, SystemTime::now()], done.is_err(), more);
+    let document = subsegment(&trace, name, [began, SystemTime::now()], done.is_err(), more());
     tracing::info!(target: TARGET, document = document.to_string());
     done
 }

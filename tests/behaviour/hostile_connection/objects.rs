@@ -9,7 +9,7 @@ use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions and the registration of
 /// types are not in the list, because they trust the claims that they are given.
-const CALLABLE: [&str; 48] = [
+const CALLABLE: [&str; 50] = [
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
@@ -20,6 +20,7 @@ const CALLABLE: [&str; 48] = [
     "annals.high_water_mark",
     "annals.find_entity",
     "annals.find_kept_key",
+    "annals.find_past",
     "annals.is_parked",
     "annals.is_projected",
     "annals.is_rebuild_held",
@@ -37,6 +38,7 @@ const CALLABLE: [&str; 48] = [
     "annals.list_events_of_source",
     "annals.list_events_of_types",
     "annals.list_events_unprocessed",
+    "annals.list_facts",
     "annals.list_history",
     "annals.list_replays",
     "annals.oldest_open_append",

@@ -62,7 +62,7 @@ async fn shadowed_session(world: &World, person: &Person) -> Client {
 }
 
 /// Calls that requests can make, without literals whose types the attacker's own would replace.
-const CALLS: [&str; 22] = [
+const CALLS: [&str; 24] = [
     "select annals.keep_key('customer', 'x', 1, 'kept', pg_catalog.repeat('0', 64), 'unchanged')",
     "select annals.find_kept_key('kept')",
     "select annals.request_rebuild('customer')",
@@ -87,6 +87,8 @@ const CALLS: [&str; 22] = [
     "select pg_catalog.count(*) from annals.list_events_of_id(true, null, 10, 1000, stream_id => 'x')",
     "select pg_catalog.count(*) from annals.list_history(false, 0, 10, 1000, stream_type => 'customer', stream_id => 'x')",
     "select pg_catalog.count(*) from annals.find_entity('customer', 'x')",
+    "select pg_catalog.count(*) from annals.find_past('customer', 'x', 1, null, true)",
+    "select pg_catalog.count(*) from annals.list_facts('customer', 'x', 0, 1, 10, 1000)",
     "select annals.is_projected(1)",
 ];
 

@@ -43,6 +43,13 @@ const LISTS: [(&str, &str); 11] = [
     ("list_history", ", stream_type => 'sale', stream_id => 'S-00010'"),
 ];
 
+/// What a fold reads of a stream, and how many rows that gives.
+const FOLDS: [(&str, &str, i64); 3] = [
+    ("find_past", "'sale', 'S-00010', 7, null, true", 1),
+    ("find_past", "'sale', 'S-00010', null, '2026-01-01 00:30:00Z', true", 1),
+    ("list_facts", "'sale', 'S-00010', 5, 8, 100, 4194304", 3),
+];
+
 /// Rows of the log that the session has read since it last reported its figures: by sequential scans, and by indexes.
 const ROWS_READ: &str =
     "select seq_tup_read, idx_tup_fetch from pg_stat_xact_user_tables where relid = 'annals.events'::regclass";
@@ -117,6 +124,9 @@ async fn a_list_reads_its_page_and_little_else_whatever_the_log_was_when_it_was_
         for arguments in &own {
             assert_eq!(count(&kept_by_user, "list_events_of_caller", arguments).await, 0);
         }
+        for (function, arguments, _) in FOLDS {
+            assert_eq!(count(&kept, function, arguments).await, 0, "{function}");
+        }
         superuser.batch_execute(FILL).await.expect("a log");
         // Three events among many: done by the user, done for the user, and in a stream of the user's.
         let three = format!(
@@ -137,6 +147,13 @@ async fn a_list_reads_its_page_and_little_else_whatever_the_log_was_when_it_was_
                         "{found} events, {statistics}: {list}({arguments})"
                     );
                 }
+            }
+            for (function, arguments, expected) in FOLDS {
+                assert_eq!(
+                    count(&client, function, arguments).await,
+                    expected,
+                    "{function}({arguments})"
+                );
             }
         }
         for client in [kept_by_user, session(&world, &user).await] {
@@ -209,6 +226,7 @@ async fn events_at_the_end_of_a_long_foreign_stream_cost_no_search_of_the_stream
     }
     // They do not see the state, and its absence must not take longer than that of a stream that does not exist.
     assert_eq!(count(&client, "find_entity", "'sale', 'long'").await, 0);
+    assert_eq!(count(&client, "find_past", "'sale', 'long', 5000, null, true").await, 0);
     let last = "is_newest => false, after => 5000, row_limit => 10, max_bytes => 4194304, stream_type => 'sale', stream_id => 'long'";
     assert_eq!(count(&client, "list_history", last).await, 10);
     // The starter sees all of it.

@@ -123,6 +123,26 @@ async fn a_skip_leaves_the_event_out_of_state_and_is_recorded_in_the_log() {
     assert_eq!(world.read_models().await, live);
 }
 
+/// The process remembers the state after the page with the poison event.
+#[tokio::test]
+async fn a_history_is_read_on_after_a_skip() {
+    let (world, staff, id) = parked().await;
+    let year = json!({"id": "fy", "start_date": "2026-04-01", "end_date": "2027-03-31"});
+    world
+        .append(&staff, "organization.financial_year.added", "O-1", year.clone())
+        .await;
+    let path = "/events/aggregate/organization/O-1/history?limit=3";
+    let first = world.get(&staff, path).await.expect(200).body;
+    let next = format!("{path}&cursor={}", first["next_cursor"].as_str().unwrap());
+    let change = async || world.get(&staff, &next).await.expect(200).body["items"][1]["changes"].clone();
+    let added = json!({"financial_year": {"old": null, "new": [year]}});
+    assert_ne!(change().await, added, "the poison event has added it before");
+    let skip = json!({"action": "skip", "reason": "typing error"});
+    decide(&world, &staff, &id, skip).await.expect(200);
+    world.project().await;
+    assert_eq!(change().await, added);
+}
+
 #[tokio::test]
 async fn only_staff_may_decide_and_only_about_parked_events() {
     let (world, staff, id) = parked().await;

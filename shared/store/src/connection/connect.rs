@@ -17,6 +17,7 @@ use crate::connection::error::ConnectError;
 use crate::connection::lease::Lease;
 use crate::connection::pool::Connector;
 use crate::error::is_fatal;
+use crate::log::page_ends::PageEnds;
 use annals_config::{DatabaseConfig, DatabaseSettings};
 
 /// The database, shared by all requests of a process. Cloning is cheap.
@@ -24,6 +25,7 @@ use annals_config::{DatabaseConfig, DatabaseSettings};
 pub struct Store {
     pool: Pool<Connector>,
     pub(crate) catalogs: Arc<CatalogCache>,
+    pub(crate) page_ends: Arc<PageEnds>,
 }
 
 impl Store {
@@ -62,6 +64,7 @@ impl Store {
         Ok(Self {
             pool,
             catalogs: Arc::default(),
+            page_ends: Arc::default(),
         })
     }
 

@@ -128,7 +128,7 @@ impl Store {
         statements: &[(&str, &[Param<'_>])],
     ) -> Result<Vec<Vec<Row>>, StoreError> {
         let client = self.connection().await?;
-        let claims = who.claims().map(|claims| claims.to_string());
+        let claims = who.claims();
         let set = async {
             match &claims {
                 None => Ok(()),

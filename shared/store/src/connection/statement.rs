@@ -1,7 +1,6 @@
 //! Statements, and the role of the transaction that runs them.
 
 use annals_domain::Caller;
-use serde_json::Value;
 use tokio_postgres::types::{ToSql, Type};
 
 /// A parameter with its type. The type must be given because no statement is prepared, so the server is not asked for it.
@@ -68,9 +67,10 @@ impl As<'_> {
         }
     }
 
-    pub(crate) fn claims(self) -> Option<Value> {
+    /// The claims of the caller, as [`SET_CLAIMS`] sets them.
+    pub(crate) fn claims(self) -> Option<String> {
         match self {
-            Self::Caller(caller) => Some(caller.database_claims()),
+            Self::Caller(caller) => Some(caller.database_claims().to_string()),
             Self::Projector => None,
         }
     }

@@ -9,15 +9,12 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
 
 use crate::catalog::retry_if_outdated;
-use crate::connection::statement::{As, Param};
 use crate::log::events::upcast;
 use crate::log::history::{MAX_CHANGES, changes_json, fold_or_stop};
 use crate::read_models::facts::EventText;
-use crate::read_models::past::LIST_RECORDED;
-use crate::{Bounds, EventFilter, HistoryEvent, Order, Reading, Store, StoreError};
+use crate::{Bounds, EventFilter, HistoryEvent, Order, PageRange, Reading, Store, StoreError};
 use annals_domain::diff::FieldPath;
 use annals_domain::{Caller, Catalog, Entity, Event};
 
@@ -110,17 +107,13 @@ impl Store {
 
     async fn try_audited(&self, caller: &Caller, query: AuditQuery<'_>) -> Result<Audited, StoreError> {
         let most = query.field.map_or(query.limit, |_| SEARCHED);
-        let mut events = match query.high_water_mark {
-            Some(high_water_mark) => {
-                let numbers = (query.after.unwrap_or(0), high_water_mark);
-                self.list_up_to_mark(caller, query.filter, numbers, most, Reading::AsStored)
-                    .await?
-            }
-            None => {
-                self.list_events(caller, query.filter, query.order, query.after, most, Reading::AsStored)
-                    .await?
-            }
+        let range = PageRange {
+            order: query.order,
+            after: query.after.or(query.high_water_mark.map(|_| 0)),
+            up_to: query.high_water_mark,
+            limit: most,
         };
+        let mut events = self.list_stored_events(caller, query.filter, range).await?;
         let mut page = Page {
             changes: events.iter().map(|_| None).collect(),
             catalog: None,
@@ -216,15 +209,8 @@ impl Store {
     async fn fold_stretch(&self, caller: &Caller, fold: &mut Fold<'_>, upto: i32) -> Result<usize, StoreError> {
         let mut events = 0;
         while fold.reached < upto && !fold.is_full() {
-            let params: [Param<'_>; 6] = [
-                (caller.tenant_uuid(), Type::UUID),
-                (&fold.stretch.aggregate_type, Type::TEXT),
-                (&fold.stretch.aggregate_id, Type::TEXT),
-                (&upto, Type::INT4),
-                (&fold.reached, Type::INT4),
-                (&PAGE, Type::INT8),
-            ];
-            let rows = self.read(As::Caller(caller), LIST_RECORDED, &params).await?;
+            let stream = (fold.stretch.aggregate_type, fold.stretch.aggregate_id);
+            let rows = self.list_facts(caller, stream, (fold.reached, upto), PAGE).await?;
             if rows.is_empty() {
                 return Err(StoreError::Unexpected("a stream with a gap".to_owned()));
             }

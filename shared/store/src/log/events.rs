@@ -3,16 +3,21 @@
 //! Events of older schema versions are upcast to the current version when they are read, unless the stored data are asked for.
 
 mod columns;
+mod json_object;
 mod lists;
 mod reading;
+mod upcasting;
+mod written;
 
 use self::columns::actor_name;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-pub(crate) use self::columns::{event_columns, event_from, joined_head, named_event_from, upcast, withheld_context};
-pub use self::lists::{EventFilter, Order};
+pub(crate) use self::columns::{EventRow, event_columns, event_from, joined_head, named_event_from, withheld_context};
+pub use self::lists::{EventFilter, Order, PageRange};
 pub use self::reading::Reading;
+pub(crate) use self::upcasting::upcast;
+pub use self::written::WrittenEvent;
 use crate::connection::statement::{As, Param};
 use crate::{Store, StoreError};
 use annals_domain::{Caller, Event, EventId};
@@ -65,7 +70,13 @@ impl Store {
                 &[(id.as_uuid(), Type::UUID), (caller.tenant_uuid(), Type::UUID)],
             )
             .await?;
-        Ok(self.events_from(caller, &rows, reading).await?.pop())
+        let mut event = rows.first().map(named_event_from).transpose()?;
+        if let (Reading::Current, Some(row)) = (reading, rows.first()) {
+            let catalog = self.outline_since(caller, row.try_get("catalog_revision")?).await?;
+            let usage = upcast(&catalog, event.iter_mut());
+            self.tally(caller.tenant_id(), usage).await;
+        }
+        Ok(event)
     }
 
     /// The event that the caller appended with this idempotency key.

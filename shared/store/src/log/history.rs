@@ -2,16 +2,16 @@
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
-use crate::log::events::{Reading, named_event_from, upcast};
+use crate::log::events::{EventRow, Reading, WrittenEvent};
+use crate::log::page_ends::PageEnd;
 use crate::log::pages::{MAX_BYTES, PAGE_BYTES, is_full};
 use crate::read_models::json_text::parse_object;
 use crate::read_models::past::Bounds;
-use crate::{Store, StoreError};
+use crate::{EntityText, Store, StoreError, Usage};
 use annals_domain::diff::{Changes, changes};
 use annals_domain::{Caller, Catalog, Entity, Event, FoldError, StoredFact, TenantId};
 
@@ -52,16 +52,17 @@ pub struct HistoryEvent {
 }
 
 impl Store {
-    /// Events of a stream that the caller may see, oldest first.
+    /// Events of a stream that the caller may see, oldest first, written as the items of an answer. They have the members of a
+    /// [`HistoryEvent`].
     pub async fn list_history(
         &self,
         caller: &Caller,
         query: HistoryQuery<'_>,
-    ) -> Result<Vec<HistoryEvent>, StoreError> {
+    ) -> Result<Vec<WrittenEvent>, StoreError> {
         retry_if_outdated(|| self.try_history(caller, query)).await
     }
 
-    async fn try_history(&self, caller: &Caller, query: HistoryQuery<'_>) -> Result<Vec<HistoryEvent>, StoreError> {
+    async fn try_history(&self, caller: &Caller, query: HistoryQuery<'_>) -> Result<Vec<WrittenEvent>, StoreError> {
         let after = i64::from(query.after_version);
         let params: [Param<'_>; 5] = [
             (&after, Type::INT8),
@@ -80,77 +81,108 @@ impl Store {
         let mut state = match (whole, query.after_version) {
             (false, _) => None,
             (true, 0) => Some(None),
-            (true, version) => Some(self.entity_before(caller, &query, version, revision).await?),
+            (true, version) => {
+                let end = query.end_at(caller, version, revision, row.try_get("skipped_before")?);
+                Some(self.entity_before(caller, &query, &end).await?)
+            }
         };
-        let (mut history, mut bytes) = (Vec::with_capacity(rows.len()), 0);
-        for row in &rows {
-            let mut entry = entry_from(row, &catalog, state.as_mut())?;
-            bytes += entry.changes.as_ref().map_or(0, |changes| changes.get().len());
-            entry.event.ends_read = bytes > MAX_CHANGES;
-            history.push(entry);
+        // The last of all rows asked for only shows that there is a next page, which begins with it.
+        let shown = rows.len() - usize::from(i64::try_from(rows.len()).is_ok_and(|count| count == query.limit));
+        let mut skipped_so_far: i32 = row.try_get("skipped_before")?;
+        let upcast_by = (query.reading == Reading::Current).then_some(&*catalog);
+        let (mut history, mut bytes, mut usage) = (Vec::with_capacity(rows.len()), 0, Usage::default());
+        for (place, row) in rows.iter().enumerate() {
+            let columns = EventRow::named(row)?;
+            let skipped: bool = row.try_get("skipped")?;
+            let changed = match &mut state {
+                Some(state) => Some(fold_in(&columns, skipped, &catalog, state)?),
+                None => None,
+            };
+            skipped_so_far += i32::from(skipped);
+            if let (true, Some(Some(entity))) = (place + 1 == shown, &state) {
+                let end = query.end_at(caller, columns.aggregate_version, revision, skipped_so_far);
+                self.page_ends.remember(end, EntityText::from(entity));
+            }
+            let mut object = columns.json_object(upcast_by, &mut usage)?;
+            bytes += object
+                .value("changes", &changed.as_ref().map(|(changes, _)| changes))
+                .map_err(unwritable)?;
+            object
+                .value("deleted", &changed.map(|(_, deleted)| deleted))
+                .map_err(unwritable)?;
+            object.boolean("skipped", skipped);
+            history.push(columns.written(object));
             if bytes > MAX_CHANGES {
                 break;
             }
         }
-        let is_read = history.len() == rows.len();
-        if let (true, Some(row), Some(last)) = (is_read, rows.last(), history.last_mut()) {
-            last.event.ends_read |= is_full(row)?;
+        if let (Some(last_row), Some(last)) = (rows.get(history.len().saturating_sub(1)), history.last_mut()) {
+            last.ends_read = bytes > MAX_CHANGES || is_full(last_row)?;
         }
-        if query.reading == Reading::Current {
-            let usage = upcast(&catalog, history.iter_mut().map(|entry| &mut entry.event));
-            self.tally(caller.tenant_id(), usage).await;
-        }
+        self.tally(caller.tenant_id(), usage).await;
         Ok(history)
     }
 
-    /// The entity before the page's first event. It is read in another transaction, so the catalog may have changed in between.
+    /// The entity before the page's first event. If the page before was not read by this process, it is read in another transaction, so the
+    /// catalog may have changed in between.
     async fn entity_before(
         &self,
         caller: &Caller,
         query: &HistoryQuery<'_>,
-        version: i32,
-        revision: i64,
+        end: &PageEnd,
     ) -> Result<Option<Entity>, StoreError> {
+        if let Some(known) = self.page_ends.state_at(end) {
+            return known.entity().map(Some);
+        }
         let bounds = Bounds {
-            version: Some(version),
+            version: Some(end.version),
             ..Bounds::default()
         };
         let past = self
             .find_entity_at(caller, query.aggregate_type, query.aggregate_id, bounds)
             .await?;
         match past {
-            Some(past) if past.catalog_revision != revision => Err(StoreError::Outdated),
+            Some(past) if past.catalog_revision != end.revision => Err(StoreError::Outdated),
             past => Ok(past.and_then(|past| past.found).map(|stored| stored.entity)),
         }
     }
 }
 
-fn entry_from(row: &Row, catalog: &Catalog, state: Option<&mut Option<Entity>>) -> Result<HistoryEvent, StoreError> {
-    let mut entry = HistoryEvent {
-        event: named_event_from(row)?,
-        changes: None,
-        deleted: None,
-        skipped: row.try_get("skipped")?,
-    };
-    if let Some(state) = state {
-        let event = &entry.event;
-        let data = parse_object(event.data.get())?;
-        let fact = StoredFact {
-            event_type: &event.event_type,
-            schema_version: &event.version,
-            version: event.aggregate_version,
-            created_at: event.created_at,
-            data: &data,
-            skipped: entry.skipped,
-        };
-        let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
-        let changes = if_in_order(entity, &fact, |entity| {
-            catalog.fold_noting(event.tenant_id, entity, &fact)
-        })?;
-        entry.changes = Some(to_json(&changes)?);
-        entry.deleted = Some(entity.deleted_at.is_some());
+impl HistoryQuery<'_> {
+    /// The end of a page of this history.
+    fn end_at(&self, caller: &Caller, version: i32, revision: i64, skipped: i32) -> PageEnd {
+        PageEnd {
+            tenant_id: caller.tenant_id(),
+            aggregate_type: self.aggregate_type.to_owned(),
+            aggregate_id: self.aggregate_id.to_owned(),
+            version,
+            revision,
+            skipped,
+        }
     }
-    Ok(entry)
+}
+
+/// Folds an event of a page in. Returns what it changed, and whether the entity is deleted after it.
+fn fold_in(
+    event: &EventRow<'_>,
+    skipped: bool,
+    catalog: &Catalog,
+    state: &mut Option<Entity>,
+) -> Result<(Changes, bool), StoreError> {
+    let data = parse_object(event.data)?;
+    let fact = StoredFact {
+        event_type: event.event_type,
+        schema_version: event.version,
+        version: event.aggregate_version,
+        created_at: event.created_at,
+        data: &data,
+        skipped,
+    };
+    let entity = state.get_or_insert_with(|| Entity::before(event.created_at));
+    let changes = if_in_order(entity, &fact, |entity| {
+        catalog.fold_noting(event.tenant_id, entity, &fact)
+    })?;
+    Ok((changes, entity.deleted_at.is_some()))
 }
 
 /// Folds an event, unless this or an earlier event is too large. A stream stops before such an event until staff decides to leave it
@@ -181,9 +213,9 @@ fn if_in_order<T: Default>(
 
 /// The changes from a state to the entity after it, as JSON for the response.
 pub(crate) fn changes_json(before: &Map<String, Value>, after: &Entity) -> Result<Box<RawValue>, StoreError> {
-    to_json(&changes(before, &after.state))
+    to_raw_value(&changes(before, &after.state)).map_err(unwritable)
 }
 
-fn to_json(changes: &Changes) -> Result<Box<RawValue>, StoreError> {
-    to_raw_value(changes).map_err(|e| StoreError::Unexpected(e.to_string()))
+fn unwritable(error: serde_json::Error) -> StoreError {
+    StoreError::Unexpected(error.to_string())
 }

@@ -17,24 +17,7 @@ pub const PAGE_BYTES: usize = page_bytes!();
 /// [`PAGE_BYTES`] as a parameter of statements.
 pub(crate) const MAX_BYTES: i64 = page_bytes!();
 
-/// A page of a stream's events for a fold, ordered by version, cut at [`PAGE_BYTES`] of text: the row that reaches them is the last.
-macro_rules! cut_facts {
-    ($($page:expr),+ $(,)?) => {
-        concat!(
-            "
-select * from (
-select p.*, octet_length(p.data) as bytes, sum(octet_length(p.data)) over (order by p.aggregate_version rows unbounded preceding) as running_bytes
-  from (",
-            $($page),+,
-            ") as p) as w
- where running_bytes - bytes < ",
-            page_bytes!(),
-            " order by aggregate_version"
-        )
-    };
-}
-
-pub(crate) use {cut_facts, page_bytes};
+pub(crate) use page_bytes;
 
 /// Whether a page that is cut at [`PAGE_BYTES`] ends with this row because it is full. A page that is cut by a guess of its size first
 /// has a column for that, too.

@@ -22,7 +22,6 @@ macro_rules! sees_state {
         "($4 or (h.started_by = $5 and annals.starter_sees_all(h.aggregate_type, h.aggregate_id)))"
     };
 }
-pub(crate) use sees_state;
 
 /// Only the first row of a stream carries the state, so that a long tail does not repeat it.
 macro_rules! entity_columns {

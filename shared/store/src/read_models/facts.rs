@@ -1,4 +1,4 @@
-//! Reads the events that a fold needs from rows: the list of columns, and how a row becomes such an event.
+//! The events that a fold needs, and how a row becomes one.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -17,20 +17,7 @@ macro_rules! skipped {
     };
 }
 
-/// Columns of an event `e` of `annals.events`, with the revision of the catalog to fold it by.
-macro_rules! fact_columns {
-    () => {
-        concat!(
-            "e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text,
-       ",
-            skipped!(),
-            ",
-       (select r.revision from annals.catalog_revision r) as revision"
-        )
-    };
-}
-
-pub(crate) use {fact_columns, skipped};
+pub(crate) use skipped;
 
 /// An event as a fold needs it, with its data as JSON text, which is parsed only when the event is folded.
 #[derive(Debug, Clone)]
@@ -49,7 +36,7 @@ pub struct EventText {
 }
 
 impl EventText {
-    /// The event in a row with these columns.
+    /// The event in a row with the columns of `annals.list_facts`.
     pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             version: row.try_get("aggregate_version")?,

@@ -10,9 +10,8 @@ use tokio_postgres::types::Type;
 
 use crate::catalog::retry_if_outdated;
 use crate::connection::statement::{As, Param};
-use crate::log::pages::{cut_facts, page_bytes};
-use crate::read_models::entities::sees_state;
-use crate::read_models::facts::{EventText, fact_columns, skipped};
+use crate::log::pages::MAX_BYTES;
+use crate::read_models::facts::{EventText, skipped};
 use crate::read_models::stored_entity::entity_from;
 use crate::{Stopped, Store, StoreError, StoredEntity, Usage};
 use annals_domain::{Caller, Catalog, Entity, Timestamp};
@@ -49,54 +48,19 @@ pub struct PastEntity {
     pub events_read: usize,
 }
 
-/// The fold starts from the newest state within the bounds: the projected state, or a snapshot with the current fold version and a
-/// correct digest. `corrupt` counts the newer snapshots within the bounds whose digest is wrong.
-const FIND_PAST: &str = concat!(
-    "-- find_past
-select h.aggregate_type, h.aggregate_id, h.version as head_version, h.projected_version, h.started_by, u.version as upto,
-       coalesce($7 > clock_timestamp(), false) as in_future, (select r.revision from annals.catalog_revision r) as revision,
-       b.version as entity_version, b.created_at as entity_created_at, b.updated_at as entity_updated_at, b.deleted_at,
-       b.state::text, b.is_snapshot,
-       (select count(*) from annals.snapshots s
-         where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id and $8
-           and s.version <= u.version and s.version > coalesce(b.version, 0) and s.fold_version = annals.fold_version_of($1, $2)
-           and s.digest <> annals.snapshot_digest(s)) as corrupt
-  from annals.heads h
- cross join lateral (
-       select case when $7 is null then least($6::int, h.version)
-                   else annals.version_at(h.tenant_id, h.aggregate_type, h.aggregate_id, h.version, $7) end as version offset 0) as u
-  left join lateral (
-       (select n.version, n.created_at, n.updated_at, n.deleted_at, n.state, false as is_snapshot
-          from annals.entities n
-         where n.tenant_id = h.tenant_id and n.aggregate_type = h.aggregate_type and n.aggregate_id = h.aggregate_id
-           and n.version <= u.version and $8 and not annals.needs_rebuild($1, $2))
-        union all
-       (select s.version, s.created_at, s.updated_at, s.deleted_at, s.state, true
-          from annals.snapshots s
-         where s.tenant_id = h.tenant_id and s.aggregate_type = h.aggregate_type and s.aggregate_id = h.aggregate_id
-           and s.version <= u.version and $8 and s.fold_version = annals.fold_version_of($1, $2) and s.digest = annals.snapshot_digest(s)
-         order by s.version desc limit 1)
-        order by version desc, is_snapshot limit 1) as b on true
- where h.tenant_id = $1 and h.aggregate_type = $2 and h.aggregate_id = $3 and ",
-    sees_state!()
-);
+const FIND_PAST: &str = "-- find_past
+select * from annals.find_past($1, $2, $3, $4, $5)";
 
 /// A stream's events for a fold, by version.
-pub(crate) const LIST_RECORDED: &str = concat!(
-    "-- list_recorded_facts",
-    cut_facts!(
-        "\nselect ",
-        fact_columns!(),
-        " from annals.events e
- where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4
-   and e.aggregate_version > $5 order by e.aggregate_version limit $6"
-    )
-);
+pub(crate) const LIST_FACTS: &str = "-- list_facts
+select * from annals.list_facts($1, $2, $3, $4, $5, $6)";
 /// `offset 0` makes PostgreSQL sort before it converts the data to text, because the text is much larger than the sorted rows.
 const LIST_VALID: &str = concat!(
-    "-- list_true_facts\nselect ",
-    fact_columns!(),
-    " from (
+    "-- list_true_facts
+select e.aggregate_version, e.event_type, e.version as schema_version, e.created_at, e.data::text, ",
+    skipped!(),
+    ", (select r.revision from annals.catalog_revision r) as revision
+  from (
     select * from annals.events e
      where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version <= $4 and e.\"timestamp\" <= $5
      order by e.\"timestamp\", e.aggregate_version offset 0) as e
@@ -135,17 +99,13 @@ impl Store {
         aggregate_id: &str,
         bounds: Bounds,
     ) -> Result<Option<PastEntity>, StoreError> {
-        let (sees_tenant, actor) = (caller.role().sees_tenant(), caller.actor().as_str());
         let version = bounds.version.unwrap_or(i32::MAX);
         let at = bounds.at.map(|t| t.as_datetime());
         // Snapshots are folded in the order of recording, so they are useless for a business time.
         let from_states = bounds.valid_at.is_none();
-        let params: [Param<'_>; 8] = [
-            (caller.tenant_uuid(), Type::UUID),
+        let params: [Param<'_>; 5] = [
             (&aggregate_type, Type::TEXT),
             (&aggregate_id, Type::TEXT),
-            (&sees_tenant, Type::BOOL),
-            (&actor, Type::TEXT),
             (&version, Type::INT4),
             (&at, Type::TIMESTAMPTZ),
             (&from_states, Type::BOOL),
@@ -196,9 +156,8 @@ impl Store {
             if reached >= load.upto || load.stopped.is_some() {
                 return Ok(());
             }
-            let mut params = load.params().to_vec();
-            params.extend([(&reached as _, Type::INT4), (&PAGE as _, Type::INT8)]);
-            let rows = self.read(As::Caller(load.caller), LIST_RECORDED, &params).await?;
+            let stream = (load.aggregate_type, load.aggregate_id);
+            let rows = self.list_facts(load.caller, stream, (reached, load.upto), PAGE).await?;
             let mut entity = load.entity.take();
             for row in &rows {
                 if let Err(stopped) = load.fold(row, &mut entity)? {
@@ -212,6 +171,25 @@ impl Store {
                 return Ok(());
             }
         }
+    }
+
+    /// At most `limit` events of a stream after the first version and up to the second, for a fold. They are cut at [`MAX_BYTES`].
+    pub(crate) async fn list_facts(
+        &self,
+        caller: &Caller,
+        (aggregate_type, aggregate_id): (&str, &str),
+        (after, upto): (i32, i32),
+        limit: i64,
+    ) -> Result<Vec<Row>, StoreError> {
+        let params: [Param<'_>; 6] = [
+            (&aggregate_type, Type::TEXT),
+            (&aggregate_id, Type::TEXT),
+            (&after, Type::INT4),
+            (&upto, Type::INT4),
+            (&limit, Type::INT8),
+            (&MAX_BYTES, Type::INT8),
+        ];
+        self.read(As::Caller(caller), LIST_FACTS, &params).await
     }
 
     async fn fold_valid_time(&self, load: &mut Load<'_>, valid_at: Timestamp) -> Result<(), StoreError> {
@@ -234,7 +212,7 @@ impl Store {
 }
 
 impl Load<'_> {
-    /// The first parameters of the statements that read events: stream and last version.
+    /// The first parameters of [`LIST_VALID`]: stream and last version.
     fn params(&self) -> [Param<'_>; 4] {
         [
             (self.caller.tenant_uuid(), Type::UUID),

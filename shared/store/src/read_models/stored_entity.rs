@@ -84,6 +84,11 @@ impl EntityText {
         self.version
     }
 
+    /// Bytes of the state.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state.len()
+    }
+
     /// Parses the entity.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use tokio_postgres::types::Type;
 
 use crate::connection::statement::{As, Param};
 use crate::log::pages::is_full;
-use crate::read_models::facts::{EventText, fact_columns, skipped};
+use crate::read_models::facts::EventText;
+use crate::read_models::past::LIST_FACTS;
 use crate::read_models::stored_entity::{Stopped, StoredEntity, entity_from};
 use crate::{Store, StoreError};
 use annals_domain::weight::footprint_of;
@@ -16,15 +17,9 @@ use annals_domain::{Caller, Catalog, Entity, Timestamp};
 const MAX_FOOTPRINT: usize = 64 << 20;
 const MAX_EVENTS: usize = 2_000;
 
-/// The next events of a tail, after those that came with the entity.
-const LIST_TAIL: &str = concat!(
-    "-- list_tail\nselect ",
-    fact_columns!(),
-    "
-  from annals.events e
- where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = $3 and e.aggregate_version > $4 and e.aggregate_version <= $5
- order by e.aggregate_version limit 64"
-);
+/// Events that are read at a time of a tail that is longer than what came with the entity. They have at most 16 MiB of data, so they are not
+/// cut by bytes.
+const PAGE: i64 = 64;
 
 /// How entities, and the rest of a long tail, are read.
 #[derive(Clone, Copy)]
@@ -78,14 +73,15 @@ impl Store {
                 if is_last && rows_are_cut && !found.is_empty() {
                     break;
                 }
-                let params: [Param<'_>; 5] = [
-                    (caller.tenant_uuid(), Type::UUID),
+                let params: [Param<'_>; 6] = [
                     (&stored.aggregate_type, Type::TEXT),
                     (&stored.aggregate_id, Type::TEXT),
                     (&stored.entity.version, Type::INT4),
                     (&head_version, Type::INT4),
+                    (&PAGE, Type::INT8),
+                    (&i64::MAX, Type::INT8),
                 ];
-                let more = read.rows(self, caller, LIST_TAIL, &params).await?;
+                let more = read.rows(self, caller, LIST_FACTS, &params).await?;
                 if more.is_empty() || more[0].try_get::<_, i64>("revision")? != revision {
                     return Err(StoreError::Outdated);
                 }

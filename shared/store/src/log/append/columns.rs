@@ -6,8 +6,8 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use crate::connection::statement::Param;
-use annals_domain::NewEvent;
 use annals_domain::event::Part;
+use annals_domain::{DatabaseClaims, NewEvent};
 
 /// Each field of the events as a column.
 pub(crate) struct Columns<'a> {
@@ -58,7 +58,7 @@ impl<'a> Columns<'a> {
 
     pub(crate) fn params<'b>(
         &'b self,
-        claims: &'b Json<Value>,
+        claims: &'b Json<DatabaseClaims<'b>>,
         recorded: &'b Json<&'b Value>,
         revision: &'b Option<i64>,
     ) -> [Param<'b>; 20] {

@@ -1,11 +1,14 @@
 //! Filtered pages of events, by event number.
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::columns::{EventRow, named_event_from};
 use super::reading::Reading;
+use super::written::WrittenEvent;
 use crate::connection::statement::{As, Param};
-use crate::log::pages::MAX_BYTES;
+use crate::log::pages::{MAX_BYTES, is_full};
 use crate::{Store, StoreError};
 use annals_domain::{Caller, Event, Timestamp};
 
@@ -98,68 +101,63 @@ impl EventFilter {
 }
 
 /// The part of a list that a page covers.
-struct Stretch {
-    order: Order,
-    after: Option<i64>,
-    up_to: Option<i64>,
-    limit: i64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRange {
+    /// Order of the page.
+    pub order: Order,
+    /// Only events after the one with this number, in the page's order.
+    pub after: Option<i64>,
+    /// Only events up to this number: a high-water mark that was taken before. A reader that continues from the high-water mark misses
+    /// nothing. The filter must be resolved after the high-water mark was taken, because a type that is registered in between may have
+    /// events below it.
+    pub up_to: Option<i64>,
+    /// Maximum number of events.
+    pub limit: i64,
 }
 
 impl Store {
-    /// Up to `limit` events that match the filter, after the event with the number `after`.
+    /// A page of events that match the filter, written as the items of an answer.
     pub async fn list_events(
         &self,
         caller: &Caller,
         filter: &EventFilter,
-        order: Order,
-        after: Option<i64>,
-        limit: i64,
+        range: PageRange,
         reading: Reading,
-    ) -> Result<Vec<Event>, StoreError> {
-        let stretch = Stretch {
-            order,
-            after,
-            up_to: None,
-            limit,
-        };
-        self.list_stretch(caller, filter, stretch, reading).await
+    ) -> Result<Vec<WrittenEvent>, StoreError> {
+        let rows = self.list_rows(caller, filter, range).await?;
+        let marks_parked = filter.is_short(caller);
+        self.written_from(caller, &rows, reading, |row| {
+            let mut columns = EventRow::named(row)?;
+            columns.parked = marks_parked && row.try_get("is_parked")?;
+            Ok(columns)
+        })
+        .await
     }
 
-    /// Up to `limit` events that match the filter, oldest first: those after the number `after`, up to a high-water mark that was
-    /// taken before this call. A reader that continues from the high-water mark misses nothing. The filter must be resolved after the
-    /// high-water mark was taken, because a type that is registered in between may have events below it.
-    pub async fn list_up_to_mark(
+    /// A page of events that match the filter, as they were stored.
+    pub(crate) async fn list_stored_events(
         &self,
         caller: &Caller,
         filter: &EventFilter,
-        (after, high_water_mark): (i64, i64),
-        limit: i64,
-        reading: Reading,
+        range: PageRange,
     ) -> Result<Vec<Event>, StoreError> {
-        let stretch = Stretch {
-            order: Order::Asc,
-            after: Some(after),
-            up_to: Some(high_water_mark),
-            limit,
-        };
-        self.list_stretch(caller, filter, stretch, reading).await
+        let rows = self.list_rows(caller, filter, range).await?;
+        let mut events: Vec<Event> = rows.iter().map(named_event_from).collect::<Result<_, _>>()?;
+        if let (Some(row), Some(last)) = (rows.last(), events.last_mut()) {
+            last.ends_read = is_full(row)?;
+        }
+        Ok(events)
     }
 
-    async fn list_stretch(
-        &self,
-        caller: &Caller,
-        filter: &EventFilter,
-        stretch: Stretch,
-        reading: Reading,
-    ) -> Result<Vec<Event>, StoreError> {
-        let is_newest = stretch.order == Order::Desc;
+    async fn list_rows(&self, caller: &Caller, filter: &EventFilter, range: PageRange) -> Result<Vec<Row>, StoreError> {
+        let is_newest = range.order == Order::Desc;
         let (from, to) = (filter.from.map(|t| t.as_datetime()), filter.to.map(|t| t.as_datetime()));
         let params: [Param<'_>; 17] = [
             (&is_newest, Type::BOOL),
-            (&stretch.after, Type::INT8),
-            (&stretch.limit, Type::INT8),
+            (&range.after, Type::INT8),
+            (&range.limit, Type::INT8),
             (&MAX_BYTES, Type::INT8),
-            (&stretch.up_to, Type::INT8),
+            (&range.up_to, Type::INT8),
             (&from, Type::TIMESTAMPTZ),
             (&to, Type::TIMESTAMPTZ),
             (&filter.event_types, Type::TEXT_ARRAY),
@@ -173,13 +171,6 @@ impl Store {
             (&filter.source, Type::TEXT),
             (&filter.processed, Type::BOOL),
         ];
-        let rows = self.read(As::Caller(caller), filter.statement(caller), &params).await?;
-        let mut events = self.events_from(caller, &rows, reading).await?;
-        if filter.is_short(caller) {
-            for (event, row) in events.iter_mut().zip(&rows) {
-                event.parked = row.try_get("is_parked")?;
-            }
-        }
-        Ok(events)
+        self.read(As::Caller(caller), filter.statement(caller), &params).await
     }
 }
