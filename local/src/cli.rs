@@ -19,8 +19,8 @@ const DEFAULT_LOG_FILTER: &str =
 ///
 /// Without a command it starts the server. It finds the newest PostgreSQL on this machine, version 15 to 18, or downloads one
 /// (ANNALS_POSTGRES names a folder of programs to use instead), starts a private cluster, migrates it, prints
-/// `listening on http://127.0.0.1:3000` and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard error; RUST_LOG
-/// selects what is logged.
+/// `listening on http://127.0.0.1:3000`, how to open psql and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard
+/// error; RUST_LOG selects what is logged.
 #[derive(Debug, Parser)]
 #[command(name = "annals-local", version)]
 pub struct Cli {
@@ -74,7 +74,11 @@ impl Cli {
                 output::lines(annals_store::migration_script(after).into_bytes()).await
             }
             Some(Command::Migrate(_)) => match self.environment.database_url.as_deref() {
-                Some(url) => engine::migrate(url, engine::DatabaseOrigin::Url).await,
+                Some(url) => {
+                    let applied = engine::migrate(url, engine::DatabaseOrigin::Url).await?;
+                    eprintln!("{applied} migrations applied");
+                    Ok(())
+                }
                 None => Err(Error::Invalid("set DATABASE_URL to the database to migrate".to_owned())),
             },
         }

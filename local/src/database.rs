@@ -41,7 +41,7 @@ impl Database {
         // If another process is migrating, this waits for it and then finds nothing to do.
         let data_dir = environment.data_dir()?;
         match engine::migrate(&database.url, DatabaseOrigin::DataDir(&data_dir)).await {
-            Ok(()) => Ok(database),
+            Ok(_) => Ok(database),
             Err(error) => database.close().await.and(Err(error)),
         }
     }

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod commands;
+mod start;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -23,12 +23,7 @@ use story::{Batch, Draft};
 
 /// Loads the sample data and prints the number of appended events by type.
 pub async fn load(environment: &Environment) -> Result<(), Error> {
-    if environment.port == 0 {
-        return Err(Error::Invalid(
-            "set ANNALS_PORT to the port that the server listens on".to_owned(),
-        ));
-    }
-    let api = Api::new(environment.port, environment.jwt_secret()?)?;
+    let api = Api::new(environment.port_of_server()?, environment.jwt_secret()?)?;
     let before = api.newest_event_number().await?;
     let mut loaded = Loaded::default();
     for batch in story() {
