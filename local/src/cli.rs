@@ -4,7 +4,7 @@ use crate::environment::Environment;
 use crate::rebuild::{self, FoldArguments};
 use crate::secrets::JwtSecret;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder};
-use crate::{Error, demo, engine, output, replay, serve, verify};
+use crate::{Error, data_dir, demo, engine, output, replay, serve, verify};
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, IsTerminal};
@@ -32,7 +32,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print one JWT for the local server, and nothing else
+    /// Print one JWT for the local server, and nothing else; warn on standard error if no server runs with the data folder
     Token(TokenArguments),
     /// Load sample data into the running server through its HTTP API; a second run adds nothing
     Demo,
@@ -96,22 +96,25 @@ struct MigrateArguments {
 }
 
 fn print_token(environment: &Environment, arguments: TokenArguments) -> Result<(), Error> {
-    let is_new = environment.jwt_secret.is_none() && !JwtSecret::is_kept_in(&environment.data_dir()?);
-    let secret = environment.jwt_secret()?;
-    if is_new {
-        warn_of_new_key(&environment.data_dir()?);
+    let data_dir = environment.data_dir()?;
+    if environment.jwt_secret.is_none() && data_dir::port_of_server(&data_dir)?.is_none() {
+        warn_of_no_server(&data_dir);
     }
+    let secret = environment.jwt_secret()?;
     let ttl = TimeDelta::hours(i64::from(arguments.ttl));
     output::line(&token::mint(&secret, arguments.holder, ttl)?)
 }
 
-/// A new key usually means that the running server uses another folder. The token is still useful: a server that is started with this
-/// folder later accepts it.
-fn warn_of_new_key(data_dir: &Path) {
+/// Usually it means that the running server uses another folder. The token is still useful: a server that is started with this folder later
+/// accepts it.
+fn warn_of_no_server(data_dir: &Path) {
+    let key = match JwtSecret::is_kept_in(data_dir) {
+        true => "",
+        false => ", and a new key is created there for this token",
+    };
     eprintln!(
-        "warning: no server has run with the folder {} yet, so a new key was created there for this token. Only a server that is started \
-         with this folder accepts it. If your server uses another folder, set ANNALS_DATA_DIR to that folder, or JWT_SECRET to the \
-         server's key.",
+        "warning: no server runs with the folder {}{key}. Only a server that is started with this folder accepts the token. If your server \
+         uses another folder, set ANNALS_DATA_DIR to that folder, or JWT_SECRET to the server's key.",
         data_dir.display()
     );
 }
