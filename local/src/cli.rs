@@ -4,7 +4,7 @@ use crate::environment::Environment;
 use crate::rebuild::{self, FoldArguments};
 use crate::secrets::JwtSecret;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder};
-use crate::{Error, data_dir, demo, engine, output, replay, serve, verify};
+use crate::{Error, data_dir, demo, engine, output, replay, serve, tail, verify};
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, IsTerminal};
@@ -42,12 +42,24 @@ enum Command {
     Rebuild(FoldArguments),
     /// Compare read models, heads and snapshots with the log; print each difference as a line of JSON and exit with 1 if there are any
     Verify(FoldArguments),
+    /// Read the log
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Deliver the events of the log again: as lines of JSON on standard output, or as messages to a queue
     ///
     /// Reads DATABASE_URL or the private cluster, which may be in use by a server. Every event that was committed before the command
     /// started is delivered at least once, in the order of event numbers. With --checkpoint a run continues where the last one ended. If
     /// the last run failed or was killed, its last batch is delivered again.
     Replay(replay::Arguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum EventsCommand {
+    /// Print each event as it is recorded, in the order of event numbers, until Ctrl-C
+    ///
+    /// Reads DATABASE_URL, or the private cluster of the server that runs. A line has the event's number, recorded time, type, stream,
+    /// version and actor. To continue after an end, give the number of the last line to --after: no event is missed or printed twice.
+    Tail(tail::Arguments),
 }
 
 #[derive(Args, Debug)]
@@ -69,6 +81,7 @@ impl Cli {
             Some(Command::Demo) => demo::load(&self.environment).await,
             Some(Command::Rebuild(arguments)) => rebuild::run(&self.environment, arguments).await,
             Some(Command::Verify(arguments)) => verify::run(&self.environment, arguments).await,
+            Some(Command::Events(EventsCommand::Tail(arguments))) => tail::run(&self.environment, arguments).await,
             Some(Command::Replay(arguments)) => replay::run(&self.environment, arguments).await,
             Some(Command::Migrate(MigrateArguments { print: true, after })) => {
                 output::lines(annals_store::migration_script(after).into_bytes()).await
@@ -158,6 +171,7 @@ mod tests {
             "migrate",
             "rebuild",
             "verify",
+            "events",
             "replay",
         ] {
             assert!(help.contains(name), "{name} is missing from:\n{help}");

@@ -23,6 +23,7 @@ pub mod secrets;
 pub mod serve;
 pub mod server;
 pub mod shutdown;
+pub mod tail;
 pub mod token;
 pub mod verify;
 

@@ -3,6 +3,7 @@
 mod bucket;
 mod commands;
 mod start;
+mod tail;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

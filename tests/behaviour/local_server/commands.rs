@@ -71,7 +71,8 @@ async fn a_token_is_alone_on_standard_output_and_a_warning_that_no_server_runs_o
 async fn a_server_of_another_database_counts_as_a_server_of_the_folder() {
     let (world, data_dir) = (World::new().await, DataDir::fresh());
     let mut command = annals_local(&data_dir.0);
-    command.env("DATABASE_URL", &world.address).env("ANNALS_PORT", "0");
+    let owner = tests::cluster().url_of(&world.database);
+    command.env("DATABASE_URL", owner).env("ANNALS_PORT", "0");
     let server = tokio::task::spawn_blocking(|| Local::start_with(command))
         .await
         .unwrap();
