@@ -6,7 +6,8 @@ use crate::secrets::JwtSecret;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder};
 use crate::{Error, data_dir, demo, engine, output, replay, serve, tail, verify};
 use chrono::TimeDelta;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use tracing_subscriber::EnvFilter;
@@ -15,6 +16,17 @@ use tracing_subscriber::EnvFilter;
 const DEFAULT_LOG_FILTER: &str =
     "warn,annals=info,annals::metrics=off,audit_query=info,csv_upload=info,local=info,post_event=info,projector=info";
 
+/// Name of the program.
+const NAME: &str = "annals-local";
+
+/// The end of `--help`. `main` decides the codes; clap ends with 2 itself.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    the work is done; the server has ended in order after a signal
+  1    an error, which is on standard error; verify found differences; the reader of standard output closed it (without a message)
+  2    the command line is wrong
+  130  a signal ended the command before its work was done; a second signal ended the server at once";
+
 /// Annals on one machine: a private PostgreSQL, every function on one port, and tokens to call it with.
 ///
 /// Without a command it starts the server. It finds the newest PostgreSQL on this machine, version 15 to 18, or downloads one
@@ -22,7 +34,7 @@ const DEFAULT_LOG_FILTER: &str =
 /// `listening on http://127.0.0.1:3000`, how to open psql and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard
 /// error; RUST_LOG selects what is logged.
 #[derive(Debug, Parser)]
-#[command(name = "annals-local", version)]
+#[command(name = NAME, version, after_long_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -51,6 +63,11 @@ enum Command {
     /// started is delivered at least once, in the order of event numbers. With --checkpoint a run continues where the last one ended. If
     /// the last run failed or was killed, its last batch is delivered again.
     Replay(replay::Arguments),
+    /// Print a script that makes a shell complete the commands and options of annals-local
+    Completions {
+        /// The shell that reads the script
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,6 +100,7 @@ impl Cli {
             Some(Command::Verify(arguments)) => verify::run(&self.environment, arguments).await,
             Some(Command::Events(EventsCommand::Tail(arguments))) => tail::run(&self.environment, arguments).await,
             Some(Command::Replay(arguments)) => replay::run(&self.environment, arguments).await,
+            Some(Command::Completions { shell }) => output::lines(completions(shell).into_bytes()).await,
             Some(Command::Migrate(MigrateArguments { print: true, after })) => {
                 output::lines(annals_store::migration_script(after).into_bytes()).await
             }
@@ -132,6 +150,14 @@ fn warn_of_no_server(data_dir: &Path) {
     );
 }
 
+/// The script for this shell.
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    // clap_complete 4.6 writes the hyphen of a program's name in two ways in its script for bash, so that no command's options are found.
+    String::from_utf8_lossy(&script).replace("annals__subcmd__local", "annals__local")
+}
+
 fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG_FILTER));
     tracing_subscriber::fmt()
@@ -144,7 +170,6 @@ fn start_logging() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn metrics_do_not_reach_the_terminal_and_logs_do() {
@@ -173,6 +198,8 @@ mod tests {
             "verify",
             "events",
             "replay",
+            "completions",
+            "Exit codes",
         ] {
             assert!(help.contains(name), "{name} is missing from:\n{help}");
         }

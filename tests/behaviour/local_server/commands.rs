@@ -85,6 +85,45 @@ async fn a_server_of_another_database_counts_as_a_server_of_the_folder() {
     assert_eq!((stderr_of(&beside).as_str(), beside.status.success()), ("", true));
 }
 
+/// Codes 0, 1 and 130 are in the tests of the commands: each of them ends with its code there.
+#[test]
+fn a_wrong_command_line_ends_with_2_and_the_help_lists_the_exit_codes() {
+    let output = annals_local(&DataDir::fresh().0).arg("tokn").output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(stderr_of(&output).contains("'token'"), "{}", stderr_of(&output));
+    let help = annals_local(&DataDir::fresh().0).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let codes = help.split_once("Exit codes:\n").expect("exit codes").1.lines();
+    let codes: Vec<&str> = codes.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(codes, ["0", "1", "2", "130"], "{help}");
+}
+
+#[test]
+fn a_shell_completes_commands_and_options() {
+    let script = |shell: &str| {
+        let output = annals_local(&DataDir::fresh().0)
+            .args(["completions", shell])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr_of(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let complete = |words: &str, last: &str| {
+        let ask = format!(
+            "{}\nCOMP_WORDS=({words} {last}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             $(complete -p annals-local | sed 's/.*-F \\([^ ]*\\).*/\\1/') annals-local '{last}' ''\necho \"${{COMPREPLY[@]}}\"",
+            script("bash")
+        );
+        let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr_of(&output));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("annals-local", "eve"), "events");
+    assert_eq!(complete("annals-local events tail", "--js"), "--json");
+    assert!(script("zsh").starts_with("#compdef annals-local"));
+    assert!(script("fish").contains("complete -c annals-local"));
+}
+
 async fn edit_a_migration(owner_url: &str) {
     let owner = connect(owner_url).await;
     let edited = "update annals.schema_history set checksum = '1' where name = 'append'";
