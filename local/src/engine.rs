@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::bucket;
 use crate::error::Error;
+use crate::progress::Spinner;
 use crate::secrets::JwtSecret;
 use crate::shutdown::Shutdown;
 use crate::token::{AUDIENCE, ISSUER};
@@ -48,11 +49,13 @@ pub enum DatabaseOrigin<'a> {
 
 /// Migrates the database to the current schema. Returns how many migrations were applied.
 pub async fn migrate(database_url: &str, origin: DatabaseOrigin<'_>) -> Result<usize, Error> {
+    let progress = Spinner::start("migrating the database");
     let report = match annals_store::migrate(database_url).await {
         Ok(report) => report,
         Err(source) if source.is_of_another_version() => return Err(of_other_version(source, origin)),
         Err(source) => return Err(Error::Migrate(Box::new(source))),
     };
+    drop(progress);
     for name in &report.applied {
         tracing::debug!(migration.name = name, "applied");
     }

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod output;
+pub mod progress;
 pub mod rebuild;
 pub mod replay;
 pub mod secrets;

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod commands;
+mod progress;
 mod start;
 mod tail;
 
