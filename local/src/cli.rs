@@ -4,9 +4,10 @@ use crate::environment::Environment;
 use crate::rebuild::{self, FoldArguments};
 use crate::secrets::JwtSecret;
 use crate::token::{self, DEFAULT_TTL_HOURS, Holder};
-use crate::{Error, demo, engine, output, replay, serve, verify};
+use crate::{Error, data_dir, demo, engine, output, replay, serve, tail, verify};
 use chrono::TimeDelta;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use tracing_subscriber::EnvFilter;
@@ -15,14 +16,25 @@ use tracing_subscriber::EnvFilter;
 const DEFAULT_LOG_FILTER: &str =
     "warn,annals=info,annals::metrics=off,audit_query=info,csv_upload=info,local=info,post_event=info,projector=info";
 
+/// Name of the program.
+const NAME: &str = "annals-local";
+
+/// The end of `--help`. `main` decides the codes; clap ends with 2 itself.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    the work is done; the server has ended in order after a signal
+  1    an error, which is on standard error; verify found differences; the reader of standard output closed it (without a message)
+  2    the command line is wrong
+  130  a signal ended the command before its work was done; a second signal ended the server at once";
+
 /// Annals on one machine: a private PostgreSQL, every function on one port, and tokens to call it with.
 ///
 /// Without a command it starts the server. It finds the newest PostgreSQL on this machine, version 15 to 18, or downloads one
 /// (ANNALS_POSTGRES names a folder of programs to use instead), starts a private cluster, migrates it, prints
-/// `listening on http://127.0.0.1:3000` and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard error; RUST_LOG
-/// selects what is logged.
+/// `listening on http://127.0.0.1:3000`, how to open psql and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard
+/// error; RUST_LOG selects what is logged.
 #[derive(Debug, Parser)]
-#[command(name = "annals-local", version)]
+#[command(name = NAME, version, after_long_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -32,7 +44,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print one JWT for the local server, and nothing else
+    /// Print one JWT for the local server, and nothing else; warn on standard error if no server runs with the data folder
     Token(TokenArguments),
     /// Load sample data into the running server through its HTTP API; a second run adds nothing
     Demo,
@@ -42,12 +54,29 @@ enum Command {
     Rebuild(FoldArguments),
     /// Compare read models, heads and snapshots with the log; print each difference as a line of JSON and exit with 1 if there are any
     Verify(FoldArguments),
+    /// Read the log
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Deliver the events of the log again: as lines of JSON on standard output, or as messages to a queue
     ///
     /// Reads DATABASE_URL or the private cluster, which may be in use by a server. Every event that was committed before the command
     /// started is delivered at least once, in the order of event numbers. With --checkpoint a run continues where the last one ended. If
     /// the last run failed or was killed, its last batch is delivered again.
     Replay(replay::Arguments),
+    /// Print a script that makes a shell complete the commands and options of annals-local
+    Completions {
+        /// The shell that reads the script
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum EventsCommand {
+    /// Print each event as it is recorded, in the order of event numbers, until Ctrl-C
+    ///
+    /// Reads DATABASE_URL, or the private cluster of the server that runs. A line has the event's number, recorded time, type, stream,
+    /// version and actor. To continue after an end, give the number of the last line to --after: no event is missed or printed twice.
+    Tail(tail::Arguments),
 }
 
 #[derive(Args, Debug)]
@@ -69,12 +98,18 @@ impl Cli {
             Some(Command::Demo) => demo::load(&self.environment).await,
             Some(Command::Rebuild(arguments)) => rebuild::run(&self.environment, arguments).await,
             Some(Command::Verify(arguments)) => verify::run(&self.environment, arguments).await,
+            Some(Command::Events(EventsCommand::Tail(arguments))) => tail::run(&self.environment, arguments).await,
             Some(Command::Replay(arguments)) => replay::run(&self.environment, arguments).await,
+            Some(Command::Completions { shell }) => output::lines(completions(shell).into_bytes()).await,
             Some(Command::Migrate(MigrateArguments { print: true, after })) => {
                 output::lines(annals_store::migration_script(after).into_bytes()).await
             }
             Some(Command::Migrate(_)) => match self.environment.database_url.as_deref() {
-                Some(url) => engine::migrate(url, engine::DatabaseOrigin::Url).await,
+                Some(url) => {
+                    let applied = engine::migrate(url, engine::DatabaseOrigin::Url).await?;
+                    eprintln!("{applied} migrations applied");
+                    Ok(())
+                }
                 None => Err(Error::Invalid("set DATABASE_URL to the database to migrate".to_owned())),
             },
         }
@@ -92,24 +127,35 @@ struct MigrateArguments {
 }
 
 fn print_token(environment: &Environment, arguments: TokenArguments) -> Result<(), Error> {
-    let is_new = environment.jwt_secret.is_none() && !JwtSecret::is_kept_in(&environment.data_dir()?);
-    let secret = environment.jwt_secret()?;
-    if is_new {
-        warn_of_new_key(&environment.data_dir()?);
+    let data_dir = environment.data_dir()?;
+    if environment.jwt_secret.is_none() && data_dir::port_of_server(&data_dir)?.is_none() {
+        warn_of_no_server(&data_dir);
     }
+    let secret = environment.jwt_secret()?;
     let ttl = TimeDelta::hours(i64::from(arguments.ttl));
     output::line(&token::mint(&secret, arguments.holder, ttl)?)
 }
 
-/// A new key usually means that the running server uses another folder. The token is still useful: a server that is started with this
-/// folder later accepts it.
-fn warn_of_new_key(data_dir: &Path) {
+/// Usually it means that the running server uses another folder. The token is still useful: a server that is started with this folder later
+/// accepts it.
+fn warn_of_no_server(data_dir: &Path) {
+    let key = match JwtSecret::is_kept_in(data_dir) {
+        true => "",
+        false => ", and a new key is created there for this token",
+    };
     eprintln!(
-        "warning: no server has run with the folder {} yet, so a new key was created there for this token. Only a server that is started \
-         with this folder accepts it. If your server uses another folder, set ANNALS_DATA_DIR to that folder, or JWT_SECRET to the \
-         server's key.",
+        "warning: no server runs with the folder {}{key}. Only a server that is started with this folder accepts the token. If your server \
+         uses another folder, set ANNALS_DATA_DIR to that folder, or JWT_SECRET to the server's key.",
         data_dir.display()
     );
+}
+
+/// The script for this shell.
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    // clap_complete 4.6 writes the hyphen of a program's name in two ways in its script for bash, so that no command's options are found.
+    String::from_utf8_lossy(&script).replace("annals__subcmd__local", "annals__local")
 }
 
 fn start_logging() {
@@ -124,7 +170,6 @@ fn start_logging() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn metrics_do_not_reach_the_terminal_and_logs_do() {
@@ -151,7 +196,10 @@ mod tests {
             "migrate",
             "rebuild",
             "verify",
+            "events",
             "replay",
+            "completions",
+            "Exit codes",
         ] {
             assert!(help.contains(name), "{name} is missing from:\n{help}");
         }

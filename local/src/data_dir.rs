@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `lock` | locked while a server runs on this folder; its text is that server's process id |
+//! | `lock` | locked while a process runs the cluster of this folder; its text is that process's id |
+//! | `port` | locked while a server serves with this folder, also with another database; its text is that server's TCP port |
 //! | `jwt-secret`, `superuser-password`, `owner-password` | see [`crate::secrets`] |
 //! | `postgres/` | the cluster, unless the server's account cannot reach it here |
 //! | `cluster-location` | in that case, the path of the cluster |
@@ -10,7 +11,7 @@
 
 use crate::Error;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ pub fn create(path: &Path) -> Result<(), Error> {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
     match DirBuilder::new().mode(0o711).create(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         made => made.map_err(Error::io("create", path)),
     }
 }
@@ -78,4 +79,46 @@ fn already_running(data_dir: &Path, file: &mut File) -> Error {
         data_dir: data_dir.to_owned(),
         holder: (read.is_ok() && !holder.is_empty()).then_some(holder),
     }
+}
+
+/// Says that a server serves with this folder, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Serving {
+    _file: File,
+}
+
+/// Writes the server's port into the folder, for `token` and `demo`. The lock is shared, because several servers of DATABASE_URL may use one
+/// folder; the port is that of the newest.
+pub fn serve_on(data_dir: &Path, port: u16) -> Result<Serving, Error> {
+    let path = data_dir.join("port");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(Error::io("open", &path))?;
+    // Waits only while `port_of_server` of another process looks.
+    file.lock_shared()
+        .and_then(|()| file.set_len(0))
+        .and_then(|()| write!(file, "{port}"))
+        .map_err(Error::io("write", &path))?;
+    Ok(Serving { _file: file })
+}
+
+/// The port of the server that serves with this folder. `None` if there is no such server: the file of an ended one is not locked.
+pub fn port_of_server(data_dir: &Path) -> Result<Option<u16>, Error> {
+    let path = data_dir.join("port");
+    let mut file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(Error::io("open", &path))?,
+    };
+    match file.try_lock() {
+        Ok(()) => return Ok(None),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
+    }
+    let mut port = String::new();
+    file.read_to_string(&mut port).map_err(Error::io("read", &path))?;
+    Ok(port.parse().ok())
 }

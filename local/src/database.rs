@@ -1,4 +1,4 @@
-//! The database of a command that does its work and ends: `replay`, `rebuild`, `verify`.
+//! The database of a command that does its work and ends (`replay`, `rebuild`, `verify`), or that follows the log (`events tail`).
 //!
 //! If DATABASE_URL is set, it is that database, which is not migrated: `migrate` is a command of its own. Otherwise it is that of the
 //! private cluster, migrated to the current schema. If `cargo run` serves the same data folder, the running cluster is used; otherwise the
@@ -41,9 +41,32 @@ impl Database {
         // If another process is migrating, this waits for it and then finds nothing to do.
         let data_dir = environment.data_dir()?;
         match engine::migrate(&database.url, DatabaseOrigin::DataDir(&data_dir)).await {
-            Ok(()) => Ok(database),
+            Ok(_) => Ok(database),
             Err(error) => database.close().await.and(Err(error)),
         }
+    }
+
+    /// The database of DATABASE_URL, or that of the server that runs with the data folder. It starts no cluster: while it would follow the
+    /// log, no server could start.
+    pub async fn of_running_server(environment: &Environment) -> Result<Self, Error> {
+        let shutdown = Shutdown::listen()?;
+        let url = match environment.database_url.clone() {
+            Some(url) => url,
+            None => {
+                let data_dir = environment.data_dir()?;
+                Cluster::url_of_running(&data_dir).await?.ok_or_else(|| {
+                    Error::Invalid(format!(
+                        "no server runs with the folder {}; start one (`cargo run`), or set ANNALS_DATA_DIR or DATABASE_URL",
+                        data_dir.display()
+                    ))
+                })?
+            }
+        };
+        Ok(Self {
+            url,
+            cluster: None,
+            shutdown,
+        })
     }
 
     /// A pool of this many connections.

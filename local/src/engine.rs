@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::bucket;
 use crate::error::Error;
+use crate::progress::Spinner;
 use crate::secrets::JwtSecret;
 use crate::shutdown::Shutdown;
 use crate::token::{AUDIENCE, ISSUER};
@@ -46,17 +47,19 @@ pub enum DatabaseOrigin<'a> {
     Url,
 }
 
-/// Migrates the database to the current schema.
-pub async fn migrate(database_url: &str, origin: DatabaseOrigin<'_>) -> Result<(), Error> {
+/// Migrates the database to the current schema. Returns how many migrations were applied.
+pub async fn migrate(database_url: &str, origin: DatabaseOrigin<'_>) -> Result<usize, Error> {
+    let progress = Spinner::start("migrating the database");
     let report = match annals_store::migrate(database_url).await {
         Ok(report) => report,
         Err(source) if source.is_of_another_version() => return Err(of_other_version(source, origin)),
         Err(source) => return Err(Error::Migrate(Box::new(source))),
     };
+    drop(progress);
     for name in &report.applied {
-        tracing::info!(migration.name = name, "applied");
+        tracing::debug!(migration.name = name, "applied");
     }
-    Ok(())
+    Ok(report.applied.len())
 }
 
 /// Nothing has been released yet, so migrations are edited in place. A database to which an earlier text of a migration was applied cannot

@@ -5,12 +5,15 @@ use crate::{Error, data_dir};
 use clap::Args;
 use std::path::PathBuf;
 
+/// The port of the server if none was chosen and it is free.
+pub const DEFAULT_PORT: u16 = 3000;
+
 /// Options of all commands: port, data folder, database and key.
 #[derive(Args, Clone, Debug)]
 pub struct Environment {
-    /// TCP port on 127.0.0.1; 0 for any free port
-    #[arg(long, env = "ANNALS_PORT", default_value_t = 3000, global = true)]
-    pub port: u16,
+    /// TCP port on 127.0.0.1; 0 for any free port [default: 3000, or the next free one if it is taken]
+    #[arg(long, env = "ANNALS_PORT", global = true)]
+    pub port: Option<u16>,
     /// Folder that keeps the cluster and the secrets between runs [default: .annals in the project's folder]
     #[arg(long, env = "ANNALS_DATA_DIR", global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
@@ -38,6 +41,14 @@ impl Environment {
     /// The data folder, which may not exist yet.
     pub fn data_dir(&self) -> Result<PathBuf, Error> {
         data_dir::resolve(self.data_dir.as_deref())
+    }
+
+    /// The port of the server that a command calls: the chosen one, otherwise that of the server that runs with the data folder.
+    pub fn port_of_server(&self) -> Result<u16, Error> {
+        match self.port {
+            Some(port) if port > 0 => Ok(port),
+            _ => Ok(data_dir::port_of_server(&self.data_dir()?)?.unwrap_or(DEFAULT_PORT)),
+        }
     }
 
     /// The key of the tokens. If it is kept in the data folder, the folder is created if it is missing.

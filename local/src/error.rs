@@ -91,6 +91,9 @@ pub enum Error {
     /// The replay of the log failed before its end.
     #[error("cannot replay the log")]
     Replay(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// `events tail` ended with an error.
+    #[error("cannot follow the log")]
+    Follow(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The reader of the standard output has closed it.
     #[error("the reader has closed the output")]
     OutputClosed,

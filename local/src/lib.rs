@@ -17,12 +17,14 @@ pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod output;
+pub mod progress;
 pub mod rebuild;
 pub mod replay;
 pub mod secrets;
 pub mod serve;
 pub mod server;
 pub mod shutdown;
+pub mod tail;
 pub mod token;
 pub mod verify;
 

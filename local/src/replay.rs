@@ -125,7 +125,7 @@ async fn deliver(store: &Store, arguments: Arguments) -> Result<(), Error> {
 }
 
 /// Writes the lines of a batch together and waits until the reader has taken them.
-async fn print(events: Vec<Event>) -> Result<(), Error> {
+pub async fn print(events: Vec<Event>) -> Result<(), Error> {
     let mut lines = Vec::new();
     for event in &events {
         serde_json::to_writer(&mut lines, event).map_err(|source| Error::Replay(Box::new(source)))?;

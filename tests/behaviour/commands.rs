@@ -4,10 +4,9 @@ use std::process::Output;
 
 use tests::{DataDir, Local, annals_local};
 
-fn run(data_dir: &DataDir, address: &str, command: &str) -> Output {
-    let port = address.rsplit(':').next().unwrap();
-    let mut process = annals_local(&data_dir.0);
-    process.env("ANNALS_PORT", port).arg(command).output().unwrap()
+/// Without a port: the commands find the server by its data folder.
+fn run(data_dir: &DataDir, command: &str) -> Output {
+    annals_local(&data_dir.0).arg(command).output().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,7 +14,7 @@ async fn the_demo_fills_a_new_folder_and_verify_finds_no_difference_before_and_a
     let data_dir = DataDir::fresh();
     let mut server = Local::start(&data_dir.0);
     for command in ["demo", "verify", "rebuild", "verify"] {
-        let output = run(&data_dir, server.address(), command);
+        let output = run(&data_dir, command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command}: {said}");
     }

@@ -2,6 +2,9 @@
 
 mod bucket;
 mod commands;
+mod progress;
+mod start;
+mod tail;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

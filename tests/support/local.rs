@@ -21,32 +21,37 @@ pub struct Local {
     address: String,
     /// A token of staff.
     pub token: String,
+    /// What it printed on standard output when it had started.
+    pub announcement: String,
 }
 
 impl Local {
     /// Starts it and waits until it listens.
     pub fn start(data_dir: &Path) -> Self {
-        let mut process = annals_local(data_dir)
-            .env("ANNALS_PORT", "0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("annals-local");
+        let mut command = annals_local(data_dir);
+        command.env("ANNALS_PORT", "0");
+        Self::start_with(command)
+    }
+
+    /// Starts the server with this command, and waits until it has printed the last token.
+    pub fn start_with(mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("annals-local");
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let (mut address, mut token) = (None, None);
-        while address.is_none() || token.is_none() {
-            let mut line = String::new();
-            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended before it listened");
-            if let Some(found) = line.trim().strip_prefix("listening on ") {
-                address = Some(found.to_owned());
-            } else if let Some(found) = line.trim().strip_prefix("staff ") {
-                token = Some(found.trim().to_owned());
-            }
+        let mut announcement = String::new();
+        while !announcement.contains("\nservice=") {
+            let read = stdout.read_line(&mut announcement).unwrap();
+            assert_ne!(read, 0, "it ended before it listened");
         }
+        let value_of = |start: &str| {
+            let value = announcement.lines().find_map(|line| line.strip_prefix(start));
+            value.unwrap_or_else(|| panic!("no {start}: {announcement}")).to_owned()
+        };
         Self {
+            address: value_of("listening on "),
+            token: value_of("staff="),
             process,
             _stdout: stdout,
-            address: address.unwrap(),
-            token: token.unwrap(),
+            announcement,
         }
     }
 

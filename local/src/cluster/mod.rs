@@ -157,6 +157,14 @@ impl Cluster {
         self.url_for(OWNER, &self.passwords.owner, database)
     }
 
+    /// A shell command that opens psql as the superuser. It reads the password from the data folder when it is run.
+    pub fn psql_command(&self, data_dir: &Path) -> String {
+        let file = data_dir.join("superuser-password").display().to_string();
+        let quoted = file.replace('\'', r"'\''");
+        let url = self.url_for(SUPERUSER, &format!("$(cat '{quoted}')"), DATABASE);
+        format!("psql \"{url}\"")
+    }
+
     /// URL of the database `annals` for the superuser. Only for tests: nothing that serves requests connects as superuser.
     pub fn superuser_url(&self) -> String {
         self.superuser_url_of(DATABASE)

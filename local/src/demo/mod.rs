@@ -16,27 +16,28 @@ mod trading;
 mod venture;
 
 use crate::environment::Environment;
-use crate::{Error, output};
+use crate::{Error, output, progress};
 use client::{Api, Stored};
 use std::collections::BTreeMap;
 use story::{Batch, Draft};
 
 /// Loads the sample data and prints the number of appended events by type.
 pub async fn load(environment: &Environment) -> Result<(), Error> {
-    if environment.port == 0 {
-        return Err(Error::Invalid(
-            "set ANNALS_PORT to the port that the server listens on".to_owned(),
-        ));
-    }
-    let api = Api::new(environment.port, environment.jwt_secret()?)?;
+    let api = Api::new(environment.port_of_server()?, environment.jwt_secret()?)?;
     let before = api.newest_event_number().await?;
     let mut loaded = Loaded::default();
-    for batch in story() {
+    let story = story();
+    let events: usize = story.iter().map(|batch| batch.drafts.len()).sum();
+    let bar = progress::bar_of_events(u64::try_from(events).unwrap_or(u64::MAX));
+    for batch in story {
+        let posted = batch.drafts.len();
         loaded.post(&api, batch).await?;
+        bar.inc(u64::try_from(posted).unwrap_or(u64::MAX));
     }
     for stored in records::apply_all(&api).await? {
         loaded.remember(stored);
     }
+    bar.finish_and_clear();
     loaded.summary(before).iter().try_for_each(|line| output::line(line))
 }
 

@@ -298,7 +298,7 @@ async fn open<E>(store: &Store, replay: &Replay) -> Result<Opened, ReplayError<E
 }
 
 /// Upcasts the event to the current version of its type, so that a handler needs to know only that version.
-fn upcast<E>(catalog: &Catalog, event: &mut Event) -> Result<(), ReplayError<E>> {
+pub(crate) fn upcast<E>(catalog: &Catalog, event: &mut Event) -> Result<(), ReplayError<E>> {
     match catalog.find(event.tenant_id, &event.event_type) {
         Some(kind) => match event.upcast(kind) {
             // An event that would be too large is delivered as stored, with `not_lifted`. One tenant's events must not stop the
@@ -311,7 +311,7 @@ fn upcast<E>(catalog: &Catalog, event: &mut Event) -> Result<(), ReplayError<E>>
 }
 
 /// The selection with every pattern replaced by the types that it matches; or the first name or pattern that matches none.
-fn resolve(catalog: &Catalog, asked: &Selection) -> Result<Selection, String> {
+pub(crate) fn resolve(catalog: &Catalog, asked: &Selection) -> Result<Selection, String> {
     let resolved = asked
         .event_types
         .as_ref()
