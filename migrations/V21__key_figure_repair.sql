@@ -249,8 +249,8 @@ comment on function annals.list_kpi_differences(regclass, regclass, uuid) is
     'The differences between the figures and what these sales and expenses, minus recorded changes, amount to.';
 
 grant execute on function
-    annals.kpi_facts(regclass, regclass, uuid), annals.kpi_days_of(regclass, regclass, uuid), annals.kpi_names_of(regclass, regclass, uuid),
-    annals.kpi_repeat_customers_of(regclass, regclass, uuid), annals.repair_key_figures(uuid), annals.list_kpi_differences(regclass, regclass, uuid)
+    annals.kpi_name_of(text), annals.kpi_facts(regclass, regclass, uuid), annals.kpi_days_of(regclass, regclass, uuid),
+    annals.kpi_names_of(regclass, regclass, uuid), annals.kpi_repeat_customers_of(regclass, regclass, uuid), annals.repair_key_figures(uuid), annals.list_kpi_differences(regclass, regclass, uuid)
 to annals_projector;
 
 revoke execute on all functions in schema annals from public;

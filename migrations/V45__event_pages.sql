@@ -400,7 +400,8 @@ select annals.make_event_list('annals.list_events_unprocessed', 'Events that are
 
 select annals.make_event_list('annals.find_events', 'Events with these ids, in their order.', $sql$
                 select e.* from unnest(ids) as i (id) cross join lateral (
-                    select * from annals.events e where e.tenant_id = page.tenant and e.id = i.id offset 0) as e
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and e.id >= i.id and e.id <= i.id order by e.id limit 1) as e
                  limit row_limit$sql$, more_parameters => ', ids uuid[] default null');
 
 select annals.make_event_list('annals.list_history', 'Events of one stream; after and up_to are versions.', $sql$

@@ -4227,6 +4227,7 @@ create function annals.kpi_name_of(value text)
 AS $function$
     select format('case when octet_length(%1$s) <= 500 then %1$s else annals.kpi_name(%1$s) end', value)
 $function$;
+grant execute on function annals.kpi_name_of(text) to annals_projector;
 
 -- The sales and expenses that count, of a tenant or of all (null), and recorded changes with the opposite sign.
 create function annals.kpi_facts(sales regclass, expenses regclass, tenant uuid)
@@ -8601,7 +8602,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                 select e.* from unnest(ids) as i (id) cross join lateral (
-                    select * from annals.events e where e.tenant_id = page.tenant and e.id = i.id offset 0) as e
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and e.id >= i.id and e.id <= i.id order by e.id limit 1) as e
                  limit row_limit) as e offset 0) as t) as p
      where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
 
@@ -8634,7 +8636,8 @@ begin
                    e.aggregate_version = any (page.skipped) as skipped
               from (
                 select e.* from unnest(ids) as i (id) cross join lateral (
-                    select * from annals.events e where e.tenant_id = page.tenant and e.id = i.id offset 0) as e
+                    select * from annals.events e
+                     where e.tenant_id = page.tenant and e.id >= i.id and e.id <= i.id order by e.id limit 1) as e
                  limit row_limit) as e offset 0) as t) as p
      where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
 
