@@ -117,7 +117,7 @@ async fn a_command_uses_a_running_cluster_and_otherwise_starts_and_stops_its_own
     let folder = Folder::new(0o755)?;
     let data_dir = folder.0.join(".annals");
     let environment = Environment {
-        port: 0,
+        port: Some(0),
         data_dir: Some(data_dir.clone()),
         database_url: None,
         jwt_secret: None,
