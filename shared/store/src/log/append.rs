@@ -288,11 +288,6 @@ impl Store {
     }
 }
 
-/// A JSON object as text.
-pub(crate) fn json_text(members: &serde_json::Map<String, Value>) -> String {
-    serde_json::to_string(members).unwrap_or_else(|_| unreachable!("a map with text keys is always JSON"))
-}
-
 /// Streams as two columns of text, for statements that take many.
 pub(crate) fn stream_columns<'a>(
     streams: impl IntoIterator<Item = (&'a AggregateType, &'a AggregateId)>,

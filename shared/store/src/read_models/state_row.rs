@@ -43,7 +43,7 @@ impl<'a> EntityColumns<'a> {
             columns.deleted_ats.push(entity.deleted_at.map(|t| t.as_datetime()));
             columns.created_ats.push(entity.created_at.as_datetime());
             columns.updated_ats.push(entity.updated_at.as_datetime());
-            columns.states.push(crate::log::append::json_text(&entity.state));
+            columns.states.push(super::json_text::json_text(&entity.state));
         }
         columns
     }

@@ -5,9 +5,8 @@ use annals_domain::{Entity, FoldError, Timestamp};
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
-use super::json_text::parse_object;
+use super::json_text::{json_text, parse_object};
 use crate::StoreError;
-use crate::log::append::json_text;
 
 /// An entity with the progress of its projection.
 #[derive(Debug, Clone, PartialEq)]
