@@ -78,17 +78,17 @@ impl Store {
         let revision: i64 = row.try_get("catalog_revision")?;
         let catalog = self.outline_at(caller, revision).await?;
         let whole: bool = row.try_get("sees_state")?;
+        let mut skipped_so_far: i32 = row.try_get("skipped_before")?;
         let mut state = match (whole, query.after_version) {
             (false, _) => None,
             (true, 0) => Some(None),
             (true, version) => {
-                let end = query.end_at(caller, version, revision, row.try_get("skipped_before")?);
+                let end = query.end_at(caller, version, revision, skipped_so_far);
                 Some(self.entity_before(caller, &query, &end).await?)
             }
         };
         // The last of all rows asked for only shows that there is a next page, which begins with it.
         let shown = rows.len() - usize::from(i64::try_from(rows.len()).is_ok_and(|count| count == query.limit));
-        let mut skipped_so_far: i32 = row.try_get("skipped_before")?;
         let upcast_by = (query.reading == Reading::Current).then_some(&*catalog);
         let (mut history, mut bytes, mut usage) = (Vec::with_capacity(rows.len()), 0, Usage::default());
         for (place, row) in rows.iter().enumerate() {
