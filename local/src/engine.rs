@@ -21,6 +21,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
 use crate::bucket;
+use crate::cors;
 use crate::error::Error;
 use crate::progress::Spinner;
 use crate::secrets::JwtSecret;
@@ -169,12 +170,12 @@ impl Engine {
 
 /// The routes of all HTTP functions, with the same layers as deployed.
 pub fn router(app: App) -> Router {
-    annals_http::finish(routes(app))
+    cors::allowed(annals_http::finish(routes(app)))
 }
 
 /// The same with the routes of [`bucket::router`], so that their errors have the same form.
 pub fn router_with_bucket(app: App, bucket: Router) -> Router {
-    annals_http::finish(routes(app).merge(bucket))
+    cors::allowed(annals_http::finish(routes(app).merge(bucket)))
 }
 
 fn routes(app: App) -> Router {

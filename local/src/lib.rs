@@ -10,6 +10,7 @@
 pub mod bucket;
 pub mod cli;
 pub mod cluster;
+pub mod cors;
 pub mod data_dir;
 pub mod database;
 pub mod demo;

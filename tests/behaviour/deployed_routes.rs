@@ -7,7 +7,7 @@ use std::path::Path;
 
 use annals_http::gateway::ENDINGS;
 
-const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// A route of a function. `$default` matches every request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,8 @@ fn served() -> Vec<Route> {
         for route in source.split(".route(").skip(1) {
             let path = route.split('"').nth(1).unwrap();
             for method in METHODS {
-                let call = method.to_lowercase();
+                // A router answers HEAD wherever it answers GET.
+                let call = method.replace("HEAD", "GET").to_lowercase();
                 if route.contains(&format!(" {call}(")) || route.contains(&format!(".{call}(")) {
                     routes.push(Route {
                         function,
@@ -114,7 +115,8 @@ fn requested(path: &str) -> String {
 /// So the document and the template have the same routes, too: the other tests here hold the template against the routers.
 #[test]
 fn the_document_describes_exactly_the_routes_that_are_served() {
-    let served: BTreeSet<(String, String)> = served().into_iter().map(|route| (route.method, route.path)).collect();
+    let served = served().into_iter().filter(|route| route.method != "HEAD");
+    let served: BTreeSet<(String, String)> = served.map(|route| (route.method, route.path)).collect();
     let paths = annals_openapi::document()["paths"].as_object().unwrap();
     let described = paths.iter().flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().keys();
@@ -129,7 +131,13 @@ fn every_request_reaches_the_function_that_serves_it() {
     for route in served() {
         for path in [requested(&route.path), route.path.replace(['{', '}'], "")] {
             let reached = selected(&deployed, &route.method, &path);
-            assert_ne!(reached.path, "$default", "{} {path} has no route", route.method);
+            // $default leads to a function that answers HEAD. It only does not know where an id with a slash ends.
+            let may_be_default = route.method == "HEAD" && !path.contains("a/b");
+            assert!(
+                may_be_default || reached.path != "$default",
+                "{} {path} has no route",
+                route.method
+            );
             assert_eq!(
                 reached.function, route.function,
                 "{} {path} by {reached:?}",

@@ -19,6 +19,7 @@ mod cold_reads;
 mod commands;
 mod compensate;
 mod contract;
+mod conventions;
 mod csv_datasets;
 mod csv_report;
 mod csv_sales;

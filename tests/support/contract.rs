@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, plain};
 
 /// Where the API's paths begin. `local` serves others, too.
 const PREFIX: &str = "/api/v1/";
@@ -179,7 +179,7 @@ impl Contract {
         let Some(media) = content.get(&essence) else {
             return faults.push(format!("the content type {essence} is not described"));
         };
-        if essence.ends_with("json") && !is_head {
+        if is_json(&essence) && !is_head {
             self.check_value("answer", &media["schema"], &answer.body, faults);
         }
     }
@@ -257,8 +257,8 @@ impl Contract {
         if media.is_null() {
             return faults.push(format!("a body of type {essence} is not described"));
         }
-        if essence.ends_with("json") {
-            match json::parse(body) {
+        if is_json(&essence) {
+            match json::parse(&plain(&sent.headers, body.to_vec())) {
                 Ok(value) => self.check_value("body", &media["schema"], &value, faults),
                 Err(fault) => faults.push(format!("the body is not JSON: {}", fault.message)),
             }
@@ -315,6 +315,11 @@ fn typed(value: &str, schema: &Value) -> Value {
 fn find<'a>(parameters: &[&'a Value], place: &str, name: &str) -> Option<&'a Value> {
     let is_it = |parameter: &&&Value| parameter["in"] == place && parameter["name"] == name;
     parameters.iter().find(is_it).copied()
+}
+
+/// Not `application/x-ndjson`, which is many JSON texts.
+fn is_json(essence: &str) -> bool {
+    essence == "application/json" || essence.ends_with("+json")
 }
 
 /// The media type without its parameters.

@@ -2,10 +2,10 @@
 
 use crate::App;
 use annals_domain::{EventKind, EventType};
-use annals_http::{ApiError, Authenticated, Cursor, Listed, Page, Params, Path};
-use axum::Json;
+use annals_http::{ApiError, Authenticated, Cursor, Listed, Page, Params, Path, WrittenJson, revalidated};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
@@ -49,11 +49,12 @@ impl Serialize for Listing {
     }
 }
 
-/// `GET /events/types/{event_type}`.
+/// `GET /events/types/{event_type}`. 304 if `If-None-Match` has the tag of the answer.
 pub async fn find(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(event_type): Path<String>,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     params.end()?;
@@ -63,7 +64,7 @@ pub async fn find(
             "there is no event type {event_type}; GET /api/v1/events/types lists all event types"
         ))
     })?;
-    Ok(Json(kind.to_json()).into_response())
+    revalidated(&headers, WrittenJson::of(&kind.to_json())?)
 }
 
 /// `GET /events/upcasters?event_type=`: every upcaster that the caller's reads use, sorted by type and version. If the tenant has an

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use annals_domain::EventKind;
-use annals_http::{ApiError, Authenticated, Params, WrittenJson};
-use axum::body::Bytes;
+use annals_http::{ApiError, Authenticated, Params, WrittenJson, revalidated};
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 
 use crate::App;
 
@@ -15,17 +14,20 @@ use crate::App;
 pub async fn document(
     State(app): State<App>,
     authenticated: Option<Authenticated>,
+    headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let of_tenant = params.read("tenant", "must be current", |value| (value == "current").then_some(()))?;
     params.end()?;
     if of_tenant.is_none() {
-        let text = Bytes::from_static(annals_openapi::text().as_bytes());
-        return Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response());
+        return revalidated(&headers, WrittenJson(annals_openapi::text().as_bytes().to_vec()));
     }
     let Authenticated(caller) = authenticated.ok_or_else(ApiError::unauthorized)?;
     let catalog = app.store.fresh_catalog(&caller).await?;
     let kinds = catalog.list(caller.tenant_id());
     let kinds = kinds.into_iter().map(|kind: &Arc<EventKind>| &**kind);
-    Ok(WrittenJson::of(&annals_openapi::for_caller(caller.role(), kinds))?.into_response())
+    revalidated(
+        &headers,
+        WrittenJson::of(&annals_openapi::for_caller(caller.role(), kinds))?,
+    )
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::App;
-use annals_http::{ApiError, Authenticated, Cursor, Page, Params, Path};
+use annals_http::{ApiError, Authenticated, Cursor, Page, Params, Path, WrittenJson, revalidated};
 use annals_store::Order;
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use uuid::Uuid;
 
 use crate::event_list::{AscendingPage, EventList, EventQuery, MARK_TIMEOUT};
@@ -67,7 +67,7 @@ pub async fn feed(
         let AscendingPage { page, mark } = list.ascending_page(&app, &caller, position).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         if !page.is_empty() || left.is_zero() {
-            return Ok(page);
+            return Ok(page.continued_by("after"));
         }
         position = mark;
         // The connection is back in the pool during the pause, so `local` can serve other requests with it. On Lambda an environment serves
@@ -77,11 +77,12 @@ pub async fn feed(
     }
 }
 
-/// `GET /events/{id}?upcast=`.
+/// `GET /events/{id}?upcast=`. 304 if `If-None-Match` has the tag of the answer.
 pub async fn find(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
+    headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let reading = params.reading()?;
@@ -89,7 +90,7 @@ pub async fn find(
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::no_such_event())?;
     let found = app.store.find_event(&caller, id.into(), reading).await?;
     let event = found.ok_or_else(ApiError::no_such_event)?;
-    Ok(Json(event).into_response())
+    revalidated(&headers, WrittenJson::of(&event)?)
 }
 
 /// `GET /events/unprocessed`: oldest first, the events of parked streams included.

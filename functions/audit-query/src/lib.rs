@@ -11,6 +11,7 @@ mod contract;
 mod entities;
 mod event_list;
 mod events;
+mod formats;
 mod history;
 mod not_found;
 mod past;
@@ -18,28 +19,31 @@ mod request;
 mod status;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::get;
 
 pub use app::App;
 
 /// All routes of the function.
 pub fn router(app: App) -> Router {
-    Router::new()
+    let lists = Router::new()
         .route("/api/v1/events", get(events::list))
-        .route("/api/v1/events/types", get(catalog::list))
-        .route("/api/v1/events/types/{event_type}", get(catalog::find))
-        .route("/api/v1/events/upcasters", get(catalog::upcasters))
-        .route("/api/v1/events/stats", get(status::statistics))
         .route("/api/v1/events/feed", get(events::feed))
         .route("/api/v1/events/unprocessed", get(events::unprocessed))
         .route(
             "/api/v1/events/aggregate/{aggregate_type}/{aggregate_id}/history",
             get(history::history),
         )
-        .route("/api/v1/events/{id}", get(events::find))
         .route("/api/v1/audit/entity/{id}", get(audit::entity))
         .route("/api/v1/audit/user/{id}", get(audit::user))
         .route("/api/v1/audit/recent", get(audit::recent))
+        .layer(from_fn(formats::as_preferred));
+    Router::new()
+        .route("/api/v1/events/types", get(catalog::list))
+        .route("/api/v1/events/types/{event_type}", get(catalog::find))
+        .route("/api/v1/events/upcasters", get(catalog::upcasters))
+        .route("/api/v1/events/stats", get(status::statistics))
+        .route("/api/v1/events/{id}", get(events::find))
         .route("/api/v1/audit/count/{id}", get(audit::count))
         .route("/api/v1/analytics/kpis", get(analytics::kpis))
         .route("/api/v1/analytics/top", get(analytics::top))
@@ -54,5 +58,6 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/status", get(status::features))
         .route("/api/v1/health", get(status::health))
         .route("/api/v1/openapi.json", get(contract::document))
+        .merge(lists)
         .with_state(app)
 }

@@ -63,8 +63,9 @@ async fn event_store_health(app: &App, caller: &Caller) -> Value {
 }
 
 /// `GET /health`: which features work. It ignores tokens and never has a tenant's figures.
-pub async fn health(State(app): State<App>) -> Response {
-    Json(feature_status(&app).await).into_response()
+pub async fn health(State(app): State<App>, params: Params) -> Result<Response, ApiError> {
+    params.end()?;
+    Ok(Json(feature_status(&app).await).into_response())
 }
 
 async fn feature_status(app: &App) -> Value {

@@ -2,7 +2,7 @@
 
 use crate::App;
 use annals_domain::Caller;
-use annals_http::{ApiError, Authenticated, Cursor, Listed, Page, Params, Path};
+use annals_http::{ApiError, Authenticated, Cursor, Listed, NextPage, Page, Params, Path, preferred};
 use annals_import::RowError;
 use annals_store::{RejectedRow, ReportFrame};
 use axum::extract::State;
@@ -30,25 +30,11 @@ pub(crate) async fn list(
     let missing = || ApiError::not_found("there is no upload with this id, or you may not see it");
     let id = Uuid::try_parse(&id).map_err(|_| missing())?;
     let frame = app.store.find_report(&caller, id).await?.ok_or_else(missing)?;
-    if format.unwrap_or_else(|| asks_for_csv(&headers)) {
+    if format.unwrap_or_else(|| preferred(&headers, &["application/json", "text/csv"]) == "text/csv") {
         file(&app, &caller, id, &frame, params).await
     } else {
         Ok(page(&app, &caller, id, params).await?.into_response())
     }
-}
-
-/// Whether the client names `text/csv`. `*/*` does not count: it means that the client has no preference.
-fn asks_for_csv(headers: &HeaderMap) -> bool {
-    let ranges = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    ranges.flat_map(|value| value.split(',')).any(|range| {
-        range
-            .split(';')
-            .next()
-            .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/csv"))
-    })
 }
 
 #[derive(Serialize)]
@@ -138,11 +124,8 @@ async fn file(
     )
         .into_response();
     if let Some(last) = last {
-        let next = cursor.encode(&last.to_string());
-        let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-        let link = format!("<?format=csv&cursor={next}{limit}>; rel=\"next\"");
-        let link = link.parse().map_err(|error| ApiError::Internal(Box::new(error)))?;
-        response.headers_mut().insert(header::LINK, link);
+        let (parameter, cursor) = ("cursor", cursor.encode(&last.to_string()));
+        response.extensions_mut().insert(NextPage { parameter, cursor });
     }
     Ok(response)
 }

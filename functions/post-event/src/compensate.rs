@@ -9,7 +9,6 @@ mod request;
 
 use annals_http::{ApiError, Framing, JsonBody};
 use annals_store::Reading;
-use axum::http::StatusCode;
 use axum::response::Response;
 use uuid::Uuid;
 
@@ -29,7 +28,7 @@ pub async fn compensate(request: WriteRequest<String>, body: Option<JsonBody>) -
     let event = found.ok_or_else(ApiError::no_such_event)?;
     for _ in 0..TRIES {
         if let Some(earlier) = asked.earlier(&app, &caller, event.id).await? {
-            return answer_single(&earlier, StatusCode::OK);
+            return answer_single(&earlier, true);
         }
         let Some(inverse) = inverse::inverse(&app, &caller, &event, &asked).await? else {
             continue;
@@ -41,7 +40,7 @@ pub async fn compensate(request: WriteRequest<String>, body: Option<JsonBody>) -
                 let stored = app.store.find_event(&caller, appended.id, Reading::AsStored).await?;
                 let stored = stored.ok_or_else(|| ApiError::Internal("an appended event is missing".into()))?;
                 if asked.made(&stored) {
-                    return answer_single(&stored, StatusCode::CREATED);
+                    return answer_single(&stored, false);
                 }
             }
             Err(error) if is_conflict(&error) => {}

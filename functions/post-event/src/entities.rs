@@ -84,17 +84,15 @@ async fn append_creation(change: &Change, id: AggregateId, fields: Map<String, V
     for _ in 0..TRIES {
         // Before the fields are checked: a retry is answered with its original, even if the schema has changed since.
         if let Some(earlier) = change.earlier().await? {
-            return change.created(earlier.version(), StatusCode::OK).await;
+            return change.created(earlier.version(), true).await;
         }
         let mut fields = fields.clone();
         fields::known(change, &fields).await?.drop_nulls(&mut fields);
         match change.append(id.clone(), fields, 0).await {
             Ok(appended) => {
-                let status = match appended.replayed {
-                    true => StatusCode::OK,
-                    false => StatusCode::CREATED,
-                };
-                return change.created(Some(appended.aggregate_version), status).await;
+                return change
+                    .created(Some(appended.aggregate_version), appended.replayed)
+                    .await;
             }
             Err(error) if is_version_conflict(&error) => return Err(deleted::already_there(change).await?),
             // The key was used meanwhile: by the same request or by another one. The next look-up tells which.
@@ -116,7 +114,7 @@ async fn append_edit(change: &Change, edit: &Edit, required: Option<&[i32]>) -> 
             Decision::Append(data) => {
                 let id = AggregateId::stored(current.aggregate_id.clone());
                 match change.append(id, data, current.entity.version).await {
-                    Ok(appended) => return change.answer(Some(appended.aggregate_version), StatusCode::OK).await,
+                    Ok(appended) => return change.changed(&appended).await,
                     Err(error) if is_conflict(&error) => {}
                     Err(error) => return Err(edit.refusal(error)),
                 }

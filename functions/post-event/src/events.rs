@@ -5,7 +5,7 @@ use annals_domain::event::{FieldFault, MAX_BATCH};
 use annals_domain::{Caller, Event, NewEvent, TenantId};
 use annals_http::{
     ApiError, Authenticated, Framing, JsonBody, MAX_ERRORS, Params, Problem, RequestContext, WrittenJson,
-    idempotency_key,
+    idempotency_key, replayed,
 };
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -45,14 +45,15 @@ async fn append_single(app: &App, caller: &Caller, event: NewEvent, context: &Va
         .events
         .first()
         .ok_or_else(|| ApiError::Internal("an appended event is missing".into()))?;
-    answer_single(event, status(stored.replayed))
+    answer_single(event, stored.replayed)
 }
 
 /// The answer with one event, and its address in `Location`.
-pub(super) fn answer_single(event: &Event, status: StatusCode) -> Result<Response, ApiError> {
+pub(super) fn answer_single(event: &Event, is_replayed: bool) -> Result<Response, ApiError> {
     let location = HeaderValue::from_str(&format!("/api/v1/events/{}", event.id));
     let location = location.map_err(|e| ApiError::Internal(Box::new(e)))?;
-    Ok((status, [(header::LOCATION, location)], WrittenJson::of(event)?).into_response())
+    let answer = ([(header::LOCATION, location)], WrittenJson::of(event)?);
+    Ok(appended(answer, is_replayed))
 }
 
 async fn append_batch(
@@ -63,9 +64,8 @@ async fn append_batch(
 ) -> Result<Response, ApiError> {
     let stored = app.append.append_stored(caller, events, context).await;
     let stored = stored.map_err(|e| ApiError::from_append(e, Framing::Batch))?;
-    let status = status(stored.replayed);
     let body = WrittenJson::of(&Batch { items: stored.events })?;
-    Ok((status, body).into_response())
+    Ok(appended(body, stored.replayed))
 }
 
 /// The answer to a batch. `json!` would parse the data of every event and write them again.
@@ -74,9 +74,12 @@ struct Batch {
     items: Vec<Event>,
 }
 
-/// 200 if nothing was appended, because all events had been appended before.
-fn status(replayed: bool) -> StatusCode {
-    if replayed { StatusCode::OK } else { StatusCode::CREATED }
+/// 201, or 200 if nothing was appended, because all events had been appended before.
+fn appended(answer: impl IntoResponse, is_replayed: bool) -> Response {
+    match is_replayed {
+        true => replayed((StatusCode::OK, answer).into_response()),
+        false => (StatusCode::CREATED, answer).into_response(),
+    }
 }
 
 fn read_single(json: Value, caller: &Caller, key: Option<String>) -> Result<NewEvent, ApiError> {

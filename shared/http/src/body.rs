@@ -143,7 +143,7 @@ pub fn unreadable_body(status: StatusCode, advice: &str) -> ApiError {
     }
     ApiError::bad_request(
         "body_unreadable",
-        "the body ended before its announced length; send it again",
+        "the body ended before its announced length, or is not what its Content-Encoding says; send it again",
     )
 }
 

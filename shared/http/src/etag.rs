@@ -4,9 +4,12 @@
 //! the same version (`projected_version`, a later schema). The tag of a write is the version alone, `"7"`. The condition of a
 //! write compares only versions, so it accepts both tags.
 
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 
+use super::compression::SUFFIX;
 use super::error::{ApiError, Problem};
+use super::written_json::WrittenJson;
 use annals_domain::hex;
 
 /// A tag in the header of a condition.
@@ -17,20 +20,47 @@ struct Tag<'a> {
     opaque: &'a str,
 }
 
-/// The tag of a read: version, and the first 8 bytes of the body's SHA-256.
-pub(super) fn tag_of(version: i32, body: &[u8]) -> String {
+/// The first 8 bytes of the body's SHA-256, as text.
+pub(super) fn digest_of(body: &[u8]) -> String {
     use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(body);
-    format!("\"{version}-{}\"", hex::encode(&digest[..8]))
+    hex::encode(&Sha256::digest(body)[..8])
+}
+
+/// The answer to a read of something that has no version: 200 with the body and its digest as ETag, or 304 if the client has this body.
+///
+/// # Errors
+/// It never fails, because a digest can be sent in a header.
+pub fn revalidated(headers: &HeaderMap, body: WrittenJson) -> Result<Response, ApiError> {
+    let tag = format!("\"{}\"", digest_of(&body.0));
+    answer(headers, &tag, None, body)
+}
+
+/// 200 with body and ETag, or 304 if the client has this body by `tag` or by `also`, another tag of it.
+///
+/// # Errors
+/// The tag cannot be sent in a header.
+pub(super) fn answer(
+    headers: &HeaderMap,
+    tag: &str,
+    also: Option<&str>,
+    body: WrittenJson,
+) -> Result<Response, ApiError> {
+    let etag = HeaderValue::from_str(tag).map_err(|e| ApiError::Internal(Box::new(e)))?;
+    if is_known(headers, tag, also) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    Ok(([(header::ETAG, etag)], body).into_response())
 }
 
 /// Whether the client has this body already: `If-None-Match` is `*`, or it names `tag` or `also`, another tag of the same body. The
-/// comparison is weak: a `W/` before a tag makes no difference. A malformed header counts as absent.
-pub(super) fn is_known(headers: &HeaderMap, tag: &str, also: Option<&str>) -> bool {
+/// comparison is weak: a `W/` before a tag makes no difference, nor whether the client has the body compressed. A malformed header counts as
+/// absent.
+fn is_known(headers: &HeaderMap, tag: &str, also: Option<&str>) -> bool {
     let Some(text) = joined(headers, &header::IF_NONE_MATCH) else {
         return false;
     };
-    let names = |tag: &str, of: &Tag<'_>| tag.trim_matches('"') == of.opaque;
+    let plain = |of: &Tag<'_>| of.opaque.strip_suffix(SUFFIX).unwrap_or(of.opaque).to_owned();
+    let names = |tag: &str, of: &Tag<'_>| tag.trim_matches('"') == plain(of);
     text.trim() == "*"
         || tags(&text).is_some_and(|tags| {
             let mut tags = tags.iter();
@@ -117,6 +147,8 @@ mod tests {
             &["\"x\", \"3-ab\""],
             &["\"x,y\" , W/\"3-ab\""],
             &["\"x\"", "\"3\""],
+            &["\"3-ab-gzip\""],
+            &["\"3-gzip\""],
         ] {
             assert!(known(values), "{values:?}");
         }

@@ -1,7 +1,8 @@
-//! The header `Idempotency-Key`.
+//! The headers `Idempotency-Key` and `Idempotency-Replayed`.
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::response::Response;
 
 use super::error::ApiError;
 use annals_domain::ids::Text;
@@ -69,6 +70,13 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text<255>>, ApiErro
     Ok(Some(key))
 }
 
+/// Marks the answer to a request that an earlier one with the same key had carried out: nothing was done again.
+pub fn replayed(mut response: Response) -> Response {
+    let name = HeaderName::from_static("idempotency-replayed");
+    response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    response
+}
+
 /// The text up to the closing quote, unescaped. `rest` begins after the opening quote.
 fn unquoted(rest: &str) -> Option<String> {
     let mut key = String::new();
@@ -88,8 +96,6 @@ fn invalid(what: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn key(value: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Middleware for every request: an id, a log line, cache rules, and problems for unknown routes and methods.
+//! Middleware for every request: an id, a log line, cache rules, gzip, links to next pages, and problems for unknown routes and methods.
 
 use axum::Router;
 use axum::body::HttpBody;
@@ -9,11 +9,14 @@ use axum::response::{IntoResponse, Response};
 use lambda_http::Context;
 use lambda_http::request::RequestContext;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 use uuid::Uuid;
 
 use super::body::MAX_BODY_BYTES;
+use super::compression::{self, refuse_unknown_coding};
 use super::error::{ApiError, Problem};
 use super::idempotency::refuse_unread_key;
+use super::links::link_next;
 use annals_telemetry::{Ids, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,23 +28,36 @@ const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// route matches.
 pub fn finish(routes: Router) -> Router {
     routes
+        .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(refuse_unknown_coding))
         // Before the two fallbacks, so that it does not run for them: a request with a method or path that does not exist is answered 405 or 404,
         // whatever else is wrong with it.
         .layer(from_fn(refuse_unread))
         .fallback(|| async { ApiError::not_found("there is no resource at this path") })
-        .method_not_allowed_fallback(|| async {
-            ApiError::from(Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "this resource does not support this method; the header Allow lists the supported ones",
-            ))
-        })
+        .method_not_allowed_fallback(other_method)
         // This only works where panics unwind, in `local`. A panic ends a deployed function's process, and API Gateway answers.
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             ApiError::Internal("a handler panicked".into()).into_response()
         }))
+        // It limits what a handler reads of a body, which is what a compressed one is inflated to.
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(link_next))
+        .layer(compression::of_answers())
+        .layer(from_fn(compression::tag_compressed))
         .layer(from_fn(identify))
+}
+
+/// The answer to a method that a resource does not support. axum adds the header `Allow`, which is all that OPTIONS asks for.
+async fn other_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    ApiError::from(Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this resource does not support this method; the header Allow lists the supported ones",
+    ))
+    .into_response()
 }
 
 /// Gives the request its ids, and adds the id to the response.

@@ -1,7 +1,9 @@
 //! HTTP: requests become domain types, and results become responses or problems.
 
+mod accept;
 mod body;
 mod caller;
+mod compression;
 mod cursor;
 mod entity;
 mod error;
@@ -10,21 +12,24 @@ mod framing;
 pub mod gateway;
 mod idempotency;
 mod layers;
+mod links;
 mod page;
 mod params;
 mod path;
 mod written_json;
 
+pub use accept::preferred;
 pub use body::{JsonBody, MAX_BODY_BYTES, NoBody, PatchBody, unreadable_body};
 pub use caller::{Authenticated, RequestContext};
 pub use cursor::Cursor;
 pub use entity::EntityAnswer;
 pub use error::{ApiError, MAX_ERRORS, Problem};
-pub use etag::required_versions;
+pub use etag::{required_versions, revalidated};
 pub use framing::Framing;
 pub use gateway::serve;
-pub use idempotency::idempotency_key;
+pub use idempotency::{idempotency_key, replayed};
 pub use layers::{finish, unreadable_request};
+pub use links::NextPage;
 pub use page::{Listed, Page};
 pub use params::{Limit, Params};
 pub use path::{Path, encoded};

@@ -8,6 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::entity::EntityAnswer;
 use super::error::ApiError;
+use super::links::NextPage;
 use super::params::Limit;
 use super::written_json::WrittenJson;
 use annals_store::{HistoryEvent, KpiLine, ListedUpcaster, PAGE_BYTES, WrittenEvent};
@@ -68,6 +69,8 @@ pub struct Page {
     /// The body up to its last item.
     body: Vec<u8>,
     rest: Rest,
+    /// The parameter that takes the cursor.
+    parameter: &'static str,
 }
 
 /// The members after the items.
@@ -125,6 +128,7 @@ impl Page {
         Ok(Self {
             body,
             rest: Rest { next_cursor, extra },
+            parameter: "cursor",
         })
     }
 
@@ -136,6 +140,12 @@ impl Page {
     pub fn with_end_cursor(self, at_the_end: &str) -> Result<Self, ApiError> {
         let cursor = self.rest.next_cursor.clone().unwrap_or_else(|| at_the_end.to_owned());
         self.with("cursor", &cursor)
+    }
+
+    /// The same page of a list that continues by another parameter than `cursor`.
+    #[must_use]
+    pub fn continued_by(self, parameter: &'static str) -> Self {
+        Self { parameter, ..self }
     }
 
     /// Whether the page has no items.
@@ -181,6 +191,11 @@ impl IntoResponse for Page {
         };
         body.extend_from_slice(b"],");
         body.extend_from_slice(rest.as_bytes());
-        WrittenJson(body).into_response()
+        let mut response = WrittenJson(body).into_response();
+        if let Some(cursor) = self.rest.next_cursor {
+            let parameter = self.parameter;
+            response.extensions_mut().insert(NextPage { parameter, cursor });
+        }
+        response
     }
 }

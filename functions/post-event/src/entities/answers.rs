@@ -1,7 +1,7 @@
 //! Answers to changes of an entity: the entity as it is now.
 
-use annals_http::{ApiError, EntityAnswer, encoded};
-use annals_store::KeptOutcome;
+use annals_http::{ApiError, EntityAnswer, encoded, replayed};
+use annals_store::{Appended, KeptOutcome};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -26,8 +26,11 @@ impl Change {
     }
 
     /// The answer to a creation: 201, or 200 if the same request had created the entity before.
-    pub(super) async fn created(&self, version: Option<i32>, status: StatusCode) -> Result<Response, ApiError> {
-        let mut response = self.answer(version, status).await?;
+    pub(super) async fn created(&self, version: Option<i32>, is_replayed: bool) -> Result<Response, ApiError> {
+        let mut response = match is_replayed {
+            true => replayed(self.answer(version, StatusCode::OK).await?),
+            false => self.answer(version, StatusCode::CREATED).await?,
+        };
         let id = encoded(&self.aggregate_id);
         let path = format!("/api/v1/entities/{}/{id}", self.verb.aggregate_type);
         if let Ok(location) = HeaderValue::from_str(&path) {
@@ -36,11 +39,20 @@ impl Change {
         Ok(response)
     }
 
+    /// The answer to an update or a delete that has an event.
+    pub(super) async fn changed(&self, appended: &Appended) -> Result<Response, ApiError> {
+        let response = self.answer(Some(appended.aggregate_version), StatusCode::OK).await?;
+        Ok(match appended.replayed {
+            true => replayed(response),
+            false => response,
+        })
+    }
+
     /// The answer to an update or a delete that was sent again.
     pub(super) async fn answer_again(&self, earlier: Earlier) -> Result<Response, ApiError> {
         match earlier {
             Earlier::Kept(KeptOutcome::Deleted) => Err(deleted::was_before()),
-            other => self.answer(other.version(), StatusCode::OK).await,
+            other => Ok(replayed(self.answer(other.version(), StatusCode::OK).await?)),
         }
     }
 }

@@ -1,0 +1,129 @@
+//! gzip, both ways: answers over 1 KiB for clients that accept it, and bodies of requests.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tower_http::CompressionLevel;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::compression::{CompressionLayer, predicate::And};
+
+use super::error::{ApiError, Problem};
+
+/// Answers up to this number of bytes are sent as they are: they fit in one packet anyway.
+const MIN_BYTES: u16 = 1024;
+
+/// What is added to a tag, inside its quotes, if the answer is compressed: the bytes are others, so the tag must be another.
+pub(super) const SUFFIX: &str = "-gzip";
+
+/// Compresses answers for clients that accept gzip. The fastest level has most of the gain for JSON, at a third of the time.
+pub(super) fn of_answers() -> CompressionLayer<And<SizeAbove, NotForContentType>> {
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(MIN_BYTES).and(NotForContentType::SSE))
+}
+
+/// Gives a compressed answer its own tag. An answer to HEAD has no body, so it is never compressed: its `Content-Length` is that of the
+/// plain body.
+pub(super) async fn tag_compressed(mut request: Request, next: Next) -> Response {
+    if *request.method() == Method::HEAD {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if headers.contains_key(header::CONTENT_ENCODING)
+        && let Some(tag) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok())
+        && let Some(opaque) = tag.strip_suffix('"')
+        && let Ok(tag) = HeaderValue::from_str(&format!("{opaque}{SUFFIX}\""))
+    {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// Refuses a body in a coding that is not read, before it is waited for. Other names of what is read become those that the layer which
+/// inflates bodies knows.
+pub(super) async fn refuse_unknown_coding(mut request: Request, next: Next) -> Result<Response, Response> {
+    let coding = coding_of(request.headers()).map_err(IntoResponse::into_response)?;
+    match coding {
+        Coding::None => request.headers_mut().remove(header::CONTENT_ENCODING),
+        Coding::Gzip => request
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip")),
+    };
+    Ok(next.run(request).await)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Coding {
+    None,
+    Gzip,
+}
+
+fn coding_of(headers: &HeaderMap) -> Result<Coding, UnknownCoding> {
+    let mut coding = Coding::None;
+    for line in headers.get_all(header::CONTENT_ENCODING) {
+        for name in line.to_str().map_err(|_| UnknownCoding)?.split(',') {
+            match (name.trim().to_ascii_lowercase().as_str(), &coding) {
+                ("" | "identity", _) => {}
+                ("gzip" | "x-gzip", Coding::None) => coding = Coding::Gzip,
+                _ => return Err(UnknownCoding),
+            }
+        }
+    }
+    Ok(coding)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct UnknownCoding;
+
+impl IntoResponse for UnknownCoding {
+    fn into_response(self) -> Response {
+        let detail =
+            "the body has a Content-Encoding that is not read: send it with gzip, once, or without an encoding";
+        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail);
+        let mut response = ApiError::from(problem).into_response();
+        response
+            .headers_mut()
+            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn coding(lines: &[&'static str]) -> Result<Coding, UnknownCoding> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(line));
+        }
+        coding_of(&headers)
+    }
+
+    #[test]
+    fn only_gzip_once_is_read() {
+        for lines in [&[][..], &["identity"], &[""], &["Identity, identity"]] {
+            assert_eq!(coding(lines), Ok(Coding::None), "{lines:?}");
+        }
+        for lines in [
+            &["gzip"][..],
+            &["GZip"],
+            &["x-gzip"],
+            &["identity, gzip"],
+            &["identity", "gzip"],
+        ] {
+            assert_eq!(coding(lines), Ok(Coding::Gzip), "{lines:?}");
+        }
+        for lines in [
+            &["br"][..],
+            &["gzip, gzip"],
+            &["gzip", "gzip"],
+            &["deflate"],
+            &["gzip;q=1"],
+        ] {
+            assert_eq!(coding(lines), Err(UnknownCoding), "{lines:?}");
+        }
+    }
+}
