@@ -16,6 +16,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, plain};
+use crate::seen;
 
 /// Where the API's paths begin. `local` serves others, too.
 const PREFIX: &str = "/api/v1/";
@@ -93,10 +94,11 @@ impl Contract {
         } else {
             sent.method.as_str().to_lowercase()
         };
-        let operation = &self.document["paths"][&path][method];
+        let operation = &self.document["paths"][&path][&method];
         if operation.is_null() {
             return self.faults_without_operation(answer, 405);
         }
+        seen::note(&method.to_uppercase(), &path, answer);
         let mut faults = Vec::new();
         let described = self.resolved(&operation["responses"][answer.status.to_string()]);
         if described.is_null() {

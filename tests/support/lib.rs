@@ -38,6 +38,7 @@ mod runtime;
 mod schema_check;
 mod schema_sql;
 mod secrets_manager;
+mod seen;
 mod server;
 mod silent_proxy;
 mod sqs;

@@ -1,0 +1,82 @@
+//! Lists what the OpenAPI document describes and no test has seen: a status or a problem code that never occurs is as wrong as one that is not
+//! described, which `tests/support/contract.rs` finds.
+//!
+//! ```sh
+//! ANNALS_SEEN=seen.txt cargo test -p tests --test behaviour
+//! cargo run -p tests --bin seen -- seen.txt
+//! ```
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a tool: what fails ends it with its place, and what it finds it prints"
+)]
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+/// Statuses that every operation has for the same reasons: no operation has code of its own for them.
+const OF_EVERY_OPERATION: [&str; 6] = ["408", "414", "429", "431", "500", "503"];
+/// Codes of requests that are no HTTP, or come from an integration that was not deployed by template.yaml. Tests of sockets and of whole
+/// invocations see them.
+const BEFORE_THE_ROUTER: [&str; 6] = [
+    "malformed_http",
+    "request_timeout",
+    "uri_too_long",
+    "headers_too_large",
+    "payload_format",
+    "internal",
+];
+
+fn main() -> ExitCode {
+    let path = std::env::args().nth(1).expect("usage: seen FILE");
+    let text = std::fs::read_to_string(path).expect("the file that ANNALS_SEEN named");
+    let (mut statuses, mut codes) = (BTreeSet::new(), BTreeSet::new());
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        let operation = format!("{} {}", word(), word());
+        statuses.insert(format!("{operation} {}", word()));
+        codes.insert(word());
+    }
+    let document = annals_openapi::document();
+    let never: Vec<String> = described_statuses(document)
+        .filter(|status| !statuses.contains(status))
+        .chain(described_codes(document).filter(|code| !codes.contains(code)))
+        .collect();
+    println!(
+        "{} statuses of operations and {} codes were seen",
+        statuses.len(),
+        codes.len()
+    );
+    if never.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("described, but seen by no test:\n  {}", never.join("\n  "));
+    ExitCode::FAILURE
+}
+
+/// Each operation with each of its statuses: `GET /api/v1/events 200`.
+fn described_statuses(document: &Value) -> impl Iterator<Item = String> {
+    members(&document["paths"]).flat_map(|(path, item)| {
+        members(item).flat_map(move |(method, operation)| {
+            let statuses = members(&operation["responses"]).map(|(status, _)| status.as_str());
+            let own = statuses.filter(|status| !OF_EVERY_OPERATION.contains(status));
+            own.map(move |status| format!("{} {path} {status}", method.to_uppercase()))
+        })
+    })
+}
+
+fn described_codes(document: &Value) -> impl Iterator<Item = String> {
+    let codes = document["components"]["schemas"]["ProblemCode"]["oneOf"].as_array();
+    let names = codes.into_iter().flatten().filter_map(|code| code["const"].as_str());
+    names
+        .filter(|code| !BEFORE_THE_ROUTER.contains(code))
+        .map(str::to_owned)
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
