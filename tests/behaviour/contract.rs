@@ -2,6 +2,7 @@
 //! request and answer of all tests against it, and `deployed_routes.rs` the routes.
 
 mod codes;
+mod refusals;
 mod tenant;
 
 use std::collections::BTreeSet;

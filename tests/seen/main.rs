@@ -17,8 +17,9 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-/// Statuses that every operation has for the same reasons: no operation has code of its own for them.
-const OF_EVERY_OPERATION: [&str; 6] = ["408", "414", "429", "431", "500", "503"];
+/// Statuses that come from code which many operations share: the layers around all of them, the fold of a stream, an append, a catalog. That
+/// each of their codes was seen once is enough.
+const OF_SHARED_CODE: [&str; 10] = ["408", "409", "412", "413", "414", "422", "429", "431", "500", "503"];
 /// Codes of requests that are no HTTP, or come from an integration that was not deployed by template.yaml. Tests of sockets and of whole
 /// invocations see them.
 const BEFORE_THE_ROUTER: [&str; 6] = [
@@ -63,7 +64,7 @@ fn described_statuses(document: &Value) -> impl Iterator<Item = String> {
     members(&document["paths"]).flat_map(|(path, item)| {
         members(item).flat_map(move |(method, operation)| {
             let statuses = members(&operation["responses"]).map(|(status, _)| status.as_str());
-            let own = statuses.filter(|status| !OF_EVERY_OPERATION.contains(status));
+            let own = statuses.filter(|status| !OF_SHARED_CODE.contains(status));
             own.map(move |status| format!("{} {path} {status}", method.to_uppercase()))
         })
     })

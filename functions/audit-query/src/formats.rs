@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use annals_csv::formula::guarded;
+use annals_domain::formula;
 use annals_http::{ApiError, preferred};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use serde_json::Number;
 use serde_json::value::RawValue;
 
 const JSON: &str = "application/json";
@@ -141,7 +142,7 @@ fn as_csv(page: &Page<'_>) -> Result<Vec<u8>, ApiError> {
     let names = members.iter().map(|name| (*name).to_owned());
     let names = names.chain(fields.iter().map(|name| format!("data.{name}")));
     writer
-        .write_record(names.map(|name| guarded(&name).into_owned()))
+        .write_record(names.map(|name| disarmed(&name)))
         .map_err(internal)?;
     for row in &rows {
         let cells = members.iter().map(|name| cell(row.event.get(*name)));
@@ -185,11 +186,20 @@ fn cell(value: Option<&&RawValue>) -> String {
         None | Some(b'n') => String::new(),
         Some(b'"') => {
             let text: String = serde_json::from_str(written).unwrap_or_default();
-            guarded(&text).into_owned()
+            disarmed(&text)
         }
-        Some(b'{' | b'[') => guarded(written).into_owned(),
+        Some(b'{' | b'[') => disarmed(written),
         Some(_) => written.to_owned(),
     }
+}
+
+/// The text with a quote before what a spreadsheet would run. A negative number in a text stays one.
+fn disarmed(text: &str) -> String {
+    let is_number = |text: &str| {
+        text.strip_prefix('-')
+            .is_some_and(|digits| serde_json::from_str::<Number>(digits).is_ok())
+    };
+    formula::guarded(text, is_number).into_owned()
 }
 
 #[cfg(test)]

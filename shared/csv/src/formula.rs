@@ -1,66 +1,21 @@
-//! Protection against formulas. A spreadsheet that opens a CSV file runs each cell that begins like a formula, so a report of rejected rows
-//! has a quote before such cells. If the report is sent again, the quotes are removed, and the data are unchanged.
-//!
-//! The spreadsheet decides where a cell begins: one that separates by commas splits `x,=1+1`, even if the file separates by semicolons. The
-//! text after any separator therefore counts as the beginning of a cell.
-//!
-//! Invariant: `bare(guarded(text)) == text` for every text.
+//! Protection against formulas in reports of rejected rows ([`annals_domain::formula`]). If the report is sent again, the quotes are removed,
+//! and the data are unchanged. A negative number is what the amounts of files are.
 
 use std::borrow::Cow;
+
+use annals_domain::formula;
 
 use crate::amount::Amount;
 use crate::number::DecimalMark;
 
-/// First characters of formulas. Spreadsheets accept the full-width forms of East Asian keyboards as well.
-const TRIGGERS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
-/// Characters that a spreadsheet may treat as the end of a cell, or drop before a cell.
-const SEPARATORS: [char; 6] = [',', ';', '|', '\t', '\r', '\n'];
-const QUOTE: char = '\'';
-
 /// The text with a quote before each piece that a spreadsheet could run as a formula.
 pub fn guarded(text: &str) -> Cow<'_, str> {
-    piece_by_piece(text, |piece, guarded| {
-        if is_dangerous(piece) {
-            guarded.push(QUOTE);
-        }
-        guarded.push_str(piece);
-    })
+    formula::guarded(text, is_negative_number)
 }
 
 /// The text without the quotes that [`guarded`] has added.
 pub fn bare(text: &str) -> Cow<'_, str> {
-    piece_by_piece(text, |piece, bare| {
-        let rest = piece.strip_prefix(QUOTE).filter(|rest| is_dangerous(rest));
-        bare.push_str(rest.unwrap_or(piece));
-    })
-}
-
-/// The text with each piece between separators rewritten. Quotes are no separators, so the result has the same pieces.
-fn piece_by_piece(text: &str, write: impl Fn(&str, &mut String)) -> Cow<'_, str> {
-    // Fast path: most texts have none of these characters.
-    if !text.contains(TRIGGERS) {
-        return text.into();
-    }
-    let mut written = String::with_capacity(text.len() + 1);
-    for piece in text.split_inclusive(SEPARATORS) {
-        let (piece, separator) = match piece
-            .char_indices()
-            .next_back()
-            .filter(|(_, last)| SEPARATORS.contains(last))
-        {
-            Some((place, _)) => piece.split_at(place),
-            None => (piece, ""),
-        };
-        write(piece, &mut written);
-        written.push_str(separator);
-    }
-    written.into()
-}
-
-/// A piece that already has quotes before a formula counts, too: `bare` will remove one of the quotes.
-fn is_dangerous(piece: &str) -> bool {
-    let piece = piece.trim_start_matches(QUOTE);
-    piece.starts_with(TRIGGERS) && !is_negative_number(piece)
+    formula::bare(text, is_negative_number)
 }
 
 /// `-12.50` is shown as the number that it is. `+49 30 901820` is not exempt: it would lose its sign and its spaces.
@@ -72,6 +27,8 @@ fn is_negative_number(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use annals_domain::formula::{SEPARATORS, TRIGGERS};
 
     use super::*;
 

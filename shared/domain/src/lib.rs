@@ -19,6 +19,7 @@ pub mod event;
 mod explain;
 mod fault;
 pub mod fold;
+pub mod formula;
 pub mod hex;
 pub mod ids;
 pub mod json;
