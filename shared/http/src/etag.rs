@@ -26,7 +26,7 @@ pub(super) fn tag_of(version: i32, body: &[u8]) -> String {
 
 /// Whether the client has this body already: `If-None-Match` is `*`, or it names `tag` or `also`, another tag of the same body. The
 /// comparison is weak: a `W/` before a tag makes no difference. A malformed header counts as absent.
-pub(super) fn is_known(headers: &HeaderMap, tag: &str, also: Option<&str>) -> bool {
+pub fn is_known(headers: &HeaderMap, tag: &str, also: Option<&str>) -> bool {
     let Some(text) = joined(headers, &header::IF_NONE_MATCH) else {
         return false;
     };
