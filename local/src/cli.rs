@@ -31,7 +31,7 @@ Exit codes:
 ///
 /// Without a command it starts the server. It finds the newest PostgreSQL on this machine, version 15 to 18, or downloads one
 /// (ANNALS_POSTGRES names a folder of programs to use instead), starts a private cluster, migrates it, prints
-/// `listening on http://127.0.0.1:3000`, how to open psql and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard
+/// `listening on http://127.0.0.1:3000`, the API's pages, how to open psql and a token for each role, and runs until Ctrl-C or SIGTERM. Logs go to standard
 /// error; RUST_LOG selects what is logged.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, after_long_help = EXIT_CODES)]

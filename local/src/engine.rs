@@ -205,6 +205,7 @@ fn routes(app: App) -> Router {
     post_event::router(post_event)
         .merge(audit_query::router(audit_query))
         .merge(csv_upload::router(csv_upload))
+        .merge(annals_console::router())
 }
 
 /// Replaces SQS: delivers messages to the projector in batches, and failed messages again after a pause.

@@ -163,6 +163,7 @@ fn announce(address: SocketAddr, psql: &str, secret: &JwtSecret) -> Result<(), E
     let api = format!("http://{address}/api/v1");
     output::line(&format!(
         "listening on http://{address}\n\n\
+         API pages     http://{address}/docs\n\
          API document  {api}/openapi.json\n\
          database      {psql}\n\n\
          Tokens for {DEFAULT_TTL_HOURS} hours. Paste them into a shell; then, for example: curl -H \"Authorization: Bearer $staff\" {api}/events\n"

@@ -79,7 +79,14 @@ fn each_outside_service_is_known_to_one_crate() {
         ),
         (
             &["axum", "lambda_http", "tower", "tower-http", "hyper"],
-            &["annals-http", "post-event", "audit-query", "csv-upload", "local"],
+            &[
+                "annals-http",
+                "post-event",
+                "audit-query",
+                "csv-upload",
+                "annals-console",
+                "local",
+            ],
         ),
         (&["aws-sdk-sqs"], &["annals-queue"]),
         (
@@ -133,9 +140,13 @@ fn a_function_is_built_from_what_it_uses() {
     let queue = ["annals-queue", "aws-sdk-sqs"];
     let storage = ["annals-storage"];
     let files = ["annals-csv", "annals-import", "csv-core"];
-    let free_of: [(&str, &[&[&str]]); 5] = [
+    let free_of: [(&str, &[&[&str]]); 6] = [
         ("post-event", &[&storage, &files]),
         ("audit-query", &[&schemas, &queue, &storage, &files, &["annals-append"]]),
+        (
+            "annals-console",
+            &[&schemas, &queue, &storage, &files, &["annals-append"]],
+        ),
         ("importer", &[&http]),
         ("projector", &[&http, &schemas, &storage, &files, &["annals-append"]]),
         (

@@ -347,7 +347,7 @@ async fn one_refusal_names_all_faults() {
       "request_id": "[uuid]",
       "status": 400,
       "title": "Bad Request",
-      "type": "urn:annals:problem:malformed_request"
+      "type": "/docs/problems/malformed_request"
     }
     "#);
 }

@@ -17,11 +17,15 @@ struct Route {
     path: String,
 }
 
-const FUNCTIONS: [(&str, &str); 3] = [
+const FUNCTIONS: [(&str, &str); 4] = [
     ("PostEvent", "post-event/src/lib.rs"),
     ("AuditQuery", "audit-query/src/lib.rs"),
     ("CsvUpload", "csv-upload/src/lib.rs"),
+    (PAGES, "console/src/lib.rs"),
 ];
+
+/// The function whose routes are pages for people. They are not part of the API, so the document does not describe them.
+const PAGES: &str = "Console";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -116,13 +120,27 @@ fn requested(path: &str) -> String {
 #[test]
 fn the_document_describes_exactly_the_routes_that_are_served() {
     let served = served().into_iter().filter(|route| route.method != "HEAD");
-    let served: BTreeSet<(String, String)> = served.map(|route| (route.method, route.path)).collect();
+    let (pages, api): (Vec<Route>, Vec<Route>) = served.partition(|route| route.function == PAGES);
+    let served: BTreeSet<(String, String)> = api.into_iter().map(|route| (route.method, route.path)).collect();
     let paths = annals_openapi::document()["paths"].as_object().unwrap();
     let described = paths.iter().flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().keys();
         methods.map(|method| (method.to_uppercase(), path.clone()))
     });
     assert_eq!(described.collect::<BTreeSet<_>>(), served);
+    let pages: BTreeSet<(String, String)> = pages.into_iter().map(|page| (page.method, page.path)).collect();
+    let page = |path: &str| ("GET".to_owned(), path.to_owned());
+    assert_eq!(
+        pages,
+        BTreeSet::from([
+            page("/docs"),
+            page("/docs/"),
+            page("/docs/assets/{name}"),
+            page("/docs/problems"),
+            page("/docs/problems/{code}"),
+            page("/redoc"),
+        ])
+    );
 }
 
 #[test]

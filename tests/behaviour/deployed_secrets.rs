@@ -16,6 +16,7 @@ fn only_the_migrate_function_may_read_the_secret_of_the_migrating_role() {
         "PostEvent",
         "AuditQuery",
         "CsvUpload",
+        "Console",
         "Importer",
         "Projector",
         "Rebuilder",
@@ -38,4 +39,19 @@ fn the_other_functions_may_read_one_secret_and_have_none_in_their_configuration(
         policy.contains("dbuser:${DatabaseResourceId}/annals_api"),
         "a token for one login of one database"
     );
+}
+
+/// It answers everyone, and needs none of it.
+#[test]
+fn the_function_of_pages_has_no_secret_no_network_and_no_queue() {
+    let (function, role) = (resource("Console"), resource("ConsoleRole"));
+    assert!(function.contains("          SECRET_ARN: \"\"\n"), "{function}");
+    assert!(function.contains("      VpcConfig: !Ref AWS::NoValue\n"), "{function}");
+    assert!(function.contains("Role: !GetAtt ConsoleRole.Arn"));
+    for other in ["RunPolicy", "secretsmanager", "sqs:", "s3:", "ec2:", "rds-db", "kms"] {
+        assert!(!role.contains(other), "{other}");
+    }
+    for other in ["QUEUE", "BUCKET", "JWT"] {
+        assert!(!function.contains(other), "{other}");
+    }
 }

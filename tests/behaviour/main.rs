@@ -55,6 +55,7 @@ mod migrations;
 mod modules;
 mod outage;
 mod outdated_schema;
+mod pages;
 mod parking;
 mod policies;
 mod pooler_faults;

@@ -103,7 +103,7 @@ async fn a_refusal_says_what_is_wrong_in_one_sentence() {
       "request_id": "[uuid]",
       "status": 401,
       "title": "Unauthorized",
-      "type": "urn:annals:problem:token_malformed"
+      "type": "/docs/problems/token_malformed"
     }
     "#);
 }

@@ -41,6 +41,8 @@ impl Binaries {
                 "-p",
                 "csv-upload",
                 "-p",
+                "annals-console",
+                "-p",
                 "importer",
                 "-p",
                 "projector",

@@ -1,4 +1,4 @@
-//! The first event of each function; it always needs the database.
+//! The first event of each function. All but that of `console` need the database.
 
 use serde_json::json;
 use tests::{Person, Target, recorded};
@@ -45,7 +45,7 @@ impl Function {
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 8] = [
+pub const FUNCTIONS: [Function; 9] = [
     Function {
         name: "post-event: an append",
         binary: "post-event",
@@ -69,6 +69,14 @@ pub const FUNCTIONS: [Function; 8] = [
         login: Login::Api,
         target: Some(Target::COLD_START),
         event: upload,
+    },
+    Function {
+        name: "console: a page",
+        binary: "console",
+        queue: Queue::None,
+        login: Login::Api,
+        target: Some(Target::COLD_START),
+        event: |_| recorded::get_page("/docs").to_string(),
     },
     Function {
         name: "projector: a wake-up",

@@ -133,6 +133,12 @@ def a_functions_code_is_denied_every_right_that_is_only_for_lambda_itself(site: 
     same((network(statements("Allow")), statements("Deny")), (set(), []))
 
 
+def the_function_of_pages_has_no_secret_and_is_in_no_network(site: Site) -> None:
+    properties = site.stack.template.properties("Console", VpcSubnetIds="subnet-1", VpcSecurityGroupIds="sg-1")
+    same(("VpcConfig" in properties, properties["Environment"]["Variables"]["SECRET_ARN"]), (False, ""))
+    same("VpcConfig" in site.stack.template.properties("AuditQuery", VpcSubnetIds="subnet-1"), True)
+
+
 def as_list(value: object) -> list:
     return value if isinstance(value, list) else [value]
 
@@ -144,6 +150,7 @@ CHECKS = [
     requests_are_throttled_and_the_feed_has_its_own_limit,
     the_api_has_one_or_two_addresses_no_authorizer_and_headers_that_scripts_may_read,
     a_functions_code_is_denied_every_right_that_is_only_for_lambda_itself,
+    the_function_of_pages_has_no_secret_and_is_in_no_network,
     the_guided_deployment_asks_for_parameters_and_not_about_routes,
     the_build_is_packaged_and_can_be_deployed_from_the_bucket,
 ]

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 from urllib.parse import quote
+
+import requests
 
 from machine import ROOT, Failure, run, until
 from site_under_test import Site, expect, expect_problem, fixture, same
@@ -146,6 +149,21 @@ def unknown_routes_and_methods_are_answered_by_problems(site: Site) -> None:
         expect_problem(site.request(method, path), 405, "method_not_allowed")
 
 
+def pages_are_answered_and_a_problem_leads_to_one(site: Site) -> None:
+    def page(path: str) -> requests.Response:
+        return expect(requests.get(site.stack.url + path, timeout=60), 200)
+
+    for path in ("/docs", "/redoc", "/docs/problems"):
+        same(page(path).headers["content-type"], "text/html; charset=utf-8")
+    problem = site.request("GET", "/events", role=None).json()
+    if "<h1><code>unauthorized</code></h1>" not in page(problem["type"]).text:
+        raise Failure(f"{problem['type']} is another page")
+    # The script is answered in gzip. `requests` inflates it.
+    script = page(re.search(r'src="(/docs/assets/swagger-ui-[0-9a-f]+\.js)"', page("/docs").text)[1])
+    same((script.headers["content-encoding"], len(script.content) > 1_000_000), ("gzip", True))
+    expect(requests.get(f"{site.stack.url}/docs/nothing", timeout=60), 404)
+
+
 def invalid_bodies_are_answered_by_problems(site: Site) -> None:
     headers = {"Content-Type": "application/json"}
     expect_problem(site.request("POST", "/events", data="{", headers=headers), 400, "malformed_json")
@@ -197,7 +215,7 @@ def a_recorded_request_is_answered_when_a_function_is_invoked_directly(site: Sit
 
 
 def events_that_are_no_request_are_refused_and_the_function_keeps_running(site: Site) -> None:
-    for function in ("PostEvent", "AuditQuery", "CsvUpload"):
+    for function in ("PostEvent", "AuditQuery", "CsvUpload", "Console"):
         older = site.invoke(function, fixture("http_v1_get_health.json"))
         same((older["error"], older["payload"]["statusCode"]), (None, 400))
         same(json.loads(older["payload"]["body"])["code"], "payload_format")
@@ -226,6 +244,7 @@ CHECKS = [
     a_body_that_arrives_in_base64_is_read,
     a_sales_file_is_uploaded_once,
     unknown_routes_and_methods_are_answered_by_problems,
+    pages_are_answered_and_a_problem_leads_to_one,
     invalid_bodies_are_answered_by_problems,
     bodies_over_four_mebibytes_are_refused,
     a_poison_event_parks_its_stream_alone_and_staff_frees_it,

@@ -158,7 +158,7 @@ def logs_are_json_and_hold_no_token_password_or_row(site: Site) -> None:
     ours = [line for line in lines if '"level"' in line]
     if len(ours) < 50:
         raise Failure(f"only {len(ours)} lines of {len(lines)} are ours: {lines[:5]}")
-    for name in ("post-event", "audit-query", "csv-upload", "importer", "projector", "rebuilder"):
+    for name in ("post-event", "audit-query", "csv-upload", "console", "importer", "projector", "rebuilder"):
         if not any(name in line.split(":")[0] for line in lines):
             raise Failure(f"{name} has logged nothing")
     secrets = [*site.tokens.values(), site.postgres.api_password, "poison-marker-in-a-row", "row-marker-of-a-file"]

@@ -75,7 +75,9 @@ impl Answer {
             self.text
         );
         assert_eq!(self.body["status"], status);
-        self.body["code"].as_str().unwrap_or_default()
+        let code = self.body["code"].as_str().unwrap_or_default();
+        assert_eq!(self.body["type"], format!("/docs/problems/{code}"));
+        code
     }
 
     /// A header.

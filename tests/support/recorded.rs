@@ -8,6 +8,7 @@ use crate::people::Person;
 
 const POST: &str = include_str!("../events/http_post_event.json");
 const GET_HISTORY: &str = include_str!("../events/http_get_history.json");
+const GET_PAGE: &str = include_str!("../events/http_get_page.json");
 const WAKE_UP: &str = include_str!("../events/sqs_wake_up.json");
 const TICK: &str = include_str!("../events/schedule_tick.json");
 
@@ -55,6 +56,21 @@ pub fn get(staff: &Person, path: &str, query: &str) -> Value {
     let members = event.as_object_mut().expect("an object");
     members.remove("queryStringParameters");
     members.remove("pathParameters");
+    event
+}
+
+/// A GET of this page by a browser, below `/docs/` by the route that ends greedily.
+pub fn get_page(path: &str) -> Value {
+    let mut event = read(GET_PAGE);
+    let (key, parameters) = match path.strip_prefix("/docs/") {
+        Some(rest) => ("ANY /docs/{path+}".to_owned(), json!({"path": rest})),
+        None => (format!("ANY {path}"), json!({})),
+    };
+    event["routeKey"] = json!(key);
+    event["requestContext"]["routeKey"] = json!(key);
+    event["pathParameters"] = parameters;
+    event["rawPath"] = json!(path);
+    event["requestContext"]["http"]["path"] = json!(path);
     event
 }
 

@@ -14,6 +14,10 @@ use annals_telemetry::request_id;
 /// `Retry-After` of every 503, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// Below this path, the function `console` has a page for each code. `type` is the address of that page, without the host name, so that it is
+/// right behind every domain (RFC 9457 allows a relative reference, and recommends that it has the full path).
+const PAGES_OF_PROBLEMS: &str = "/docs/problems";
+
 /// Maximum number of characters of a client's name that an answer repeats.
 const MAX_NAME: usize = 128;
 
@@ -269,7 +273,7 @@ impl IntoResponse for ApiError {
 
 fn respond(problem: &Problem) -> Response {
     let body = ProblemBody {
-        r#type: format!("urn:annals:problem:{}", problem.code),
+        r#type: format!("{PAGES_OF_PROBLEMS}/{}", problem.code),
         title: problem.status.canonical_reason().unwrap_or("Error"),
         status: problem.status.as_u16(),
         detail: &problem.detail,

@@ -55,7 +55,7 @@ pub(super) fn answer(
 /// Whether the client has this body already: `If-None-Match` is `*`, or it names `tag` or `also`, another tag of the same body. The
 /// comparison is weak: a `W/` before a tag makes no difference, nor whether the client has the body compressed. A malformed header counts as
 /// absent.
-fn is_known(headers: &HeaderMap, tag: &str, also: Option<&str>) -> bool {
+pub fn is_known(headers: &HeaderMap, tag: &str, also: Option<&str>) -> bool {
     let Some(text) = joined(headers, &header::IF_NONE_MATCH) else {
         return false;
     };

@@ -6,7 +6,8 @@
 //! arrives as `a`, and `a%25b` is refused. Clients must encode them twice.
 //!
 //! An id may contain slashes and is then several segments of the decoded path, so routes with an id end with a greedy parameter
-//! (`/entities/{type}/{id+}`), and what may follow the id ([`ENDINGS`]) is split off here.
+//! (`/entities/{type}/{id+}`), and what may follow the id ([`ENDINGS`]) is split off here. `{path+}` is no id but the rest of the path, so its
+//! slashes remain.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -31,6 +32,9 @@ use super::path::encoded;
 
 /// What may follow an id in our paths. An id with a slash that ends like this cannot be distinguished from such a path.
 pub const ENDINGS: [&str; 3] = ["/diff", "/history", "/snapshots"];
+
+/// The greedy parameter that is not an id but the rest of the path.
+const REST: &str = "path";
 
 /// Characters that no path can contain unencoded. `%` is not included: without a route, it may be part of an escape.
 const PATH: &AsciiSet = &CONTROLS
@@ -164,6 +168,9 @@ fn filled_segment(segment: &str, parameters: &HashMap<String, String>) -> Option
         return Some(encoded(parameters.get(name)?));
     };
     let value = parameters.get(greedy)?;
+    if greedy == REST {
+        return Some(value.split('/').map(encoded).collect::<Vec<_>>().join("/"));
+    }
     let split = |ending: &&'static str| value.strip_suffix(*ending).map(|id| (id, *ending));
     let (id, ending) = ENDINGS.iter().find_map(split).unwrap_or((value, ""));
     Some(encoded(id) + ending)
@@ -216,6 +223,22 @@ mod tests {
             assert_eq!(
                 restored_path("GET /e/{id+}", &[("id", value)], "/e/x"),
                 format!("/e/{expected}")
+            );
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_path_keeps_its_slashes() {
+        for (value, expected) in [
+            ("problems", "problems"),
+            ("problems/not_found", "problems/not_found"),
+            ("problems/", "problems/"),
+            ("a b/ü/history", "a%20b/%C3%BC/history"),
+            ("", ""),
+        ] {
+            assert_eq!(
+                restored_path("ANY /docs/{path+}", &[("path", value)], "/docs/x"),
+                format!("/docs/{expected}")
             );
         }
     }

@@ -24,7 +24,7 @@ pub use caller::{Authenticated, RequestContext};
 pub use cursor::Cursor;
 pub use entity::EntityAnswer;
 pub use error::{ApiError, MAX_ERRORS, Problem};
-pub use etag::{required_versions, revalidated};
+pub use etag::{is_known, required_versions, revalidated};
 pub use framing::Framing;
 pub use gateway::serve;
 pub use idempotency::{idempotency_key, replayed};

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::problems::{Problems, add_common_headers, members};
+use crate::problems::{ProblemCode, Problems, add_common_headers, members};
 
 const API: &str = include_str!("../document/api.json");
 const PROBLEMS: &str = include_str!("../document/problems.json");
@@ -38,6 +38,11 @@ pub(crate) fn assemble() -> Value {
         document["components"]["schemas"][name] = schema;
     }
     document
+}
+
+/// The problem codes by name.
+pub(crate) fn problem_codes() -> Vec<ProblemCode> {
+    Problems::of(&read(PROBLEMS)).into_codes()
 }
 
 /// The path item with every answer of every operation.

@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+pub use problems::ProblemCode;
 pub use tenant::for_caller;
 
 /// The document for every caller.
@@ -24,4 +25,10 @@ pub fn document() -> &'static Value {
 pub fn text() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
     &TEXT
+}
+
+/// Every problem code, by name. The document is not put together for it.
+pub fn problem_codes() -> &'static [ProblemCode] {
+    static CODES: LazyLock<Vec<ProblemCode>> = LazyLock::new(assemble::problem_codes);
+    &CODES
 }

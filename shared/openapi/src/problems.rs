@@ -19,14 +19,21 @@ const THROTTLED: (u16, &str) = (429, "TooManyRequests");
 
 /// The table of codes, and the groups.
 pub(crate) struct Problems {
-    codes: BTreeMap<String, Code>,
+    codes: BTreeMap<String, ProblemCode>,
     groups: BTreeMap<String, Vec<String>>,
 }
 
-struct Code {
-    statuses: Vec<u16>,
-    meaning: String,
-    action: String,
+/// What a problem code says.
+#[derive(Debug)]
+pub struct ProblemCode {
+    /// The code itself, as in `version_conflict`.
+    pub name: String,
+    /// The statuses of answers with this code. Most codes have one.
+    pub statuses: Vec<u16>,
+    /// What the code means.
+    pub meaning: String,
+    /// What to do about it.
+    pub action: String,
 }
 
 impl Problems {
@@ -34,7 +41,8 @@ impl Problems {
         let code = |(name, entry): (&String, &Value)| {
             let text = |member: &str| entry[member].as_str().unwrap_or_default().to_owned();
             let statuses = entry["status"].as_array().into_iter().flatten();
-            let code = Code {
+            let code = ProblemCode {
+                name: name.clone(),
                 statuses: statuses.filter_map(|status| status.as_u64()?.try_into().ok()).collect(),
                 meaning: text("meaning"),
                 action: text("action"),
@@ -47,6 +55,11 @@ impl Problems {
                 .map(|(name, codes)| (name.clone(), names(codes)))
                 .collect(),
         }
+    }
+
+    /// The codes by name.
+    pub(crate) fn into_codes(self) -> Vec<ProblemCode> {
+        self.codes.into_values().collect()
     }
 
     /// The answers with these codes, by status. Every operation also has those of the group `http`.
@@ -105,7 +118,10 @@ impl Problems {
             "type": "object",
             "required": ["type", "title", "status", "detail", "code", "request_id"],
             "properties": {
-                "type": {"type": "string", "format": "uri"},
+                "type": {
+                    "description": "A page of this server that explains the code, as a path (RFC 9457 allows relative references).",
+                    "type": "string", "format": "uri-reference", "pattern": "^/docs/problems/[a-z_]+$",
+                },
                 "title": {"type": "string"},
                 "status": {"type": "integer"},
                 "detail": {"description": "What is wrong, for people.", "type": "string", "minLength": 1, "maxLength": 1001},

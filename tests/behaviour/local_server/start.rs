@@ -53,6 +53,7 @@ async fn the_first_start_is_short_and_what_it_prints_can_be_used() {
             "listening",
             "",
             "API",
+            "API",
             "database",
             "",
             "Tokens",
@@ -68,6 +69,8 @@ async fn the_first_start_is_short_and_what_it_prints_can_be_used() {
     let value = |name: &str| printed.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
     let document = Http::new().get(value("API document")).send().await.unwrap();
     assert_eq!(document.status(), 200);
+    let page = Http::new().get(value("API pages")).send().await.unwrap();
+    assert!(page.text().await.unwrap().contains("swagger-ui"));
     let psql = format!("{} -XAtc 'select current_database()'", value("database"));
     let answer = shell(&psql);
     assert_eq!(
@@ -77,7 +80,7 @@ async fn the_first_start_is_short_and_what_it_prints_can_be_used() {
         text(&answer.stderr)
     );
     // The block of tokens, pasted into a shell, and the example.
-    let tokens: Vec<&str> = printed.lines().skip(7).collect();
+    let tokens: Vec<&str> = printed.lines().skip(8).collect();
     let example = printed
         .split("for example: curl")
         .nth(1)
