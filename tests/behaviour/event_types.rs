@@ -347,6 +347,11 @@ async fn unusable_registrations_are_refused_with_the_field() {
         let answer = world.post(&staff, "/events/types", widget_with(changes.clone())).await;
         assert_eq!(answer.problem(400), "malformed_request", "{changes}");
     }
+    let inverse = widget_with(json!({"inverse": {"event_type": "widget.unmade"}}));
+    assert_eq!(
+        world.post(&staff, "/events/types", inverse).await.problem(422),
+        "unknown_inverse"
+    );
     assert_eq!(world.log().await, before);
 }
 

@@ -85,6 +85,7 @@ impl Contract {
 
     fn faults(&self, sent: &Sent, answer: &Answer) -> Vec<String> {
         let Some((path, values)) = self.path_of(sent.uri.path()) else {
+            seen::note(sent.method.as_str(), "-", answer);
             return self.faults_without_operation(answer, 404);
         };
         // A router answers HEAD as it answers GET, without the body.
@@ -96,6 +97,7 @@ impl Contract {
         };
         let operation = &self.document["paths"][&path][&method];
         if operation.is_null() {
+            seen::note(sent.method.as_str(), "-", answer);
             return self.faults_without_operation(answer, 405);
         }
         seen::note(&method.to_uppercase(), &path, answer);

@@ -1,11 +1,11 @@
 //! Uploads that are not sales files: a 4xx with a code, and nothing is stored.
 
-use tests::{Person, World};
+use tests::{Part, Person, World, multipart};
 
 use super::count_events;
 
 /// Name, file, status, code.
-const FILES: [(&str, &[u8], u16, &str); 14] = [
+const FILES: [(&str, &[u8], u16, &str); 16] = [
     ("empty", b"", 400, "empty_file"),
     ("only white space", b"\n\n", 400, "empty_file"),
     ("missing columns", b"sale_id,amount\n1,2\n", 400, "missing_columns"),
@@ -49,6 +49,13 @@ const FILES: [(&str, &[u8], u16, &str); 14] = [
         "duplicate_header",
     ),
     ("a million semicolons", &[b';'; 1_000_000], 400, "too_many_columns"),
+    (
+        "text after a quoted name",
+        b"\"sale_id\"x,sale_date,amount\n1,2026-01-02,3\n",
+        400,
+        "stray_quote",
+    ),
+    ("a name of two thousand letters", &[b'x'; 2_000], 400, "header_too_long"),
     ("half of UTF-16", b"\xFF\xFEs\x00a", 400, "wrong_encoding"),
 ];
 
@@ -73,7 +80,9 @@ async fn files_that_are_not_sales_are_refused_as_a_whole() {
 async fn of_files_that_break_off_nothing_is_stored() {
     let (world, staff) = (World::new().await, Person::staff());
     let rows: String = (1..=1_500).map(|n| format!("{n},2026-01-02,1\n")).collect();
-    let ends: [(&[u8], &str, usize); 4] = [
+    let long = [b"1501,2026-01-02,\"".to_vec(), vec![b'1'; 1_100_000], b"\"\n".to_vec()].concat();
+    let ends: [(&[u8], &str, usize); 5] = [
+        (&long, "record_too_long", 1_502),
         (b"1501,2026-01-02,\"1\n1502,2026-01-02,1\n", "unclosed_quote", 1_502),
         (b"1501,2026-01-02,\xFF\xFE\n", "wrong_encoding", 1_502),
         (b"1501,2026-01-02,1\0\n", "nul_character", 1_502),
@@ -172,6 +181,8 @@ async fn bodies_that_are_not_uploads_are_refused() {
         .upload_bytes(&staff, "", "multipart/form-data; boundary=b", no_file)
         .await;
     assert_eq!(answer.problem(400), "missing_file");
+    let twice = multipart(&[Part::File(b"sale_date,amount\n"), Part::File(b"sale_date,amount\n")]);
+    assert_eq!(world.upload_form(&staff, twice).await.problem(400), "repeated_file");
     let mut large = file.clone();
     large.resize(4 * 1024 * 1024 + 1, b'\n');
     let answer = world.upload_bytes(&staff, "", "text/csv", large).await;
