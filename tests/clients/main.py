@@ -49,13 +49,14 @@ def is_on_page(name: str, shown: str, file: Path) -> None:
         raise SystemExit(f"{name}: the block of {PAGE.name} is not the end of {file.relative_to(ROOT)}")
 
 
-def npx(*words: str, env: dict[str, str] | None = None) -> None:
-    subprocess.run(["npx", "--no-install", *words], cwd=TYPESCRIPT, env=env, check=True, stdout=subprocess.DEVNULL)
+def npm(script: str, **env: str) -> None:
+    """Runs a script of package.json."""
+    subprocess.run(["npm", "run", "--silent", script], cwd=TYPESCRIPT, env={**os.environ, **env}, check=True)
 
 
 def check_generated(server: Server, write: bool) -> None:
     generated = server.folder / "schema.ts"
-    npx("openapi-typescript", f"{server.address}/api/v1/openapi.json", "--output", str(generated))
+    npm("generate", ANNALS_URL=server.address, OUTPUT=str(generated))
     if write:
         shutil.copy(generated, SCHEMA)
         return
@@ -69,9 +70,7 @@ def check_typescript(server: Server, write: bool) -> None:
     check_generated(server, write)
     for folder in ["dist", "build"]:
         shutil.rmtree(TYPESCRIPT / folder, ignore_errors=True)
-    # The package first: examples and tests import it by its name, as users do.
-    npx("tsc", "--project", "tsconfig.build.json")
-    npx("tsc")
+    npm("check")
     [(code, expected)] = blocks("ts")
     is_on_page("TypeScript", code, TYPESCRIPT / "examples/first.ts")
     prints("TypeScript", expected, ["node", "build/examples/first.js"], environment(server, 1), TYPESCRIPT)
@@ -80,7 +79,12 @@ def check_typescript(server: Server, write: bool) -> None:
 
 
 def check_python(server: Server) -> None:
-    pass
+    [(code, expected)] = blocks("python")
+    [commands] = re.findall(r"^```console\npip install [^\n]*\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    env = environment(server, 3)
+    subprocess.run(["bash", "-ec", commands], cwd=server.folder, env=env, check=True)
+    (server.folder / "first.py").write_text(code)
+    prints("Python", expected, [sys.executable, "first.py"], env, server.folder)
 
 
 def check_rust(server: Server) -> None:

@@ -807,6 +807,8 @@ export interface components {
                 /** @description The versions between which the event was upcast, such as `1.0_to_2.0`. */
                 migration_applied?: string;
                 posted_by?: string;
+                /** @description The name in the token, if it has one. */
+                posted_by_name?: string;
                 request_id?: string;
                 user_agent?: string;
             };

@@ -14,6 +14,11 @@ export async function requests() {
   await annals.POST("/api/v1/entities/{aggregate_type}", { params: { path: { aggregate_type: "product" } }, body: { sku: "P-1" } });
   await annals.GET("/api/v1/events", { params: { query: { event_type: ["order.*", "product.created"], processed: true } } });
 
+  // Members with a default may be left out.
+  await annals.POST("/api/v1/data/uploads", { body: { dataset: "sales" } });
+  const schema = { type: "object", properties: { name: { type: "string" } } };
+  await annals.POST("/api/v1/events/types", { body: { event_type: "pump.tested", schema, example: { name: "Ada" } } });
+
   // @ts-expect-error: no such path
   await annals.GET("/api/v1/event");
   // @ts-expect-error: no such method
