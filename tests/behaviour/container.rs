@@ -56,10 +56,9 @@ async fn database(compose: &str) -> (Cluster, String) {
     let folder = cluster.socket_dir().display().to_string().replace('/', "%2F");
     let address = rest_of_line(compose, "DATABASE_URL: ")
         .replace(OWNER, &format!("{OWNER}:x"))
-        .replace("%2Fvar%2Frun%2Fpostgresql", &folder);
+        .replace("%2Fvar%2Frun%2Fpostgresql", &format!("{folder}:{}", cluster.port()));
     assert!(address.contains(&folder) && address.contains(":x@"), "{address}");
-    let port = cluster.port();
-    (cluster, format!("{address}?port={port}"))
+    (cluster, address)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -304,7 +304,10 @@ async fn every_command_of_the_readme_and_of_the_guide_does_what_the_page_says() 
         let mut shell = Shell::start(&folder.0, &data_dir.0, &tenant);
         let database = data_dir.database().await;
         let text = fs::read_to_string(page).unwrap();
-        for step in steps(&text).into_iter().filter(|step| !RECIPES.contains(&step.language.as_str())) {
+        for step in steps(&text)
+            .into_iter()
+            .filter(|step| !RECIPES.contains(&step.language.as_str()))
+        {
             let complaint = if step.language == "sql" {
                 let of_tenant = format!("\"app_metadata\": {{\"tenant_id\": \"{tenant}\", ");
                 let found = rows(&database, &step.commands.replace("\"app_metadata\": {", &of_tenant)).await;

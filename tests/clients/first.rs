@@ -77,7 +77,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let audit: Page<AuditedEvent> = call(get("/audit/entity/PUMP-05HP?field=base_price&limit=1")).await?;
     for event in audit.items {
         let price = &event.changes.unwrap_or_default()["base_price"];
-        println!("{} by {}: {} was {}", event.event_type, event.created_by, price.new, price.old);
+        println!(
+            "{} by {}: {} was {}",
+            event.event_type, event.created_by, price.new, price.old
+        );
         println!("because {}", event.metadata["reason"]);
     }
     Ok(())
