@@ -11,7 +11,7 @@ use annals_config::{AuthConfig, DatabaseConfig, snapshot_every};
 use annals_import::Importer;
 use annals_queue::{Queue, WakeUp};
 use annals_storage::{Folder, Storage};
-use annals_store::{MigrateError, Store};
+use annals_store::{Access, Ahead, MigrateError, Store, migrate_by};
 use annals_telemetry::chain;
 use aws_lambda_events::event::sqs::SqsMessage;
 use axum::Router;
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::bucket;
 use crate::cors;
 use crate::error::Error;
-use crate::progress::Spinner;
+use crate::progress::MigrationBar;
 use crate::secrets::JwtSecret;
 use crate::shutdown::Shutdown;
 use crate::token::{AUDIENCE, ISSUER};
@@ -50,13 +50,17 @@ pub enum DatabaseOrigin<'a> {
 
 /// Migrates the database to the current schema. Returns how many migrations were applied.
 pub async fn migrate(database_url: &str, origin: DatabaseOrigin<'_>) -> Result<usize, Error> {
-    let progress = Spinner::start("migrating the database");
-    let report = match annals_store::migrate(database_url).await {
+    let mut bar = MigrationBar::default();
+    let migrated = migrate_by(&Access::to(database_url), Ahead::Refused, &mut |progress| {
+        bar.show(progress)
+    })
+    .await;
+    drop(bar);
+    let report = match migrated {
         Ok(report) => report,
         Err(source) if source.is_of_another_version() => return Err(of_other_version(source, origin)),
         Err(source) => return Err(Error::Migrate(Box::new(source))),
     };
-    drop(progress);
     for name in &report.applied {
         tracing::debug!(migration.name = name, "applied");
     }

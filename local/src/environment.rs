@@ -3,15 +3,25 @@
 use crate::secrets::JwtSecret;
 use crate::{Error, data_dir};
 use clap::Args;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 /// The port of the server if none was chosen and it is free.
 pub const DEFAULT_PORT: u16 = 3000;
 
-/// Options of all commands: port, data folder, database and key.
+/// Options of all commands: address, port, data folder, database and key.
 #[derive(Args, Clone, Debug)]
 pub struct Environment {
-    /// TCP port on 127.0.0.1; 0 for any free port [default: 3000, or the next free one if it is taken]
+    /// Address that the server listens on. With any other than 127.0.0.1, other machines can reach the server; it has no TLS
+    #[arg(
+        long,
+        env = "ANNALS_BIND",
+        global = true,
+        value_name = "ADDRESS",
+        default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST)
+    )]
+    pub bind: IpAddr,
+    /// TCP port; 0 for any free port [default: 3000, or the next free one if it is taken]
     #[arg(long, env = "ANNALS_PORT", global = true)]
     pub port: Option<u16>,
     /// Folder that keeps the cluster and the secrets between runs [default: .annals in the project's folder]

@@ -14,7 +14,7 @@ use crate::{Error, data_dir, output};
 use annals_storage::Folder;
 use chrono::TimeDelta;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -109,7 +109,7 @@ fn already_running(environment: &Environment) -> Option<Error> {
 
 /// The chosen port, or the first free one from [`DEFAULT_PORT`]. A chosen port that is taken is an error.
 async fn listen(environment: &Environment) -> Result<TcpListener, Error> {
-    let refused = match bind(environment.port.unwrap_or(DEFAULT_PORT)).await {
+    let refused = match bind(environment.bind, environment.port.unwrap_or(DEFAULT_PORT)).await {
         Ok(listener) => return Ok(listener),
         Err(refused) => already_running(environment).unwrap_or(refused),
     };
@@ -117,7 +117,7 @@ async fn listen(environment: &Environment) -> Result<TcpListener, Error> {
         return Err(refused);
     }
     for port in DEFAULT_PORT + 1..=LAST_PORT {
-        match bind(port).await {
+        match bind(environment.bind, port).await {
             Ok(listener) => {
                 eprintln!(
                     "port {DEFAULT_PORT} is taken by another program, so this server uses port {port}; ANNALS_PORT chooses another one"
@@ -135,15 +135,24 @@ fn is_taken(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
 }
 
-async fn bind(port: u16) -> Result<TcpListener, Error> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+async fn bind(ip: IpAddr, port: u16) -> Result<TcpListener, Error> {
+    let address = SocketAddr::new(ip, port);
     TcpListener::bind(address)
         .await
         .map_err(Error::io_doing(format!("listen on {address}")))
 }
 
+/// The address at which clients on this machine reach the server. If it listens on all addresses, as in a container, that is the loopback
+/// address: a container's port is published there.
 fn own_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener.local_addr().map_err(Error::io_doing("read our own address"))
+    let mut address = listener.local_addr().map_err(Error::io_doing("read our own address"))?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(address)
 }
 
 /// The folder of large files. Their upload addresses are on our own port.

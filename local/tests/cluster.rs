@@ -6,6 +6,7 @@ use local::database::Database;
 use local::environment::Environment;
 use std::error::Error as StdError;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,6 +118,7 @@ async fn a_command_uses_a_running_cluster_and_otherwise_starts_and_stops_its_own
     let folder = Folder::new(0o755)?;
     let data_dir = folder.0.join(".annals");
     let environment = Environment {
+        bind: Ipv4Addr::LOCALHOST.into(),
         port: Some(0),
         data_dir: Some(data_dir.clone()),
         database_url: None,

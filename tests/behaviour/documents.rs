@@ -9,7 +9,14 @@ fn root() -> PathBuf {
 
 /// Every page: those in the root, in `docs` and its folders, and the README of each other folder that has one.
 fn pages() -> Vec<PathBuf> {
-    let folders = ["", "docs", "docs/guide", "docs/design", "migrations"];
+    let folders = [
+        "",
+        "clients/typescript",
+        "docs",
+        "docs/guide",
+        "docs/design",
+        "migrations",
+    ];
     let files = folders
         .iter()
         .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());

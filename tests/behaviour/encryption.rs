@@ -16,7 +16,7 @@ fn access(url: &str, authority: &Authority) -> Access {
 
 /// Why the connection fails.
 async fn refusal(access: &Access) -> String {
-    match migrate_by(access, Ahead::Refused).await {
+    match migrate_by(access, Ahead::Refused, &mut |_| ()).await {
         Ok(_) => "none".to_owned(),
         Err(error) => chain(&error),
     }

@@ -68,12 +68,15 @@ fn blocks(page: &str) -> Vec<(String, String, bool)> {
     blocks
 }
 
-/// The blocks to run, with their answers.
+/// Languages of the recipes in clients.md, which tests/clients/run compiles and runs.
+const RECIPES: [&str; 3] = ["ts", "python", "rust"];
+
+/// The blocks of commands and code, with their answers.
 fn steps(page: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for (language, lines, follows) in blocks(page) {
         match language.as_str() {
-            "sh" | "sql" => steps.push(Step {
+            "sh" | "sql" | "ts" | "python" | "rust" => steps.push(Step {
                 language,
                 commands: lines,
                 answer: None,
@@ -84,7 +87,7 @@ fn steps(page: &str) -> Vec<Step> {
                 Some(step) if follows && step.answer.is_none() => step.answer = Some((language, lines)),
                 _ => {}
             },
-            other => panic!("a block of {other}: this test knows sh, sql, json, text and console"),
+            other => panic!("a block of {other}: this test knows sh, sql, json, text, console and recipes"),
         }
     }
     steps
@@ -301,7 +304,10 @@ async fn every_command_of_the_readme_and_of_the_guide_does_what_the_page_says() 
         let mut shell = Shell::start(&folder.0, &data_dir.0, &tenant);
         let database = data_dir.database().await;
         let text = fs::read_to_string(page).unwrap();
-        for step in steps(&text) {
+        for step in steps(&text)
+            .into_iter()
+            .filter(|step| !RECIPES.contains(&step.language.as_str()))
+        {
             let complaint = if step.language == "sql" {
                 let of_tenant = format!("\"app_metadata\": {{\"tenant_id\": \"{tenant}\", ");
                 let found = rows(&database, &step.commands.replace("\"app_metadata\": {", &of_tenant)).await;

@@ -18,6 +18,7 @@ mod behind_proxy;
 mod cold_reads;
 mod commands;
 mod compensate;
+mod container;
 mod contract;
 mod conventions;
 mod csv_datasets;

@@ -3,45 +3,20 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-SERVER = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "annals-local"
-# Seconds until the server listens. Only a failure takes this long.
-PATIENCE = 120
+sys.path.append(str(HERE.parent))
+
+from annals_server import local_server  # noqa: E402
+
 MIN_CASES = 2000
 # Who sends the requests, how many examples of each operation are generated, and the seed of the generator.
 CALLERS = [("staff", 3, 1), ("user", 2, 2), (None, 1, 3)]
-
-
-def start(folder: Path) -> tuple[subprocess.Popen, str]:
-    """The server on a free port, and the address of its API."""
-    log = folder / "server.log"
-    environment = {**os.environ, "ANNALS_DATA_DIR": str(folder / "data"), "ANNALS_PORT": "0", "RUST_LOG": "warn"}
-    with log.open("wb") as output:
-        server = subprocess.Popen([SERVER], env=environment, stdout=output, stderr=output, start_new_session=True)
-    for _ in range(PATIENCE * 10):
-        found = re.search(r"listening on (\S+)", log.read_text())
-        if found:
-            return server, found[1] + "/api/v1"
-        if server.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise SystemExit(f"the server did not start\n{log.read_text()}")
-
-
-def token(folder: Path, role: str) -> str:
-    environment = {**os.environ, "ANNALS_DATA_DIR": str(folder / "data")}
-    return subprocess.run(
-        [SERVER, "token", "--role", role], env=environment, check=True, text=True, stdout=subprocess.PIPE
-    ).stdout.strip()
 
 
 def post_examples(address: str, document: dict, staff: str) -> None:
@@ -75,23 +50,16 @@ def check(folder: Path, address: str, caller: str | None, examples: int, seed: i
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="annals-contract-") as name:
-        folder = Path(name)
-        # PostgreSQL does not run as root: its files belong to another account, which must be able to reach them.
-        folder.chmod(0o755)
-        server, address = start(folder)
-        try:
-            with urllib.request.urlopen(f"{address}/openapi.json") as answer:
-                document = json.load(answer)
-            (folder / "openapi.json").write_text(json.dumps(document))
-            subprocess.run([sys.executable, "-m", "openapi_spec_validator", folder / "openapi.json"], check=True)
-            staff = token(folder, "staff")
-            post_examples(address, document, staff)
-            bearers = {"staff": staff, "user": token(folder, "user"), None: None}
-            cases = sum(check(folder, address, caller, *numbers, bearers[caller]) for caller, *numbers in CALLERS)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait()
+    with local_server() as server:
+        address, folder = server.address + "/api/v1", server.folder
+        with urllib.request.urlopen(f"{address}/openapi.json") as answer:
+            document = json.load(answer)
+        (folder / "openapi.json").write_text(json.dumps(document))
+        subprocess.run([sys.executable, "-m", "openapi_spec_validator", folder / "openapi.json"], check=True)
+        staff = server.token("staff")
+        post_examples(address, document, staff)
+        bearers = {"staff": staff, "user": server.token("user"), None: None}
+        cases = sum(check(folder, address, caller, *numbers, bearers[caller]) for caller, *numbers in CALLERS)
     if cases < MIN_CASES:
         raise SystemExit(f"only {cases} cases")
     print(f"{cases} cases")

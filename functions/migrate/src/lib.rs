@@ -85,7 +85,7 @@ pub async fn as_configured() -> Result<Done, Failure> {
 /// # Errors
 /// [`Failure`].
 pub async fn run(owner: &Access, api: Option<&Access>) -> Result<Done, Failure> {
-    let report = migrate_by(owner, Ahead::Left).await?;
+    let report = migrate_by(owner, Ahead::Left, &mut |_| ()).await?;
     for name in &report.applied {
         tracing::info!(migration.name = name, "applied");
     }

@@ -28,11 +28,11 @@ pub async fn load(environment: &Environment) -> Result<(), Error> {
     let mut loaded = Loaded::default();
     let story = story();
     let events: usize = story.iter().map(|batch| batch.drafts.len()).sum();
-    let bar = progress::bar_of_events(u64::try_from(events).unwrap_or(u64::MAX));
+    let bar = progress::bar_of_events(events);
     for batch in story {
         let posted = batch.drafts.len();
         loaded.post(&api, batch).await?;
-        bar.inc(u64::try_from(posted).unwrap_or(u64::MAX));
+        bar.inc(progress::count(posted));
     }
     for stored in records::apply_all(&api).await? {
         loaded.remember(stored);

@@ -45,7 +45,7 @@ pub use log::history::{HistoryEvent, HistoryQuery};
 pub use log::kept_keys::{KeptKey, KeptOutcome, KnownKey};
 pub use log::pages::PAGE_BYTES;
 pub use log::replays::ReplayStatus;
-pub use migrations::migrate::{Ahead, MigrateError, MigrationReport, migrate, migrate_by};
+pub use migrations::migrate::{Ahead, MigrateError, MigrationProgress, MigrationReport, migrate, migrate_by};
 pub use migrations::migration_script::migration_script;
 pub use migrations::outdated::SchemaOutdated;
 pub use read_models::facts::EventText;

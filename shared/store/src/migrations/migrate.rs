@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use refinery::Runner;
 use refinery::error::Kind;
+use refinery::{Migration, Runner, Target};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -44,6 +44,15 @@ pub struct MigrationReport {
     pub applied: Vec<String>,
     /// Names of migrations that the database has and this program does not know.
     pub ahead: Vec<String>,
+}
+
+/// How far a run is. It is reported before each migration, and only if there is one to apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MigrationProgress {
+    /// Migrations that this run has applied.
+    pub done: usize,
+    /// Migrations that this run applies altogether.
+    pub total: usize,
 }
 
 /// What to do with a database that a newer program has migrated.
@@ -114,25 +123,29 @@ impl MigrateError {
 /// # Errors
 /// [`MigrateError`]. Migrations before the failed one stay applied.
 pub async fn migrate(url: &str) -> Result<MigrationReport, MigrateError> {
-    migrate_by(&Access::to(url), Ahead::Refused).await
+    migrate_by(&Access::to(url), Ahead::Refused, &mut |_| ()).await
 }
 
-/// Migrates a database with this access.
+/// Migrates a database with this access. Each progress is given to `report`.
 ///
 /// # Errors
 /// [`MigrateError`]. Migrations before the failed one stay applied.
-pub async fn migrate_by(access: &Access, ahead: Ahead) -> Result<MigrationReport, MigrateError> {
+pub async fn migrate_by(
+    access: &Access,
+    ahead: Ahead,
+    report: &mut (dyn FnMut(MigrationProgress) + Send),
+) -> Result<MigrationReport, MigrateError> {
     // The lock needs its own session: each migration is a transaction, and a table lock ends with its transaction.
     let (lock_holder, driver) = access.open().await?;
     let _lock_driver = AbortOnDrop(driver);
     acquire_lock(&lock_holder).await?;
     let (mut client, driver) = access.open().await?;
     let mut driver = AbortOnDrop(driver);
-    let report = run(&mut client, ahead).await?;
+    let done = run(&mut client, ahead, report).await?;
     drop(client);
     let _ended = (&mut driver.0).await;
     lock_holder.batch_execute("commit").await?;
-    Ok(report)
+    Ok(done)
 }
 
 /// Waits until no other run migrates this database, and keeps other runs waiting while the session lives.
@@ -166,7 +179,11 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn run(client: &mut Client, ahead: Ahead) -> Result<MigrationReport, MigrateError> {
+async fn run(
+    client: &mut Client,
+    ahead: Ahead,
+    report: &mut (dyn FnMut(MigrationProgress) + Send),
+) -> Result<MigrationReport, MigrateError> {
     // If the program is killed, its migration must not continue.
     let words = "-- begin_migrating\nset client_connection_check_interval = '5s'; create schema if not exists annals;";
     client.batch_execute(words).await?;
@@ -174,7 +191,7 @@ async fn run(client: &mut Client, ahead: Ahead) -> Result<MigrationReport, Migra
     let mut applied = Vec::new();
     let mut tries_left = TRIES;
     loop {
-        match run_once(client, ahead, &mut applied).await {
+        match run_once(client, ahead, &mut applied, report).await {
             Err(error) if error.is_blocked() && tries_left > 0 => {
                 tracing::warn!(
                     migrate.tries_left = tries_left,
@@ -190,25 +207,33 @@ async fn run(client: &mut Client, ahead: Ahead) -> Result<MigrationReport, Migra
 }
 
 /// Applies what is not applied yet. Returns names of migrations that the database has and this program does not know.
-async fn run_once(client: &mut Client, ahead: Ahead, applied: &mut Vec<String>) -> Result<Vec<String>, MigrateError> {
+///
+/// refinery reports nothing while it runs, so it runs once per migration, each time up to that one. The last run is up to the newest: it
+/// applies nothing, and compares what is applied with this program's migrations also if nothing was left to apply.
+async fn run_once(
+    client: &mut Client,
+    ahead: Ahead,
+    applied: &mut Vec<String>,
+    report: &mut (dyn FnMut(MigrationProgress) + Send),
+) -> Result<Vec<String>, MigrateError> {
     let mut runner = embedded::migrations::runner();
     runner.set_migration_table_name("annals.schema_history");
-    let unknown = unknown_to(&runner, client).await?;
+    let there = applied_in(client, &runner).await?;
+    let unknown = unknown_to(&runner, &there);
     if ahead == Ahead::Left && !unknown.is_empty() {
         runner = runner.set_abort_missing(false);
     }
-    let done = runner.run_async(client).await;
-    let report = match &done {
-        Ok(report) => Some(report),
-        Err(error) => error.report(),
-    };
-    applied.extend(
-        report
-            .into_iter()
-            .flat_map(|report| report.applied_migrations())
-            .map(name_of),
-    );
-    done.map_err(MigrateError::of)?;
+    let missing = missing_of(&runner, &there);
+    let total = applied.len() + missing.len();
+    for target in missing.into_iter().map(Target::Version) {
+        report(MigrationProgress {
+            done: applied.len(),
+            total,
+        });
+        runner = runner.set_target(target);
+        run_to_target(client, &runner, applied).await?;
+    }
+    run_to_target(client, &runner.set_target(Target::Latest), applied).await?;
     // Only if needed, because `alter table` waits for every session that reads the table.
     let is_closed =
         "-- is_history_closed\nselect relrowsecurity from pg_class where oid = 'annals.schema_history'::regclass";
@@ -218,18 +243,38 @@ async fn run_once(client: &mut Client, ahead: Ahead, applied: &mut Vec<String>) 
     Ok(unknown)
 }
 
-/// Migrations of the database that come after the last one that this program knows.
-async fn unknown_to(runner: &Runner, client: &mut Client) -> Result<Vec<String>, MigrateError> {
+async fn run_to_target(client: &mut Client, runner: &Runner, applied: &mut Vec<String>) -> Result<(), MigrateError> {
+    let done = runner.run_async(client).await.map_err(MigrateError::of)?;
+    applied.extend(done.applied_migrations().iter().map(name_of));
+    Ok(())
+}
+
+/// Migrations that the database has.
+async fn applied_in(client: &mut Client, runner: &Runner) -> Result<Vec<Migration>, MigrateError> {
     let begun = "-- has_history\nselect to_regclass('annals.schema_history') is not null";
     if !client.query_typed(begun, &[]).await?.iter().all(|row| row.get(0)) {
         return Ok(Vec::new());
     }
-    let last = runner.get_migrations().iter().map(refinery::Migration::version).max();
-    let there = runner.get_applied_migrations_async(client).await?;
-    let later = there.iter().filter(|migration| Some(migration.version()) > last);
-    Ok(later.map(name_of).collect())
+    Ok(runner.get_applied_migrations_async(client).await?)
 }
 
-fn name_of(migration: &refinery::Migration) -> String {
+/// Those of them that come after the last one that this program knows.
+fn unknown_to(runner: &Runner, there: &[Migration]) -> Vec<String> {
+    let last = runner.get_migrations().iter().map(Migration::version).max();
+    let later = there.iter().filter(|migration| Some(migration.version()) > last);
+    later.map(name_of).collect()
+}
+
+/// Numbers of this program's migrations that the database does not have, in order.
+fn missing_of(runner: &Runner, there: &[Migration]) -> Vec<i32> {
+    let versions = runner.get_migrations().iter().map(Migration::version);
+    let mut missing: Vec<_> = versions
+        .filter(|version| there.iter().all(|applied| applied.version() != *version))
+        .collect();
+    missing.sort_unstable();
+    missing
+}
+
+fn name_of(migration: &Migration) -> String {
     format!("V{}__{}", migration.version(), migration.name())
 }
