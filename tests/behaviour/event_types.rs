@@ -1,6 +1,7 @@
 //! The catalog over HTTP: all callers read it, staff extends it at run time for its own tenant, and decisions never use an outdated copy.
 
 mod closed;
+mod indexed;
 mod sharing;
 
 use serde_json::{Value, json};

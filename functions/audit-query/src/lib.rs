@@ -12,6 +12,7 @@ mod entities;
 mod event_list;
 mod events;
 mod history;
+mod indexed_types;
 mod not_found;
 mod past;
 mod request;
