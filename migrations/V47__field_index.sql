@@ -74,7 +74,9 @@ $$;
 comment on function annals.field_key(jsonb) is 'The key of a value in the field index: its first 64 characters as text, without zeros at the end of a number''s fraction; null for null, arrays and objects, which are not indexed.';
 grant execute on function annals.field_key(jsonb) to authenticated;
 
-create function annals.index_new_events(up_to bigint, most int) returns bigint language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- Both functions keep their plans, which must be right for any size of the log and of the index.
+create function annals.index_new_events(up_to bigint, most int) returns bigint language plpgsql set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
     done  bigint;
     reach bigint := up_to;
@@ -104,7 +106,8 @@ $$;
 comment on function annals.index_new_events(bigint, int) is
     'For the sweep: adds the values of the next events, whose numbers are up to up_to, a high-water mark, and cover a range of at most so many. Returns the position that is reached.';
 
-create function annals.fill_field_index(most int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp as $$
+create function annals.fill_field_index(most int) returns boolean language plpgsql set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 declare
     goal  bigint;
     reach bigint;
@@ -116,9 +119,7 @@ begin
     select * into f from annals.indexed_fields d where d.is_dropped order by d.id limit 1;
     if found then
         delete from annals.field_values v
-         using (select o.value, o.event_number from annals.field_values o
-                 where o.tenant_id = f.tenant_id and o.field_id = f.id limit most) as o
-         where v.tenant_id = f.tenant_id and v.field_id = f.id and v.value = o.value and v.event_number = o.event_number;
+         where v.ctid = any (array(select o.ctid from annals.field_values o where o.tenant_id = f.tenant_id and o.field_id = f.id limit most));
         get diagnostics lost = row_count;
         if lost < most then
             delete from annals.indexed_fields d where d.id = f.id;

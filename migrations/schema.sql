@@ -9001,6 +9001,9 @@ create function annals.index_new_events(up_to bigint, most integer)
  RETURNS bigint
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     done  bigint;
@@ -9036,6 +9039,9 @@ create function annals.fill_field_index(most integer)
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     goal  bigint;
@@ -9048,9 +9054,7 @@ begin
     select * into f from annals.indexed_fields d where d.is_dropped order by d.id limit 1;
     if found then
         delete from annals.field_values v
-         using (select o.value, o.event_number from annals.field_values o
-                 where o.tenant_id = f.tenant_id and o.field_id = f.id limit most) as o
-         where v.tenant_id = f.tenant_id and v.field_id = f.id and v.value = o.value and v.event_number = o.event_number;
+         where v.ctid = any (array(select o.ctid from annals.field_values o where o.tenant_id = f.tenant_id and o.field_id = f.id limit most));
         get diagnostics lost = row_count;
         if lost < most then
             delete from annals.indexed_fields d where d.id = f.id;

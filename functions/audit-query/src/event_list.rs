@@ -109,7 +109,7 @@ impl EventQuery {
         let event_types = match &self.filter.field {
             None => resolve_types(app, caller, &self.types).await?,
             Some(field) => {
-                let catalog = app.store.fresh_outline(caller).await?;
+                let catalog = app.store.current_outline(caller).await?;
                 let aggregate_type = self.filter.aggregate_type.as_deref();
                 Some(types_with_field(
                     &catalog,
@@ -225,7 +225,7 @@ async fn resolve_types(app: &App, caller: &Caller, names: &[String]) -> Result<O
         let distinct: BTreeSet<&String> = names.iter().collect();
         return Ok(Some(distinct.into_iter().cloned().collect()));
     }
-    // The catalog is read again, because another process may have registered a type a moment ago.
-    let catalog = app.store.fresh_outline(caller).await?;
+    // Another process may have registered a type a moment ago.
+    let catalog = app.store.current_outline(caller).await?;
     Ok(Some(catalog.resolve(Some(caller.tenant_id()), names).types))
 }

@@ -52,6 +52,9 @@ select r.revision, t.tenant_id, t.event_type, t.aggregate_type, t.current_versio
   from (select revision from annals.catalog_revision limit 1) as r
   left join annals.event_types t on not $1 or t.tenant_id is not null";
 
+const READ_REVISION: &str = "-- read_revision
+select revision from annals.catalog_revision";
+
 /// The parameter is the same as in [`READ_TYPES`].
 const READ_UPCASTERS: &str = "-- read_upcasters
 select tenant_id, event_type, from_version, to_version, steps::text
@@ -98,6 +101,13 @@ impl Store {
     /// The catalog without schemas and examples, which are most of it. It is enough to list types, and to upcast and fold events.
     pub async fn outline(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
         self.outline_since(caller, 0).await
+    }
+
+    /// The outline as it is now, for requests that must know every type that another process has registered. Usually only the revision is
+    /// read.
+    pub async fn current_outline(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
+        let row = self.read_row(As::Caller(caller), READ_REVISION, &[]).await?;
+        self.outline_since(caller, row.try_get("revision")?).await
     }
 
     /// The outline, read now.

@@ -333,7 +333,7 @@ async fn events_from_before_the_declaration_are_found_at_every_step_of_the_index
         }
         steps += 1;
     }
-    assert_eq!((steps, number(&world, VALUES).await), (5, 12));
+    assert_eq!((steps, number(&world, VALUES).await), (4, 12));
     world.projector.sweep().await.unwrap();
     assert_eq!(number(&world, VALUES).await, 13);
     assert_eq!(ids(&world, &staff, "/events?data.sku=PUMP&order=asc").await, expected);
@@ -376,6 +376,20 @@ async fn a_list_is_complete_even_if_the_declaration_ends_while_it_is_read() {
     assert_eq!(found().await, 1);
     world.projector.sweep().await.unwrap();
     assert_eq!(found().await, 1);
+}
+
+/// A process keeps the catalog in memory.
+#[tokio::test]
+async fn a_process_knows_at_once_what_another_one_has_registered() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let other = world.elsewhere();
+    assert!(ids(&other, &staff, "/events?data.sku=PUMP").await.is_empty());
+    world.post(&staff, "/events/types", part()).await.expect(201);
+    let event = move_part(&world, &staff, json!({"sku": "PUMP"})).await;
+    assert_eq!(ids(&other, &staff, "/events?data.sku=PUMP").await, [id(&event)]);
+    let version = part_at("1.1", &json!({"indexed": []}));
+    world.post(&staff, "/events/types", version).await.expect(201);
+    refused(&other, &staff, "/events?data.sku=PUMP&event_type=part.moved").await;
 }
 
 #[tokio::test]
