@@ -1,6 +1,7 @@
 //! The catalog over HTTP: all callers read it, staff extends it at run time for its own tenant, and decisions never use an outdated copy.
 
 mod closed;
+mod indexed;
 mod sharing;
 
 use serde_json::{Value, json};
@@ -51,6 +52,7 @@ async fn a_registered_type_is_answered_listed_and_usable() {
       "example": {
         "colour": "red"
       },
+      "indexed": [],
       "inverse": null,
       "posters": [
         "user",
@@ -156,6 +158,7 @@ async fn a_built_in_type_is_answered_with_all_its_fields() {
         "method": "upi",
         "reference": "UPI-230987"
       },
+      "indexed": [],
       "inverse": null,
       "posters": [
         "staff",

@@ -1,6 +1,7 @@
 //! `GET /events` and similar lists: every filter alone and in combination, compared with the whole log filtered in Rust.
 
 mod answers;
+mod fields;
 mod minutes;
 mod params;
 mod plans;

@@ -49,6 +49,7 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
             | "event_counts"
             | "event_rates"
             | "event_minutes"
+            | "field_values"
             | "usage_counts"
             | "rebuilds"
             | "kpi_changes"
@@ -57,10 +58,12 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
             | "kpi_repeat_customers",
         )
         | ("public", "kpi_days") => Shows::TenantOnly,
-        ("annals", "event_types" | "event_type_versions" | "upcasters" | "fold_versions")
+        ("annals", "event_types" | "event_type_versions" | "upcasters" | "fold_versions" | "indexed_fields")
         | ("public", "event_types") => Shows::Catalog,
         // Of `checkpoints`, only the sweep's row, which is the only one in this test; replays' rows are tested in replay/checkpoints.rs.
-        ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "state_tables") => Shows::Everything,
+        ("annals", "catalog_revision" | "checkpoints" | "noted_events" | "indexed_events" | "state_tables") => {
+            Shows::Everything
+        }
         (
             "annals",
             "state_row" | "child_row" | "schema_history" | "imports" | "import_partitions" | "import_contents"

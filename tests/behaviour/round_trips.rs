@@ -204,6 +204,7 @@ async fn work(world: &World, staff: &Person) {
     world.post(staff, "/events", behind).await.expect(201);
     for path in [
         "/events",
+        "/events?data.sku=PUMP",
         "/events/types",
         "/events/stats",
         "/events/unprocessed",

@@ -26,6 +26,8 @@ pub enum Part {
     Reads(i64),
     /// Reads of a log with this number of events.
     Large(i64),
+    /// The index of fields.
+    Fields,
     /// A file with this number of rows.
     Csv(i64),
     /// An item in the database of `DATABASE_URL`.
@@ -37,7 +39,7 @@ impl Arguments {
     pub fn read() -> Self {
         Self::of(std::env::args().skip(1).collect()).unwrap_or_else(|| {
             println!(
-                "usage: bench [--seconds 1..600 | rebuild | reads [EVENTS] | large [EVENTS] | csv [ROWS]] [--json FILE]   seconds per phase; each phase runs \
+                "usage: bench [--seconds 1..600 | rebuild | reads [EVENTS] | large [EVENTS] | csv [ROWS] | fields] [--json FILE]   seconds per phase; each phase runs \
                  {ROUNDS} times\n       bench peer setup|fill|a1|a16|b16|c1|c4|d|e"
             );
             std::process::exit(2)
@@ -57,6 +59,7 @@ impl Arguments {
             ["rebuild"] => Part::Rebuild,
             ["reads"] => Part::Reads(reads::EVENTS),
             ["reads", events] => Part::Reads(number(events, 100_000, 100_000_000)?),
+            ["fields"] => Part::Fields,
             ["csv"] => Part::Csv(csv::ROWS),
             ["csv", rows] => Part::Csv(number(rows, 10_000, 100_000_000)?),
             ["large"] => Part::Large(large::LARGE),

@@ -1,6 +1,6 @@
 //! The bench compares how fast Annals is with how fast plain prepared statements are, in one run.
 //!
-//! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild | reads [EVENTS] | large [EVENTS] | csv [ROWS]] [--json FILE]` starts a PostgreSQL of its
+//! `cargo run --release -p tests --bin bench [-- --seconds N | rebuild | reads [EVENTS] | large [EVENTS] | csv [ROWS] | fields] [--json FILE]` starts a PostgreSQL of its
 //! own with durable settings, measures, prints one table, stops, and leaves nothing behind. With the default of 3 seconds per phase it takes
 //! about five minutes. `large` first fills ten million events, which takes some minutes more and 10 GB of disk. `bench peer ITEM` is something
 //! else: it measures one item in a database that exists (see [`peer`]).
@@ -18,6 +18,7 @@
 mod api;
 mod arguments;
 mod csv;
+mod fields;
 mod large;
 mod logs;
 mod peer;
@@ -61,6 +62,7 @@ async fn main() {
         Part::Rebuild => refold::measure_all(&site).await,
         Part::Reads(events) => reads::measure_all(&site, events, PHASE).await,
         Part::Csv(rows) => csv::measure(&site, rows).await,
+        Part::Fields => fields::measure(&site, PHASE).await,
         Part::Large(events) => large::measure(&site, events, PHASE).await,
         Part::Peer(_) => Vec::new(),
     };

@@ -9,7 +9,7 @@ RULES = {
     "not_storable", "batch_size", "idempotency_key_reused", "idempotency_key_repeated", "idempotency_keys_differ",
     "version_mismatch", "no_generic_edit", "no_inverse", "reason_required", "unknown_module",
     "invalid_event_type", "breaking_change", "effect_changed", "upcaster_hole", "upcaster_loop", "upcaster_misses_schema",
-    "version_not_newer", "unknown_inverse", "reserved_type",
+    "version_not_newer", "unknown_inverse", "reserved_type", "field_not_indexed",
     # The content of a file.
     "empty_file", "no_rows", "no_header", "duplicate_header", "missing_columns", "header_too_long", "too_many_columns",
     "record_too_long", "stray_quote", "unclosed_quote", "wrong_encoding", "not_csv", "nul_character",

@@ -209,6 +209,7 @@ impl Contract {
                 faults.push(format!("?{name} is required and was not sent"));
             }
         }
+        self.check_exploded(parameters, &mut sent, faults);
         for (name, values) in sent {
             let Some(parameter) = find(parameters, "query", &name) else {
                 faults.push(format!("?{name} is not described"));
@@ -224,6 +225,38 @@ impl Contract {
                 }
             };
             self.check_value(&format!("?{name}"), &parameter["schema"], &value, faults);
+        }
+    }
+
+    /// Parameters that are objects, each of whose members is sent as a parameter of its own (`style: form` with `explode`). They are taken out of
+    /// what was sent.
+    fn check_exploded(
+        &self,
+        parameters: &[&Value],
+        sent: &mut BTreeMap<String, Vec<String>>,
+        faults: &mut Vec<String>,
+    ) {
+        let query = parameters.iter().filter(|parameter| parameter["in"] == "query");
+        for parameter in query.filter(|parameter| self.resolved(&parameter["schema"])["type"] == "object") {
+            let prefix = format!("{}.", parameter["name"].as_str().expect("a name"));
+            let mut members = serde_json::Map::new();
+            sent.retain(|name, values| {
+                let is_member = name.starts_with(&prefix);
+                if is_member {
+                    let value = match values.as_slice() {
+                        [value] => json!(value),
+                        values => json!(values),
+                    };
+                    members.insert(name.clone(), value);
+                }
+                !is_member
+            });
+            self.check_value(
+                &format!("?{prefix}…"),
+                &parameter["schema"],
+                &Value::Object(members),
+                faults,
+            );
         }
     }
 

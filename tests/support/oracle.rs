@@ -84,12 +84,22 @@ union all
 select format('%s events are counted of %s', c.counted, l.there)
   from (select coalesce(sum(events), 0) as counted from annals.event_counts) as c,
        (select count(*) as there from annals.events e where e.event_number <= (select position from annals.checkpoints where name = 'sweep')) as l
- where c.counted <> l.there";
+ where c.counted <> l.there
+union all
+select format('event %s: the index of the field %s has %s instead of %s', coalesce(w.event_number, v.event_number), coalesce(w.field_id, v.field_id),
+              v.value, w.value)
+  from (select e.tenant_id, e.event_number, f.id as field_id, annals.field_key(e.data -> f.field) as value
+          from annals.events e
+          join annals.indexed_fields f on f.event_type = e.event_type and (f.tenant_id is null or f.tenant_id = e.tenant_id)
+         where not f.is_dropped and annals.field_key(e.data -> f.field) is not null
+           and e.event_number <= coalesce(f.filled_to, (select position from annals.indexed_events))) as w
+  full join annals.field_values v using (tenant_id, event_number, field_id)
+ where w.value is distinct from v.value";
 
 impl World {
     /// Sweeps, and then panics unless everything is as clients were told: each acknowledged event is stored once and as acknowledged, no refused
-    /// one is stored, none is duplicated; every stream is projected to its end and none is parked; state tables are the fold from zero; key
-    /// figures equal those of the events; and a consumer of the whole log reads each event once.
+    /// one is stored, none is duplicated; every stream is projected to its end and none is parked; state tables are the fold from zero; the
+    /// index of fields has each value; key figures equal those of the events; and a consumer of the whole log reads each event once.
     pub async fn assert_valid(&self, ledger: &Ledger) {
         self.sweep().await;
         let log = self.superuser().await;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::App;
 use annals_domain::Caller;
 use annals_http::{ApiError, Cursor, Limit, Page, Params};
-use annals_store::{EventFilter, Order, PageRange, Reading, WrittenEvent};
+use annals_store::{EventFilter, FieldFilter, Order, PageRange, Reading, WrittenEvent};
 
+use crate::indexed_types::types_with_field;
 use crate::request::after_number;
 
 /// How long an ascending list waits for running appends. An append usually takes less. When the time is over, the page ends at an older
@@ -33,6 +34,7 @@ impl EventQuery {
         };
         query.read_actor(params)?;
         query.read_common(params)?;
+        query.filter.field = params.field()?.map(|(name, text)| FieldFilter::new(name, &text));
         Ok(query)
     }
 
@@ -101,10 +103,25 @@ impl EventQuery {
         }
     }
 
-    /// The filter with each pattern (`order.*`) replaced by the types that match it now.
+    /// The filter with each pattern (`order.*`) replaced by the types that match it now. With a field of the data, the types are those of them
+    /// that declare the field.
     pub(crate) async fn resolve(&self, app: &App, caller: &Caller) -> Result<EventFilter, ApiError> {
+        let event_types = match &self.filter.field {
+            None => resolve_types(app, caller, &self.types).await?,
+            Some(field) => {
+                let catalog = app.store.current_outline(caller).await?;
+                let aggregate_type = self.filter.aggregate_type.as_deref();
+                Some(types_with_field(
+                    &catalog,
+                    caller,
+                    &self.types,
+                    aggregate_type,
+                    &field.name,
+                )?)
+            }
+        };
         Ok(EventFilter {
-            event_types: resolve_types(app, caller, &self.types).await?,
+            event_types,
             ..self.filter.clone()
         })
     }
@@ -181,6 +198,9 @@ impl EventList {
                 limit: self.limit.plus_one(),
             };
             found = app.store.list_events(caller, &filter, range, self.reading).await?;
+        } else if self.query.filter.field.is_some() {
+            // A field by which no event can be found is refused, also if there is no new event.
+            self.query.resolve(app, caller).await?;
         }
         let at_the_end = self.cursor.encode(&mark.to_string());
         let page = self.query.with_cursor(self.by_number(&found)?, &at_the_end)?;
@@ -205,7 +225,7 @@ async fn resolve_types(app: &App, caller: &Caller, names: &[String]) -> Result<O
         let distinct: BTreeSet<&String> = names.iter().collect();
         return Ok(Some(distinct.into_iter().cloned().collect()));
     }
-    // The catalog is read again, because another process may have registered a type a moment ago.
-    let catalog = app.store.fresh_outline(caller).await?;
+    // Another process may have registered a type a moment ago.
+    let catalog = app.store.current_outline(caller).await?;
     Ok(Some(catalog.resolve(Some(caller.tenant_id()), names).types))
 }

@@ -13,6 +13,7 @@ mod event_list;
 mod events;
 mod formats;
 mod history;
+mod indexed_types;
 mod not_found;
 mod past;
 mod request;

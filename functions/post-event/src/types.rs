@@ -2,6 +2,7 @@
 
 mod evolution;
 mod faults;
+mod indexed;
 mod limits;
 mod schema;
 
@@ -37,6 +38,7 @@ struct Body {
     #[serde(default, deserialize_with = "json::given")]
     requires: Option<Value>,
     starter_sees: Option<bool>,
+    indexed: Option<Vec<String>>,
     inverse: Option<Value>,
     #[serde(default)]
     upcasters: Vec<evolution::UpcasterBody>,
@@ -109,6 +111,9 @@ fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError>
         .starter_sees
         .unwrap_or_else(|| known.is_some_and(|k| k.starter_sees));
     schema::check(&body.schema, &body.example, &mut faults);
+    if let Some(fields) = &body.indexed {
+        indexed::check(fields, &body.schema, known, &mut faults);
+    }
     refuse_other_aggregates(event_type.as_ref(), aggregate_type.as_ref(), &mut faults);
     let upcasters = evolution::read(body.upcasters, version.as_ref(), &mut faults);
     let description = body.description.or_else(|| known.map(|k| k.description.clone()));
@@ -121,6 +126,7 @@ fn read(body: Body, known: Option<&EventKind>) -> Result<Registration, ApiError>
             posters,
             requires,
             starter_sees,
+            indexed: body.indexed,
             inverse,
             version: NewVersion {
                 version,

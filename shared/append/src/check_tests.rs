@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ fn catalog() -> Catalog {
         requires: None,
         starter_sees: false,
         closed: false,
+        indexed: BTreeSet::new(),
         created_at: Timestamp::now(),
         upcasters: BTreeMap::new(),
         inverse: None,

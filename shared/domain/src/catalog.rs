@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use self::kind::{EventKind, MissingUpcaster, Requires, UpcastError};
+pub use self::kind::{EventKind, MissingUpcaster, Requires, UpcastError, has_scalar_field};
 use super::diff::Changes;
 use super::fold::{Entity, Fact, MAX_STATE_BYTES, TooLarge};
 use super::ids::TenantId;

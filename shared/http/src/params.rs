@@ -16,6 +16,9 @@ pub struct Params {
     known: Vec<String>,
 }
 
+/// What a parameter that names a field of the data begins with.
+const DATA: &str = "data.";
+
 /// The number of items of a page: 1 to 1,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(usize);
@@ -157,6 +160,23 @@ impl Params {
         match values.len() {
             0 | 1 => Ok(values.pop()),
             _ => Err(invalid(name, "may be given only once")),
+        }
+    }
+
+    /// The name of a field of the data and the text that it must have, from a parameter such as `data.sku`.
+    ///
+    /// # Errors
+    /// 400 `invalid_parameter` if there is more than one.
+    pub fn field(&mut self) -> Result<Option<(String, String)>, ApiError> {
+        self.known.push(format!("{DATA}<field>"));
+        let (mut found, left): (Vec<_>, Vec<_>) = self.left.drain(..).partition(|(name, _)| name.starts_with(DATA));
+        self.left = left;
+        match found.len() {
+            0 | 1 => Ok(found.pop().map(|(name, value)| (name[DATA.len()..].to_owned(), value))),
+            _ => Err(invalid(
+                &found[1].0,
+                "is one too many: events can be filtered by one field of their data",
+            )),
         }
     }
 

@@ -4,7 +4,7 @@ pub(crate) mod cache;
 pub(crate) mod registration;
 pub(crate) mod upcasters;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio_postgres::Row;
@@ -52,10 +52,17 @@ select r.revision, t.tenant_id, t.event_type, t.aggregate_type, t.current_versio
   from (select revision from annals.catalog_revision limit 1) as r
   left join annals.event_types t on not $1 or t.tenant_id is not null";
 
+const READ_REVISION: &str = "-- read_revision
+select revision from annals.catalog_revision";
+
 /// The parameter is the same as in [`READ_TYPES`].
 const READ_UPCASTERS: &str = "-- read_upcasters
 select tenant_id, event_type, from_version, to_version, steps::text
   from annals.upcasters where not $1 or tenant_id is not null";
+
+/// The parameter is the same as in [`READ_TYPES`].
+const READ_INDEXED: &str = "-- read_indexed
+select tenant_id, event_type, field from annals.indexed_fields where not is_dropped and (not $1 or tenant_id is not null)";
 
 const READ_VERSIONS: &str = "-- read_versions
 select tenant_id, event_type, version, schema::text, example::text
@@ -94,6 +101,13 @@ impl Store {
     /// The catalog without schemas and examples, which are most of it. It is enough to list types, and to upcast and fold events.
     pub async fn outline(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
         self.outline_since(caller, 0).await
+    }
+
+    /// The outline as it is now, for requests that must know every type that another process has registered. Usually only the revision is
+    /// read.
+    pub async fn current_outline(&self, caller: &Caller) -> Result<Arc<Catalog>, StoreError> {
+        let row = self.read_row(As::Caller(caller), READ_REVISION, &[]).await?;
+        self.outline_since(caller, row.try_get("revision")?).await
     }
 
     /// The outline, read now.
@@ -164,13 +178,13 @@ impl Store {
         catalog
     }
 
-    /// Three statements, combined here. In a SQL join, each type would be compared with each version, because the planner does not
+    /// Four statements, combined here. In a SQL join, each type would be compared with each version, because the planner does not
     /// know how many there are.
     async fn read_catalog(&self, caller: &Caller, own: bool) -> Result<Kinds, StoreError> {
         let own: [Param<'_>; 1] = [(&own, Type::BOOL)];
-        let statements = [READ_TYPES, READ_UPCASTERS, READ_VERSIONS].map(|sql| (sql, &own[..]));
-        let [types, upcasters, versions] = self.read_together(As::Caller(caller), statements).await?;
-        let mut kinds = Kinds::of(&types, &upcasters)?;
+        let statements = [READ_TYPES, READ_UPCASTERS, READ_INDEXED, READ_VERSIONS].map(|sql| (sql, &own[..]));
+        let [types, upcasters, indexed, versions] = self.read_together(As::Caller(caller), statements).await?;
+        let mut kinds = Kinds::of(&types, &upcasters, &indexed)?;
         for row in &versions {
             kinds.add_version(row)?;
         }
@@ -179,9 +193,9 @@ impl Store {
 
     async fn read_outline(&self, who: As<'_>) -> Result<Catalog, StoreError> {
         let all: [Param<'_>; 1] = [(&ALL, Type::BOOL)];
-        let statements = [READ_TYPES, READ_UPCASTERS].map(|sql| (sql, &all[..]));
-        let [types, upcasters] = self.read_together(who, statements).await?;
-        Kinds::of(&types, &upcasters).map(Kinds::into_outline)
+        let statements = [READ_TYPES, READ_UPCASTERS, READ_INDEXED].map(|sql| (sql, &all[..]));
+        let [types, upcasters, indexed] = self.read_together(who, statements).await?;
+        Kinds::of(&types, &upcasters, &indexed).map(Kinds::into_outline)
     }
 }
 
@@ -193,7 +207,7 @@ struct Kinds {
 
 impl Kinds {
     /// The types. The result of a catalog without types is one row with only the revision.
-    fn of(types: &[Row], upcasters: &[Row]) -> Result<Self, StoreError> {
+    fn of(types: &[Row], upcasters: &[Row], indexed: &[Row]) -> Result<Self, StoreError> {
         let first = types.first();
         let first = first.ok_or_else(|| StoreError::Unexpected("a catalog without a revision".to_owned()))?;
         let mut kinds = Self {
@@ -208,6 +222,12 @@ impl Kinds {
         }
         for row in upcasters {
             kinds.add_upcaster(row)?;
+        }
+        for row in indexed {
+            let field = row.try_get("field")?;
+            if let Some(kind) = kinds.of_row(row)? {
+                kind.indexed.insert(field);
+            }
         }
         Ok(kinds)
     }
@@ -272,6 +292,7 @@ fn kind_from(row: &Row, name: &str) -> Result<EventKind, StoreError> {
             .and_then(Requires::from_name),
         starter_sees: row.try_get("starter_sees")?,
         closed: row.try_get("closed")?,
+        indexed: BTreeSet::new(),
         created_at: Timestamp::from(row.try_get::<_, chrono::DateTime<chrono::Utc>>("created_at")?),
         versions: BTreeMap::new(),
         upcasters: BTreeMap::new(),

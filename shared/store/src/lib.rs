@@ -39,7 +39,7 @@ pub use log::append::{AppendError, Appended, CheckedEvents};
 pub use log::audited::{AuditQuery, Audited};
 pub use log::checkpoints::{CheckpointMove, Run};
 pub use log::compensation_status::CompensationStatus;
-pub use log::events::{EventFilter, Order, PageRange, Reading, WrittenEvent};
+pub use log::events::{EventFilter, FieldFilter, Order, PageRange, Reading, WrittenEvent};
 pub use log::feed::{Feed, Selection};
 pub use log::history::{HistoryEvent, HistoryQuery};
 pub use log::kept_keys::{KeptKey, KeptOutcome, KnownKey};

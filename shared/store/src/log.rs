@@ -6,6 +6,7 @@ pub(crate) mod checkpoints;
 pub(crate) mod compensation_status;
 pub(crate) mod events;
 pub(crate) mod feed;
+pub(crate) mod field_index;
 pub(crate) mod history;
 pub(crate) mod kept_keys;
 pub(crate) mod minutes;

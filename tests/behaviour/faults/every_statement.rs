@@ -247,11 +247,23 @@ async fn a_projector_with_a_fault_at_any_statement_continues_from_the_stored_pro
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sweep_with_a_fault_at_any_statement_leaves_no_work_behind_its_checkpoint() {
     let scene = Scene::new().await;
+    let owner = scene.world.owner().await;
+    let declare = "select annals.declare_indexed('customer.profile_updated', 'phone'), annals.declare_indexed('customer.registered', 'name')";
+    owner.batch_execute(declare).await.unwrap();
+    // Each sweep also builds one of the indexes anew.
+    let prepare = async |scene: &Scene| {
+        let anew = "with field as (update annals.indexed_fields set filled_to = 0 where field = 'phone' returning id)
+            delete from annals.field_values where field_id in (select id from field)";
+        scene.world.superuser().await.batch_execute(anew).await.unwrap();
+        work_to_do(scene).await
+    };
     let sweep = async |_: &Scene, process: &World, _: &Vec<String>| match process.projector.sweep().await {
         Ok(_) => 200,
         Err(_) => 503,
     };
-    assert!(scene.strike_everywhere(work_to_do, sweep).await >= 8);
+    assert!(scene.strike_everywhere(prepare, sweep).await >= 10);
+    let indexed = "select count(distinct field_id) from annals.field_values";
+    assert_eq!(owner.query_one(indexed, &[]).await.unwrap().get::<_, i64>(0), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

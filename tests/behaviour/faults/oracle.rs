@@ -63,3 +63,14 @@ async fn the_oracle_reports_a_gap() {
     plant(&world, "update annals.heads set version = 2").await;
     world.assert_valid(&ledger).await;
 }
+
+#[tokio::test]
+#[should_panic(expected = "the index of the field")]
+async fn the_oracle_reports_a_value_that_is_not_in_the_index() {
+    let (world, ledger, _) = world().await;
+    let declare = "select annals.declare_indexed('customer.profile_updated', 'phone')";
+    world.owner().await.batch_execute(declare).await.unwrap();
+    world.assert_valid(&ledger).await;
+    plant(&world, "delete from annals.field_values").await;
+    world.assert_valid(&ledger).await;
+}

@@ -9,7 +9,7 @@ use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions and the registration of
 /// types are not in the list, because they trust the claims that they are given.
-const CALLABLE: [&str; 51] = [
+const CALLABLE: [&str; 60] = [
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
@@ -18,6 +18,15 @@ const CALLABLE: [&str; 51] = [
     "annals.caller_user_id",
     "annals.open_appends",
     "annals.high_water_mark",
+    "annals.field_key",
+    "annals.list_events_of_caller_by_field",
+    "annals.list_events_of_causation_by_field",
+    "annals.list_events_of_command_by_field",
+    "annals.list_events_of_correlation_by_field",
+    "annals.list_events_of_field",
+    "annals.list_events_of_id_by_field",
+    "annals.list_events_unprocessed_by_field",
+    "annals.refuse_if_behind",
     "annals.find_entity",
     "annals.find_events",
     "annals.find_kept_key",

@@ -62,7 +62,7 @@ async fn shadowed_session(world: &World, person: &Person) -> Client {
 }
 
 /// Calls that requests can make, without literals whose types the attacker's own would replace.
-const CALLS: [&str; 25] = [
+const CALLS: [&str; 27] = [
     "select annals.keep_key('customer', 'x', 1, 'kept', pg_catalog.repeat('0', 64), 'unchanged')",
     "select annals.find_kept_key('kept')",
     "select annals.request_rebuild('customer')",
@@ -85,6 +85,8 @@ const CALLS: [&str; 25] = [
     "select pg_catalog.count(*) from annals.list_events(true, null, 10, 1000)",
     "select pg_catalog.count(*) from annals.list_events_unprocessed(false, 0, 10, 1000)",
     "select pg_catalog.count(*) from annals.list_events_of_id(true, null, 10, 1000, stream_id => 'x')",
+    "select pg_catalog.count(*) from annals.list_events_of_field(true, null, 10, 1000, event_types => '{product.created}', field => 'sku', wanted => '{1}')",
+    "select pg_catalog.count(*) from annals.list_events_of_caller_by_field(true, null, 10, 1000, field => 'sku', wanted => '{1}')",
     "select pg_catalog.count(*) from annals.list_history(false, 0, 10, 1000, stream_type => 'customer', stream_id => 'x')",
     "select pg_catalog.count(*) from annals.find_entity('customer', 'x')",
     "select pg_catalog.count(*) from annals.find_events(false, null, 1, 1000, ids => '{00000000-0000-4000-8000-000000000001}')",

@@ -16,7 +16,7 @@ async fn an_unknown_parameter_is_refused_with_a_list_of_the_known_ones() {
         (
             "/events",
             "event_type, aggregate_type, aggregate_id, user_id, created_by, correlation_id, causation_id, command_id, source, from, to, \
-             processed, order, cursor, limit, upcast",
+             data.<field>, processed, order, cursor, limit, upcast",
         ),
     ] {
         let answer = world.get(&staff, &format!("{path}?colour=red")).await;

@@ -246,3 +246,160 @@ async fn events_at_the_end_of_a_long_foreign_stream_cost_no_search_of_the_stream
         }
     }
 }
+
+/// As [`count`], for a list by a field, with the rows of the index of fields.
+async fn count_by_field(client: &Client, list: &str, arguments: &str) -> i64 {
+    client.batch_execute("begin").await.expect("a transaction");
+    let before = rows_and_values_read(client).await;
+    let sql = format!(
+        "select count(*) from annals.{list}({arguments}, event_types => '{{product.created,sale.updated}}', field => 'sku',
+         wanted => '{{\"\\\"rare\\\"\"}}')"
+    );
+    let count: i64 = client.query_one(&sql, &[]).await.expect("a count").get(0);
+    let after = rows_and_values_read(client).await;
+    client.batch_execute("rollback").await.expect("its end");
+    let (by_scan, by_index) = (after.0 - before.0, after.1 - before.1);
+    // Two binary searches for a version read thirty.
+    assert!(
+        by_scan == 0 && by_index <= 50,
+        "{by_scan} + {by_index} rows read: {sql}"
+    );
+    count
+}
+
+async fn rows_and_values_read(client: &Client) -> (i64, i64) {
+    let sql = "select sum(seq_tup_read)::bigint, sum(idx_tup_fetch)::bigint from pg_stat_xact_user_tables
+         where relid in ('annals.events'::regclass, 'annals.field_values'::regclass)";
+    let read = client.query_one(sql, &[]).await.expect("figures");
+    (read.get(0), read.get(1))
+}
+
+/// Each hundredth event has the value. Three of them are visible to a user, and are newer than the index.
+#[tokio::test]
+async fn a_list_by_a_field_reads_its_page_and_little_else_whatever_the_log_was_when_it_was_planned() {
+    let fill = FILL.replace(
+        "'{}', '{}'\n",
+        "jsonb_build_object('sku', case when n % 100 = 0 then 'rare' else 'usual' end), '{}'\n",
+    );
+    assert_ne!(fill, FILL);
+    let lists = [
+        ("list_events_of_field", ""),
+        ("list_events_of_id_by_field", ", stream_id => 'S-00100'"),
+        ("list_events_of_correlation_by_field", ", correlation => 'few'"),
+        (
+            "list_events_of_causation_by_field",
+            ", causation => '00000000-0000-0000-0000-00000000000d'",
+        ),
+        ("list_events_of_command_by_field", ", command => 'few'"),
+        ("list_events_unprocessed_by_field", ", is_processed => false"),
+    ];
+    for statistics in ["select", "analyze"] {
+        let world = World::new().await;
+        let (staff, user) = (Person::staff(), Person::user());
+        let superuser = world.superuser().await;
+        superuser
+            .batch_execute("insert into annals.indexed_fields (event_type, field, created_by) values ('sale.updated', 'sku', 'system')")
+            .await
+            .expect("a field");
+        superuser.batch_execute(statistics).await.expect("statistics");
+        let (kept, kept_by_user) = (session(&world, &staff).await, session(&world, &user).await);
+        for arguments in pages("") {
+            for (list, more) in lists {
+                assert_eq!(count_by_field(&kept, list, &format!("{arguments}{more}")).await, 0);
+            }
+            assert_eq!(
+                count_by_field(&kept_by_user, "list_events_of_caller_by_field", &arguments).await,
+                0
+            );
+        }
+        superuser.batch_execute(&fill).await.expect("a log");
+        let three = format!(
+            "insert into annals.events (event_number, created_at, \"timestamp\", id, tenant_id, aggregate_version, event_type, aggregate_type,
+                    aggregate_id, version, created_by, posted_by, started_by, source, correlation_id, causation_id, command_id, data, metadata)
+             select 30000 + n, now(), now(), gen_random_uuid(), '{tenant}', n, 'sale.updated', 'sale', 'mine', '1.0', 'user:{id}', 'system', 'user:{id}',
+                    'api', 'few', '00000000-0000-0000-0000-00000000000d', 'few', '{{\"sku\": \"rare\"}}', '{{}}' from generate_series(1, 3) as n;
+             select annals.index_new_events(30000, 50000);
+             select annals.fill_field_index(50000), annals.fill_field_index(50000)",
+            tenant = user.tenant,
+            id = user.sub,
+        );
+        superuser.batch_execute(&three).await.expect("three events");
+        for client in [kept, session(&world, &staff).await] {
+            for (place, arguments) in pages("").iter().enumerate() {
+                assert_eq!(count_by_field(&client, "list_events_of_field", arguments).await, 10);
+                let in_stream = count_by_field(
+                    &client,
+                    "list_events_of_id_by_field",
+                    &format!("{arguments}, stream_id => 'S-00100'"),
+                )
+                .await;
+                assert_eq!(in_stream, [10, 5, 10, 5][place]);
+                for (list, more) in &lists[2..] {
+                    let newer = count_by_field(&client, list, &format!("{arguments}{more}")).await;
+                    assert_eq!(newer, [3, 0, 3, 3][place], "{list}");
+                }
+            }
+        }
+        for client in [kept_by_user, session(&world, &user).await] {
+            for (place, arguments) in pages("").iter().enumerate() {
+                let own = count_by_field(&client, "list_events_of_caller_by_field", arguments).await;
+                assert_eq!(own, [3, 0, 3, 3][place]);
+            }
+        }
+    }
+}
+
+/// The sweep's functions keep their plans, too: each step reads its window and not the log.
+#[tokio::test]
+async fn the_index_of_fields_is_filled_by_reading_each_event_once() {
+    for statistics in ["select", "analyze"] {
+        let world = World::new().await;
+        let superuser = world.superuser().await;
+        let declare = "insert into annals.indexed_fields (tenant_id, filled_to, event_type, field, created_by) values
+            (null, null, 'sale.updated', 'sku', 'system'), (null, 0, 'sale.deleted', 'sku', 'system'),
+            ('00000000-0000-0000-0000-000000000000', 0, 'sale.updated', 'name', 'system')";
+        superuser.batch_execute(declare).await.expect("fields");
+        superuser.batch_execute(statistics).await.expect("statistics");
+        let kept = world.api_login().await;
+        kept.batch_execute("set role annals_projector")
+            .await
+            .expect("the projector");
+        let steps = "select annals.index_new_events($1, 100), annals.fill_field_index(100)";
+        let step = async |client: &Client, up_to: i64| {
+            client.batch_execute("begin").await.expect("a transaction");
+            let before = rows_and_values_read(client).await;
+            client.query(steps, &[&up_to]).await.expect("a step");
+            let after = rows_and_values_read(client).await;
+            client.batch_execute("commit").await.expect("its end");
+            (after.0 - before.0, after.1 - before.1)
+        };
+        for _ in 0..8 {
+            assert_eq!(step(&kept, 0).await, (0, 0));
+        }
+        superuser
+            .batch_execute("update annals.indexed_fields set filled_to = 0 where filled_to is null and field = 'name'")
+            .await
+            .expect("a field");
+        let fill = FILL.replace("'{}', '{}'\n", "'{\"sku\": \"usual\", \"name\": \"N\"}', '{}'\n");
+        superuser.batch_execute(&fill).await.expect("a log");
+        let mut read = 0;
+        for _ in 0..20 {
+            let (by_scan, by_index) = step(&kept, 20_000).await;
+            assert!(
+                by_scan == 0 && by_index <= 300,
+                "{by_scan} + {by_index} rows read, {statistics}"
+            );
+            read += by_index;
+        }
+        assert!(read > 2_000, "{read}");
+        superuser
+            .batch_execute("update annals.indexed_fields set is_dropped = true where field = 'name'")
+            .await
+            .expect("a dropped field");
+        let (by_scan, by_index) = step(&kept, 20_000).await;
+        assert!(
+            by_scan == 0 && by_index <= 400,
+            "{by_scan} + {by_index} rows read, {statistics}"
+        );
+    }
+}

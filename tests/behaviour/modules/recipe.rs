@@ -61,6 +61,8 @@ async fn the_recipes_module_takes_events_shows_them_and_compensates_one() {
     }
     world.project().await;
 
+    let found = world.get(&user, "/events?data.number=2026-001").await.expect(200);
+    assert_eq!(found.items()[0]["aggregate_id"], "I-1");
     let state = world.get(&staff, "/entities/invoice/I-2").await.expect(200).body["state"].clone();
     let mut expected = invoice();
     expected["line"] = json!([line]);

@@ -1,6 +1,6 @@
 //! An event type with its versions, and upcasting data from one version to the current one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub struct EventKind {
     pub starter_sees: bool,
     /// Whether only Annals itself appends it.
     pub closed: bool,
+    /// Fields of the data by which its events can be found.
+    pub indexed: BTreeSet<String>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// Schema and example of each version. Empty in an outline.
@@ -164,7 +166,7 @@ impl EventKind {
         Ok(path)
     }
 
-    /// Adds the versions and upcasters that `from` has and this type lacks.
+    /// Adds the versions, upcasters and indexed fields that `from` has and this type lacks.
     pub(super) fn inherit(&mut self, from: &Self) {
         for (version, schema) in &from.versions {
             let own = self.versions.entry(version.clone());
@@ -174,6 +176,15 @@ impl EventKind {
             let own = self.upcasters.entry(version.clone());
             own.or_insert_with(|| upcaster.clone());
         }
+        self.indexed.extend(from.indexed.iter().cloned());
+    }
+
+    /// Whether events of the type can be found by this field of their data: a version of the type describes it as a string, a number or a
+    /// boolean.
+    pub fn is_indexable(&self, field: &str) -> bool {
+        self.versions
+            .values()
+            .any(|version| has_scalar_field(&version.schema(), field))
     }
 
     /// The type as JSON, as the API returns it.
@@ -196,11 +207,23 @@ impl EventKind {
             "requires": self.requires,
             "starter_sees": self.starter_sees,
             "closed": self.closed,
+            "indexed": self.indexed,
             "upcasters": self.upcasters.values().collect::<Vec<_>>(),
             "inverse": self.inverse,
             "built_in": self.tenant_id.is_none(),
             "created_at": self.created_at,
             "versions": versions,
         })
+    }
+}
+
+/// Whether a schema of data describes a top-level field as a string, a number or a boolean; it may also be null.
+pub fn has_scalar_field(schema: &Value, field: &str) -> bool {
+    let described = &schema["properties"][field];
+    let is_scalar = |name: &Value| matches!(name.as_str(), Some("string" | "integer" | "number" | "boolean"));
+    match (&described["type"], &described["enum"]) {
+        (Value::Array(types), _) => types.iter().any(is_scalar) && types.iter().all(|t| is_scalar(t) || *t == "null"),
+        (Value::Null, Value::Array(values)) => values.iter().all(|value| !value.is_array() && !value.is_object()),
+        (one, _) => is_scalar(one),
     }
 }

@@ -10,7 +10,7 @@ use annals_domain::{AggregateType, Caller, Effect, EventType, Inverse, Requires,
 /// The statement is a transaction by itself, like an append: `annals_api` may execute the function, which takes the verified claims.
 /// No client can therefore leave the transaction open and keep the catalog locked.
 const REGISTER_EVENT_TYPE: &str = "-- register_event_type
-select annals.register_event_type($1, $2, $3, $4, $5, $6::jsonb, $7, $8::jsonb, $9::jsonb, $10::jsonb, $11::jsonb, $12, $13, $14)";
+select annals.register_indexed_type($1, $2, $3, $4, $5, $6::jsonb, $7, $8::jsonb, $9::jsonb, $10::jsonb, $11::jsonb, $12, $13, $14, $15)";
 
 /// An event type, or a new version of one, to be registered.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Registration {
     pub requires: Option<Requires>,
     /// Whether the actor who started a stream sees events of this type that others append to it.
     pub starter_sees: bool,
+    /// Fields of the data by which such events can be found; `None`: those that were declared stay.
+    pub indexed: Option<Vec<String>>,
     /// How such an event is compensated.
     pub inverse: Option<Inverse>,
     /// The version to register: schema, example and upcasters.
@@ -66,7 +68,7 @@ impl Store {
         let based_on = new.based_on.as_ref().map(SchemaVersion::as_str);
         let requires = new.requires.map_or("nothing", Requires::as_str);
         let claims = Json(caller.database_claims());
-        let params: [Param<'_>; 14] = [
+        let params: [Param<'_>; 15] = [
             (&claims, Type::JSONB),
             (&new.event_type.as_str(), Type::TEXT),
             (&new.aggregate_type.as_str(), Type::TEXT),
@@ -81,6 +83,7 @@ impl Store {
             (&based_on, Type::TEXT),
             (&requires, Type::TEXT),
             (&new.starter_sees, Type::BOOL),
+            (&new.indexed, Type::TEXT_ARRAY),
         ];
         self.write_alone(REGISTER_EVENT_TYPE, &params).await?;
         self.fresh_catalog(caller).await.map(|_| ())

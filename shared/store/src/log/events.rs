@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 pub(crate) use self::columns::{EventRow, event_columns, event_from, joined_head, named_event_from, withheld_context};
-pub use self::lists::{EventFilter, Order, PageRange};
+pub use self::lists::{EventFilter, FieldFilter, Order, PageRange};
 pub use self::reading::Reading;
 pub(crate) use self::upcasting::upcast;
 pub use self::written::WrittenEvent;

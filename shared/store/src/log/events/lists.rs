@@ -1,5 +1,6 @@
 //! Filtered pages of events, by event number.
 
+use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -10,7 +11,21 @@ use super::written::WrittenEvent;
 use crate::connection::statement::{As, Param};
 use crate::log::pages::{MAX_BYTES, is_full};
 use crate::{Store, StoreError};
-use annals_domain::{Caller, Event, Timestamp};
+use annals_domain::{Caller, Event, Timestamp, json};
+
+/// A call of one of the list functions of the migration `field_lists`, which have two parameters more: a field, and the values that it may
+/// have.
+macro_rules! field_list_call {
+    ($function:literal) => {
+        concat!(
+            "-- ",
+            $function,
+            "\nselect * from annals.",
+            $function,
+            "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19::text[]::jsonb[])"
+        )
+    };
+}
 
 /// A call of one of the list functions of the migration `event_pages`, which have the same parameters.
 macro_rules! list_call {
@@ -52,6 +67,30 @@ pub struct EventFilter {
     pub source: Option<String>,
     /// Id of the command that the event answers.
     pub command_id: Option<String>,
+    /// A field of the data. With it, `event_types` has the types to search in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<FieldFilter>,
+}
+
+/// A field of the data and the values, as JSON, of which it must have one.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FieldFilter {
+    /// Name of the field.
+    pub name: String,
+    values: Vec<String>,
+}
+
+impl FieldFilter {
+    /// The filter that a text asks for: the field is this text, or the number or the boolean that the text writes.
+    pub fn new(name: String, text: &str) -> Self {
+        let mut values = vec![Value::from(text).to_string()];
+        if !text.contains(char::is_whitespace)
+            && let Ok(scalar @ (Value::Number(_) | Value::Bool(_))) = json::parse(text.as_bytes())
+        {
+            values.push(scalar.to_string());
+        }
+        Self { name, values }
+    }
 }
 
 /// Order of a page, by event number.
@@ -72,6 +111,9 @@ impl EventFilter {
 
     /// The function for the filter with the fewest events. It checks the other filters, too.
     fn statement(&self, caller: &Caller) -> &'static str {
+        if self.field.is_some() {
+            return self.field_statement(caller);
+        }
         if self.is_short(caller) {
             list_call!("list_events_unprocessed")
         } else if self.aggregate_id.is_some() {
@@ -96,6 +138,25 @@ impl EventFilter {
             list_call!("list_events_of_source")
         } else {
             list_call!("list_events")
+        }
+    }
+
+    /// The same for a list by a field of the data. A value usually has fewer events than an actor or a type.
+    fn field_statement(&self, caller: &Caller) -> &'static str {
+        if self.is_short(caller) {
+            field_list_call!("list_events_unprocessed_by_field")
+        } else if self.aggregate_id.is_some() {
+            field_list_call!("list_events_of_id_by_field")
+        } else if self.command_id.is_some() {
+            field_list_call!("list_events_of_command_by_field")
+        } else if self.causation_id.is_some() {
+            field_list_call!("list_events_of_causation_by_field")
+        } else if self.correlation_id.is_some() {
+            field_list_call!("list_events_of_correlation_by_field")
+        } else if !caller.role().sees_tenant() {
+            field_list_call!("list_events_of_caller_by_field")
+        } else {
+            field_list_call!("list_events_of_field")
         }
     }
 }
@@ -152,7 +213,7 @@ impl Store {
     async fn list_rows(&self, caller: &Caller, filter: &EventFilter, range: PageRange) -> Result<Vec<Row>, StoreError> {
         let is_newest = range.order == Order::Desc;
         let (from, to) = (filter.from.map(|t| t.as_datetime()), filter.to.map(|t| t.as_datetime()));
-        let params: [Param<'_>; 17] = [
+        let mut params: Vec<Param<'_>> = vec![
             (&is_newest, Type::BOOL),
             (&range.after, Type::INT8),
             (&range.limit, Type::INT8),
@@ -171,6 +232,9 @@ impl Store {
             (&filter.source, Type::TEXT),
             (&filter.processed, Type::BOOL),
         ];
+        if let Some(field) = &filter.field {
+            params.extend::<[Param<'_>; 2]>([(&field.name, Type::TEXT), (&field.values, Type::TEXT_ARRAY)]);
+        }
         self.read(As::Caller(caller), filter.statement(caller), &params).await
     }
 }
