@@ -21,6 +21,7 @@ mod compensate;
 mod contract;
 mod conventions;
 mod csv_datasets;
+mod csv_exports;
 mod csv_report;
 mod csv_sales;
 mod cursors;
