@@ -70,7 +70,7 @@ async fn a_corrected_file_of_rejected_rows_is_imported() {
         Some("attachment; filename=\"sales-errors.csv\"")
     );
     assert_eq!(report.header("link"), None);
-    let expected = "\u{FEFF}No;Day;'=Paid;What;Region;errors\r\n\
+    let expected = "\u{FEFF}No;Day;'=Paid;What;Region;annals_errors\r\n\
         2;31.01.2026;five;\"'=HYPERLINK(\"\"x\"\")\";'-1+1;\"'=Paid: amount is not a number; if a comma is the decimal mark, set decimal=, (invalid_amount)\"\r\n\
         3;31.02.2026;-12.50;\"'+a, 'b'\r\nc\";''=1;Day: sale_date is not a date of the form %d.%m.%Y (invalid_date)\r\n";
     assert_eq!(report.text, expected);
@@ -387,6 +387,6 @@ async fn a_stray_quote_that_turns_rows_into_one_is_reported() {
         (&again["rows_rejected"], &again["errors"][0]["code"]),
         (&json!(1), &json!("stray_quote"))
     );
-    let right = "sale_id,sale_date,amount,product,errors\n1,2026-01-02,10,Desk,\n2,2026-01-02,20,Lamp,\n3,2026-01-02,30,Chair,\n";
+    let right = "sale_id,sale_date,amount,product,annals_errors\n1,2026-01-02,10,Desk,\n2,2026-01-02,20,Lamp,\n3,2026-01-02,30,Chair,\n";
     assert_eq!(upload(&world, &staff, &[], right).await["rows_accepted"], 3);
 }

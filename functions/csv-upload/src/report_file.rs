@@ -1,7 +1,7 @@
-//! The report of rejected rows as a CSV file: the columns of the upload's file and one more, `errors`. The caller corrects the rows and
+//! The report of rejected rows as a CSV file: the columns of the upload's file and one more, `annals_errors`. The caller corrects the rows and
 //! sends the file again.
 
-use annals_csv::errors_column;
+use annals_csv::ERRORS_COLUMN;
 use annals_csv::formula::guarded;
 use annals_http::ApiError;
 use annals_store::{RejectedCell, RejectedRow};
@@ -32,8 +32,7 @@ impl ReportFile {
             writer,
             width: columns.len(),
         };
-        let errors = errors_column(columns.iter().map(String::as_str));
-        file.write(columns.iter().map(String::as_str).chain([errors]))?;
+        file.write(columns.iter().map(String::as_str).chain([ERRORS_COLUMN]))?;
         Ok(file)
     }
 

@@ -62,7 +62,7 @@ fn a_file_has_the_rows_in_their_columns_and_what_is_wrong_beside_them() {
         row(5, &["-12.50", "-1+1", "a, \"b\"\r\nc"]),
     ];
     let text = String::from_utf8(write(&["sale_date", "amount", "+notes"], ',', &rows)).expect("text");
-    let expected = "\u{FEFF}sale_date,amount,'+notes,errors\r\n\
+    let expected = "\u{FEFF}sale_date,amount,'+notes,annals_errors\r\n\
         2018-11-08,x,'=cmd|' /C calc'!A0,amount: is no number (invalid_amount)\r\n\
         -12.50,'-1+1,\"a, \"\"b\"\"\r\nc\",amount: is no number (invalid_amount)\r\n";
     assert_eq!(text, expected);
@@ -92,11 +92,11 @@ fn ragged_rows_stay_refused_until_somebody_has_put_them_right() {
     assert_eq!(rows, expected);
     // As a spreadsheet saves it, and the same corrected.
     let text = String::from_utf8(file).expect("text");
-    let padded = text
-        .replace("errors\r\n", "errors,\r\n")
-        .replacen("(ragged_row)\r\n", "(ragged_row),\r\n", 1);
+    let padded =
+        text.replace("annals_errors\r\n", "annals_errors,\r\n")
+            .replacen("(ragged_row)\r\n", "(ragged_row),\r\n", 1);
     assert_eq!(read(padded.as_bytes()).1, expected);
-    let right = "sale_date,amount,notes,errors,\n2018-11-08,5,,,\n2018-11-08,\"1,234\",b,,\n";
+    let right = "sale_date,amount,notes,annals_errors,\n2018-11-08,5,,,\n2018-11-08,\"1,234\",b,,\n";
     let codes: Vec<_> = read(right.as_bytes()).1.into_iter().map(|(_, code)| code).collect();
     assert_eq!(codes, [None, None]);
 }

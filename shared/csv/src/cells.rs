@@ -4,7 +4,7 @@ use annals_domain::AggregateId;
 use annals_domain::money;
 use annals_domain::text::TextFault;
 use chrono::NaiveDate;
-use email_address::EmailAddress;
+use email_address::{EmailAddress, Options};
 use iso_currency::Currency;
 use rust_decimal::Decimal;
 use serde_json::{Number, Value};
@@ -26,13 +26,11 @@ pub fn read_id(cell: &Cell<'_>) -> Result<AggregateId, RowFault> {
     })
 }
 
-/// An email address.
+/// An email address. Of `Ada <ada@example.com>` only the address is kept.
 pub fn read_email(cell: &Cell<'_>) -> Result<Value, RowFault> {
-    if EmailAddress::is_valid(cell.text) {
-        Ok(Value::from(cell.text))
-    } else {
-        Err(cell.fault("invalid_email", "is not an email address"))
-    }
+    EmailAddress::parse_with_options(cell.text, Options::default())
+        .map(|address| Value::from(address.email()))
+        .map_err(|_| cell.fault("invalid_email", "is not an email address"))
 }
 
 /// A date, in the format that the upload declares.

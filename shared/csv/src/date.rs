@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use chrono::format::{Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
-use chrono::{Datelike, NaiveDate};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 
 /// The format of dates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DateFormat {
-    /// `2018-11-08`
+    /// `2018-11-08`, also with a time after it, as in RFC 3339. The day is the one that is written, whatever the offset.
     #[default]
     Iso,
     /// By a strftime pattern.
@@ -43,7 +43,7 @@ impl DateFormat {
         let tells = |(year, month, day)| {
             let date = NaiveDate::from_ymd_opt(year, month, day)?;
             let mut text = String::new();
-            write!(text, "{}", date.and_hms_opt(0, 0, 0)?.format(pattern)).ok()?;
+            write!(text, "{}", date.and_hms_opt(0, 0, 0)?.and_utc().format(pattern)).ok()?;
             (read.parse(&text)? == date).then_some(())
         };
         days.into_iter()
@@ -113,8 +113,9 @@ fn parse_iso(text: &str) -> Result<NaiveDate, DateFault> {
             b.is_ascii_digit()
         }
     };
-    if text.len() == 10 && text.bytes().enumerate().all(shape) {
-        return NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| invalid("is not a day of the calendar"));
+    let (day, time) = text.split_at_checked(10).unwrap_or((text, ""));
+    if day.len() == 10 && day.bytes().enumerate().all(shape) && (time.is_empty() || is_time(time)) {
+        return NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_| invalid("is not a day of the calendar"));
     }
     if is_ambiguous(text) {
         let message = "is ambiguous: set date_format, for example to %m/%d/%Y or %d/%m/%Y".to_owned();
@@ -126,6 +127,20 @@ fn parse_iso(text: &str) -> Result<NaiveDate, DateFault> {
     Err(invalid(
         "is not a date of the form YYYY-MM-DD: if the file uses another form, set date_format=",
     ))
+}
+
+/// Whether the text, which follows a day, is a time: `T10:30:00.25+01:00`, `T10:30` or ` 10:30:00 Z`.
+fn is_time(text: &str) -> bool {
+    let day = NaiveDate::default().to_string();
+    let Some(time) = text.strip_prefix(['T', 't', ' ']) else {
+        return false;
+    };
+    let time = format!("{day}T{time}");
+    DateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M:%S%.f%#z").is_ok()
+        || DateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M:%S%.f %#z").is_ok()
+        || ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
+            .iter()
+            .any(|form| NaiveDateTime::parse_from_str(&time, form).is_ok())
 }
 
 /// Whether the text is a date whose first two numbers could both be the month.
@@ -168,12 +183,47 @@ mod tests {
             "2018-11-8",
             "+2018-11-08",
             "20181108",
-            "2018-11-08T00:00:00",
+            "2018-11-08T",
+            "2018-11-08T25:00:00",
+            "2018-11-08x10:00:00",
+            "2018-11-08 10",
             "٢٠١٨-١١-٠٨",
             "0999-01-01",
             "0000-01-01",
         ] {
             assert_eq!(iso(text), Err("invalid_date"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_after_the_day_changes_nothing() {
+        for time in [
+            "T00:00:00",
+            "T23:59:59.999",
+            "T23:30:00Z",
+            "T23:30:00+05:30",
+            "T01:00:00-0800",
+            " 10:30",
+            " 10:30:00 +0200",
+        ] {
+            assert_eq!(iso(&format!("2018-11-08{time}")).as_deref(), Ok("2018-11-08"), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_may_have_an_offset() {
+        for (pattern, text) in [
+            ("%Y-%m-%d %H:%M:%S %z", "2021-03-27 23:30:00 +0100"),
+            ("%Y-%m-%dT%H:%M:%S%:z", "2021-03-27T23:30:00-08:00"),
+            ("%d.%m.%Y %H:%M %Z", "27.03.2021 23:30 CET"),
+            ("%+", "2021-03-27T23:30:00.5+05:30"),
+        ] {
+            let format = DateFormat::from_pattern(pattern).expect(pattern);
+            assert_eq!(
+                format.parse(text).map(|d| d.to_string()).as_deref(),
+                Ok("2021-03-27"),
+                "{pattern}"
+            );
         }
     }
 
@@ -232,7 +282,7 @@ mod tests {
 
     #[test]
     fn patterns_must_tell_a_day() {
-        for pattern in ["", "%Y", "%m/%d", "%Q", "%", "%H:%M", "%Y-%m", "date", "%Y-%m-%d %z"] {
+        for pattern in ["", "%Y", "%m/%d", "%Q", "%", "%H:%M", "%Y-%m", "date", "%H:%M %z"] {
             assert_eq!(DateFormat::from_pattern(pattern), None, "{pattern}");
         }
     }

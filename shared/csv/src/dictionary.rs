@@ -88,6 +88,7 @@ fn notation(kind: Kind) -> Notation {
             "date",
             &[
                 "YYYY-MM-DD",
+                "2026-01-31T10:30:00+01:00: the day that is written",
                 "the form that date_format gives; an ambiguous date is refused",
             ],
             "2026-01-31",
@@ -112,7 +113,11 @@ fn notation(kind: Kind) -> Notation {
             "3",
         ),
         Kind::Currency => of("currency", &["ISO 4217 code"], "USD"),
-        Kind::Email => of("email", &["name@example.com"], "ada@example.com"),
+        Kind::Email => of(
+            "email",
+            &["name@example.com", "Name <name@example.com>"],
+            "ada@example.com",
+        ),
         Kind::Text => of("text", &["anything"], "Ada"),
     }
 }

@@ -10,8 +10,10 @@ use crate::cells::{json_number, read_amount, read_currency, read_date, read_emai
 use crate::columns::{Column, Kind};
 use crate::dataset::{AMOUNT_FIELD, Dataset};
 use crate::fault::RowFault;
+use crate::layout::Layout;
 use crate::money::{self, Stated};
 use crate::options::ValueOptions;
+use crate::records::{DELIMITERS, Splitter};
 use crate::row::Row;
 
 /// The typed values of a row.
@@ -33,6 +35,7 @@ pub struct Facts {
 /// All faults of the row. If the record as a whole is wrong, for example because it has too many fields, only that fault.
 pub fn read(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<Facts, Vec<RowFault>> {
     row.check().map_err(|fault| vec![fault])?;
+    refuse_swallowed(dataset, row, values).map_err(|fault| vec![fault])?;
     let mut reading = Reading::default();
     if row.layout.has(dataset.id) {
         let id = row.required(dataset.id).and_then(|cell| read_id(&cell));
@@ -45,6 +48,43 @@ pub fn read(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<F
         reading.read_money(row, values);
     }
     reading.finish(row)
+}
+
+/// Refuses a row with a field over several lines of which one reads as a row of its own: a quote was opened by mistake, and the rows up to the
+/// next quote have become text.
+fn refuse_swallowed(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<(), RowFault> {
+    let mut begun = row.record.line();
+    for field in row.record.fields().filter(|field| field.contains(['\r', '\n'])) {
+        let lines: Vec<&str> = field.split("\r\n").flat_map(|text| text.split(['\r', '\n'])).collect();
+        // The first line begins the field, and the last one ends it: what is between them are whole lines.
+        for (place, line) in lines.iter().enumerate().take(lines.len() - 1).skip(1) {
+            if DELIMITERS
+                .iter()
+                .any(|delimiter| reads_as_row(dataset, row.layout, values, line, *delimiter))
+            {
+                let swallowed = begun + u64::try_from(place).unwrap_or_default();
+                let message = format!(
+                    "the quote that is opened on line {begun} is not closed before line {swallowed}, which reads as a row of its own: \
+                     close the quote, or write a quote inside a field twice"
+                );
+                return Err(RowFault::of_row("swallowed_row", message));
+            }
+        }
+        begun += u64::try_from(lines.len() - 1).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Whether a line has as many fields as the header, and reads as a row. Two fields are too few to tell: text has commas, too.
+fn reads_as_row(dataset: &Dataset, layout: &Layout, values: &ValueOptions, line: &str, delimiter: u8) -> bool {
+    let mut splitter = Splitter::new(delimiter);
+    let text = format!("{line}\n");
+    let is_complete = splitter
+        .split(text.as_bytes())
+        .is_ok_and(|(_, is_complete)| is_complete);
+    let record = splitter.record();
+    let row = Row { record, layout };
+    is_complete && record.width() > 2 && record.width() == layout.width() && read(dataset, &row, values).is_ok()
 }
 
 #[derive(Default)]

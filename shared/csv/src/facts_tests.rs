@@ -169,8 +169,10 @@ fn single_faults_have_their_code_and_value() {
 #[test]
 fn rows_that_are_none_are_refused_as_a_whole() {
     let header = "sale_date,amount,notes";
-    assert_eq!(faults(&[], header, "2018-11-08,1"), [(None, "ragged_row")]);
     assert_eq!(faults(&[], header, "2018-11-08,1,x,y"), [(None, "ragged_row")]);
+    for fine in ["2018-11-08,1", "2018-11-08,1,x,, ,"] {
+        assert!(faults(&[], header, fine).is_empty(), "{fine}");
+    }
     assert_eq!(faults(&[], header, "2018-11-08,\"1\"5,x"), [(None, "stray_quote")]);
     assert_eq!(faults(&[], header, ", ,"), [(None, "empty_row")]);
     assert_eq!(
@@ -179,6 +181,32 @@ fn rows_that_are_none_are_refused_as_a_whole() {
     );
     let large = format!("2018-11-08,1,{}", "x".repeat(MAX_DATA_BYTES));
     assert_eq!(faults(&[], header, &large), [(None, "row_too_large")]);
+}
+
+/// Inside a quoted field there may be any text, but no rows.
+#[test]
+fn a_field_that_holds_rows_is_refused() {
+    let header = "sale_date,amount,notes";
+    let note = |text: &str| read_with(&[], header, &format!("2018-11-08,1,\"{text}\""));
+    for fine in [
+        "two\nlines",
+        "one\n2018-11-09\nthree",
+        "a\n2018-11-09,2,x",
+        "a\nx,y,z\nb",
+        "a\n2018-11-09,2\nb",
+    ] {
+        assert!(note(fine).is_ok(), "{fine}");
+    }
+    for end in ["\n", "\r\n", "\r"] {
+        let swallowed = note(&["Cable 5m", "text", "2018-11-09,2.00,Hose", "2018-11-10,3.00,Drill 9"].join(end));
+        let faults = swallowed.expect_err("rows");
+        assert_eq!((faults.len(), faults[0].code), (1, "swallowed_row"));
+        assert!(
+            faults[0].message.contains("line 1 is not closed before line 3"),
+            "{}",
+            faults[0].message
+        );
+    }
 }
 
 #[test]
@@ -191,6 +219,8 @@ fn customers_have_no_money_and_a_day_only_where_one_is_given() {
     let expected = json!({"name": "Ada", "email": "ada@example.com", "phone": "+44 20 7946 0000", "segment": "Consumer",
         "country": "UK", "created_date": "2026-01-31"});
     assert_eq!(Value::Object(full.data), expected);
+    let named = read("C-1,Ada,Ada Lovelace <ada@example.com>,,,,").expect("a customer");
+    assert_eq!(named.data["email"], "ada@example.com");
     let bare = read("C-1,Ada,,,,,").expect("a customer");
     assert_eq!((Value::Object(bare.data), bare.day), (json!({"name": "Ada"}), None));
     let faults = read(",,nobody,,,,31/1/2026").expect_err("nothing");

@@ -1,10 +1,9 @@
 //! Layouts: the position of each of a dataset's columns in a file.
 //!
-//! A file whose last column is called `errors` is treated as a report of rejected rows that the sender has corrected: that column is not
-//! read, and the quotes that `formula` added to cells are removed.
+//! A file whose last column is called `annals_errors` is a report of rejected rows that the sender has corrected: that column is not
+//! read, and the quotes that `formula` added to cells are removed. Only Annals writes this name.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use crate::columns::{Column, Kind};
 use crate::dataset::Dataset;
@@ -13,8 +12,8 @@ use crate::formula;
 use crate::mapping::Mapping;
 use crate::records::Record;
 
-/// Names of the column that a report adds; the second if the file has a column called `errors` itself.
-const ERRORS_COLUMNS: [&str; 2] = ["errors", "annals_errors"];
+/// Name of the column that a report adds.
+pub const ERRORS_COLUMN: &str = "annals_errors";
 
 /// Maximum bytes of a column's name. There is a limit because each fault of each row repeats the name.
 const MAX_HEADER_BYTES: usize = 1_000;
@@ -92,8 +91,17 @@ impl Layout {
             );
             return Err(FileFault::new("no_header", message));
         }
-        let mut seen = HashSet::new();
-        if let Some(place) = names.iter().position(|name| !name.is_empty() && !seen.insert(name)) {
+        // Columns that are not read may have any names.
+        let twice = |column: &&Column| {
+            self.place_of(**column)
+                .is_some_and(|place| self.is_twice(place, **column, mapping, names))
+        };
+        if let Some(place) = dataset
+            .columns
+            .iter()
+            .find(twice)
+            .and_then(|column| self.place_of(*column))
+        {
             let message = format!("two columns have the name {:?}", self.headers[place]);
             return Err(FileFault::new("duplicate_header", message));
         }
@@ -112,6 +120,16 @@ impl Layout {
             missing.join("; ")
         );
         Err(FileFault::new("missing_columns", message))
+    }
+
+    /// Whether another column could be meant as well. A mapping that spells a header exactly does not mean one that is spelt otherwise.
+    fn is_twice(&self, place: usize, column: Column, mapping: &Mapping, names: &[String]) -> bool {
+        let is_exact = |mapped: &str| self.headers[place] == mapped.trim();
+        let others = |same: &dyn Fn(usize) -> bool| (0..names.len()).any(|other| other != place && same(other));
+        match mapping.of(column).flatten().is_some_and(is_exact) {
+            true => others(&|other| self.headers[other] == self.headers[place]),
+            false => others(&|other| names[other] == names[place]),
+        }
     }
 
     /// How many columns the file has.
@@ -197,17 +215,7 @@ impl Layout {
 fn mark_of(header: &Record, mapping: &Mapping) -> Option<usize> {
     let last = (0..header.width()).rfind(|place| !header.field(*place).trim().is_empty())?;
     let name = header.field(last).trim();
-    (ERRORS_COLUMNS.contains(&name) && !mapping.maps_to(name)).then_some(last)
-}
-
-/// The name of the column that a report adds to a file with these columns.
-pub fn errors_column<'a>(mut columns: impl Iterator<Item = &'a str>) -> &'static str {
-    let [mark, other] = ERRORS_COLUMNS;
-    if columns.any(|name| normal(name) == mark) {
-        other
-    } else {
-        mark
-    }
+    (name == ERRORS_COLUMN && !mapping.maps_to(name)).then_some(last)
 }
 
 /// A header in lower case, with underscores for spaces.

@@ -64,7 +64,14 @@ fn files_of_other_kinds_are_told_what_they_lack() {
     assert_eq!(code(r#"{"amount": "Sales"}"#, "sale_date,amount"), "missing_columns");
     assert_eq!(code(r#"{"amount": null}"#, "sale_date,amount"), "missing_columns");
     assert_eq!(code("", "sale_date,amount,Amount "), "duplicate_header");
-    assert_eq!(code("", "sale_date,amount,region,region"), "duplicate_header");
+    assert_eq!(code("", "sale_date,amount,region,region"), "fine");
+    assert_eq!(code(r#"{"amount": "Sum"}"#, "sale_date,Sum,sum"), "fine");
+    assert_eq!(code(r#"{"amount": "SUM"}"#, "sale_date,Sum,sum"), "duplicate_header");
+    assert_eq!(code(r#"{"amount": "Sum"}"#, "sale_date,Sum,Sum"), "duplicate_header");
+    assert_eq!(
+        code(r#"{"product": "Region"}"#, "sale_date,amount,region,region"),
+        "duplicate_header"
+    );
     assert_eq!(code("", "sale_date,amount,,"), "fine");
     let fault = find("", "sale_date").expect_err("no amount");
     assert!(
@@ -87,20 +94,20 @@ fn originals(header: &str, record: &str) -> Vec<String> {
 
 #[test]
 fn a_report_that_comes_back_is_known_by_its_last_column() {
-    let header = "sale_date,amount,product,errors";
+    let header = "sale_date,amount,product,annals_errors";
     let layout = find("", header).expect("a layout");
     assert_eq!(layout.headers(), ["sale_date", "amount", "product"]);
     assert_eq!((layout.width(), layout.ignored().len()), (4, 0));
     assert_eq!(originals(header, "a,b,'=c,\"d: e\""), ["a", "b", "=c"]);
     assert_eq!(
-        originals("sale_date,amount,product,errors,,", "a,b,c,d,,"),
+        originals("sale_date,amount,product,annals_errors,,", "a,b,c,d,,"),
         ["a", "b", "c"]
     );
     assert_eq!(
-        originals("sale_date,amount,product,errors,,", "a,b,c,d,,f"),
+        originals("sale_date,amount,product,annals_errors,,", "a,b,c,d,,f"),
         ["a", "b", "c", "", "f"]
     );
-    assert_eq!(originals("sale_date,amount,product,errors", "a,b"), ["a", "b"]);
+    assert_eq!(originals("sale_date,amount,product,annals_errors", "a,b"), ["a", "b"]);
     let guarded = find("", "sale_date,amount,'=product,annals_errors").expect("a layout");
     assert_eq!(guarded.ignored(), ["=product"]);
 }
@@ -116,11 +123,12 @@ fn names_of_columns_have_a_length() {
 
 #[test]
 fn other_files_are_no_reports() {
+    assert_eq!(originals("sale_date,amount,errors", "a,b,'=d"), ["a", "b", "'=d"]);
     assert_eq!(
-        originals("sale_date,amount,errors,product", "a,b,c,'=d"),
+        originals("sale_date,amount,annals_errors,product", "a,b,c,'=d"),
         ["a", "b", "c", "'=d"]
     );
-    let mapped = find(r#"{"notes": "errors"}"#, "sale_date,amount,errors").expect("a layout");
+    let mapped = find(r#"{"notes": "annals_errors"}"#, "sale_date,amount,annals_errors").expect("a layout");
     assert_eq!(mapped.place_of(Column::Notes), Some(2));
     assert_eq!(mapped.headers().len(), 3);
 }

@@ -1,7 +1,7 @@
 //! CSV: the bytes of a file become typed rows of a dataset.
 //!
-//! The order of the steps: [`Reader`] turns a stream of bytes into records (`decode`: bytes to text, `records`: text to records) →
-//! [`Layout`] finds the dataset's columns in the header → [`Row`] is a record seen through the layout → [`facts`] reads the row's cells
+//! The order of the steps: [`Reader`] turns a stream of bytes into records (`decode`: bytes to text, `records`: text to records, `header`:
+//! where the header is) → [`Layout`] finds the dataset's columns in the header → [`Row`] is a record seen through the layout → [`facts`] reads the row's cells
 //! (`cells`, `money`) and returns [`Facts`], or every [`RowFault`] of the row. [`formula`] protects spreadsheets that open a report of
 //! rejected rows.
 //!
@@ -20,6 +20,7 @@ mod dictionary;
 pub mod facts;
 mod fault;
 pub mod formula;
+mod header;
 mod layout;
 mod mapping;
 mod money;
@@ -36,7 +37,7 @@ pub use self::dataset::{CUSTOMERS, Dataset, EXAMPLE, EXPENSES, SALES};
 pub use self::dictionary::Dictionary;
 pub use self::facts::Facts;
 pub use self::fault::{FileFault, RowFault};
-pub use self::layout::{Layout, errors_column};
+pub use self::layout::{ERRORS_COLUMN, Layout};
 pub use self::mapping::Mapping;
 pub use self::number::DecimalMark;
 pub use self::options::{Format, ReadOptions, Rounding, ValueOptions, one_of};

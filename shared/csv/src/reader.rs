@@ -13,15 +13,15 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::decode::Decoder;
 use crate::fault::FileFault;
+use crate::header;
 use crate::layout::Layout;
-use crate::mapping::Mapping;
-use crate::options::Format;
-use crate::records::{Lines, MAX_FIELDS, MAX_RECORD_BYTES, Record, Splitter};
+use crate::options::{Format, ReadOptions};
+use crate::records::{DELIMITERS, Lines, MAX_FIELDS, MAX_RECORD_BYTES, Record, Splitter};
 
 /// Bytes that are decoded at a time, however large the source's chunks are.
 const SLICE: usize = 32 * 1024;
-/// Characters that may separate fields. If two occur equally often in the header, the first is taken.
-const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// Bytes of the decoded text in which the header is looked for.
+const HEADER_SAMPLE: usize = 32 * 1024;
 
 /// Why reading stopped.
 #[derive(Debug, thiserror::Error)]
@@ -122,30 +122,66 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
         self.decoder.encoding().unwrap_or(UTF_8)
     }
 
-    /// The next record; the first is the header. `None` at the end.
+    /// The next record that is not blank; the first is the header. `None` at the end.
     ///
     /// # Errors
     /// The file cannot be decoded or split, or its source failed.
     pub async fn next(&mut self) -> Result<Option<&Record>, ReadError> {
-        while !self.split()? {
-            if self.fill().await? {
-                continue;
+        while self.complete().await? {
+            if self
+                .splitter
+                .as_ref()
+                .is_some_and(|splitter| !splitter.record().is_blank())
+            {
+                return Ok(self.splitter.as_ref().map(Splitter::record));
             }
-            if !self.splitter.as_mut().map_or(Ok(false), Splitter::finish)? {
-                return Ok(None);
-            }
-            break;
         }
-        Ok(self.splitter.as_ref().map(Splitter::record))
+        Ok(None)
     }
 
-    /// Reads the first record as the header of a dataset's file.
+    /// Reads until a record is complete; false at the end of the file.
+    async fn complete(&mut self) -> Result<bool, ReadError> {
+        while !self.split()? {
+            if !self.fill().await? {
+                return Ok(self.splitter.as_mut().map_or(Ok(false), Splitter::finish)?);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads up to the header of a dataset's file. If no record looks like one, the first counts as the header, so that the answer says what it
+    /// lacks.
     ///
     /// # Errors
     /// The file is empty, its encoding is not the declared one, or [`Layout::find`] refuses the header.
-    pub async fn header(&mut self, dataset: &Dataset, mapping: &Mapping) -> Result<Layout, ReadError> {
+    pub async fn header(&mut self, dataset: &Dataset, options: &ReadOptions) -> Result<Layout, ReadError> {
+        while self.text.len() < HEADER_SAMPLE && self.fill().await? {}
+        let mut lines = Lines::default();
+        let mut delimiters = self.delimiter.map_or(DELIMITERS.to_vec(), |declared| vec![declared]);
+        if let Some((delimiter, length)) = header::declaration(&self.text) {
+            lines = lines.after(&self.text.as_bytes()[..length]);
+            self.taken = length;
+            let declared = *self.delimiter.get_or_insert(delimiter);
+            delimiters = vec![declared];
+            self.splitter = Some(Splitter::after(declared, lines));
+        }
+        let place = header::find(
+            &self.text[self.taken..],
+            self.ended,
+            lines,
+            &delimiters,
+            dataset,
+            options,
+        );
+        if let Some(place) = place {
+            self.delimiter = Some(place.delimiter);
+            self.splitter = Some(Splitter::after(place.delimiter, lines));
+            for _ in 0..place.before {
+                self.next().await?;
+            }
+        }
         let header = self.next().await?.ok_or_else(FileFault::empty_file)?;
-        let layout = Layout::find(dataset, mapping, header);
+        let layout = Layout::find(dataset, &options.mapping, header);
         match self.decoder.conflict() {
             // A report begins with a byte order mark for UTF-8. It may be sent again with the upload fields of the original file, which
             // may have had another encoding.

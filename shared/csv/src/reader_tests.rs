@@ -84,7 +84,8 @@ fn a_quote_that_ends_a_field_is_followed_by_nothing_of_it() {
         ("1,\"a\"b\n2,\"a\" ,x\n3,\"a\"\"\"b", &[Some(2), Some(3), Some(4)]),
         (
             "1,\"a\"\"b\"\n2,a\"b\"c\n3,\"\"\n\"\",\"\"\r\n\"a\rb\"\r\"\"\"\"\"\"",
-            &[None; 6],
+            // The record of two empty fields is no row.
+            &[None; 5],
         ),
         ("\n\n\"a\nb\"c\n\"d\"", &[Some(5), None]),
     ] {
@@ -286,7 +287,9 @@ proptest! {
         let text: Vec<String> = table.iter().map(|row| row.iter().map(quote).collect::<Vec<_>>().join(",")).collect();
         let found = read(text.join("\r\n").as_bytes()).expect("records");
         let fields: Vec<Vec<String>> = found.into_iter().map(|(_, fields)| fields).collect();
-        prop_assert_eq!(fields, table);
+        let is_blank = |row: &Vec<String>| row.iter().all(|field| field.trim().is_empty());
+        let rows: Vec<Vec<String>> = table.into_iter().filter(|row| !is_blank(row)).collect();
+        prop_assert_eq!(fields, rows);
     }
 }
 
@@ -381,7 +384,8 @@ proptest! {
         let bytes = encoded(&text, encoding, mark);
         let (all, found, delimiter) = places(&bytes, declared.then_some(encoding), chunk);
         prop_assert_eq!(found, encoding);
-        prop_assert_eq!(all.len(), records.len() + 1);
+        let rows = records.iter().filter(|(left, right)| !left.trim().is_empty() || !right.trim().is_empty());
+        prop_assert_eq!(all.len(), rows.count() + 1);
         for (done, (_, place)) in all.iter().enumerate() {
             let rest = rest(&bytes, found, delimiter, *place, other_chunk);
             let read: Vec<_> = rest.iter().map(|(read, _)| read).collect();

@@ -12,6 +12,9 @@ pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
 /// Maximum number of fields of a record.
 pub const MAX_FIELDS: usize = 10_000;
 
+/// Characters that may separate fields. If two are equally likely, the first is taken.
+pub(crate) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
 /// A record with the line that it begins on.
 #[derive(Debug, Default, Clone)]
 pub struct Record {
@@ -36,6 +39,11 @@ impl Record {
     /// How many fields it has.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Whether all its fields are blank: such a line is no row.
+    pub fn is_blank(&self) -> bool {
+        self.fields().all(|field| field.trim().is_empty())
     }
 
     /// How many bytes its fields have.

@@ -1,12 +1,16 @@
 //! A row: a record together with the file's layout, which says which column each field belongs to.
 
+use annals_domain::weight::shortened;
+
 use crate::columns::Column;
 use crate::dataset::EXAMPLE;
 use crate::fault::RowFault;
 use crate::layout::Layout;
 use crate::records::Record;
 
-/// Code of a row that has more or fewer fields than the header.
+/// Maximum number of characters of a message that repeats a field.
+const MAX_MESSAGE: usize = 300;
+/// Code of a row that has more fields than the header.
 const RAGGED: &str = "ragged_row";
 /// Code of a row in which something follows a closing quote.
 const STRAY_QUOTE: &str = "stray_quote";
@@ -64,7 +68,7 @@ impl<'a> Row<'a> {
     /// Checks the row as a whole, before its cells are read.
     ///
     /// # Errors
-    /// All cells are empty; a stray quote; more or fewer fields than the header; the template's example line.
+    /// All cells are empty; a stray quote; more fields than the header; the template's example line.
     pub fn check(&self) -> Result<(), RowFault> {
         let mut originals = self.layout.originals(self.record);
         if originals.all(|field| field.trim().is_empty()) {
@@ -77,10 +81,17 @@ impl<'a> Row<'a> {
             );
             return Err(RowFault::of_row(STRAY_QUOTE, message));
         }
+        // What is missing at the end is empty, and so is what is too many.
         let (found, expected) = (self.record.width(), self.layout.width());
-        if found != expected {
-            let message = format!("the row has {found} fields, the header {expected}");
-            return Err(RowFault::of_row(RAGGED, message));
+        if let Some(field) = (expected..found)
+            .map(|place| self.record.field(place))
+            .find(|field| !field.trim().is_empty())
+        {
+            let message = format!(
+                "the row has {found} fields, the header {expected}: {field:?} belongs to no column; write a field that contains the \
+                 delimiter in quotes"
+            );
+            return Err(RowFault::of_row(RAGGED, shortened(&message, MAX_MESSAGE)));
         }
         // A report of rejected rows fills such rows up to the header's width, so a field may be in the column of another one.
         for code in [RAGGED, STRAY_QUOTE] {

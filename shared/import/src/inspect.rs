@@ -38,7 +38,7 @@ where
         }
     });
     let mut reader = Reader::new(source, options.read.format);
-    let layout = reader.header(dataset, &options.read.mapping).await?;
+    let layout = reader.header(dataset, &options.read).await?;
     let header = reader.record().fields().map(str::to_owned).collect();
     let start = RowEnd {
         point: reader.resume_point(),

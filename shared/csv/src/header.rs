@@ -1,0 +1,150 @@
+//! Where a file's header is, and which character separates its fields.
+//!
+//! Exports often have lines before the header: the account, its balance, a title. The header is the first record that has all columns that are
+//! needed, and the delimiter is the one by which it has them. Lines before it are left out only if none of them reads as a row.
+
+use crate::dataset::Dataset;
+use crate::facts;
+use crate::layout::Layout;
+use crate::options::ReadOptions;
+use crate::records::{Lines, Record, Splitter};
+use crate::row::Row;
+
+/// How many records are looked at. A preamble has fewer.
+const MAX_RECORDS: usize = 50;
+
+/// How a spreadsheet tells the delimiter, in a line of its own before everything else: `sep=;`.
+const DECLARATION: &str = "sep=";
+
+/// Where the header is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The ASCII character that separates fields.
+    pub(crate) delimiter: u8,
+    /// How many records that are not blank come before it.
+    pub(crate) before: usize,
+}
+
+/// Finds the header in the beginning of a file: the earliest, by any of these delimiters. `lines` are the lines before the text, and `is_whole`
+/// says whether it is the whole file.
+pub(crate) fn find(
+    text: &str,
+    is_whole: bool,
+    lines: Lines,
+    delimiters: &[u8],
+    dataset: &Dataset,
+    options: &ReadOptions,
+) -> Option<Place> {
+    let places = delimiters.iter().filter_map(|delimiter| {
+        let records = records(text, is_whole, lines, *delimiter);
+        let is_header = |record: &Record| Layout::find(dataset, &options.mapping, record).ok();
+        let (before, layout) = records
+            .iter()
+            .enumerate()
+            .find_map(|(place, record)| Some((place, is_header(record)?)))?;
+        let is_row = |record: &Record| {
+            let layout = &layout;
+            facts::read(dataset, &Row { record, layout }, &options.values).is_ok()
+        };
+        let place = Place {
+            delimiter: *delimiter,
+            before,
+        };
+        (!records[..before].iter().any(is_row)).then_some(place)
+    });
+    places.min_by_key(|place| place.before)
+}
+
+/// The first complete records of a text that are not blank. A text that cannot be split has those before the fault.
+fn records(text: &str, is_whole: bool, lines: Lines, delimiter: u8) -> Vec<Record> {
+    let (mut splitter, mut found, mut taken) = (Splitter::after(delimiter, lines), Vec::new(), 0);
+    while found.len() < MAX_RECORDS {
+        let Ok((read, is_complete)) = splitter.split(&text.as_bytes()[taken..]) else {
+            break;
+        };
+        taken += read;
+        if !is_complete && !(is_whole && splitter.finish() == Ok(true)) {
+            break;
+        }
+        if !splitter.record().is_blank() {
+            found.push(splitter.record().copy());
+        }
+        if !is_complete {
+            break;
+        }
+    }
+    found
+}
+
+/// The line that declares the delimiter, if the text begins with one: the delimiter, and the bytes of the line with its end.
+pub(crate) fn declaration(text: &str) -> Option<(u8, usize)> {
+    let end = text.find(['\r', '\n'])?;
+    let line = text[..end].trim_matches('"');
+    let (name, sign) = line.split_at_checked(DECLARATION.len())?;
+    let [delimiter] = *sign.trim_matches('"').as_bytes() else {
+        return None;
+    };
+    let is_sign = delimiter.is_ascii() && !delimiter.is_ascii_alphanumeric() && delimiter != b'"';
+    let length = end + if text[end..].starts_with("\r\n") { 2 } else { 1 };
+    (name.eq_ignore_ascii_case(DECLARATION) && is_sign).then_some((delimiter, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::SALES;
+    use crate::options::read_options;
+    use crate::records::DELIMITERS;
+
+    fn place(mapping: &str, text: &str) -> Option<(char, usize)> {
+        let options = match mapping {
+            "" => read_options(&[], &SALES),
+            mapping => read_options(&[("mapping", mapping)], &SALES),
+        };
+        let found = find(text, true, Lines::default(), &DELIMITERS, &SALES, &options);
+        found.map(|place| (char::from(place.delimiter), place.before))
+    }
+
+    const MAPPED: &str = r#"{"sale_date": "Day", "amount": "Sum (net, EUR, w/o VAT)"}"#;
+
+    #[test]
+    fn the_delimiter_is_the_one_by_which_the_columns_are_there() {
+        assert_eq!(
+            place(MAPPED, "Day;Sum (net, EUR, w/o VAT);Name, Place\n"),
+            Some((';', 0))
+        );
+        assert_eq!(place("", "sale_date\tamount\tnotes, more, and more"), Some(('\t', 0)));
+        assert_eq!(place("", "sale_date|amount"), Some(('|', 0)));
+    }
+
+    #[test]
+    fn lines_before_the_header_are_left_out_unless_they_are_rows() {
+        let header = "Day;\"Sum (net, EUR, w/o VAT)\"\n2026-01-01;5.00\n";
+        let preamble = "\"Account\";\"X\"\n\n\"Balance\";\"4.093,32 €\"\n\"\"\n";
+        assert_eq!(place(MAPPED, &format!("{preamble}{header}")), Some((';', 2)));
+        assert_eq!(place(MAPPED, &format!("2025-12-31;7.00\n{header}")), None);
+        assert_eq!(
+            place(MAPPED, &format!("{}{header}", "Account;X\n".repeat(MAX_RECORDS))),
+            None
+        );
+        assert_eq!(place("", "a,b\nc,d\n"), None);
+    }
+
+    #[test]
+    fn a_spreadsheet_declares_its_delimiter() {
+        for (text, found) in [
+            ("sep=;\na;b", Some((b';', 6))),
+            ("SEP=,\r\na,b", Some((b',', 7))),
+            ("\"sep=;\"\na;b", Some((b';', 8))),
+            ("sep=\t\na\tb", Some((b'\t', 6))),
+            ("sep=\n", None),
+            ("sep=ab\n", None),
+            ("sep=a\n", None),
+            ("separator;x\n", None),
+            ("sep=;", None),
+            ("", None),
+        ] {
+            assert_eq!(declaration(text), found, "{text:?}");
+        }
+    }
+}
