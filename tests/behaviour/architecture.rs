@@ -139,7 +139,7 @@ fn a_function_is_built_from_what_it_uses() {
     let schemas = ["jsonschema"];
     let queue = ["annals-queue", "aws-sdk-sqs"];
     let storage = ["annals-storage"];
-    let files = ["annals-csv", "annals-import", "csv-core"];
+    let files = ["annals-csv", "annals-import"];
     let free_of: [(&str, &[&[&str]]); 6] = [
         ("post-event", &[&storage, &files]),
         ("audit-query", &[&schemas, &queue, &storage, &files, &["annals-append"]]),

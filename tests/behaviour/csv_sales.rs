@@ -161,7 +161,7 @@ async fn a_row_that_cannot_be_read_is_reported_and_the_others_are_imported() {
                 4,2026-01-02,NaN,x\r\n\
                 5,2026-01-02,\u{663},x\r\n\
                 6,2026-01-02,,x\r\n\
-                7,2026-01-02,10\r\n\
+                7,2026-01-02,10,x,y\r\n\
                 8,11/8/2018,10,x\r\n\
                 9,2026-01-02,\"(1,234.50)\",x\r\n";
     let answer = world.upload_sales(&staff, &[], file).await.expect(200);

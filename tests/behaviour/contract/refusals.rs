@@ -103,7 +103,14 @@ async fn what_nobody_reads_is_refused() {
     for operation in operations() {
         let what = format!("{} {}", operation.method, operation.path);
         let json = || Some(("application/json", b"{}".to_vec()));
-        let body = if operation.method == Method::GET { None } else { json() };
+        let takes_file = operation.description["requestBody"]["content"]
+            .get("multipart/form-data")
+            .is_some();
+        let body = match (operation.method == Method::GET, takes_file) {
+            (true, _) => None,
+            (false, true) => Some(("text/csv", b"sale_date,amount\n2026-01-01,1\n".to_vec())),
+            (false, false) => json(),
+        };
         let unknown = operation.send(&world, Some(&staff), "?unknown=1", body).await;
         assert_eq!(unknown.status, 400, "{what}: {}", unknown.text);
         if operation.method == Method::GET {
@@ -117,9 +124,10 @@ async fn what_nobody_reads_is_refused() {
             assert_eq!(other.problem(415), "unsupported_media_type", "{what}");
         }
         if operation.answers("413") && operation.method != Method::GET {
-            let kind = match operation.description["requestBody"]["content"].get("multipart/form-data") {
-                Some(_) => "multipart/form-data; boundary=x",
-                None => "application/json",
+            let kind = if takes_file {
+                "multipart/form-data; boundary=x"
+            } else {
+                "application/json"
             };
             let start: &[u8] = b"--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n";
             let mut large = if kind.starts_with("multipart") {
