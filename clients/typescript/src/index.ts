@@ -14,6 +14,8 @@ export type Schemas = components["schemas"];
 type Method = "get" | "post" | "put" | "patch" | "delete";
 type PathsWith<M extends Method> = { [Path in keyof paths]: paths[Path][M] extends undefined ? never : Path }[keyof paths];
 type Operation<Path extends keyof paths, M extends Method> = Extract<paths[Path][M], Record<string, any>>;
+/** What the client asks for. Lists can also be had as text (NDJSON, CSV), with another `Accept` and `parseAs`; their types are not ours. */
+type Media = "application/json" | "application/problem+json";
 type OptionsOf<Operation> = object extends FetchOptions<Operation> ? [options?: FetchOptions<Operation>] : [options: FetchOptions<Operation>];
 
 /**
@@ -23,7 +25,7 @@ type OptionsOf<Operation> = object extends FetchOptions<Operation> ? [options?: 
 type Call<M extends Method> = <Path extends PathsWith<M>>(
   path: Path,
   ...options: OptionsOf<Operation<Path, M>>
-) => Promise<FetchResponse<Operation<Path, M>, object, `${string}/${string}`>>;
+) => Promise<FetchResponse<Operation<Path, M>, object, Media>>;
 
 /** The API: a method of HTTP, a path of the document, and the options of openapi-fetch (`params`, `body`, `signal`, …). */
 export interface Annals {

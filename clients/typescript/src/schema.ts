@@ -762,6 +762,8 @@ export interface components {
         EventBatch: {
             events: components["schemas"]["NewEvent"][];
         };
+        /** @description An event in each line, as JSON. `Link` leads to the next page. */
+        EventLines: string;
         EventMembers: {
             aggregate_id: string;
             aggregate_type: string;
@@ -827,6 +829,8 @@ export interface components {
             items: components["schemas"]["Event"][];
             next_cursor: components["schemas"]["NextCursor"];
         };
+        /** @description A header, and a row for each event, in UTF-8 with a byte order mark. Each field of `data` is a column, `data.price`; what is nested is JSON. Text that a spreadsheet would run as a formula has a quote before it. `Link` leads to the next page. */
+        EventRows: string;
         EventType: {
             aggregate_type: components["schemas"]["AggregateType"];
             built_in: boolean;
@@ -840,6 +844,8 @@ export interface components {
             example: {
                 [key: string]: unknown;
             } | null;
+            /** @description Fields of `data` by which its events can be found: `GET /events?data.sku=…`. */
+            indexed: string[];
             inverse: components["schemas"]["Inverse"] | null;
             /** @description Roles that may post it. */
             posters: components["schemas"]["Role"][];
@@ -993,7 +999,8 @@ export interface components {
             /** @description What the client says about the event, for example its `reason`. At most 16 KiB of JSON. */
             metadata?: ({
                 correlation_id?: components["schemas"]["Text128"] | null;
-                migration_applied?: never;
+                /** @description Reserved for events that Annals has upcast. */
+                migration_applied?: unknown;
             } & {
                 [key: string]: unknown;
             }) | null;
@@ -1029,6 +1036,8 @@ export interface components {
             example: {
                 [key: string]: unknown;
             };
+            /** @description Top-level fields of `data` by which its events can be found, also those that were posted before. By the schema of this version or an earlier one, they are strings, numbers or booleans. An empty list removes those that the tenant declared. */
+            indexed?: string[] | null;
             inverse?: components["schemas"]["Inverse"] | null;
             /** @description Default: those of the version before; staff and service for a new type. */
             posters?: components["schemas"]["Role"][] | null;
@@ -1120,11 +1129,14 @@ export interface components {
             request_id: string;
             status: number;
             title: string;
-            /** Format: uri */
+            /**
+             * Format: uri-reference
+             * @description A page of this server that explains the code, as a path (RFC 9457 allows relative references).
+             */
             type: string;
         };
         /** @description What a problem is, and what to do. */
-        ProblemCode: string & ("actor_forged" | "aggregate_type_mismatch" | "already_compensated" | "already_exists" | "batch_size" | "body_too_large" | "body_unreadable" | "breaking_change" | "caller_unknown" | "catalog_changed" | "catalog_full" | "changed_since" | "contradictory_parameters" | "data_too_large" | "duplicate_header" | "duplicate_key" | "effect_changed" | "empty_file" | "entity_deleted" | "event_type_forbidden" | "header_too_long" | "headers_too_large" | "idempotency_key_repeated" | "idempotency_key_reused" | "idempotency_keys_differ" | "internal" | "invalid_cursor" | "invalid_event_type" | "invalid_idempotency_key" | "invalid_if_match" | "invalid_metadata" | "invalid_parameter" | "large_uploads_unavailable" | "lifted_too_large" | "malformed_event" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_path" | "malformed_query" | "malformed_request" | "metadata_too_large" | "method_not_allowed" | "missing_columns" | "missing_file" | "missing_parameter" | "nesting_too_deep" | "no_generic_edit" | "no_header" | "no_inverse" | "no_rows" | "not_applied" | "not_csv" | "not_found" | "not_parked" | "not_storable" | "nul_character" | "number_too_long" | "payload_format" | "reason_required" | "rebuild_pending" | "rebuild_running" | "record_too_long" | "repeated_file" | "request_timeout" | "reserved_key" | "reserved_metadata" | "reserved_type" | "role_required" | "schema_outdated" | "schema_violation" | "staff_only" | "staff_or_service_only" | "state_hidden" | "state_too_large" | "stray_quote" | "stream_exists" | "stream_missing" | "stream_of_another" | "tenant_forged" | "time_in_future" | "token_audience" | "token_claims" | "token_critical_header" | "token_expired" | "token_incomplete" | "token_issuer" | "token_key" | "token_malformed" | "token_not_yet_valid" | "token_signature" | "token_times" | "token_too_large" | "too_many_columns" | "too_many_rows" | "too_many_values" | "too_slow" | "unauthorized" | "unavailable" | "unclosed_quote" | "unexpected_body" | "unexpected_idempotency_key" | "unfoldable_event" | "unknown_event_type" | "unknown_inverse" | "unknown_module" | "unknown_version" | "unsupported_media_type" | "upcaster_exists" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "upload_failed" | "upload_unread" | "uri_too_long" | "user_is_not_actor" | "version_conflict" | "version_exists" | "version_in_future" | "version_mismatch" | "version_not_newer" | "wrong_encoding");
+        ProblemCode: string & ("actor_forged" | "aggregate_type_mismatch" | "already_compensated" | "already_exists" | "batch_size" | "body_too_large" | "body_unreadable" | "breaking_change" | "caller_unknown" | "catalog_changed" | "catalog_full" | "changed_since" | "contradictory_parameters" | "csv_too_large" | "data_too_large" | "duplicate_header" | "duplicate_key" | "effect_changed" | "empty_file" | "entity_deleted" | "event_type_forbidden" | "field_index_behind" | "field_not_indexed" | "header_too_long" | "headers_too_large" | "idempotency_key_repeated" | "idempotency_key_reused" | "idempotency_keys_differ" | "internal" | "invalid_cursor" | "invalid_event_type" | "invalid_idempotency_key" | "invalid_if_match" | "invalid_metadata" | "invalid_parameter" | "large_uploads_unavailable" | "lifted_too_large" | "malformed_event" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_path" | "malformed_query" | "malformed_request" | "metadata_too_large" | "method_not_allowed" | "missing_columns" | "missing_file" | "missing_parameter" | "nesting_too_deep" | "no_generic_edit" | "no_header" | "no_inverse" | "no_rows" | "not_applied" | "not_csv" | "not_found" | "not_parked" | "not_storable" | "nul_character" | "number_too_long" | "payload_format" | "reason_required" | "rebuild_pending" | "rebuild_running" | "record_too_long" | "repeated_file" | "request_timeout" | "reserved_key" | "reserved_metadata" | "reserved_type" | "role_required" | "schema_outdated" | "schema_violation" | "staff_only" | "staff_or_service_only" | "state_hidden" | "state_too_large" | "stray_quote" | "stream_exists" | "stream_missing" | "stream_of_another" | "tenant_forged" | "time_in_future" | "token_audience" | "token_claims" | "token_critical_header" | "token_expired" | "token_incomplete" | "token_issuer" | "token_key" | "token_malformed" | "token_not_yet_valid" | "token_signature" | "token_times" | "token_too_large" | "too_many_columns" | "too_many_indexed_fields" | "too_many_rows" | "too_many_values" | "too_slow" | "unauthorized" | "unavailable" | "unclosed_quote" | "unexpected_body" | "unexpected_idempotency_key" | "unfoldable_event" | "unknown_event_type" | "unknown_inverse" | "unknown_module" | "unknown_version" | "unsupported_encoding" | "unsupported_media_type" | "upcaster_exists" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "upload_failed" | "upload_unread" | "uri_too_long" | "user_is_not_actor" | "version_conflict" | "version_exists" | "version_in_future" | "version_mismatch" | "version_not_newer" | "wrong_encoding");
         /** @description How far read models are behind the log. */
         ProjectorStatus: {
             kpis: {
@@ -1573,6 +1585,15 @@ export interface components {
         CreatedBy: components["schemas"]["Actor"];
         /** @description Where to continue: the `next_cursor` of the page before. */
         Cursor: string;
+        /**
+         * @description A field of `data` with this value, as in `data.sku=PUMP-1`: the field is this text, or the number or boolean that the text writes. For top-level fields that an event type declares as `indexed`; with an `event_type`, that type must declare it. Stored data are compared, before they are upcast.
+         * @example {
+         *       "data.sku": "PUMP-05HP"
+         *     }
+         */
+        DataField: {
+            [key: string]: string;
+        };
         /** @description Only events of entities of this type: entities of several types can have the same id. */
         EntityType: components["schemas"]["AggregateType"];
         /** @description Only these types. Repeat the parameter for several. */
@@ -1650,13 +1671,17 @@ export interface components {
         Allow: string;
         /** @description `private, no-cache` with an ETag, otherwise `private, no-store`. */
         CacheControl: string;
+        /** @description Digest of the answer, for `If-None-Match`. */
+        DigestETag: string;
         /** @description Version of the entity and, for a read, a digest of the answer. Past states and hidden ones have none. */
         ETag: string;
         /** @description Version of the entity and a digest of the answer. */
         EntityETag: string;
         /** @description Path of the event. A batch has none. */
         EventLocation: string;
-        /** @description The next file, relative to this one: `<…>; rel="next"`. Absent at the end. */
+        /** @description The answer is that of an earlier request with the same idempotency key: nothing was done again. */
+        IdempotencyReplayed: "true";
+        /** @description The next page, relative to this one: `<?limit=100&cursor=…>; rel="next"`. Absent at the end. */
         Link: string;
         /** @description Path of what was created. */
         Location: string;
@@ -1697,6 +1722,7 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -1979,6 +2005,7 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -2033,6 +2060,8 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["AuditedEventPage"];
+                    "application/x-ndjson": components["schemas"]["EventLines"];
+                    "text/csv": components["schemas"]["EventRows"];
                 };
             };
             /**
@@ -2117,6 +2146,22 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
+            /** @description - `csv_too_large`: The page as CSV has too many columns or bytes. */
+            422: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "csv_too_large";
+                        /** @constant */
+                        status?: 422;
+                    } & components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
@@ -2169,11 +2214,14 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                    "application/x-ndjson": components["schemas"]["EventLines"];
+                    "text/csv": components["schemas"]["EventRows"];
                 };
             };
             /**
@@ -2219,6 +2267,22 @@ export interface operations {
             };
             408: components["responses"]["RequestTimeout"];
             414: components["responses"]["UriTooLong"];
+            /** @description - `csv_too_large`: The page as CSV has too many columns or bytes. */
+            422: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "csv_too_large";
+                        /** @constant */
+                        status?: 422;
+                    } & components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
@@ -2271,11 +2335,14 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                    "application/x-ndjson": components["schemas"]["EventLines"];
+                    "text/csv": components["schemas"]["EventRows"];
                 };
             };
             /**
@@ -2321,6 +2388,22 @@ export interface operations {
             };
             408: components["responses"]["RequestTimeout"];
             414: components["responses"]["UriTooLong"];
+            /** @description - `csv_too_large`: The page as CSV has too many columns or bytes. */
+            422: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "csv_too_large";
+                        /** @constant */
+                        status?: 422;
+                    } & components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
@@ -2417,7 +2500,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_header`: Two columns have the same header.
              *     - `empty_file`: The file is empty.
              *     - `header_too_long`: The header is too long.
@@ -2493,7 +2576,7 @@ export interface operations {
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `body_too_large`: The body is larger than 4 MiB. */
+            /** @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated. */
             413: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2510,7 +2593,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2520,7 +2606,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -2638,7 +2724,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_header`: Two columns have the same header.
              *     - `empty_file`: The file is empty.
              *     - `header_too_long`: The header is too long.
@@ -2714,7 +2800,7 @@ export interface operations {
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `body_too_large`: The body is larger than 4 MiB. */
+            /** @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated. */
             413: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2731,7 +2817,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2741,7 +2830,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -2859,7 +2948,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_header`: Two columns have the same header.
              *     - `empty_file`: The file is empty.
              *     - `header_too_long`: The header is too long.
@@ -2935,7 +3024,7 @@ export interface operations {
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `body_too_large`: The body is larger than 4 MiB. */
+            /** @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated. */
             413: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2952,7 +3041,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2962,7 +3054,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -3127,7 +3219,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
              *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
@@ -3177,7 +3269,7 @@ export interface operations {
             };
             408: components["responses"]["RequestTimeout"];
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `too_many_values`: The body has too many values for the server's memory.
              */
             413: {
@@ -3196,7 +3288,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -3206,7 +3301,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -3495,6 +3590,7 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -3647,6 +3743,7 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     Location: components["headers"]["Location"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -3669,7 +3766,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_idempotency_key`: The header Idempotency-Key is malformed, or sent more than once.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
@@ -3781,7 +3878,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `data_too_large`: data has more than 256 KiB of JSON.
              *     - `lifted_too_large`: Upcast to the current version, the data of an event are too large.
              *     - `metadata_too_large`: metadata has more than 16 KiB of JSON.
@@ -3804,7 +3901,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -3814,7 +3914,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -4092,6 +4192,7 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4100,7 +4201,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_idempotency_key`: The header Idempotency-Key is malformed, or sent more than once.
              *     - `invalid_if_match`: If-Match is malformed.
@@ -4229,7 +4330,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `data_too_large`: data has more than 256 KiB of JSON.
              *     - `lifted_too_large`: Upcast to the current version, the data of an event are too large.
              *     - `metadata_too_large`: metadata has more than 16 KiB of JSON.
@@ -4252,7 +4353,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -4262,7 +4366,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -4374,6 +4478,7 @@ export interface operations {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
                     ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -4382,7 +4487,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_idempotency_key`: The header Idempotency-Key is malformed, or sent more than once.
              *     - `invalid_if_match`: If-Match is malformed.
@@ -4511,7 +4616,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `data_too_large`: data has more than 256 KiB of JSON.
              *     - `lifted_too_large`: Upcast to the current version, the data of an event are too large.
              *     - `metadata_too_large`: metadata has more than 16 KiB of JSON.
@@ -4534,7 +4639,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -4544,7 +4652,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -4915,7 +5023,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
              *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
@@ -5004,7 +5112,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `lifted_too_large`: Upcast to the current version, the data of an event are too large.
              *     - `state_too_large`: The entity's state would be larger than its limit.
              *     - `too_many_values`: The body has too many values for the server's memory.
@@ -5025,7 +5133,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -5035,7 +5146,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -5091,6 +5202,13 @@ export interface operations {
                 from?: components["parameters"]["From"];
                 /** @description Recorded before this time. */
                 to?: components["parameters"]["To"];
+                /**
+                 * @description A field of `data` with this value, as in `data.sku=PUMP-1`: the field is this text, or the number or boolean that the text writes. For top-level fields that an event type declares as `indexed`; with an `event_type`, that type must declare it. Stored data are compared, before they are upcast.
+                 * @example {
+                 *       "data.sku": "PUMP-05HP"
+                 *     }
+                 */
+                data?: components["parameters"]["DataField"];
                 /** @description Whether read models contain the event. */
                 processed?: components["parameters"]["Processed"];
                 /** @description `desc`: newest first. Ascending lists also have `cursor`: where to continue later. */
@@ -5112,11 +5230,14 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                    "application/x-ndjson": components["schemas"]["EventLines"];
+                    "text/csv": components["schemas"]["EventRows"];
                 };
             };
             /**
@@ -5161,10 +5282,49 @@ export interface operations {
             };
             408: components["responses"]["RequestTimeout"];
             414: components["responses"]["UriTooLong"];
+            /**
+             * @description - `csv_too_large`: The page as CSV has too many columns or bytes.
+             *     - `field_not_indexed`: The event types that are named, or all, do not declare the field as indexed, so events cannot be found by it. The detail names the fields that are.
+             */
+            422: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "csv_too_large" | "field_not_indexed";
+                        /** @constant */
+                        status?: 422;
+                    } & components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            503: components["responses"]["Unavailable"];
+            /**
+             * @description - `field_index_behind`: Too many events of these types are not in the index of the field yet, because it was declared a moment ago or very many events were posted at once.
+             *     - `schema_outdated`: The database's schema is older than the program needs.
+             *     - `unavailable`: The database or a key is not available, or too busy.
+             */
+            503: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "field_index_behind" | "schema_outdated" | "unavailable";
+                        /** @constant */
+                        status?: 503;
+                    } & components["schemas"]["Problem"];
+                };
+            };
         };
     };
     postEvents: {
@@ -5187,6 +5347,7 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     Location: components["headers"]["EventLocation"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -5212,7 +5373,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `idempotency_keys_differ`: The header and the body have different idempotency keys.
              *     - `invalid_idempotency_key`: The header Idempotency-Key is malformed, or sent more than once.
@@ -5287,7 +5448,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `data_too_large`: data has more than 256 KiB of JSON.
              *     - `metadata_too_large`: metadata has more than 16 KiB of JSON.
              *     - `too_many_values`: The body has too many values for the server's memory.
@@ -5308,7 +5469,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -5318,7 +5482,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -5411,11 +5575,14 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditedEventPage"];
+                    "application/x-ndjson": components["schemas"]["EventLines"];
+                    "text/csv": components["schemas"]["EventRows"];
                 };
             };
             /**
@@ -5516,6 +5683,22 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
+            /** @description - `csv_too_large`: The page as CSV has too many columns or bytes. */
+            422: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "csv_too_large";
+                        /** @constant */
+                        status?: 422;
+                    } & components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
@@ -5547,6 +5730,13 @@ export interface operations {
                 from?: components["parameters"]["From"];
                 /** @description Recorded before this time. */
                 to?: components["parameters"]["To"];
+                /**
+                 * @description A field of `data` with this value, as in `data.sku=PUMP-1`: the field is this text, or the number or boolean that the text writes. For top-level fields that an event type declares as `indexed`; with an `event_type`, that type must declare it. Stored data are compared, before they are upcast.
+                 * @example {
+                 *       "data.sku": "PUMP-05HP"
+                 *     }
+                 */
+                data?: components["parameters"]["DataField"];
                 /** @description The `cursor` of the answer before. `now` begins at the end of the log; without it, the feed begins at the first event. */
                 after?: string;
                 /** @description Seconds to wait for events if there are none yet. */
@@ -5566,11 +5756,14 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                    "application/x-ndjson": components["schemas"]["EventLines"];
+                    "text/csv": components["schemas"]["EventRows"];
                 };
             };
             /**
@@ -5615,10 +5808,49 @@ export interface operations {
             };
             408: components["responses"]["RequestTimeout"];
             414: components["responses"]["UriTooLong"];
+            /**
+             * @description - `csv_too_large`: The page as CSV has too many columns or bytes.
+             *     - `field_not_indexed`: The event types that are named, or all, do not declare the field as indexed, so events cannot be found by it. The detail names the fields that are.
+             */
+            422: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "csv_too_large" | "field_not_indexed";
+                        /** @constant */
+                        status?: 422;
+                    } & components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            503: components["responses"]["Unavailable"];
+            /**
+             * @description - `field_index_behind`: Too many events of these types are not in the index of the field yet, because it was declared a moment ago or very many events were posted at once.
+             *     - `schema_outdated`: The database's schema is older than the program needs.
+             *     - `unavailable`: The database or a key is not available, or too busy.
+             */
+            503: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "field_index_behind" | "schema_outdated" | "unavailable";
+                        /** @constant */
+                        status?: 503;
+                    } & components["schemas"]["Problem"];
+                };
+            };
         };
     };
     getEventStatistics: {
@@ -5708,6 +5940,7 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -5813,7 +6046,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
              *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
@@ -5883,7 +6116,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `too_many_values`: The body has too many values for the server's memory.
              */
             413: {
@@ -5902,7 +6135,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -5912,7 +6148,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -5926,6 +6162,7 @@ export interface operations {
              *     - `invalid_event_type`: The event type cannot be registered. errors names each fault.
              *     - `not_storable`: The database cannot store a value of the request.
              *     - `reserved_type`: Only Annals itself appends events of this aggregate type.
+             *     - `too_many_indexed_fields`: The event type or the tenant would have too many indexed fields: 5 of a type, 100 of a tenant.
              *     - `unknown_inverse`: The inverse names a type that does not exist, or belongs to another aggregate type.
              *     - `unknown_version`: The event type has no such version.
              *     - `upcaster_hole`: No upcasters lead from an older version to the new one.
@@ -5943,7 +6180,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "aggregate_type_mismatch" | "breaking_change" | "catalog_full" | "effect_changed" | "invalid_event_type" | "not_storable" | "reserved_type" | "unknown_inverse" | "unknown_version" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "version_not_newer";
+                        code?: "aggregate_type_mismatch" | "breaking_change" | "catalog_full" | "effect_changed" | "invalid_event_type" | "not_storable" | "reserved_type" | "too_many_indexed_fields" | "unknown_inverse" | "unknown_version" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "version_not_newer";
                         /** @constant */
                         status?: 422;
                     } & components["schemas"]["Problem"];
@@ -5958,7 +6195,10 @@ export interface operations {
     getEventType: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags that the client has. If the answer has one of them, it is 304 without a body. */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
             path: {
                 /** @example product.price_changed */
                 event_type: components["schemas"]["EventTypeName"];
@@ -5971,12 +6211,23 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["DigestETag"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventType"];
                 };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["DigestETag"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /**
              * @description - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
@@ -6062,11 +6313,14 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                    "application/x-ndjson": components["schemas"]["EventLines"];
+                    "text/csv": components["schemas"]["EventRows"];
                 };
             };
             /**
@@ -6111,6 +6365,22 @@ export interface operations {
             };
             408: components["responses"]["RequestTimeout"];
             414: components["responses"]["UriTooLong"];
+            /** @description - `csv_too_large`: The page as CSV has too many columns or bytes. */
+            422: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "csv_too_large";
+                        /** @constant */
+                        status?: 422;
+                    } & components["schemas"]["Problem"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
@@ -6137,6 +6407,7 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -6198,7 +6469,10 @@ export interface operations {
                 /** @description `false` shows events as they are stored, at their own schema version. */
                 upcast?: components["parameters"]["Upcast"];
             };
-            header?: never;
+            header?: {
+                /** @description ETags that the client has. If the answer has one of them, it is 304 without a body. */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
             path: {
                 /** @description Id of the event. */
                 id: components["parameters"]["PathEventId"];
@@ -6211,12 +6485,23 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["DigestETag"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Event"];
                 };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["DigestETag"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /**
              * @description - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
@@ -6311,6 +6596,7 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     Location: components["headers"]["Location"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
@@ -6332,7 +6618,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_idempotency_key`: The header Idempotency-Key is malformed, or sent more than once.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
@@ -6430,7 +6716,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `data_too_large`: data has more than 256 KiB of JSON.
              *     - `lifted_too_large`: Upcast to the current version, the data of an event are too large.
              *     - `metadata_too_large`: metadata has more than 16 KiB of JSON.
@@ -6453,7 +6739,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -6463,7 +6752,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -6557,7 +6846,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
              *     - `malformed_event`: A field of the event is malformed or out of its bounds.
@@ -6650,7 +6939,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `data_too_large`: data has more than 256 KiB of JSON.
              *     - `metadata_too_large`: metadata has more than 16 KiB of JSON.
              *     - `too_many_values`: The body has too many values for the server's memory.
@@ -6671,7 +6960,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -6681,7 +6973,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -6762,7 +7054,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
+             * @description - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
+             *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
+             *     - `malformed_query`: The query string is not valid percent-encoded UTF-8.
+             *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
              *     - `unexpected_body`: The resource does not accept a body.
              */
             400: {
@@ -6774,7 +7069,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "malformed_http" | "unexpected_body";
+                        code?: "invalid_parameter" | "malformed_http" | "malformed_query" | "nul_character" | "unexpected_body";
                         /** @constant */
                         status?: 400;
                     } & components["schemas"]["Problem"];
@@ -6793,7 +7088,10 @@ export interface operations {
                 /** @description Needs a token: describes each event type that the caller may post. */
                 tenant?: "current";
             };
-            header?: never;
+            header?: {
+                /** @description ETags that the client has. If the answer has one of them, it is 304 without a body. */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -6803,6 +7101,7 @@ export interface operations {
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["DigestETag"];
                     "x-request-id": components["headers"]["RequestId"];
                     [name: string]: unknown;
                 };
@@ -6811,6 +7110,16 @@ export interface operations {
                         [key: string]: unknown;
                     };
                 };
+            };
+            /** @description The client has this answer already. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    ETag: components["headers"]["DigestETag"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /**
              * @description - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
@@ -6891,7 +7200,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
              *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
@@ -6957,7 +7266,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `too_many_values`: The body has too many values for the server's memory.
              */
             413: {
@@ -6976,7 +7285,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -6986,7 +7298,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
@@ -7112,7 +7424,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `body_unreadable`: The body ended before its announced length.
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
              *     - `duplicate_key`: An object of the body has the same name twice.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
              *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
@@ -7163,7 +7475,7 @@ export interface operations {
             };
             408: components["responses"]["RequestTimeout"];
             /**
-             * @description - `body_too_large`: The body is larger than 4 MiB.
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
              *     - `too_many_values`: The body has too many values for the server's memory.
              */
             413: {
@@ -7182,7 +7494,10 @@ export interface operations {
                 };
             };
             414: components["responses"]["UriTooLong"];
-            /** @description - `unsupported_media_type`: The body's Content-Type is not accepted. */
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
             415: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -7192,7 +7507,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "unsupported_media_type";
+                        code?: "unsupported_encoding" | "unsupported_media_type";
                         /** @constant */
                         status?: 415;
                     } & components["schemas"]["Problem"];
