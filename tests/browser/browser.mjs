@@ -20,8 +20,8 @@ export function startBrowser() {
 }
 
 /** Opens an empty page, gives it to `visit`, and then checks that nothing happened that should not. */
-export async function visiting(browser, server, options, visit) {
-    const context = await browser.newContext(options);
+export async function visiting(browser, server, visit) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
     // The machine may be busy with other steps of the gate.
     context.setDefaultTimeout(120_000);
     const faults = [];
