@@ -89,48 +89,52 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
            '«column, »', coalesce('e.' || column_name || ', ', '')), '«value, »', coalesce(value || ', ', ''))
 $$;
 
-create function annals.refuse_if_behind(page annals.page_context, kinds text[], aboves bigint[]) returns void
+create function annals.refuse_if_behind(page annals.page_context, above bigint) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 declare
-    most constant int := 50000;
+    most constant int := 100000;
 begin
-    if (select count(*) from unnest(kinds, aboves) as t (event_type, above) cross join lateral (
+    if (select count(*) from (
             select from annals.events e
-             where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, t.above)
-               and (e.event_type, e.event_number) < (t.event_type, page.below)
-             order by e.event_type, e.event_number limit most + 1) as e) > most then
+             where e.tenant_id = page.tenant and e.event_number > above and e.event_number < page.below
+             order by e.event_number limit most + 1) as e) > most then
         perform annals.refuse(503, 'field_index_behind', format('more than %s events are not in the index of this field yet; the sweep adds them, and runs every minute', most));
     end if;
 end
 $$;
-comment on function annals.refuse_if_behind(annals.page_context, text[], bigint[]) is
-    'Refuses a page by the field index for which too many events would be read from the log: those of these types after these numbers, which the index does not have yet.';
-grant execute on function annals.refuse_if_behind(annals.page_context, text[], bigint[]) to authenticated;
+comment on function annals.refuse_if_behind(annals.page_context, bigint) is
+    'Refuses a page by the field index for which too many events would be read from the log: those after this number, which the index does not have yet.';
+grant execute on function annals.refuse_if_behind(annals.page_context, bigint) to authenticated;
 
--- The index up to its position, and the log after it.
-select annals.make_event_list('annals.list_events_of_field', 'Events of some types by a field that they declare as indexed.', format($sql$
+-- The index up to its position, and the log after it. The bounds of numbers are plain comparisons: PostgreSQL begins at a bound that compares
+-- rows, and does not stop at one. The log is therefore read by number and not by type.
+select annals.make_event_list('annals.list_events_of_field', 'Events of some types by a field that they declare as indexed.', $sql$
                 select * from (
                     (select e.* from unnest(ids, belows) as f (id, below) cross join unnest(keys) as k (value) cross join lateral (
                         select e.* from annals.field_values v cross join lateral (
                             select * from annals.events e
                              where e.tenant_id = page.tenant and e.event_number >= v.event_number and e.event_number <= v.event_number «filters»
                              order by e.event_number limit 1) as e
-                         where v.tenant_id = page.tenant and (v.field_id, v.value, v.event_number) > (f.id, k.value, page.above)
-                           and (v.field_id, v.value, v.event_number) < (f.id, k.value, f.below)
-                         order by v.field_id «order», v.value «order», v.event_number «order» limit row_limit) as e)
+                         where v.tenant_id = page.tenant and v.field_id = f.id and v.value = k.value
+                           and v.event_number > page.above and v.event_number < f.below
+                         order by v.event_number «order» limit row_limit) as e)
                     union all
-                    (select e.* from unnest(kinds, aboves) as t (event_type, above) cross join lateral (%s) as e)) as e
-                 order by e.event_number «order» limit row_limit$sql$,
-    replace(annals.rows_by('event_type', 't.event_type'), 'page.above', 't.above')), $declare$
+                    (select * from annals.events e
+                      where e.tenant_id = page.tenant and e.event_number > lowest and e.event_number < page.below
+                        and e.event_number > aboves[array_position(kinds, e.event_type)] «filters»
+                      order by e.event_number «order» limit row_limit)) as e
+                 order by e.event_number «order» limit row_limit$sql$, $declare$
     keys   text[] := array(select distinct annals.field_key(w) from unnest(wanted) as w);
     kinds  text[];
     ids    int[];
     aboves bigint[];
-    belows bigint[];$declare$, $first$
+    belows bigint[];
+    lowest bigint;$declare$, $first$
     -- A type that does not declare the field, any more or yet, is read from the log.
-    select array_agg(t.event_type), array_agg(f.id), array_agg(greatest(page.above, f.position)), array_agg(least(page.below, f.position + 1))
-      into kinds, ids, aboves, belows
+    select array_agg(t.event_type), array_agg(f.id), array_agg(greatest(page.above, f.position)), array_agg(least(page.below, f.position + 1)),
+           min(greatest(page.above, f.position))
+      into kinds, ids, aboves, belows, lowest
       from unnest(event_types) as t (event_type)
       left join lateral (
            select d.id, coalesce(d.filled_to, i.position) as position
@@ -138,7 +142,7 @@ select annals.make_event_list('annals.list_events_of_field', 'Events of some typ
              join annals.indexed_events i on i.only_row
             where d.event_type = t.event_type and d.field = list_events_of_field.field and not d.is_dropped
             order by 2 desc limit 1) as f on true;
-    perform annals.refuse_if_behind(page, kinds, aboves);$first$);
+    perform annals.refuse_if_behind(page, lowest);$first$);
 
 select annals.make_event_list('annals.list_events_of_correlation_by_field', 'Events of a flow, by a field.',
                               annals.rows_by('correlation_id', 'correlation', 'and e.correlation_id is not null'));

@@ -9167,9 +9167,9 @@ grant execute on function annals.register_indexed_type(jsonb,text,text,text,text
 -- field_lists
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 
--- Refuses a page by the field index for which too many events would be read from the log: those of these types after these numbers, which
--- the index does not have yet.
-create function annals.refuse_if_behind(page annals.page_context, kinds text[], aboves bigint[])
+-- Refuses a page by the field index for which too many events would be read from the log: those after this number, which the index does not
+-- have yet.
+create function annals.refuse_if_behind(page annals.page_context, above bigint)
  RETURNS void
  LANGUAGE plpgsql
  STABLE
@@ -9181,18 +9181,17 @@ create function annals.refuse_if_behind(page annals.page_context, kinds text[], 
  SET jit TO 'off'
 AS $function$
 declare
-    most constant int := 50000;
+    most constant int := 100000;
 begin
-    if (select count(*) from unnest(kinds, aboves) as t (event_type, above) cross join lateral (
+    if (select count(*) from (
             select from annals.events e
-             where e.tenant_id = page.tenant and (e.event_type, e.event_number) > (t.event_type, t.above)
-               and (e.event_type, e.event_number) < (t.event_type, page.below)
-             order by e.event_type, e.event_number limit most + 1) as e) > most then
+             where e.tenant_id = page.tenant and e.event_number > above and e.event_number < page.below
+             order by e.event_number limit most + 1) as e) > most then
         perform annals.refuse(503, 'field_index_behind', format('more than %s events are not in the index of this field yet; the sweep adds them, and runs every minute', most));
     end if;
 end
 $function$;
-grant execute on function annals.refuse_if_behind(annals.page_context,text[],bigint[]) to authenticated;
+grant execute on function annals.refuse_if_behind(annals.page_context,bigint) to authenticated;
 
 -- Events of some types by a field that they declare as indexed.
 create function annals.list_events_of_field(is_newest boolean, after bigint, row_limit bigint, max_bytes bigint, up_to bigint DEFAULT NULL::bigint, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, event_types text[] DEFAULT NULL::text[], stream_type text DEFAULT NULL::text, stream_id text DEFAULT NULL::text, person uuid DEFAULT NULL::uuid, actor text DEFAULT NULL::text, correlation text DEFAULT NULL::text, causation uuid DEFAULT NULL::uuid, command text DEFAULT NULL::text, origin text DEFAULT NULL::text, is_processed boolean DEFAULT NULL::boolean, field text DEFAULT NULL::text, wanted jsonb[] DEFAULT NULL::jsonb[])
@@ -9214,10 +9213,12 @@ declare
     ids    int[];
     aboves bigint[];
     belows bigint[];
+    lowest bigint;
 begin
     -- A type that does not declare the field, any more or yet, is read from the log.
-    select array_agg(t.event_type), array_agg(f.id), array_agg(greatest(page.above, f.position)), array_agg(least(page.below, f.position + 1))
-      into kinds, ids, aboves, belows
+    select array_agg(t.event_type), array_agg(f.id), array_agg(greatest(page.above, f.position)), array_agg(least(page.below, f.position + 1)),
+           min(greatest(page.above, f.position))
+      into kinds, ids, aboves, belows, lowest
       from unnest(event_types) as t (event_type)
       left join lateral (
            select d.id, coalesce(d.filled_to, i.position) as position
@@ -9225,7 +9226,7 @@ begin
              join annals.indexed_events i on i.only_row
             where d.event_type = t.event_type and d.field = list_events_of_field.field and not d.is_dropped
             order by 2 desc limit 1) as f on true;
-    perform annals.refuse_if_behind(page, kinds, aboves);
+    perform annals.refuse_if_behind(page, lowest);
     if is_newest then 
     return query
     select p.id, p.event_number, p.tenant_id, p.event_type, p.aggregate_type, p.aggregate_id, p.aggregate_version, p.version, p.data, p.metadata,
@@ -9273,14 +9274,13 @@ begin
                                   where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
                    end)
                              order by e.event_number limit 1) as e
-                         where v.tenant_id = page.tenant and (v.field_id, v.value, v.event_number) > (f.id, k.value, page.above)
-                           and (v.field_id, v.value, v.event_number) < (f.id, k.value, f.below)
-                         order by v.field_id desc, v.value desc, v.event_number desc limit row_limit) as e)
+                         where v.tenant_id = page.tenant and v.field_id = f.id and v.value = k.value
+                           and v.event_number > page.above and v.event_number < f.below
+                         order by v.event_number desc limit row_limit) as e)
                     union all
-                    (select e.* from unnest(kinds, aboves) as t (event_type, above) cross join lateral (
-                    select * from annals.events e
-                     where e.tenant_id = page.tenant
-                       and (e.event_type, e.event_number) > (t.event_type, t.above) and (e.event_type, e.event_number) < (t.event_type, page.below)  
+                    (select * from annals.events e
+                      where e.tenant_id = page.tenant and e.event_number > lowest and e.event_number < page.below
+                        and e.event_number > aboves[array_position(kinds, e.event_type)] 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -9294,7 +9294,7 @@ begin
                                  select h.projected_version from annals.heads h
                                   where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
                    end)
-                     order by e.event_type desc, e.event_number desc limit row_limit) as e)) as e
+                      order by e.event_number desc limit row_limit)) as e
                  order by e.event_number desc limit row_limit) as e offset 0) as t) as p
      where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
 
@@ -9345,14 +9345,13 @@ begin
                                   where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
                    end)
                              order by e.event_number limit 1) as e
-                         where v.tenant_id = page.tenant and (v.field_id, v.value, v.event_number) > (f.id, k.value, page.above)
-                           and (v.field_id, v.value, v.event_number) < (f.id, k.value, f.below)
-                         order by v.field_id asc, v.value asc, v.event_number asc limit row_limit) as e)
+                         where v.tenant_id = page.tenant and v.field_id = f.id and v.value = k.value
+                           and v.event_number > page.above and v.event_number < f.below
+                         order by v.event_number asc limit row_limit) as e)
                     union all
-                    (select e.* from unnest(kinds, aboves) as t (event_type, above) cross join lateral (
-                    select * from annals.events e
-                     where e.tenant_id = page.tenant
-                       and (e.event_type, e.event_number) > (t.event_type, t.above) and (e.event_type, e.event_number) < (t.event_type, page.below)  
+                    (select * from annals.events e
+                      where e.tenant_id = page.tenant and e.event_number > lowest and e.event_number < page.below
+                        and e.event_number > aboves[array_position(kinds, e.event_type)] 
            and (event_types is null or e.event_type = any (event_types)) and (stream_type is null or e.aggregate_type = stream_type)
            and (stream_id is null or e.aggregate_id = stream_id) and (actor is null or e.created_by = actor)
            and (person is null or e.created_by = 'user:' || person or (e.user_id = person and e.created_by not like 'user:%'))
@@ -9366,7 +9365,7 @@ begin
                                  select h.projected_version from annals.heads h
                                   where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), false)
                    end)
-                     order by e.event_type asc, e.event_number asc limit row_limit) as e)) as e
+                      order by e.event_number asc limit row_limit)) as e
                  order by e.event_number asc limit row_limit) as e offset 0) as t) as p
      where p.running_bytes - octet_length(p.data) - octet_length(p.metadata) - octet_length(p.recorded) < max_bytes;
 

@@ -430,9 +430,9 @@ async fn a_read_of_too_much_that_is_not_indexed_yet_is_refused_until_the_sweep()
     let many = "insert into annals.events (event_number, created_at, \"timestamp\", id, tenant_id, aggregate_version, event_type, aggregate_type,
                        aggregate_id, version, created_by, posted_by, started_by, source, data, metadata)
                 select nextval('annals.event_numbers'), now(), now(), gen_random_uuid(), '00000000-0000-0000-0000-000000000000', n, 'part.moved', 'part', 'many',
-                       '1.0', 'system', 'system', 'system', 'api', '{\"sku\": \"HOSE\"}', '{}' from generate_series(1, 50000) as n;
+                       '1.0', 'system', 'system', 'system', 'api', '{\"sku\": \"HOSE\"}', '{}' from generate_series(1, 100000) as n;
                 insert into annals.heads (tenant_id, aggregate_type, aggregate_id, version, projected_version, last_created_at, started_by)
-                values ('00000000-0000-0000-0000-000000000000', 'part', 'many', 50000, 50000, now(), 'system')";
+                values ('00000000-0000-0000-0000-000000000000', 'part', 'many', 100000, 100000, now(), 'system')";
     world.superuser().await.batch_execute(many).await.unwrap();
     let answer = world.get(&staff, "/events?data.sku=PUMP").await;
     assert_eq!(answer.problem(503), "field_index_behind");
