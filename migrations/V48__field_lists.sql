@@ -99,7 +99,7 @@ begin
             select from annals.events e
              where e.tenant_id = page.tenant and e.event_number > above and e.event_number < page.below
              order by e.event_number limit most + 1) as e) > most then
-        perform annals.refuse(503, 'field_index_behind', format('more than %s events are not in the index of this field yet; the sweep adds them, and runs every minute', most));
+        perform annals.refuse(503, 'field_index_behind', format('more than %s events are not in the index of this field yet; sweeps add them: try again in a minute', most));
     end if;
 end
 $$;

@@ -53,7 +53,9 @@ export function createAnnals({ baseUrl, token, fetch }: Settings): Annals {
       return request;
     },
   };
-  const client = createClient<paths>(fetch ? { baseUrl, fetch } : { baseUrl });
+  // As the document says of `data`: each member is a parameter of its own.
+  const querySerializer = { object: { style: "form", explode: true } } as const;
+  const client = createClient<paths>(fetch ? { baseUrl, fetch, querySerializer } : { baseUrl, querySerializer });
   client.use(authorize);
   return client as unknown as Annals;
 }

@@ -67,7 +67,7 @@ pub async fn feed(
         let AscendingPage { page, mark } = list.ascending_page(&app, &caller, position).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         if !page.is_empty() || left.is_zero() {
-            return Ok(page.continued_by("after"));
+            return Ok(page.of_feed(list.cursor.encode(&mark.to_string())));
         }
         position = mark;
         // The connection is back in the pool during the pause, so `local` can serve other requests with it. On Lambda an environment serves

@@ -46,8 +46,8 @@ const COLUMNS: [&str; 21] = [
 ];
 /// Maximum number of columns that the data of a page have.
 const MAX_DATA_COLUMNS: usize = 1_000;
-/// Maximum bytes of a page as CSV, which writes quotes twice. Lambda's limit is 6 MB.
-const MAX_BYTES: usize = 5 * 1024 * 1024;
+/// Maximum bytes of a page as CSV. Lambda answers text as a JSON string, in which quotes and line ends take two bytes, of at most 6 MB.
+const MAX_BYTES: usize = 3 * 1024 * 1024 - 64 * 1024;
 /// The byte order mark of UTF-8. Without it spreadsheets read the file as Windows-1252.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

@@ -1,12 +1,12 @@
 //! The sweep: it reads the log from its checkpoint to the high-water mark, and makes sure that every stream is projected or parked. Streams
 //! that wake-ups have projected already cost it one query. At its end it applies the recorded changes of key figures. Projecting only
-//! records them, because the batches of a bulk load would otherwise wait until the figures are updated. At its begin it adds new events to the
-//! index of fields, which does not need projected states, so that lists by a field need not wait for the projection of a bulk load. If it leaves work and the schedule
-//! runs seldom, it asks for another sweep (`annals_queue::Sweeps`).
+//! records them, because the batches of a bulk load would otherwise wait until the figures are updated. First it adds new events to the index of
+//! fields, for a limited time, so that lists by a field need not wait for the projection of a bulk load; a failure of that stops nothing
+//! else. If it leaves work and the schedule runs seldom, it asks for another sweep (`annals_queue::Sweeps`).
 
 use std::time::{Duration, Instant};
 
-use annals_store::{StoreError, SweepWindow};
+use annals_store::{StoreError, SweepWindow, redacted_error};
 
 use crate::Projector;
 use crate::kpis::Completion;
@@ -15,8 +15,8 @@ use crate::kpis::Completion;
 const WINDOW: i64 = 20_000;
 /// How long a sweep waits for open appends before it leaves the rest to the next sweep.
 const MARK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a sweep adds past events to the index of fields. The rest is left to the next sweeps.
-const INDEX_TIME: Duration = Duration::from_secs(15);
+/// How long a sweep adds new events to the index of fields, and how long past ones. The rest is left to the next sweeps.
+const INDEX_TIME: Duration = Duration::from_secs(10);
 
 /// The result of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -51,7 +51,13 @@ impl Projector {
             self.apply_kpi_changes(self.kpis.time_limit).await?;
             return Ok((swept, Completion::WorkLeft));
         };
-        self.index_new_events(mark).await?;
+        let new = self.index_new_events(mark).await.unwrap_or_else(|error| {
+            tracing::warn!(
+                error = redacted_error(&error),
+                "new events are not added to the index of fields"
+            );
+            Completion::WorkLeft
+        });
         loop {
             // Pending streams are listed even if the window at the end of the log is empty: a stream that staff has freed may lie before
             // it.
@@ -70,17 +76,22 @@ impl Projector {
                 let announced = self.announce_kpis().await?;
                 let indexed = self.fill_field_index().await?;
                 self.store.forget_kept_keys().await?;
-                return Ok((swept, applied.and(announced).and(indexed)));
+                return Ok((swept, applied.and(announced).and(new).and(indexed)));
             }
             self.store.finish_window(window).await?;
             swept.position = window.to;
         }
     }
 
-    /// Adds the events up to the high-water mark to the index of fields.
-    async fn index_new_events(&self, mark: i64) -> Result<(), StoreError> {
-        while self.store.index_new_events(mark).await? < mark {}
-        Ok(())
+    /// Adds the events up to the high-water mark to the index of fields, until the time limit.
+    async fn index_new_events(&self, mark: i64) -> Result<Completion, StoreError> {
+        let began = Instant::now();
+        while self.store.index_new_events(mark).await? < mark {
+            if began.elapsed() > INDEX_TIME {
+                return Ok(Completion::WorkLeft);
+            }
+        }
+        Ok(Completion::Complete)
     }
 
     /// Does what registrations of indexed fields have left to do, until the time limit.

@@ -13,7 +13,7 @@ use crate::fault::RowFault;
 use crate::layout::Layout;
 use crate::money::{self, Stated};
 use crate::options::ValueOptions;
-use crate::records::{DELIMITERS, Splitter};
+use crate::records::{DELIMITERS, Record, Splitter};
 use crate::row::Row;
 
 /// The typed values of a row.
@@ -53,38 +53,62 @@ pub fn read(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<F
 /// Refuses a row with a field over several lines of which one reads as a row of its own: a quote was opened by mistake, and the rows up to the
 /// next quote have become text.
 fn refuse_swallowed(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<(), RowFault> {
-    let mut begun = row.record.line();
-    for field in row.record.fields().filter(|field| field.contains(['\r', '\n'])) {
+    let (fields, mut line) = (row.record.fields().collect::<Vec<&str>>(), row.record.line());
+    for (place, field) in fields
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| field.contains(['\r', '\n']))
+    {
         let lines: Vec<&str> = field.split("\r\n").flat_map(|text| text.split(['\r', '\n'])).collect();
-        // The first line begins the field, and the last one ends it: what is between them are whole lines.
-        for (place, line) in lines.iter().enumerate().take(lines.len() - 1).skip(1) {
-            if DELIMITERS
-                .iter()
-                .any(|delimiter| reads_as_row(dataset, row.layout, values, line, *delimiter))
-            {
-                let swallowed = begun + u64::try_from(place).unwrap_or_default();
+        let last = lines.len() - 1;
+        for (below, text) in lines.iter().enumerate().skip(1) {
+            let is_row = DELIMITERS.iter().any(|delimiter| {
+                // The line on which the quote is closed goes on with the fields after this one.
+                let rest = if below == last { &fields[place + 1..] } else { &[] };
+                reads_as_row(dataset, row.layout, values, text, rest, *delimiter)
+            });
+            if is_row {
+                let swallowed = line + u64::try_from(below).unwrap_or_default();
                 let message = format!(
-                    "the quote that is opened on line {begun} is not closed before line {swallowed}, which reads as a row of its own: \
+                    "the quote that is opened on line {line} is not closed before line {swallowed}, which reads as a row of its own: \
                      close the quote, or write a quote inside a field twice"
                 );
                 return Err(RowFault::of_row("swallowed_row", message));
             }
         }
-        begun += u64::try_from(lines.len() - 1).unwrap_or_default();
+        line += u64::try_from(last).unwrap_or_default();
     }
     Ok(())
 }
 
-/// Whether a line has as many fields as the header, and reads as a row. Two fields are too few to tell: text has commas, too.
-fn reads_as_row(dataset: &Dataset, layout: &Layout, values: &ValueOptions, line: &str, delimiter: u8) -> bool {
+/// Whether a line and the fields after it are as many fields as the header has, and read as a row. Two fields are too few to tell: text has
+/// commas, too.
+fn reads_as_row(
+    dataset: &Dataset,
+    layout: &Layout,
+    values: &ValueOptions,
+    line: &str,
+    rest: &[&str],
+    delimiter: u8,
+) -> bool {
+    let width = layout.width();
+    // Most lines are text, and are found to be so at once.
+    if width < 3 || line.bytes().filter(|byte| *byte == delimiter).count() + 1 + rest.len() < width {
+        return false;
+    }
     let mut splitter = Splitter::new(delimiter);
     let text = format!("{line}\n");
     let is_complete = splitter
         .split(text.as_bytes())
         .is_ok_and(|(_, is_complete)| is_complete);
-    let record = splitter.record();
-    let row = Row { record, layout };
-    is_complete && record.width() > 2 && record.width() == layout.width() && read(dataset, &row, values).is_ok()
+    let fields: Vec<String> = splitter
+        .record()
+        .fields()
+        .chain(rest.iter().copied())
+        .map(str::to_owned)
+        .collect();
+    let record = &Record::of(&fields);
+    is_complete && record.width() == width && read(dataset, &Row { record, layout }, values).is_ok()
 }
 
 #[derive(Default)]

@@ -191,12 +191,14 @@ fn a_field_that_holds_rows_is_refused() {
     for fine in [
         "two\nlines",
         "one\n2018-11-09\nthree",
-        "a\n2018-11-09,2,x",
         "a\nx,y,z\nb",
+        "a\nx,y,z",
         "a\n2018-11-09,2\nb",
     ] {
         assert!(note(fine).is_ok(), "{fine}");
     }
+    let one = note("Cable 5m\n2018-11-09,2,Drill 9").expect_err("one row");
+    assert_eq!(one[0].code, "swallowed_row");
     for end in ["\n", "\r\n", "\r"] {
         let swallowed = note(&["Cable 5m", "text", "2018-11-09,2.00,Hose", "2018-11-10,3.00,Drill 9"].join(end));
         let faults = swallowed.expect_err("rows");

@@ -1,7 +1,8 @@
 //! Where a file's header is, and which character separates its fields.
 //!
 //! Exports often have lines before the header: the account, its balance, a title. The header is the first record that has all columns that are
-//! needed, and the delimiter is the one by which it has them. Lines before it are left out only if none of them reads as a row.
+//! needed, and the delimiter is the one by which it has them. Lines before it are left out only if none of them could be a row: none reads as
+//! one, and none has as many fields as the header, unless that has two, as titles and balances have.
 
 use crate::dataset::Dataset;
 use crate::facts;
@@ -44,7 +45,9 @@ pub(crate) fn find(
             .find_map(|(place, record)| Some((place, is_header(record)?)))?;
         let is_row = |record: &Record| {
             let layout = &layout;
-            facts::read(dataset, &Row { record, layout }, &options.values).is_ok()
+            let filled = record.fields().filter(|field| !field.trim().is_empty()).count();
+            let is_as_wide = layout.width() > 2 && filled >= layout.width();
+            is_as_wide || facts::read(dataset, &Row { record, layout }, &options.values).is_ok()
         };
         let place = Place {
             delimiter: *delimiter,
@@ -123,6 +126,11 @@ mod tests {
         let preamble = "\"Account\";\"X\"\n\n\"Balance\";\"4.093,32 €\"\n\"\"\n";
         assert_eq!(place(MAPPED, &format!("{preamble}{header}")), Some((';', 2)));
         assert_eq!(place(MAPPED, &format!("2025-12-31;7.00\n{header}")), None);
+        // A row with a fault is one, too.
+        assert_eq!(
+            place("", "31/12/2025,7.00,x\nsale_date,amount,notes\n2026-01-01,5.00,y\n"),
+            None
+        );
         assert_eq!(
             place(MAPPED, &format!("{}{header}", "Account;X\n".repeat(MAX_RECORDS))),
             None

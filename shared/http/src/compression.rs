@@ -29,10 +29,18 @@ pub(super) async fn tag_compressed(mut request: Request, next: Next) -> Response
     if *request.method() == Method::HEAD {
         request.headers_mut().remove(header::ACCEPT_ENCODING);
     }
+    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
     let mut response = next.run(request).await;
+    // 304 names the tag that the client has.
+    let has_compressed = |tag: &str| {
+        let known = known.as_ref().and_then(|known| known.to_str().ok()).unwrap_or_default();
+        known.contains(&format!("{}{SUFFIX}\"", tag.trim_end_matches('"')))
+    };
+    let is_unchanged = response.status() == StatusCode::NOT_MODIFIED;
     let headers = response.headers_mut();
-    if headers.contains_key(header::CONTENT_ENCODING)
+    if (headers.contains_key(header::CONTENT_ENCODING) || is_unchanged)
         && let Some(tag) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok())
+        && (!is_unchanged || has_compressed(tag))
         && let Some(opaque) = tag.strip_suffix('"')
         && let Ok(tag) = HeaderValue::from_str(&format!("{opaque}{SUFFIX}\""))
     {
@@ -41,10 +49,13 @@ pub(super) async fn tag_compressed(mut request: Request, next: Next) -> Response
     response
 }
 
-/// Refuses a body in a coding that is not read, before it is waited for. Other names of what is read become those that the layer which
-/// inflates bodies knows.
+/// Answers 415 to a body in any coding except gzip, before it is waited for. `x-gzip` becomes `gzip`, the only name that the next layer knows.
+/// A file that is sent to the bucket has no coding: S3 would keep it as it is.
 pub(super) async fn refuse_unknown_coding(mut request: Request, next: Next) -> Result<Response, Response> {
     let coding = coding_of(request.headers()).map_err(IntoResponse::into_response)?;
+    if coding == Coding::Gzip && !request.uri().path().starts_with("/api/") {
+        return Err(UnknownCoding.into_response());
+    }
     match coding {
         Coding::None => request.headers_mut().remove(header::CONTENT_ENCODING),
         Coding::Gzip => request

@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 /// Where a list continues: the query parameter, and its value. An answer has it as an extension.
 #[derive(Debug, Clone)]
@@ -38,7 +39,8 @@ impl NextPage {
             .collect();
         let next = format!("{}={}", self.parameter, self.cursor);
         pairs.push(&next);
-        pairs.join("&")
+        // A header has no other characters; clients may send them unencoded.
+        utf8_percent_encode(&pairs.join("&"), CONTROLS).to_string()
     }
 }
 
@@ -55,6 +57,7 @@ mod tests {
         for (query, next) in [
             ("", "cursor=n_2"),
             ("cursor=n_1", "cursor=n_2"),
+            ("aggregate_id=KÜ-1", "aggregate_id=K%C3%9C-1&cursor=n_2"),
             ("limit=5&cursor=n_1&order=asc", "limit=5&order=asc&cursor=n_2"),
             (
                 "event_type=a.b&event_type=c.d",

@@ -69,8 +69,8 @@ pub struct Page {
     /// The body up to its last item.
     body: Vec<u8>,
     rest: Rest,
-    /// The parameter that takes the cursor.
-    parameter: &'static str,
+    /// Where the list continues after its last page; only a feed's page has it.
+    at_the_end: Option<String>,
 }
 
 /// The members after the items.
@@ -128,7 +128,7 @@ impl Page {
         Ok(Self {
             body,
             rest: Rest { next_cursor, extra },
-            parameter: "cursor",
+            at_the_end: None,
         })
     }
 
@@ -142,10 +142,11 @@ impl Page {
         self.with("cursor", &cursor)
     }
 
-    /// The same page of a list that continues by another parameter than `cursor`.
+    /// The same page of a feed, which has no end: if there is no next page yet, it continues at `at_the_end`. Its parameter is `after`.
     #[must_use]
-    pub fn continued_by(self, parameter: &'static str) -> Self {
-        Self { parameter, ..self }
+    pub fn of_feed(self, at_the_end: String) -> Self {
+        let at_the_end = Some(at_the_end);
+        Self { at_the_end, ..self }
     }
 
     /// Whether the page has no items.
@@ -192,8 +193,8 @@ impl IntoResponse for Page {
         body.extend_from_slice(b"],");
         body.extend_from_slice(rest.as_bytes());
         let mut response = WrittenJson(body).into_response();
-        if let Some(cursor) = self.rest.next_cursor {
-            let parameter = self.parameter;
+        let parameter = if self.at_the_end.is_some() { "after" } else { "cursor" };
+        if let Some(cursor) = self.rest.next_cursor.or(self.at_the_end) {
             response.extensions_mut().insert(NextPage { parameter, cursor });
         }
         response

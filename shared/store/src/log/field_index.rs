@@ -6,7 +6,7 @@ use crate::connection::statement::{As, Param};
 use crate::{Store, StoreError};
 
 /// Maximum number of event numbers that one transaction covers.
-const WINDOW: i32 = 20_000;
+const WINDOW: i32 = 2_000;
 
 const INDEX_NEW_EVENTS: &str = "-- index_new_events
 select annals.index_new_events($1, $2) as position";
