@@ -9009,7 +9009,7 @@ declare
     done  bigint;
     reach bigint := up_to;
 begin
-    -- A concurrent call waits here.
+    -- A concurrent call waits here. Below, `offset 0` makes PostgreSQL read each value from the data only once.
     select i.position into done from annals.indexed_events i where i.only_row for update;
     if done >= up_to then
         return done;
@@ -9018,14 +9018,17 @@ begin
         reach := least(up_to, done + most);
         insert into annals.field_values (tenant_id, event_number, field_id, value)
         select k.tenant_id, k.event_number, k.id, k.key
-          from (select e.tenant_id, e.event_number, f.id,
-                       case jsonb_typeof(e.data -> f.field) when 'string' then left(e.data ->> f.field, 64)
-                                                            when 'number' then left(trim_scale((e.data ->> f.field)::numeric)::text, 64)
-                                                            when 'boolean' then e.data ->> f.field end as key
-                  from annals.events e
-                  join annals.indexed_fields f on f.event_type = e.event_type and (f.tenant_id is null or f.tenant_id = e.tenant_id)
-                 where e.event_number > done and e.event_number <= reach and f.filled_to is null and not f.is_dropped) as k
-         where k.key is not null;
+          from (select n.tenant_id, n.event_number, n.id,
+                       case jsonb_typeof(n.value) when 'string' then left(n.value #>> '{}', 64)
+                                                       when 'number' then left(trim_scale((n.value #>> '{}')::numeric)::text, 64)
+                                                       when 'boolean' then n.value #>> '{}' end as key
+                  from (select e.tenant_id, e.event_number, f.id, e.data -> f.field as value
+                          from annals.events e
+                          join annals.indexed_fields f on f.event_type = e.event_type and (f.tenant_id is null or f.tenant_id = e.tenant_id)
+                         where e.event_number > done and e.event_number <= reach and f.filled_to is null and not f.is_dropped
+                        offset 0) as n) as k
+         where k.key is not null
+            on conflict do nothing;
     end if;
     update annals.indexed_events i set position = reach where i.only_row;
     return reach;
@@ -9071,13 +9074,16 @@ begin
         reach := least(goal, f.filled_to + most);
         insert into annals.field_values (tenant_id, event_number, field_id, value)
         select k.tenant_id, k.event_number, f.id, k.key
-          from (select e.tenant_id, e.event_number,
-                       case jsonb_typeof(e.data -> f.field) when 'string' then left(e.data ->> f.field, 64)
-                                                            when 'number' then left(trim_scale((e.data ->> f.field)::numeric)::text, 64)
-                                                            when 'boolean' then e.data ->> f.field end as key
-                  from annals.events e
-                 where e.event_number > f.filled_to and e.event_number <= reach and e.event_type = f.event_type) as k
-         where k.key is not null;
+          from (select n.tenant_id, n.event_number,
+                       case jsonb_typeof(n.value) when 'string' then left(n.value #>> '{}', 64)
+                                                       when 'number' then left(trim_scale((n.value #>> '{}')::numeric)::text, 64)
+                                                       when 'boolean' then n.value #>> '{}' end as key
+                  from (select e.tenant_id, e.event_number, e.data -> f.field as value
+                          from annals.events e
+                         where e.event_number > f.filled_to and e.event_number <= reach and e.event_type = f.event_type
+                        offset 0) as n) as k
+         where k.key is not null
+            on conflict do nothing;
     else
         -- A tenant's type may be rare, so its events are found by their type.
         with found as materialized (
@@ -9095,6 +9101,7 @@ begin
                                                       when 'boolean' then n.value #>> '{}' end as key
                       from found n) as k
              where k.key is not null
+                on conflict do nothing
         )
         select case when count(*) < most then goal else max(n.event_number) end into reach from found n;
     end if;
@@ -9104,8 +9111,8 @@ end
 $function$;
 grant execute on function annals.fill_field_index(integer) to annals_projector;
 
--- For migrations: declares fields of a built-in type by which its events can be found. They must be strings, numbers or booleans by the
--- schema.
+-- For migrations: declares fields of a built-in type by which its events can be found. Values that are no strings, numbers or booleans are
+-- not found.
 create function annals.declare_indexed(event_type text, VARIADIC fields text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -9187,7 +9194,7 @@ begin
             select from annals.events e
              where e.tenant_id = page.tenant and e.event_number > above and e.event_number < page.below
              order by e.event_number limit most + 1) as e) > most then
-        perform annals.refuse(503, 'field_index_behind', format('more than %s events are not in the index of this field yet; the sweep adds them, and runs every minute', most));
+        perform annals.refuse(503, 'field_index_behind', format('more than %s events are not in the index of this field yet; sweeps add them: try again in a minute', most));
     end if;
 end
 $function$;
