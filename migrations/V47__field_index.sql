@@ -99,8 +99,7 @@ begin
                           join annals.indexed_fields f on f.event_type = e.event_type and (f.tenant_id is null or f.tenant_id = e.tenant_id)
                          where e.event_number > done and e.event_number <= reach and f.filled_to is null and not f.is_dropped
                         offset 0) as n) as k
-         where k.key is not null
-            on conflict do nothing;
+         where k.key is not null;
     end if;
     update annals.indexed_events i set position = reach where i.only_row;
     return reach;
@@ -147,8 +146,7 @@ begin
                           from annals.events e
                          where e.event_number > f.filled_to and e.event_number <= reach and e.event_type = f.event_type
                         offset 0) as n) as k
-         where k.key is not null
-            on conflict do nothing;
+         where k.key is not null;
     else
         -- A tenant's type may be rare, so its events are found by their type.
         with found as materialized (
@@ -166,7 +164,6 @@ begin
                                                       when 'boolean' then n.value #>> '{}' end as key
                       from found n) as k
              where k.key is not null
-                on conflict do nothing
         )
         select case when count(*) < most then goal else max(n.event_number) end into reach from found n;
     end if;

@@ -247,6 +247,16 @@ async fn bodies_may_be_compressed_and_are_bounded_after_they_are_inflated() {
         assert_eq!(refused.problem(415), "unsupported_encoding", "{encoding}");
         assert_eq!(refused.header("accept-encoding"), Some("gzip"));
     }
+    // Two members are one body, and what follows them is refused.
+    let other = customer("C-5", &json!({"name": "Ada"})).to_string().into_bytes();
+    let mut members = gzip(&other[..20]);
+    members.extend(gzip(&other[20..]));
+    post_bytes(&world, &staff, "/events", "gzip", members.clone())
+        .await
+        .expect(201);
+    members.extend(b"{}");
+    let trailing = post_bytes(&world, &staff, "/events", "gzip", members).await;
+    assert_eq!(trailing.problem(400), "body_unreadable");
     // 256 MiB in less than two, and a body that breaks off.
     let bomb = gzip(&vec![b' '; 256 * MEBIBYTE]);
     assert!(bomb.len() < 2 * MEBIBYTE);

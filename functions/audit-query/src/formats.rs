@@ -4,6 +4,7 @@
 //! Numbers stay as they are written, digit by digit, and text that a spreadsheet would run as a formula gets a quote before it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use annals_domain::formula;
 use annals_http::{ApiError, preferred};
@@ -12,6 +13,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::Number;
 use serde_json::value::RawValue;
@@ -81,7 +83,9 @@ async fn converted(response: Response, form: &'static str, is_head: bool) -> Res
     parts.headers.remove(header::CONTENT_LENGTH);
     set_type(&mut parts.headers, form);
     if is_head {
-        return Ok(Response::from_parts(parts, Body::empty()));
+        // A stream has no length: that of the form is not known without writing it.
+        let nothing = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
+        return Ok(Response::from_parts(parts, nothing));
     }
     let body: Bytes = to_bytes(body, usize::MAX)
         .await

@@ -1,13 +1,19 @@
 //! gzip, both ways: answers over 1 KiB for clients that accept it, and bodies of requests.
 
-use axum::extract::Request;
+use std::io::Read;
+
+use axum::RequestExt;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use flate2::read::MultiGzDecoder;
 use tower_http::CompressionLevel;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, predicate::And};
 
+use super::body::{MAX_BODY_BYTES, unreadable_body};
 use super::error::{ApiError, Problem};
 
 /// Answers up to this number of bytes are sent as they are: they fit in one packet anyway.
@@ -38,6 +44,9 @@ pub(super) async fn tag_compressed(mut request: Request, next: Next) -> Response
     };
     let is_unchanged = response.status() == StatusCode::NOT_MODIFIED;
     let headers = response.headers_mut();
+    if is_unchanged {
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
     if (headers.contains_key(header::CONTENT_ENCODING) || is_unchanged)
         && let Some(tag) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok())
         && (!is_unchanged || has_compressed(tag))
@@ -49,20 +58,39 @@ pub(super) async fn tag_compressed(mut request: Request, next: Next) -> Response
     response
 }
 
-/// Answers 415 to a body in any coding except gzip, before it is waited for. `x-gzip` becomes `gzip`, the only name that the next layer knows.
-/// A file that is sent to the bucket has no coding: S3 would keep it as it is.
-pub(super) async fn refuse_unknown_coding(mut request: Request, next: Next) -> Result<Response, Response> {
+/// Inflates a body in gzip. A body in another coding is answered 415 before it is waited for, and so is a file that is sent to the bucket: S3
+/// would keep it as it is. Both the body and what it is inflated to are bounded; a body that is not all gzip is refused as a whole.
+pub(super) async fn inflate(request: Request, next: Next) -> Result<Response, Response> {
     let coding = coding_of(request.headers()).map_err(IntoResponse::into_response)?;
-    if coding == Coding::Gzip && !request.uri().path().starts_with("/api/") {
+    if coding == Coding::None {
+        return Ok(next.run(request).await);
+    }
+    if !request.uri().path().starts_with("/api/") {
         return Err(UnknownCoding.into_response());
     }
-    match coding {
-        Coding::None => request.headers_mut().remove(header::CONTENT_ENCODING),
-        Coding::Gzip => request
-            .headers_mut()
-            .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip")),
-    };
-    Ok(next.run(request).await)
+    let (mut parts, body) = request.into_parts();
+    let limited = Request::from_parts(parts.clone(), body).with_limited_body();
+    let packed = Bytes::from_request(limited, &()).await;
+    let packed = packed.map_err(|error| unreadable_body(error.status(), "").into_response())?;
+    let plain = inflated(&packed).map_err(|status| unreadable_body(status, " when it is inflated").into_response())?;
+    parts.headers.remove(header::CONTENT_ENCODING);
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(plain.len()));
+    Ok(next.run(Request::from_parts(parts, Body::from(plain))).await)
+}
+
+/// What all members of a gzip file are inflated to. No library of ours for streams reads more than the first member, or refuses what follows
+/// the last one.
+fn inflated(packed: &[u8]) -> Result<Vec<u8>, StatusCode> {
+    let mut plain = Vec::new();
+    let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
+    let read = MultiGzDecoder::new(packed).take(limit + 1).read_to_end(&mut plain);
+    match read {
+        _ if plain.len() > MAX_BODY_BYTES => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(_) => Ok(plain),
+        Err(_) => Err(StatusCode::BAD_REQUEST),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -9,11 +9,10 @@ use axum::response::{IntoResponse, Response};
 use lambda_http::Context;
 use lambda_http::request::RequestContext;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
 use uuid::Uuid;
 
 use super::body::MAX_BODY_BYTES;
-use super::compression::{self, refuse_unknown_coding};
+use super::compression;
 use super::error::{ApiError, Problem};
 use super::idempotency::refuse_unread_key;
 use super::links::link_next;
@@ -28,10 +27,9 @@ const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// route matches.
 pub fn finish(routes: Router) -> Router {
     routes
-        .layer(RequestDecompressionLayer::new())
-        .layer(from_fn(refuse_unknown_coding))
         // Before the two fallbacks, so that it does not run for them: a request with a method or path that does not exist is answered 405 or 404,
         // whatever else is wrong with it.
+        .layer(from_fn(compression::inflate))
         .layer(from_fn(refuse_unread))
         .fallback(|| async { ApiError::not_found("there is no resource at this path") })
         .method_not_allowed_fallback(other_method)
@@ -39,7 +37,6 @@ pub fn finish(routes: Router) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             ApiError::Internal("a handler panicked".into()).into_response()
         }))
-        // It limits what a handler reads of a body, which is what a compressed one is inflated to.
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(link_next))
         .layer(compression::of_answers())
