@@ -1681,7 +1681,7 @@ export interface components {
         EventLocation: string;
         /** @description The answer is that of an earlier request with the same idempotency key: nothing was done again. */
         IdempotencyReplayed: "true";
-        /** @description The next page, relative to this one: `<?limit=100&cursor=…>; rel="next"`. Absent at the end. */
+        /** @description The next page, relative to this one: `<?limit=100&cursor=…>; rel="next"`. Absent at the end, except of the feed, which has none. */
         Link: string;
         /** @description Path of what was created. */
         Location: string;

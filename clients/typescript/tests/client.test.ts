@@ -68,3 +68,10 @@ test("several event types are several parameters", async () => {
   const page = await unwrap(annals.GET("/api/v1/events", { params: { query } }));
   assert.deepEqual(page.items.map(({ event_type }) => event_type), ["product.created"]);
 });
+
+test("a list can be filtered by an indexed field", async () => {
+  await unwrap(annals.POST("/api/v1/events", { body: event("FIELD-1") }));
+  const query = { event_type: ["product.created"], data: { "data.sku": "FIELD-1" } };
+  const page = await unwrap(annals.GET("/api/v1/events", { params: { query } }));
+  assert.deepEqual(page.items.map(({ aggregate_id }) => aggregate_id), ["FIELD-1"]);
+});
