@@ -66,7 +66,9 @@ fn records(text: &str, is_whole: bool, lines: Lines, delimiter: u8) -> Vec<Recor
             break;
         };
         taken += read;
-        if !is_complete && !(is_whole && splitter.finish() == Ok(true)) {
+        // At the end of the file the last record needs no line end.
+        let has_record = is_complete || (is_whole && splitter.finish() == Ok(true));
+        if !has_record {
             break;
         }
         if !splitter.record().is_blank() {
