@@ -197,7 +197,7 @@ fn rows_of_a_report_without_ids_that_equal_known_ones_are_for_a_person_to_decide
         1,
         json!({"sale_date": "2018-11-08", "amount_cents": 500, "currency": "USD"}),
     );
-    let text = "sale_date,amount,errors\n2018-11-08,5,\n2018-11-08,5,\n";
+    let text = "sale_date,amount,annals_errors\n2018-11-08,5,\n2018-11-08,5,\n";
     let plan = plan(&file(text), &known);
     let Verdict::Rejected(faults) = &plan.verdicts[0] else {
         panic!("{:?}", plan.verdicts)
