@@ -6,6 +6,7 @@
 mod equality;
 mod reader;
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -29,6 +30,12 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonFault> {
         JsonFault::here(code, format!("the body is not valid JSON: {e}"))
     })?;
     reader::read(raw.get())
+}
+
+/// The number that is written, if it is whole. 7, 7.0 and 70e-1 are the same number.
+pub fn whole_number(text: &str) -> Option<i64> {
+    let parsed = text.parse().or_else(|_| Decimal::from_scientific(text));
+    parsed.ok().filter(Decimal::is_integer)?.try_into().ok()
 }
 
 /// Whether a value has more levels of nesting than `levels`. Deeper levels are not visited.

@@ -2,6 +2,7 @@
 
 use annals_csv::{Dataset, FIELDS, ReadOptions, one_of};
 use annals_domain::event::FieldFault;
+use annals_domain::json;
 use serde_json::{Map, Value};
 
 /// Entries of an answer's `errors` without `max_errors`.
@@ -126,7 +127,9 @@ impl Options {
             }
             "dry_run" => self.dry_run = one_of(value, &[("true", true), ("false", false)])?,
             "max_errors" => {
-                self.max_errors = Some(value.parse().map_err(|_| "must be a whole number".to_owned())?);
+                let number = json::whole_number(value).filter(|number| *number >= 0);
+                let number = number.ok_or("must be a whole number from 0")?;
+                self.max_errors = Some(usize::try_from(number).unwrap_or(usize::MAX));
             }
             other => return self.read.set(other, value, dataset),
         }
@@ -162,7 +165,8 @@ mod tests {
             ("rounding", "reject"),
             ("mode", "all_or_nothing"),
             ("dry_run", "true"),
-            ("max_errors", "1000000"),
+            // As JSON may write it.
+            ("max_errors", "1000000.0"),
         ])
         .expect("options");
         let read = &options.read;
@@ -237,6 +241,8 @@ mod tests {
             ("delimiter", "x"),
             ("encoding", "klingon"),
             ("max_errors", "-1"),
+            ("max_errors", "1.5"),
+            ("max_errors", "many"),
             ("dry_run", "yes"),
             ("dry_run", ""),
             ("mapping", "\0"),

@@ -1,23 +1,16 @@
 //! Reading the fields of an event from a request's JSON.
 
-use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::fault::FieldFault;
 use crate::ids::{Text, TextFault};
+use crate::json::whole_number;
 use crate::json_pointer;
 use crate::time::Timestamp;
 
 /// Maximum number of unknown fields that a refusal names.
 const MAX_UNKNOWN: usize = 20;
-
-/// The number, if it is whole. 7, 7.0 and 70e-1 are the same number.
-fn whole(value: &Value) -> Option<i32> {
-    let text = value.as_number()?.to_string();
-    let parsed = text.parse().or_else(|_| Decimal::from_scientific(&text));
-    parsed.ok().filter(Decimal::is_integer)?.try_into().ok()
-}
 
 /// Takes typed fields out of a JSON object and collects the faults. `null` counts as absent.
 pub(super) struct Fields<'a> {
@@ -102,7 +95,10 @@ impl<'a> Fields<'a> {
 
     pub(super) fn whole_number(&mut self, name: &str) -> Option<i32> {
         let value = self.take(name)?;
-        let number = whole(&value).filter(|n| (0..i32::MAX).contains(n));
+        let number = value.as_number().and_then(|number| whole_number(&number.to_string()));
+        let number = number
+            .and_then(|number| i32::try_from(number).ok())
+            .filter(|n| (0..i32::MAX).contains(n));
         number.or_else(|| self.fault(name, "invalid_value", "must be a whole number from 0 to 2147483646"))
     }
 
