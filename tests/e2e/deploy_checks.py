@@ -108,7 +108,9 @@ def the_api_has_one_or_two_addresses_no_authorizer_and_headers_that_scripts_may_
 
     same((disabled(), disabled(DomainName="a.example.com")), (False, False))
     same(disabled(DomainName="a.example.com", ExecuteApiAddress="disabled"), True)
-    exposed = ["content-disposition", "etag", "link", "location", "retry-after", "x-request-id"]
+    exposed = [
+        "content-disposition", "etag", "idempotency-replayed", "link", "location", "retry-after", "www-authenticate", "x-request-id",
+    ]
     same(body()["x-amazon-apigateway-cors"]["exposeHeaders"], exposed)
     same("securitySchemes" in body().get("components", {}), False)
 
