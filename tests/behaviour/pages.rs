@@ -15,7 +15,7 @@ use serde_json::Value;
 use tests::{Runtime, World, recorded};
 use tower::ServiceExt;
 
-/// Every page. The last one stands for the pages of all codes.
+/// Every page, with one problem code as an example: the pages of all codes are alike.
 const PAGES: [&str; 4] = ["/docs", "/redoc", "/docs/problems", "/docs/problems/not_found"];
 
 /// An answer, whose body need not be text.

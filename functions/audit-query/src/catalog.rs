@@ -64,7 +64,7 @@ pub async fn find(
             "there is no event type {event_type}; GET /api/v1/events/types lists all event types"
         ))
     })?;
-    revalidated(&headers, WrittenJson::of(&kind.to_json())?)
+    Ok(revalidated(&headers, WrittenJson::of(&kind.to_json())?))
 }
 
 /// `GET /events/upcasters?event_type=`: every upcaster that the caller's reads use, sorted by type and version. If the tenant has an

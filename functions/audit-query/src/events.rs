@@ -90,7 +90,7 @@ pub async fn find(
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::no_such_event())?;
     let found = app.store.find_event(&caller, id.into(), reading).await?;
     let event = found.ok_or_else(ApiError::no_such_event)?;
-    revalidated(&headers, WrittenJson::of(&event)?)
+    Ok(revalidated(&headers, WrittenJson::of(&event)?))
 }
 
 /// `GET /events/unprocessed`: oldest first, the events of parked streams included.

@@ -50,8 +50,6 @@ const COLUMNS: [&str; 21] = [
 const MAX_DATA_COLUMNS: usize = 1_000;
 /// Maximum bytes of a page as CSV. Lambda answers text as a JSON string, in which quotes and line ends take two bytes, of at most 6 MB.
 const MAX_BYTES: usize = 3 * 1024 * 1024 - 64 * 1024;
-/// The byte order mark of UTF-8. Without it spreadsheets read the file as Windows-1252.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A page as the handlers write it.
 #[derive(Deserialize)]
@@ -141,7 +139,7 @@ fn as_csv(page: &Page<'_>) -> Result<Vec<u8>, ApiError> {
     }
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
-        .from_writer(BYTE_ORDER_MARK.to_vec());
+        .from_writer(formula::BYTE_ORDER_MARK.to_vec());
     let members: Vec<&str> = COLUMNS.into_iter().chain(others).collect();
     let names = members.iter().map(|name| (*name).to_owned());
     let names = names.chain(fields.iter().map(|name| format!("data.{name}")));

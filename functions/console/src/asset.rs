@@ -9,15 +9,11 @@
 use std::io::{self, Read};
 use std::sync::OnceLock;
 
-use annals_domain::hex;
-use annals_http::{ApiError, Path, is_known};
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use annals_http::{ApiError, Path, accepts_gzip, digest_of, unless_known};
+use axum::body::Bytes;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use flate2::read::GzDecoder;
-use sha2::{Digest, Sha256};
-
-use crate::accept::accepts_gzip;
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
@@ -105,40 +101,29 @@ impl Asset {
     /// The first 8 bytes of the content's SHA-256.
     fn digest(&self) -> &str {
         let (Content::Gzipped(bytes) | Content::Plain(bytes)) = self.content;
-        self.digest.get_or_init(|| hex::encode(&Sha256::digest(bytes)[..8]))
+        self.digest.get_or_init(|| digest_of(bytes))
     }
 
     /// The content in the coding that the client accepts, or 304 if the client has it.
     fn answer(&self, request: &HeaderMap) -> Result<Response, ApiError> {
-        let is_gzip = matches!(self.content, Content::Gzipped(_)) && accepts_gzip(request);
-        let tag = format!("\"{}\"", self.digest());
-        let is_known = is_known(request, &tag, None);
+        let mut coding = None;
         let body = match self.content {
-            _ if is_known => Body::empty(),
-            Content::Gzipped(bytes) if !is_gzip => {
-                Body::from(inflated(bytes).map_err(|e| ApiError::Internal(e.into()))?)
+            Content::Gzipped(bytes) if !accepts_gzip(request) => {
+                Bytes::from(inflated(bytes).map_err(|e| ApiError::Internal(e.into()))?)
             }
-            Content::Gzipped(bytes) | Content::Plain(bytes) => Body::from(Bytes::from_static(bytes)),
+            Content::Gzipped(bytes) => {
+                coding = Some([(header::CONTENT_ENCODING, "gzip")]);
+                Bytes::from_static(bytes)
+            }
+            Content::Plain(bytes) => Bytes::from_static(bytes),
         };
-        let mut response = body.into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=31536000, immutable"),
-        );
-        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-        if let Ok(tag) = HeaderValue::try_from(tag) {
-            headers.insert(header::ETAG, tag);
-        }
-        if is_known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(response);
-        }
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
-        if is_gzip {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        Ok(response)
+        let kept = [
+            (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+            (header::VARY, "accept-encoding"),
+        ];
+        let tag = format!("\"{}\"", self.digest());
+        let answer = ([(header::CONTENT_TYPE, self.media_type)], coding, body);
+        Ok((kept, unless_known(request, &tag, None, answer)).into_response())
     }
 }
 

@@ -7,7 +7,6 @@
 //! means). `page` has what all pages share: layout, headers, the policy that forbids every other origin. `asset` answers scripts and
 //! styles.
 
-mod accept;
 mod asset;
 mod page;
 mod problems;

@@ -1,11 +1,9 @@
 //! What all pages share: their layout, and the headers that protect them.
 
-use annals_domain::hex;
-use annals_http::is_known;
+use annals_http::{digest_of, unless_known};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
-use sha2::{Digest, Sha256};
 
 use crate::asset;
 
@@ -43,17 +41,11 @@ impl Page {
     pub fn answer(self, request: &HeaderMap) -> Response {
         let policy = self.policy;
         let text = self.text();
-        let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&text)[..8]));
-        let mut response = match is_known(request, &tag, None) {
-            true => StatusCode::NOT_MODIFIED.into_response(),
-            false => Html(text).into_response(),
-        };
+        let tag = format!("\"{}\"", digest_of(text.as_bytes()));
+        let mut response = unless_known(request, &tag, None, Html(text));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
-        if let Ok(tag) = HeaderValue::try_from(tag) {
-            headers.insert(header::ETAG, tag);
-        }
         response
     }
 

@@ -3,13 +3,12 @@
 
 use annals_csv::ERRORS_COLUMN;
 use annals_csv::formula::guarded;
+use annals_domain::formula::BYTE_ORDER_MARK;
 use annals_http::ApiError;
 use annals_store::{RejectedCell, RejectedRow};
 
 /// Bytes at which a file is full. With the row that exceeds them, the file can still be sent again in one request.
 const MAX_BYTES: usize = 3 * 1024 * 1024;
-/// The byte order mark of UTF-8. Without it spreadsheets read the file as Windows-1252.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A report being written.
 pub(crate) struct ReportFile {

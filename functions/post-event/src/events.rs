@@ -5,7 +5,7 @@ use annals_domain::event::{FieldFault, MAX_BATCH};
 use annals_domain::{Caller, Event, NewEvent, TenantId};
 use annals_http::{
     ApiError, Authenticated, Framing, JsonBody, MAX_ERRORS, Params, Problem, RequestContext, WrittenJson,
-    idempotency_key, replayed,
+    idempotency_key, marked_if_replayed,
 };
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -74,12 +74,18 @@ struct Batch {
     items: Vec<Event>,
 }
 
-/// 201, or 200 if nothing was appended, because all events had been appended before.
-fn appended(answer: impl IntoResponse, is_replayed: bool) -> Response {
-    match is_replayed {
-        true => replayed((StatusCode::OK, answer).into_response()),
-        false => (StatusCode::CREATED, answer).into_response(),
+/// The status of an answer to a request that makes something: 201, or 200 if an earlier one had made it.
+pub(super) fn created_or_found(is_replayed: bool) -> StatusCode {
+    if is_replayed {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
     }
+}
+
+/// The answer, with 200 if nothing was appended, because all events had been appended before.
+fn appended(answer: impl IntoResponse, is_replayed: bool) -> Response {
+    marked_if_replayed((created_or_found(is_replayed), answer), is_replayed)
 }
 
 fn read_single(json: Value, caller: &Caller, key: Option<String>) -> Result<NewEvent, ApiError> {

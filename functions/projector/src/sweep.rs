@@ -27,6 +27,15 @@ pub struct Swept {
     pub streams: usize,
 }
 
+/// Events that are to be added to the index of fields.
+#[derive(Debug, Clone, Copy)]
+enum Unindexed {
+    /// Those up to a high-water mark.
+    New { up_to: i64 },
+    /// Those that are older than the declaration of a field; and the values of fields that are not declared any more are removed.
+    Past,
+}
+
 impl Projector {
     /// Sweeps the log up to the high-water mark. If it leaves work, it asks for another sweep.
     ///
@@ -51,13 +60,16 @@ impl Projector {
             self.apply_kpi_changes(self.kpis.time_limit).await?;
             return Ok((swept, Completion::WorkLeft));
         };
-        let new = self.index_new_events(mark).await.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = redacted_error(&error),
-                "new events are not added to the index of fields"
-            );
-            Completion::WorkLeft
-        });
+        let new = self
+            .fill_index(Unindexed::New { up_to: mark })
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!(
+                    error = redacted_error(&error),
+                    "new events are not added to the index of fields"
+                );
+                Completion::WorkLeft
+            });
         loop {
             // Pending streams are listed even if the window at the end of the log is empty: a stream that staff has freed may lie before
             // it.
@@ -74,7 +86,7 @@ impl Projector {
                 // Days are announced only after everything is projected. Before that, the figures lack changes, and half of a bulk load
                 // would be announced.
                 let announced = self.announce_kpis().await?;
-                let indexed = self.fill_field_index().await?;
+                let indexed = self.fill_index(Unindexed::Past).await?;
                 self.store.forget_kept_keys().await?;
                 return Ok((swept, applied.and(announced).and(new).and(indexed)));
             }
@@ -83,26 +95,21 @@ impl Projector {
         }
     }
 
-    /// Adds the events up to the high-water mark to the index of fields, until the time limit.
-    async fn index_new_events(&self, mark: i64) -> Result<Completion, StoreError> {
+    /// Adds these events to the index of fields, until the time limit.
+    async fn fill_index(&self, with: Unindexed) -> Result<Completion, StoreError> {
         let began = Instant::now();
-        while self.store.index_new_events(mark).await? < mark {
+        loop {
+            let is_left = match with {
+                Unindexed::New { up_to } => self.store.index_new_events(up_to).await? < up_to,
+                Unindexed::Past => self.store.fill_field_index().await?,
+            };
+            if !is_left {
+                return Ok(Completion::Complete);
+            }
             if began.elapsed() > INDEX_TIME {
                 return Ok(Completion::WorkLeft);
             }
         }
-        Ok(Completion::Complete)
-    }
-
-    /// Does what registrations of indexed fields have left to do, until the time limit.
-    async fn fill_field_index(&self) -> Result<Completion, StoreError> {
-        let began = Instant::now();
-        while self.store.fill_field_index().await? {
-            if began.elapsed() > INDEX_TIME {
-                return Ok(Completion::WorkLeft);
-            }
-        }
-        Ok(Completion::Complete)
     }
 
     /// Records the range of event numbers of each minute, up to the checkpoint. Lists of a time range then read only that part of the log.

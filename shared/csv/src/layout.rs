@@ -92,16 +92,11 @@ impl Layout {
             return Err(FileFault::new("no_header", message));
         }
         // Columns that are not read may have any names.
-        let twice = |column: &&Column| {
-            self.place_of(**column)
-                .is_some_and(|place| self.is_twice(place, **column, mapping, names))
-        };
-        if let Some(place) = dataset
+        let mut read = dataset
             .columns
             .iter()
-            .find(twice)
-            .and_then(|column| self.place_of(*column))
-        {
+            .filter_map(|column| Some((*column, self.place_of(*column)?)));
+        if let Some((_, place)) = read.find(|(column, place)| self.is_twice(*place, *column, mapping, names)) {
             let message = format!("two columns have the name {:?}", self.headers[place]);
             return Err(FileFault::new("duplicate_header", message));
         }
@@ -124,12 +119,12 @@ impl Layout {
 
     /// Whether another column could be meant as well. A mapping that spells a header exactly does not mean one that is spelt otherwise.
     fn is_twice(&self, place: usize, column: Column, mapping: &Mapping, names: &[String]) -> bool {
-        let is_exact = |mapped: &str| self.headers[place] == mapped.trim();
-        let others = |same: &dyn Fn(usize) -> bool| (0..names.len()).any(|other| other != place && same(other));
-        match mapping.of(column).flatten().is_some_and(is_exact) {
-            true => others(&|other| self.headers[other] == self.headers[place]),
-            false => others(&|other| names[other] == names[place]),
-        }
+        let is_exact = mapping
+            .of(column)
+            .flatten()
+            .is_some_and(|mapped| self.headers[place] == mapped.trim());
+        let spelt = if is_exact { &self.headers } else { names };
+        (0..spelt.len()).any(|other| other != place && spelt[other] == spelt[place])
     }
 
     /// How many columns the file has.

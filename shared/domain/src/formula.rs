@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 
+/// The byte order mark of UTF-8, with which a file for spreadsheets begins. Without it they read the file as Windows-1252.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// First characters of formulas. Spreadsheets accept the full-width forms of East Asian keyboards as well.
 pub const TRIGGERS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 /// Characters that a spreadsheet may treat as the end of a cell, or drop before a cell.

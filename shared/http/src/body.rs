@@ -129,7 +129,7 @@ impl<S: Send + Sync> OptionalFromRequest<S> for JsonBody {
     }
 }
 
-async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+pub(super) async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state)
         .await
         .map_err(|rejection| unreadable_body(rejection.status(), ""))

@@ -2,9 +2,8 @@
 
 use std::io::Read;
 
-use axum::RequestExt;
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,7 +12,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, predicate::And};
 
-use super::body::{MAX_BODY_BYTES, unreadable_body};
+use super::body::{MAX_BODY_BYTES, bytes_of, unreadable_body};
 use super::error::{ApiError, Problem};
 
 /// Answers up to this number of bytes are sent as they are: they fit in one packet anyway.
@@ -37,23 +36,22 @@ pub(super) async fn tag_compressed(mut request: Request, next: Next) -> Response
     }
     let known = request.headers().get(header::IF_NONE_MATCH).cloned();
     let mut response = next.run(request).await;
-    // 304 names the tag that the client has.
-    let has_compressed = |tag: &str| {
-        let known = known.as_ref().and_then(|known| known.to_str().ok()).unwrap_or_default();
-        known.contains(&format!("{}{SUFFIX}\"", tag.trim_end_matches('"')))
+    let Some(tag) = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()) else {
+        return response;
     };
+    let packed = format!("{}{SUFFIX}\"", tag.trim_end_matches('"'));
     let is_unchanged = response.status() == StatusCode::NOT_MODIFIED;
-    let headers = response.headers_mut();
+    // 304 names the tag that the client has.
+    let is_packed = match is_unchanged {
+        true => known.is_some_and(|known| known.to_str().is_ok_and(|known| known.contains(&packed))),
+        false => response.headers().contains_key(header::CONTENT_ENCODING),
+    };
     if is_unchanged {
-        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+        let vary = HeaderValue::from_static("accept-encoding");
+        response.headers_mut().append(header::VARY, vary);
     }
-    if (headers.contains_key(header::CONTENT_ENCODING) || is_unchanged)
-        && let Some(tag) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok())
-        && (!is_unchanged || has_compressed(tag))
-        && let Some(opaque) = tag.strip_suffix('"')
-        && let Ok(tag) = HeaderValue::from_str(&format!("{opaque}{SUFFIX}\""))
-    {
-        headers.insert(header::ETAG, tag);
+    if is_packed && let Ok(tag) = HeaderValue::from_str(&packed) {
+        response.headers_mut().insert(header::ETAG, tag);
     }
     response
 }
@@ -69,9 +67,8 @@ pub(super) async fn inflate(request: Request, next: Next) -> Result<Response, Re
         return Err(UnknownCoding.into_response());
     }
     let (mut parts, body) = request.into_parts();
-    let limited = Request::from_parts(parts.clone(), body).with_limited_body();
-    let packed = Bytes::from_request(limited, &()).await;
-    let packed = packed.map_err(|error| unreadable_body(error.status(), "").into_response())?;
+    let packed = bytes_of(Request::from_parts(parts.clone(), body), &()).await;
+    let packed = packed.map_err(IntoResponse::into_response)?;
     let plain = inflated(&packed).map_err(|status| unreadable_body(status, " when it is inflated").into_response())?;
     parts.headers.remove(header::CONTENT_ENCODING);
     parts
@@ -80,8 +77,7 @@ pub(super) async fn inflate(request: Request, next: Next) -> Result<Response, Re
     Ok(next.run(Request::from_parts(parts, Body::from(plain))).await)
 }
 
-/// What all members of a gzip file are inflated to. No library of ours for streams reads more than the first member, or refuses what follows
-/// the last one.
+/// What all members of a gzip file are inflated to. The layer of `tower-http` reads only the first member and ignores what follows it.
 fn inflated(packed: &[u8]) -> Result<Vec<u8>, StatusCode> {
     let mut plain = Vec::new();
     let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);

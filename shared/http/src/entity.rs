@@ -70,7 +70,7 @@ impl EntityAnswer {
         // The answer to a write has the tag of the version alone. Until the entity is projected, a read with that tag also gets
         // 304.
         let of_write = (self.projected_version < self.version).then(|| self.version_tag());
-        etag::answer(headers, &tag, of_write.as_deref(), body)
+        Ok(etag::unless_known(headers, &tag, of_write.as_deref(), body))
     }
 
     fn version_tag(&self) -> String {

@@ -21,41 +21,34 @@ struct Tag<'a> {
 }
 
 /// The first 8 bytes of the body's SHA-256, as text.
-pub(super) fn digest_of(body: &[u8]) -> String {
+pub fn digest_of(body: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     hex::encode(&Sha256::digest(body)[..8])
 }
 
 /// The answer to a read of something that has no version: 200 with the body and its digest as ETag, or 304 if the client has this body.
-///
-/// # Errors
-/// It never fails, because a digest can be sent in a header.
-pub fn revalidated(headers: &HeaderMap, body: WrittenJson) -> Result<Response, ApiError> {
+pub fn revalidated(headers: &HeaderMap, body: WrittenJson) -> Response {
     let tag = format!("\"{}\"", digest_of(&body.0));
-    answer(headers, &tag, None, body)
+    unless_known(headers, &tag, None, body)
 }
 
-/// 200 with body and ETag, or 304 if the client has this body by `tag` or by `also`, another tag of it.
-///
-/// # Errors
-/// The tag cannot be sent in a header.
-pub(super) fn answer(
-    headers: &HeaderMap,
-    tag: &str,
-    also: Option<&str>,
-    body: WrittenJson,
-) -> Result<Response, ApiError> {
-    let etag = HeaderValue::from_str(tag).map_err(|e| ApiError::Internal(Box::new(e)))?;
-    if is_known(headers, tag, also) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+/// The answer with its tag, or 304 if the client has this answer by `tag` or by `also`, another tag of it. Tags are ASCII, so each can be sent
+/// in a header.
+pub fn unless_known(headers: &HeaderMap, tag: &str, also: Option<&str>, answer: impl IntoResponse) -> Response {
+    let mut response = match is_known(headers, tag, also) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => answer.into_response(),
+    };
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
     }
-    Ok(([(header::ETAG, etag)], body).into_response())
+    response
 }
 
 /// Whether the client has this body already: `If-None-Match` is `*`, or it names `tag` or `also`, another tag of the same body. The
 /// comparison is weak: a `W/` before a tag makes no difference, nor whether the client has the body compressed. A malformed header counts as
 /// absent.
-pub fn is_known(headers: &HeaderMap, tag: &str, also: Option<&str>) -> bool {
+fn is_known(headers: &HeaderMap, tag: &str, also: Option<&str>) -> bool {
     let Some(text) = joined(headers, &header::IF_NONE_MATCH) else {
         return false;
     };

@@ -1,8 +1,8 @@
 //! The headers `Idempotency-Key` and `Idempotency-Replayed`.
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method};
+use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use annals_domain::ids::Text;
@@ -70,11 +70,10 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text<255>>, ApiErro
     Ok(Some(key))
 }
 
-/// Marks the answer to a request that an earlier one with the same key had carried out: nothing was done again.
-pub fn replayed(mut response: Response) -> Response {
-    let name = HeaderName::from_static("idempotency-replayed");
-    response.headers_mut().insert(name, HeaderValue::from_static("true"));
-    response
+/// The answer, which is marked if an earlier request with the same key had carried the request out: then nothing was done again.
+pub fn marked_if_replayed(answer: impl IntoResponse, is_replayed: bool) -> Response {
+    let mark = is_replayed.then_some([("idempotency-replayed", "true")]);
+    (mark, answer).into_response()
 }
 
 /// The text up to the closing quote, unescaped. `rest` begins after the opening quote.
@@ -96,6 +95,8 @@ fn invalid(what: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn key(value: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! Answers to changes of an entity: the entity as it is now.
 
-use annals_http::{ApiError, EntityAnswer, encoded, replayed};
+use annals_http::{ApiError, EntityAnswer, encoded, marked_if_replayed};
 use annals_store::{Appended, KeptOutcome};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,6 +10,7 @@ use serde_json::json;
 use super::change::Change;
 use super::deleted;
 use super::keyed::Earlier;
+use crate::events::created_or_found;
 
 impl Change {
     /// The entity as it is now. If another actor has added an event that is hidden from the caller, the caller may not see the state any
@@ -27,10 +28,8 @@ impl Change {
 
     /// The answer to a creation: 201, or 200 if the same request had created the entity before.
     pub(super) async fn created(&self, version: Option<i32>, is_replayed: bool) -> Result<Response, ApiError> {
-        let mut response = match is_replayed {
-            true => replayed(self.answer(version, StatusCode::OK).await?),
-            false => self.answer(version, StatusCode::CREATED).await?,
-        };
+        let answer = self.answer(version, created_or_found(is_replayed)).await?;
+        let mut response = marked_if_replayed(answer, is_replayed);
         let id = encoded(&self.aggregate_id);
         let path = format!("/api/v1/entities/{}/{id}", self.verb.aggregate_type);
         if let Ok(location) = HeaderValue::from_str(&path) {
@@ -41,18 +40,18 @@ impl Change {
 
     /// The answer to an update or a delete that has an event.
     pub(super) async fn changed(&self, appended: &Appended) -> Result<Response, ApiError> {
-        let response = self.answer(Some(appended.aggregate_version), StatusCode::OK).await?;
-        Ok(match appended.replayed {
-            true => replayed(response),
-            false => response,
-        })
+        let answer = self.answer(Some(appended.aggregate_version), StatusCode::OK).await?;
+        Ok(marked_if_replayed(answer, appended.replayed))
     }
 
     /// The answer to an update or a delete that was sent again.
     pub(super) async fn answer_again(&self, earlier: Earlier) -> Result<Response, ApiError> {
         match earlier {
             Earlier::Kept(KeptOutcome::Deleted) => Err(deleted::was_before()),
-            other => Ok(replayed(self.answer(other.version(), StatusCode::OK).await?)),
+            other => Ok(marked_if_replayed(
+                self.answer(other.version(), StatusCode::OK).await?,
+                true,
+            )),
         }
     }
 }

@@ -13,20 +13,6 @@ use crate::log::pages::{MAX_BYTES, is_full};
 use crate::{Store, StoreError};
 use annals_domain::{Caller, Event, Timestamp, json};
 
-/// A call of one of the list functions of the migration `field_lists`, which have two parameters more: a field, and the values that it may
-/// have.
-macro_rules! field_list_call {
-    ($function:literal) => {
-        concat!(
-            "-- ",
-            $function,
-            "\nselect * from annals.",
-            $function,
-            "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19::text[]::jsonb[])"
-        )
-    };
-}
-
 /// A call of one of the list functions of the migration `event_pages`, which have the same parameters.
 macro_rules! list_call {
     ($function:literal) => {
@@ -38,6 +24,36 @@ macro_rules! list_call {
             "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
         )
     };
+}
+
+/// A call of one of the list functions of the migration `field_lists`, which have two parameters more: a field, and the values that it may
+/// have. The name may have several parts.
+macro_rules! field_list_call {
+    ($($name:literal),+) => {
+        concat!(
+            "-- ",
+            $($name),+,
+            "\nselect * from annals.",
+            $($name),+,
+            "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19::text[]::jsonb[])"
+        )
+    };
+}
+
+/// The calls of a list function that both migrations have.
+macro_rules! list_calls {
+    ($function:literal) => {
+        Statements {
+            plain: list_call!($function),
+            by_field: field_list_call!($function, "_by_field"),
+        }
+    };
+}
+
+/// The same list without and with a field of the data as a filter.
+struct Statements {
+    plain: &'static str,
+    by_field: &'static str,
 }
 
 /// Which events a list returns. An absent field does not filter.
@@ -111,22 +127,36 @@ impl EventFilter {
 
     /// The function for the filter with the fewest events. It checks the other filters, too.
     fn statement(&self, caller: &Caller) -> &'static str {
-        if self.field.is_some() {
-            return self.field_statement(caller);
+        match (self.narrow_statements(caller), &self.field) {
+            (Some(lists), None) => lists.plain,
+            (Some(lists), Some(_)) => lists.by_field,
+            // A value usually has fewer events than an actor or a type.
+            (None, Some(_)) => field_list_call!("list_events_of_field"),
+            (None, None) => self.wide_statement(),
         }
-        if self.is_short(caller) {
-            list_call!("list_events_unprocessed")
+    }
+
+    /// The functions for a filter that has fewer events than the value of a field usually has.
+    fn narrow_statements(&self, caller: &Caller) -> Option<Statements> {
+        Some(if self.is_short(caller) {
+            list_calls!("list_events_unprocessed")
         } else if self.aggregate_id.is_some() {
-            list_call!("list_events_of_id")
+            list_calls!("list_events_of_id")
         } else if self.command_id.is_some() {
-            list_call!("list_events_of_command")
+            list_calls!("list_events_of_command")
         } else if self.causation_id.is_some() {
-            list_call!("list_events_of_causation")
+            list_calls!("list_events_of_causation")
         } else if self.correlation_id.is_some() {
-            list_call!("list_events_of_correlation")
+            list_calls!("list_events_of_correlation")
         } else if !caller.role().sees_tenant() {
-            list_call!("list_events_of_caller")
-        } else if self.created_by.is_some() {
+            list_calls!("list_events_of_caller")
+        } else {
+            return None;
+        })
+    }
+
+    fn wide_statement(&self) -> &'static str {
+        if self.created_by.is_some() {
             list_call!("list_events_of_actor")
         } else if self.user_id.is_some() {
             list_call!("list_events_of_person")
@@ -138,25 +168,6 @@ impl EventFilter {
             list_call!("list_events_of_source")
         } else {
             list_call!("list_events")
-        }
-    }
-
-    /// The same for a list by a field of the data. A value usually has fewer events than an actor or a type.
-    fn field_statement(&self, caller: &Caller) -> &'static str {
-        if self.is_short(caller) {
-            field_list_call!("list_events_unprocessed_by_field")
-        } else if self.aggregate_id.is_some() {
-            field_list_call!("list_events_of_id_by_field")
-        } else if self.command_id.is_some() {
-            field_list_call!("list_events_of_command_by_field")
-        } else if self.causation_id.is_some() {
-            field_list_call!("list_events_of_causation_by_field")
-        } else if self.correlation_id.is_some() {
-            field_list_call!("list_events_of_correlation_by_field")
-        } else if !caller.role().sees_tenant() {
-            field_list_call!("list_events_of_caller_by_field")
-        } else {
-            field_list_call!("list_events_of_field")
         }
     }
 }
