@@ -22,6 +22,7 @@ mod container;
 mod contract;
 mod conventions;
 mod csv_datasets;
+mod csv_doubts;
 mod csv_exports;
 mod csv_report;
 mod csv_sales;

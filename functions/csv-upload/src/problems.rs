@@ -38,5 +38,9 @@ pub(crate) fn import_problem(error: ImportError) -> ApiError {
 }
 
 fn file_problem(fault: FileFault) -> ApiError {
-    Problem::new(StatusCode::BAD_REQUEST, fault.code, fault.detail()).into()
+    let status = match fault.code {
+        "file_imported_before" => StatusCode::CONFLICT,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Problem::new(status, fault.code, fault.detail()).into()
 }

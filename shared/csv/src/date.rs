@@ -1,9 +1,12 @@
 //! Dates: ISO 8601, or the format that the upload declares. A date that could mean two days is an error; no order is guessed.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use chrono::format::{Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+
+/// Code of a date that could be two days.
+pub const AMBIGUOUS_DATE: &str = "ambiguous_date";
 
 /// The format of dates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,6 +54,31 @@ impl DateFormat {
             .then_some(Self::Pattern(read))
     }
 
+    /// The format with day and month in the other order; `None` if it does not have both as numbers.
+    pub fn swapped(&self) -> Option<Self> {
+        let Self::Pattern(Pattern { text, .. }) = self else {
+            return None;
+        };
+        let (mut swapped, mut days, mut months) = (String::new(), 0, 0);
+        let mut is_specifier = false;
+        for c in text.chars() {
+            swapped.push(match c {
+                'd' | 'e' if is_specifier => {
+                    days += 1;
+                    'm'
+                }
+                'm' if is_specifier => {
+                    months += 1;
+                    'd'
+                }
+                other => other,
+            });
+            // `%-d` is a specifier with a flag, and `%%` a percent sign.
+            is_specifier = (c == '%' && !is_specifier) || (is_specifier && matches!(c, '-' | '_' | '0'));
+        }
+        ((days, months) == (1, 1)).then(|| Self::from_pattern(&swapped))?
+    }
+
     /// Reads a date.
     pub fn parse(&self, text: &str) -> Result<NaiveDate, DateFault> {
         let date = match self {
@@ -64,6 +92,15 @@ impl DateFormat {
             Ok(date)
         } else {
             Err(invalid("is not between the years 1000 and 9999"))
+        }
+    }
+}
+
+impl fmt::Display for DateFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Iso => f.write_str("%Y-%m-%d"),
+            Self::Pattern(pattern) => f.write_str(&pattern.text),
         }
     }
 }
@@ -120,7 +157,7 @@ fn parse_iso(text: &str) -> Result<NaiveDate, DateFault> {
     if is_ambiguous(text) {
         let message = "is ambiguous: set date_format, for example to %m/%d/%Y or %d/%m/%Y".to_owned();
         return Err(DateFault {
-            code: "ambiguous_date",
+            code: AMBIGUOUS_DATE,
             message,
         });
     }
@@ -278,6 +315,23 @@ mod tests {
             }
         }
         assert_eq!(DateFormat::from_pattern("%-d%-m%Y"), None);
+    }
+
+    #[test]
+    fn day_and_month_can_be_swapped() {
+        for (pattern, swapped) in [
+            ("%d.%m.%Y", Some("%m.%d.%Y")),
+            ("%-m/%e/%y %H:%M", Some("%-d/%m/%y %H:%M")),
+            ("day %d, %m %Y", Some("day %m, %d %Y")),
+            ("%Y-%m-%d", Some("%Y-%d-%m")),
+            ("%d %b %Y", None),
+            ("%F", None),
+        ] {
+            let format = DateFormat::from_pattern(pattern).expect(pattern);
+            let found = format.swapped().map(|format| format.to_string());
+            assert_eq!(found.as_deref(), swapped, "{pattern}");
+        }
+        assert_eq!(DateFormat::Iso.swapped(), None);
     }
 
     #[test]
