@@ -22,7 +22,7 @@ pub const FIELDS: [Field; 21] = [
     ),
     field(
         "date_format",
-        "strftime pattern of dates, such as %m/%d/%Y",
+        "strftime pattern of dates, such as %m/%d/%Y, or excel for the numbers of a spreadsheet",
         "YYYY-MM-DD",
     ),
     field(
