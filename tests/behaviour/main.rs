@@ -24,6 +24,7 @@ mod conventions;
 mod csv_datasets;
 mod csv_doubts;
 mod csv_exports;
+mod csv_inspect;
 mod csv_report;
 mod csv_sales;
 mod cursors;

@@ -143,7 +143,10 @@ impl Pattern {
 fn parse_serial(text: &str) -> Option<NaiveDate> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
-    let day: u64 = whole.parse().ok().filter(|day| *day > 60 && is_number(whole) && is_number(fraction))?;
+    let day: u64 = whole
+        .parse()
+        .ok()
+        .filter(|day| *day > 60 && is_number(whole) && is_number(fraction))?;
     NaiveDate::from_ymd_opt(1899, 12, 30)?.checked_add_days(Days::new(day))
 }
 
@@ -338,8 +341,16 @@ mod tests {
     #[test]
     fn numbers_of_spreadsheets_are_days() {
         let format = DateFormat::from_pattern("excel").expect("a format");
-        for (text, day) in [("46053", Some("2026-01-31")), ("46053.75", Some("2026-01-31")), ("61", Some("1900-03-01"))] {
-            assert_eq!(format.parse(text).ok().map(|day| day.to_string()).as_deref(), day, "{text}");
+        for (text, day) in [
+            ("46053", Some("2026-01-31")),
+            ("46053.75", Some("2026-01-31")),
+            ("61", Some("1900-03-01")),
+        ] {
+            assert_eq!(
+                format.parse(text).ok().map(|day| day.to_string()).as_deref(),
+                day,
+                "{text}"
+            );
         }
         for text in ["60", "-1", "1e5", "46053.x", "99999999", "", "2026-01-31"] {
             assert!(format.parse(text).is_err(), "{text}");

@@ -9,8 +9,24 @@ const MAX_BYTES: usize = 40;
 
 /// Times after a day, the most frequent first.
 const TIMES: [&str; 18] = [
-    " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", "T%H:%M:%S", "T%H:%M", "T%H:%M:%S%:z", " %H:%M:%S %z", " %H:%M:%S %:z", " %H:%M %z",
-    ", %H:%M:%S", ", %H:%M", ", %I:%M:%S %p", ", %I:%M %p", " %H:%M:%S %Z", " %I:%M:%S %p %Z", ", %I:%M:%S %p %Z", " %H:%M %Z",
+    " %H:%M:%S",
+    " %H:%M",
+    " %I:%M:%S %p",
+    " %I:%M %p",
+    "T%H:%M:%S",
+    "T%H:%M",
+    "T%H:%M:%S%:z",
+    " %H:%M:%S %z",
+    " %H:%M:%S %:z",
+    " %H:%M %z",
+    ", %H:%M:%S",
+    ", %H:%M",
+    ", %I:%M:%S %p",
+    ", %I:%M %p",
+    " %H:%M:%S %Z",
+    " %I:%M:%S %p %Z",
+    ", %I:%M:%S %p %Z",
+    " %H:%M %Z",
 ];
 
 /// A format, and what the texts have that it can fit.
@@ -41,11 +57,24 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
         // Years of two digits are not before the day where points separate.
         let orders: &[&str] = match separator {
             '.' => &["%d %m %Y", "%Y %m %d", "%d %m %y", "%d %B %Y", "%d %B %y"],
-            ' ' => &["%d %B %Y", "%d %B %y", "%d %B, %Y", "%B %d, %Y", "%B %d %Y", "%d %m %Y", "%Y %m %d"],
-            _ => &["%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y", "%y %m %d", "%d %B %Y", "%d %B %y"],
+            ' ' => &[
+                "%d %B %Y",
+                "%d %B %y",
+                "%d %B, %Y",
+                "%B %d, %Y",
+                "%B %d %Y",
+                "%d %m %Y",
+                "%Y %m %d",
+            ],
+            _ => &[
+                "%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y", "%y %m %d", "%d %B %Y", "%d %B %y",
+            ],
         };
         for order in orders {
-            add(Some(s), &order.replace(' ', &s.to_string()).replace(&format!(",{s}"), ", "));
+            add(
+                Some(s),
+                &order.replace(' ', &s.to_string()).replace(&format!(",{s}"), ", "),
+            );
         }
     }
     for order in ["%Y%m%d", "%d%m%Y", "%m%d%Y"] {
@@ -71,9 +100,16 @@ impl DateFormat {
         let last = text.rsplit(' ').next().unwrap_or_default();
         let has_zone = has_time && last.chars().all(char::is_alphabetic) && !["AM", "PM", "am", "pm"].contains(&last);
         let could_fit = |known: &&Known| {
-            (known.separator, known.has_time, known.has_zone, known.begins_with_word) == (separator, has_time, has_zone, begins_with_word)
+            (known.separator, known.has_time, known.has_zone, known.begins_with_word)
+                == (separator, has_time, has_zone, begins_with_word)
         };
-        KNOWN.iter().filter(could_fit).map(|known| &known.format).filter(|format| format.parse(text).is_ok()).cloned().collect()
+        KNOWN
+            .iter()
+            .filter(could_fit)
+            .map(|known| &known.format)
+            .filter(|format| format.parse(text).is_ok())
+            .cloned()
+            .collect()
     }
 }
 

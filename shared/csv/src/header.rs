@@ -66,7 +66,9 @@ pub(crate) fn is_report(text: &str, is_whole: bool, delimiters: &[u8]) -> bool {
     let line_end = text.find(['\r', '\n']).unwrap_or(text.len());
     text[..line_end].contains(ERRORS_COLUMN)
         && delimiters.iter().any(|delimiter| {
-            let first = records(text, is_whole, Lines::default(), *delimiter, MAX_RECORDS).into_iter().next();
+            let first = records(text, is_whole, Lines::default(), *delimiter, MAX_RECORDS)
+                .into_iter()
+                .next();
             first.is_some_and(|first| first.fields().any(|field| field.trim() == ERRORS_COLUMN))
         })
 }

@@ -102,7 +102,9 @@ impl Layout {
     /// Finds the columns that upload fields other than the mapping name.
     fn place_table(&mut self, table: &TableOptions, names: &[String]) -> Result<(), FileFault> {
         let place = |header: &str, field: &str| {
-            let place = self.place_named(header, names).ok_or_else(|| self.no_header_called(header, field))?;
+            let place = self
+                .place_named(header, names)
+                .ok_or_else(|| self.no_header_called(header, field))?;
             let is_other = |other: &usize| *other != place && names[*other] == names[place];
             match (0..names.len()).find(is_other) {
                 Some(_) if numbered(header) != Some(place) => Err(self.is_twice_in_header(place)),
@@ -127,11 +129,17 @@ impl Layout {
     fn place_named(&self, header: &str, names: &[String]) -> Option<usize> {
         let exactly = self.headers.iter().position(|name| name == header.trim());
         let normally = || names.iter().position(|name| *name == normal(header));
-        exactly.or_else(normally).or_else(|| numbered(header).filter(|place| *place < self.headers.len()))
+        exactly
+            .or_else(normally)
+            .or_else(|| numbered(header).filter(|place| *place < self.headers.len()))
     }
 
     fn is_twice_in_header(&self, place: usize) -> FileFault {
-        let message = format!("two columns have the name {:?}: name the one that is meant by its number, as #{}", self.headers[place], place + 1);
+        let message = format!(
+            "two columns have the name {:?}: name the one that is meant by its number, as #{}",
+            self.headers[place],
+            place + 1
+        );
         FileFault::new("duplicate_header", message)
     }
 

@@ -19,6 +19,7 @@
 //! Architecture invariants: each row is counted as exactly one of accepted, updated, duplicate and rejected. There are no HTTP types. The
 //! memory of a large import does not grow with the file, except by some bytes per row if the import is one transaction.
 
+mod auto;
 mod chunk;
 mod deadline;
 mod dispatch;
@@ -37,6 +38,7 @@ mod partition;
 mod partitioned;
 mod permission;
 mod plan;
+mod profile;
 mod report;
 mod run;
 mod seen;
@@ -44,6 +46,7 @@ mod small;
 mod transaction;
 mod warning;
 
+pub use self::auto::{Completed, Fields, complete, inspect as inspect_file, is_auto};
 pub use self::due::log_stalled;
 pub use self::error::ImportError;
 pub use self::events::request;

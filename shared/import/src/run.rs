@@ -23,6 +23,7 @@ use crate::inspect::inspect;
 use crate::job::Job;
 use crate::known::refuse_known;
 use crate::options::Options;
+use crate::profile::remember;
 use crate::warning::Warning;
 use crate::{events, partitioned, transaction};
 
@@ -241,6 +242,18 @@ impl Importer {
             data.insert("code".to_owned(), json!("rows_rejected"));
         }
         self.end(import, data, &end).await?;
+        if counts.appended > 0 && !job.layout.is_report() {
+            let by = (&job.caller, &job.context);
+            remember(
+                &job.appends,
+                &job.store,
+                by,
+                job.dataset,
+                job.layout.headers(),
+                &job.options.sent,
+            )
+            .await;
+        }
         if !job.options.dry_run {
             metrics::uploaded(counts);
         }

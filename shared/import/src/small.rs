@@ -28,6 +28,7 @@ use crate::known::refuse_known;
 use crate::options::Options;
 use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason, TRIES};
 use crate::plan::{self, Entities, Plan};
+use crate::profile::remember;
 use crate::report;
 use crate::seen::Seen;
 use crate::warning::Warning;
@@ -92,6 +93,18 @@ impl SmallUpload {
         // If this fails, events may have been appended although no answer says so. If the same file is sent again, their rows count as
         // duplicates.
         job.store.record_upload(&job.caller, &finished).await?;
+        if counts.appended > 0 && !job.layout.is_report() {
+            let by = (&job.caller, &job.context);
+            remember(
+                &job.appends,
+                &job.store,
+                by,
+                job.dataset,
+                job.layout.headers(),
+                &job.options.sent,
+            )
+            .await;
+        }
         Ok(finished)
     }
 

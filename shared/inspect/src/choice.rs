@@ -65,6 +65,10 @@ impl Proposal {
     /// Notes a doubt.
     pub fn doubt(&mut self, field: &'static str, message: impl Into<String>, choices: Vec<Value>) {
         let message = message.into();
-        self.doubts.push(Doubt { field, message, choices });
+        self.doubts.push(Doubt {
+            field,
+            message,
+            choices,
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use annals_csv::{Dataset, FileFault, Format, ReadError, ReadOptions, Reader, Record};
+use annals_csv::{Dataset, FileFault, Format, ReadError, ReadOptions, Reader, Record, SALES};
 use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
@@ -51,16 +51,67 @@ pub struct Inspection {
     pub trial: Option<Trial>,
 }
 
-/// Inspects a file. `open` opens it from its beginning, several times; `declared` are upload fields that the caller is sure of.
+/// How a file begins.
+#[derive(Debug)]
+pub struct Beginning {
+    format: Format,
+    structure: Structure,
+    line_ends: &'static str,
+}
+
+impl Beginning {
+    /// Reads the beginning of a file. `declared` are upload fields that the caller is sure of.
+    ///
+    /// # Errors
+    /// The file cannot be read at all, a declared field is malformed, or its source failed.
+    pub async fn read<S>(source: S, declared: &Map<String, Value>, dataset: &Dataset) -> Result<Self, ReadError>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Unpin,
+    {
+        let format = read_options(declared, dataset)?.format;
+        let (structure, line_ends) = find_structure(Reader::new(source, format), format, declared).await?;
+        Ok(Self {
+            format,
+            structure,
+            line_ends,
+        })
+    }
+
+    /// The header; `None`: the file has none.
+    pub fn header(&self) -> Option<&[String]> {
+        self.structure.header.as_deref()
+    }
+}
+
+/// Whether an upload field of this name says how a file is read.
+pub fn is_about_reading(name: &str) -> bool {
+    // A field is known by its name: whatever its value, it is set or refused.
+    !matches!(ReadOptions::default().set(name, "", &SALES), Ok(false))
+}
+
+/// Inspects a file. `open` opens it from its beginning, several times; `declared` are upload fields that the caller is sure of, and `remembered`
+/// those that were confirmed for another file with this header.
 ///
 /// # Errors
-/// The file cannot be read at all, a declared field does not fit it, or its source failed.
-pub async fn inspect<S>(open: impl Fn() -> S, dataset: &'static Dataset, declared: &Map<String, Value>) -> Result<Inspection, ReadError>
+/// The file cannot be read at all, a field does not fit it, or its source failed.
+pub async fn inspect<S>(
+    open: impl Fn() -> S,
+    dataset: &'static Dataset,
+    beginning: Beginning,
+    declared: &Map<String, Value>,
+    remembered: &Map<String, Value>,
+) -> Result<Inspection, ReadError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
-    let format = read_options(declared, dataset)?.format;
-    let (structure, line_ends) = find_structure(Reader::new(open(), format), format, declared).await?;
+    let Beginning {
+        format,
+        structure,
+        line_ends,
+    } = beginning;
+    let mut sure = remembered.clone();
+    sure.extend(declared.clone());
+    let (caller_declared, declared) = (declared, &sure);
     let found = profile(Reader::new(open(), format), &structure).await?;
     let headers: Vec<String> = match &structure.header {
         Some(header) => header.clone(),
@@ -68,7 +119,11 @@ where
     };
     let table = Table {
         dataset,
-        headers: headers.iter().map(|header| Header::of(header)).take(MAX_COLUMNS).collect(),
+        headers: headers
+            .iter()
+            .map(|header| Header::of(header))
+            .take(MAX_COLUMNS)
+            .collect(),
         has_header: structure.header.is_some(),
         profiles: &found.profiles,
         named_before: lookup::currency_in(&structure.before),
@@ -76,22 +131,34 @@ where
     };
     let mut proposal = propose(&table);
     propose_structure(&mut proposal, &structure, &found, declared);
+    for field in remembered.keys().filter(|field| !caller_declared.contains_key(*field)) {
+        proposal.note("options", format!("{field} was confirmed for a file with this header"));
+    }
     let mut options = declared.clone();
-    options.remove("options");
     options.extend(std::mem::take(&mut proposal.fields));
     let read = read_options(&options, dataset)?;
     let header = Record::of(&headers);
     let trial = match Trying::new(dataset, &read, &header) {
         Ok(trying) => {
             let reader = Reader::new(open(), read.format);
-            Some(try_rows(reader, trying, &structure, usize::try_from(read.format.skip_footer).unwrap_or_default()).await?)
+            Some(
+                try_rows(
+                    reader,
+                    trying,
+                    &structure,
+                    usize::try_from(read.format.skip_footer).unwrap_or_default(),
+                )
+                .await?,
+            )
         }
         Err(fault) => {
             proposal.doubt("mapping", fault.detail(), Vec::new());
             None
         }
     };
-    let is_read = trial.as_ref().is_some_and(|trial| trial.rows_refused == 0 && trial.rows_accepted > 0);
+    let is_read = trial
+        .as_ref()
+        .is_some_and(|trial| trial.rows_refused == 0 && trial.rows_accepted > 0);
     Ok(Inspection {
         dataset: dataset.name,
         options,
@@ -124,7 +191,11 @@ fn read_options(fields: &Map<String, Value>, dataset: &Dataset) -> Result<ReadOp
     Ok(options)
 }
 
-async fn find_structure<S>(mut reader: Reader<S>, format: Format, declared: &Map<String, Value>) -> Result<(Structure, &'static str), ReadError>
+async fn find_structure<S>(
+    mut reader: Reader<S>,
+    format: Format,
+    declared: &Map<String, Value>,
+) -> Result<(Structure, &'static str), ReadError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
@@ -196,7 +267,12 @@ where
     Ok(())
 }
 
-async fn try_rows<S>(mut reader: Reader<S>, mut trying: Trying<'_>, structure: &Structure, footer: usize) -> Result<Trial, ReadError>
+async fn try_rows<S>(
+    mut reader: Reader<S>,
+    mut trying: Trying<'_>,
+    structure: &Structure,
+    footer: usize,
+) -> Result<Trial, ReadError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
@@ -221,16 +297,32 @@ fn propose_structure(proposal: &mut Proposal, structure: &Structure, found: &Fou
             b'\t' => "tab".to_owned(),
             other => char::from(other).to_string(),
         };
-        proposal.set("delimiter", name, format!("it divides most lines into {} fields", structure.width));
+        proposal.set(
+            "delimiter",
+            name,
+            format!("it divides most lines into {} fields", structure.width),
+        );
     }
     if structure.header.is_none() && is_open("header") {
-        proposal.set("header", "none", "the first line has a day or a number, as no header has");
+        proposal.set(
+            "header",
+            "none",
+            "the first line has a day or a number, as no header has",
+        );
     }
     if structure.skip_rows > 0 && is_open("skip_rows") {
-        proposal.set("skip_rows", structure.skip_rows, "the lines before the header are no rows");
+        proposal.set(
+            "skip_rows",
+            structure.skip_rows,
+            "the lines before the header are no rows",
+        );
     }
     if !found.footer.is_empty() && is_open("skip_footer") {
-        proposal.set("skip_footer", json!(found.footer.len()), "the last lines are totals or remarks");
+        proposal.set(
+            "skip_footer",
+            json!(found.footer.len()),
+            "the last lines are totals or remarks",
+        );
     }
     if found.encoding != "UTF-8" && is_open("encoding") {
         proposal.set("encoding", found.encoding.to_lowercase(), "its bytes are no UTF-8");

@@ -22,10 +22,17 @@ impl Header {
     pub fn of(text: &str) -> Self {
         let lower = text.trim().to_lowercase();
         let (outside, inside) = split_parentheses(&lower);
-        let spaced: String = outside.chars().map(|c| if "_-./:".contains(c) { ' ' } else { c }).collect();
+        let spaced: String = outside
+            .chars()
+            .map(|c| if "_-./:".contains(c) { ' ' } else { c })
+            .collect();
         let mut words: Vec<&str> = spaced.split_whitespace().collect();
         let mut named = inside.split([' ', ',', ';']).find_map(currency_named);
-        while let Some(currency) = words.last().filter(|_| words.len() > 1).and_then(|word| currency_named(word)) {
+        while let Some(currency) = words
+            .last()
+            .filter(|_| words.len() > 1)
+            .and_then(|word| currency_named(word))
+        {
             words.pop();
             named.get_or_insert(currency);
             if words.len() > 1 && words.last() == Some(&"in") {
@@ -48,7 +55,9 @@ impl Header {
 
     /// Whether it has this role.
     pub fn is(&self, role: Role) -> bool {
-        ROLES.iter().any(|(of, names)| *of == role && names.contains(&self.name.as_str()))
+        ROLES
+            .iter()
+            .any(|(of, names)| *of == role && names.contains(&self.name.as_str()))
     }
 
     /// Whether the dictionary has it at all.
@@ -141,7 +150,13 @@ mod tests {
 
     #[test]
     fn lines_of_totals_are_known() {
-        for (text, is_total) in [("Total", true), ("Summe:", true), ("Total for Hosting", true), ("Totalausfall", false), ("***", true)] {
+        for (text, is_total) in [
+            ("Total", true),
+            ("Summe:", true),
+            ("Total for Hosting", true),
+            ("Totalausfall", false),
+            ("***", true),
+        ] {
             assert_eq!(means(text, Word::TotalLine), is_total, "{text}");
         }
     }

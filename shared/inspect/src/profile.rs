@@ -205,7 +205,10 @@ impl Profile {
             self.words = None;
             return;
         }
-        words.entry(text.to_lowercase()).or_insert_with(|| (text.to_owned(), 0)).1 += 1;
+        words
+            .entry(text.to_lowercase())
+            .or_insert_with(|| (text.to_owned(), 0))
+            .1 += 1;
     }
 
     /// The formats of its days. Empty if it has none, or if no format fits all.
@@ -215,7 +218,11 @@ impl Profile {
 
     /// The formats that fit its first day, if none fits all.
     pub fn contradicted_formats(&self) -> &[DateFormat] {
-        if self.formats().is_empty() { &self.first_days } else { &[] }
+        if self.formats().is_empty() {
+            &self.first_days
+        } else {
+            &[]
+        }
     }
 
     /// Its numbers, if all of its cells are numbers and there are any.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use annals_csv::{Column, DateFormat, Dataset, Kind, is_negative_sign};
+use annals_csv::{Column, Dataset, DateFormat, Kind, is_negative_sign};
 use serde_json::{Map, Value, json};
 
 use crate::choice::{ColumnChoice, Proposal};
@@ -129,9 +129,15 @@ impl Proposer<'_> {
         let Some(export) = found else { return };
         if export.dataset == self.table.dataset.name {
             self.export = Some(export);
-            self.out.note("mapping", format!("the headers are those of {}. {}", export.name, export.note));
+            self.out.note(
+                "mapping",
+                format!("the headers are those of {}. {}", export.name, export.note),
+            );
         } else {
-            let message = format!("the headers are those of {}, which are {}: say which column is what", export.name, export.dataset);
+            let message = format!(
+                "the headers are those of {}, which are {}: say which column is what",
+                export.name, export.dataset
+            );
             self.out.doubt("mapping", message, Vec::new());
         }
     }
@@ -145,7 +151,8 @@ impl Proposer<'_> {
     fn candidates(&self, column: Column, is_acceptable: impl Fn(&Profile) -> bool) -> Vec<usize> {
         let headers = self.table.headers.iter().enumerate();
         let ranked = headers.filter_map(|(place, header)| Some((header.rank_for(column)?, place)));
-        let free = ranked.filter(|(_, place)| !self.used.contains(place) && self.profile(*place).is_some_and(&is_acceptable));
+        let free =
+            ranked.filter(|(_, place)| !self.used.contains(place) && self.profile(*place).is_some_and(&is_acceptable));
         let mut found: Vec<(usize, usize)> = free.collect();
         found.sort_unstable();
         found.into_iter().map(|(_, place)| place).collect()
@@ -153,7 +160,8 @@ impl Proposer<'_> {
 
     fn map(&mut self, column: Column, place: usize, runner_up: Option<usize>) {
         self.used.insert(place);
-        self.mapping.insert(column.name().to_owned(), Value::from(self.name(place)));
+        self.mapping
+            .insert(column.name().to_owned(), Value::from(self.name(place)));
         let reason = match (self.of_export(column.name()) == Some(place), self.table.has_header) {
             (true, _) => format!("its header in {}", self.export.map_or("", |export| export.name)),
             (false, true) => "its header".to_owned(),
@@ -174,7 +182,11 @@ impl Proposer<'_> {
         let place = source.as_str().and_then(|source| {
             let source = source.trim();
             let number = || source.strip_prefix('#')?.parse::<usize>().ok()?.checked_sub(1);
-            let by_name = self.table.headers.iter().position(|header| header.text.eq_ignore_ascii_case(source));
+            let by_name = self
+                .table
+                .headers
+                .iter()
+                .position(|header| header.text.eq_ignore_ascii_case(source));
             by_name.or_else(number)
         });
         self.used.extend(place);
@@ -182,19 +194,33 @@ impl Proposer<'_> {
     }
 
     fn choose_day(&mut self) -> Option<usize> {
-        let column = self.table.dataset.columns.iter().copied().find(|column| column.kind() == Kind::Day)?;
+        let column = self
+            .table
+            .dataset
+            .columns
+            .iter()
+            .copied()
+            .find(|column| column.kind() == Kind::Day)?;
         let place = match self.take_declared(column) {
             Some(declared) => declared?,
             None => {
                 let of_export = self.of_export(column.name());
-                let has_days = |profile: &Profile| !profile.formats().is_empty() || !profile.contradicted_formats().is_empty();
+                let has_days =
+                    |profile: &Profile| !profile.formats().is_empty() || !profile.contradicted_formats().is_empty();
                 let named = self.candidates(column, has_days);
                 let serials = || self.candidates(column, has_serials).into_iter().next();
                 let shaped = || self.only(|profile| !profile.formats().is_empty());
-                let place = of_export.or_else(|| named.first().copied()).or_else(serials).or_else(shaped);
+                let place = of_export
+                    .or_else(|| named.first().copied())
+                    .or_else(serials)
+                    .or_else(shaped);
                 let Some(place) = place else {
                     if self.table.dataset.requires(column) {
-                        self.out.doubt("mapping", format!("no column is known as {}", column.name()), Vec::new());
+                        self.out.doubt(
+                            "mapping",
+                            format!("no column is known as {}", column.name()),
+                            Vec::new(),
+                        );
                     }
                     return None;
                 };
@@ -212,7 +238,8 @@ impl Proposer<'_> {
             return None;
         }
         let profiles = self.table.profiles.columns.iter().enumerate();
-        let mut found = profiles.filter(|(place, profile)| !self.used.contains(place) && profile.filled > 0 && has(profile));
+        let mut found =
+            profiles.filter(|(place, profile)| !self.used.contains(place) && profile.filled > 0 && has(profile));
         let (place, _) = found.next()?;
         found.next().is_none().then_some(place)
     }
@@ -223,29 +250,55 @@ impl Proposer<'_> {
         }
         let Some(profile) = self.profile(place) else { return };
         let (formats, rows) = (profile.formats().to_vec(), profile.filled);
-        let known = self.export.and_then(|export| export.date_format).and_then(DateFormat::from_pattern);
+        let known = self
+            .export
+            .and_then(|export| export.date_format)
+            .and_then(DateFormat::from_pattern);
         let known = known.filter(|known| formats.iter().any(|format| writes_alike(format, known)));
         let choices = |formats: &[DateFormat]| formats.iter().map(|format| Value::from(format.to_string())).collect();
         match (formats.as_slice(), known) {
             ([], _) if has_serials(profile) => {
-                let message = format!("the days of {} are numbers of a spreadsheet, counted from 1900 or from 1904", self.name(place));
+                let message = format!(
+                    "the days of {} are numbers of a spreadsheet, counted from 1900 or from 1904",
+                    self.name(place)
+                );
                 self.out.doubt("date_format", message, vec![json!("excel")]);
             }
             ([], _) => {
                 let contradicted = choices(profile.contradicted_formats());
-                self.out.doubt("date_format", format!("no format reads all days of {}", self.name(place)), contradicted);
+                self.out.doubt(
+                    "date_format",
+                    format!("no format reads all days of {}", self.name(place)),
+                    contradicted,
+                );
             }
             ([DateFormat::Iso], _) => self.out.note("date_format", format!("all {rows} days are YYYY-MM-DD")),
             ([only], _) => {
-                let century = if only.to_string().contains("%y") { ", with years from 1969 to 2068" } else { "" };
-                self.out.set("date_format", only.to_string(), format!("no other order of day and month reads all {rows} days{century}"));
+                let century = if only.to_string().contains("%y") {
+                    ", with years from 1969 to 2068"
+                } else {
+                    ""
+                };
+                self.out.set(
+                    "date_format",
+                    only.to_string(),
+                    format!("no other order of day and month reads all {rows} days{century}"),
+                );
             }
             (several, Some(known)) => {
-                let format = several.iter().find(|format| writes_alike(format, &known)).unwrap_or(&known).to_string();
+                let format = several
+                    .iter()
+                    .find(|format| writes_alike(format, &known))
+                    .unwrap_or(&known)
+                    .to_string();
                 self.out.set("date_format", format, "the system always writes days so");
             }
             (several, None) => {
-                let message = format!("the days of {} can be read in {} ways, and no day decides", self.name(place), several.len());
+                let message = format!(
+                    "the days of {} can be read in {} ways, and no day decides",
+                    self.name(place),
+                    several.len()
+                );
                 self.out.doubt("date_format", message, choices(several));
             }
         }
@@ -270,7 +323,12 @@ impl Proposer<'_> {
                 if [debit, credit].contains(&place) {
                     return Some(self.take_two(debit, credit));
                 }
-                let message = format!("{} could be the amount, or {} and {}", self.name(place), self.name(debit), self.name(credit));
+                let message = format!(
+                    "{} could be the amount, or {} and {}",
+                    self.name(place),
+                    self.name(debit),
+                    self.name(credit)
+                );
                 self.out.doubt("mapping", message, Vec::new());
             }
             self.map(Column::Amount, place, named.into_iter().find(|other| *other != place));
@@ -292,8 +350,17 @@ impl Proposer<'_> {
             self.map(Column::Amount, place, None);
             return Some(Money::One(place));
         }
-        let numbers = self.table.profiles.columns.iter().enumerate().filter(|(place, profile)| !self.used.contains(place) && is_number(profile));
-        let choices = numbers.map(|(place, _)| json!({"amount": self.name(place)})).take(MAX_SHOWN).collect();
+        let numbers = self
+            .table
+            .profiles
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(place, profile)| !self.used.contains(place) && is_number(profile));
+        let choices = numbers
+            .map(|(place, _)| json!({"amount": self.name(place)}))
+            .take(MAX_SHOWN)
+            .collect();
         self.out.doubt("mapping", "no column is known as amount", choices);
         None
     }
@@ -302,8 +369,14 @@ impl Proposer<'_> {
     fn two_columns(&self) -> Option<(usize, usize)> {
         let of = |role| {
             let headers = self.table.headers.iter().enumerate();
-            let fits = |place: usize| self.profile(place).is_some_and(|profile| profile.filled == 0 || is_number(profile));
-            headers.filter(|(place, header)| header.is(role) && fits(*place)).map(|(place, _)| place).next()
+            let fits = |place: usize| {
+                self.profile(place)
+                    .is_some_and(|profile| profile.filled == 0 || is_number(profile))
+            };
+            headers
+                .filter(|(place, header)| header.is(role) && fits(*place))
+                .map(|(place, _)| place)
+                .next()
         };
         let (debit, credit) = (of(Role::Debit)?, of(Role::Credit)?);
         (debit != credit).then_some((debit, credit))
@@ -314,7 +387,11 @@ impl Proposer<'_> {
         let columns = json!({"debit": self.name(debit), "credit": self.name(credit)});
         self.out.set("amount_columns", columns, "their headers");
         for place in [debit, credit] {
-            let nothing: Vec<String> = self.profile(place).iter().flat_map(|profile| profile.nothing.keys().cloned()).collect();
+            let nothing: Vec<String> = self
+                .profile(place)
+                .iter()
+                .flat_map(|profile| profile.nothing.keys().cloned())
+                .collect();
             self.empty.extend(nothing);
         }
         Money::Two(debit, credit)
@@ -326,10 +403,18 @@ impl Proposer<'_> {
             words.is_some_and(|words| !words.is_empty() && words.keys().all(|word| is_negative_sign(word).is_some()))
         };
         let headers = self.table.headers.iter().enumerate();
-        let named = headers.filter(|(place, header)| !self.used.contains(place) && header.is(Role::Sign) && says_signs(*place));
+        let named =
+            headers.filter(|(place, header)| !self.used.contains(place) && header.is(Role::Sign) && says_signs(*place));
         // If there are several, the one after the amount is the amount's.
-        let distance = |place: usize| if place > amount { place - amount } else { usize::MAX - place };
-        self.of_export("sign").or_else(|| named.map(|(place, _)| place).min_by_key(|place| distance(*place)))
+        let distance = |place: usize| {
+            if place > amount {
+                place - amount
+            } else {
+                usize::MAX - place
+            }
+        };
+        self.of_export("sign")
+            .or_else(|| named.map(|(place, _)| place).min_by_key(|place| distance(*place)))
     }
 
     fn decide_signs(&mut self, money: Money) {
@@ -339,15 +424,28 @@ impl Proposer<'_> {
             Money::Product(..) => return,
             Money::One(amount) => match self.sign_column(amount).filter(|_| !self.is_declared("sign_column")) {
                 None => {
-                    let numbers = self.profile(amount).and_then(Profile::as_numbers).cloned().unwrap_or_default();
+                    let numbers = self
+                        .profile(amount)
+                        .and_then(Profile::as_numbers)
+                        .cloned()
+                        .unwrap_or_default();
                     (numbers.negative, numbers.positive, false)
                 }
                 Some(sign) => {
                     self.used.insert(sign);
-                    self.out.set("sign_column", self.name(sign), "its header, and its words are those of debits and credits");
-                    let words = self.profile(sign).and_then(|profile| profile.words.clone()).unwrap_or_default();
+                    self.out.set(
+                        "sign_column",
+                        self.name(sign),
+                        "its header, and its words are those of debits and credits",
+                    );
+                    let words = self
+                        .profile(sign)
+                        .and_then(|profile| profile.words.clone())
+                        .unwrap_or_default();
                     let of = |negative| {
-                        let alike = words.iter().filter(|(word, _)| is_negative_sign(word) == Some(negative));
+                        let alike = words
+                            .iter()
+                            .filter(|(word, _)| is_negative_sign(word) == Some(negative));
                         alike.map(|(_, (_, count))| count).sum::<u64>()
                     };
                     (of(true), of(false), true)
@@ -360,14 +458,27 @@ impl Proposer<'_> {
         let is_known = self.export.is_some_and(|export| export.takes_back) && are_told;
         match (is_expense, paid, received) {
             (_, 0, 0) => {}
-            (true, _, 0) => self.out.set("negate", true, "all amounts were paid, so they have a minus sign or stand for money that left"),
+            (true, _, 0) => self.out.set(
+                "negate",
+                true,
+                "all amounts were paid, so they have a minus sign or stand for money that left",
+            ),
             (true, 0, _) if are_told && !is_known => {
-                self.out.doubt("negate", "all amounts are credits: money that came in is no expense", vec![json!(true), json!(false)]);
+                self.out.doubt(
+                    "negate",
+                    "all amounts are credits: money that came in is no expense",
+                    vec![json!(true), json!(false)],
+                );
             }
             (true, 0, _) => {}
-            (true, ..) if is_known => self.out.set("negate", true, "a debit is an expense, and a credit takes one back"),
+            (true, ..) if is_known => {
+                self.out
+                    .set("negate", true, "a debit is an expense, and a credit takes one back")
+            }
             (true, ..) => {
-                let message = format!("{paid} rows have money going out and {received} have money coming in: say which rows are expenses");
+                let message = format!(
+                    "{paid} rows have money going out and {received} have money coming in: say which rows are expenses"
+                );
                 let column = match money {
                     Money::One(place) => self.name(place),
                     Money::Two(debit, _) | Money::Product(debit, _) => self.name(debit),
@@ -376,7 +487,11 @@ impl Proposer<'_> {
                 self.out.doubt("filter", message, vec![outgoing]);
             }
             (false, _, 0) if !is_known => {
-                self.out.doubt("negate", "all amounts are negative or debits: sales are what came in", vec![json!(true), json!(false)]);
+                self.out.doubt(
+                    "negate",
+                    "all amounts are negative or debits: sales are what came in",
+                    vec![json!(true), json!(false)],
+                );
             }
             (false, 1.., 1..) if are_told && !is_known => {
                 let message = format!("{paid} rows are debits and {received} are credits: say which rows are sales");
@@ -403,14 +518,26 @@ impl Proposer<'_> {
         };
         let amount = places.first().copied().unwrap_or_default();
         let mut named = self.candidates(Column::Currency, |profile| profile.is_currency && profile.filled > 0);
-        named.sort_by_key(|place| if *place > amount { place - amount } else { usize::MAX - place });
+        named.sort_by_key(|place| {
+            if *place > amount {
+                place - amount
+            } else {
+                usize::MAX - place
+            }
+        });
         if let Some(place) = self.of_export("currency").or_else(|| named.first().copied()) {
             self.map(Column::Currency, place, None);
             return;
         }
-        let numbers: Vec<_> = places.iter().filter_map(|place| self.profile(*place)?.as_numbers().map(|numbers| (numbers, place))).collect();
+        let numbers: Vec<_> = places
+            .iter()
+            .filter_map(|place| self.profile(*place)?.as_numbers().map(|numbers| (numbers, place)))
+            .collect();
         let (total, with): (u64, u64) = numbers.iter().fold((0, 0), |(total, with), (numbers, _)| {
-            (total + numbers.negative + numbers.positive + numbers.zero, with + numbers.with_currency)
+            (
+                total + numbers.negative + numbers.positive + numbers.zero,
+                with + numbers.with_currency,
+            )
         });
         if total > 0 && with == total {
             self.out.note("currency", "every amount has its currency beside it");
@@ -418,17 +545,25 @@ impl Proposer<'_> {
         }
         let in_header = places.iter().find_map(|place| self.table.headers.get(*place)?.currency);
         if let (Some(currency), 0) = (in_header, with) {
-            self.out.set("currency", currency.code(), "the header of the amount names it");
+            self.out
+                .set("currency", currency.code(), "the header of the amount names it");
             return;
         }
         if let (Some(code), 0) = (self.table.named_before.as_deref(), with) {
             self.out.set("currency", code, "a line before the header names it");
             return;
         }
-        let mut codes: Vec<&str> = numbers.iter().flat_map(|(numbers, _)| numbers.currencies.keys().copied()).collect();
+        let mut codes: Vec<&str> = numbers
+            .iter()
+            .flat_map(|(numbers, _)| numbers.currencies.keys().copied())
+            .collect();
         codes.dedup();
         if let ([code], true) = (codes.as_slice(), with > 0) {
-            self.out.set("currency", *code, format!("it is beside {with} of {total} amounts, and no other one is"));
+            self.out.set(
+                "currency",
+                *code,
+                format!("it is beside {with} of {total} amounts, and no other one is"),
+            );
             return;
         }
         let symbols = numbers.iter().flat_map(|(numbers, _)| numbers.symbols.keys());
@@ -439,7 +574,11 @@ impl Proposer<'_> {
             _ => None,
         });
         let choices = likely.map(Value::from).collect();
-        self.out.doubt("currency", "the file does not say which currency its amounts are in", choices);
+        self.out.doubt(
+            "currency",
+            "the file does not say which currency its amounts are in",
+            choices,
+        );
     }
 
     // Other columns.
@@ -460,11 +599,18 @@ impl Proposer<'_> {
         let rows = self.table.profiles.rows;
         let is_whole = |profile: &Profile| profile.filled == rows;
         let named = self.candidates(id, is_whole);
-        match named.iter().copied().find(|place| self.profile(*place).is_some_and(|profile| profile.is_unique)) {
+        match named
+            .iter()
+            .copied()
+            .find(|place| self.profile(*place).is_some_and(|profile| profile.is_unique))
+        {
             Some(place) => self.map(id, place, None),
             None => {
                 if let Some(place) = named.first() {
-                    let reason = format!("{} is no id: it has the same value in several rows, so rows are known by their content", self.name(*place));
+                    let reason = format!(
+                        "{} is no id: it has the same value in several rows, so rows are known by their content",
+                        self.name(*place)
+                    );
                     self.out.note("mapping", reason);
                 }
                 self.mapping.insert(id.name().to_owned(), Value::Null);
@@ -473,16 +619,26 @@ impl Proposer<'_> {
     }
 
     fn choose_names(&mut self) {
-        if !self.table.dataset.columns.contains(&Column::Name) || self.take_declared(Column::Name).is_some() || self.is_declared("name_columns") {
+        if !self.table.dataset.columns.contains(&Column::Name)
+            || self.take_declared(Column::Name).is_some()
+            || self.is_declared("name_columns")
+        {
             return;
         }
-        let of = |role, name: &str| self.of_export(name).or_else(|| self.table.headers.iter().position(|header| header.is(role)));
+        let of = |role, name: &str| {
+            self.of_export(name)
+                .or_else(|| self.table.headers.iter().position(|header| header.is(role)))
+        };
         let parts = (of(Role::FirstName, "first_name"), of(Role::LastName, "last_name"));
         let named = self.candidates(Column::Name, |profile| profile.filled > 0);
         match (parts, named.first().copied()) {
             ((Some(first), Some(last)), _) => {
                 self.used.extend([first, last]);
-                self.out.set("name_columns", json!([self.name(first), self.name(last)]), "their headers");
+                self.out.set(
+                    "name_columns",
+                    json!([self.name(first), self.name(last)]),
+                    "their headers",
+                );
             }
             (_, Some(place)) => self.map(Column::Name, place, None),
             _ => self.out.doubt("mapping", "no column is known as name", Vec::new()),
@@ -493,7 +649,8 @@ impl Proposer<'_> {
         let dataset = self.table.dataset;
         let chosen = |column: &Column, mapping: &Map<String, Value>| mapping.contains_key(column.name());
         for column in dataset.columns.iter().copied() {
-            let is_done = matches!(column.kind(), Kind::Day | Kind::Amount | Kind::Currency) || [dataset.id, Column::Name].contains(&column);
+            let is_done = matches!(column.kind(), Kind::Day | Kind::Amount | Kind::Currency)
+                || [dataset.id, Column::Name].contains(&column);
             if is_done || chosen(&column, &self.mapping) || self.take_declared(column).is_some() {
                 continue;
             }
@@ -506,7 +663,11 @@ impl Proposer<'_> {
             let of_export = self.of_export(column.name());
             if let Some(place) = of_export.or_else(|| named.first().copied()) {
                 self.map(column, place, named.into_iter().find(|other| *other != place));
-                let nothing: Vec<String> = self.profile(place).iter().flat_map(|profile| profile.nothing.keys().cloned()).collect();
+                let nothing: Vec<String> = self
+                    .profile(place)
+                    .iter()
+                    .flat_map(|profile| profile.nothing.keys().cloned())
+                    .collect();
                 self.empty.extend(nothing);
             }
         }
@@ -515,7 +676,10 @@ impl Proposer<'_> {
             _ => Column::Description,
         };
         let is_text = |profile: &Profile| profile.numbers.is_none() && profile.formats().is_empty();
-        if let Some(place) = self.only(is_text).filter(|_| dataset.columns.contains(&text) && !chosen(&text, &self.mapping)) {
+        if let Some(place) = self
+            .only(is_text)
+            .filter(|_| dataset.columns.contains(&text) && !chosen(&text, &self.mapping))
+        {
             self.map(text, place, None);
         }
     }
@@ -524,10 +688,20 @@ impl Proposer<'_> {
 
     /// Leaves out headings and lines of totals between the rows.
     fn leave_out_headings(&mut self, day: Option<usize>) {
-        let Some(day) = day.filter(|_| self.table.profiles.headings > 0) else { return };
-        let texts: Vec<String> = self.profile(day).iter().flat_map(|profile| profile.in_headings.keys().cloned()).collect();
+        let Some(day) = day.filter(|_| self.table.profiles.headings > 0) else {
+            return;
+        };
+        let texts: Vec<String> = self
+            .profile(day)
+            .iter()
+            .flat_map(|profile| profile.in_headings.keys().cloned())
+            .collect();
         if texts.len() > MAX_SHOWN * 4 || texts.iter().any(|text| !DateFormat::candidates(text).is_empty()) {
-            self.out.doubt("filter", "some lines look like headings or totals, and have a day", Vec::new());
+            self.out.doubt(
+                "filter",
+                "some lines look like headings or totals, and have a day",
+                Vec::new(),
+            );
             return;
         }
         let lines = self.table.profiles.headings;
@@ -556,10 +730,20 @@ impl Proposer<'_> {
             }
             done.push(name);
             let Some(place) = self.place_called(name) else { continue };
-            let list = |is_taken| export.filter.iter().find(|(of, taken, _)| of == name && *taken == is_taken).map(|(.., values)| *values);
+            let list = |is_taken| {
+                export
+                    .filter
+                    .iter()
+                    .find(|(of, taken, _)| of == name && *taken == is_taken)
+                    .map(|(.., values)| *values)
+            };
             let (taken, left) = (list(true), list(false));
             let Some(words) = self.words(place) else {
-                self.out.doubt("filter", format!("{} has too many different values", self.name(place)), Vec::new());
+                self.out.doubt(
+                    "filter",
+                    format!("{} has too many different values", self.name(place)),
+                    Vec::new(),
+                );
                 continue;
             };
             let is_known = |word: &String| match (taken, left) {
@@ -568,7 +752,10 @@ impl Proposer<'_> {
             };
             let unknown: Vec<&String> = words.iter().filter(|word| !is_known(word)).take(MAX_SHOWN).collect();
             if !unknown.is_empty() {
-                let message = format!("it is not known whether rows with {unknown:?} in {} count", self.name(place));
+                let message = format!(
+                    "it is not known whether rows with {unknown:?} in {} count",
+                    self.name(place)
+                );
                 self.out.doubt("filter", message, Vec::new());
             }
             let (test, values) = match (taken, left) {
@@ -577,7 +764,10 @@ impl Proposer<'_> {
             };
             self.used.insert(place);
             self.filter.push(json!({"column": self.name(place), test: values}));
-            self.out.note("filter", format!("rows of {} count by {}", export.name, self.name(place)));
+            self.out.note(
+                "filter",
+                format!("rows of {} count by {}", export.name, self.name(place)),
+            );
         }
     }
 
@@ -589,25 +779,46 @@ impl Proposer<'_> {
     }
 
     fn of_role(&self, role: Role) -> Option<usize> {
-        self.table.headers.iter().enumerate().position(|(place, header)| header.is(role) && !self.used.contains(&place))
+        self.table
+            .headers
+            .iter()
+            .enumerate()
+            .position(|(place, header)| header.is(role) && !self.used.contains(&place))
     }
 
     /// Leaves out what is pending or was voided.
     fn filter_by_status(&mut self) {
-        let Some(place) = self.of_role(Role::Status) else { return };
+        let Some(place) = self.of_role(Role::Status) else {
+            return;
+        };
         let Some(words) = self.words(place) else { return };
-        let of = |kinds: &[Word]| -> Vec<String> { words.iter().filter(|word| kinds.iter().any(|kind| means(word, *kind))).cloned().collect() };
+        let of = |kinds: &[Word]| -> Vec<String> {
+            words
+                .iter()
+                .filter(|word| kinds.iter().any(|kind| means(word, *kind)))
+                .cloned()
+                .collect()
+        };
         let (out, counted) = (of(&[Word::Pending, Word::Voided]), of(&[Word::Completed]));
         if out.is_empty() {
             return;
         }
-        let unknown: Vec<&String> = words.iter().filter(|word| !out.contains(word) && !counted.contains(word) && !word.is_empty()).collect();
+        let unknown: Vec<&String> = words
+            .iter()
+            .filter(|word| !out.contains(word) && !counted.contains(word) && !word.is_empty())
+            .collect();
         if !unknown.is_empty() {
-            let message = format!("it is not known whether rows with {unknown:?} in {} count", self.name(place));
+            let message = format!(
+                "it is not known whether rows with {unknown:?} in {} count",
+                self.name(place)
+            );
             self.out.doubt("filter", message, Vec::new());
         }
         self.used.insert(place);
-        self.out.note("filter", format!("rows with {out:?} in {} are pending or void", self.name(place)));
+        self.out.note(
+            "filter",
+            format!("rows with {out:?} in {} are pending or void", self.name(place)),
+        );
         self.filter.push(json!({"column": self.name(place), "not_in": out}));
     }
 
@@ -619,23 +830,35 @@ impl Proposer<'_> {
             _ => return,
         };
         let headers = self.table.headers.iter().enumerate();
-        let roles = headers.filter(|(place, header)| !self.used.contains(place) && (header.is(Role::Kind) || header.is(Role::Sign)));
+        let roles = headers
+            .filter(|(place, header)| !self.used.contains(place) && (header.is(Role::Kind) || header.is(Role::Sign)));
         let places: Vec<usize> = roles.map(|(place, _)| place).collect();
         for place in places {
             let Some(words) = self.words(place) else { continue };
             let of = |kind: Word| -> Vec<String> { words.iter().filter(|word| means(word, kind)).cloned().collect() };
             let (income, expenses) = (of(Word::Income), of(Word::Expense));
-            let (taken, other) = if wanted == Word::Income { (income, expenses) } else { (expenses, income) };
+            let (taken, other) = if wanted == Word::Income {
+                (income, expenses)
+            } else {
+                (expenses, income)
+            };
             if other.is_empty() {
                 continue;
             }
-            let unknown: Vec<&String> = words.iter().filter(|word| !taken.contains(word) && !other.contains(word)).collect();
+            let unknown: Vec<&String> = words
+                .iter()
+                .filter(|word| !taken.contains(word) && !other.contains(word))
+                .collect();
             if !unknown.is_empty() || taken.is_empty() {
-                let message = format!("{} tells income from expenses, and has other values: {unknown:?}", self.name(place));
+                let message = format!(
+                    "{} tells income from expenses, and has other values: {unknown:?}",
+                    self.name(place)
+                );
                 self.out.doubt("filter", message, Vec::new());
             }
             self.used.insert(place);
-            self.out.note("filter", format!("{} tells income from expenses", self.name(place)));
+            self.out
+                .note("filter", format!("{} tells income from expenses", self.name(place)));
             self.filter.push(json!({"column": self.name(place), "in": taken}));
         }
     }
@@ -651,7 +874,12 @@ impl Proposer<'_> {
             Some(Money::Two(one, other) | Money::Product(one, other)) => vec![one, other],
             None => Vec::new(),
         };
-        let of_others = self.table.dataset.columns.iter().filter(|column| matches!(column.kind(), Kind::Quantity | Kind::Price));
+        let of_others = self
+            .table
+            .dataset
+            .columns
+            .iter()
+            .filter(|column| matches!(column.kind(), Kind::Quantity | Kind::Price));
         let of_others = of_others.filter_map(|column| {
             let source = self.mapping.get(column.name())?.as_str()?;
             (0..self.table.headers.len()).find(|place| self.name(*place) == source)
@@ -664,11 +892,18 @@ impl Proposer<'_> {
             ambiguous += numbers.ambiguous;
             example = example.or_else(|| numbers.example.clone());
         }
-        let evidence = |count: u64| format!("{count} numbers, such as {}, can be read with it only", example.clone().unwrap_or_default());
+        let evidence = |count: u64| {
+            format!(
+                "{count} numbers, such as {}, can be read with it only",
+                example.clone().unwrap_or_default()
+            )
+        };
         match (points, commas, ambiguous) {
             (0, 0, 0) => {}
             (0, 0, _) => {
-                let message = format!("{ambiguous} numbers could be thousands or have decimals, and no number of the file decides");
+                let message = format!(
+                    "{ambiguous} numbers could be thousands or have decimals, and no number of the file decides"
+                );
                 self.out.doubt("decimal", message, vec![json!("."), json!(",")]);
             }
             (_, 0, _) => self.out.set("decimal", ".", evidence(points)),
@@ -683,19 +918,42 @@ impl Proposer<'_> {
     fn finish(&mut self) {
         for column in self.table.dataset.columns {
             let source = self.mapping.get(column.name()).and_then(Value::as_str);
-            let place = source.and_then(|source| (0..self.table.headers.len()).find(|place| self.name(*place) == source));
-            let is_needed = self.table.dataset.requires(*column) || column.kind() == Kind::Amount || *column == self.table.dataset.id;
-            let nothing = place.filter(|_| is_needed).and_then(|place| self.profile(place)).map(|profile| &profile.nothing);
+            let place =
+                source.and_then(|source| (0..self.table.headers.len()).find(|place| self.name(*place) == source));
+            let is_needed = self.table.dataset.requires(*column)
+                || column.kind() == Kind::Amount
+                || *column == self.table.dataset.id;
+            let nothing = place
+                .filter(|_| is_needed)
+                .and_then(|place| self.profile(place))
+                .map(|profile| &profile.nothing);
             if let Some((text, count)) = nothing.and_then(|nothing| nothing.iter().next()) {
-                let message = format!("{count} cells of {} are {text:?}: nothing, so that the rows are refused, or zero", source.unwrap_or_default());
-                self.out.doubt("empty_values", message, vec![json!({"empty_values": [text]}), json!({"zero_values": [text]})]);
+                let message = format!(
+                    "{count} cells of {} are {text:?}: nothing, so that the rows are refused, or zero",
+                    source.unwrap_or_default()
+                );
+                self.out.doubt(
+                    "empty_values",
+                    message,
+                    vec![json!({"empty_values": [text]}), json!({"zero_values": [text]})],
+                );
             }
         }
         let defaults = |name: &str, value: &Value| {
             // A column that is called as ours is found without a mapping.
-            value.as_str().is_some_and(|source| source.to_lowercase().replace(' ', "_") == name)
+            value
+                .as_str()
+                .is_some_and(|source| source.to_lowercase().replace(' ', "_") == name)
         };
-        self.mapping.retain(|name, value| !(defaults(name, value) || value.is_null() && !self.table.headers.iter().any(|header| header.text.to_lowercase().replace(' ', "_") == *name)));
+        self.mapping.retain(|name, value| {
+            !(defaults(name, value)
+                || value.is_null()
+                    && !self
+                        .table
+                        .headers
+                        .iter()
+                        .any(|header| header.text.to_lowercase().replace(' ', "_") == *name))
+        });
         if let Some(declared) = self.table.declared.get("mapping") {
             let members = match declared {
                 Value::String(text) => annals_domain::json::parse(text.as_bytes()).unwrap_or_default(),
@@ -706,7 +964,9 @@ impl Proposer<'_> {
             }
         }
         if !self.mapping.is_empty() {
-            self.out.fields.insert("mapping".to_owned(), Value::Object(std::mem::take(&mut self.mapping)));
+            self.out
+                .fields
+                .insert("mapping".to_owned(), Value::Object(std::mem::take(&mut self.mapping)));
         }
         match self.filter.as_slice() {
             [] => {}
@@ -716,7 +976,11 @@ impl Proposer<'_> {
         self.empty.sort_unstable();
         self.empty.dedup();
         if !self.empty.is_empty() && !self.is_declared("empty_values") {
-            self.out.set("empty_values", json!(self.empty), "cells with these texts have no value");
+            self.out.set(
+                "empty_values",
+                json!(self.empty),
+                "cells with these texts have no value",
+            );
         }
     }
 }
@@ -727,7 +991,9 @@ fn is_number(profile: &Profile) -> bool {
 
 /// Whether its numbers do not contradict each other.
 fn has_one_mark(profile: &Profile) -> bool {
-    profile.as_numbers().is_some_and(|numbers| numbers.points == 0 || numbers.commas == 0)
+    profile
+        .as_numbers()
+        .is_some_and(|numbers| numbers.points == 0 || numbers.commas == 0)
 }
 
 /// Whether its numbers could be days of a spreadsheet.
@@ -742,6 +1008,12 @@ fn has_serials(profile: &Profile) -> bool {
 
 /// Whether two formats are the same, but for a time and for how months are named.
 fn writes_alike(format: &DateFormat, known: &DateFormat) -> bool {
-    let plain = |format: &DateFormat| format.to_string().replace("%b", "%B").replace("%e", "%d").replace("%-", "%");
+    let plain = |format: &DateFormat| {
+        format
+            .to_string()
+            .replace("%b", "%B")
+            .replace("%e", "%d")
+            .replace("%-", "%")
+    };
     plain(format).starts_with(&plain(known))
 }

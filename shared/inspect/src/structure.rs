@@ -48,7 +48,9 @@ pub fn find(text: &str, is_whole: bool, declared: Declared) -> Option<Structure>
         Some(delimiter) => vec![delimiter],
         None => sample::DELIMITERS.to_vec(),
     };
-    let tables = delimiters.into_iter().map(|delimiter| Table::of(text, is_whole, delimiter, declared.skip_rows));
+    let tables = delimiters
+        .into_iter()
+        .map(|delimiter| Table::of(text, is_whole, delimiter, declared.skip_rows));
     let table = tables.max_by_key(|table| (table.alike, table.width))?;
     let place = match declared.has_no_header {
         true => None,
@@ -63,7 +65,11 @@ pub fn find(text: &str, is_whole: bool, declared: Declared) -> Option<Structure>
     Some(Structure {
         delimiter: table.delimiter,
         skip_rows: lines,
-        before: text.lines().take(usize::try_from(lines).unwrap_or_default()).map(str::to_owned).collect(),
+        before: text
+            .lines()
+            .take(usize::try_from(lines).unwrap_or_default())
+            .map(str::to_owned)
+            .collect(),
         header: place.map(|_| record.fields().map(|field| field.trim().to_owned()).collect()),
         line: u64::from(lines) + 1 + u64::from(length > 0),
         width: table.width,
@@ -89,7 +95,12 @@ impl Table {
         let widths = records.iter().map(Record::width).filter(|width| *width > 1);
         let alike = |width: usize| records.iter().filter(|record| record.width() == width).count();
         let (alike, width) = widths.map(|width| (alike(width), width)).max().unwrap_or((0, 1));
-        Self { delimiter, records, width, alike }
+        Self {
+            delimiter,
+            records,
+            width,
+            alike,
+        }
     }
 
     /// The place of the header: of the first records, the one of which the dictionary has most names. If it has none, the first record without a
@@ -103,14 +114,26 @@ impl Table {
             let records = self.records.iter().enumerate().take(MAX_PREAMBLE);
             records.filter(|(_, record)| filled(record) * 2 >= self.width && !has_values(record))
         };
-        let best = wide().map(|(place, record)| (known(record), place)).filter(|(known, _)| *known > 0);
+        let best = wide()
+            .map(|(place, record)| (known(record), place))
+            .filter(|(known, _)| *known > 0);
         // Of equally good ones the first.
-        let best = best.max_by_key(|(known, place)| (*known, usize::MAX - place)).map(|(_, place)| place);
-        best.or_else(|| wide().map(|(place, _)| place).next().filter(|place| *place <= self.first_row()))
+        let best = best
+            .max_by_key(|(known, place)| (*known, usize::MAX - place))
+            .map(|(_, place)| place);
+        best.or_else(|| {
+            wide()
+                .map(|(place, _)| place)
+                .next()
+                .filter(|place| *place <= self.first_row())
+        })
     }
 
     fn first_row(&self) -> usize {
-        self.records.iter().position(|record| record.width() == self.width).unwrap_or(0)
+        self.records
+            .iter()
+            .position(|record| record.width() == self.width)
+            .unwrap_or(0)
     }
 }
 
@@ -123,7 +146,9 @@ pub fn filled(record: &Record) -> usize {
 fn has_values(record: &Record) -> bool {
     let is_amount = |text: &str| {
         text.contains(|c: char| c.is_ascii_digit())
-            && [DecimalMark::Point, DecimalMark::Comma].iter().any(|mark| Amount::parse(text, *mark).is_ok())
+            && [DecimalMark::Point, DecimalMark::Comma]
+                .iter()
+                .any(|mark| Amount::parse(text, *mark).is_ok())
     };
     let mut cells = record.fields().map(str::trim);
     cells.any(|cell| is_amount(cell) || !DateFormat::candidates(cell).is_empty())

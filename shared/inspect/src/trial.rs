@@ -109,7 +109,10 @@ impl<'a> Trying<'a> {
             Ok(facts) => {
                 self.trial.rows_accepted += 1;
                 if let (Some(units), Some(currency)) = (facts.data.get(AMOUNT_FIELD), facts.data.get(CURRENCY_FIELD)) {
-                    let sum = self.sums.entry(currency.as_str().unwrap_or_default().to_owned()).or_default();
+                    let sum = self
+                        .sums
+                        .entry(currency.as_str().unwrap_or_default().to_owned())
+                        .or_default();
                     sum.0 += i128::from(units.as_i64().unwrap_or_default());
                     sum.1 += 1;
                 }
@@ -124,7 +127,11 @@ impl<'a> Trying<'a> {
                 }
                 if self.trial.first_rows.len() < MAX_SHOWN {
                     let id = facts.id.map(|id| id.as_str().to_owned());
-                    self.trial.first_rows.push(ShownRow { line: record.line(), id, data: facts.data });
+                    self.trial.first_rows.push(ShownRow {
+                        line: record.line(),
+                        id,
+                        data: facts.data,
+                    });
                 }
             }
             Err(faults) => {

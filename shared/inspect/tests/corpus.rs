@@ -1,12 +1,16 @@
 //! Files as people export them (tests/fixtures/exports): each is read as its author meant it, or asked about, and never read otherwise.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a test: what fails ends it, and it tells what it found")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test: what fails ends it, and it tells what it found"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use annals_csv::Dataset;
-use annals_inspect::{Inspection, inspect};
+use annals_inspect::{Beginning, Inspection, inspect};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Map, Value, json};
@@ -17,16 +21,32 @@ fn folder() -> PathBuf {
 
 /// What an inspection says of the rows, in the terms of `cases.json`.
 fn outcome(inspection: &Inspection) -> Value {
-    let Some(trial) = &inspection.trial else { return json!(null) };
+    let Some(trial) = &inspection.trial else {
+        return json!(null);
+    };
     let total = |total: &annals_inspect::Total| {
-        let exponent = annals_domain::money::currency(&total.currency).and_then(|currency| currency.exponent()).unwrap_or(0);
+        let exponent = annals_domain::money::currency(&total.currency)
+            .and_then(|currency| currency.exponent())
+            .unwrap_or(0);
         let units: i64 = total.amount_cents.to_string().parse().expect("a number");
         let factor = 10_i64.pow(exponent.into());
         let sign = if units < 0 { "-" } else { "" };
         let (whole, fraction) = (units.abs() / factor, units.abs() % factor);
-        (total.currency.clone(), json!(format!("{sign}{whole}.{fraction:0width$}", width = usize::from(exponent))))
+        (
+            total.currency.clone(),
+            json!(format!(
+                "{sign}{whole}.{fraction:0width$}",
+                width = usize::from(exponent)
+            )),
+        )
     };
-    let ids: Vec<_> = trial.first_rows.iter().take(3).filter_map(|row| row.id.clone()).filter(|id| !id.starts_with("email-")).collect();
+    let ids: Vec<_> = trial
+        .first_rows
+        .iter()
+        .take(3)
+        .filter_map(|row| row.id.clone())
+        .filter(|id| !id.starts_with("email-"))
+        .collect();
     json!({
         "rows": trial.rows_accepted, "refused": trial.rows_refused, "totals": trial.totals.iter().map(total).collect::<Map<_, _>>(),
         "first_day": trial.first_day, "last_day": trial.last_day, "ids": if ids.is_empty() { json!(null) } else { json!(ids) },
@@ -47,9 +67,21 @@ async fn every_file_is_read_as_meant_or_asked_about() {
         if let Some(currency) = case["currency_given"].as_str() {
             declared.insert("currency".to_owned(), json!(currency));
         }
-        let inspection = inspect(|| stream::iter([Ok(file.clone())]), dataset, &declared).await.expect(name);
+        let open = || stream::iter([Ok(file.clone())]);
+        let beginning = Beginning::read(open(), &declared, dataset).await.expect(name);
+        let inspection = inspect(open, dataset, beginning, &declared, &Map::new())
+            .await
+            .expect(name);
         let mut expected = case.clone();
-        for other in ["file", "system", "dataset", "auto", "asked", "currency_given", "left_out"] {
+        for other in [
+            "file",
+            "system",
+            "dataset",
+            "auto",
+            "asked",
+            "currency_given",
+            "left_out",
+        ] {
             expected.as_object_mut().expect("an object").remove(other);
         }
         expected["refused"] = json!(0);
@@ -62,7 +94,11 @@ async fn every_file_is_read_as_meant_or_asked_about() {
         certain_cases += usize::from(is_certain_case);
         match inspection.certain {
             true if is_certain_case && found == expected && is_whole => right += 1,
-            true => wrong.push(format!("{name} as {}: {found}\n  meant {expected}\n  by {}", dataset.name, json!(inspection.options))),
+            true => wrong.push(format!(
+                "{name} as {}: {found}\n  meant {expected}\n  by {}",
+                dataset.name,
+                json!(inspection.options)
+            )),
             false if is_certain_case => asked.push(format!(
                 "{name} as {}: {}\n  {}\n  {}",
                 dataset.name,
