@@ -67,6 +67,7 @@ mod rebuild;
 mod recorded;
 mod replay;
 mod requested_sweeps;
+mod reverts;
 mod rotation;
 mod round_trips;
 mod smoke;

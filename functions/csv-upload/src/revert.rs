@@ -10,7 +10,7 @@ use annals_domain::{Caller, naming};
 use annals_http::{
     ApiError, Authenticated, Cursor, JsonBody, Listed, Page, Params, Path, RequestContext,
 };
-use annals_import::{Reverter, log_stalled};
+use annals_import::Reverter;
 use annals_store::{LeftAlone, RevertRecord, StoreError, UploadRecord, UploadStatus};
 use axum::Json;
 use axum::extract::State;
@@ -70,10 +70,7 @@ pub(crate) async fn revert(
         }
     }
     if !is_dry_run && upload.counts.appended <= SMALL_EVENTS {
-        // What fails here is tried again by the importer.
-        if let Err(error) = reverter.run(upload.upload_id, Some(until)).await {
-            log_stalled(&error, upload.upload_id);
-        }
+        reverter.try_run(upload.upload_id, Some(until)).await;
     }
     let upload = visible_upload(&app, &caller, &id).await?;
     let revert = revert_of(&app, &upload).await?;

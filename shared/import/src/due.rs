@@ -67,7 +67,7 @@ impl Importer {
     }
 }
 
-/// Logs why an import or a revert made no progress.
+/// Logs why an import made no progress.
 pub fn log_stalled(error: &ImportError, id: Uuid) {
-    tracing::warn!(error = redacted_error(error), upload.id = %id, "import or revert stalled");
+    tracing::warn!(error = redacted_error(error), upload.id = %id, "import stalled");
 }

@@ -20,7 +20,7 @@ use annals_domain::reason::Reason;
 use annals_domain::{Caller, Catalog, EventId, NewEvent, StreamId};
 use annals_store::{
     CheckedEvents, DueRevert, LeasedRevert, LeftAlone, RevertRecord, RevertScope, RevertStep, Revertible, Store, StoreError,
-    UploadRecord,
+    UploadRecord, redacted_error,
 };
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -28,7 +28,6 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use self::decision::{Decider, left};
-use crate::due::log_stalled;
 use crate::error::ImportError;
 use crate::events;
 use crate::importer::Importer;
@@ -70,16 +69,14 @@ struct Step {
 type Refused = HashMap<EventId, (String, String)>;
 
 impl Importer {
-    /// Continues these reverts, one after the other. A revert that fails does not stop the others; its error is logged.
+    /// Continues these reverts, one after the other. A revert that fails does not stop the others.
     pub(crate) async fn revert_all(&self, due: &[DueRevert], until: Option<Instant>) {
         let reverter = Reverter::new(self.store.clone(), self.appends.clone());
         for revert in due {
             if until.is_some_and(|until| Instant::now() >= until) {
                 break;
             }
-            if let Err(error) = reverter.run(revert.id, until).await {
-                log_stalled(&error, revert.id);
-            }
+            reverter.try_run(revert.id, until).await;
         }
     }
 }
@@ -181,6 +178,13 @@ impl Reverter {
             left.truncate(listed);
         }
         Ok((record, left))
+    }
+
+    /// Works on a revert as [`run`](Self::run) does. An error is logged, because the revert is tried again at the next tick of the schedule.
+    pub async fn try_run(&self, id: Uuid, until: Option<Instant>) {
+        if let Err(error) = self.run(id, until).await {
+            tracing::warn!(error = redacted_error(&error), upload.id = %id, "revert stalled");
+        }
     }
 
     /// Works on a revert until it ends or no time is left.
