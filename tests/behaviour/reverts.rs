@@ -51,7 +51,11 @@ async fn scalar(world: &World, sql: &str) -> i64 {
 }
 
 async fn is_deleted(world: &World, person: &Person, sale: &str) -> bool {
-    let sale = world.get(person, &format!("/entities/sale/{sale}")).await.expect(200).body;
+    let sale = world
+        .get(person, &format!("/entities/sale/{sale}"))
+        .await
+        .expect(200)
+        .body;
     sale["deleted"].as_bool().unwrap()
 }
 
@@ -87,7 +91,10 @@ async fn a_revert_compensates_each_event_of_an_upload_newest_first() {
     let kept = uploaded(&world, &staff, &rows(100..110)).await;
     let upload = uploaded(&world, &staff, &rows(0..30)).await;
     let answer = revert(&world, &staff, &upload).await.expect(200).body;
-    assert_eq!((&answer["status"], &answer["dataset"]), (&json!("reverted"), &json!("sales")));
+    assert_eq!(
+        (&answer["status"], &answer["dataset"]),
+        (&json!("reverted"), &json!("sales"))
+    );
     assert_eq!(counts(&answer["revert"]), [30, 30, 0]);
     assert_eq!(answer["revert"]["reason"], "the wrong month");
     assert_eq!(answer["revert"]["requested_by"], json!(staff.actor()));
@@ -96,12 +103,24 @@ async fn a_revert_compensates_each_event_of_an_upload_newest_first() {
 
     let shown = status(&world, &staff, &upload).await.expect(200).body;
     assert_eq!(shown["status"], "reverted");
-    assert_eq!((&shown["rows_accepted"], &shown["revert"]), (&json!(30), &answer["revert"]));
-    assert_eq!(status(&world, &staff, &kept).await.expect(200).body["revert"], Value::Null);
-    assert_eq!(story(&world, &upload).await, ["import.revert_requested", "import.revert_completed"]);
+    assert_eq!(
+        (&shown["rows_accepted"], &shown["revert"]),
+        (&json!(30), &answer["revert"])
+    );
+    assert_eq!(
+        status(&world, &staff, &kept).await.expect(200).body["revert"],
+        Value::Null
+    );
+    assert_eq!(
+        story(&world, &upload).await,
+        ["import.revert_requested", "import.revert_completed"]
+    );
 
     let appended = world
-        .all_pages(&staff, &format!("/events?correlation_id={upload}&event_type=sale.created&order=asc"))
+        .all_pages(
+            &staff,
+            &format!("/events?correlation_id={upload}&event_type=sale.created&order=asc"),
+        )
         .await;
     let inverses = world
         .all_pages(&staff, &format!("/events?command_id=revert-{upload}&order=asc"))
@@ -112,15 +131,26 @@ async fn a_revert_compensates_each_event_of_an_upload_newest_first() {
     for inverse in &inverses {
         assert_eq!(inverse["event_type"], "sale.deleted");
         assert_eq!(
-            (&inverse["metadata"]["reason"], &inverse["data"]["reason"], &inverse["created_by"]),
-            (&json!("the wrong month"), &json!("the wrong month"), &json!(staff.actor()))
+            (
+                &inverse["metadata"]["reason"],
+                &inverse["data"]["reason"],
+                &inverse["created_by"]
+            ),
+            (
+                &json!("the wrong month"),
+                &json!("the wrong month"),
+                &json!(staff.actor())
+            )
         );
     }
     assert!(is_deleted(&world, &staff, "S-3").await);
     assert!(!is_deleted(&world, &staff, "S-100").await);
 
     world.project().await;
-    assert_eq!(scalar(&world, "select count(*) from public.sales where deleted_at is null").await, 10);
+    assert_eq!(
+        scalar(&world, "select count(*) from public.sales where deleted_at is null").await,
+        10
+    );
     let sql = "select count(*) from public.imports where status = 'reverted' and events_compensated = 30 and events_left = 0 and dataset = 'sales'";
     assert_eq!(scalar(&world, sql).await, 1);
     world.assert_read_models_are_the_fold().await;
@@ -153,14 +183,24 @@ async fn changes_are_undone_to_the_values_from_before_the_upload() {
     uploaded(&world, &staff, &rows(0..10)).await;
     let changed = rows(0..15).replace("Table", "Chair");
     let upload = world.upload_sales(&staff, &[], &changed).await.expect(200).body;
-    assert_eq!((&upload["rows_updated"], &upload["rows_accepted"]), (&json!(10), &json!(5)));
+    assert_eq!(
+        (&upload["rows_updated"], &upload["rows_accepted"]),
+        (&json!(10), &json!(5))
+    );
     let upload = upload["upload_id"].as_str().unwrap();
     let answer = revert(&world, &staff, upload).await.expect(200).body;
     assert_eq!(counts(&answer["revert"]), [15, 15, 0]);
     assert_compensated(&world, upload, [15, 15, 0]).await;
     for row in 0..10 {
-        let sale = world.get(&staff, &format!("/entities/sale/S-{row}")).await.expect(200).body;
-        assert_eq!((&sale["state"]["product"], &sale["version"]), (&json!("Table"), &json!(3)));
+        let sale = world
+            .get(&staff, &format!("/entities/sale/S-{row}"))
+            .await
+            .expect(200)
+            .body;
+        assert_eq!(
+            (&sale["state"]["product"], &sale["version"]),
+            (&json!("Table"), &json!(3))
+        );
     }
     assert!(is_deleted(&world, &staff, "S-12").await);
     world.sweep().await;
@@ -171,11 +211,22 @@ async fn changes_are_undone_to_the_values_from_before_the_upload() {
 async fn customers_and_expenses_are_reverted_like_sales() {
     let (world, staff) = (World::new().await, Person::staff());
     for (dataset, file, kind) in [
-        ("customers", "customer_id,name,email\nC-1,Ada,ada@example.com\nC-2,Bob,\n", "customer"),
-        ("expenses", "expense_id,expense_date,amount\nE-1,2026-01-31,1.00\nE-2,2026-01-31,2.00\n", "expense"),
+        (
+            "customers",
+            "customer_id,name,email\nC-1,Ada,ada@example.com\nC-2,Bob,\n",
+            "customer",
+        ),
+        (
+            "expenses",
+            "expense_id,expense_date,amount\nE-1,2026-01-31,1.00\nE-2,2026-01-31,2.00\n",
+            "expense",
+        ),
     ] {
         let upload = world.upload_file(&staff, dataset, &[], file).await.expect(200).body;
-        let answer = revert(&world, &staff, upload["upload_id"].as_str().unwrap()).await.expect(200).body;
+        let answer = revert(&world, &staff, upload["upload_id"].as_str().unwrap())
+            .await
+            .expect(200)
+            .body;
         assert_eq!(counts(&answer["revert"]), [2, 2, 0], "{dataset}");
         let sql = format!("select count(*) from annals.events where event_type = '{kind}.deleted'");
         assert_eq!(scalar(&world, &sql).await, 2);
@@ -188,10 +239,16 @@ async fn a_second_revert_changes_nothing_and_says_so() {
     let upload = uploaded(&world, &staff, &rows(0..5)).await;
     revert(&world, &staff, &upload).await.expect(200);
     let before = world.log().await;
-    for answer in [revert(&world, &staff, &upload).await, dry_run(&world, &staff, &upload).await] {
+    for answer in [
+        revert(&world, &staff, &upload).await,
+        dry_run(&world, &staff, &upload).await,
+    ] {
         assert_eq!(answer.problem(409), "already_reverted");
         let detail = answer.body["detail"].as_str().unwrap();
-        assert!(detail.contains("5 events were compensated") && detail.contains("changed nothing"), "{detail}");
+        assert!(
+            detail.contains("5 events were compensated") && detail.contains("changed nothing"),
+            "{detail}"
+        );
     }
     assert_eq!(world.log().await, before);
     assert_eq!(world.rows_of("annals.reverts").await.len(), 1);
@@ -208,7 +265,10 @@ async fn a_dry_run_tells_what_a_revert_would_do_and_changes_nothing() {
     world.take_wake_ups().await;
     let before = world.log().await;
     let told = dry_run(&world, &staff, &upload).await.expect(200).body;
-    assert_eq!((&told["status"], &told["revert"]["dry_run"]), (&json!("completed"), &json!(true)));
+    assert_eq!(
+        (&told["status"], &told["revert"]["dry_run"]),
+        (&json!("completed"), &json!(true))
+    );
     assert_eq!(counts(&told["revert"]), [20, 19, 1]);
     assert_eq!(world.log().await, before);
     assert!(world.take_wake_ups().await.is_empty());
@@ -233,7 +293,10 @@ async fn several_requests_at_the_same_time_make_one_revert() {
     let shown = status(&world, &staff, &upload).await.expect(200).body;
     assert_eq!(counts(&shown["revert"]), [900, 900, 0]);
     assert_compensated(&world, &upload, [900, 900, 0]).await;
-    assert_eq!(story(&world, &upload).await, ["import.revert_requested", "import.revert_completed"]);
+    assert_eq!(
+        story(&world, &upload).await,
+        ["import.revert_requested", "import.revert_completed"]
+    );
     assert_eq!(
         reverter(&world).run(upload.parse().unwrap(), None).await.unwrap(),
         RevertOutcome::NotAcquired

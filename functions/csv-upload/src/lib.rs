@@ -40,6 +40,9 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/data/uploads", post(large::request))
         .route("/api/v1/data/uploads/{id}", get(large::show))
         .route("/api/v1/data/uploads/{id}/errors", get(errors::list))
-        .route("/api/v1/data/uploads/{id}/revert", post(revert::revert).get(revert::list))
+        .route(
+            "/api/v1/data/uploads/{id}/revert",
+            post(revert::revert).get(revert::list),
+        )
         .with_state(app)
 }

@@ -7,9 +7,7 @@ use crate::App;
 use annals_domain::event::FieldFault;
 use annals_domain::reason::Reason;
 use annals_domain::{Caller, naming};
-use annals_http::{
-    ApiError, Authenticated, Cursor, JsonBody, Listed, Page, Params, Path, RequestContext,
-};
+use annals_http::{ApiError, Authenticated, Cursor, JsonBody, Listed, Page, Params, Path, RequestContext};
 use annals_import::Reverter;
 use annals_store::{LeftAlone, RevertRecord, StoreError, UploadRecord, UploadStatus};
 use axum::Json;
@@ -94,7 +92,10 @@ pub(crate) async fn list(
     let limit = params.limit()?;
     params.end()?;
     let before = before.unwrap_or(i64::MAX);
-    let left = app.store.list_left_alone(upload.upload_id, before, limit.plus_one()).await?;
+    let left = app
+        .store
+        .list_left_alone(upload.upload_id, before, limit.plus_one())
+        .await?;
     let items: Vec<Item> = left.into_iter().map(Item).collect();
     Page::cut(&items, limit, |item| cursor.encode(&item.0.event_number.to_string()))
 }
@@ -154,8 +155,15 @@ fn refuse_unrevertible(upload: &UploadRecord) -> Result<(), ApiError> {
             Err(ApiError::conflict("upload_not_ended", detail))
         }
         UploadStatus::Completed | UploadStatus::Failed if upload.counts.appended == 0 => {
-            let why = if upload.dry_run { "it was a dry run" } else { "it appended no events" };
-            Err(ApiError::conflict("nothing_to_revert", format!("there is nothing to revert: {why}")))
+            let why = if upload.dry_run {
+                "it was a dry run"
+            } else {
+                "it appended no events"
+            };
+            Err(ApiError::conflict(
+                "nothing_to_revert",
+                format!("there is nothing to revert: {why}"),
+            ))
         }
         UploadStatus::Completed | UploadStatus::Failed | UploadStatus::Reverting => Ok(()),
     }
@@ -167,7 +175,8 @@ async fn check_permission(reverter: &Reverter, caller: &Caller, upload: &UploadR
         None => Ok(()),
         Some(event_type) => {
             let role = caller.role().as_str();
-            let detail = format!("the role {role} may not post {event_type}, which would compensate what the upload appended");
+            let detail =
+                format!("the role {role} may not post {event_type}, which would compensate what the upload appended");
             Err(ApiError::forbidden("event_type_forbidden", detail))
         }
     }

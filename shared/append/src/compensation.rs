@@ -72,9 +72,7 @@ pub fn declared_inverse<'a>(
         let inverse_kind = catalog.find(event.tenant_id, &inverse.event_type)?;
         Some((&**kind, inverse, &**inverse_kind))
     })
-    .ok_or_else(|| {
-        CompensationError::NoInverse(format!("the catalog declares no inverse for {}", event.event_type))
-    })
+    .ok_or_else(|| CompensationError::NoInverse(format!("the catalog declares no inverse for {}", event.event_type)))
 }
 
 /// The compensating event, with a new id and without metadata.

@@ -126,7 +126,7 @@ impl<L: Ledger> Partition<L> {
         Ok(self)
     }
 
-    /// The known states of the chunk's entities. Of those that are deleted, it is looked up which ones a revert has deleted.
+    /// The known states of the chunk's entities. For those that are deleted, it is looked up whether an upload was reverted.
     async fn look_up(&self, chunk: &mut Chunk) -> Result<Entities, ImportError> {
         let job = &self.job;
         let mut entities = self.ledger.look_up(job, chunk).await?;

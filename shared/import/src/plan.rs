@@ -22,7 +22,7 @@ pub struct Known {
     pub version: i32,
     /// Whether it was deleted.
     pub deleted: bool,
-    /// Whether the revert of an upload deleted it. Then a row creates it again.
+    /// Whether it was deleted because an upload was reverted. Then a row creates it again.
     pub reverted: bool,
     /// Those fields of its state that the dataset has columns for.
     pub state: Map<String, Value>,
@@ -239,7 +239,7 @@ impl Frame {
         Step { event, entity }
     }
 
-    /// Creates an entity again that a revert deleted, at the end of its stream. With a part, the stream need not be new.
+    /// Creates an entity again that was deleted because an upload was reverted, at the end of its stream. With a part, the stream need not be new.
     fn create_again(&self, id: &AggregateId, facts: &Facts, version: i32) -> Step {
         let mut step = self.create(id, facts);
         step.event.expected_version = Some(version);

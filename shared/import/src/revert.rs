@@ -19,8 +19,8 @@ use annals_csv::Dataset;
 use annals_domain::reason::Reason;
 use annals_domain::{Caller, Catalog, EventId, NewEvent, StreamId};
 use annals_store::{
-    CheckedEvents, DueRevert, LeasedRevert, LeftAlone, RevertRecord, RevertScope, RevertStep, Revertible, Store, StoreError,
-    UploadRecord, redacted_error,
+    CheckedEvents, DueRevert, LeasedRevert, LeftAlone, RevertRecord, RevertScope, RevertStep, Revertible, Store,
+    StoreError, UploadRecord, redacted_error,
 };
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -214,17 +214,15 @@ impl Reverter {
     }
 
     /// Does the next step. Returns whether there was one.
-    async fn advance(
-        &self,
-        revert: &mut LeasedRevert,
-        to_wake: &mut BTreeSet<StreamId>,
-    ) -> Result<bool, ImportError> {
+    async fn advance(&self, revert: &mut LeasedRevert, to_wake: &mut BTreeSet<StreamId>) -> Result<bool, ImportError> {
         let caller = revert.scope.caller.clone();
         let mut catalog = self.store.catalog(&caller).await?;
         let mut refused = Refused::new();
         for _ in 0..TRIES {
             let reason = revert.reason.as_ref();
-            let decided = self.step(&revert.scope, reason, revert.position, (&catalog, &refused)).await;
+            let decided = self
+                .step(&revert.scope, reason, revert.position, (&catalog, &refused))
+                .await;
             let step = match decided {
                 Ok(None) => return Ok(false),
                 Ok(Some(step)) => step,
@@ -332,7 +330,10 @@ impl Reverter {
         let event = events::event(id, "revert_completed", None, data)?;
         let finish = |checked| self.store.finish_revert(revert, checked);
         let caller = &revert.scope.caller;
-        let finished = self.appends.append_with(caller, std::slice::from_ref(&event), finish).await;
+        let finished = self
+            .appends
+            .append_with(caller, std::slice::from_ref(&event), finish)
+            .await;
         match finished.map_err(|error| events::refusal(error, &event)) {
             Ok(()) => {}
             // The caller may not post events of imports any more. The revert ends nevertheless.
@@ -359,7 +360,9 @@ fn event_types(dataset: &str) -> Option<[&'static str; 2]> {
 
 /// The event that a compensation was refused for, if another attempt would be refused again.
 fn refused_event(error: &StoreError, events: &[NewEvent]) -> Option<(EventId, (String, String))> {
-    let StoreError::Refused(refusal) = error else { return None };
+    let StoreError::Refused(refusal) = error else {
+        return None;
+    };
     let event = events.get(refusal.member?).filter(|_| is_final(refusal))?;
     let cause = EventId::from(event.causation_id?);
     Some((cause, (refusal.code.clone(), refusal.message.clone())))

@@ -19,16 +19,29 @@ async fn entities_with_later_facts_are_listed_and_not_touched() {
     let (world, staff) = (World::new().await, Person::staff());
     let upload = uploaded(&world, &staff, &rows(0..12)).await;
     // A change of the same field, of another field, a deletion, a later upload, a compensation, and a compensation that was compensated.
-    world.patch(&staff, "/entities/sale/S-1", json!({"product": "Lamp"})).await.expect(200);
-    world.patch(&staff, "/entities/sale/S-2", json!({"notes": "paid"})).await.expect(200);
+    world
+        .patch(&staff, "/entities/sale/S-1", json!({"product": "Lamp"}))
+        .await
+        .expect(200);
+    world
+        .patch(&staff, "/entities/sale/S-2", json!({"notes": "paid"}))
+        .await
+        .expect(200);
     world.delete(&staff, "/entities/sale/S-3").await;
     uploaded(&world, &staff, &rows(4..5).replace("Table", "Chair")).await;
     let compensate = async |id: &str| {
-        let body = world.post(&staff, &format!("/events/{id}/compensate"), json!({})).await.expect(201).body;
+        let body = world
+            .post(&staff, &format!("/events/{id}/compensate"), json!({}))
+            .await
+            .expect(201)
+            .body;
         body["id"].as_str().unwrap().to_owned()
     };
     let created = async |id: &str| {
-        let history = world.get(&staff, &format!("/events/aggregate/sale/{id}/history")).await.expect(200);
+        let history = world
+            .get(&staff, &format!("/events/aggregate/sale/{id}/history"))
+            .await
+            .expect(200);
         history.items()[0]["id"].as_str().unwrap().to_owned()
     };
     compensate(&created("S-5").await).await;
@@ -44,19 +57,30 @@ async fn entities_with_later_facts_are_listed_and_not_touched() {
     ]);
     let told = dry_run(&world, &staff, &upload).await.expect(200).body;
     assert_eq!(codes(&told["revert"]), expected);
-    let versions = "select sum(version) from annals.heads where aggregate_id in ('S-1', 'S-2', 'S-3', 'S-4', 'S-5', 'S-6')";
+    let versions =
+        "select sum(version) from annals.heads where aggregate_id in ('S-1', 'S-2', 'S-3', 'S-4', 'S-5', 'S-6')";
     let before = scalar(&world, versions).await;
     let answer = revert(&world, &staff, &upload).await.expect(200).body;
     assert_eq!(answer["status"], "reverted");
     assert_eq!(counts(&answer["revert"]), [12, 6, 6]);
     assert_eq!(codes(&answer["revert"]), expected);
-    assert_eq!(answer["revert"]["left_by_code"], json!({"changed_since": 4, "already_compensated": 2}));
+    assert_eq!(
+        answer["revert"]["left_by_code"],
+        json!({"changed_since": 4, "already_compensated": 2})
+    );
     assert_eq!(scalar(&world, versions).await, before);
     let shown = status(&world, &staff, &upload).await.expect(200).body;
     assert_eq!(shown["revert"], answer["revert"]);
     world.project().await;
-    let import = world.get(&staff, &format!("/entities/import/{upload}")).await.expect(200).body;
-    assert_eq!((&import["state"]["events_compensated"], &import["state"]["events_left"]), (&json!(6), &json!(6)));
+    let import = world
+        .get(&staff, &format!("/entities/import/{upload}"))
+        .await
+        .expect(200)
+        .body;
+    assert_eq!(
+        (&import["state"]["events_compensated"], &import["state"]["events_left"]),
+        (&json!(6), &json!(6))
+    );
     world.assert_read_models_are_the_fold().await;
 }
 
@@ -69,8 +93,13 @@ async fn all_events_that_were_left_alone_are_listed_in_pages_newest_first() {
     assert_eq!(counts(&answer["revert"]), [130, 10, 120]);
     assert_eq!(answer["revert"]["left_alone"].as_array().unwrap().len(), 100);
     assert_eq!(answer["revert"]["left_alone_truncated"], true);
-    let all = world.all_pages(&staff, &format!("/data/uploads/{upload}/revert?limit=50")).await;
-    let ids: Vec<&str> = all.iter().map(|event| event["aggregate_id"].as_str().unwrap()).collect();
+    let all = world
+        .all_pages(&staff, &format!("/data/uploads/{upload}/revert?limit=50"))
+        .await;
+    let ids: Vec<&str> = all
+        .iter()
+        .map(|event| event["aggregate_id"].as_str().unwrap())
+        .collect();
     let expected: Vec<String> = (0..120).rev().map(|row| format!("S-{row}")).collect();
     assert_eq!(ids, expected);
     assert_eq!(all[..100], answer["revert"]["left_alone"].as_array().unwrap()[..]);
@@ -100,7 +129,10 @@ async fn events_that_have_no_inverse_are_left_alone() {
     let answer = revert(&world, &staff, &upload).await.expect(200).body;
     assert_eq!(counts(&answer["revert"]), [3, 0, 3]);
     assert_eq!(answer["revert"]["left_by_code"], json!({"no_inverse": 3}));
-    assert_eq!(story(&world, &upload).await, ["import.revert_requested", "import.revert_completed"]);
+    assert_eq!(
+        story(&world, &upload).await,
+        ["import.revert_requested", "import.revert_completed"]
+    );
 }
 
 /// Others change the entities while they are reverted: each entity is compensated before the change or left alone.
@@ -133,7 +165,10 @@ async fn a_change_that_comes_between_reading_and_appending_is_found() {
     let upload = uploaded(&world, &staff, &rows(0..6)).await;
     let mut other = world.superuser().await;
     let changing = other.transaction().await.unwrap();
-    changing.batch_execute("select from annals.heads where aggregate_id = 'S-2' for update").await.unwrap();
+    changing
+        .batch_execute("select from annals.heads where aggregate_id = 'S-2' for update")
+        .await
+        .unwrap();
     let change = async {
         world.until_waiting(1).await;
         // What an append does to the head and the log, within this transaction.

@@ -23,9 +23,16 @@ async fn only_who_may_compensate_the_events_may_revert_the_upload() {
     let world = world_of_agents(false).await;
     let upload = uploaded(&world, &agent, &rows(0..3)).await;
     let before = world.log().await;
-    for answer in [revert(&world, &agent, &upload).await, dry_run(&world, &agent, &upload).await] {
+    for answer in [
+        revert(&world, &agent, &upload).await,
+        dry_run(&world, &agent, &upload).await,
+    ] {
         assert_eq!(answer.problem(403), "event_type_forbidden");
-        assert!(answer.body["detail"].as_str().unwrap().contains("sale.deleted"), "{}", answer.body);
+        assert!(
+            answer.body["detail"].as_str().unwrap().contains("sale.deleted"),
+            "{}",
+            answer.body
+        );
     }
     assert_eq!(world.log().await, before);
     assert!(world.rows_of("annals.reverts").await.is_empty());
@@ -33,7 +40,10 @@ async fn only_who_may_compensate_the_events_may_revert_the_upload() {
     let done = revert(&world, &Person::staff(), &upload).await.expect(200).body;
     assert_eq!(counts(&done["revert"]), [3, 3, 0]);
     let seen = status(&world, &agent, &upload).await.expect(200).body;
-    assert_eq!((&seen["status"], &seen["revert"]["reason"]), (&json!("reverted"), &json!(null)));
+    assert_eq!(
+        (&seen["status"], &seen["revert"]["reason"]),
+        (&json!("reverted"), &json!(null))
+    );
 
     let world = world_of_agents(true).await;
     let upload = uploaded(&world, &agent, &rows(0..3)).await;
@@ -71,7 +81,13 @@ async fn unknown_uploads_and_those_of_others_are_not_found() {
         let path = format!("/data/uploads/{id}/revert");
         assert_eq!(world.get(person, &path).await.problem(404), "not_found");
     }
-    assert_eq!(world.all_pages(&staff, &format!("/data/uploads/{upload}/revert")).await.len(), 0);
+    assert_eq!(
+        world
+            .all_pages(&staff, &format!("/data/uploads/{upload}/revert"))
+            .await
+            .len(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -85,15 +101,30 @@ async fn uploads_that_have_not_ended_or_appended_nothing_are_refused() {
     let running = revert(&world, &staff, &asked.id.to_string()).await;
     assert_eq!(running.problem(409), "upload_not_ended");
 
-    let dry = world.upload_sales(&staff, &[("dry_run", "true")], rows(20_000..20_005)).await.expect(200).body;
+    let dry = world
+        .upload_sales(&staff, &[("dry_run", "true")], rows(20_000..20_005))
+        .await
+        .expect(200)
+        .body;
     let answer = revert(&world, &staff, dry["upload_id"].as_str().unwrap()).await;
     assert_eq!(answer.problem(409), "nothing_to_revert");
-    assert!(answer.body["detail"].as_str().unwrap().contains("dry run"), "{}", answer.body);
+    assert!(
+        answer.body["detail"].as_str().unwrap().contains("dry run"),
+        "{}",
+        answer.body
+    );
     uploaded(&world, &staff, &rows(20_000..20_005)).await;
     let duplicates = uploaded(&world, &staff, &rows(20_000..20_005)).await;
-    assert_eq!(revert(&world, &staff, &duplicates).await.problem(409), "nothing_to_revert");
+    assert_eq!(
+        revert(&world, &staff, &duplicates).await.problem(409),
+        "nothing_to_revert"
+    );
     let refused = world
-        .upload_sales(&staff, &[("mode", "all_or_nothing")], "sale_id,sale_date,amount\nX-1,2026-01-31,1.00\nX-2,never,1.00\n")
+        .upload_sales(
+            &staff,
+            &[("mode", "all_or_nothing")],
+            "sale_id,sale_date,amount\nX-1,2026-01-31,1.00\nX-2,never,1.00\n",
+        )
         .await
         .expect(200)
         .body;
@@ -120,10 +151,16 @@ async fn what_a_failed_import_had_appended_is_reverted() {
     assert!([200, 202].contains(&answer.status), "{}", answer.body);
     world.importer().import_due(None).await.unwrap();
     let done = world.upload(&staff, &asked).await.expect(200).body;
-    assert_eq!((&done["status"], &done["failure"]["code"]), (&json!("reverted"), &json!("file_changed")));
+    assert_eq!(
+        (&done["status"], &done["failure"]["code"]),
+        (&json!("reverted"), &json!("file_changed"))
+    );
     assert_eq!(counts(&done["revert"]), [appended, appended, 0]);
     world.sweep().await;
-    assert_eq!(scalar(&world, "select count(*) from public.sales where deleted_at is null").await, 0);
+    assert_eq!(
+        scalar(&world, "select count(*) from public.sales where deleted_at is null").await,
+        0
+    );
 }
 
 #[tokio::test]

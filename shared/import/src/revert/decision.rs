@@ -58,7 +58,11 @@ impl Decider<'_> {
         let mut id = event.id.of_compensation(0);
         if !found.is_last {
             // A compensation is a later event of the stream.
-            match self.store.find_compensation_status(&self.scope.caller, event.id).await? {
+            match self
+                .store
+                .find_compensation_status(&self.scope.caller, event.id)
+                .await?
+            {
                 Some(CompensationStatus::Compensated { by }) => {
                     let detail = format!("event {by} has already compensated it");
                     return Ok(Err(left(event, "already_compensated", &detail)));

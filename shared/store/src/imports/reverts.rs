@@ -181,7 +181,7 @@ select r.upload_id, r.attempts from annals.reverts r
 /// revert's events is the command id ($8) together with a cause. Clients may write such a command id, too. They gain nothing by that,
 /// because the inverse is computed from the states before the event and now.
 ///
-/// The page is cut by the bytes of the data.
+/// The page is cut by the bytes of the data. `source || ''` keeps the planner from the index by source, which has the events of all uploads.
 const LIST_REVERTIBLE: &str = concat!(
     "-- list_revertible_events
 select * from (
@@ -210,7 +210,7 @@ select * from (
     withheld_context!(),
     "
            where e.tenant_id = $1 and e.correlation_id = $2 and e.event_number < $3
-             and e.source = 'csv' and e.posted_by = $4 and e.event_type = any ($5) and e.causation_id is null
+             and e.source || '' = 'csv' and e.posted_by = $4 and e.event_type = any ($5) and e.causation_id is null
            order by e.event_number desc limit $6) as p) as w
  where coalesce(w.bytes_before, 0) < $7
  order by w.event_number desc"
@@ -238,7 +238,7 @@ with ended as (
 )
 select exists (select from ended) or annals.refuse(409, 'import_taken_over', 'another worker has taken the revert over')";
 
-/// Their last events, if these could be a revert's.
+/// Their last events, if these could be compensations of events of a reverted upload.
 const FIND_REVERTED: &str = "-- find_reverted_entities
 select e.aggregate_id, e.id, e.causation_id
   from unnest($3) as k (aggregate_id)
@@ -248,7 +248,10 @@ select e.aggregate_id, e.id, e.causation_id
  cross join lateral (
        select * from annals.events e
         where e.tenant_id = $1 and e.aggregate_type = $2 and e.aggregate_id = k.aggregate_id and e.aggregate_version = h.version offset 0) as e
- where e.causation_id is not null and e.command_id = 'revert-' || e.correlation_id";
+ where e.causation_id is not null
+   and exists (select from annals.reverts r
+                where r.tenant_id = $1
+                  and r.upload_id = case when e.correlation_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then e.correlation_id::uuid end)";
 
 impl RevertScope {
     /// The command id of the revert's compensating events: `revert-` and the upload's id.
@@ -436,9 +439,9 @@ impl Store {
             .await
     }
 
-    /// Those of these entities whose last event comes from the revert of an upload. Such an event is known by its id, which is derived from
-    /// the id of the event that it compensates, and by its command id. No client can make one with both: clients do not choose ids, and
-    /// the command id of a single compensation is Annals' own.
+    /// Those of these entities whose last event compensates an event of an upload that has been reverted, or is being reverted. It does not
+    /// matter whether the revert appended it, or a person compensated that event before. A compensation is known by its id, which is
+    /// derived from the id of the event that it compensates: clients do not choose ids. It has the correlation id of that event.
     pub async fn find_reverted(
         &self,
         caller: &Caller,
