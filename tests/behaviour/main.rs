@@ -69,6 +69,7 @@ mod rebuild;
 mod recorded;
 mod replay;
 mod requested_sweeps;
+mod reverts;
 mod rotation;
 mod round_trips;
 mod smoke;

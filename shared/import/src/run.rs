@@ -340,7 +340,7 @@ impl Failure {
 }
 
 /// Whether the same append would be refused again: the caller has no permission, or the catalog refuses the event.
-fn is_final(refusal: &Refusal) -> bool {
+pub(crate) fn is_final(refusal: &Refusal) -> bool {
     matches!(
         refusal.kind,
         RefusalKind::Malformed | RefusalKind::Forbidden | RefusalKind::TooLarge | RefusalKind::Unprocessable
