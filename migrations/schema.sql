@@ -4655,11 +4655,19 @@ create table annals.imports (
     -- Where reading continues; every row before it is processed. offset: the byte of the file at which decoding begins; skip: bytes of
     -- decoded text after it; line and row: the numbers reached there; after_return: whether the text before it ends with a carriage return.
     resume_point jsonb,
+    -- Whether the import begins when its file has arrived. Otherwise it waits until its options are confirmed.
+    starts boolean not null default true,
+    -- The fields of the inspection that was asked for last; null: none was.
+    asked jsonb,
+    -- The answer of that inspection, or why the file cannot be inspected; null until then.
+    inspection jsonb,
     constraint imports_held CHECK (((holder IS NULL) = (held_until IS NULL))),
     constraint imports_object CHECK (((size_bytes IS NULL) = (object_tag IS NULL))),
     constraint imports_inspected CHECK ((((rows_found IS NULL) = (reader IS NULL)) AND ((resume_point IS NULL) = (reader IS NULL)))),
     constraint imports_pkey PRIMARY KEY (upload_id),
-    constraint imports_upload_fkey FOREIGN KEY (upload_id) REFERENCES annals.uploads(id) ON DELETE CASCADE
+    constraint imports_upload_fkey FOREIGN KEY (upload_id) REFERENCES annals.uploads(id) ON DELETE CASCADE,
+    constraint imports_asked_shape CHECK ((jsonb_typeof(asked) = 'object'::text)),
+    constraint imports_inspection_shape CHECK (((inspection IS NULL) OR ((asked IS NOT NULL) AND (jsonb_typeof(inspection) = 'object'::text))))
 );
 CREATE INDEX imports_to_purge ON annals.imports USING btree (upload_id) WHERE (partitions IS NOT NULL);
 CREATE INDEX imports_held ON annals.imports USING btree (held_until) WHERE (holder IS NOT NULL);

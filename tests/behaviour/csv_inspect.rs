@@ -1,5 +1,6 @@
 //! `POST /data/inspect` and `options=auto`: what a file says, and what it does not decide.
 
+use annals_import::ImportOutcome;
 use serde_json::{Value, json};
 use tests::{Answer, Part, Person, World, multipart};
 
@@ -305,4 +306,148 @@ async fn an_inspection_needs_a_file_a_dataset_and_permission() {
         inspect(&world, &agent, "sales", &[], file).await.problem(403),
         "event_type_forbidden"
     );
+}
+
+#[tokio::test]
+async fn a_large_file_is_inspected_and_imported_as_confirmed() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world
+        .ask_for_upload(&staff, json!({"dataset": "expenses", "start": "confirmed"}))
+        .await;
+    let inspection = format!("/data/uploads/{}/inspection", asked.id);
+    assert_eq!(world.get(&staff, &inspection).await.problem(404), "not_found");
+    let body = json!({"upload_id": asked.id});
+    let waiting = world.post(&staff, "/data/inspect", body.clone()).await.expect(202);
+    assert_eq!(waiting.body["status"], "waiting");
+    world.get(&staff, &inspection).await.expect(202);
+    world.put_file(&asked, GERMAN).await;
+    let import = || async { world.importer().import(asked.id, None).await.unwrap() };
+    assert_eq!(import().await, ImportOutcome::Unconfirmed);
+    let found = world.get(&staff, &inspection).await.expect(200).body;
+    assert_eq!(
+        (&found["certain"], &found["trial"]["totals"][0]["amount_cents"]),
+        (&json!(true), &json!(124449))
+    );
+    // Asked again with what the caller knows better.
+    let asked_again = json!({"upload_id": asked.id, "currency": "CHF", "negate": false});
+    world.post(&staff, "/data/inspect", asked_again).await.expect(202);
+    world.get(&staff, &inspection).await.expect(202);
+    world.importer().import_due(None).await.unwrap();
+    let other = world.get(&staff, &inspection).await.expect(200).body;
+    assert_eq!(
+        other["trial"]["totals"],
+        json!([{"currency": "CHF", "amount_cents": -124449, "rows": 2}])
+    );
+    // It waits, and is no work of the schedule.
+    world.importer().import_due(None).await.unwrap();
+    assert_eq!(world.upload(&staff, &asked).await.expect(202).body["status"], "waiting");
+
+    let start = format!("/data/uploads/{}/start", asked.id);
+    let wrong = world
+        .post(&staff, &start, json!({"options": {"currency": "euro"}}))
+        .await;
+    assert_eq!(wrong.problem(400), "malformed_request");
+    let theirs = Person::staff().in_tenant(uuid::Uuid::new_v4());
+    let options = json!({"options": found["options"]});
+    assert_eq!(
+        world.post(&theirs, &start, options.clone()).await.problem(404),
+        "not_found"
+    );
+    world.post(&staff, &start, options.clone()).await.expect(202);
+    assert_eq!(import().await, ImportOutcome::Ended);
+    let ended = world.upload(&staff, &asked).await.expect(200);
+    assert_eq!(
+        (
+            &ended.body["status"],
+            &ended.body["rows_accepted"],
+            &ended.body["rows_rejected"]
+        ),
+        (&json!("completed"), &json!(2), &json!(0)),
+        "{}",
+        ended.text
+    );
+    assert_eq!(
+        world.post(&staff, &start, options.clone()).await.problem(409),
+        "import_started"
+    );
+    assert_eq!(
+        world.post(&staff, "/data/inspect", body.clone()).await.problem(409),
+        "import_started"
+    );
+    let told = world.all_pages(&staff, "/events?event_type=import.confirmed").await;
+    assert_eq!(
+        (told.len(), &told[0]["data"]["options"]["currency"]),
+        (1, &json!("EUR"))
+    );
+}
+
+#[tokio::test]
+async fn a_large_file_may_be_confirmed_before_it_arrives_and_imported_as_it_decides() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world
+        .ask_for_upload(&staff, json!({"dataset": "expenses", "start": "confirmed"}))
+        .await;
+    let start = format!("/data/uploads/{}/start", asked.id);
+    world
+        .post(&staff, &start, json!({"options": {"options": "auto"}}))
+        .await
+        .expect(202);
+    world.put_file(&asked, GERMAN).await;
+    assert_eq!(
+        world.importer().import(asked.id, None).await.unwrap(),
+        ImportOutcome::Ended
+    );
+    let ended = world.upload(&staff, &asked).await.expect(200);
+    assert_eq!(ended.body["rows_accepted"], 2, "{}", ended.text);
+
+    let doubtful = "Order Date,Order Total (EUR)\n01/02/2026,5.00\n";
+    let refused = world
+        .import(&staff, json!({"dataset": "sales", "options": "auto"}), doubtful)
+        .await;
+    assert_eq!(
+        (&refused.body["status"], &refused.body["failure"]["code"]),
+        (&json!("failed"), &json!("options_uncertain")),
+        "{}",
+        refused.text
+    );
+    let broken = world
+        .ask_for_upload(&staff, json!({"dataset": "sales", "start": "confirmed"}))
+        .await;
+    world
+        .post(&staff, "/data/inspect", json!({"upload_id": broken.id}))
+        .await
+        .expect(202);
+    world.put_file(&broken, b"\0\0").await;
+    world.importer().import(broken.id, None).await.unwrap();
+    let fault = world
+        .get(&staff, &format!("/data/uploads/{}/inspection", broken.id))
+        .await;
+    assert_eq!(fault.problem(400), "nul_character");
+    // What nobody confirms ends, and its file is deleted.
+    let later =
+        "update annals.imports set expires_at = clock_timestamp() - interval '1 day' where upload_id::text = $1";
+    world
+        .owner()
+        .await
+        .execute(later, &[&broken.id.to_string()])
+        .await
+        .unwrap();
+    world.importer().import_due(None).await.unwrap();
+    let forgotten = world.upload(&staff, &broken).await.expect(200);
+    assert_eq!(forgotten.body["failure"]["code"], "not_confirmed", "{}", forgotten.text);
+    let twice = world.ask_for_upload(&staff, json!({"dataset": "sales"})).await;
+    assert_eq!(
+        world
+            .post(&staff, "/data/inspect", json!({"upload_id": twice.id}))
+            .await
+            .problem(409),
+        "import_started"
+    );
+    for body in [json!({}), json!({"upload_id": 5}), json!([])] {
+        assert_eq!(
+            world.post(&staff, "/data/inspect", body.clone()).await.problem(400),
+            "malformed_request",
+            "{body}"
+        );
+    }
 }

@@ -1,17 +1,20 @@
-//! `POST /data/inspect`: what a file says, with the evidence, as upload fields that read it. Nothing is stored.
+//! `POST /data/inspect`: what a file says, with the evidence, as upload fields that read it. A small file is in the request, and nothing is stored; a
+//! large one is that of an upload (`confirm`).
 
 use crate::App;
 use annals_csv::Dataset;
 use annals_domain::event::FieldFault;
-use annals_http::{ApiError, Authenticated};
+use annals_http::{ApiError, Authenticated, JsonBody};
 use annals_import::{Options, inspect_file};
 use annals_inspect::is_about_reading;
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequest, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 
+use crate::confirm;
 use crate::form::Form;
 use crate::problems::{check_permission, import_problem};
 
@@ -21,6 +24,10 @@ pub(crate) async fn inspect(
     Authenticated(caller): Authenticated,
     request: Request,
 ) -> Result<Response, ApiError> {
+    if is_json(&request) {
+        let JsonBody(body) = JsonBody::from_request(request, &()).await?;
+        return confirm::ask(&app, &caller, body).await;
+    }
     let Form { file, mut fields, .. } = Form::read_multipart(request).await?;
     let dataset = take(&mut fields, "dataset")?.ok_or_else(|| fault("dataset", "required", "is required"))?;
     let dataset = Dataset::named(&dataset)
@@ -30,9 +37,7 @@ pub(crate) async fn inspect(
         Some("true") => true,
         Some(_) => return Err(fault("partial", "invalid_value", "must be true or false")),
     };
-    if let Some((name, _)) = fields.iter().find(|(name, _)| !is_about_reading(name)) {
-        return Err(fault(name, "unknown_field", "is not a field of an inspection"));
-    }
+    refuse_others(&fields)?;
     Options::parse(fields.clone(), None, dataset).map_err(ApiError::malformed)?;
     check_permission(&app, &caller, dataset).await?;
     let file = if is_partial { whole_lines(&file) } else { file };
@@ -41,6 +46,22 @@ pub(crate) async fn inspect(
         .await
         .map_err(import_problem)?;
     Ok(Json(inspection).into_response())
+}
+
+/// Refuses fields that do not say how a file is read.
+pub(crate) fn refuse_others(fields: &[(String, String)]) -> Result<(), ApiError> {
+    match fields.iter().find(|(name, _)| !is_about_reading(name)) {
+        Some((name, _)) => Err(fault(name, "unknown_field", "is not a field of an inspection")),
+        None => Ok(()),
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let kind = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/json"))
 }
 
 /// The beginning of a file without the line that it was cut in.

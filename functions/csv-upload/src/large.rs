@@ -18,6 +18,9 @@ use uuid::Uuid;
 use crate::problems::check_permission;
 use crate::revert::revert_of;
 
+/// How long an upload waits until its options are confirmed: the bucket keeps its file for seven days.
+const CONFIRM_SECONDS: i32 = 6 * 24 * 3_600;
+
 /// Names and values of an upload's fields.
 type Fields = Vec<(String, String)>;
 
@@ -30,7 +33,7 @@ pub(crate) async fn request(
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     params.end()?;
-    let (dataset, fields) = read_fields(body)?;
+    let (dataset, starts, fields) = read_fields(body)?;
     let options = Options::parse(fields, None, dataset).map_err(ApiError::malformed)?;
     check_permission(&app, &caller, dataset).await?;
     // The caller's name is recorded now: the importer, which appends later, has the claims and not the token.
@@ -42,7 +45,11 @@ pub(crate) async fn request(
         dataset: dataset.name,
         options: &Value::Object(options.sent.clone()),
         dry_run: options.dry_run,
-        seconds: i32::try_from(ADDRESS_SECONDS).unwrap_or(i32::MAX),
+        starts,
+        seconds: match starts {
+            true => i32::try_from(ADDRESS_SECONDS).unwrap_or(i32::MAX),
+            false => CONFIRM_SECONDS,
+        },
     };
     annals_import::request(&app.store, &app.append, &caller, &context, &new).await?;
     let headers: Map<String, Value> = address
@@ -90,8 +97,8 @@ fn most_errors(upload: &UploadRecord) -> usize {
     options.map_or(0, |options| options.errors_listed())
 }
 
-/// The dataset and the upload's fields as text. The JSON may also have `true`, numbers or objects as values.
-fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
+/// The dataset, whether the import begins without a confirmation, and the upload's fields as text. The JSON may also have `true`, numbers or objects as values.
+fn read_fields(body: Value) -> Result<(&'static Dataset, bool, Fields), ApiError> {
     let mut members = match body {
         Value::Object(members) => members,
         _ => Map::new(),
@@ -103,12 +110,30 @@ fn read_fields(body: Value) -> Result<(&'static Dataset, Fields), ApiError> {
         None => return Err(fault("required", "is required")),
     };
     let dataset = dataset.ok_or_else(|| fault("invalid_value", "must be sales, customers or expenses"))?;
+    let starts = match members.remove("start") {
+        None | Some(Value::Null) => true,
+        Some(start) if start == "arrival" => true,
+        Some(start) if start == "confirmed" => false,
+        Some(_) => {
+            let detail = "must be arrival or confirmed";
+            return Err(ApiError::malformed(vec![FieldFault::new(
+                "/start",
+                "invalid_value",
+                detail,
+            )]));
+        }
+    };
+    Ok((dataset, starts, texts(members)))
+}
+
+/// Fields of an upload as text. JSON may also have `true`, numbers or objects as their values, and null for what is not given.
+pub(crate) fn texts(members: Map<String, Value>) -> Fields {
     let text = |value: Value| match value {
         Value::String(text) => text,
         other => other.to_string(),
     };
-    let fields = members.into_iter().filter(|(_, value)| !value.is_null());
-    Ok((dataset, fields.map(|(name, value)| (name, text(value))).collect()))
+    let given = members.into_iter().filter(|(_, value)| !value.is_null());
+    given.map(|(name, value)| (name, text(value))).collect()
 }
 
 fn unavailable(error: StorageError) -> ApiError {

@@ -6,6 +6,7 @@
 
 mod answer;
 mod app;
+mod confirm;
 mod errors;
 mod form;
 mod inspect;
@@ -41,6 +42,8 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/data/inspect", post(inspect::inspect))
         .route("/api/v1/data/uploads", post(large::request))
         .route("/api/v1/data/uploads/{id}", get(large::show))
+        .route("/api/v1/data/uploads/{id}/inspection", get(confirm::show))
+        .route("/api/v1/data/uploads/{id}/start", post(confirm::start))
         .route("/api/v1/data/uploads/{id}/errors", get(errors::list))
         .route(
             "/api/v1/data/uploads/{id}/revert",

@@ -41,19 +41,8 @@ pub(crate) fn import_problem(error: ImportError) -> ApiError {
 
 /// The problem of a file that does not decide everything although the upload asks for what it decides.
 pub(crate) fn uncertain(inspection: &Inspection) -> ApiError {
-    let doubts: Vec<String> = inspection
-        .doubts
-        .iter()
-        .map(|doubt| format!("{}: {}", doubt.field, doubt.message))
-        .collect();
-    let why = match doubts.as_slice() {
-        [] => "some rows would be refused".to_owned(),
-        doubts => doubts.join("; "),
-    };
-    let detail = format!(
-        "the file does not decide how it is to be read. {why}. Send the options of the proposal, corrected where they are wrong"
-    );
-    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "options_uncertain", detail);
+    let fault = annals_import::uncertain(inspection);
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault.code, fault.detail());
     problem.with_proposal(json!(inspection)).into()
 }
 

@@ -1,6 +1,6 @@
 //! Fields that an upload does not give: those that its file decides (`options=auto`), and those that were remembered for a report of rejected rows.
 
-use annals_csv::{Dataset, ERRORS_COLUMN};
+use annals_csv::{Dataset, ERRORS_COLUMN, FileFault};
 use annals_domain::Caller;
 use annals_inspect::{Beginning, Inspection};
 use annals_store::Store;
@@ -85,6 +85,23 @@ where
         None => Map::new(),
     };
     Ok(annals_inspect::inspect(open, dataset, beginning, &declared, &known).await?)
+}
+
+/// The refusal of a file that does not decide everything although its upload asks for what it decides.
+pub fn uncertain(inspection: &Inspection) -> FileFault {
+    let doubts: Vec<String> = inspection
+        .doubts
+        .iter()
+        .map(|doubt| format!("{}: {}", doubt.field, doubt.message))
+        .collect();
+    let why = match doubts.as_slice() {
+        [] => "some rows would be refused".to_owned(),
+        doubts => doubts.join("; "),
+    };
+    let message = format!(
+        "the file does not decide how it is to be read. {why}. Send the options of an inspection, corrected where they are wrong"
+    );
+    FileFault::new("options_uncertain", message)
 }
 
 /// The fields that say how a file is read, which are those that the reader knows.

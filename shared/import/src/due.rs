@@ -26,6 +26,9 @@ impl Importer {
                 tracing::warn!(upload.id = %id, "an object of an upload that was never requested; it stays where it is")
             }
             ImportOutcome::Waits => tracing::warn!(upload.id = %id, "the file that arrived is gone"),
+            ImportOutcome::Unconfirmed => {
+                tracing::info!(upload.id = %id, "the file waits until its options are confirmed")
+            }
             outcome => tracing::info!(upload.id = %id, ?outcome, "import left"),
         }
         Ok(())

@@ -8,6 +8,8 @@ use annals_store::{AppendError, NewImport, Refusal, RefusalKind, Store, StoreErr
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::options::Options;
+
 /// The counts in the data of an import's last event, and whether it was a dry run.
 pub(crate) fn counts(counts: &RowCounts, is_dry_run: bool) -> Map<String, Value> {
     let mut data = match json!(counts) {
@@ -61,6 +63,28 @@ pub(crate) fn refusal(error: AppendError, event: &NewEvent) -> StoreError {
         ),
     };
     StoreError::Refused(Refusal::new(kind, code, message))
+}
+
+/// Confirms how the file of a large upload is to be read, together with the event `import.confirmed`.
+///
+/// # Errors
+/// The append's; `import_started`: the import has begun, or needs no confirmation.
+pub async fn confirm(
+    store: &Store,
+    appends: &AppendService,
+    (caller, context): (&Caller, &Value),
+    id: Uuid,
+    options: &Options,
+) -> Result<(), StoreError> {
+    let sent = Value::Object(options.sent.clone());
+    let data = Map::from_iter([
+        ("options".to_owned(), sent.clone()),
+        ("dry_run".to_owned(), json!(options.dry_run)),
+    ]);
+    let event = event(id, "confirmed", None, data)?;
+    let confirm = |checked| store.confirm_import(caller, checked, context, (id, &sent, options.dry_run));
+    let confirmed = appends.append_with(caller, std::slice::from_ref(&event), confirm).await;
+    confirmed.map_err(|error| refusal(error, &event))
 }
 
 /// Records the request for a large upload, together with its event `import.requested`.

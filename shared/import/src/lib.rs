@@ -47,10 +47,10 @@ mod small;
 mod transaction;
 mod warning;
 
-pub use self::auto::{Completed, Fields, complete, inspect as inspect_file, is_auto};
+pub use self::auto::{Completed, Fields, complete, inspect as inspect_file, uncertain};
 pub use self::due::log_stalled;
 pub use self::error::ImportError;
-pub use self::events::request;
+pub use self::events::{confirm, request};
 pub use self::importer::{CONNECTIONS, Importer, PARTITIONS};
 pub use self::options::Options;
 pub use self::permission::forbidden_event_type;

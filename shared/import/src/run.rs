@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::auto::{Completed, Fields, uncertain};
 use crate::dispatch::Extent;
 use crate::error::ImportError;
 use crate::importer::{Importer, PARTITIONS};
@@ -25,7 +26,7 @@ use crate::known::refuse_known;
 use crate::options::Options;
 use crate::profile::remember;
 use crate::warning::Warning;
-use crate::{events, partitioned, transaction};
+use crate::{auto, events, partitioned, transaction};
 
 /// Attempts without progress after which an import fails as `import_stuck`. The file is the cause then, or a bug.
 const MAX_ATTEMPTS: i32 = 30;
@@ -39,6 +40,8 @@ pub enum ImportOutcome {
     GoesOn,
     /// Its file has not arrived.
     Waits,
+    /// Its file has arrived, and its options are not confirmed.
+    Unconfirmed,
     /// Another worker holds its lease, or as many other imports are running as may run at the same time.
     Busy,
     /// There is no such upload.
@@ -132,14 +135,19 @@ impl Importer {
         }
         let dataset = Dataset::named(&import.dataset);
         let dataset = dataset.ok_or_else(|| ImportError::Unexpected(format!("no dataset {}", import.dataset)))?;
+        if !import.starts {
+            return self.attend(import, &object, dataset).await;
+        }
+        if import.reader.is_none() {
+            self.begin(import, &object).await?;
+            self.inspect_file(import, &object, dataset).await?;
+        } else {
+            self.begin(import, &object).await?;
+        }
+        let import = Arc::new(self.store.leased_import(import).await?);
         let options = Options::recorded(&import.options, dataset);
         let options =
             options.ok_or_else(|| ImportError::Unexpected("options that cannot be read any more".to_owned()))?;
-        self.begin(import, &object).await?;
-        if import.reader.is_none() {
-            self.inspect_file(import, &object, dataset, &options).await?;
-        }
-        let import = Arc::new(self.store.leased_import(import).await?);
         let job = Job::of_import(self.store.clone(), self.appends.clone(), &import, dataset, options)?;
         self.process(&Arc::new(job), &import, &object, deadline).await
     }
@@ -171,15 +179,48 @@ impl Importer {
         Ok(started.map_err(|error| events::refusal(error, &event))?)
     }
 
-    /// Inspects the file and records the result.
+    /// Answers the inspection that is asked for, of a file whose import is not confirmed.
+    async fn attend(
+        &self,
+        import: &LeasedImport,
+        object: &Object,
+        dataset: &'static Dataset,
+    ) -> Result<ImportOutcome, ImportError> {
+        if import.is_over {
+            let message = "the options of the upload were not confirmed in time: request another upload";
+            return Err(FileFault::new("not_confirmed", message).into());
+        }
+        if let Some(asked) = &import.asked {
+            let open = || self.storage.read(import.id, object, 0);
+            let by = (&self.store, &import.caller);
+            let answer = match auto::inspect(by, dataset, &fields_of(asked), open).await {
+                Ok(inspection) => json!({"inspection": inspection}),
+                Err(ImportError::File(fault)) => json!({"failure": {"code": fault.code, "detail": fault.detail()}}),
+                Err(other) => return Err(other),
+            };
+            self.store.answer_inspection(import, asked, &answer).await?;
+        }
+        Ok(ImportOutcome::Unconfirmed)
+    }
+
+    /// Completes the upload's fields by its file, inspects it and records the result.
     async fn inspect_file(
         &self,
         import: &LeasedImport,
         object: &Object,
         dataset: &'static Dataset,
-        options: &Options,
     ) -> Result<(), ImportError> {
-        let inspected = inspect(self.storage.read(import.id, object, 0), dataset, options).await?;
+        let open = || self.storage.read(import.id, object, 0);
+        let completed =
+            auto::complete((&self.store, &import.caller), dataset, fields_of(&import.options), open).await?;
+        let fields = match completed {
+            Completed::Fields(fields) => fields,
+            Completed::Uncertain(inspection) => return Err(uncertain(&inspection).into()),
+        };
+        let options = Options::parse(fields, None, dataset);
+        let options =
+            &options.map_err(|_| ImportError::Unexpected("options that cannot be read any more".to_owned()))?;
+        let inspected = inspect(open(), dataset, options).await?;
         let known = refuse_known(&self.store, &import.caller, dataset, options, &inspected).await?;
         let warnings: Vec<Warning> = known.into_iter().chain(inspected.warnings()).collect();
         let is_atomic = options.is_atomic();
@@ -191,6 +232,7 @@ impl Importer {
             header: inspected.layout.headers(),
             delimiter: char::from(inspected.format.delimiter),
             ignored_columns: &inspected.layout.ignored(),
+            options: &Value::Object(options.sent.clone()),
             warnings: &json!(warnings),
             rows: inspected.rows,
             reader: &json!(inspected.format),
@@ -324,6 +366,14 @@ impl Importer {
             Err(error) => tracing::warn!(error = redacted_error(&error), upload.id = %id, "file not deleted"),
         }
     }
+}
+
+/// Recorded fields as text.
+fn fields_of(recorded: &Value) -> Fields {
+    let members = recorded.as_object().into_iter().flatten();
+    members
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 impl Failure {

@@ -7,6 +7,7 @@
 
 pub(crate) mod uploads;
 
+mod confirmed;
 mod due;
 mod known;
 mod leased;
@@ -52,7 +53,9 @@ pub struct NewImport<'a> {
     pub options: &'a Value,
     /// Whether nothing is to be appended.
     pub dry_run: bool,
-    /// Seconds for which the file may be sent.
+    /// Whether the import begins when its file has arrived, without a confirmation of its options.
+    pub starts: bool,
+    /// Seconds for which the file may be sent, or its options may be confirmed.
     pub seconds: i32,
 }
 
@@ -67,6 +70,8 @@ pub struct Inspection<'a> {
     pub delimiter: char,
     /// Headers of columns that are not read.
     pub ignored_columns: &'a [String],
+    /// The upload's fields, with those that the file has decided.
+    pub options: &'a Value,
     /// What the caller should know of it: a list of codes and messages.
     pub warnings: &'a Value,
     /// How many rows it has.
@@ -108,15 +113,15 @@ with upload as (
     insert into annals.uploads (id, tenant_id, started_by, dataset, status, dry_run, options)
     values ($1, $2, $3, $4, 'waiting', $5, $6)
 )
-insert into annals.imports (upload_id, expires_at, claims, context)
-values ($1, clock_timestamp() + make_interval(secs => $7), $8, $9)";
+insert into annals.imports (upload_id, expires_at, claims, context, starts)
+values ($1, clock_timestamp() + make_interval(secs => $7), $8, $9, $10)";
 
 const ACQUIRE_LEASE: &str = "-- acquire_import_lease
 select annals.acquire_import_lease($1, $2, $3, $4) as acquired";
 
 const READ_LEASED_IMPORT: &str = "-- read_leased_import
 select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.resume_point, u.dataset, u.dry_run, u.options, u.status, u.file_sha256,
-       i.expires_at + make_interval(hours => $3) < clock_timestamp() as is_over
+       i.starts, case when i.inspection is null then i.asked end as asked, i.expires_at + make_interval(hours => $3) < clock_timestamp() as is_over
   from annals.imports i join annals.uploads u on u.id = i.upload_id
  where i.upload_id = $1 and i.holder = $2";
 
@@ -146,7 +151,7 @@ with noted as (
      where upload_id = $1 and holder = $2 and reader is null
     returning 1
 ), described as (
-    update annals.uploads set file_sha256 = $7, header = $8, delimiter = $9, ignored_columns = $10, warnings = $11
+    update annals.uploads set file_sha256 = $7, header = $8, delimiter = $9, ignored_columns = $10, warnings = $11, options = $12
      where id = $1 and exists (select from noted)
 )
 insert into annals.import_partitions (upload_id, partition)
@@ -176,7 +181,8 @@ impl Store {
             .with(Json(new.options), Type::JSONB)
             .with(f64::from(new.seconds), Type::FLOAT8)
             .with(Json(caller.database_claims()), Type::JSONB)
-            .with(Json(context), Type::JSONB);
+            .with(Json(context), Type::JSONB)
+            .with(new.starts, Type::BOOL);
         self.append_also(caller, event, context, &[request]).await
     }
 
@@ -266,7 +272,7 @@ impl Store {
     /// [`TAKEN_OVER`] if another worker holds the lease by now.
     pub async fn record_inspection(&self, import: &LeasedImport, found: &Inspection<'_>) -> Result<(), StoreError> {
         let delimiter = found.delimiter.to_string();
-        let params: [Param<'_>; 11] = [
+        let params: [Param<'_>; 12] = [
             (&import.id, Type::UUID),
             (&import.holder, Type::UUID),
             (&found.rows, Type::INT8),
@@ -278,6 +284,7 @@ impl Store {
             (&delimiter, Type::TEXT),
             (&found.ignored_columns, Type::TEXT_ARRAY),
             (&Json(found.warnings), Type::JSONB),
+            (&Json(found.options), Type::JSONB),
         ];
         let recorded = self.write(As::Projector, RECORD_INSPECTION, &params).await;
         if recorded?.is_empty() {
@@ -329,6 +336,8 @@ fn leased_from(row: &Row, id: Uuid, holder: Uuid) -> Result<LeasedImport, StoreE
         reader: json("reader")?,
         resume_point: json("resume_point")?,
         file_sha256: row.try_get("file_sha256")?,
+        starts: row.try_get("starts")?,
+        asked: json("asked")?,
         partitions: Vec::new(),
     })
 }

@@ -124,7 +124,7 @@ async fn what_nobody_reads_is_refused() {
             assert_eq!(other.problem(415), "unsupported_media_type", "{what}");
         }
         if operation.answers("413") && operation.method != Method::GET {
-            let kind = if takes_file {
+            let kind = if takes("multipart/form-data") {
                 "multipart/form-data; boundary=x"
             } else {
                 "application/json"

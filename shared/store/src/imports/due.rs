@@ -9,11 +9,12 @@ use crate::connection::statement::{As, Param};
 use crate::{Store, StoreError};
 
 /// Imports without a lease: those whose worker was killed or ran out of time, and those whose file may have arrived although its event
-/// was lost.
+/// was lost. Those that wait for a confirmation only if an inspection is asked for, or if they have waited too long.
 const LIST_DUE_IMPORTS: &str = "-- list_due_imports
 select u.id, case when u.status = 'running' then i.attempts else 0 end as attempts
   from annals.uploads u join annals.imports i on i.upload_id = u.id
  where u.status in ('waiting', 'running') and (i.held_until is null or i.held_until < clock_timestamp())
+   and (i.starts or (i.asked is not null and i.inspection is null) or i.expires_at < clock_timestamp())
  order by u.status, i.attempts, u.created_at limit $1";
 
 /// An import that is due.

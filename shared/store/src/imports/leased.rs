@@ -30,6 +30,10 @@ pub struct LeasedImport {
     pub is_running: bool,
     /// Whether the time for sending its file is over.
     pub is_over: bool,
+    /// Whether it begins without a confirmation, or is confirmed.
+    pub starts: bool,
+    /// Fields of an inspection that is asked for and not answered.
+    pub asked: Option<Value>,
     /// Attempts since the last progress, including this one.
     pub attempts: i32,
     /// Tag of the object that is imported; `None` before the import began.
