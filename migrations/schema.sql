@@ -4573,6 +4573,8 @@ create table annals.uploads (
     started_at timestamp with time zone,
     -- When it ended; null until then.
     finished_at timestamp with time zone,
+    -- What the caller should know of the file, {code, message} each, although it is imported.
+    warnings jsonb not null default '[]'::jsonb,
     constraint uploads_status CHECK ((status = ANY (ARRAY['waiting'::text, 'running'::text, 'completed'::text, 'failed'::text]))),
     constraint uploads_times CHECK ((((status = 'failed'::text) OR ((status = 'waiting'::text) = (started_at IS NULL))) AND ((status = ANY (ARRAY['completed'::text, 'failed'::text])) = (finished_at IS NOT NULL)))),
     constraint uploads_failure CHECK (((failure IS NULL) OR ((status = 'failed'::text) AND (jsonb_typeof(failure) = 'object'::text)))),
@@ -4581,10 +4583,12 @@ create table annals.uploads (
     constraint uploads_header_has_delimiter CHECK (((header IS NULL) = (delimiter IS NULL))),
     constraint uploads_position CHECK (("position" >= 0)),
     constraint uploads_rows CHECK (((rows_total = (((rows_accepted + rows_rejected) + rows_duplicate) + rows_updated)) AND (LEAST(rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended) >= 0) AND (rows_rounded <= rows_total) AND (rows_reported <= rows_rejected))),
-    constraint uploads_pkey PRIMARY KEY (id)
+    constraint uploads_pkey PRIMARY KEY (id),
+    constraint uploads_warnings_shape CHECK ((jsonb_typeof(warnings) = 'array'::text))
 );
 CREATE INDEX uploads_under_way ON annals.uploads USING btree (created_at) WHERE (status = ANY (ARRAY['waiting'::text, 'running'::text]));
 CREATE INDEX uploads_with_reports ON annals.uploads USING btree (finished_at) WHERE (rows_reported > 0);
+CREATE INDEX uploads_by_file ON annals.uploads USING btree (tenant_id, file_sha256) WHERE ((file_sha256 IS NOT NULL) AND (events_appended > 0));
 alter table annals.uploads enable row level security;
 create policy uploads_read on annals.uploads for select to authenticated using (((tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant)) AND (( SELECT annals.caller_sees_tenant() AS caller_sees_tenant) OR (started_by = ( SELECT annals.caller_actor() AS caller_actor)))));
 create policy uploads_work on annals.uploads for all to annals_projector using (true) with check (true);
@@ -10200,6 +10204,56 @@ begin
 end
 $function$;
 grant execute on function annals.list_events_unprocessed_by_field(boolean,bigint,bigint,bigint,bigint,timestamp with time zone,timestamp with time zone,text[],text,text,uuid,text,text,uuid,text,text,boolean,text,jsonb[]) to authenticated;
+
+-- -----------------------------------------------------------------------------------------------------------------------------------------
+-- pending_changes
+-- -----------------------------------------------------------------------------------------------------------------------------------------
+
+-- How many changes of sales and expenses the key figures lack, for callers who see the tenant. Not exact, but a lower bound, if there are
+-- more changes to apply, or more events to examine, than most.
+create function annals.changes_pending(tenant uuid, most integer, OUT changes bigint, OUT is_exact boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+    swept     constant bigint := (select c.position from annals.checkpoints c where c.name = 'sweep');
+    applied   bigint;
+    projected bigint;
+    events    bigint;
+    parked    bigint;
+begin
+    applied := (select count(*) from (select from annals.kpi_changes c where c.tenant_id = tenant limit most + 1) as c);
+    -- Events after the sweep's position may be projected by a wake-up; their heads say so.
+    select count(*), count(*) filter (where e.is_left) into events, projected
+      from (select e.aggregate_type in ('sale', 'expense')
+                   and e.aggregate_version > coalesce((
+                       select h.projected_version from annals.heads h
+                        where h.tenant_id = e.tenant_id and h.aggregate_type = e.aggregate_type and h.aggregate_id = e.aggregate_id), 0)
+                   and not exists (
+                       select from annals.parked_streams p
+                        where p.tenant_id = e.tenant_id and p.aggregate_type = e.aggregate_type and p.aggregate_id = e.aggregate_id) as is_left
+              from annals.events e
+             where e.tenant_id = tenant and e.event_number > swept
+             order by e.event_number limit most + 1) as e;
+    parked := (
+        select coalesce(sum(h.version - h.projected_version), 0)
+          from (select p.aggregate_type, p.aggregate_id from annals.parked_streams p
+                 where p.tenant_id = tenant and p.aggregate_type in ('sale', 'expense') limit most + 1) as p
+         cross join lateral (
+               select h.version, h.projected_version from annals.heads h
+                where h.tenant_id = tenant and h.aggregate_type = p.aggregate_type and h.aggregate_id = p.aggregate_id) as h);
+    changes := least(applied, most) + projected + parked;
+    is_exact := applied <= most and events <= most;
+end
+$function$;
+grant execute on function annals.changes_pending(uuid,integer) to authenticated;
 
 -- -----------------------------------------------------------------------------------------------------------------------------------------
 -- reverts

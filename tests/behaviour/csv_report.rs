@@ -222,7 +222,7 @@ async fn dry_runs_and_failed_uploads_have_their_report_and_every_upload_its_reco
             "dry_run": fields[0].0 == "dry_run", "errors_found": 1, "options": {fields[0].0: fields[0].1, "currency": "EUR"},
             "header": HEADER.split(',').collect::<Vec<_>>(), "delimiter": ",", "ignored_columns": [], "position": 0, "failure": null,
             "rows_total": 2, "rows_accepted": 2 - rejected, "rows_rejected": rejected, "rows_duplicate": 0, "rows_updated": 0,
-            "rows_rounded": 0, "rows_reported": 1, "events_appended": 0,
+            "rows_rounded": 0, "rows_reported": 1, "events_appended": 0, "warnings": [],
         });
         assert_eq!(record, expected);
     }

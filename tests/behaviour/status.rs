@@ -87,6 +87,7 @@ async fn the_projectors_status_shows_lag_and_rates_of_the_tenant() {
     {
       "kpis": {
         "changes_pending": 0,
+        "changes_pending_exact": true,
         "lag_seconds": 0
       },
       "lag_events": 3,

@@ -133,10 +133,14 @@ fn wake_up() -> String {
     recorded::wake_up(&streams.to_string()).to_string()
 }
 
-/// A new event each time, because a retry would be answered without an append.
+/// A new product each time, because a retry would be answered without an append. The first is the one that is asked for.
 fn append(round: usize) -> String {
+    let aggregate = match round {
+        0 => AGGREGATE.to_owned(),
+        later => format!("product-{later}"),
+    };
     let event = json!({
-        "event_type": "product.created", "aggregate_type": "product", "aggregate_id": AGGREGATE,
+        "event_type": "product.created", "aggregate_type": "product", "aggregate_id": aggregate,
         "data": {"sku": "SUBM-05HP", "name": "0.5HP Submersible Pump", "base_price": 5999},
         "idempotency_key": format!("round-{round}"),
     });

@@ -41,7 +41,8 @@ pub async fn kpis(
         cursor.encode(&format!("{period} {} {} {}", line.currency, days.from, days.to))
     })?;
     let page = page.with("totals", &found.totals)?;
-    Ok(page.with("changes_pending", &found.changes_pending)?.into_response())
+    let page = page.with("changes_pending", &found.changes_pending)?;
+    Ok(page.with("changes_pending_exact", &found.is_exact)?.into_response())
 }
 
 /// `GET /analytics/top?by=product|customer&currency=&from=&to=&limit=`: the products or customers with the largest net amounts in one

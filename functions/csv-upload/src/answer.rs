@@ -4,6 +4,7 @@ use annals_domain::RowCounts;
 use annals_import::RowError;
 use annals_store::{FinishedUpload, UploadStatus};
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 /// The answer as JSON.
@@ -20,6 +21,7 @@ pub(crate) struct Answer<'a> {
     errors: Vec<RowError<'a>>,
     errors_truncated: bool,
     ignored_columns: &'a [String],
+    warnings: &'a Value,
 }
 
 impl<'a> Answer<'a> {
@@ -37,6 +39,7 @@ impl<'a> Answer<'a> {
             errors: errors.take(errors_listed).collect(),
             errors_truncated: found > errors_listed,
             ignored_columns: &upload.ignored_columns,
+            warnings: &upload.warnings,
         }
     }
 }

@@ -40,7 +40,7 @@ fn read(file: &[u8]) -> (Vec<String>, Vec<Read>) {
         let mut reader = Reader::new(source, Format::default());
         let options = ReadOptions::default();
         let header = reader.next().await.expect("a file").expect("a header");
-        let layout = Layout::find(&SALES, &options.mapping, header).expect("a layout");
+        let layout = Layout::find(&SALES, &options, header).expect("a layout");
         let mut rows = Vec::new();
         while let Some(record) = reader.next().await.expect("a file") {
             let record = &*layout.bare(record);

@@ -7,7 +7,7 @@
 //! A deployed function trusts only the certificate authorities of AWS' own services (`authorities/README.md`): reading the
 //! hundreds of authorities of its system takes longer than connecting to the database. The system's authorities are used
 //! everywhere else, and if other authorities (`SSL_CERT_FILE`, `SSL_CERT_DIR`) or another endpoint (`AWS_ENDPOINT_URL`) are
-//! configured.
+//! configured, unless that one has no certificate (`http:`).
 
 use std::sync::OnceLock;
 
@@ -84,14 +84,16 @@ fn uses_own_authorities(variable: impl Fn(&str) -> Option<String>) -> bool {
     let parts: Vec<&str> = region.split('-').collect();
     let ordinary = matches!(parts.as_slice(), [area, _, _] if AREAS.contains(area));
     let deployed = variable("AWS_LAMBDA_RUNTIME_API").is_some();
-    let elsewhere = [
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
+    let has_authorities = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+        .iter()
+        .any(|name| variable(name).is_some());
+    let endpoints = [
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_SQS",
         "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     ];
-    deployed && ordinary && elsewhere.iter().all(|name| variable(name).is_none())
+    let needs_others = |name: &&str| variable(name).is_some_and(|url| !url.starts_with("http:"));
+    deployed && ordinary && !has_authorities && !endpoints.iter().any(needs_others)
 }
 
 #[cfg(test)]
@@ -137,12 +139,19 @@ mod tests {
         for named in [
             ("SSL_CERT_FILE", "/somewhere/else.pem"),
             ("AWS_ENDPOINT_URL_SQS", "https://127.0.0.1:1"),
+            ("AWS_ENDPOINT_URL", "https://localhost.example"),
         ] {
             assert!(
                 !decides(&[ON_LAMBDA, ("AWS_REGION", "eu-central-1"), named]),
                 "{named:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_endpoint_without_a_certificate_needs_no_authorities() {
+        let plain = ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1");
+        assert!(decides(&[ON_LAMBDA, ("AWS_REGION", "eu-central-1"), plain]));
     }
 
     #[test]

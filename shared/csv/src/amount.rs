@@ -9,57 +9,95 @@ use crate::number::{self, DecimalMark, NumberFault};
 /// Currency symbols that may be written before or after the number.
 const SYMBOLS: [char; 5] = ['$', '€', '£', '¥', '₹'];
 
-/// A number and the currency symbol that it was written with.
+/// Other signs of a currency, which only one has.
+const SIGNS: [(&str, Currency); 6] = [
+    ("R$", Currency::BRL),
+    ("A$", Currency::AUD),
+    ("C$", Currency::CAD),
+    ("US$", Currency::USD),
+    ("Rs.", Currency::INR),
+    ("Rs", Currency::INR),
+];
+
+/// A number and the currency that is written with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
     /// The number with its sign.
     pub number: Decimal,
+    /// The currency that is written with it.
+    pub written: Option<Written>,
+}
+
+/// How a currency is written beside a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
     /// One of [`SYMBOLS`].
-    pub symbol: Option<char>,
+    Symbol(char),
+    /// An ISO 4217 code, or a sign that only one currency has.
+    Code(Currency),
 }
 
 impl Amount {
-    /// Reads `1,234.50`, `-12`, `$ 1,234.50`, `-$5`, `12,50 €`, `(12.00)`.
+    /// Reads `1,234.50`, `-12`, `12.00-`, `$ 1,234.50`, `-$5`, `12,50 €`, `EUR 12.50`, `(12.00)`, `500.00 Dr`.
     pub fn parse(text: &str, mark: DecimalMark) -> Result<Self, NumberFault> {
-        let text = text.trim();
-        let bracketed = text
-            .strip_prefix('(')
-            .and_then(|rest| rest.strip_suffix(')'))
-            .map(str::trim);
-        let (outer_sign, rest) = number::take_sign(bracketed.unwrap_or(text));
-        let (symbol, rest) = take_symbol(rest);
-        let (inner_sign, digits) = if symbol.is_some() {
-            number::take_sign(rest)
-        } else {
-            (None, rest)
-        };
-        let minus = match (bracketed, outer_sign, inner_sign) {
-            (Some(_), None, None) => true,
-            (None, sign, None) | (None, None, sign) => sign.unwrap_or(false),
-            _ => return Err(NumberFault::Form),
-        };
-        let number = number::parse_unsigned(digits, mark)?;
+        let mut rest = text.trim();
+        let (mut minus, mut written) = (None, None);
+        // What stands around the number comes in any order, each kind once.
+        while !rest.bytes().all(|b| b.is_ascii_digit()) {
+            let bracketed = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+            let (sign, after) = match bracketed {
+                Some(inner) => (Some(true), inner.trim()),
+                None => take_sign(rest),
+            };
+            if let Some(sign) = sign {
+                rest = after;
+                if minus.replace(sign).is_some() {
+                    return Err(NumberFault::Form);
+                }
+                continue;
+            }
+            let (currency, after) = take_currency(rest);
+            let Some(currency) = currency else { break };
+            rest = after;
+            if written.replace(currency).is_some() {
+                return Err(NumberFault::Form);
+            }
+        }
+        let number = number::parse_unsigned(rest, mark)?;
         Ok(Self {
-            number: if minus { number::negate(number) } else { number },
-            symbol,
+            number: if minus == Some(true) {
+                number::negate(number)
+            } else {
+                number
+            },
+            written,
         })
     }
 
     /// The currency of the amount: the one that its row or upload declares, or else the one that its symbol names, or else USD.
     ///
     /// # Errors
-    /// The declared currency, if it is not written with the amount's symbol. USD, if no currency is declared and the symbol is `£` or `¥`,
+    /// The declared currency, if another one is written with the amount. USD, if no currency is declared and the symbol is `£` or `¥`,
     /// which several currencies use.
     pub fn currency(&self, declared: Option<Currency>) -> Result<Currency, Currency> {
         let assumed = declared.unwrap_or(Currency::USD);
-        match self.symbol {
-            Some(symbol) if !assumed.symbol().symbol.contains(symbol) => match (declared, symbol) {
+        match self.written {
+            Some(Written::Code(currency)) if declared.is_some_and(|declared| declared != currency) => Err(assumed),
+            Some(Written::Code(currency)) => Ok(currency),
+            Some(Written::Symbol(symbol)) if !assumed.symbol().symbol.contains(symbol) => match (declared, symbol) {
                 (None, '€') => Ok(Currency::EUR),
                 (None, '₹') => Ok(Currency::INR),
                 _ => Err(assumed),
             },
             _ => Ok(assumed),
         }
+    }
+}
+
+impl Amount {
+    /// Whether the amount itself says what its currency is. A dollar sign does not: several currencies have it.
+    pub fn names_currency(&self) -> bool {
+        !matches!(self.written, None | Some(Written::Symbol('$')))
     }
 }
 
@@ -86,16 +124,50 @@ pub fn minor_units(number: Decimal, currency: Currency) -> Result<MinorUnits, Un
     money::to_minor_units(number, currency).ok_or(UnitsFault::Range)
 }
 
-fn take_symbol(text: &str) -> (Option<char>, &str) {
-    let rest = |c: char| {
-        text.strip_prefix(c)
-            .map(str::trim_start)
-            .or_else(|| text.strip_suffix(c).map(str::trim_end))
-    };
-    SYMBOLS
-        .iter()
-        .find_map(|c| rest(*c).map(|rest| (Some(*c), rest)))
-        .unwrap_or((None, text))
+/// Splits a sign off, before or after the rest; returns whether it is a minus. `Dr` is one, and `Cr` is a plus.
+fn take_sign(text: &str) -> (Option<bool>, &str) {
+    if let (Some(sign), rest) = number::take_sign(text) {
+        return (Some(sign), rest);
+    }
+    if let Some(rest) = text.strip_suffix(['-', '\u{2212}']) {
+        return (Some(true), rest.trim_end());
+    }
+    let (rest, word) = split_word(text);
+    match word.trim_end_matches('.') {
+        "Dr" | "DR" | "dr" => (Some(true), rest),
+        "Cr" | "CR" | "cr" => (Some(false), rest),
+        _ => (None, text),
+    }
+}
+
+/// The text without the letters, and the point after them, that it ends in; and those.
+fn split_word(text: &str) -> (&str, &str) {
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    let start = bare.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+    (text[..start].trim_end(), &text[start..])
+}
+
+/// Splits a currency off, before or after the rest.
+fn take_currency(text: &str) -> (Option<Written>, &str) {
+    for (sign, currency) in SIGNS {
+        if let Some(rest) = text.strip_prefix(sign).or_else(|| text.strip_suffix(sign)) {
+            return (Some(Written::Code(currency)), rest.trim());
+        }
+    }
+    for symbol in SYMBOLS {
+        if let Some(rest) = text.strip_prefix(symbol).or_else(|| text.strip_suffix(symbol)) {
+            return (Some(Written::Symbol(symbol)), rest.trim());
+        }
+    }
+    let code = |word: &str| money::currency(&word.to_ascii_uppercase()).map(Written::Code);
+    let (before, after) = text.split_at(text.len() - text.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len());
+    if before.len() == 3 {
+        return (code(before), after.trim_start());
+    }
+    match split_word(text) {
+        (rest, word) if word.len() == 3 => (code(word), rest),
+        _ => (None, text),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(text: &str) -> Result<(String, Option<char>), NumberFault> {
-    Amount::parse(text, DecimalMark::Point).map(|amount| (amount.number.to_string(), amount.symbol))
+    Amount::parse(text, DecimalMark::Point).map(|amount| {
+        let symbol = match amount.written {
+            Some(Written::Symbol(symbol)) => Some(symbol),
+            _ => None,
+        };
+        (amount.number.to_string(), symbol)
+    })
 }
 
 #[test]
@@ -37,11 +43,67 @@ fn amounts_are_read_with_what_stands_around_them() {
 #[test]
 fn other_things_are_no_amounts() {
     for text in [
-        "", "$", "()", "(-5)", "-(5)", "-$-5", "$5$", "USD", "5%", "1e309", "NaN", "٣", "(5", "5)", "- -5", "$ $5",
-        "12.00-",
+        "",
+        "$",
+        "()",
+        "(-5)",
+        "-(5)",
+        "-$-5",
+        "$5$",
+        "USD",
+        "5%",
+        "1e309",
+        "NaN",
+        "٣",
+        "(5",
+        "5)",
+        "- -5",
+        "$ $5",
+        "-12-",
+        "12--",
+        "5 Dr Cr",
+        "-5 Cr",
+        "(5) Dr",
+        "EUR 5 €",
+        "EUR",
+        "5 euros",
+        "5 XYZ",
+        "5 kr",
+        "5 E",
+        "Dr",
     ] {
         assert_eq!(parse(text), Err(NumberFault::Form), "{text}");
     }
+}
+
+#[test]
+fn signs_and_currencies_stand_before_or_after_the_number() {
+    for (text, number, code) in [
+        ("12.00-", "-12", None),
+        ("12.00 \u{2212}", "-12", None),
+        ("500.00 Dr", "-500", None),
+        ("500.00CR.", "500", None),
+        ("EUR 12.50", "12.5", Some(Currency::EUR)),
+        ("12.50 eur", "12.5", Some(Currency::EUR)),
+        ("CHF 1'234.50-", "-1234.5", Some(Currency::CHF)),
+        ("-12.50 CHF", "-12.5", Some(Currency::CHF)),
+        ("R$ 5", "5", Some(Currency::BRL)),
+        ("Rs. 1,23,456", "123456", Some(Currency::INR)),
+        ("(7.50) CAD", "-7.5", Some(Currency::CAD)),
+        ("(US$ 7.50)", "-7.5", Some(Currency::USD)),
+    ] {
+        let amount = Amount::parse(text, DecimalMark::Point).expect(text);
+        let written = code.map(Written::Code);
+        assert_eq!(
+            (amount.number.to_string().as_str(), amount.written),
+            (number, written),
+            "{text}"
+        );
+    }
+    let euros = Amount::parse("EUR 5", DecimalMark::Point).expect("an amount");
+    assert_eq!(euros.currency(None), Ok(Currency::EUR));
+    assert_eq!(euros.currency(Some(Currency::EUR)), Ok(Currency::EUR));
+    assert_eq!(euros.currency(Some(Currency::USD)), Err(Currency::USD));
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub struct Dataset {
     pub updated: &'static str,
     /// The column that names the entity.
     pub id: Column,
+    /// The column that names the entity in files without an id: its id is a hash of the text in lower case. `None`: such rows are known by their
+    /// content.
+    pub named_by: Option<Column>,
     /// All columns, required ones first.
     pub columns: &'static [Column],
     /// Columns that a file must have: one alternative of each requirement.
@@ -31,6 +34,9 @@ pub struct Requirement(pub &'static [&'static [Column]]);
 /// A cell of a template's example line. A row with this cell is rejected, so the example is never imported.
 pub const EXAMPLE: &str = "EXAMPLE - delete this line";
 
+/// The field of an event's data that has the currency of its amount.
+pub const CURRENCY_FIELD: &str = "currency";
+
 /// The field of an event's data that has the amount in minor units of its currency.
 pub const AMOUNT_FIELD: &str = "amount_cents";
 
@@ -41,6 +47,7 @@ pub static SALES: Dataset = Dataset {
     created: "sale.created",
     updated: "sale.updated",
     id: Column::SaleId,
+    named_by: None,
     columns: &[
         Column::SaleDate,
         Column::Amount,
@@ -77,6 +84,8 @@ pub static CUSTOMERS: Dataset = Dataset {
     created: "customer.created",
     updated: "customer.updated",
     id: Column::CustomerId,
+    // By content, every change would make a new customer.
+    named_by: Some(Column::Email),
     columns: &[
         Column::CustomerId,
         Column::Name,
@@ -86,7 +95,10 @@ pub static CUSTOMERS: Dataset = Dataset {
         Column::Country,
         Column::CreatedDate,
     ],
-    required: &[Requirement(&[&[Column::CustomerId]]), Requirement(&[&[Column::Name]])],
+    required: &[
+        Requirement(&[&[Column::CustomerId], &[Column::Email]]),
+        Requirement(&[&[Column::Name]]),
+    ],
     template: &[
         (Column::CustomerId, "CUST-0042"),
         (Column::Name, EXAMPLE),
@@ -105,17 +117,17 @@ pub static EXPENSES: Dataset = Dataset {
     created: "expense.created",
     updated: "expense.updated",
     id: Column::ExpenseId,
+    named_by: None,
     columns: &[
-        Column::ExpenseId,
         Column::ExpenseDate,
         Column::Amount,
+        Column::ExpenseId,
         Column::Currency,
         Column::Category,
         Column::Vendor,
         Column::Description,
     ],
     required: &[
-        Requirement(&[&[Column::ExpenseId]]),
         Requirement(&[&[Column::ExpenseDate]]),
         Requirement(&[&[Column::Amount]]),
     ],

@@ -1,9 +1,15 @@
 //! Dates: ISO 8601, or the format that the upload declares. A date that could mean two days is an error; no order is guessed.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use chrono::format::{Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime};
+
+/// What declares the numbers of a spreadsheet.
+const SERIAL: &str = "excel";
+
+/// Code of a date that could be two days.
+pub const AMBIGUOUS_DATE: &str = "ambiguous_date";
 
 /// The format of dates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,6 +19,8 @@ pub enum DateFormat {
     Iso,
     /// By a strftime pattern.
     Pattern(Pattern),
+    /// A spreadsheet's number of a day, counted from 1900.
+    Serial,
 }
 
 /// A strftime pattern that determines a day.
@@ -34,6 +42,9 @@ pub struct DateFault {
 impl DateFormat {
     /// The format of a strftime pattern; `None` if the pattern does not determine a day.
     pub fn from_pattern(pattern: &str) -> Option<Self> {
+        if pattern == SERIAL {
+            return Some(Self::Serial);
+        }
         let items = StrftimeItems::new(pattern).parse_to_owned().ok()?;
         let read = Pattern {
             text: pattern.to_owned(),
@@ -51,6 +62,31 @@ impl DateFormat {
             .then_some(Self::Pattern(read))
     }
 
+    /// The format with day and month in the other order; `None` if it does not have both as numbers.
+    pub fn swapped(&self) -> Option<Self> {
+        let Self::Pattern(Pattern { text, .. }) = self else {
+            return None;
+        };
+        let (mut swapped, mut days, mut months) = (String::new(), 0, 0);
+        let mut is_specifier = false;
+        for c in text.chars() {
+            swapped.push(match c {
+                'd' | 'e' if is_specifier => {
+                    days += 1;
+                    'm'
+                }
+                'm' if is_specifier => {
+                    months += 1;
+                    'd'
+                }
+                other => other,
+            });
+            // `%-d` is a specifier with a flag, and `%%` a percent sign.
+            is_specifier = (c == '%' && !is_specifier) || (is_specifier && matches!(c, '-' | '_' | '0'));
+        }
+        ((days, months) == (1, 1)).then(|| Self::from_pattern(&swapped))?
+    }
+
     /// Reads a date.
     pub fn parse(&self, text: &str) -> Result<NaiveDate, DateFault> {
         let date = match self {
@@ -58,12 +94,23 @@ impl DateFormat {
             Self::Pattern(pattern) => pattern
                 .parse(text)
                 .ok_or_else(|| invalid(format!("is not a date of the form {}", pattern.text)))?,
+            Self::Serial => parse_serial(text).ok_or_else(|| invalid("is not a spreadsheet's number of a day"))?,
         };
         // A date in JSON has a year of four digits.
         if (1000..=9999).contains(&date.year()) {
             Ok(date)
         } else {
             Err(invalid("is not between the years 1000 and 9999"))
+        }
+    }
+}
+
+impl fmt::Display for DateFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Iso => f.write_str("%Y-%m-%d"),
+            Self::Pattern(pattern) => f.write_str(&pattern.text),
+            Self::Serial => f.write_str(SERIAL),
         }
     }
 }
@@ -90,6 +137,17 @@ impl Pattern {
         is_number(self.items.get(place + 1))
             || is_number(place.checked_sub(1).and_then(|before| self.items.get(before)))
     }
+}
+
+/// The day of a spreadsheet's number, which may have a time as its fraction. Day 60 is one that never was, so days before March 1900 are not read.
+fn parse_serial(text: &str) -> Option<NaiveDate> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
+    let day: u64 = whole
+        .parse()
+        .ok()
+        .filter(|day| *day > 60 && is_number(whole) && is_number(fraction))?;
+    NaiveDate::from_ymd_opt(1899, 12, 30)?.checked_add_days(Days::new(day))
 }
 
 /// How many digits a number has with its leading zeros; `None` if that varies.
@@ -120,7 +178,7 @@ fn parse_iso(text: &str) -> Result<NaiveDate, DateFault> {
     if is_ambiguous(text) {
         let message = "is ambiguous: set date_format, for example to %m/%d/%Y or %d/%m/%Y".to_owned();
         return Err(DateFault {
-            code: "ambiguous_date",
+            code: AMBIGUOUS_DATE,
             message,
         });
     }
@@ -278,6 +336,42 @@ mod tests {
             }
         }
         assert_eq!(DateFormat::from_pattern("%-d%-m%Y"), None);
+    }
+
+    #[test]
+    fn numbers_of_spreadsheets_are_days() {
+        let format = DateFormat::from_pattern("excel").expect("a format");
+        for (text, day) in [
+            ("46053", Some("2026-01-31")),
+            ("46053.75", Some("2026-01-31")),
+            ("61", Some("1900-03-01")),
+        ] {
+            assert_eq!(
+                format.parse(text).ok().map(|day| day.to_string()).as_deref(),
+                day,
+                "{text}"
+            );
+        }
+        for text in ["60", "-1", "1e5", "46053.x", "99999999", "", "2026-01-31"] {
+            assert!(format.parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn day_and_month_can_be_swapped() {
+        for (pattern, swapped) in [
+            ("%d.%m.%Y", Some("%m.%d.%Y")),
+            ("%-m/%e/%y %H:%M", Some("%-d/%m/%y %H:%M")),
+            ("day %d, %m %Y", Some("day %m, %d %Y")),
+            ("%Y-%m-%d", Some("%Y-%d-%m")),
+            ("%d %b %Y", None),
+            ("%F", None),
+        ] {
+            let format = DateFormat::from_pattern(pattern).expect(pattern);
+            let found = format.swapped().map(|format| format.to_string());
+            assert_eq!(found.as_deref(), swapped, "{pattern}");
+        }
+        assert_eq!(DateFormat::Iso.swapped(), None);
     }
 
     #[test]

@@ -1,17 +1,23 @@
 //! Facts: the typed values of a row. Each cell is read by its column's kind. All faults of a row are collected, so that the sender can
 //! correct them together.
 
+use std::borrow::Cow;
+
 use annals_domain::AggregateId;
 use annals_domain::event::MAX_DATA_BYTES;
+use annals_domain::money::currency;
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
-use crate::cells::{json_number, read_amount, read_currency, read_date, read_email, read_id, read_quantity};
+use crate::cells::{
+    AMBIGUOUS_AMOUNT, json_number, named_id, read_amount, read_currency, read_date, read_email, read_id, read_quantity,
+};
 use crate::columns::{Column, Kind};
-use crate::dataset::{AMOUNT_FIELD, Dataset};
+use crate::dataset::{AMOUNT_FIELD, CURRENCY_FIELD, Dataset};
+use crate::date::AMBIGUOUS_DATE;
 use crate::fault::RowFault;
 use crate::layout::Layout;
-use crate::money::{self, Stated};
+use crate::money::{self, Money, Stated, Unstated};
 use crate::options::ValueOptions;
 use crate::records::{DELIMITERS, Record, Splitter};
 use crate::row::Row;
@@ -19,7 +25,7 @@ use crate::row::Row;
 /// The typed values of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
-    /// The entity's id, if the file has a column for it.
+    /// The entity's id, if the file has a column for it or for what names it.
     pub id: Option<AggregateId>,
     /// The data of the event that creates the entity.
     pub data: Map<String, Value>,
@@ -27,6 +33,33 @@ pub struct Facts {
     pub day: Option<NaiveDate>,
     /// Whether an amount had fractions of a minor unit and was rounded.
     pub rounded: bool,
+    /// The amount, if nothing states its currency, so that `data` has it in USD.
+    pub unstated: Option<Unstated>,
+}
+
+impl Facts {
+    /// The facts with their amount in the currency that their entity is known in, if nothing states another one: a file that lacks the
+    /// currency does not change it.
+    ///
+    /// # Errors
+    /// The amount cannot be stored exactly in that currency.
+    pub fn in_currency_of(&self, known: &Map<String, Value>) -> Result<Cow<'_, Self>, RowFault> {
+        let currency = known.get(CURRENCY_FIELD).and_then(Value::as_str).and_then(currency);
+        let stated = || self.unstated.as_ref()?.in_currency(currency?);
+        let Some(money) = stated() else {
+            return Ok(Cow::Borrowed(self));
+        };
+        let mut facts = self.clone();
+        let money = money?;
+        set_money(&mut facts.data, &money);
+        facts.rounded = money.rounded;
+        Ok(Cow::Owned(facts))
+    }
+}
+
+fn set_money(data: &mut Map<String, Value>, money: &Money) {
+    data.insert(AMOUNT_FIELD.to_owned(), Value::from(money.units));
+    data.insert(CURRENCY_FIELD.to_owned(), Value::from(money.currency.code()));
 }
 
 /// Reads a row of a dataset.
@@ -37,8 +70,12 @@ pub fn read(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<F
     row.check().map_err(|fault| vec![fault])?;
     refuse_swallowed(dataset, row, values).map_err(|fault| vec![fault])?;
     let mut reading = Reading::default();
-    if row.layout.has(dataset.id) {
-        let id = row.required(dataset.id).and_then(|cell| read_id(&cell));
+    if let Some(column) = row.layout.identity(dataset) {
+        let cell = row.required(column);
+        let id = match column == dataset.id {
+            true => cell.and_then(|cell| read_id(&cell)),
+            false => cell.and_then(|cell| named_id(&cell)),
+        };
         reading.id = reading.keep(id);
     }
     for column in dataset.columns.iter().filter(|column| **column != dataset.id) {
@@ -108,7 +145,13 @@ fn reads_as_row(
         .map(str::to_owned)
         .collect();
     let record = &Record::of(&fields);
-    is_complete && record.width() == width && read(dataset, &Row { record, layout }, values).is_ok()
+    is_complete && record.width() == width && could_be_row(dataset, &Row { record, layout }, values)
+}
+
+/// Whether a record can be read as a row, or could be if it were known how its dates and numbers are written.
+pub fn could_be_row(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> bool {
+    let is_doubt = |fault: &RowFault| [AMBIGUOUS_AMOUNT, AMBIGUOUS_DATE].contains(&fault.code);
+    read(dataset, row, values).map_or_else(|faults| faults.iter().all(is_doubt), |_| true)
 }
 
 #[derive(Default)]
@@ -118,6 +161,7 @@ struct Reading {
     day: Option<NaiveDate>,
     stated: Stated,
     rounded: bool,
+    unstated: Option<Unstated>,
     faults: Vec<RowFault>,
 }
 
@@ -128,6 +172,9 @@ impl Reading {
 
     fn read_cell(&mut self, dataset: &Dataset, row: &Row<'_>, column: Column, values: &ValueOptions) {
         // `read_money` checks a required amount, because that depends on other cells.
+        if column == Column::Name && !row.layout.names().is_empty() {
+            return self.read_name(row);
+        }
         let required = dataset.requires(column) && column.kind() != Kind::Amount;
         let cell = if required {
             row.required(column).map(Some)
@@ -162,17 +209,29 @@ impl Reading {
         }
     }
 
+    /// A name whose parts are in columns of their own.
+    fn read_name(&mut self, row: &Row<'_>) {
+        let parts = row.layout.names().iter();
+        let parts: Vec<&str> = parts.filter_map(|place| row.layout.text(row.record, *place)).collect();
+        if parts.is_empty() {
+            let fault = |message: &str| RowFault::of_value(Column::Name, "required", message, "");
+            self.faults.push(fault("name is required in one of its columns"));
+        } else {
+            self.data
+                .insert(Column::Name.name().to_owned(), Value::from(parts.join(" ")));
+        }
+    }
+
     fn read_money(&mut self, row: &Row<'_>, values: &ValueOptions) {
         // If the quantity or the price is faulty, their product cannot be checked.
-        if !self.faults.is_empty() && !row.layout.has(Column::Amount) {
+        if !self.faults.is_empty() && !row.layout.has(Column::Amount) && row.layout.amounts().is_none() {
             return;
         }
         let money = money::read(row, values, &self.stated);
         if let Some(money) = self.keep(money) {
-            self.data.insert(AMOUNT_FIELD.to_owned(), Value::from(money.units));
-            self.data
-                .insert("currency".to_owned(), Value::String(money.currency.code().to_owned()));
+            set_money(&mut self.data, &money);
             self.rounded = money.rounded;
+            self.unstated = money.unstated;
         }
     }
 
@@ -190,6 +249,7 @@ impl Reading {
             data: self.data,
             day: self.day,
             rounded: self.rounded,
+            unstated: self.unstated,
         })
     }
 }

@@ -21,7 +21,7 @@ fn read_of(dataset: &Dataset, fields: &[(&str, &str)], header: &str, record: &st
         );
         splitter
     };
-    let layout = Layout::find(dataset, &options.mapping, split(header).record()).expect("a layout");
+    let layout = Layout::find(dataset, &options, split(header).record()).expect("a layout");
     let record = split(record);
     let row = Row {
         record: record.record(),
@@ -48,7 +48,7 @@ const ALL: &str = "sale_date,amount,sale_id,customer_id,product,quantity,unit_pr
 #[test]
 fn sales_have_what_their_rows_fill() {
     let full = read_with(
-        &[],
+        &[("decimal", ".")],
         ALL,
         "2018-11-08,957.5775, S 1 ,C-1, Lamp ,2.50,383.031,Light,eur,\"a, b\"",
     )
@@ -103,7 +103,7 @@ fn fields_of_the_upload_decide_what_is_written_how() {
         json!(13)
     );
     assert_eq!(
-        faults(&[("rounding", "reject")], header, "2018-11-08,1.005"),
+        faults(&[("rounding", "reject")], header, "2018-11-08,1.0005"),
         [(Some(Column::Amount), "amount_too_fine")]
     );
     assert_eq!(faults(&[("rounding", "reject")], header, "2018-11-08,1.0500"), []);

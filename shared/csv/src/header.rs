@@ -6,7 +6,7 @@
 
 use crate::dataset::Dataset;
 use crate::facts;
-use crate::layout::Layout;
+use crate::layout::{ERRORS_COLUMN, Layout};
 use crate::options::ReadOptions;
 use crate::records::{Lines, Record, Splitter};
 use crate::row::Row;
@@ -37,17 +37,20 @@ pub(crate) fn find(
     options: &ReadOptions,
 ) -> Option<Place> {
     let places = delimiters.iter().filter_map(|delimiter| {
-        let records = records(text, is_whole, lines, *delimiter);
-        let is_header = |record: &Record| Layout::find(dataset, &options.mapping, record).ok();
+        let records = records(text, is_whole, lines, *delimiter, MAX_RECORDS);
+        let is_header = |record: &Record| Layout::find(dataset, options, record).ok();
+        // What the caller has left out by number is all that comes before the header.
+        let most = if options.format.skip_rows > 0 { 1 } else { MAX_RECORDS };
         let (before, layout) = records
             .iter()
+            .take(most)
             .enumerate()
             .find_map(|(place, record)| Some((place, is_header(record)?)))?;
         let is_row = |record: &Record| {
             let layout = &layout;
             let filled = record.fields().filter(|field| !field.trim().is_empty()).count();
             let is_as_wide = layout.width() > 2 && filled >= layout.width();
-            is_as_wide || facts::read(dataset, &Row { record, layout }, &options.values).is_ok()
+            is_as_wide || facts::could_be_row(dataset, &Row { record, layout }, &options.values)
         };
         let place = Place {
             delimiter: *delimiter,
@@ -58,10 +61,48 @@ pub(crate) fn find(
     places.min_by_key(|place| place.before)
 }
 
+/// Whether a file begins with the header of a report.
+pub(crate) fn is_report(text: &str, is_whole: bool, delimiters: &[u8]) -> bool {
+    let line_end = text.find(['\r', '\n']).unwrap_or(text.len());
+    text[..line_end].contains(ERRORS_COLUMN)
+        && delimiters.iter().any(|delimiter| {
+            let first = records(text, is_whole, Lines::default(), *delimiter, MAX_RECORDS)
+                .into_iter()
+                .next();
+            first.is_some_and(|first| first.fields().any(|field| field.trim() == ERRORS_COLUMN))
+        })
+}
+
+/// The delimiter by which the first records have most fields of the same number, and a header of numbers for a file without one.
+pub(crate) fn numbers(text: &str, is_whole: bool, delimiters: &[u8]) -> Option<(u8, Record)> {
+    let widths = delimiters.iter().filter_map(|delimiter| {
+        let records = records(text, is_whole, Lines::default(), *delimiter, MAX_RECORDS);
+        let first = records.first()?;
+        let alike = records.iter().filter(|record| record.width() == first.width()).count();
+        Some((*delimiter, first.width(), alike))
+    });
+    let (delimiter, width, _) = widths.max_by_key(|(_, width, alike)| (*width > 1, *alike, *width))?;
+    let names: Vec<String> = (1..=width).map(|number| number.to_string()).collect();
+    Some((delimiter, Record::of(&names)))
+}
+
+/// Length of the first lines of a text, with their ends.
+pub(crate) fn lines_length(text: &str, lines: u32) -> usize {
+    let mut taken = 0;
+    for _ in 0..lines {
+        let rest = &text[taken..];
+        let Some(end) = rest.find(['\r', '\n']) else {
+            return text.len();
+        };
+        taken += end + if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+    }
+    taken
+}
+
 /// The first complete records of a text that are not blank. A text that cannot be split has those before the fault.
-fn records(text: &str, is_whole: bool, lines: Lines, delimiter: u8) -> Vec<Record> {
+pub(crate) fn records(text: &str, is_whole: bool, lines: Lines, delimiter: u8, most: usize) -> Vec<Record> {
     let (mut splitter, mut found, mut taken) = (Splitter::after(delimiter, lines), Vec::new(), 0);
-    while found.len() < MAX_RECORDS {
+    while found.len() < most {
         let Ok((read, is_complete)) = splitter.split(&text.as_bytes()[taken..]) else {
             break;
         };

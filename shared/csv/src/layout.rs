@@ -10,7 +10,10 @@ use crate::dataset::Dataset;
 use crate::fault::FileFault;
 use crate::formula;
 use crate::mapping::Mapping;
+use crate::options::ReadOptions;
 use crate::records::Record;
+use crate::suggestion;
+use crate::table::{TableOptions, Test, is_same};
 
 /// Name of the column that a report adds.
 pub const ERRORS_COLUMN: &str = "annals_errors";
@@ -18,23 +21,34 @@ pub const ERRORS_COLUMN: &str = "annals_errors";
 /// Maximum bytes of a column's name. There is a limit because each fault of each row repeats the name.
 const MAX_HEADER_BYTES: usize = 1_000;
 
-/// The position of each column in a file.
+/// The position of each column in a file, and which of its rows and cells count.
 #[derive(Debug)]
 pub struct Layout {
     headers: Vec<String>,
     /// By column; `None` if the file lacks it.
     places: [Option<usize>; Column::COUNT],
+    /// The columns of amounts that were paid and received.
+    amounts: Option<(usize, usize)>,
+    /// The column that says whether the amount is negative.
+    sign: Option<usize>,
+    /// The columns whose cells make up a name.
+    names: Vec<usize>,
+    /// What rows must be to be taken.
+    filter: Vec<(usize, Test)>,
+    empty_values: Vec<String>,
+    zero_values: Vec<String>,
     /// The column that a report has added; `None` if the file is no report.
     mark: Option<usize>,
 }
 
 impl Layout {
-    /// Finds a dataset's columns in a file's header: by the upload's mapping, or else by their own names. Case does not matter, and
+    /// Finds a dataset's columns in a file's header: by the upload's fields, or else by their own names. Case does not matter, and
     /// spaces count as underscores.
     ///
     /// # Errors
     /// The record is no header or cannot be split; two columns have the same name; a required column is missing.
-    pub fn find(dataset: &Dataset, mapping: &Mapping, header: &Record) -> Result<Self, FileFault> {
+    pub fn find(dataset: &Dataset, options: &ReadOptions, header: &Record) -> Result<Self, FileFault> {
+        let (mapping, table) = (&options.mapping, &options.table);
         if let Some(long) = header.fields().find(|name| name.len() > MAX_HEADER_BYTES) {
             let shown: String = long.chars().take(40).collect();
             let message = format!("the header's name {shown:?}… is longer than {MAX_HEADER_BYTES} bytes");
@@ -47,6 +61,12 @@ impl Layout {
         let mut layout = Self {
             headers: header.fields().map(|name| name.trim().to_owned()).collect(),
             places: [None; Column::COUNT],
+            amounts: None,
+            sign: None,
+            names: Vec::new(),
+            filter: Vec::new(),
+            empty_values: table.empty_values.clone(),
+            zero_values: table.zero_values.clone(),
             mark: mark_of(header, mapping),
         };
         if layout.mark.is_some() {
@@ -57,7 +77,8 @@ impl Layout {
         let names: Vec<String> = layout.headers.iter().map(|name| normal(name)).collect();
         layout
             .place(dataset, mapping, &names)
-            .and_then(|()| layout.check(dataset, mapping, &names))
+            .and_then(|()| layout.place_table(table, &names))
+            .and_then(|()| layout.check(dataset, options, &names))
             .map_err(|fault| fault.at(header.line()))?;
         Ok(layout)
     }
@@ -65,12 +86,9 @@ impl Layout {
     fn place(&mut self, dataset: &Dataset, mapping: &Mapping, names: &[String]) -> Result<(), FileFault> {
         for column in dataset.columns {
             if let Some(Some(mapped)) = mapping.of(*column) {
-                let exactly = self.headers.iter().position(|name| name == mapped.trim());
-                let place = exactly.or_else(|| names.iter().position(|name| *name == normal(mapped)));
-                self.places[*column as usize] = Some(place.ok_or_else(|| {
-                    let message = format!("{} is mapped to {mapped:?}, which is not in the header", column.name());
-                    FileFault::new("missing_columns", message)
-                })?);
+                let place = self.place_named(mapped, names);
+                self.places[*column as usize] =
+                    Some(place.ok_or_else(|| self.no_header_called(mapped, column.name()))?);
             }
         }
         let mapped = self.places;
@@ -81,13 +99,68 @@ impl Layout {
         Ok(())
     }
 
-    fn check(&self, dataset: &Dataset, mapping: &Mapping, names: &[String]) -> Result<(), FileFault> {
-        if mapping.is_empty() && self.places.iter().all(Option::is_none) {
+    /// Finds the columns that upload fields other than the mapping name.
+    fn place_table(&mut self, table: &TableOptions, names: &[String]) -> Result<(), FileFault> {
+        let place = |header: &str, field: &str| {
+            let place = self
+                .place_named(header, names)
+                .ok_or_else(|| self.no_header_called(header, field))?;
+            let is_other = |other: &usize| *other != place && names[*other] == names[place];
+            match (0..names.len()).find(is_other) {
+                Some(_) if numbered(header) != Some(place) => Err(self.is_twice_in_header(place)),
+                _ => Ok(place),
+            }
+        };
+        let amounts = table.amount_columns.as_ref().map(|columns| {
+            let of = |header: &str| place(header, "amount_columns");
+            Ok((of(&columns.debit)?, of(&columns.credit)?))
+        });
+        let sign = table.sign_column.as_ref().map(|header| place(header, "sign_column"));
+        let parts = table.name_columns.iter().map(|header| place(header, "name_columns"));
+        let parts: Vec<usize> = parts.collect::<Result<_, _>>()?;
+        let conditions = table.filter.iter();
+        let filter = conditions.map(|condition| Ok((place(&condition.column, "filter")?, condition.test.clone())));
+        let filter: Vec<(usize, Test)> = filter.collect::<Result<_, _>>()?;
+        (self.amounts, self.sign) = (amounts.transpose()?, sign.transpose()?);
+        (self.names, self.filter) = (parts, filter);
+        Ok(())
+    }
+
+    fn place_named(&self, header: &str, names: &[String]) -> Option<usize> {
+        let exactly = self.headers.iter().position(|name| name == header.trim());
+        let normally = || names.iter().position(|name| *name == normal(header));
+        exactly
+            .or_else(normally)
+            .or_else(|| numbered(header).filter(|place| *place < self.headers.len()))
+    }
+
+    fn is_twice_in_header(&self, place: usize) -> FileFault {
+        let message = format!(
+            "two columns have the name {:?}: name the one that is meant by its number, as #{}",
+            self.headers[place],
+            place + 1
+        );
+        FileFault::new("duplicate_header", message)
+    }
+
+    fn no_header_called(&self, header: &str, field: &str) -> FileFault {
+        let message = format!(
+            "{field} names the column {header:?}, which the file does not have; {}",
+            suggestion::headers(self.headers(), &[header])
+        );
+        FileFault::new("missing_columns", message)
+    }
+
+    fn check(&self, dataset: &Dataset, options: &ReadOptions, names: &[String]) -> Result<(), FileFault> {
+        let mapping = &options.mapping;
+        let is_bare = mapping.is_empty() && self.amounts.is_none() && self.names.is_empty();
+        if is_bare && self.places.iter().all(Option::is_none) {
             let wanted: Vec<&str> = dataset.columns.iter().map(|column| column.name()).collect();
             let message = format!(
-                "the first line is not a header of {}: it has none of the columns {}",
+                "the first line is not a header of {}: it has none of the columns {}; {}",
                 dataset.name,
-                wanted.join(", ")
+                wanted.join(", "),
+                suggestion::headers(self.headers(), &wanted)
             );
             return Err(FileFault::new("no_header", message));
         }
@@ -97,10 +170,17 @@ impl Layout {
             .iter()
             .filter_map(|column| Some((*column, self.place_of(*column)?)));
         if let Some((_, place)) = read.find(|(column, place)| self.is_twice(*place, *column, mapping, names)) {
-            let message = format!("two columns have the name {:?}", self.headers[place]);
-            return Err(FileFault::new("duplicate_header", message));
+            return Err(self.is_twice_in_header(place));
         }
-        let missing = |set: &&[Column]| set.iter().all(|column| self.has(*column));
+        let is_there = |column: Column| {
+            let is_composed = match column {
+                Column::Amount => self.amounts.is_some(),
+                Column::Name => !self.names.is_empty(),
+                _ => false,
+            };
+            self.has(column) || is_composed
+        };
+        let missing = |set: &&[Column]| set.iter().all(|column| is_there(*column));
         let missing: Vec<String> = dataset
             .required
             .iter()
@@ -111,18 +191,20 @@ impl Layout {
             return Ok(());
         }
         let message = format!(
-            "the file lacks {}; set mapping= if its headers use other names",
-            missing.join("; ")
+            "the file lacks {}; set mapping= if its headers use other names: {}",
+            missing.join("; "),
+            suggestion::headers(self.headers(), &missing.iter().map(String::as_str).collect::<Vec<_>>())
         );
         Err(FileFault::new("missing_columns", message))
     }
 
     /// Whether another column could be meant as well. A mapping that spells a header exactly does not mean one that is spelt otherwise.
     fn is_twice(&self, place: usize, column: Column, mapping: &Mapping, names: &[String]) -> bool {
-        let is_exact = mapping
-            .of(column)
-            .flatten()
-            .is_some_and(|mapped| self.headers[place] == mapped.trim());
+        let mapped = mapping.of(column).flatten();
+        if mapped.is_some_and(|mapped| numbered(mapped) == Some(place)) {
+            return false;
+        }
+        let is_exact = mapped.is_some_and(|mapped| self.headers[place] == mapped.trim());
         let spelt = if is_exact { &self.headers } else { names };
         (0..spelt.len()).any(|other| other != place && spelt[other] == spelt[place])
     }
@@ -135,6 +217,12 @@ impl Layout {
     /// Whether the file has a column.
     pub fn has(&self, column: Column) -> bool {
         self.place_of(column).is_some()
+    }
+
+    /// The column that names the entities of a file: that of their ids, or the one that stands for it. `None`: rows are known by their content.
+    pub fn identity(&self, dataset: &Dataset) -> Option<Column> {
+        let columns = [Some(dataset.id), dataset.named_by];
+        columns.into_iter().flatten().find(|column| self.has(*column))
     }
 
     /// The position of a column, from 0; `None` if the file lacks it.
@@ -151,8 +239,11 @@ impl Layout {
     /// The fields of an entity that a row of this file sets. An empty cell sets its field to null.
     pub fn fields(&self, dataset: &Dataset) -> Vec<&'static str> {
         let columns = dataset.columns.iter().filter(|column| **column != dataset.id);
-        // Amount and currency are always set: the amount may be a product of other columns, and the currency may be the upload's.
-        let is_set = |column: &&Column| matches!(column.kind(), Kind::Amount | Kind::Currency) || self.has(**column);
+        // Amount and currency are always set: the amount may be made of other columns, and the currency may be the upload's.
+        let is_set = |column: &&Column| {
+            let is_name = **column == Column::Name && !self.names.is_empty();
+            matches!(column.kind(), Kind::Amount | Kind::Currency) || is_name || self.has(**column)
+        };
         columns.filter(is_set).map(|column| dataset.field(*column)).collect()
     }
 
@@ -160,9 +251,55 @@ impl Layout {
     pub fn ignored(&self) -> Vec<String> {
         let headers = self.headers().iter().enumerate();
         headers
-            .filter(|(place, name)| !self.places.contains(&Some(*place)) && !name.is_empty())
+            .filter(|(place, name)| !self.reads(*place) && !name.is_empty())
             .map(|(_, name)| name.clone())
             .collect()
+    }
+
+    fn reads(&self, place: usize) -> bool {
+        self.places.contains(&Some(place))
+            || self
+                .amounts
+                .is_some_and(|(debit, credit)| [debit, credit].contains(&place))
+            || self.sign == Some(place)
+            || self.names.contains(&place)
+            || self.filter.iter().any(|(column, _)| *column == place)
+    }
+
+    /// The columns of amounts that were paid and received, if they are two.
+    pub fn amounts(&self) -> Option<(usize, usize)> {
+        self.amounts
+    }
+
+    /// The column that says whether the amount is negative.
+    pub fn sign(&self) -> Option<usize> {
+        self.sign
+    }
+
+    /// The columns whose cells make up a name.
+    pub fn names(&self) -> &[usize] {
+        &self.names
+    }
+
+    /// Whether a record is a row that is taken.
+    pub fn takes(&self, record: &Record) -> bool {
+        if self.filter.is_empty() {
+            return true;
+        }
+        let record = self.bare(record);
+        self.filter
+            .iter()
+            .all(|(place, test)| test.passes(record.field(*place)))
+    }
+
+    /// The text of a cell without the white space around it; `None` if the cell is empty, or as good as that. A text that means zero is `0`.
+    pub fn text<'a>(&self, record: &'a Record, place: usize) -> Option<&'a str> {
+        let text = record.field(place).trim();
+        let is_one_of = |texts: &[String]| texts.iter().any(|known| is_same(known, text));
+        if text.is_empty() || is_one_of(&self.empty_values) {
+            return None;
+        }
+        Some(if is_one_of(&self.zero_values) { "0" } else { text })
     }
 
     /// The file's headers, without the column that a report has added.
@@ -204,6 +341,12 @@ impl Layout {
     pub fn remark<'a>(&self, record: &'a Record) -> &'a str {
         self.mark.map_or("", |mark| record.field(mark))
     }
+}
+
+/// The position that `#2` means, for columns whose header others have, too.
+fn numbered(header: &str) -> Option<usize> {
+    let number: usize = header.trim().strip_prefix('#')?.parse().ok()?;
+    number.checked_sub(1)
 }
 
 /// The position of the column that a report has added: the last one that has a name, unless the upload maps a column to that name.

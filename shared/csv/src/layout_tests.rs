@@ -14,7 +14,7 @@ fn find(mapping: &str, header: &str) -> Result<Layout, FileFault> {
     let mut splitter = Splitter::new(b',');
     let text = format!("{header}\n");
     assert!(splitter.split(text.as_bytes()).is_ok_and(|(_, complete)| complete));
-    Layout::find(&SALES, &options.mapping, splitter.record())
+    Layout::find(&SALES, &options, splitter.record())
 }
 
 fn code(mapping: &str, header: &str) -> &'static str {

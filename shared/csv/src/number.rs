@@ -3,12 +3,12 @@
 //! Group separators are checked and not just removed: if the decimal mark is a point, `12,5` is an error and not 125.
 
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
 /// The character before the fraction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DecimalMark {
     /// `1,234.50`
-    #[default]
     Point,
     /// `1.234,50`
     Comma,
@@ -21,6 +21,8 @@ pub enum NumberFault {
     Form,
     /// It has more digits than can be stored exactly.
     Digits,
+    /// It is one number with a decimal point and another one with a decimal comma.
+    Ambiguous,
 }
 
 impl DecimalMark {

@@ -1,6 +1,6 @@
 //! Upload fields that say how a file is written and how its cells become values.
 
-use annals_domain::money;
+use annals_domain::{json, money};
 use encoding_rs::Encoding;
 use iso_currency::Currency;
 
@@ -8,38 +8,55 @@ use crate::dataset::Dataset;
 use crate::date::DateFormat;
 use crate::mapping::Mapping;
 use crate::number::DecimalMark;
+use crate::table::TableOptions;
+
+/// Values of a field that is true or false.
+pub const BOOLEANS: [(&str, bool); 2] = [("true", true), ("false", false)];
+
+/// Maximum number of lines before the header, and of rows at the end, that are left out.
+const MAX_SKIPPED: u32 = 100;
 
 /// How a file is read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct ReadOptions {
     /// How the file is written.
     pub format: Format,
     /// Which column has which header.
     pub mapping: Mapping,
+    /// What else belongs to what in the file's table.
+    pub table: TableOptions,
     /// How cells become values.
     pub values: ValueOptions,
 }
 
 /// How the file is written. What is `None` is detected.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Format {
     /// The declared encoding.
     pub encoding: Option<&'static Encoding>,
     /// The ASCII character that separates fields.
     pub delimiter: Option<u8>,
+    /// Lines before the header, or before the first row if there is no header.
+    pub skip_rows: u32,
+    /// Rows at the end that are none.
+    pub skip_footer: u32,
+    /// Whether the first line is a row. Columns are then called by their numbers, from 1.
+    pub has_no_header: bool,
 }
 
 /// How cells become values.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct ValueOptions {
     /// The format of dates.
     pub date_format: DateFormat,
     /// Currency of rows that name no currency. `None`: USD, unless an amount has the symbol of another currency.
     pub currency: Option<Currency>,
-    /// The decimal mark of numbers.
-    pub decimal: DecimalMark,
+    /// The decimal mark of numbers. `None`: a point, and numbers that a comma would make other numbers are refused.
+    pub decimal: Option<DecimalMark>,
     /// What happens to fractions of a minor unit.
     pub rounding: Rounding,
+    /// Whether amounts have the opposite sign of what the dataset means.
+    pub negate: bool,
 }
 
 /// What happens to amounts with fractions of a minor unit.
@@ -63,12 +80,15 @@ impl ReadOptions {
             "date_format" => {
                 let pattern = DateFormat::from_pattern(value);
                 self.values.date_format =
-                    pattern.ok_or("must be a strftime pattern with year, month and day, such as %m/%d/%Y")?;
+                    pattern.ok_or("must be a strftime pattern with year, month and day, such as %m/%d/%Y, or excel for a spreadsheet's numbers")?;
             }
             "currency" => {
                 self.values.currency = Some(money::currency(value).ok_or("must be an ISO 4217 code such as USD")?)
             }
-            "decimal" => self.values.decimal = one_of(value, &[(".", DecimalMark::Point), (",", DecimalMark::Comma)])?,
+            "decimal" => {
+                let marks = [(".", DecimalMark::Point), (",", DecimalMark::Comma)];
+                self.values.decimal = Some(one_of(value, &marks)?);
+            }
             "delimiter" => {
                 let known = [
                     (",", b','),
@@ -87,7 +107,11 @@ impl ReadOptions {
                     &[("half_away", Rounding::HalfAway), ("reject", Rounding::Reject)],
                 )?
             }
-            _ => return Ok(false),
+            "negate" => self.values.negate = one_of(value, &BOOLEANS)?,
+            "skip_rows" => self.format.skip_rows = whole_number(value, MAX_SKIPPED)?,
+            "skip_footer" => self.format.skip_footer = whole_number(value, MAX_SKIPPED)?,
+            "header" => self.format.has_no_header = one_of(value, &[("none", true), ("first", false)])?,
+            other => return self.table.set(other, value),
         }
         Ok(true)
     }
@@ -102,6 +126,16 @@ impl ReadOptions {
         self.format.encoding = Some(encoding);
         Ok(())
     }
+}
+
+/// A whole number up to a limit.
+///
+/// # Errors
+/// What the value must be, as the end of a sentence.
+fn whole_number(value: &str, most: u32) -> Result<u32, String> {
+    let number = json::whole_number(value).and_then(|number| u32::try_from(number).ok());
+    let number = number.filter(|number| *number <= most);
+    number.ok_or_else(|| format!("must be a whole number from 0 to {most}"))
 }
 
 /// The meaning of a value that must be one of the known names.

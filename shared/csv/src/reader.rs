@@ -149,30 +149,39 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
         Ok(true)
     }
 
-    /// Reads up to the header of a dataset's file. If no record looks like one, the first counts as the header, so that the answer says what it
-    /// lacks.
+    /// Reads up to the header of a dataset's file, and returns it. If no record looks like one, the first counts as the header, so that the
+    /// answer says what it lacks. A file without a header gets one of numbers.
     ///
     /// # Errors
     /// The file is empty, its encoding is not the declared one, or [`Layout::find`] refuses the header.
-    pub async fn header(&mut self, dataset: &Dataset, options: &ReadOptions) -> Result<Layout, ReadError> {
-        while self.text.len() < HEADER_SAMPLE && self.fill().await? {}
-        let mut lines = Lines::default();
+    pub async fn header(&mut self, dataset: &Dataset, options: &ReadOptions) -> Result<(Layout, Record), ReadError> {
+        self.sample().await?;
         let mut delimiters = self.delimiter.map_or(DELIMITERS.to_vec(), |declared| vec![declared]);
         if let Some((delimiter, length)) = header::declaration(&self.text) {
-            lines = lines.after(&self.text.as_bytes()[..length]);
             self.taken = length;
-            let declared = *self.delimiter.get_or_insert(delimiter);
-            delimiters = vec![declared];
+            delimiters = vec![*self.delimiter.get_or_insert(delimiter)];
+        }
+        // A report may be sent with the upload fields of its file, but it begins with its header.
+        let is_report = header::is_report(&self.text[self.taken..], self.ended, &delimiters);
+        if !is_report {
+            self.taken += header::lines_length(&self.text[self.taken..], options.format.skip_rows);
+        }
+        let lines = Lines::default().after(&self.text.as_bytes()[..self.taken]);
+        if self.taken > 0
+            && let Some(declared) = self.delimiter
+        {
             self.splitter = Some(Splitter::after(declared, lines));
         }
-        let place = header::find(
-            &self.text[self.taken..],
-            self.ended,
-            lines,
-            &delimiters,
-            dataset,
-            options,
-        );
+        let text = &self.text[self.taken..];
+        if options.format.has_no_header
+            && !is_report
+            && let Some((delimiter, header)) = header::numbers(text, self.ended, &delimiters)
+        {
+            self.delimiter = Some(delimiter);
+            self.splitter = Some(Splitter::after(delimiter, lines));
+            return Ok((Layout::find(dataset, options, &header)?, header));
+        }
+        let place = header::find(text, self.ended, lines, &delimiters, dataset, options);
         if let Some(place) = place {
             self.delimiter = Some(place.delimiter);
             self.splitter = Some(Splitter::after(place.delimiter, lines));
@@ -180,14 +189,37 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
                 self.next().await?;
             }
         }
-        let header = self.next().await?.ok_or_else(FileFault::empty_file)?;
-        let layout = Layout::find(dataset, &options.mapping, header);
+        let header = self.next().await?.ok_or_else(FileFault::empty_file)?.copy();
+        let layout = Layout::find(dataset, options, &header);
         match self.decoder.conflict() {
             // A report begins with a byte order mark for UTF-8. It may be sent again with the upload fields of the original file, which
             // may have had another encoding.
             Some(conflict) if !layout.as_ref().is_ok_and(Layout::is_report) => Err(conflict.clone().into()),
-            _ => Ok(layout?),
+            _ => Ok((layout?, header)),
         }
+    }
+
+    /// The beginning of the decoded text, and whether it is all of it.
+    ///
+    /// # Errors
+    /// The file cannot be decoded, or its source failed.
+    pub async fn sample(&mut self) -> Result<(&str, bool), ReadError> {
+        while self.text.len() < HEADER_SAMPLE && self.fill().await? {}
+        Ok((&self.text, self.ended))
+    }
+
+    /// Continues after a number of lines, not counting the line `sep=;`, whatever comes then. Nothing may have been read but the sample.
+    ///
+    /// # Errors
+    /// The file cannot be decoded, or its source failed.
+    pub async fn skip_lines(&mut self, lines: u32, delimiter: u8) -> Result<(), ReadError> {
+        self.sample().await?;
+        self.taken = header::declaration(&self.text).map_or(0, |(_, length)| length);
+        self.taken += header::lines_length(&self.text[self.taken..], lines);
+        let lines = Lines::default().after(&self.text.as_bytes()[..self.taken]);
+        self.delimiter = Some(delimiter);
+        self.splitter = Some(Splitter::after(delimiter, lines));
+        Ok(())
     }
 
     /// A copy of the last record; an empty record before the first.
@@ -207,10 +239,11 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
     fn split(&mut self) -> Result<bool, FileFault> {
         let splitter = match &mut self.splitter {
             Some(splitter) => splitter,
-            None => match delimiter_of(&self.text, self.ended)? {
+            None => match delimiter_of(&self.text[self.taken..], self.ended)? {
                 Some(delimiter) => {
                     self.delimiter = Some(delimiter);
-                    self.splitter.insert(Splitter::new(delimiter))
+                    let lines = Lines::default().after(&self.text.as_bytes()[..self.taken]);
+                    self.splitter.insert(Splitter::after(delimiter, lines))
                 }
                 None => return Ok(false),
             },

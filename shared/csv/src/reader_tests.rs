@@ -301,7 +301,7 @@ fn places(
 ) -> (Vec<(Read, ResumePoint)>, &'static Encoding, u8) {
     let format = Format {
         encoding: declared,
-        delimiter: None,
+        ..Format::default()
     };
     let chunks: Vec<_> = bytes.chunks(chunk).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
     let runtime = tokio::runtime::Builder::new_current_thread()

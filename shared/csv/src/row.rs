@@ -48,8 +48,8 @@ impl Cell<'_> {
 impl<'a> Row<'a> {
     /// The cell of a column; `None` if the file lacks the column or the cell is blank.
     pub fn cell(&self, column: Column) -> Option<Cell<'a>> {
-        let text = self.record.field(self.layout.place_of(column)?).trim();
-        (!text.is_empty()).then_some(Cell { column, text })
+        let text = self.layout.text(self.record, self.layout.place_of(column)?)?;
+        Some(Cell { column, text })
     }
 
     /// A cell that must be filled.

@@ -14,7 +14,7 @@ pub struct Field {
 }
 
 /// All fields of an upload.
-pub const FIELDS: [Field; 10] = [
+pub const FIELDS: [Field; 22] = [
     field(
         "mapping",
         "JSON object that maps our columns to the file's headers, or to null to leave a column out",
@@ -22,7 +22,7 @@ pub const FIELDS: [Field; 10] = [
     ),
     field(
         "date_format",
-        "strftime pattern of dates, such as %m/%d/%Y",
+        "strftime pattern of dates, such as %m/%d/%Y, or excel for the numbers of a spreadsheet",
         "YYYY-MM-DD",
     ),
     field(
@@ -50,6 +50,63 @@ pub const FIELDS: [Field; 10] = [
         "mode",
         "partial appends the valid rows, all_or_nothing appends nothing if a row is invalid",
         "partial",
+    ),
+    field(
+        "options",
+        "auto reads the file as POST /data/inspect proposes, if the file leaves no doubt, and refuses it otherwise",
+        "nothing is proposed",
+    ),
+    field(
+        "skip_rows",
+        "number of lines before the header: at most 100",
+        "0: the header is found",
+    ),
+    field(
+        "skip_footer",
+        "number of rows at the end that are none: at most 100",
+        "0",
+    ),
+    field(
+        "header",
+        "none: the first line is a row, and columns are called 1, 2, 3",
+        "first: the first line that has the columns",
+    ),
+    field(
+        "filter",
+        "which rows are taken: {\"column\": \"Status\", \"in\": [\"Paid\"]}, or \"not_in\", or \"sign\": \"negative\" or \"positive\"; or an array \
+         of such conditions, all of which must hold",
+        "all rows",
+    ),
+    field("negate", "true gives amounts the opposite sign", "false"),
+    field(
+        "amount_columns",
+        "two columns of amounts, {\"debit\": \"Paid out\", \"credit\": \"Paid in\"}: the amount is the credit minus the debit",
+        "one column",
+    ),
+    field(
+        "sign_column",
+        "header of the column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij",
+        "the amount has its sign",
+    ),
+    field(
+        "name_columns",
+        "headers of the columns that make up a name, [\"First Name\", \"Last Name\"]",
+        "one column",
+    ),
+    field(
+        "empty_values",
+        "texts of cells that are as good as empty, [\"-\", \"N/A\"]",
+        "none",
+    ),
+    field(
+        "zero_values",
+        "texts of cells that mean the number zero, [\"-\"]",
+        "none",
+    ),
+    field(
+        "again",
+        "true imports a file once more that was imported before with other options and has no ids",
+        "false: such a file is refused",
     ),
     field("dry_run", "true only reports what would happen", "false"),
     field(

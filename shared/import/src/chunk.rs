@@ -169,7 +169,8 @@ impl Chunk {
         let mut to = *from;
         let mut reported = Vec::new();
         to.done_row = self.last;
-        for ((row, record), verdict) in self.rows.iter().zip(&self.records).zip(&plan.verdicts) {
+        let verdicts = plan.verdicts.iter().zip(&plan.rounded);
+        for ((row, record), (verdict, is_rounded)) in self.rows.iter().zip(&self.records).zip(verdicts) {
             match verdict {
                 Verdict::Accepted => to.counts.accepted += 1,
                 Verdict::Updated => to.counts.updated += 1,
@@ -187,7 +188,7 @@ impl Chunk {
                     continue;
                 }
             }
-            to.counts.rounded += i64::from(row.read.as_ref().is_ok_and(|(_, facts)| facts.rounded));
+            to.counts.rounded += i64::from(*is_rounded);
         }
         to.counts.appended += i64::try_from(plan.events.len()).unwrap_or(i64::MAX);
         (to, reported)

@@ -67,6 +67,12 @@ where
     let (mut rows_since, mut bytes_since) = (0, 0);
     while let Some(record) = reader.next().await? {
         row += 1;
+        if job.format.end.is_some_and(|end| row > end) {
+            break;
+        }
+        if !job.layout.takes(record) {
+            continue;
+        }
         (rows_since, bytes_since) = (rows_since + 1, bytes_since + record.size());
         let read = ReadRow::new(job, row, record);
         let slot = &mut slots[usize::try_from(read.partition_key() % partitions).unwrap_or_default()];

@@ -1,6 +1,6 @@
 //! What the inspection of a file records for the import: how the file is written, and where its rows begin.
 
-use annals_csv::ResumePoint;
+use annals_csv::{DecimalMark, ResumePoint};
 use annals_store::LeasedImport;
 use encoding_rs::Encoding;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,12 @@ pub(crate) struct FileFormat {
     pub(crate) delimiter: u8,
     /// The fields of the first record.
     pub(crate) header: Vec<String>,
+    /// The decimal mark, if it is declared or the file decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) decimal: Option<DecimalMark>,
+    /// Number of the last row; `None`: that of the file's last record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) end: Option<i64>,
 }
 
 /// The end of a row; the JSON in `annals.imports.resume_point`.

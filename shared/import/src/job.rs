@@ -47,10 +47,11 @@ impl Job {
         appends: AppendService,
         import: &LeasedImport,
         dataset: &'static Dataset,
-        options: Options,
+        mut options: Options,
     ) -> Result<Self, ImportError> {
         let (format, start) = file_format::recorded(import)?;
-        let layout = Layout::find(dataset, &options.read.mapping, &Record::of(&format.header))?;
+        options.read.values.decimal = format.decimal;
+        let layout = Layout::find(dataset, &options.read, &Record::of(&format.header))?;
         Ok(Self {
             store,
             appends,

@@ -19,6 +19,7 @@
 //! Architecture invariants: each row is counted as exactly one of accepted, updated, duplicate and rejected. There are no HTTP types. The
 //! memory of a large import does not grow with the file, except by some bytes per row if the import is one transaction.
 
+mod auto;
 mod chunk;
 mod deadline;
 mod dispatch;
@@ -30,19 +31,23 @@ mod identity;
 mod importer;
 mod inspect;
 mod job;
+mod known;
 mod message;
 mod options;
 mod partition;
 mod partitioned;
 mod permission;
 mod plan;
+mod profile;
 mod report;
 mod revert;
 mod run;
 mod seen;
 mod small;
 mod transaction;
+mod warning;
 
+pub use self::auto::{Completed, Fields, complete, inspect as inspect_file, is_auto};
 pub use self::due::log_stalled;
 pub use self::error::ImportError;
 pub use self::events::request;
@@ -53,3 +58,4 @@ pub use self::report::RowError;
 pub use self::revert::{RevertOutcome, Reverter};
 pub use self::run::ImportOutcome;
 pub use self::small::SmallUpload;
+pub use self::warning::Warning;

@@ -1,6 +1,6 @@
 //! Options: the upload fields (form fields or query parameters), parsed strictly. All faults are returned together.
 
-use annals_csv::{Dataset, FIELDS, ReadOptions, one_of};
+use annals_csv::{BOOLEANS, Dataset, FIELDS, ReadOptions, one_of};
 use annals_domain::event::FieldFault;
 use annals_domain::json;
 use serde_json::{Map, Value};
@@ -23,6 +23,8 @@ pub struct Options {
     pub mode: Mode,
     /// Whether the upload is a dry run: nothing is appended.
     pub dry_run: bool,
+    /// Whether a file that was imported before in another way is imported again.
+    pub again: bool,
     /// `None` if the upload does not say it.
     max_errors: Option<usize>,
     /// The fields as they were sent.
@@ -125,12 +127,15 @@ impl Options {
                     &[("partial", Mode::Partial), ("all_or_nothing", Mode::AllOrNothing)],
                 )?
             }
-            "dry_run" => self.dry_run = one_of(value, &[("true", true), ("false", false)])?,
+            "dry_run" => self.dry_run = one_of(value, &BOOLEANS)?,
+            "again" => self.again = one_of(value, &BOOLEANS)?,
             "max_errors" => {
                 let number = json::whole_number(value).filter(|number| *number >= 0);
                 let number = number.ok_or("must be a whole number from 0")?;
                 self.max_errors = Some(usize::try_from(number).unwrap_or(usize::MAX));
             }
+            // What the file decides replaces it before an upload is read.
+            "options" => one_of(value, &[("auto", ())])?,
             other => return self.read.set(other, value, dataset),
         }
         Ok(true)
@@ -165,6 +170,7 @@ mod tests {
             ("rounding", "reject"),
             ("mode", "all_or_nothing"),
             ("dry_run", "true"),
+            ("again", "true"),
             // As JSON may write it.
             ("max_errors", "1000000.0"),
         ])
@@ -174,7 +180,7 @@ mod tests {
         assert_eq!(read.mapping.of(Column::Notes), Some(None));
         assert_eq!(read.mapping.of(Column::Product), None);
         assert_eq!(read.values.currency, Some(Currency::EUR));
-        assert_eq!(read.values.decimal, DecimalMark::Comma);
+        assert_eq!(read.values.decimal, Some(DecimalMark::Comma));
         assert_eq!(read.format.delimiter, Some(b'\t'));
         assert_eq!(read.format.encoding, Some(encoding_rs::WINDOWS_1252));
         assert_eq!(
@@ -244,6 +250,7 @@ mod tests {
             ("max_errors", "1.5"),
             ("max_errors", "many"),
             ("dry_run", "yes"),
+            ("again", "1"),
             ("dry_run", ""),
             ("mapping", "\0"),
         ] {

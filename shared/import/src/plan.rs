@@ -72,6 +72,8 @@ pub struct Plan {
     pub rows: Vec<usize>,
     /// One for each row.
     pub verdicts: Vec<Verdict>,
+    /// For each row that is not rejected whether its amount was rounded.
+    pub rounded: Vec<bool>,
     /// The entities that the events change, after the events.
     pub changed: Entities,
 }
@@ -90,8 +92,8 @@ pub struct Frame {
     source: Text<100>,
     correlation_id: Text<128>,
     dataset: &'static Dataset,
-    /// Whether the file has a column for its entities' ids.
-    named: bool,
+    /// The column that names the file's entities; `None` if rows are known by their content.
+    identity: Option<Column>,
     /// Whether the file is a report of rejected rows that is sent again.
     is_report: bool,
     /// Fields that a row sets.
@@ -111,7 +113,7 @@ impl Frame {
             source: Text::try_from("csv".to_owned())?,
             correlation_id: Text::try_from(upload_id.to_string())?,
             dataset,
-            named: layout.has(dataset.id),
+            identity: layout.identity(dataset),
             is_report: layout.is_report(),
             fields: layout.fields(dataset),
         })
@@ -163,21 +165,25 @@ impl Frame {
     pub fn plan(&self, chunk: &[ChunkRow], known: &Entities, refused: &Refused) -> Plan {
         let mut plan = Plan::default();
         for (place, row) in chunk.iter().enumerate() {
+            let mut is_rounded = false;
             let verdict = match (&row.read, refused.get(&place)) {
                 (Err(faults), _) => Verdict::Rejected(faults.clone()),
                 (Ok(_), Some(fault)) => Verdict::Rejected(vec![fault.clone()]),
                 (Ok((id, facts)), None) => match self.step(row, id, facts, known, &plan.changed) {
-                    Ok(Some(step)) => plan.add(place, step),
-                    Ok(None) => Verdict::Duplicate,
+                    Ok((step, rounded)) => {
+                        is_rounded = rounded;
+                        step.map_or(Verdict::Duplicate, |step| plan.add(place, step))
+                    }
                     Err(fault) => Verdict::Rejected(vec![fault]),
                 },
             };
             plan.verdicts.push(verdict);
+            plan.rounded.push(is_rounded);
         }
         plan
     }
 
-    /// What a row changes; `None` if all its values are known.
+    /// What a row changes, `None` if all its values are known; and whether its amount was rounded.
     fn step(
         &self,
         row: &ChunkRow,
@@ -185,12 +191,12 @@ impl Frame {
         facts: &Facts,
         known: &Entities,
         changed: &Entities,
-    ) -> Result<Option<Step>, RowFault> {
+    ) -> Result<(Option<Step>, bool), RowFault> {
         let Some(entity) = changed.get(id.as_str()).or_else(|| known.get(id.as_str())) else {
-            return Ok(Some(self.create(id, facts)));
+            return Ok((Some(self.create(id, facts)), facts.rounded));
         };
         if entity.deleted && entity.reverted {
-            return Ok(Some(self.create_again(id, facts, entity.version)));
+            return Ok((Some(self.create_again(id, facts, entity.version)), facts.rounded));
         }
         if entity.deleted {
             let message = "the entity was deleted; an upload does not restore it";
@@ -198,7 +204,7 @@ impl Frame {
         }
         // Equal rows are counted within a file, and a report is only a part of a file. A corrected row that equals a known one may be that
         // row, sent again. It may also be another row with the same content, which must not be lost as a duplicate.
-        if self.is_report && !self.named {
+        if self.is_report && self.identity.is_none() {
             let id = self.dataset.id.name();
             let message = format!(
                 "an equal row is already recorded; if this is another one, add a column {id} that tells them apart"
@@ -207,13 +213,13 @@ impl Frame {
         }
         // A row without an id is known by its content. If its entity has other content now, the entity was changed after the first
         // upload, and sending the file again must not undo that.
-        let changes = if self.named {
-            self.changes(&entity.state, &facts.data)
-        } else {
-            Map::new()
-        };
+        if self.identity.is_none() {
+            return Ok((None, facts.rounded));
+        }
+        let facts = facts.in_currency_of(&entity.state)?;
+        let changes = self.changes(&entity.state, &facts.data);
         if changes.is_empty() {
-            return Ok(None);
+            return Ok((None, facts.rounded));
         }
         // One of the two rows is wrong, or the column is no id. If both were applied, the values of the first would be lost, and sending
         // the same file again would change the entity twice more.
@@ -221,7 +227,7 @@ impl Frame {
             let message = "an earlier row of the file has the same id and different values; check that the id is unique for each row";
             return Err(self.fault(id, "repeated_id", message));
         }
-        self.update(id, entity, changes).map(Some)
+        Ok((Some(self.update(id, entity, changes)?), facts.rounded))
     }
 
     fn create(&self, id: &AggregateId, facts: &Facts) -> Step {
@@ -315,11 +321,11 @@ impl Frame {
         }
     }
 
-    /// A fault of a row that concerns its entity: of its id if the file has ids.
+    /// A fault of a row that concerns its entity: of the column that names it.
     fn fault(&self, id: &AggregateId, code: &'static str, message: &str) -> RowFault {
-        match self.named {
-            true => RowFault::of_value(self.dataset.id, code, message, id.as_str()),
-            false => RowFault::of_row(code, message),
+        match self.identity {
+            Some(column) => RowFault::of_value(column, code, message, id.as_str()),
+            None => RowFault::of_row(code, message),
         }
     }
 }

@@ -18,7 +18,7 @@ fn file(text: &str) -> File {
             .split(lines.next().expect("a header").as_bytes())
             .is_ok_and(|(_, complete)| complete)
     );
-    let layout = Layout::find(&SALES, &options.read.mapping, splitter.record()).expect("a layout");
+    let layout = Layout::find(&SALES, &options.read, splitter.record()).expect("a layout");
     let (mut chunk, mut ids) = (Vec::new(), HashSet::new());
     for (row, line) in (1..).zip(lines) {
         assert!(splitter.split(line.as_bytes()).is_ok_and(|(_, complete)| complete));

@@ -21,7 +21,10 @@ use crate::error::ImportError;
 use crate::importer::{Importer, PARTITIONS};
 use crate::inspect::inspect;
 use crate::job::Job;
+use crate::known::refuse_known;
 use crate::options::Options;
+use crate::profile::remember;
+use crate::warning::Warning;
 use crate::{events, partitioned, transaction};
 
 /// Attempts without progress after which an import fails as `import_stuck`. The file is the cause then, or a bug.
@@ -177,6 +180,8 @@ impl Importer {
         options: &Options,
     ) -> Result<(), ImportError> {
         let inspected = inspect(self.storage.read(import.id, object, 0), dataset, options).await?;
+        let known = refuse_known(&self.store, &import.caller, dataset, options, &inspected).await?;
+        let warnings: Vec<Warning> = known.into_iter().chain(inspected.warnings()).collect();
         let is_atomic = options.is_atomic();
         if is_atomic && inspected.rows > transaction::MAX_ROWS {
             return Err(too_many_rows(inspected.rows).into());
@@ -186,6 +191,7 @@ impl Importer {
             header: inspected.layout.headers(),
             delimiter: char::from(inspected.format.delimiter),
             ignored_columns: &inspected.layout.ignored(),
+            warnings: &json!(warnings),
             rows: inspected.rows,
             reader: &json!(inspected.format),
             resume_point: &json!(inspected.start),
@@ -236,6 +242,18 @@ impl Importer {
             data.insert("code".to_owned(), json!("rows_rejected"));
         }
         self.end(import, data, &end).await?;
+        if counts.appended > 0 && !job.layout.is_report() {
+            let by = (&job.caller, &job.context);
+            remember(
+                &job.appends,
+                &job.store,
+                by,
+                job.dataset,
+                job.layout.headers(),
+                &job.options.sent,
+            )
+            .await;
+        }
         if !job.options.dry_run {
             metrics::uploaded(counts);
         }

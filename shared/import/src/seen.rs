@@ -22,7 +22,7 @@ impl Seen {
             earlier.entry(key).or_insert(times - 1);
         }
         let mut chunk = Chunk::new(rows, earlier);
-        if job.layout.has(job.dataset.id) {
+        if job.layout.identity(job.dataset).is_some() {
             let is_seen = |id: &&str| self.ids.count(Content::of_text(id).key()) > 1;
             let ids = chunk.ids().into_iter();
             let seen: HashSet<String> = ids.filter(is_seen).map(str::to_owned).collect();

@@ -16,7 +16,7 @@ use annals_store::{CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow
 use annals_telemetry::metrics;
 use bytes::Bytes;
 use futures_util::stream;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::chunk::{Chunk, ReadRow};
@@ -24,11 +24,14 @@ use crate::dispatch::{ChunkSize, Slot, dispatch};
 use crate::error::ImportError;
 use crate::inspect::{Inspected, inspect};
 use crate::job::{Job, frame};
+use crate::known::refuse_known;
 use crate::options::Options;
 use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason, TRIES};
 use crate::plan::{self, Entities, Plan};
+use crate::profile::remember;
 use crate::report;
 use crate::seen::Seen;
+use crate::warning::Warning;
 
 /// Maximum number of rows of an upload whose events are held in memory until the end of the file.
 const MAX_HELD_ROWS: i64 = 20_000;
@@ -64,6 +67,8 @@ impl SmallUpload {
         if self.options.is_atomic() && inspected.rows > MAX_HELD_ROWS {
             return Err(too_many_rows(inspected.rows).into());
         }
+        let known = refuse_known(&self.store, &self.caller, self.dataset, &self.options, &inspected).await?;
+        let warnings: Vec<Warning> = known.into_iter().chain(inspected.warnings()).collect();
         let file_sha256 = inspected.file_sha256;
         let job = Arc::new(self.job(inspected)?);
         let (status, counts, reported) = import(&job, file).await?;
@@ -80,6 +85,7 @@ impl SmallUpload {
             header: job.layout.headers().to_vec(),
             delimiter: char::from(job.format.delimiter),
             ignored_columns: job.layout.ignored(),
+            warnings: json!(warnings),
             counts,
             took: began.elapsed(),
             reported,
@@ -87,11 +93,24 @@ impl SmallUpload {
         // If this fails, events may have been appended although no answer says so. If the same file is sent again, their rows count as
         // duplicates.
         job.store.record_upload(&job.caller, &finished).await?;
+        if counts.appended > 0 && !job.layout.is_report() {
+            let by = (&job.caller, &job.context);
+            remember(
+                &job.appends,
+                &job.store,
+                by,
+                job.dataset,
+                job.layout.headers(),
+                &job.options.sent,
+            )
+            .await;
+        }
         Ok(finished)
     }
 
-    fn job(self, inspected: Inspected) -> Result<Job, ImportError> {
+    fn job(mut self, inspected: Inspected) -> Result<Job, ImportError> {
         let id = Uuid::now_v7();
+        self.options.read.values.decimal = inspected.format.decimal;
         Ok(Job {
             store: self.store,
             appends: self.appends,

@@ -8,6 +8,7 @@
 pub(crate) mod uploads;
 
 mod due;
+mod known;
 mod leased;
 mod partitions;
 mod progress;
@@ -20,6 +21,7 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 pub use self::due::DueImport;
+pub use self::known::EarlierUpload;
 use self::leased::taken_over;
 pub use self::leased::{LeasedImport, PartitionProgress, TAKEN_OVER};
 pub use self::partitions::ChunkOutcome;
@@ -65,6 +67,8 @@ pub struct Inspection<'a> {
     pub delimiter: char,
     /// Headers of columns that are not read.
     pub ignored_columns: &'a [String],
+    /// What the caller should know of it: a list of codes and messages.
+    pub warnings: &'a Value,
     /// How many rows it has.
     pub rows: i64,
     /// Its encoding, delimiter and header as JSON.
@@ -142,7 +146,7 @@ with noted as (
      where upload_id = $1 and holder = $2 and reader is null
     returning 1
 ), described as (
-    update annals.uploads set file_sha256 = $7, header = $8, delimiter = $9, ignored_columns = $10
+    update annals.uploads set file_sha256 = $7, header = $8, delimiter = $9, ignored_columns = $10, warnings = $11
      where id = $1 and exists (select from noted)
 )
 insert into annals.import_partitions (upload_id, partition)
@@ -262,7 +266,7 @@ impl Store {
     /// [`TAKEN_OVER`] if another worker holds the lease by now.
     pub async fn record_inspection(&self, import: &LeasedImport, found: &Inspection<'_>) -> Result<(), StoreError> {
         let delimiter = found.delimiter.to_string();
-        let params: [Param<'_>; 10] = [
+        let params: [Param<'_>; 11] = [
             (&import.id, Type::UUID),
             (&import.holder, Type::UUID),
             (&found.rows, Type::INT8),
@@ -273,6 +277,7 @@ impl Store {
             (&found.header, Type::TEXT_ARRAY),
             (&delimiter, Type::TEXT),
             (&found.ignored_columns, Type::TEXT_ARRAY),
+            (&Json(found.warnings), Type::JSONB),
         ];
         let recorded = self.write(As::Projector, RECORD_INSPECTION, &params).await;
         if recorded?.is_empty() {

@@ -53,8 +53,10 @@ pub struct ProjectorStatus {
 /// How far the key figures are behind the read models.
 #[derive(Debug, Serialize)]
 pub struct KpiLag {
-    /// Changes of sales and expenses that are not in the figures yet; 10,000 means 10,000 or more.
+    /// Projected changes of sales and expenses that are not in the figures yet.
     pub changes_pending: i64,
+    /// Whether there are no more than that.
+    pub changes_pending_exact: bool,
     /// Age of the oldest of them, in seconds.
     pub lag_seconds: i64,
 }
@@ -139,8 +141,8 @@ const LIST_PARKED: &str = "-- list_parked
 select p.*, count(*) over () as parked_count from annals.parked_streams p where p.tenant_id = $1 order by p.parked_at limit 100";
 
 const MEASURE_KPI_LAG: &str = "-- measure_own_kpi_lag
-select count(*) as changes_pending, greatest(coalesce(extract(epoch from now() - min(c.changed_at)), 0), 0)::bigint as lag_seconds
-  from (select k.changed_at from annals.kpi_changes k where k.tenant_id = $1 order by k.id limit 10000) as c";
+select least(count(*), 10000) as changes_pending, count(*) <= 10000 as is_exact, greatest(coalesce(extract(epoch from now() - min(c.changed_at)), 0), 0)::bigint as lag_seconds
+  from (select k.changed_at from annals.kpi_changes k where k.tenant_id = $1 order by k.id limit 10001) as c";
 
 pub(crate) const FIND_OLDEST_APPEND: &str = "-- find_oldest_append
 select pid, prepared, age_seconds from annals.oldest_open_append() where coalesce(pid::text, prepared) is not null";
@@ -211,6 +213,7 @@ impl ConsistentRead<'_> {
             swept_at: Timestamp::from(self.swept_at),
             kpis: KpiLag {
                 changes_pending: kpis.try_get("changes_pending")?,
+                changes_pending_exact: kpis.try_get("is_exact")?,
                 lag_seconds: kpis.try_get("lag_seconds")?,
             },
             rates: Rates {

@@ -9,7 +9,7 @@ use crate::policies::{Shows, relations, strings};
 
 /// Functions that requests may call; each is attacked in `posts`, `arguments` and `shadows`. The append functions and the registration of
 /// types are not in the list, because they trust the claims that they are given.
-const CALLABLE: [&str; 60] = [
+const CALLABLE: [&str; 61] = [
     "annals.caller_actor",
     "annals.caller_claims",
     "annals.caller_role",
@@ -53,6 +53,7 @@ const CALLABLE: [&str; 60] = [
     "annals.list_replays",
     "annals.oldest_open_append",
     "annals.page_context",
+    "annals.changes_pending",
     "annals.post_event",
     "annals.refuse",
     "annals.request_rebuild",

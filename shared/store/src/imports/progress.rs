@@ -30,6 +30,8 @@ pub struct UploadRecord {
     pub rows_reported: i64,
     /// Headers of columns that are not read; null until the header is read.
     pub ignored_columns: Option<Vec<String>>,
+    /// What the caller should know of the file: a list of codes and messages.
+    pub warnings: Value,
     /// Its revert; null if there is none.
     pub revert: Option<RevertRecord>,
     /// Why the file as a whole was refused: code and detail.
@@ -58,7 +60,7 @@ pub struct UploadRecord {
 
 const FIND_UPLOAD: &str = "-- find_upload
 select u.dataset, u.status, u.dry_run, u.rows_total, u.rows_accepted, u.rows_rejected, u.rows_duplicate, u.rows_updated, u.rows_rounded,
-       u.events_appended, u.rows_reported, u.ignored_columns, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.errors_found, u.created_at, u.started_by,
+       u.events_appended, u.rows_reported, u.ignored_columns, u.warnings, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.errors_found, u.created_at, u.started_by,
        u.started_at, u.finished_at
   from annals.uploads u where u.id = $1";
 
@@ -99,6 +101,7 @@ impl Store {
             counts: counts_from(row)?,
             rows_reported: row.try_get("rows_reported")?,
             ignored_columns: row.try_get("ignored_columns")?,
+            warnings: row.try_get::<_, Json<Value>>("warnings")?.0,
             revert,
             failure: row
                 .try_get::<_, Option<Json<Value>>>("failure")?

@@ -24,9 +24,9 @@ with upload as (
     insert into annals.uploads (
         id, tenant_id, started_by, dataset, status, dry_run, options, file_sha256, header, delimiter, ignored_columns,
         rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, rows_reported, events_appended,
-        errors_found, created_at, started_at, finished_at)
+        errors_found, created_at, started_at, finished_at, warnings)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, jsonb_array_length($20), $18,
-        $21, clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp())
+        $21, clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp(), $22)
 )
 insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
 select $1, $2, $3, r.\"row\", r.line, r.fields, r.errors
@@ -128,6 +128,8 @@ pub struct FinishedUpload {
     pub delimiter: char,
     /// Headers of columns that are not read.
     pub ignored_columns: Vec<String>,
+    /// What the caller should know of it: a list of codes and messages.
+    pub warnings: Value,
     /// What became of its rows.
     pub counts: RowCounts,
     /// How long it took. The times are the database's, because a function's clock may be wrong.
@@ -196,7 +198,7 @@ impl Store {
         let took = i64::try_from(upload.took.as_micros()).unwrap_or(i64::MAX);
         let delimiter = upload.delimiter.to_string();
         let (counts, total) = (upload.counts, upload.counts.total());
-        let params: [Param<'_>; 21] = [
+        let params: [Param<'_>; 22] = [
             (&upload.id, Type::UUID),
             (caller.tenant_uuid(), Type::UUID),
             (&caller.actor().as_str(), Type::TEXT),
@@ -218,6 +220,7 @@ impl Store {
             (&took, Type::INT8),
             (&Json(&upload.reported), Type::JSONB),
             (&counts.errors, Type::INT8),
+            (&Json(&upload.warnings), Type::JSONB),
         ];
         let recorded = self.write(As::Projector, RECORD_UPLOAD, &params).await;
         recorded.map(|_| ())

@@ -94,8 +94,10 @@ pub struct KpiPage {
     pub items: Vec<KpiLine>,
     /// By currency.
     pub totals: Vec<KpiLine>,
-    /// Number of changes of sales and expenses that are not in the figures yet; 10,000 means 10,000 or more.
+    /// Number of changes of sales and expenses that are not in the figures yet.
     pub changes_pending: i64,
+    /// Whether there are no more than that.
+    pub is_exact: bool,
 }
 
 /// A product or a customer with its sales.
@@ -159,6 +161,7 @@ impl Store {
         ];
         let rows = self.read(As::Caller(caller), LIST_KPIS, &params).await?;
         let changes_pending = rows.first().map_or(Ok(0), |row| row.try_get("changes_pending"))?;
+        let is_exact = rows.first().map_or(Ok(true), |row| row.try_get("is_exact"))?;
         let lines = rows.iter().filter_map(|row| line_from(row).transpose());
         let lines = lines.collect::<Result<Vec<_>, _>>()?;
         let (items, totals) = lines.into_iter().partition(|line| line.period.is_some());
@@ -166,6 +169,7 @@ impl Store {
             items,
             totals,
             changes_pending,
+            is_exact,
         })
     }
 

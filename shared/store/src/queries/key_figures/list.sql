@@ -1,5 +1,5 @@
 -- list_kpis
--- Returns at least one row, even without figures, because it carries the number of pending changes (counted up to 10,000).
+-- Returns at least one row, even without figures, because it carries the number of pending changes.
 with days as materialized (
     select d.*, date_trunc($4, d.day::timestamp)::date as period
       from annals.kpi_days d
@@ -38,13 +38,13 @@ with days as materialized (
      where c.place <= $8
      group by c.period, c.currency
 )
-select w.changes_pending, g.period, g.currency, g.revenue_cents::text, g.refunds_cents::text, g.net_cents::text, g.sales_count::text,
+select w.changes as changes_pending, w.is_exact, g.period, g.currency, g.revenue_cents::text, g.refunds_cents::text, g.net_cents::text, g.sales_count::text,
        round(g.net_cents / nullif(g.sales_count, 0))::text as average_sale_cents, g.expenses_cents::text, g.expenses_count::text,
        (g.net_cents - g.expenses_cents)::text as profit_cents, g.new_customers::text,
        coalesce(case when $4 = 'day' and g.period is not null then g.active_on_days else a.customers end, 0)::text as active_customers,
        coalesce(e.names, '{}') as categories, coalesce(e.cents, '{}') as category_cents,
        (g.expenses_cents - coalesce(e.sum_cents, 0))::text as other_cents
-  from (select count(*) as changes_pending from (select from annals.kpi_changes c where c.tenant_id = $1 limit 10000) as c) as w
+  from annals.changes_pending($1, 10000) as w
   left join page g on true
   left join active a on a.currency = g.currency and coalesce(a.period, '-infinity') = coalesce(g.period, '-infinity')
   left join categories e on e.currency = g.currency and coalesce(e.period, '-infinity') = coalesce(g.period, '-infinity')
