@@ -52,31 +52,52 @@ pub(crate) async fn revert(
     refuse_unrevertible(&upload)?;
     check_permission(&reverter, &caller, &upload).await?;
     let until = Instant::now() + TIME;
-    if is_dry_run && upload.status != UploadStatus::Reverting {
-        let found = reverter.rehearse(&caller, &upload, (until, LISTED)).await;
-        let (mut record, left) = found.map_err(import_problem)?;
-        record.reason = reason.map(|reason| reason.as_str().to_owned());
-        return Ok(Json(answer(&upload, &revert_json(&record, &left))).into_response());
+    let is_new = upload.status != UploadStatus::Reverting;
+    if is_new && is_dry_run {
+        return rehearse(&reverter, &caller, &upload, reason, until).await;
     }
-    if upload.status != UploadStatus::Reverting {
+    if is_new {
         // The caller's name is recorded now: the importer has the claims and not the token.
         let context = naming::observed(&caller, &context);
-        match reverter.request(&caller, &context, &upload, reason.as_ref()).await {
-            // Another request came first. This one goes on with its revert.
-            Err(StoreError::Refused(refusal)) if refusal.code == "already_reverted" => {}
-            requested => requested?,
-        }
+        let requested = reverter.request(&caller, &context, &upload, reason.as_ref()).await;
+        ignore_earlier(requested)?;
     }
     if !is_dry_run && upload.counts.appended <= SMALL_EVENTS {
         reverter.try_run(upload.upload_id, Some(until)).await;
     }
-    let upload = visible_upload(&app, &caller, &id).await?;
-    let revert = revert_of(&app, &upload).await?;
+    progress(&app, &visible_upload(&app, &caller, &id).await?).await
+}
+
+/// What a revert would do.
+async fn rehearse(
+    reverter: &Reverter,
+    caller: &Caller,
+    upload: &UploadRecord,
+    reason: Option<Reason>,
+    until: Instant,
+) -> Result<Response, ApiError> {
+    let found = reverter.rehearse(caller, upload, (until, LISTED)).await;
+    let (mut record, left) = found.map_err(import_problem)?;
+    record.reason = reason.map(|reason| reason.as_str().to_owned());
+    Ok(Json(answer(upload, &revert_json(&record, &left))).into_response())
+}
+
+/// If another request came first, this one goes on with its revert.
+fn ignore_earlier(requested: Result<(), StoreError>) -> Result<(), StoreError> {
+    match requested {
+        Err(StoreError::Refused(refusal)) if refusal.code == "already_reverted" => Ok(()),
+        other => other,
+    }
+}
+
+/// What a revert has done so far.
+async fn progress(app: &App, upload: &UploadRecord) -> Result<Response, ApiError> {
+    let revert = revert_of(app, upload).await?;
     let status = match upload.status.has_ended() {
         true => StatusCode::OK,
         false => StatusCode::ACCEPTED,
     };
-    Ok((status, Json(answer(&upload, &revert))).into_response())
+    Ok((status, Json(answer(upload, &revert))).into_response())
 }
 
 /// The events that the revert of an upload has left alone, newest first.

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use annals_append::{AppendService, check};
 use annals_csv::Dataset;
+use annals_domain::event::EventFault;
 use annals_domain::reason::Reason;
 use annals_domain::{Caller, Catalog, EventId, NewEvent, StreamId};
 use annals_store::{
@@ -287,33 +288,36 @@ impl Reverter {
         };
         let decisions: Vec<BoxFuture<'_, _>> = page.iter().map(|found| decider.decide(found).boxed()).collect();
         let decisions: Vec<_> = stream::iter(decisions).buffered(CONCURRENT).try_collect().await?;
-        let (mut compensated, mut events, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut events, mut alone) = (Vec::new(), Vec::new());
         for (found, decision) in page.iter().zip(decisions) {
             match decision {
-                Ok(event) => {
-                    compensated.push(&found.event);
-                    events.push(event);
-                }
+                Ok(event) => events.push((&found.event, event)),
                 Err(left_alone) => alone.push(left_alone),
             }
         }
-        let faults = check(catalog, &scope.caller, events.iter().enumerate());
-        let mut at_fault = BTreeSet::new();
-        for fault in faults.iter().filter(|fault| at_fault.insert(fault.member)) {
-            alone.push(left(compensated[fault.member], fault.code, &fault.fault.detail));
-        }
+        let faults = check(
+            catalog,
+            &scope.caller,
+            events.iter().map(|(_, event)| event).enumerate(),
+        );
         // A catalog in memory may be older than the permission, or than the schema.
         if !faults.is_empty() && self.store.fresh_catalog(&scope.caller).await?.revision() != catalog.revision() {
             return Err(StoreError::Outdated);
         }
-        let mut place = 0..;
-        events.retain(|_| place.next().is_some_and(|place| !at_fault.contains(&place)));
-        let revision = catalog.revision();
+        // Of the faults of an event only the first is reported.
+        let faults: HashMap<usize, EventFault> = faults.into_iter().rev().map(|fault| (fault.member, fault)).collect();
+        let mut sound = Vec::new();
+        for (place, (mistake, event)) in events.into_iter().enumerate() {
+            match faults.get(&place) {
+                None => sound.push(event),
+                Some(found) => alone.push(left(mistake, found.code, &found.fault.detail)),
+            }
+        }
         Ok(Some(Step {
             to,
-            events,
+            events: sound,
             left: alone,
-            revision,
+            revision: catalog.revision(),
         }))
     }
 

@@ -149,3 +149,17 @@ async fn what_a_person_deleted_is_not_restored_by_sending_the_file_again() {
     deleted(&["S-0", "S-9"]).await;
     deleted(&["S-0", "S-9"]).await;
 }
+
+/// A file that was imported with other options is refused, because its rows would count twice. After a revert they would not.
+#[tokio::test]
+async fn a_reverted_file_without_ids_is_imported_again_with_other_options() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_date,amount,product\n2026-01-31,1.00,A\n2026-01-31,2.00,B\n";
+    let first = small(&world, &staff, "partial", file).await;
+    let other = [("currency", "EUR")];
+    let refused = world.upload_sales(&staff, &other, file).await;
+    assert_eq!(refused.body["code"], "file_imported_before", "{}", refused.body);
+    undone(&world, &staff, &first, 2).await;
+    let again = world.upload_sales(&staff, &other, file).await.expect(200).body;
+    assert_eq!(figures(&again), [2, 0, 0, 0, 2]);
+}

@@ -13,7 +13,6 @@ const UPLOADS_OF_FILE: &str = "-- uploads_of_file
 select u.id, u.options, u.header
   from annals.uploads u
  where u.tenant_id = $1 and u.file_sha256 = $2 and u.events_appended > 0 and u.dataset = $3 and u.header is not null
-   and u.status <> 'reverted'
  order by u.created_at desc limit 100";
 
 /// An earlier upload of a file.
@@ -28,7 +27,8 @@ pub struct EarlierUpload {
 }
 
 impl Store {
-    /// The uploads of the same file as the same dataset that have appended events and that the caller may see, latest first.
+    /// The uploads of the same file as the same dataset that have appended events and that the caller may see, latest first. Without those
+    /// that are reverted or being reverted: their rows are imported again.
     pub async fn uploads_of_file(
         &self,
         caller: &Caller,
@@ -48,6 +48,10 @@ impl Store {
                 header: row.try_get("header")?,
             })
         });
-        earlier.collect()
+        let mut earlier = earlier.collect::<Result<Vec<EarlierUpload>, StoreError>>()?;
+        let ids: Vec<Uuid> = earlier.iter().map(|upload| upload.id).collect();
+        let reverted = self.reverts_among(&ids).await?;
+        earlier.retain(|upload| !reverted.contains(&upload.id));
+        Ok(earlier)
     }
 }

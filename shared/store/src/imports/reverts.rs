@@ -153,6 +153,9 @@ select r.reason, r.requested_by, r.created_at, r.finished_at, r.events_total, r.
                 '{}') as left_by_code
   from annals.reverts r where r.upload_id = $1";
 
+const LIST_REVERTS_AMONG: &str = "-- list_reverts_among
+select r.upload_id from annals.reverts r where r.upload_id = any ($1)";
+
 const LIST_LEFT_ALONE: &str = "-- list_events_left_alone
 select l.event_number, l.event_id, l.aggregate_type, l.aggregate_id, l.code, l.detail
   from annals.events_left_alone l
@@ -312,6 +315,16 @@ impl Store {
             events_left: row.try_get("events_left")?,
             left_by_code,
         }))
+    }
+
+    /// Those of these uploads that have a revert, running or ended.
+    pub(super) async fn reverts_among(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params: [Param<'_>; 1] = [(&ids, Type::UUID_ARRAY)];
+        let rows = self.read(As::Projector, LIST_REVERTS_AMONG, &params).await?;
+        rows.iter().map(|row| Ok(row.try_get("upload_id")?)).collect()
     }
 
     /// Events that the revert of an upload has left alone, newest first: those before an event number, at most `limit`.
