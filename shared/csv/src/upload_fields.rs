@@ -14,7 +14,7 @@ pub struct Field {
 }
 
 /// All fields of an upload.
-pub const FIELDS: [Field; 21] = [
+pub const FIELDS: [Field; 22] = [
     field(
         "mapping",
         "JSON object that maps our columns to the file's headers, or to null to leave a column out",
@@ -50,6 +50,11 @@ pub const FIELDS: [Field; 21] = [
         "mode",
         "partial appends the valid rows, all_or_nothing appends nothing if a row is invalid",
         "partial",
+    ),
+    field(
+        "sheet",
+        "name of the sheet of a workbook (.xlsx or .ods); other files have none",
+        "the first visible sheet that has cells",
     ),
     field(
         "skip_rows",

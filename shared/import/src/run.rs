@@ -23,6 +23,7 @@ use crate::inspect::inspect;
 use crate::job::Job;
 use crate::known::refuse_known;
 use crate::options::Options;
+use crate::text::{Source, Text, TextLimits};
 use crate::warning::Warning;
 use crate::{events, partitioned, transaction};
 
@@ -135,12 +136,15 @@ impl Importer {
         let options =
             options.ok_or_else(|| ImportError::Unexpected("options that cannot be read any more".to_owned()))?;
         self.begin(import, &object).await?;
+        let source = self.storage.read(import.id, &object, 0);
+        let text = Text::of(source, &options, TextLimits::LARGE).await?;
+        let file = (&object, &text);
         if import.reader.is_none() {
-            self.inspect_file(import, &object, dataset, &options).await?;
+            self.inspect_file(import, file, dataset, &options).await?;
         }
         let import = Arc::new(self.store.leased_import(import).await?);
         let job = Job::of_import(self.store.clone(), self.appends.clone(), &import, dataset, options)?;
-        self.process(&Arc::new(job), &import, &object, deadline).await
+        self.process(&Arc::new(job), &import, file, deadline).await
     }
 
     /// Checks that the file is the one that the import began with; begins the import if it has not begun.
@@ -170,17 +174,27 @@ impl Importer {
         Ok(started.map_err(|error| events::refusal(error, &event))?)
     }
 
+    /// The text of a file from an offset on.
+    fn read(&self, id: Uuid, (object, text): (&Object, &Text), offset: u64) -> Source {
+        text.read(offset, |offset| self.storage.read(id, object, offset))
+    }
+
     /// Inspects the file and records the result.
     async fn inspect_file(
         &self,
         import: &LeasedImport,
-        object: &Object,
+        file: (&Object, &Text),
         dataset: &'static Dataset,
         options: &Options,
     ) -> Result<(), ImportError> {
-        let inspected = inspect(self.storage.read(import.id, object, 0), dataset, options).await?;
+        let text = file.1;
+        let inspected = inspect(self.read(import.id, file, 0), dataset, &text.options(options)).await?;
         let known = refuse_known(&self.store, &import.caller, dataset, options, &inspected).await?;
-        let warnings: Vec<Warning> = known.into_iter().chain(inspected.warnings()).collect();
+        let warnings: Vec<Warning> = known
+            .into_iter()
+            .chain(inspected.warnings())
+            .chain(text.warning())
+            .collect();
         let is_atomic = options.is_atomic();
         if is_atomic && inspected.rows > transaction::MAX_ROWS {
             return Err(too_many_rows(inspected.rows).into());
@@ -204,10 +218,10 @@ impl Importer {
         &self,
         job: &Arc<Job>,
         import: &Arc<LeasedImport>,
-        object: &Object,
+        file: (&Object, &Text),
         deadline: Option<Instant>,
     ) -> Result<ImportOutcome, ImportError> {
-        let source = self.storage.read(import.id, object, job.start.point.offset);
+        let source = self.read(import.id, file, job.start.point.offset);
         let (extent, counts) = match job.options.is_atomic() {
             true => {
                 let (extent, progress) = transaction::import(job, import, source, deadline).await?;

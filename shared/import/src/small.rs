@@ -15,7 +15,7 @@ use annals_domain::{Caller, NewEvent, RowCounts};
 use annals_store::{CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus};
 use annals_telemetry::metrics;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -30,6 +30,7 @@ use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason, TRI
 use crate::plan::{self, Entities, Plan};
 use crate::report;
 use crate::seen::Seen;
+use crate::text::{Source, Text, TextLimits};
 use crate::warning::Warning;
 
 /// Maximum number of rows of an upload whose events are held in memory until the end of the file.
@@ -62,15 +63,21 @@ impl SmallUpload {
     /// The file cannot be read, or the store fails. Some chunks may have been appended by then. If the same file is sent again, their rows
     /// count as duplicates.
     pub async fn run(self, file: &Bytes, began: Instant) -> Result<FinishedUpload, ImportError> {
-        let inspected = inspect(source(file, 0), self.dataset, &self.options).await?;
+        let text = Text::of(source(file, 0), &self.options, TextLimits::SMALL).await?;
+        let read = |offset| text.read(offset, |offset| source(file, offset));
+        let inspected = inspect(read(0), self.dataset, &text.options(&self.options)).await?;
         if self.options.is_atomic() && inspected.rows > MAX_HELD_ROWS {
             return Err(too_many_rows(inspected.rows).into());
         }
         let known = refuse_known(&self.store, &self.caller, self.dataset, &self.options, &inspected).await?;
-        let warnings: Vec<Warning> = known.into_iter().chain(inspected.warnings()).collect();
+        let warnings: Vec<Warning> = known
+            .into_iter()
+            .chain(inspected.warnings())
+            .chain(text.warning())
+            .collect();
         let file_sha256 = inspected.file_sha256;
         let job = Arc::new(self.job(inspected)?);
-        let (status, counts, reported) = import(&job, file).await?;
+        let (status, counts, reported) = import(&job, &read).await?;
         if !job.options.dry_run {
             metrics::uploaded(&counts);
         }
@@ -124,14 +131,19 @@ fn too_many_rows(rows: i64) -> FileFault {
 }
 
 /// The file from an offset on.
-fn source(file: &Bytes, offset: usize) -> impl stream::Stream<Item = std::io::Result<Bytes>> + Unpin + use<> {
-    stream::iter([Ok(file.slice(offset.min(file.len())..))])
+fn source(file: &Bytes, offset: u64) -> Source {
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    stream::iter([Ok(file.slice(offset.min(file.len())..))]).boxed()
 }
 
-/// Imports the rows. If events were held and another caller's append came first, everything is done again.
-async fn import(job: &Arc<Job>, file: &Bytes) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
+/// Imports the rows of a text, which `read` gives from an offset on. If events were held and another caller's append came first, everything is
+/// done again.
+async fn import(
+    job: &Arc<Job>,
+    read: &impl Fn(u64) -> Source,
+) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
     for _ in 0..TRIES {
-        let Partition { progress, ledger, .. } = pass(job, file).await?;
+        let Partition { progress, ledger, .. } = pass(job, read(job.start.point.offset)).await?;
         let mut counts = progress.counts;
         if job.options.is_refused(counts.rejected) {
             return Ok((UploadStatus::Failed, counts.refused(), ledger.reported));
@@ -148,10 +160,9 @@ async fn import(job: &Arc<Job>, file: &Bytes) -> Result<(UploadStatus, RowCounts
     Err(ImportError::Overtaken)
 }
 
-/// Passes over the whole file once.
-async fn pass(job: &Arc<Job>, file: &Bytes) -> Result<Partition<MemoryLedger>, ImportError> {
-    let offset = usize::try_from(job.start.point.offset).unwrap_or(usize::MAX);
-    let reader = job.reader(source(file, offset))?;
+/// Passes over all rows once.
+async fn pass(job: &Arc<Job>, source: Source) -> Result<Partition<MemoryLedger>, ImportError> {
+    let reader = job.reader(source)?;
     let start = PartitionProgress::default();
     let ledger = MemoryLedger {
         seen: Seen::default(),
