@@ -26,6 +26,7 @@ mod csv_doubts;
 mod csv_exports;
 mod csv_report;
 mod csv_sales;
+mod csv_workbooks;
 mod cursors;
 mod deployed;
 mod deployed_routes;
