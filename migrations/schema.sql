@@ -6746,7 +6746,8 @@ create table public.imports (
     updated_at timestamp with time zone not null,
     -- What the file contains: sales, customers or expenses.
     dataset text,
-    -- waiting for its file, running, completed (rows may have been rejected) or failed.
+    -- waiting for its file, running, completed (rows may have been rejected), failed, reverting (its events are being compensated) or
+    -- reverted.
     status text,
     -- Bytes of the file.
     size_bytes bigint,
@@ -6772,9 +6773,13 @@ create table public.imports (
     detail text,
     -- Whether it only reports what would happen to the rows; null for events of version 1.0, which did not have it.
     dry_run boolean,
-    constraint imports_status CHECK ((status = ANY (ARRAY['waiting'::text, 'running'::text, 'completed'::text, 'failed'::text]))),
+    -- Events that a revert has compensated; null if the import was not reverted.
+    events_compensated bigint,
+    -- Events that a revert has left alone; null if the import was not reverted.
+    events_left bigint,
     constraint state_row_version CHECK ((version >= 1)),
-    constraint imports_pkey PRIMARY KEY (tenant_id, id)
+    constraint imports_pkey PRIMARY KEY (tenant_id, id),
+    constraint imports_status CHECK ((status = ANY (ARRAY['waiting'::text, 'running'::text, 'completed'::text, 'failed'::text, 'reverting'::text, 'reverted'::text])))
 );
 alter table public.imports enable row level security;
 create policy imports_read on public.imports for select to authenticated using (((tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant)) AND (( SELECT annals.caller_sees_tenant() AS caller_sees_tenant) OR ((started_by = ( SELECT annals.caller_actor() AS caller_actor)) AND annals.starter_sees_all('import'::text, id)))));
@@ -6790,17 +6795,17 @@ create function annals.fill_imports(tenant_ids uuid[], ids text[], versions inte
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
          begin
-             if annals.columns_of('public.imports') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, dataset 25, status 25, size_bytes 20, file_sha256 25, rows_total 20, rows_accepted 20, rows_rejected 20, rows_duplicate 20, rows_updated 20, rows_rounded 20, events_appended 20, code 25, detail 25, dry_run 16' then
+             if annals.columns_of('public.imports') <> 'tenant_id 2950, id 25, version 23, started_by 25, deleted_at 1184, created_at 1184, updated_at 1184, dataset 25, status 25, size_bytes 20, file_sha256 25, rows_total 20, rows_accepted 20, rows_rejected 20, rows_duplicate 20, rows_updated 20, rows_rounded 20, events_appended 20, code 25, detail 25, dry_run 16, events_compensated 20, events_left 20' then
                  perform annals.write_states('public.imports', tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states);
                  return;
              end if;
-             insert into public.imports as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, dataset, status, size_bytes, file_sha256, rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, events_appended, code, detail, dry_run)
-             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.dataset, s.status, trim_scale((u.source ->> 'size_bytes')::numeric)::text::bigint, s.file_sha256, trim_scale((u.source ->> 'rows_total')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_accepted')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_rejected')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_duplicate')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_updated')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_rounded')::numeric)::text::bigint, trim_scale((u.source ->> 'events_appended')::numeric)::text::bigint, s.code, s.detail, s.dry_run
+             insert into public.imports as t (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, dataset, status, size_bytes, file_sha256, rows_total, rows_accepted, rows_rejected, rows_duplicate, rows_updated, rows_rounded, events_appended, code, detail, dry_run, events_compensated, events_left)
+             select u.tenant_id, u.id, u.version, u.started_by, u.deleted_at, u.created_at, u.updated_at, s.dataset, s.status, trim_scale((u.source ->> 'size_bytes')::numeric)::text::bigint, s.file_sha256, trim_scale((u.source ->> 'rows_total')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_accepted')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_rejected')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_duplicate')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_updated')::numeric)::text::bigint, trim_scale((u.source ->> 'rows_rounded')::numeric)::text::bigint, trim_scale((u.source ->> 'events_appended')::numeric)::text::bigint, s.code, s.detail, s.dry_run, trim_scale((u.source ->> 'events_compensated')::numeric)::text::bigint, trim_scale((u.source ->> 'events_left')::numeric)::text::bigint
                from unnest(tenant_ids, ids, versions, started_bys, deleted_ats, created_ats, updated_ats, states)
                     as u (tenant_id, id, version, started_by, deleted_at, created_at, updated_at, source)
-              cross join lateral jsonb_populate_record(null::public.imports, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version,size_bytes,rows_total,rows_accepted,rows_rejected,rows_duplicate,rows_updated,rows_rounded,events_appended}'::text[]) as s
+              cross join lateral jsonb_populate_record(null::public.imports, u.source - '{tenant_id,id,version,started_by,deleted_at,created_at,updated_at,version,size_bytes,rows_total,rows_accepted,rows_rejected,rows_duplicate,rows_updated,rows_rounded,events_appended,events_compensated,events_left}'::text[]) as s
              on conflict (tenant_id, id) do update
-                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, dataset = excluded.dataset, status = excluded.status, size_bytes = excluded.size_bytes, file_sha256 = excluded.file_sha256, rows_total = excluded.rows_total, rows_accepted = excluded.rows_accepted, rows_rejected = excluded.rows_rejected, rows_duplicate = excluded.rows_duplicate, rows_updated = excluded.rows_updated, rows_rounded = excluded.rows_rounded, events_appended = excluded.events_appended, code = excluded.code, detail = excluded.detail, dry_run = excluded.dry_run;
+                set version = excluded.version, deleted_at = excluded.deleted_at, updated_at = excluded.updated_at, dataset = excluded.dataset, status = excluded.status, size_bytes = excluded.size_bytes, file_sha256 = excluded.file_sha256, rows_total = excluded.rows_total, rows_accepted = excluded.rows_accepted, rows_rejected = excluded.rows_rejected, rows_duplicate = excluded.rows_duplicate, rows_updated = excluded.rows_updated, rows_rounded = excluded.rows_rounded, events_appended = excluded.events_appended, code = excluded.code, detail = excluded.detail, dry_run = excluded.dry_run, events_compensated = excluded.events_compensated, events_left = excluded.events_left;
          end
          $function$;
 grant execute on function annals.fill_imports(uuid[],text[],integer[],text[],timestamp with time zone[],timestamp with time zone[],timestamp with time zone[],jsonb[]) to annals_projector;
@@ -10249,3 +10254,73 @@ begin
 end
 $function$;
 grant execute on function annals.changes_pending(uuid,integer) to authenticated;
+
+-- -----------------------------------------------------------------------------------------------------------------------------------------
+-- reverts
+-- -----------------------------------------------------------------------------------------------------------------------------------------
+
+-- Reverts of uploads, at most one for each: who requested it, which worker has the lease, and how far it is.
+create table annals.reverts (
+    -- The upload.
+    upload_id uuid not null,
+    -- Tenant of the upload.
+    tenant_id uuid not null,
+    -- Actor who requested the revert.
+    requested_by text collate "C" not null,
+    -- The reason that the request gave; null: none.
+    reason text,
+    -- Claims of the caller who requested it. The compensating events are appended in their name.
+    claims jsonb not null,
+    -- What the server observed of that request; becomes recorded of each event.
+    context jsonb not null,
+    -- Of the upload's events, those with this number or a higher one are finished; null: none.
+    "position" bigint,
+    -- Events that the upload appended.
+    events_total bigint not null,
+    -- Events that the revert has compensated.
+    events_compensated bigint not null default 0,
+    -- Events that the revert has left alone; annals.events_left_alone has them.
+    events_left bigint not null default 0,
+    -- End of the lease: the worker counts as dead after it unless it renews the lease.
+    held_until timestamp with time zone,
+    -- Worker that has the lease; a new id for each attempt.
+    holder uuid,
+    -- How many times a worker has begun since the last progress.
+    attempts integer not null default 0,
+    -- When it was requested.
+    created_at timestamp with time zone not null default clock_timestamp(),
+    -- When it ended; null until then.
+    finished_at timestamp with time zone,
+    constraint reverts_held CHECK (((holder IS NULL) = (held_until IS NULL))),
+    constraint reverts_finished CHECK (((finished_at IS NULL) OR (holder IS NULL))),
+    constraint reverts_counts CHECK ((LEAST(events_total, events_compensated, events_left) >= 0)),
+    constraint reverts_pkey PRIMARY KEY (upload_id),
+    constraint reverts_upload_fkey FOREIGN KEY (upload_id) REFERENCES annals.uploads(id) ON DELETE CASCADE
+);
+CREATE INDEX reverts_under_way ON annals.reverts USING btree (created_at) WHERE (finished_at IS NULL);
+alter table annals.reverts enable row level security;
+create policy reverts_work on annals.reverts for all to annals_projector using (true) with check (true);
+grant select, insert, update on annals.reverts to annals_projector;
+
+-- Events of reverted uploads that were not compensated, each with the reason.
+create table annals.events_left_alone (
+    -- The upload.
+    upload_id uuid not null,
+    -- Number of the event.
+    event_number bigint not null,
+    -- Id of the event.
+    event_id uuid not null,
+    -- Type of its entity.
+    aggregate_type text collate "C" not null,
+    -- Id of its entity.
+    aggregate_id text collate "C" not null,
+    -- Why, as a code: changed_since, already_compensated, not_applied …
+    code text collate "C" not null,
+    -- Why, in human-readable words.
+    detail text not null,
+    constraint events_left_alone_pkey PRIMARY KEY (upload_id, event_number),
+    constraint events_left_alone_revert_fkey FOREIGN KEY (upload_id) REFERENCES annals.reverts(upload_id) ON DELETE CASCADE
+);
+alter table annals.events_left_alone enable row level security;
+create policy events_left_alone_work on annals.events_left_alone for all to annals_projector using (true) with check (true);
+grant select, insert on annals.events_left_alone to annals_projector;

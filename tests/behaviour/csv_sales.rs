@@ -55,7 +55,10 @@ async fn count_events(world: &World) -> i64 {
     world
         .owner()
         .await
-        .query_one("select count(*) from annals.events", &[])
+        .query_one(
+            "select count(*) from annals.events where aggregate_type <> 'import_profile'",
+            &[],
+        )
         .await
         .unwrap()
         .get(0)

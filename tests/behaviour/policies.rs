@@ -67,7 +67,7 @@ pub(crate) fn decided(schema: &str, name: &str, state_tables: &BTreeSet<String>)
         (
             "annals",
             "state_row" | "child_row" | "schema_history" | "imports" | "import_partitions" | "import_contents"
-            | "kept_keys",
+            | "reverts" | "events_left_alone" | "kept_keys",
         ) => Shows::Nothing,
         ("public", table) if state_tables.contains(table) => Shows::States,
         _ => panic!("there is no decision about who sees {schema}.{name}"),

@@ -65,6 +65,12 @@ impl World {
         self.upload_bytes(person, "", &kind, body).await
     }
 
+    /// `POST` of a multipart body.
+    pub async fn post_form(&self, person: &Person, path: &str, body: Vec<u8>) -> Answer {
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        self.upload_to(person, path, &kind, body).await
+    }
+
     /// `POST` of any body to the sales upload.
     pub async fn upload_bytes(&self, person: &Person, query: &str, content_type: &str, body: Vec<u8>) -> Answer {
         let path = format!("/api/v1/data/upload-sales-csv{query}");

@@ -246,6 +246,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/data/uploads/{id}/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Events that the revert of an upload has left alone, newest first */
+        get: operations["listEventsLeftAlone"];
+        put?: never;
+        /**
+         * Compensate what an upload appended
+         * @description Appends the inverse of each event that the upload appended, newest first. An event is left alone if its entity has later events that do not come from the upload, or for the reasons for which a single compensation is refused. A revert of up to 2,000 events runs within the request; a larger one runs in the background. A second request never compensates an event again.
+         */
+        post: operations["revertUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/entities/{aggregate_type}": {
         parameters: {
             query?: never;
@@ -762,6 +783,19 @@ export interface components {
         EventBatch: {
             events: components["schemas"]["NewEvent"][];
         };
+        /** @description An event of a reverted upload that is not compensated. */
+        EventLeftAlone: {
+            aggregate_id: string;
+            aggregate_type: string;
+            /** @description Why: `changed_since` if its entity has later events that do not come from the upload, or a code of `POST /events/{id}/compensate`. */
+            code: string;
+            detail: string;
+            event_id: components["schemas"]["Id"];
+        };
+        EventLeftAlonePage: {
+            items: components["schemas"]["EventLeftAlone"][];
+            next_cursor: components["schemas"]["NextCursor"];
+        };
         /** @description An event in each line, as JSON. `Link` leads to the next page. */
         EventLines: string;
         EventMembers: {
@@ -1136,7 +1170,7 @@ export interface components {
             type: string;
         };
         /** @description What a problem is, and what to do. */
-        ProblemCode: string & ("actor_forged" | "aggregate_type_mismatch" | "already_compensated" | "already_exists" | "batch_size" | "body_too_large" | "body_unreadable" | "breaking_change" | "caller_unknown" | "catalog_changed" | "catalog_full" | "changed_since" | "contradictory_parameters" | "csv_too_large" | "data_too_large" | "duplicate_header" | "duplicate_key" | "effect_changed" | "empty_file" | "entity_deleted" | "event_type_forbidden" | "field_index_behind" | "field_not_indexed" | "header_too_long" | "headers_too_large" | "idempotency_key_repeated" | "idempotency_key_reused" | "idempotency_keys_differ" | "internal" | "invalid_cursor" | "invalid_event_type" | "invalid_idempotency_key" | "invalid_if_match" | "invalid_metadata" | "invalid_parameter" | "large_uploads_unavailable" | "lifted_too_large" | "malformed_event" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_path" | "malformed_query" | "malformed_request" | "metadata_too_large" | "method_not_allowed" | "missing_columns" | "missing_file" | "missing_parameter" | "nesting_too_deep" | "no_generic_edit" | "no_header" | "no_inverse" | "no_rows" | "not_applied" | "not_csv" | "not_found" | "not_parked" | "not_storable" | "nul_character" | "number_too_long" | "payload_format" | "reason_required" | "rebuild_pending" | "rebuild_running" | "record_too_long" | "repeated_file" | "request_timeout" | "reserved_key" | "reserved_metadata" | "reserved_type" | "role_required" | "schema_outdated" | "schema_violation" | "staff_only" | "staff_or_service_only" | "state_hidden" | "state_too_large" | "stray_quote" | "stream_exists" | "stream_missing" | "stream_of_another" | "tenant_forged" | "time_in_future" | "token_audience" | "token_claims" | "token_critical_header" | "token_expired" | "token_incomplete" | "token_issuer" | "token_key" | "token_malformed" | "token_not_yet_valid" | "token_signature" | "token_times" | "token_too_large" | "too_many_columns" | "too_many_indexed_fields" | "too_many_rows" | "too_many_values" | "too_slow" | "unauthorized" | "unavailable" | "unclosed_quote" | "unexpected_body" | "unexpected_idempotency_key" | "unfoldable_event" | "unknown_event_type" | "unknown_inverse" | "unknown_module" | "unknown_version" | "unsupported_encoding" | "unsupported_media_type" | "upcaster_exists" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "upload_failed" | "upload_unread" | "uri_too_long" | "user_is_not_actor" | "version_conflict" | "version_exists" | "version_in_future" | "version_mismatch" | "version_not_newer" | "wrong_encoding");
+        ProblemCode: string & ("actor_forged" | "aggregate_type_mismatch" | "already_compensated" | "already_exists" | "already_reverted" | "batch_size" | "body_too_large" | "body_unreadable" | "breaking_change" | "caller_unknown" | "catalog_changed" | "catalog_full" | "changed_since" | "contradictory_parameters" | "csv_too_large" | "data_too_large" | "duplicate_header" | "duplicate_key" | "effect_changed" | "empty_file" | "entity_deleted" | "event_type_forbidden" | "field_index_behind" | "field_not_indexed" | "header_too_long" | "headers_too_large" | "idempotency_key_repeated" | "idempotency_key_reused" | "idempotency_keys_differ" | "internal" | "invalid_cursor" | "invalid_event_type" | "invalid_idempotency_key" | "invalid_if_match" | "invalid_metadata" | "invalid_parameter" | "large_uploads_unavailable" | "lifted_too_large" | "malformed_event" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_path" | "malformed_query" | "malformed_request" | "metadata_too_large" | "method_not_allowed" | "missing_columns" | "missing_file" | "missing_parameter" | "nesting_too_deep" | "no_generic_edit" | "no_header" | "no_inverse" | "no_rows" | "not_applied" | "not_csv" | "not_found" | "not_parked" | "not_storable" | "nothing_to_revert" | "nul_character" | "number_too_long" | "payload_format" | "reason_required" | "rebuild_pending" | "rebuild_running" | "record_too_long" | "repeated_file" | "request_timeout" | "reserved_key" | "reserved_metadata" | "reserved_type" | "role_required" | "schema_outdated" | "schema_violation" | "staff_only" | "staff_or_service_only" | "state_hidden" | "state_too_large" | "stray_quote" | "stream_exists" | "stream_missing" | "stream_of_another" | "tenant_forged" | "time_in_future" | "token_audience" | "token_claims" | "token_critical_header" | "token_expired" | "token_incomplete" | "token_issuer" | "token_key" | "token_malformed" | "token_not_yet_valid" | "token_signature" | "token_times" | "token_too_large" | "too_many_columns" | "too_many_indexed_fields" | "too_many_rows" | "too_many_values" | "too_slow" | "unauthorized" | "unavailable" | "unclosed_quote" | "unexpected_body" | "unexpected_idempotency_key" | "unfoldable_event" | "unknown_event_type" | "unknown_inverse" | "unknown_module" | "unknown_version" | "unsupported_encoding" | "unsupported_media_type" | "upcaster_exists" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "upload_failed" | "upload_not_ended" | "upload_unread" | "uri_too_long" | "user_is_not_actor" | "version_conflict" | "version_exists" | "version_in_future" | "version_mismatch" | "version_not_newer" | "wrong_encoding");
         /** @description How far read models are behind the log. */
         ProjectorStatus: {
             kpis: {
@@ -1199,6 +1233,36 @@ export interface components {
             run_events: number;
             run_events_per_second: number | null;
             run_started_at: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description What a revert of an upload has done, or would do. When it has ended, compensated and left events add up to the total. */
+        Revert: {
+            dry_run: boolean;
+            events_compensated: number;
+            /** @description Events that are left alone. */
+            events_left: number;
+            /** @description Events that the upload appended. */
+            events_total: number;
+            finished_at: components["schemas"]["Timestamp"] | null;
+            /** @description The newest events that are left alone. */
+            left_alone: components["schemas"]["EventLeftAlone"][];
+            /** @description Whether there are more than are listed. */
+            left_alone_truncated: boolean;
+            /** @description How many events are left alone for each reason. */
+            left_by_code: {
+                [key: string]: number;
+            };
+            /** @description Null if there is none, or if another actor gave it and you do not see the tenant. */
+            reason: string | null;
+            requested_at: components["schemas"]["Timestamp"] | null;
+            requested_by: components["schemas"]["Actor"] | null;
+        };
+        RevertedUpload: {
+            /** @enum {string} */
+            dataset: "sales" | "customers" | "expenses";
+            revert: components["schemas"]["Revert"];
+            /** @enum {string} */
+            status: "completed" | "failed" | "reverting" | "reverted";
+            upload_id: components["schemas"]["Id"];
         };
         /** @enum {string} */
         Role: "user" | "staff" | "agent" | "service";
@@ -1419,6 +1483,7 @@ export interface components {
             finished_at: components["schemas"]["Timestamp"] | null;
             /** @description Headers of columns that are not read; null until the header is read. */
             ignored_columns: string[] | null;
+            revert: components["schemas"]["Revert"] | null;
             rows_accepted: number;
             rows_duplicate: number;
             rows_found: number | null;
@@ -1431,7 +1496,7 @@ export interface components {
             rows_updated: number;
             started_at: components["schemas"]["Timestamp"] | null;
             /** @enum {string} */
-            status: "waiting" | "running" | "completed" | "failed";
+            status: "waiting" | "running" | "completed" | "failed" | "reverting" | "reverted";
             upload_id: components["schemas"]["Id"];
         };
         Window: {
@@ -3372,7 +3437,7 @@ export interface operations {
                     "application/json": components["schemas"]["Upload"];
                 };
             };
-            /** @description The upload waits for its file, or runs. */
+            /** @description The upload waits for its file or runs, or it is being reverted. */
             202: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -3562,6 +3627,295 @@ export interface operations {
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
             503: components["responses"]["Unavailable"];
+        };
+    };
+    listEventsLeftAlone: {
+        parameters: {
+            query?: {
+                /** @description Where to continue: the `next_cursor` of the page before. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Items of a page. More than 1,000 is lowered to 1,000. A page also ends at 4 MiB. */
+                limit?: components["parameters"]["Limit"];
+            };
+            header?: never;
+            path: {
+                /** @description Id of the upload. */
+                id: components["parameters"]["PathUploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of events; empty if the upload was not reverted. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    Link: components["headers"]["Link"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventLeftAlonePage"];
+                };
+            };
+            /**
+             * @description - `invalid_cursor`: The cursor does not belong to this list with these parameters.
+             *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
+             *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
+             *     - `malformed_path`: The path is not valid percent-encoded UTF-8.
+             *     - `malformed_query`: The query string is not valid percent-encoded UTF-8.
+             *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
+             *     - `unexpected_body`: The resource does not accept a body.
+             */
+            400: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "invalid_cursor" | "invalid_parameter" | "malformed_http" | "malformed_path" | "malformed_query" | "nul_character" | "unexpected_body";
+                        /** @constant */
+                        status?: 400;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            /** @description - `role_required`: The token has no role. */
+            403: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "role_required";
+                        /** @constant */
+                        status?: 403;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `not_found`: It does not exist, or the caller may not see it. */
+            404: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                        /** @constant */
+                        status?: 404;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            408: components["responses"]["RequestTimeout"];
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    revertUpload: {
+        parameters: {
+            query?: {
+                /** @description `true` only tells what would happen. If the upload is so large that 10 seconds are too short, it tells so of the newest events. */
+                dry_run?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the upload. */
+                id: components["parameters"]["PathUploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    reason?: components["schemas"]["Reason"] | null;
+                };
+            };
+        };
+        responses: {
+            /** @description The revert has ended, or it is a dry run. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevertedUpload"];
+                };
+            };
+            /** @description The revert runs. `GET /data/uploads/{id}` shows its progress. */
+            202: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevertedUpload"];
+                };
+            };
+            /**
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
+             *     - `duplicate_key`: An object of the body has the same name twice.
+             *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
+             *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
+             *     - `malformed_json`: The body is not valid JSON.
+             *     - `malformed_path`: The path is not valid percent-encoded UTF-8.
+             *     - `malformed_query`: The query string is not valid percent-encoded UTF-8.
+             *     - `malformed_request`: Fields of the request are missing, unknown, or of the wrong type or form. errors names each.
+             *     - `nesting_too_deep`: The body has more than 64 levels.
+             *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
+             *     - `number_too_long`: A number needs more than 1,000 digits.
+             *     - `reserved_key`: An object of the body has a name that the server uses itself.
+             *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
+             */
+            400: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "body_unreadable" | "duplicate_key" | "invalid_parameter" | "malformed_http" | "malformed_json" | "malformed_path" | "malformed_query" | "malformed_request" | "nesting_too_deep" | "nul_character" | "number_too_long" | "reserved_key" | "unexpected_idempotency_key";
+                        /** @constant */
+                        status?: 400;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            /**
+             * @description - `event_type_forbidden`: The caller's role may not post events of this type.
+             *     - `role_required`: The token has no role.
+             */
+            403: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "event_type_forbidden" | "role_required";
+                        /** @constant */
+                        status?: 403;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `not_found`: It does not exist, or the caller may not see it. */
+            404: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                        /** @constant */
+                        status?: 404;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            408: components["responses"]["RequestTimeout"];
+            /**
+             * @description - `already_reverted`: The upload has been reverted. The request has changed nothing.
+             *     - `nothing_to_revert`: The upload appended no events, or was a dry run.
+             *     - `upload_not_ended`: The upload waits for its file, or is running.
+             */
+            409: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "already_reverted" | "nothing_to_revert" | "upload_not_ended";
+                        /** @constant */
+                        status?: 409;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
+             *     - `too_many_values`: The body has too many values for the server's memory.
+             */
+            413: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "body_too_large" | "too_many_values";
+                        /** @constant */
+                        status?: 413;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            414: components["responses"]["UriTooLong"];
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
+            415: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "unsupported_encoding" | "unsupported_media_type";
+                        /** @constant */
+                        status?: 415;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /**
+             * @description - `catalog_changed`: The catalog changed while the event was checked.
+             *     - `schema_outdated`: The database's schema is older than the program needs.
+             *     - `unavailable`: The database or a key is not available, or too busy.
+             */
+            503: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "catalog_changed" | "schema_outdated" | "unavailable";
+                        /** @constant */
+                        status?: 503;
+                    } & components["schemas"]["Problem"];
+                };
+            };
         };
     };
     listEntities: {

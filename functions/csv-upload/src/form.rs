@@ -38,12 +38,28 @@ impl Form {
                     .map_err(|rejection| unreadable(rejection.status()))?;
                 Ok(Self { file, fields, charset })
             }
-            _ => {
-                let detail = "send the file as field \"file\" of a multipart/form-data body, or as a text/csv body";
-                Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).into())
-            }
+            _ => Err(unsupported(
+                "send the file as field \"file\" of a multipart/form-data body, or as a text/csv body",
+            )),
         }
     }
+
+    /// Reads a form to its end.
+    ///
+    /// # Errors
+    /// As [`Form::read`]; 415 for a body that is no form.
+    pub(crate) async fn read_multipart(request: Request) -> Result<Self, ApiError> {
+        match content_type(request.headers()).0.as_str() {
+            "multipart/form-data" => Self::read(request).await,
+            _ => Err(unsupported(
+                "send the file as field \"file\" of a multipart/form-data body",
+            )),
+        }
+    }
+}
+
+fn unsupported(detail: &str) -> ApiError {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).into()
 }
 
 async fn read_multipart(request: Request, mut fields: Vec<(String, String)>) -> Result<Form, ApiError> {

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::problems::check_permission;
+use crate::revert::revert_of;
 
 /// Names and values of an upload's fields.
 type Fields = Vec<(String, String)>;
@@ -56,7 +57,7 @@ pub(crate) async fn request(
     Ok((StatusCode::CREATED, location, Json(answer)).into_response())
 }
 
-/// `GET /data/uploads/{id}`: the status and the counts so far. 202 while the import is not finished.
+/// `GET /data/uploads/{id}`: the status and the counts so far. 202 while the import, or its revert, is not finished.
 pub(crate) async fn show(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -73,6 +74,7 @@ pub(crate) async fn show(
     let rows = app.store.list_row_errors(&caller, id, 0, limit).await?;
     let errors: Vec<RowError<'_>> = rows.iter().flat_map(RowError::of).take(most).collect();
     let mut answer = json!(upload);
+    answer["revert"] = revert_of(&app, &upload).await?;
     answer["errors_truncated"] = json!(i64::try_from(errors.len()).is_ok_and(|listed| listed < upload.counts.errors));
     answer["errors"] = json!(errors);
     let status = match upload.status.has_ended() {

@@ -1,15 +1,18 @@
-//! The function csv-upload: small CSV files in the request, addresses for large files, upload status, reports of rejected rows, templates.
+//! The function csv-upload: small CSV files in the request, inspections, addresses for large files, upload status, reports of rejected rows, templates.
 //!
 //! The order of the steps for a small file: `form` reads the request → `annals_import::Options` parses its fields → the import engine
-//! imports the file → `answer`. A large file is only requested here (`large`); the function `importer` imports it.
+//! imports the file → `answer`. A large file is only requested here (`large`); the function `importer` imports it. `revert` compensates what an
+//! upload appended.
 
 mod answer;
 mod app;
 mod errors;
 mod form;
+mod inspect;
 mod large;
 mod problems;
 mod report_file;
+mod revert;
 mod template;
 mod upload;
 
@@ -35,8 +38,13 @@ pub fn router(app: App) -> Router {
             post(|a, b, c, d| upload::upload(&EXPENSES, a, b, c, d)),
         )
         .route("/api/v1/data/upload-template/{dataset}", get(template::download))
+        .route("/api/v1/data/inspect", post(inspect::inspect))
         .route("/api/v1/data/uploads", post(large::request))
         .route("/api/v1/data/uploads/{id}", get(large::show))
         .route("/api/v1/data/uploads/{id}/errors", get(errors::list))
+        .route(
+            "/api/v1/data/uploads/{id}/revert",
+            post(revert::revert).get(revert::list),
+        )
         .with_state(app)
 }

@@ -5,8 +5,10 @@ use annals_csv::{Dataset, FileFault};
 use annals_domain::Caller;
 use annals_http::{ApiError, Problem};
 use annals_import::{ImportError, forbidden_event_type};
+use annals_inspect::Inspection;
 use annals_store::StoreError;
 use axum::http::StatusCode;
+use serde_json::json;
 
 /// Checks that the caller may post the dataset's events.
 ///
@@ -35,6 +37,24 @@ pub(crate) fn import_problem(error: ImportError) -> ApiError {
         ImportError::Unexpected(detail) => StoreError::Unexpected(detail).into(),
         other @ (ImportError::Storage(_) | ImportError::Source(_)) => ApiError::Internal(Box::new(other)),
     }
+}
+
+/// The problem of a file that does not decide everything although the upload asks for what it decides.
+pub(crate) fn uncertain(inspection: &Inspection) -> ApiError {
+    let doubts: Vec<String> = inspection
+        .doubts
+        .iter()
+        .map(|doubt| format!("{}: {}", doubt.field, doubt.message))
+        .collect();
+    let why = match doubts.as_slice() {
+        [] => "some rows would be refused".to_owned(),
+        doubts => doubts.join("; "),
+    };
+    let detail = format!(
+        "the file does not decide how it is to be read. {why}. Send the options of the proposal, corrected where they are wrong"
+    );
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "options_uncertain", detail);
+    problem.with_proposal(json!(inspection)).into()
 }
 
 fn file_problem(fault: FileFault) -> ApiError {

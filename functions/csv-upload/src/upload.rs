@@ -5,14 +5,14 @@ use std::time::Instant;
 use crate::App;
 use annals_csv::Dataset;
 use annals_http::{ApiError, Authenticated, RequestContext};
-use annals_import::{Options, SmallUpload};
+use annals_import::{Completed, Options, SmallFile, SmallUpload, complete};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 
 use crate::answer::Answer;
 use crate::form::Form;
-use crate::problems::{check_permission, import_problem};
+use crate::problems::{check_permission, import_problem, uncertain};
 
 /// Imports the file of the request as rows of the dataset.
 pub(crate) async fn upload(
@@ -29,6 +29,14 @@ pub(crate) async fn upload(
     let form = Form::read(request).await;
     allowed?;
     let Form { file, fields, charset } = form?;
+    // All faults of the fields are named before the file is looked at.
+    let options = Options::parse(fields.clone(), charset.as_deref(), dataset).map_err(ApiError::malformed)?;
+    let file = SmallFile::new(file, &options).await.map_err(import_problem)?;
+    let completed = complete((&app.store, &caller), dataset, fields, file.written(), || file.read(0)).await;
+    let fields = match completed.map_err(import_problem)? {
+        Completed::Fields(fields) => fields,
+        Completed::Uncertain(inspection) => return Err(uncertain(&inspection)),
+    };
     let options = Options::parse(fields, charset.as_deref(), dataset).map_err(ApiError::malformed)?;
     let errors_listed = options.errors_listed();
     let upload = SmallUpload {

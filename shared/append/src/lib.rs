@@ -14,10 +14,12 @@
 //! event; the HTTP functions add where the event is in the request (`/events/3`).
 
 pub mod check;
+mod compensation;
 mod service;
 mod stored;
 
 pub use self::check::check;
+pub use self::compensation::{CompensationError, Mistake, compensation, declared_inverse};
 pub use self::service::AppendService;
 pub use self::stored::StoredEvents;
 pub use annals_store::{AppendError, Appended, CheckedEvents};

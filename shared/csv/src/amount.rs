@@ -40,13 +40,15 @@ pub enum Written {
 impl Amount {
     /// Reads `1,234.50`, `-12`, `12.00-`, `$ 1,234.50`, `-$5`, `12,50 €`, `EUR 12.50`, `(12.00)`, `500.00 Dr`.
     pub fn parse(text: &str, mark: DecimalMark) -> Result<Self, NumberFault> {
-        let text = text.trim();
-        let bracketed = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
-        let mut rest = bracketed.unwrap_or(text).trim();
-        let (mut minus, mut written) = (bracketed.map(|_| true), None);
+        let mut rest = text.trim();
+        let (mut minus, mut written) = (None, None);
         // What stands around the number comes in any order, each kind once.
         while !rest.bytes().all(|b| b.is_ascii_digit()) {
-            let (sign, after) = take_sign(rest);
+            let bracketed = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+            let (sign, after) = match bracketed {
+                Some(inner) => (Some(true), inner.trim()),
+                None => take_sign(rest),
+            };
             if let Some(sign) = sign {
                 rest = after;
                 if minus.replace(sign).is_some() {

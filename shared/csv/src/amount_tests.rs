@@ -89,6 +89,7 @@ fn signs_and_currencies_stand_before_or_after_the_number() {
         ("-12.50 CHF", "-12.5", Some(Currency::CHF)),
         ("R$ 5", "5", Some(Currency::BRL)),
         ("Rs. 1,23,456", "123456", Some(Currency::INR)),
+        ("(7.50) CAD", "-7.5", Some(Currency::CAD)),
         ("(US$ 7.50)", "-7.5", Some(Currency::USD)),
     ] {
         let amount = Amount::parse(text, DecimalMark::Point).expect(text);

@@ -3,7 +3,10 @@
 use std::fmt::{self, Write};
 
 use chrono::format::{Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime};
+
+/// What declares the numbers of a spreadsheet.
+const SERIAL: &str = "excel";
 
 /// Code of a date that could be two days.
 pub const AMBIGUOUS_DATE: &str = "ambiguous_date";
@@ -16,6 +19,8 @@ pub enum DateFormat {
     Iso,
     /// By a strftime pattern.
     Pattern(Pattern),
+    /// A spreadsheet's number of a day, counted from 1900.
+    Serial,
 }
 
 /// A strftime pattern that determines a day.
@@ -37,6 +42,9 @@ pub struct DateFault {
 impl DateFormat {
     /// The format of a strftime pattern; `None` if the pattern does not determine a day.
     pub fn from_pattern(pattern: &str) -> Option<Self> {
+        if pattern == SERIAL {
+            return Some(Self::Serial);
+        }
         let items = StrftimeItems::new(pattern).parse_to_owned().ok()?;
         let read = Pattern {
             text: pattern.to_owned(),
@@ -86,6 +94,7 @@ impl DateFormat {
             Self::Pattern(pattern) => pattern
                 .parse(text)
                 .ok_or_else(|| invalid(format!("is not a date of the form {}", pattern.text)))?,
+            Self::Serial => parse_serial(text).ok_or_else(|| invalid("is not a spreadsheet's number of a day"))?,
         };
         // A date in JSON has a year of four digits.
         if (1000..=9999).contains(&date.year()) {
@@ -101,6 +110,7 @@ impl fmt::Display for DateFormat {
         match self {
             Self::Iso => f.write_str("%Y-%m-%d"),
             Self::Pattern(pattern) => f.write_str(&pattern.text),
+            Self::Serial => f.write_str(SERIAL),
         }
     }
 }
@@ -127,6 +137,17 @@ impl Pattern {
         is_number(self.items.get(place + 1))
             || is_number(place.checked_sub(1).and_then(|before| self.items.get(before)))
     }
+}
+
+/// The day of a spreadsheet's number, which may have a time as its fraction. Day 60 is one that never was, so days before March 1900 are not read.
+fn parse_serial(text: &str) -> Option<NaiveDate> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
+    let day: u64 = whole
+        .parse()
+        .ok()
+        .filter(|day| *day > 60 && is_number(whole) && is_number(fraction))?;
+    NaiveDate::from_ymd_opt(1899, 12, 30)?.checked_add_days(Days::new(day))
 }
 
 /// How many digits a number has with its leading zeros; `None` if that varies.
@@ -315,6 +336,25 @@ mod tests {
             }
         }
         assert_eq!(DateFormat::from_pattern("%-d%-m%Y"), None);
+    }
+
+    #[test]
+    fn numbers_of_spreadsheets_are_days() {
+        let format = DateFormat::from_pattern("excel").expect("a format");
+        for (text, day) in [
+            ("46053", Some("2026-01-31")),
+            ("46053.75", Some("2026-01-31")),
+            ("61", Some("1900-03-01")),
+        ] {
+            assert_eq!(
+                format.parse(text).ok().map(|day| day.to_string()).as_deref(),
+                day,
+                "{text}"
+            );
+        }
+        for text in ["60", "-1", "1e5", "46053.x", "99999999", "", "2026-01-31"] {
+            assert!(format.parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

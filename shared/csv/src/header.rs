@@ -37,7 +37,7 @@ pub(crate) fn find(
     options: &ReadOptions,
 ) -> Option<Place> {
     let places = delimiters.iter().filter_map(|delimiter| {
-        let records = records(text, is_whole, lines, *delimiter);
+        let records = records(text, is_whole, lines, *delimiter, MAX_RECORDS);
         let is_header = |record: &Record| Layout::find(dataset, options, record).ok();
         // What the caller has left out by number is all that comes before the header.
         let most = if options.format.skip_rows > 0 { 1 } else { MAX_RECORDS };
@@ -66,7 +66,9 @@ pub(crate) fn is_report(text: &str, is_whole: bool, delimiters: &[u8]) -> bool {
     let line_end = text.find(['\r', '\n']).unwrap_or(text.len());
     text[..line_end].contains(ERRORS_COLUMN)
         && delimiters.iter().any(|delimiter| {
-            let first = records(text, is_whole, Lines::default(), *delimiter).into_iter().next();
+            let first = records(text, is_whole, Lines::default(), *delimiter, MAX_RECORDS)
+                .into_iter()
+                .next();
             first.is_some_and(|first| first.fields().any(|field| field.trim() == ERRORS_COLUMN))
         })
 }
@@ -74,7 +76,7 @@ pub(crate) fn is_report(text: &str, is_whole: bool, delimiters: &[u8]) -> bool {
 /// The delimiter by which the first records have most fields of the same number, and a header of numbers for a file without one.
 pub(crate) fn numbers(text: &str, is_whole: bool, delimiters: &[u8]) -> Option<(u8, Record)> {
     let widths = delimiters.iter().filter_map(|delimiter| {
-        let records = records(text, is_whole, Lines::default(), *delimiter);
+        let records = records(text, is_whole, Lines::default(), *delimiter, MAX_RECORDS);
         let first = records.first()?;
         let alike = records.iter().filter(|record| record.width() == first.width()).count();
         Some((*delimiter, first.width(), alike))
@@ -98,9 +100,9 @@ pub(crate) fn lines_length(text: &str, lines: u32) -> usize {
 }
 
 /// The first complete records of a text that are not blank. A text that cannot be split has those before the fault.
-fn records(text: &str, is_whole: bool, lines: Lines, delimiter: u8) -> Vec<Record> {
+pub(crate) fn records(text: &str, is_whole: bool, lines: Lines, delimiter: u8, most: usize) -> Vec<Record> {
     let (mut splitter, mut found, mut taken) = (Splitter::after(delimiter, lines), Vec::new(), 0);
-    while found.len() < MAX_RECORDS {
+    while found.len() < most {
         let Ok((read, is_complete)) = splitter.split(&text.as_bytes()[taken..]) else {
             break;
         };

@@ -102,8 +102,14 @@ impl Layout {
     /// Finds the columns that upload fields other than the mapping name.
     fn place_table(&mut self, table: &TableOptions, names: &[String]) -> Result<(), FileFault> {
         let place = |header: &str, field: &str| {
-            let place = self.place_named(header, names);
-            place.ok_or_else(|| self.no_header_called(header, field))
+            let place = self
+                .place_named(header, names)
+                .ok_or_else(|| self.no_header_called(header, field))?;
+            let is_other = |other: &usize| *other != place && names[*other] == names[place];
+            match (0..names.len()).find(is_other) {
+                Some(_) if numbered(header) != Some(place) => Err(self.is_twice_in_header(place)),
+                _ => Ok(place),
+            }
         };
         let amounts = table.amount_columns.as_ref().map(|columns| {
             let of = |header: &str| place(header, "amount_columns");
@@ -122,7 +128,19 @@ impl Layout {
 
     fn place_named(&self, header: &str, names: &[String]) -> Option<usize> {
         let exactly = self.headers.iter().position(|name| name == header.trim());
-        exactly.or_else(|| names.iter().position(|name| *name == normal(header)))
+        let normally = || names.iter().position(|name| *name == normal(header));
+        exactly
+            .or_else(normally)
+            .or_else(|| numbered(header).filter(|place| *place < self.headers.len()))
+    }
+
+    fn is_twice_in_header(&self, place: usize) -> FileFault {
+        let message = format!(
+            "two columns have the name {:?}: name the one that is meant by its number, as #{}",
+            self.headers[place],
+            place + 1
+        );
+        FileFault::new("duplicate_header", message)
     }
 
     fn no_header_called(&self, header: &str, field: &str) -> FileFault {
@@ -152,8 +170,7 @@ impl Layout {
             .iter()
             .filter_map(|column| Some((*column, self.place_of(*column)?)));
         if let Some((_, place)) = read.find(|(column, place)| self.is_twice(*place, *column, mapping, names)) {
-            let message = format!("two columns have the name {:?}", self.headers[place]);
-            return Err(FileFault::new("duplicate_header", message));
+            return Err(self.is_twice_in_header(place));
         }
         let is_there = |column: Column| {
             let is_composed = match column {
@@ -183,10 +200,11 @@ impl Layout {
 
     /// Whether another column could be meant as well. A mapping that spells a header exactly does not mean one that is spelt otherwise.
     fn is_twice(&self, place: usize, column: Column, mapping: &Mapping, names: &[String]) -> bool {
-        let is_exact = mapping
-            .of(column)
-            .flatten()
-            .is_some_and(|mapped| self.headers[place] == mapped.trim());
+        let mapped = mapping.of(column).flatten();
+        if mapped.is_some_and(|mapped| numbered(mapped) == Some(place)) {
+            return false;
+        }
+        let is_exact = mapped.is_some_and(|mapped| self.headers[place] == mapped.trim());
         let spelt = if is_exact { &self.headers } else { names };
         (0..spelt.len()).any(|other| other != place && spelt[other] == spelt[place])
     }
@@ -323,6 +341,12 @@ impl Layout {
     pub fn remark<'a>(&self, record: &'a Record) -> &'a str {
         self.mark.map_or("", |mark| record.field(mark))
     }
+}
+
+/// The position that `#2` means, for columns whose header others have, too.
+fn numbered(header: &str) -> Option<usize> {
+    let number: usize = header.trim().strip_prefix('#')?.parse().ok()?;
+    number.checked_sub(1)
 }
 
 /// The position of the column that a report has added: the last one that has a name, unless the upload maps a column to that name.

@@ -90,7 +90,7 @@ impl ReadOptions {
             "date_format" => {
                 let pattern = DateFormat::from_pattern(value);
                 self.values.date_format =
-                    pattern.ok_or("must be a strftime pattern with year, month and day, such as %m/%d/%Y")?;
+                    pattern.ok_or("must be a strftime pattern with year, month and day, such as %m/%d/%Y, or excel for a spreadsheet's numbers")?;
             }
             "currency" => {
                 self.values.currency = Some(money::currency(value).ok_or("must be an ISO 4217 code such as USD")?)

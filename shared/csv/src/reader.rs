@@ -155,7 +155,7 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
     /// # Errors
     /// The file is empty, its encoding is not the declared one, or [`Layout::find`] refuses the header.
     pub async fn header(&mut self, dataset: &Dataset, options: &ReadOptions) -> Result<(Layout, Record), ReadError> {
-        while self.text.len() < HEADER_SAMPLE && self.fill().await? {}
+        self.sample().await?;
         let mut delimiters = self.delimiter.map_or(DELIMITERS.to_vec(), |declared| vec![declared]);
         if let Some((delimiter, length)) = header::declaration(&self.text) {
             self.taken = length;
@@ -197,6 +197,29 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
             Some(conflict) if !layout.as_ref().is_ok_and(Layout::is_report) => Err(conflict.clone().into()),
             _ => Ok((layout?, header)),
         }
+    }
+
+    /// The beginning of the decoded text, and whether it is all of it.
+    ///
+    /// # Errors
+    /// The file cannot be decoded, or its source failed.
+    pub async fn sample(&mut self) -> Result<(&str, bool), ReadError> {
+        while self.text.len() < HEADER_SAMPLE && self.fill().await? {}
+        Ok((&self.text, self.ended))
+    }
+
+    /// Continues after a number of lines, not counting the line `sep=;`, whatever comes then. Nothing may have been read but the sample.
+    ///
+    /// # Errors
+    /// The file cannot be decoded, or its source failed.
+    pub async fn skip_lines(&mut self, lines: u32, delimiter: u8) -> Result<(), ReadError> {
+        self.sample().await?;
+        self.taken = header::declaration(&self.text).map_or(0, |(_, length)| length);
+        self.taken += header::lines_length(&self.text[self.taken..], lines);
+        let lines = Lines::default().after(&self.text.as_bytes()[..self.taken]);
+        self.delimiter = Some(delimiter);
+        self.splitter = Some(Splitter::after(delimiter, lines));
+        Ok(())
     }
 
     /// A copy of the last record; an empty record before the first.

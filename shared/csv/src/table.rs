@@ -72,6 +72,15 @@ impl Test {
 }
 
 impl TableOptions {
+    /// The fields whose values are JSON.
+    pub const JSON_FIELDS: [&str; 5] = [
+        "amount_columns",
+        "name_columns",
+        "filter",
+        "empty_values",
+        "zero_values",
+    ];
+
     /// Sets a field; returns whether there is one of this name.
     ///
     /// # Errors

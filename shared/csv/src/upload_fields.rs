@@ -14,7 +14,7 @@ pub struct Field {
 }
 
 /// All fields of an upload.
-pub const FIELDS: [Field; 22] = [
+pub const FIELDS: [Field; 23] = [
     field(
         "mapping",
         "JSON object that maps our columns to the file's headers, or to null to leave a column out",
@@ -22,7 +22,7 @@ pub const FIELDS: [Field; 22] = [
     ),
     field(
         "date_format",
-        "strftime pattern of dates, such as %m/%d/%Y",
+        "strftime pattern of dates, such as %m/%d/%Y, or excel for the numbers of a spreadsheet",
         "YYYY-MM-DD",
     ),
     field(
@@ -50,6 +50,11 @@ pub const FIELDS: [Field; 22] = [
         "mode",
         "partial appends the valid rows, all_or_nothing appends nothing if a row is invalid",
         "partial",
+    ),
+    field(
+        "options",
+        "auto reads the file as POST /data/inspect proposes, if the file leaves no doubt, and refuses it otherwise",
+        "nothing is proposed",
     ),
     field(
         "sheet",

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::framing::Framing;
 use annals_domain::event::FieldFault;
@@ -49,6 +50,8 @@ pub struct Problem {
     code: String,
     detail: String,
     errors: Vec<FieldFault>,
+    /// What may be sent instead.
+    proposal: Option<Value>,
     /// The header `Allow` of a 405.
     allow: Option<String>,
 }
@@ -63,6 +66,8 @@ struct ProblemBody<'a> {
     request_id: String,
     #[serde(skip_serializing_if = "<[FieldFault]>::is_empty")]
     errors: &'a [FieldFault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proposal: Option<&'a Value>,
 }
 
 impl Problem {
@@ -73,6 +78,7 @@ impl Problem {
             code: code.into(),
             detail: shortened(&detail.into(), MAX_DETAIL),
             errors: Vec::new(),
+            proposal: None,
             allow: None,
         }
     }
@@ -80,6 +86,12 @@ impl Problem {
     /// The same problem with the methods that the resource supports, as every 405 needs them.
     pub fn allowing(mut self, methods: &[&str]) -> Self {
         self.allow = Some(methods.join(","));
+        self
+    }
+
+    /// The same problem with what may be sent instead.
+    pub fn with_proposal(mut self, proposal: Value) -> Self {
+        self.proposal = Some(proposal);
         self
     }
 
@@ -280,6 +292,7 @@ fn respond(problem: &Problem) -> Response {
         code: &problem.code,
         request_id: request_id(),
         errors: &problem.errors,
+        proposal: problem.proposal.as_ref(),
     };
     let mut response = (problem.status, Json(body)).into_response();
     response.headers_mut().insert(

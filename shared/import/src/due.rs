@@ -10,9 +10,9 @@ use crate::error::ImportError;
 use crate::importer::Importer;
 use crate::run::ImportOutcome;
 
-/// Maximum number of due imports that one invocation works on, one after the other.
+/// Maximum numbers of due imports, and of due reverts, that one invocation works on, one after the other.
 const MAX_DUE: i64 = 20;
-/// Attempts without progress after which an import counts as stuck.
+/// Attempts without progress after which an import or a revert counts as stuck.
 const STUCK_AFTER: i32 = 5;
 
 impl Importer {
@@ -43,13 +43,16 @@ impl Importer {
         Ok(())
     }
 
-    /// Continues all imports that are due, one after the other. An import that fails does not stop the others; its error is logged.
+    /// Continues all imports and reverts that are due, one after the other. One that fails does not stop the others; its error is logged.
     ///
     /// # Errors
-    /// The database's, if the list of due imports cannot be read or what finished imports have left cannot be purged.
+    /// The database's, if the list of what is due cannot be read or what finished imports have left cannot be purged.
     pub async fn import_due(&self, deadline: Option<Instant>) -> Result<(), ImportError> {
         let due = self.store.due_imports(MAX_DUE).await?;
-        metrics::imports_stuck(due.iter().filter(|import| import.attempts >= STUCK_AFTER).count());
+        let reverts = self.store.due_reverts(MAX_DUE).await?;
+        let attempts = due.iter().map(|import| import.attempts);
+        let attempts = attempts.chain(reverts.iter().map(|revert| revert.attempts));
+        metrics::imports_stuck(attempts.filter(|attempts| *attempts >= STUCK_AFTER).count());
         for DueImport { id, .. } in due {
             if !has_time(deadline) {
                 break;
@@ -58,6 +61,7 @@ impl Importer {
                 log_stalled(&error, id);
             }
         }
+        self.revert_all(&reverts, last_start(deadline)).await;
         self.store.purge_finished(last_start(deadline)).await?;
         Ok(self.store.delete_old_reports(last_start(deadline)).await?)
     }

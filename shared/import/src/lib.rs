@@ -22,6 +22,7 @@
 //! memory of a large import does not grow with the file, except by some bytes per row if the import is one transaction, and by the sheet of a
 //! workbook.
 
+mod auto;
 mod chunk;
 mod deadline;
 mod dispatch;
@@ -40,7 +41,9 @@ mod partition;
 mod partitioned;
 mod permission;
 mod plan;
+mod profile;
 mod report;
+mod revert;
 mod run;
 mod seen;
 mod small;
@@ -48,6 +51,7 @@ mod text;
 mod transaction;
 mod warning;
 
+pub use self::auto::{Completed, Fields, complete, inspect as inspect_file, is_auto};
 pub use self::due::log_stalled;
 pub use self::error::ImportError;
 pub use self::events::request;
@@ -55,6 +59,8 @@ pub use self::importer::{CONNECTIONS, Importer, PARTITIONS};
 pub use self::options::Options;
 pub use self::permission::forbidden_event_type;
 pub use self::report::RowError;
+pub use self::revert::{RevertOutcome, Reverter};
 pub use self::run::ImportOutcome;
 pub use self::small::SmallUpload;
+pub use self::text::{SmallFile, Source};
 pub use self::warning::Warning;

@@ -134,6 +134,8 @@ impl Options {
                 let number = number.ok_or("must be a whole number from 0")?;
                 self.max_errors = Some(usize::try_from(number).unwrap_or(usize::MAX));
             }
+            // What the file decides replaces it before an upload is read.
+            "options" => one_of(value, &[("auto", ())])?,
             other => return self.read.set(other, value, dataset),
         }
         Ok(true)

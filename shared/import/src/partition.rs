@@ -126,6 +126,21 @@ impl<L: Ledger> Partition<L> {
         Ok(self)
     }
 
+    /// The known states of the chunk's entities. For those that are deleted, it is looked up whether an upload was reverted.
+    async fn look_up(&self, chunk: &mut Chunk) -> Result<Entities, ImportError> {
+        let job = &self.job;
+        let mut entities = self.ledger.look_up(job, chunk).await?;
+        let deleted = entities.iter().filter(|(_, entity)| entity.deleted);
+        let deleted: Vec<&str> = deleted.map(|(id, _)| id.as_str()).collect();
+        let kind = job.dataset.aggregate_type;
+        for id in job.store.find_reverted(&job.caller, kind, &deleted).await? {
+            if let Some(entity) = entities.get_mut(&id) {
+                entity.reverted = true;
+            }
+        }
+        Ok(entities)
+    }
+
     /// Plans a chunk and appends its events. If another append came first, the chunk is planned again: no row is ever half done.
     async fn process(&mut self, rows: Vec<ReadRow>) -> Result<(), ImportError> {
         let job = Arc::clone(&self.job);
@@ -135,7 +150,7 @@ impl<L: Ledger> Partition<L> {
             chunk.refuse_taken(&job).await?;
         }
         let mut entities = match self.expects_known || policy != LookUp::WhenExpected {
-            true => Some(self.ledger.look_up(&job, &mut chunk).await?),
+            true => Some(self.look_up(&mut chunk).await?),
             false => None,
         };
         let mut catalog = job.store.catalog(&job.caller).await?;
@@ -147,7 +162,7 @@ impl<L: Ledger> Partition<L> {
                 // Without a look-up, rows of known entities are planned as new entities, which a schema may refuse. They are planned again
                 // before a row is rejected.
                 chunk.forget_refused();
-                entities = Some(self.ledger.look_up(&job, &mut chunk).await?);
+                entities = Some(self.look_up(&mut chunk).await?);
                 continue;
             }
             let (to, reported) = chunk.outcome(&job, &self.progress, &plan);
@@ -173,7 +188,7 @@ impl<L: Ledger> Partition<L> {
                 Some(RetryReason::Contended) => false,
                 Some(RetryReason::Overtaken) => {
                     let is_first_look_up = entities.is_none();
-                    entities = Some(self.ledger.look_up(&job, &mut chunk).await?);
+                    entities = Some(self.look_up(&mut chunk).await?);
                     chunk.refuse_taken(&job).await? || is_first_look_up
                 }
             };

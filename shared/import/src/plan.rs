@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use annals_csv::{Column, Dataset, Facts, Layout, RowFault};
-use annals_domain::event::{FieldFault, MAX_DATA_BYTES};
+use annals_domain::event::{FieldFault, MAX_DATA_BYTES, Part};
 use annals_domain::ids::{Text, TextFault};
 use annals_domain::weight::text_bytes;
 use annals_domain::{
@@ -22,6 +22,8 @@ pub struct Known {
     pub version: i32,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// Whether it was deleted because an upload was reverted. Then a row creates it again.
+    pub reverted: bool,
     /// Those fields of its state that the dataset has columns for.
     pub state: Map<String, Value>,
     /// Bytes of the text of its whole state.
@@ -193,6 +195,9 @@ impl Frame {
         let Some(entity) = changed.get(id.as_str()).or_else(|| known.get(id.as_str())) else {
             return Ok((Some(self.create(id, facts)), facts.rounded));
         };
+        if entity.deleted && entity.reverted {
+            return Ok((Some(self.create_again(id, facts, entity.version)), facts.rounded));
+        }
         if entity.deleted {
             let message = "the entity was deleted; an upload does not restore it";
             return Err(self.fault(id, "deleted", message));
@@ -233,10 +238,20 @@ impl Frame {
         let entity = Known {
             version: 1,
             deleted: false,
+            reverted: false,
             state: facts.data.clone(),
             bytes: text_bytes(&facts.data),
         };
         Step { event, entity }
+    }
+
+    /// Creates an entity again that was deleted because an upload was reverted, at the end of its stream. With a part, the stream need not be new.
+    fn create_again(&self, id: &AggregateId, facts: &Facts, version: i32) -> Step {
+        let mut step = self.create(id, facts);
+        step.event.expected_version = Some(version);
+        step.event.part = Some(Part::Import);
+        step.entity.version = version + 1;
+        step
     }
 
     fn update(&self, id: &AggregateId, entity: &Known, changes: Map<String, Value>) -> Result<Step, RowFault> {
@@ -264,6 +279,7 @@ impl Frame {
         let entity = Known {
             version: entity.version + 1,
             deleted: false,
+            reverted: false,
             state,
             bytes,
         };
@@ -324,10 +340,11 @@ impl Plan {
     }
 
     fn add(&mut self, place: usize, step: Step) -> Verdict {
-        let verdict = if step.entity.version == 1 {
-            Verdict::Accepted
-        } else {
+        // A change has the values that were there before. An entity that is created again has none.
+        let verdict = if step.event.data.contains_key("changes") {
             Verdict::Updated
+        } else {
+            Verdict::Accepted
         };
         let id = step.event.aggregate_id.as_str().to_owned();
         self.changed.insert(id, step.entity);
@@ -349,6 +366,7 @@ pub fn known(found: StoredEntity, dataset: &Dataset) -> (String, Known) {
     let known = Known {
         version: entity.version,
         deleted: entity.deleted_at.is_some(),
+        reverted: false,
         state: entity.state,
         bytes,
     };

@@ -59,6 +59,7 @@ fn entity(id: &str, version: i32, state: Value) -> Entities {
         Known {
             version,
             deleted: false,
+            reverted: false,
             state,
             bytes: 0,
         },

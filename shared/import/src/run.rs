@@ -23,6 +23,7 @@ use crate::inspect::inspect;
 use crate::job::Job;
 use crate::known::refuse_known;
 use crate::options::Options;
+use crate::profile::remember;
 use crate::text::{Source, Text, TextLimits};
 use crate::warning::Warning;
 use crate::{events, partitioned, transaction};
@@ -255,6 +256,18 @@ impl Importer {
             data.insert("code".to_owned(), json!("rows_rejected"));
         }
         self.end(import, data, &end).await?;
+        if counts.appended > 0 && !job.layout.is_report() {
+            let by = (&job.caller, &job.context);
+            remember(
+                &job.appends,
+                &job.store,
+                by,
+                job.dataset,
+                job.layout.headers(),
+                &job.options.sent,
+            )
+            .await;
+        }
         if !job.options.dry_run {
             metrics::uploaded(counts);
         }
@@ -341,7 +354,7 @@ impl Failure {
 }
 
 /// Whether the same append would be refused again: the caller has no permission, or the catalog refuses the event.
-fn is_final(refusal: &Refusal) -> bool {
+pub(crate) fn is_final(refusal: &Refusal) -> bool {
     matches!(
         refusal.kind,
         RefusalKind::Malformed | RefusalKind::Forbidden | RefusalKind::TooLarge | RefusalKind::Unprocessable

@@ -14,8 +14,6 @@ use annals_csv::{Dataset, FileFault};
 use annals_domain::{Caller, NewEvent, RowCounts};
 use annals_store::{CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus};
 use annals_telemetry::metrics;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -28,9 +26,10 @@ use crate::known::refuse_known;
 use crate::options::Options;
 use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason, TRIES};
 use crate::plan::{self, Entities, Plan};
+use crate::profile::remember;
 use crate::report;
 use crate::seen::Seen;
-use crate::text::{Source, Text, TextLimits};
+use crate::text::SmallFile;
 use crate::warning::Warning;
 
 /// Maximum number of rows of an upload whose events are held in memory until the end of the file.
@@ -62,10 +61,8 @@ impl SmallUpload {
     /// # Errors
     /// The file cannot be read, or the store fails. Some chunks may have been appended by then. If the same file is sent again, their rows
     /// count as duplicates.
-    pub async fn run(self, file: &Bytes, began: Instant) -> Result<FinishedUpload, ImportError> {
-        let text = Text::of(source(file, 0), &self.options, TextLimits::SMALL).await?;
-        let read = |offset| text.read(offset, |offset| source(file, offset));
-        let inspected = inspect(read(0), self.dataset, &text.options(&self.options)).await?;
+    pub async fn run(self, file: &SmallFile, began: Instant) -> Result<FinishedUpload, ImportError> {
+        let inspected = inspect(file.read(0), self.dataset, &file.text.options(&self.options)).await?;
         if self.options.is_atomic() && inspected.rows > MAX_HELD_ROWS {
             return Err(too_many_rows(inspected.rows).into());
         }
@@ -73,11 +70,11 @@ impl SmallUpload {
         let warnings: Vec<Warning> = known
             .into_iter()
             .chain(inspected.warnings())
-            .chain(text.warning())
+            .chain(file.text.warning())
             .collect();
         let file_sha256 = inspected.file_sha256;
         let job = Arc::new(self.job(inspected)?);
-        let (status, counts, reported) = import(&job, &read).await?;
+        let (status, counts, reported) = import(&job, file).await?;
         if !job.options.dry_run {
             metrics::uploaded(&counts);
         }
@@ -99,6 +96,18 @@ impl SmallUpload {
         // If this fails, events may have been appended although no answer says so. If the same file is sent again, their rows count as
         // duplicates.
         job.store.record_upload(&job.caller, &finished).await?;
+        if counts.appended > 0 && !job.layout.is_report() {
+            let by = (&job.caller, &job.context);
+            remember(
+                &job.appends,
+                &job.store,
+                by,
+                job.dataset,
+                job.layout.headers(),
+                &job.options.sent,
+            )
+            .await;
+        }
         Ok(finished)
     }
 
@@ -130,20 +139,10 @@ fn too_many_rows(rows: i64) -> FileFault {
     FileFault::new("too_many_rows", message)
 }
 
-/// The file from an offset on.
-fn source(file: &Bytes, offset: u64) -> Source {
-    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-    stream::iter([Ok(file.slice(offset.min(file.len())..))]).boxed()
-}
-
-/// Imports the rows of a text, which `read` gives from an offset on. If events were held and another caller's append came first, everything is
-/// done again.
-async fn import(
-    job: &Arc<Job>,
-    read: &impl Fn(u64) -> Source,
-) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
+/// Imports the rows. If events were held and another caller's append came first, everything is done again.
+async fn import(job: &Arc<Job>, file: &SmallFile) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
     for _ in 0..TRIES {
-        let Partition { progress, ledger, .. } = pass(job, read(job.start.point.offset)).await?;
+        let Partition { progress, ledger, .. } = pass(job, file).await?;
         let mut counts = progress.counts;
         if job.options.is_refused(counts.rejected) {
             return Ok((UploadStatus::Failed, counts.refused(), ledger.reported));
@@ -160,9 +159,9 @@ async fn import(
     Err(ImportError::Overtaken)
 }
 
-/// Passes over all rows once.
-async fn pass(job: &Arc<Job>, source: Source) -> Result<Partition<MemoryLedger>, ImportError> {
-    let reader = job.reader(source)?;
+/// Passes over the whole file once.
+async fn pass(job: &Arc<Job>, file: &SmallFile) -> Result<Partition<MemoryLedger>, ImportError> {
+    let reader = job.reader(file.read(job.start.point.offset))?;
     let start = PartitionProgress::default();
     let ledger = MemoryLedger {
         seen: Seen::default(),

@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::warning::Warning;
 
 /// The bytes of a file, from some offset on.
-pub(crate) type Source = BoxStream<'static, io::Result<Bytes>>;
+pub type Source = BoxStream<'static, io::Result<Bytes>>;
 
 /// How large a text may become.
 #[derive(Clone, Copy)]
@@ -104,6 +104,14 @@ impl Text {
         }
     }
 
+    /// Upload fields that are the same for every text of this kind, whatever the upload says.
+    pub(crate) fn written(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Plain | Self::Gzip(_) => &[],
+            Self::Sheet(_) => &[("encoding", "utf-8"), ("delimiter", ","), ("decimal", ".")],
+        }
+    }
+
     /// What the caller should know of the file.
     pub(crate) fn warning(&self) -> Option<Warning> {
         let Self::Sheet(Sheet { unsaved, .. }) = self else {
@@ -116,6 +124,37 @@ impl Text {
              open the workbook in a spreadsheet, save it, and send it again"
         );
         Some(Warning::new("formulas_without_values", message))
+    }
+}
+
+/// A file that is held in memory, as text.
+pub struct SmallFile {
+    file: Bytes,
+    pub(crate) text: Text,
+}
+
+impl SmallFile {
+    /// The file of a request with these fields.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is a workbook without such a sheet.
+    pub async fn new(file: Bytes, options: &Options) -> Result<Self, ImportError> {
+        let source = stream::iter([Ok(file.clone())]).boxed();
+        let text = Text::of(source, options, TextLimits::SMALL).await?;
+        Ok(Self { file, text })
+    }
+
+    /// The text from this byte on.
+    pub fn read(&self, offset: u64) -> Source {
+        self.text.read(offset, |offset| {
+            let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.file.len());
+            stream::iter([Ok(self.file.slice(offset..))]).boxed()
+        })
+    }
+
+    /// Upload fields that the kind of file decides.
+    pub fn written(&self) -> &'static [(&'static str, &'static str)] {
+        self.text.written()
     }
 }
 

@@ -127,6 +127,7 @@ impl Problems {
                 "detail": {"description": "What is wrong, for people.", "type": "string", "minLength": 1, "maxLength": 1001},
                 "code": {"$ref": "#/components/schemas/ProblemCode"},
                 "request_id": {"description": "The server's log has more under this id.", "type": "string"},
+                "proposal": {"$ref": "#/components/schemas/Inspection"},
                 "errors": {
                     "description": "Each field at fault, the first hundred.",
                     "type": "array", "minItems": 1, "maxItems": 100, "items": {"$ref": "#/components/schemas/FieldFault"},

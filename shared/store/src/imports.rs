@@ -12,6 +12,7 @@ mod known;
 mod leased;
 mod partitions;
 mod progress;
+mod reverts;
 mod transaction;
 
 use serde_json::Value;
@@ -25,6 +26,7 @@ use self::leased::taken_over;
 pub use self::leased::{LeasedImport, PartitionProgress, TAKEN_OVER};
 pub use self::partitions::ChunkOutcome;
 pub use self::progress::UploadRecord;
+pub use self::reverts::{DueRevert, LeasedRevert, LeftAlone, RevertRecord, RevertScope, RevertStep, Revertible};
 pub use self::transaction::ImportTransaction;
 use crate::connection::statement::{As, Param, Statement};
 use crate::log::append::CheckedEvents;

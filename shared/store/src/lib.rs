@@ -31,8 +31,9 @@ pub use connection::login::{ApiLogin, ensure_api_login};
 pub use error::{Refusal, RefusalKind, StoreError};
 pub use imports::uploads::{FinishedUpload, RejectedCell, RejectedRow, ReportFrame, UploadStatus};
 pub use imports::{
-    AcquireOutcome, ChunkOutcome, DueImport, EarlierUpload, ImportEnd, ImportTransaction, Inspection, LEASE_SECONDS,
-    LeasedImport, MAX_RUNNING_IMPORTS, NewImport, PartitionProgress, TAKEN_OVER, UploadRecord,
+    AcquireOutcome, ChunkOutcome, DueImport, DueRevert, EarlierUpload, ImportEnd, ImportTransaction, Inspection,
+    LEASE_SECONDS, LeasedImport, LeasedRevert, LeftAlone, MAX_RUNNING_IMPORTS, NewImport, PartitionProgress,
+    RevertRecord, RevertScope, RevertStep, Revertible, TAKEN_OVER, UploadRecord,
 };
 pub use key_figures::{AppliedChanges, By, Days, DueKpi, Granularity, KpiLine, KpiPage, TopLine};
 pub use log::append::{AppendError, Appended, CheckedEvents};

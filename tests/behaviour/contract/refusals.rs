@@ -103,13 +103,12 @@ async fn what_nobody_reads_is_refused() {
     for operation in operations() {
         let what = format!("{} {}", operation.method, operation.path);
         let json = || Some(("application/json", b"{}".to_vec()));
-        let takes_file = operation.description["requestBody"]["content"]
-            .get("multipart/form-data")
-            .is_some();
-        let body = match (operation.method == Method::GET, takes_file) {
-            (true, _) => None,
-            (false, true) => Some(("text/csv", b"sale_date,amount\n2026-01-01,1\n".to_vec())),
-            (false, false) => json(),
+        let takes = |kind: &str| operation.description["requestBody"]["content"].get(kind).is_some();
+        let body = match operation.method == Method::GET {
+            true => None,
+            false if takes("text/csv") => Some(("text/csv", b"sale_date,amount\n2026-01-01,1\n".to_vec())),
+            false if takes("multipart/form-data") => Some(("multipart/form-data; boundary=x", b"--x--\r\n".to_vec())),
+            false => json(),
         };
         let unknown = operation.send(&world, Some(&staff), "?unknown=1", body).await;
         // What is not there is not found first, in a few operations.
@@ -125,7 +124,7 @@ async fn what_nobody_reads_is_refused() {
             assert_eq!(other.problem(415), "unsupported_media_type", "{what}");
         }
         if operation.answers("413") && operation.method != Method::GET {
-            let kind = if takes_file {
+            let kind = if takes("multipart/form-data") {
                 "multipart/form-data; boundary=x"
             } else {
                 "application/json"

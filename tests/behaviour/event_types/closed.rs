@@ -22,6 +22,8 @@ async fn types_that_annals_itself_appends_are_closed_to_all_callers() {
             "import.completed",
             "import.failed",
             "import.requested",
+            "import.revert_completed",
+            "import.revert_requested",
             "import.started",
             "kpi.calculated",
             "projection.retried",

@@ -16,6 +16,11 @@ async fn a_key_on_a_request_that_does_not_support_it_is_refused() {
     let kind = json!({"event_type": "widget.made", "schema": {"type": "object"}, "example": {}});
     for (method, path, body) in [
         (Method::POST, "/data/uploads", json!({"dataset": "sales"})),
+        (
+            Method::POST,
+            "/data/uploads/00000000-0000-0000-0000-000000000000/revert",
+            json!({}),
+        ),
         (Method::POST, "/data/upload-sales-csv", json!({})),
         (Method::POST, "/data/upload-customers-csv", json!({})),
         (Method::POST, "/data/upload-expenses-csv", json!({})),

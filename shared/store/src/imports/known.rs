@@ -13,6 +13,7 @@ const UPLOADS_OF_FILE: &str = "-- uploads_of_file
 select u.id, u.options, u.header
   from annals.uploads u
  where u.tenant_id = $1 and u.file_sha256 = $2 and u.events_appended > 0 and u.dataset = $3 and u.header is not null
+   and u.status <> 'reverted'
  order by u.created_at desc limit 100";
 
 /// An earlier upload of a file.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
+use super::reverts::RevertRecord;
 use super::uploads::counts_from;
 use crate::connection::statement::{As, Param};
 use crate::{Store, StoreError, UploadStatus};
@@ -31,6 +32,8 @@ pub struct UploadRecord {
     pub ignored_columns: Option<Vec<String>>,
     /// What the caller should know of the file: a list of codes and messages.
     pub warnings: Value,
+    /// Its revert; null if there is none.
+    pub revert: Option<RevertRecord>,
     /// Why the file as a whole was refused: code and detail.
     pub failure: Option<Value>,
     /// SHA-256 of the file in hexadecimal digits; null until the file is read.
@@ -50,11 +53,14 @@ pub struct UploadRecord {
     /// The upload's fields.
     #[serde(skip)]
     pub options: Value,
+    /// Actor who started it.
+    #[serde(skip)]
+    pub started_by: String,
 }
 
 const FIND_UPLOAD: &str = "-- find_upload
 select u.dataset, u.status, u.dry_run, u.rows_total, u.rows_accepted, u.rows_rejected, u.rows_duplicate, u.rows_updated, u.rows_rounded,
-       u.events_appended, u.rows_reported, u.ignored_columns, u.warnings, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.errors_found, u.created_at,
+       u.events_appended, u.rows_reported, u.ignored_columns, u.warnings, u.failure, encode(u.file_sha256, 'hex') as file_sha256, u.options, u.errors_found, u.created_at, u.started_by,
        u.started_at, u.finished_at
   from annals.uploads u where u.id = $1";
 
@@ -78,15 +84,25 @@ impl Store {
         let paces = self.read(As::Projector, FIND_PACE, &params).await?;
         let pace = paces.first();
         let time = |time: Option<DateTime<Utc>>| time.map(Timestamp::from);
+        let mut revert = self.find_revert(id).await?;
+        if let Some(revert) = &mut revert {
+            revert.hide_from(caller);
+        }
+        let status = match revert.as_ref().map(|revert| revert.finished_at.is_some()) {
+            None => UploadStatus::from_name(row.try_get("status")?)?,
+            Some(false) => UploadStatus::Reverting,
+            Some(true) => UploadStatus::Reverted,
+        };
         Ok(Some(UploadRecord {
             upload_id: id,
             dataset: row.try_get("dataset")?,
-            status: UploadStatus::from_name(row.try_get("status")?)?,
+            status,
             dry_run: row.try_get("dry_run")?,
             counts: counts_from(row)?,
             rows_reported: row.try_get("rows_reported")?,
             ignored_columns: row.try_get("ignored_columns")?,
             warnings: row.try_get::<_, Json<Value>>("warnings")?.0,
+            revert,
             failure: row
                 .try_get::<_, Option<Json<Value>>>("failure")?
                 .map(|Json(value)| value),
@@ -98,6 +114,7 @@ impl Store {
             started_at: time(row.try_get("started_at")?),
             finished_at: time(row.try_get("finished_at")?),
             options: row.try_get::<_, Json<Value>>("options")?.0,
+            started_by: row.try_get("started_by")?,
         }))
     }
 }

@@ -75,6 +75,10 @@ pub enum UploadStatus {
     Completed,
     /// The file was refused as a whole, or a row was rejected and the upload is all or nothing.
     Failed,
+    /// What it appended is being compensated. Only in answers: it follows from the upload's revert.
+    Reverting,
+    /// What it appended was compensated, except what was left alone. Only in answers.
+    Reverted,
 }
 
 impl UploadStatus {
@@ -85,12 +89,14 @@ impl UploadStatus {
             Self::Running => "running",
             Self::Completed => "completed",
             Self::Failed => "failed",
+            Self::Reverting => "reverting",
+            Self::Reverted => "reverted",
         }
     }
 
-    /// Whether the upload has ended.
+    /// Whether the upload, or its revert, has ended.
     pub fn has_ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed)
+        matches!(self, Self::Completed | Self::Failed | Self::Reverted)
     }
 
     pub(crate) fn from_name(name: &str) -> Result<Self, StoreError> {

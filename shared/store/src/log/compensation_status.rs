@@ -8,7 +8,7 @@ use crate::{Store, StoreError, StoredEntity};
 use annals_domain::{Caller, EventId, Timestamp};
 
 /// Maximum number of compensations of one event, including those that staff has skipped.
-const ATTEMPTS: u8 = 8;
+pub(crate) const ATTEMPTS: u8 = 8;
 
 /// Whether an event may be compensated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,70 @@
+//! `POST /data/inspect`: what a file says, with the evidence, as upload fields that read it. Nothing is stored.
+
+use crate::App;
+use annals_csv::{Dataset, Packing};
+use annals_domain::event::FieldFault;
+use annals_http::{ApiError, Authenticated};
+use annals_import::{Options, SmallFile, inspect_file};
+use annals_inspect::is_about_reading;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use crate::form::Form;
+use crate::problems::{check_permission, import_problem};
+
+/// Inspects the file of the request. Upload fields beside it are taken as certain.
+pub(crate) async fn inspect(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Form { file, mut fields, .. } = Form::read_multipart(request).await?;
+    let dataset = take(&mut fields, "dataset")?.ok_or_else(|| fault("dataset", "required", "is required"))?;
+    let dataset = Dataset::named(&dataset)
+        .ok_or_else(|| fault("dataset", "invalid_value", "must be sales, customers or expenses"))?;
+    let is_partial = match take(&mut fields, "partial")?.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(fault("partial", "invalid_value", "must be true or false")),
+    };
+    if let Some((name, _)) = fields.iter().find(|(name, _)| !is_about_reading(name)) {
+        return Err(fault(name, "unknown_field", "is not a field of an inspection"));
+    }
+    let options = Options::parse(fields.clone(), None, dataset).map_err(ApiError::malformed)?;
+    check_permission(&app, &caller, dataset).await?;
+    if is_partial && Packing::of(&file) != Packing::Text {
+        let detail = "must be false: the beginning of a workbook or of a gzip archive cannot be read by itself";
+        return Err(fault("partial", "invalid_value", detail));
+    }
+    let file = if is_partial { whole_lines(&file) } else { file };
+    let file = SmallFile::new(file, &options).await.map_err(import_problem)?;
+    let by = (&app.store, &caller);
+    let inspection = inspect_file(by, dataset, &fields, file.written(), || file.read(0)).await;
+    let inspection = inspection.map_err(import_problem)?;
+    Ok(Json(inspection).into_response())
+}
+
+/// The beginning of a file without the line that it was cut in.
+fn whole_lines(file: &Bytes) -> Bytes {
+    let end = file
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(file.len(), |place| place + 1);
+    file.slice(..end)
+}
+
+fn take(fields: &mut Vec<(String, String)>, name: &str) -> Result<Option<String>, ApiError> {
+    let mut found = fields
+        .extract_if(.., |(field, _)| field == name)
+        .map(|(_, value)| value);
+    match (found.next(), found.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(fault(name, "repeated_field", "may be given only once")),
+    }
+}
+
+fn fault(name: &str, code: &'static str, detail: &str) -> ApiError {
+    ApiError::malformed(vec![FieldFault::new(format!("/{name}"), code, detail)])
+}

@@ -1,0 +1,15 @@
+-- Import profiles: how files with the same headers were read, remembered for the next one. One stream per dataset and header.
+--
+-- There is no created, updated or deleted: a profile is saved, each time that an upload confirms other fields.
+
+-- No inverse: an upload with other fields saves the profile anew.
+select annals.declare_event_type(
+    'import_profile.saved', '{"set": {"dataset": "/dataset", "header": "/header", "options": "/options"}}', array['staff', 'service'],
+    'An upload was imported with these fields; files with the same header are proposed to be read so.',
+    '{"type": "object",
+      "required": ["dataset", "header", "options"],
+      "properties": {"dataset": {"type": "string", "minLength": 1, "maxLength": 50},
+                     "header": {"type": "array", "items": {"type": "string"}},
+                     "options": {"type": "object"}}}',
+    '{"dataset": "sales", "header": ["Day", "Sum"], "options": {"mapping": {"sale_date": "Day", "amount": "Sum"}}}',
+    appended_by => 'import');

@@ -1,0 +1,126 @@
+//! Fields that an upload does not give: those that its file decides (`options=auto`), and those that were remembered for a report of rejected rows.
+
+use annals_csv::{Dataset, ERRORS_COLUMN};
+use annals_domain::Caller;
+use annals_inspect::{Beginning, Inspection};
+use annals_store::Store;
+use bytes::Bytes;
+use futures_util::Stream;
+use serde_json::{Map, Value};
+
+use crate::error::ImportError;
+use crate::profile::{remembered, says_how};
+
+/// Names and values of an upload's fields, as text.
+pub type Fields = Vec<(String, String)>;
+
+/// The fields of an upload after its file was looked at.
+pub enum Completed {
+    /// The upload can be read with these.
+    Fields(Fields),
+    /// The upload asks for what its file decides, and the file does not decide everything.
+    Uncertain(Box<Inspection>),
+}
+
+/// The field that asks for what the file decides, and its value.
+const AUTO: (&str, &str) = ("options", "auto");
+
+/// Whether an upload's fields ask for what its file decides.
+pub fn is_auto(fields: &[(String, String)]) -> bool {
+    fields
+        .iter()
+        .any(|(name, value)| (name.as_str(), value.as_str()) == AUTO)
+}
+
+/// Completes an upload's fields by its file. `open` opens the file's text from its beginning, and `written` are the fields that the kind of file
+/// decides.
+///
+/// # Errors
+/// The file cannot be read, or the database's.
+pub async fn complete<S>(
+    (store, caller): (&Store, &Caller),
+    dataset: &'static Dataset,
+    mut fields: Fields,
+    written: &[(&str, &str)],
+    open: impl Fn() -> S,
+) -> Result<Completed, ImportError>
+where
+    S: Stream<Item = std::io::Result<Bytes>> + Unpin,
+{
+    if is_auto(&fields) {
+        fields.retain(|(name, value)| (name.as_str(), value.as_str()) != AUTO);
+        let inspection = inspect((store, caller), dataset, &fields, written, open).await?;
+        if !inspection.certain {
+            return Ok(Completed::Uncertain(Box::new(inspection)));
+        }
+        fields.retain(|(name, _)| !inspection.options.contains_key(name));
+        fields.extend(inspection.options.into_iter().map(|(name, value)| (name, text(value))));
+    } else if !says_how(&fields) {
+        let beginning = Beginning::read(open(), &declared(&fields, written), dataset).await;
+        // A file that cannot be read is refused by the import, with its reason.
+        if let Some(header) = beginning.ok().and_then(|beginning| header_of_report(&beginning)) {
+            let known = remembered(store, caller, dataset, &header).await?;
+            fields.extend(known.into_iter().map(|(name, value)| (name, text(value))));
+        }
+    }
+    Ok(Completed::Fields(fields))
+}
+
+/// Inspects a file: what was confirmed for its header is proposed first. `written` are the fields that the kind of file decides.
+///
+/// # Errors
+/// The file cannot be read, or the database's.
+pub async fn inspect<S>(
+    (store, caller): (&Store, &Caller),
+    dataset: &'static Dataset,
+    fields: &[(String, String)],
+    written: &[(&str, &str)],
+    open: impl Fn() -> S,
+) -> Result<Inspection, ImportError>
+where
+    S: Stream<Item = std::io::Result<Bytes>> + Unpin,
+{
+    let declared = declared(fields, written);
+    let beginning = Beginning::read(open(), &declared, dataset).await?;
+    let header = header_of_report(&beginning).or_else(|| beginning.header().map(<[String]>::to_vec));
+    let known = match header {
+        Some(header) => remembered(store, caller, dataset, &header).await?,
+        None => Map::new(),
+    };
+    let mut inspection = annals_inspect::inspect(open, dataset, beginning, &declared, &known).await?;
+    // They are not remembered for files of other kinds with the same header.
+    inspection.options.retain(|name, _| !is_written(written, name));
+    Ok(inspection)
+}
+
+/// The fields that say how a file is read, which are those that the reader knows. What the kind of file decides counts more than what the caller
+/// says.
+fn declared(fields: &[(String, String)], written: &[(&str, &str)]) -> Map<String, Value> {
+    let reading = fields
+        .iter()
+        .filter(|(name, _)| annals_inspect::is_about_reading(name) && !is_written(written, name));
+    let written = written.iter().map(|(name, value)| (*name, *value));
+    reading
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .chain(written)
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect()
+}
+
+fn is_written(written: &[(&str, &str)], name: &str) -> bool {
+    written.iter().any(|(field, _)| *field == name)
+}
+
+/// The header of the file that a report of rejected rows is about; `None` if the file is no report.
+fn header_of_report(beginning: &Beginning) -> Option<Vec<String>> {
+    let header = beginning.header()?;
+    let mark = header.iter().position(|name| name == ERRORS_COLUMN)?;
+    Some(header[..mark].to_vec())
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,24 @@
+//! What a file that people export says: a proposal of upload fields that read it, with the evidence for each, and what cannot be decided.
+//!
+//! The order of the steps: `structure` finds delimiter and header in the beginning of the file → `profile` collects what all cells of each column
+//! have in common → `proposal` chooses columns and formats, by the headers of well-known systems (`exports`), by a dictionary of names in eight
+//! languages (`names`, `lookup`) and by what the cells are → `trial` reads all rows by the proposal, as an upload would, and adds them up.
+//!
+//! A proposal is certain only if the file leaves one reading. What the caller has declared is taken as certain.
+//!
+//! Architecture invariants: nothing is stored or appended; memory does not grow with the file, except by bounded samples of each column; every
+//! reading of cells is that of `annals-csv`, so a proposal is what an upload does.
+
+mod choice;
+mod exports;
+mod inspection;
+mod lookup;
+mod names;
+mod profile;
+mod proposal;
+mod structure;
+mod trial;
+
+pub use self::choice::{ColumnChoice, Doubt, Finding};
+pub use self::inspection::{Beginning, Inspection, inspect, is_about_reading};
+pub use self::trial::{Refusal, ShownRow, Total, Trial};

@@ -1,0 +1,232 @@
+//! What all cells of a column have in common: the formats that fit all of its days, how its numbers are written, its words.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use annals_csv::{Amount, DateFormat, DecimalMark, Record, Written};
+use annals_domain::money;
+use iso_currency::Currency;
+
+use crate::lookup::means;
+use crate::names::Word;
+use crate::structure::filled;
+
+/// Most columns that are looked at.
+pub const MAX_COLUMNS: usize = 300;
+/// Most different words of a column that are counted.
+const MAX_WORDS: usize = 60;
+/// Most different values of a column that are told apart.
+const MAX_DISTINCT: usize = 200_000;
+
+/// What a column has.
+#[derive(Debug, Default)]
+pub struct Profile {
+    /// Cells that are filled, without those that mean nothing.
+    pub filled: u64,
+    /// Cells that are empty.
+    pub blank: u64,
+    /// Cells that say that there is nothing: `-`, `N/A`; by their text.
+    pub nothing: BTreeMap<String, u64>,
+    /// The formats that fit all days; `None` before the first.
+    pub days: Option<Vec<DateFormat>>,
+    /// Cells that no format or no number fits, as long as it is counted.
+    first_days: Vec<DateFormat>,
+    /// How its numbers are written; `None` if it has other texts.
+    pub numbers: Option<Numbers>,
+    /// Different words in lower case, with their first spelling and their number; `None` if there are too many.
+    pub words: Option<BTreeMap<String, (String, u64)>>,
+    /// Whether every cell is an email address, by its form.
+    pub is_email: bool,
+    /// Whether every cell is a currency.
+    pub is_currency: bool,
+    /// Whether no value comes twice, as far as they are told apart.
+    pub is_unique: bool,
+    values: HashSet<u64>,
+    /// Its cells in headings and lines of totals, by their text.
+    pub in_headings: BTreeMap<String, u64>,
+}
+
+/// How numbers are written.
+#[derive(Debug, Default, Clone)]
+pub struct Numbers {
+    /// Those that can be read with a decimal point only.
+    pub points: u64,
+    /// Those that can be read with a decimal comma only.
+    pub commas: u64,
+    /// Those that are two numbers.
+    pub ambiguous: u64,
+    /// Those below zero.
+    pub negative: u64,
+    /// Those that are zero.
+    pub zero: u64,
+    /// Those above zero.
+    pub positive: u64,
+    /// Those with a currency that only one has.
+    pub with_currency: u64,
+    /// The symbols of currencies, by which several are meant.
+    pub symbols: BTreeMap<char, u64>,
+    /// The currencies that are written with a number.
+    pub currencies: BTreeMap<&'static str, u64>,
+    /// An example of those that decide.
+    pub example: Option<String>,
+}
+
+/// The columns of a table.
+#[derive(Debug)]
+pub struct Profiles {
+    /// By column.
+    pub columns: Vec<Profile>,
+    /// Rows that are looked at.
+    pub rows: u64,
+    /// Headings and lines of totals between rows.
+    pub headings: u64,
+}
+
+impl Profiles {
+    /// Profiles of a table with this number of columns.
+    pub fn new(width: usize) -> Self {
+        let new = || Profile {
+            numbers: Some(Numbers::default()),
+            words: Some(BTreeMap::new()),
+            is_email: true,
+            is_currency: true,
+            is_unique: true,
+            ..Profile::default()
+        };
+        Self {
+            columns: (0..width.min(MAX_COLUMNS)).map(|_| new()).collect(),
+            rows: 0,
+            headings: 0,
+        }
+    }
+
+    /// Adds a row.
+    pub fn read(&mut self, record: &Record) {
+        self.rows += 1;
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            column.read(record.field(place).trim());
+        }
+    }
+
+    /// Adds a heading, or a line of totals.
+    pub fn read_heading(&mut self, record: &Record) {
+        self.headings += 1;
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            let text = record.field(place).trim();
+            if column.in_headings.len() < MAX_WORDS {
+                *column.in_headings.entry(text.to_owned()).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// Whether a record is a heading or a line of totals, in a table in which this number of cells is usually filled.
+pub fn is_heading(record: &Record, width: usize, usual: usize) -> bool {
+    let mut cells = record.fields().map(str::trim).filter(|cell| !cell.is_empty());
+    let Some(first) = cells.next() else { return true };
+    let filled = filled(record);
+    (filled == 1 && width > 2) || (filled <= 2 && usual >= 5) || means(first, Word::TotalLine)
+}
+
+impl Profile {
+    fn read(&mut self, text: &str) {
+        if text.is_empty() {
+            self.blank += 1;
+            return;
+        }
+        self.read_word(text);
+        if means(text, Word::Nothing) || text.chars().all(|c| c == '-') {
+            *self.nothing.entry(text.to_owned()).or_default() += 1;
+            return;
+        }
+        self.filled += 1;
+        self.read_day(text);
+        self.read_number(text);
+        self.is_email = self.is_email && text.contains('@') && !text.contains(' ');
+        self.is_currency = self.is_currency && text.len() == 3 && money::currency(&text.to_uppercase()).is_some();
+        if self.is_unique && self.values.len() < MAX_DISTINCT {
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            self.is_unique = self.values.insert(hasher.finish());
+        }
+    }
+
+    fn read_day(&mut self, text: &str) {
+        match &mut self.days {
+            None => {
+                let found = DateFormat::candidates(text);
+                self.first_days.clone_from(&found);
+                self.days = Some(found);
+            }
+            Some(formats) => formats.retain(|format| format.parse(text).is_ok()),
+        }
+    }
+
+    fn read_number(&mut self, text: &str) {
+        let Some(numbers) = &mut self.numbers else { return };
+        let [point, comma] = [DecimalMark::Point, DecimalMark::Comma].map(|mark| Amount::parse(text, mark).ok());
+        let Some(amount) = point.or(comma) else {
+            self.numbers = None;
+            return;
+        };
+        match (point, comma) {
+            (Some(_), None) => numbers.points += 1,
+            (None, Some(_)) => numbers.commas += 1,
+            (Some(point), Some(comma)) if point.number != comma.number => numbers.ambiguous += 1,
+            _ => {}
+        }
+        if point.is_some() != comma.is_some() {
+            numbers.example.get_or_insert_with(|| text.to_owned());
+        }
+        match amount.number {
+            number if number.is_zero() => numbers.zero += 1,
+            number if number.is_sign_negative() => numbers.negative += 1,
+            _ => numbers.positive += 1,
+        }
+        let currency = match amount.written {
+            None => None,
+            Some(Written::Code(currency)) => Some(currency),
+            Some(Written::Symbol('€')) => Some(Currency::EUR),
+            Some(Written::Symbol('₹')) => Some(Currency::INR),
+            Some(Written::Symbol(symbol)) => {
+                *numbers.symbols.entry(symbol).or_default() += 1;
+                None
+            }
+        };
+        if let Some(currency) = currency {
+            numbers.with_currency += 1;
+            *numbers.currencies.entry(currency.code()).or_default() += 1;
+        }
+    }
+
+    fn read_word(&mut self, text: &str) {
+        let Some(words) = &mut self.words else { return };
+        if text.len() > 100 || (words.len() >= MAX_WORDS && !words.contains_key(&text.to_lowercase())) {
+            self.words = None;
+            return;
+        }
+        words
+            .entry(text.to_lowercase())
+            .or_insert_with(|| (text.to_owned(), 0))
+            .1 += 1;
+    }
+
+    /// The formats of its days. Empty if it has none, or if no format fits all.
+    pub fn formats(&self) -> &[DateFormat] {
+        self.days.as_deref().unwrap_or_default()
+    }
+
+    /// The formats that fit its first day, if none fits all.
+    pub fn contradicted_formats(&self) -> &[DateFormat] {
+        if self.formats().is_empty() {
+            &self.first_days
+        } else {
+            &[]
+        }
+    }
+
+    /// Its numbers, if all of its cells are numbers and there are any.
+    pub fn as_numbers(&self) -> Option<&Numbers> {
+        self.numbers.as_ref().filter(|_| self.filled > 0)
+    }
+}
