@@ -27,6 +27,7 @@ mod csv_exports;
 mod csv_inspect;
 mod csv_report;
 mod csv_sales;
+mod csv_workbooks;
 mod cursors;
 mod deployed;
 mod deployed_routes;

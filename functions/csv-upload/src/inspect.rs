@@ -2,17 +2,16 @@
 //! large one is that of an upload (`confirm`).
 
 use crate::App;
-use annals_csv::Dataset;
+use annals_csv::{Dataset, Packing};
 use annals_domain::event::FieldFault;
 use annals_http::{ApiError, Authenticated, JsonBody};
-use annals_import::{Options, inspect_file};
+use annals_import::{Options, SmallFile, inspect_file};
 use annals_inspect::is_about_reading;
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
 
 use crate::confirm;
 use crate::form::Form;
@@ -38,13 +37,17 @@ pub(crate) async fn inspect(
         Some(_) => return Err(fault("partial", "invalid_value", "must be true or false")),
     };
     refuse_others(&fields)?;
-    Options::parse(fields.clone(), None, dataset).map_err(ApiError::malformed)?;
+    let options = Options::parse(fields.clone(), None, dataset).map_err(ApiError::malformed)?;
     check_permission(&app, &caller, dataset).await?;
+    if is_partial && Packing::of(&file) != Packing::Text {
+        let detail = "must be false: the beginning of a workbook or of a gzip archive cannot be read by itself";
+        return Err(fault("partial", "invalid_value", detail));
+    }
     let file = if is_partial { whole_lines(&file) } else { file };
-    let open = || stream::iter([Ok(file.clone())]);
-    let inspection = inspect_file((&app.store, &caller), dataset, &fields, open)
-        .await
-        .map_err(import_problem)?;
+    let file = SmallFile::new(file, &options).await.map_err(import_problem)?;
+    let by = (&app.store, &caller);
+    let inspection = inspect_file(by, dataset, &fields, file.written(), || file.read(0)).await;
+    let inspection = inspection.map_err(import_problem)?;
     Ok(Json(inspection).into_response())
 }
 

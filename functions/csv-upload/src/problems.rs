@@ -49,6 +49,7 @@ pub(crate) fn uncertain(inspection: &Inspection) -> ApiError {
 fn file_problem(fault: FileFault) -> ApiError {
     let status = match fault.code {
         "file_imported_before" => StatusCode::CONFLICT,
+        "file_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };
     Problem::new(status, fault.code, fault.detail()).into()

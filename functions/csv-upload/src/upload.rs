@@ -5,11 +5,10 @@ use std::time::Instant;
 use crate::App;
 use annals_csv::Dataset;
 use annals_http::{ApiError, Authenticated, RequestContext};
-use annals_import::{Completed, Options, SmallUpload, complete};
+use annals_import::{Completed, Options, SmallFile, SmallUpload, complete};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 
 use crate::answer::Answer;
 use crate::form::Form;
@@ -31,9 +30,9 @@ pub(crate) async fn upload(
     allowed?;
     let Form { file, fields, charset } = form?;
     // All faults of the fields are named before the file is looked at.
-    Options::parse(fields.clone(), charset.as_deref(), dataset).map_err(ApiError::malformed)?;
-    let open = || stream::iter([Ok(file.clone())]);
-    let completed = complete((&app.store, &caller), dataset, fields, open).await;
+    let options = Options::parse(fields.clone(), charset.as_deref(), dataset).map_err(ApiError::malformed)?;
+    let file = SmallFile::new(file, &options).await.map_err(import_problem)?;
+    let completed = complete((&app.store, &caller), dataset, fields, file.written(), || file.read(0)).await;
     let fields = match completed.map_err(import_problem)? {
         Completed::Fields(fields) => fields,
         Completed::Uncertain(inspection) => return Err(uncertain(&inspection)),

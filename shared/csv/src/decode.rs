@@ -12,12 +12,12 @@ const HEAD: usize = 8;
 /// their number is limited. The ASCII before them is the same text in every encoding that is considered.
 const SAMPLE: usize = 64 * 1024;
 
-/// First bytes of files that people send instead of CSV.
+/// First bytes of files that people send instead of CSV. Gzip archives and workbooks become text before they get here.
 const FOREIGN: [(&[u8], &str); 5] = [
-    (b"PK\x03\x04", "a ZIP archive, such as an .xlsx workbook"),
+    (b"PK\x03\x04", "a ZIP archive or an .xlsx workbook"),
     (b"PK\x05\x06", "an empty ZIP archive"),
     (b"\xD0\xCF\x11\xE0", "an .xls workbook"),
-    (b"\x1F\x8B", "a gzip archive"),
+    (b"\x1F\x8B", "a gzip archive in a gzip archive"),
     (b"%PDF", "a PDF document"),
 ];
 

@@ -5,9 +5,11 @@
 //! (`cells`, `money`) and returns [`Facts`], or every [`RowFault`] of the row. [`formula`] protects spreadsheets that open a report of
 //! rejected rows.
 //!
+//! A file that is a gzip archive or a workbook ([`Packing`]) first becomes such a stream of text: [`Inflater`], [`Sheet`].
+//!
 //! A [`Dataset`] is a table of columns with their kinds. No code depends on which dataset it is.
 //!
-//! Architecture invariants: the file is never needed in memory as a whole; every pass over a file gives the same records, however its
+//! Architecture invariants: the file is never needed in memory as a whole, unless it is a workbook; every pass over a file gives the same records, however its
 //! bytes are split into chunks.
 
 mod amount;
@@ -21,6 +23,7 @@ mod dictionary;
 pub mod facts;
 mod fault;
 pub mod formula;
+mod gzip;
 mod header;
 mod judge;
 mod layout;
@@ -28,6 +31,7 @@ mod mapping;
 mod money;
 mod number;
 mod options;
+mod packing;
 mod reader;
 mod records;
 mod row;
@@ -36,6 +40,7 @@ mod suggestion;
 mod table;
 mod template;
 mod upload_fields;
+mod workbook;
 
 pub use self::amount::{Amount, Written};
 pub use self::columns::{Column, Kind};
@@ -44,14 +49,17 @@ pub use self::date::DateFormat;
 pub use self::dictionary::Dictionary;
 pub use self::facts::Facts;
 pub use self::fault::{FileFault, RowFault};
+pub use self::gzip::Inflater;
 pub use self::judge::Judge;
 pub use self::layout::{ERRORS_COLUMN, Layout};
 pub use self::mapping::Mapping;
 pub use self::number::DecimalMark;
 pub use self::options::{BOOLEANS, Format, ReadOptions, Rounding, ValueOptions, one_of};
+pub use self::packing::{PACKING_BYTES, Packing};
 pub use self::reader::{ReadError, Reader, ResumePoint};
 pub use self::records::{Record, Splitter};
 pub use self::row::Row;
 pub use self::table::{AmountColumns, Condition, TableOptions, Test, is_negative_sign};
 pub use self::template::template;
 pub use self::upload_fields::{FIELDS, Field};
+pub use self::workbook::{MAX_SHEET_BYTES, MAX_WORKBOOK_BYTES, Sheet, Unsaved, workbook_too_large};

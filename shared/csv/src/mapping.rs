@@ -7,7 +7,7 @@ use crate::columns::Column;
 use crate::dataset::Dataset;
 
 /// Columns of a dataset with the headers of the file. A column mapped to `None` is not read.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mapping(Vec<(Column, Option<String>)>);
 
 impl Mapping {

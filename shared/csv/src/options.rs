@@ -1,7 +1,7 @@
 //! Upload fields that say how a file is written and how its cells become values.
 
 use annals_domain::{json, money};
-use encoding_rs::Encoding;
+use encoding_rs::{Encoding, UTF_8};
 use iso_currency::Currency;
 
 use crate::dataset::Dataset;
@@ -16,9 +16,14 @@ pub const BOOLEANS: [(&str, bool); 2] = [("true", true), ("false", false)];
 /// Maximum number of lines before the header, and of rows at the end, that are left out.
 const MAX_SKIPPED: u32 = 100;
 
+/// Maximum number of characters of a sheet's name. Excel allows 31.
+const MAX_SHEET_NAME: usize = 255;
+
 /// How a file is read.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct ReadOptions {
+    /// The sheet of a workbook. `None`: the first visible one that has cells.
+    pub sheet: Option<String>,
     /// How the file is written.
     pub format: Format,
     /// Which column has which header.
@@ -45,7 +50,7 @@ pub struct Format {
 }
 
 /// How cells become values.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct ValueOptions {
     /// The format of dates.
     pub date_format: DateFormat,
@@ -76,6 +81,11 @@ impl ReadOptions {
     /// What the value must be, as the end of a sentence.
     pub fn set(&mut self, name: &str, value: &str, dataset: &Dataset) -> Result<bool, String> {
         match name {
+            "sheet" => {
+                let is_name = !value.trim().is_empty() && value.chars().count() <= MAX_SHEET_NAME;
+                let name = is_name.then(|| value.trim().to_owned());
+                self.sheet = Some(name.ok_or_else(|| format!("must be a name of 1 to {MAX_SHEET_NAME} characters"))?);
+            }
             "mapping" => self.mapping = Mapping::parse(value, dataset)?,
             "date_format" => {
                 let pattern = DateFormat::from_pattern(value);
@@ -114,6 +124,15 @@ impl ReadOptions {
             other => return self.table.set(other, value),
         }
         Ok(true)
+    }
+
+    /// The same for the text of a sheet of a workbook, which is always written in the same way, whatever the upload says.
+    pub fn of_sheet(&self) -> Self {
+        let mut options = self.clone();
+        options.format.encoding = Some(UTF_8);
+        options.format.delimiter = Some(b',');
+        options.values.decimal = Some(DecimalMark::Point);
+        options
     }
 
     /// Declares the file's encoding by a label such as `utf-8` or `latin1`.

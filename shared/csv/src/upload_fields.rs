@@ -14,7 +14,7 @@ pub struct Field {
 }
 
 /// All fields of an upload.
-pub const FIELDS: [Field; 22] = [
+pub const FIELDS: [Field; 23] = [
     field(
         "mapping",
         "JSON object that maps our columns to the file's headers, or to null to leave a column out",
@@ -55,6 +55,11 @@ pub const FIELDS: [Field; 22] = [
         "options",
         "auto reads the file as POST /data/inspect proposes, if the file leaves no doubt, and refuses it otherwise",
         "nothing is proposed",
+    ),
+    field(
+        "sheet",
+        "name of the sheet of a workbook (.xlsx or .ods); other files have none",
+        "the first visible sheet that has cells",
     ),
     field(
         "skip_rows",

@@ -32,7 +32,8 @@ pub fn is_auto(fields: &[(String, String)]) -> bool {
         .any(|(name, value)| (name.as_str(), value.as_str()) == AUTO)
 }
 
-/// Completes an upload's fields by its file. `open` opens the file from its beginning.
+/// Completes an upload's fields by its file. `open` opens the file's text from its beginning, and `written` are the fields that the kind of file
+/// decides.
 ///
 /// # Errors
 /// The file cannot be read, or the database's.
@@ -40,6 +41,7 @@ pub async fn complete<S>(
     (store, caller): (&Store, &Caller),
     dataset: &'static Dataset,
     mut fields: Fields,
+    written: &[(&str, &str)],
     open: impl Fn() -> S,
 ) -> Result<Completed, ImportError>
 where
@@ -47,14 +49,14 @@ where
 {
     if is_auto(&fields) {
         fields.retain(|(name, value)| (name.as_str(), value.as_str()) != AUTO);
-        let inspection = inspect((store, caller), dataset, &fields, open).await?;
+        let inspection = inspect((store, caller), dataset, &fields, written, open).await?;
         if !inspection.certain {
             return Ok(Completed::Uncertain(Box::new(inspection)));
         }
         fields.retain(|(name, _)| !inspection.options.contains_key(name));
         fields.extend(inspection.options.into_iter().map(|(name, value)| (name, text(value))));
     } else if !says_how(&fields) {
-        let beginning = Beginning::read(open(), &declared(&fields), dataset).await;
+        let beginning = Beginning::read(open(), &declared(&fields, written), dataset).await;
         // A file that cannot be read is refused by the import, with its reason.
         if let Some(header) = beginning.ok().and_then(|beginning| header_of_report(&beginning)) {
             let known = remembered(store, caller, dataset, &header).await?;
@@ -64,7 +66,7 @@ where
     Ok(Completed::Fields(fields))
 }
 
-/// Inspects a file: what was confirmed for its header is proposed first.
+/// Inspects a file: what was confirmed for its header is proposed first. `written` are the fields that the kind of file decides.
 ///
 /// # Errors
 /// The file cannot be read, or the database's.
@@ -72,21 +74,26 @@ pub async fn inspect<S>(
     (store, caller): (&Store, &Caller),
     dataset: &'static Dataset,
     fields: &[(String, String)],
+    written: &[(&str, &str)],
     open: impl Fn() -> S,
 ) -> Result<Inspection, ImportError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
-    let declared = declared(fields);
+    let declared = declared(fields, written);
     let beginning = Beginning::read(open(), &declared, dataset).await?;
     let header = header_of_report(&beginning).or_else(|| beginning.header().map(<[String]>::to_vec));
     let known = match header {
         Some(header) => remembered(store, caller, dataset, &header).await?,
         None => Map::new(),
     };
-    Ok(annals_inspect::inspect(open, dataset, beginning, &declared, &known).await?)
+    let mut inspection = annals_inspect::inspect(open, dataset, beginning, &declared, &known).await?;
+    // They are not remembered for files of other kinds with the same header.
+    inspection.options.retain(|name, _| !is_written(written, name));
+    Ok(inspection)
 }
 
+<<<<<<< HEAD
 /// The refusal of a file that does not decide everything although its upload asks for what it decides.
 pub fn uncertain(inspection: &Inspection) -> FileFault {
     let doubts: Vec<String> = inspection
@@ -107,9 +114,24 @@ pub fn uncertain(inspection: &Inspection) -> FileFault {
 /// The fields that say how a file is read, which are those that the reader knows.
 fn declared(fields: &[(String, String)]) -> Map<String, Value> {
     let reading = fields.iter().filter(|(name, _)| annals_inspect::is_about_reading(name));
+=======
+/// The fields that say how a file is read, which are those that the reader knows. What the kind of file decides counts more than what the caller
+/// says.
+fn declared(fields: &[(String, String)], written: &[(&str, &str)]) -> Map<String, Value> {
+    let reading = fields
+        .iter()
+        .filter(|(name, _)| annals_inspect::is_about_reading(name) && !is_written(written, name));
+    let written = written.iter().map(|(name, value)| (*name, *value));
+>>>>>>> h-sheets
     reading
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .chain(written)
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
         .collect()
+}
+
+fn is_written(written: &[(&str, &str)], name: &str) -> bool {
+    written.iter().any(|(field, _)| *field == name)
 }
 
 /// The header of the file that a report of rejected rows is about; `None` if the file is no report.

@@ -38,7 +38,8 @@ impl From<ReadError> for ImportError {
                     Self::File(FileFault::new("file_changed", message))
                 }
                 Ok(error) => Self::Storage(error),
-                Err(error) => Self::Source(error),
+                // What the source makes of the file: a broken archive, for example.
+                Err(error) => error.downcast::<FileFault>().map_or_else(Self::Source, Self::File),
             },
         }
     }

@@ -1,5 +1,7 @@
 //! Imports: the rows of a file become events. One engine for small uploads and large files.
 //!
+//! A file that is a gzip archive or a workbook is read as the text that it becomes (`text`).
+//!
 //! A file is read twice. The first time (`inspect`) it is only checked to its end. The second time its rows are dispatched to partitions
 //! (`dispatch`). A `partition` makes chunks of its rows, looks up their entities, plans each row (`plan`) and appends the chunk's events in
 //! one transaction, with the versions that the plan expects.
@@ -17,7 +19,8 @@
 //! transactions that appended (`run`). It relies on nothing else: the bucket's event may come twice, late or never.
 //!
 //! Architecture invariants: each row is counted as exactly one of accepted, updated, duplicate and rejected. There are no HTTP types. The
-//! memory of a large import does not grow with the file, except by some bytes per row if the import is one transaction.
+//! memory of a large import does not grow with the file, except by some bytes per row if the import is one transaction, and by the sheet of a
+//! workbook.
 
 mod auto;
 mod chunk;
@@ -44,6 +47,7 @@ mod revert;
 mod run;
 mod seen;
 mod small;
+mod text;
 mod transaction;
 mod warning;
 
@@ -58,4 +62,5 @@ pub use self::report::RowError;
 pub use self::revert::{RevertOutcome, Reverter};
 pub use self::run::ImportOutcome;
 pub use self::small::SmallUpload;
+pub use self::text::{SmallFile, Source};
 pub use self::warning::Warning;

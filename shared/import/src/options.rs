@@ -15,7 +15,7 @@ const ROWS_KEPT: usize = 10_000;
 const MAX_ROWS_KEPT: usize = 100_000;
 
 /// How a file is read, and what is done with its rows.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Options {
     /// How the file is read.
     pub read: ReadOptions,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_csv::{Dataset, FileFault};
+use annals_inspect::Inspection as Proposed;
 use annals_domain::RowCounts;
 use annals_storage::{MAX_FILE_BYTES, Object, StorageError};
 use annals_store::{
@@ -25,6 +26,7 @@ use crate::job::Job;
 use crate::known::refuse_known;
 use crate::options::Options;
 use crate::profile::remember;
+use crate::text::{Source, Text, TextLimits};
 use crate::warning::Warning;
 use crate::{auto, events, partitioned, transaction};
 
@@ -138,18 +140,18 @@ impl Importer {
         if !import.starts {
             return self.attend(import, &object, dataset).await;
         }
+        let options = recorded(&import.options, dataset)?;
+        self.begin(import, &object).await?;
+        let source = self.storage.read(import.id, &object, 0);
+        let text = Text::of(source, &options, TextLimits::LARGE).await?;
+        let file = (&object, &text);
         if import.reader.is_none() {
-            self.begin(import, &object).await?;
-            self.inspect_file(import, &object, dataset).await?;
-        } else {
-            self.begin(import, &object).await?;
+            self.inspect_file(import, file, dataset).await?;
         }
         let import = Arc::new(self.store.leased_import(import).await?);
-        let options = Options::recorded(&import.options, dataset);
-        let options =
-            options.ok_or_else(|| ImportError::Unexpected("options that cannot be read any more".to_owned()))?;
+        let options = recorded(&import.options, dataset)?;
         let job = Job::of_import(self.store.clone(), self.appends.clone(), &import, dataset, options)?;
-        self.process(&Arc::new(job), &import, &object, deadline).await
+        self.process(&Arc::new(job), &import, file, deadline).await
     }
 
     /// Checks that the file is the one that the import began with; begins the import if it has not begun.
@@ -191,9 +193,7 @@ impl Importer {
             return Err(FileFault::new("not_confirmed", message).into());
         }
         if let Some(asked) = &import.asked {
-            let open = || self.storage.read(import.id, object, 0);
-            let by = (&self.store, &import.caller);
-            let answer = match auto::inspect(by, dataset, &fields_of(asked), open).await {
+            let answer = match self.inspect_asked(import, (object, asked), dataset).await {
                 Ok(inspection) => json!({"inspection": inspection}),
                 Err(ImportError::File(fault)) => json!({"failure": {"code": fault.code, "detail": fault.detail()}}),
                 Err(other) => return Err(other),
@@ -203,26 +203,47 @@ impl Importer {
         Ok(ImportOutcome::Unconfirmed)
     }
 
+    async fn inspect_asked(
+        &self,
+        import: &LeasedImport,
+        (object, asked): (&Object, &Value),
+        dataset: &'static Dataset,
+    ) -> Result<Proposed, ImportError> {
+        let (fields, options) = (fields_of(asked), recorded(asked, dataset)?);
+        let source = self.storage.read(import.id, object, 0);
+        let text = Text::of(source, &options, TextLimits::LARGE).await?;
+        let open = || self.read(import.id, (object, &text), 0);
+        auto::inspect((&self.store, &import.caller), dataset, &fields, text.written(), open).await
+    }
+
+    /// The text of a file from an offset on.
+    fn read(&self, id: Uuid, (object, text): (&Object, &Text), offset: u64) -> Source {
+        text.read(offset, |offset| self.storage.read(id, object, offset))
+    }
+
     /// Completes the upload's fields by its file, inspects it and records the result.
     async fn inspect_file(
         &self,
         import: &LeasedImport,
-        object: &Object,
+        file: (&Object, &Text),
         dataset: &'static Dataset,
     ) -> Result<(), ImportError> {
-        let open = || self.storage.read(import.id, object, 0);
-        let completed =
-            auto::complete((&self.store, &import.caller), dataset, fields_of(&import.options), open).await?;
+        let text = file.1;
+        let open = || self.read(import.id, file, 0);
+        let by = (&self.store, &import.caller);
+        let completed = auto::complete(by, dataset, fields_of(&import.options), text.written(), open).await?;
         let fields = match completed {
             Completed::Fields(fields) => fields,
             Completed::Uncertain(inspection) => return Err(uncertain(&inspection).into()),
         };
-        let options = Options::parse(fields, None, dataset);
-        let options =
-            &options.map_err(|_| ImportError::Unexpected("options that cannot be read any more".to_owned()))?;
-        let inspected = inspect(open(), dataset, options).await?;
+        let options = &Options::parse(fields, None, dataset).map_err(|_| unreadable_options())?;
+        let inspected = inspect(open(), dataset, &text.options(options)).await?;
         let known = refuse_known(&self.store, &import.caller, dataset, options, &inspected).await?;
-        let warnings: Vec<Warning> = known.into_iter().chain(inspected.warnings()).collect();
+        let warnings: Vec<Warning> = known
+            .into_iter()
+            .chain(inspected.warnings())
+            .chain(text.warning())
+            .collect();
         let is_atomic = options.is_atomic();
         if is_atomic && inspected.rows > transaction::MAX_ROWS {
             return Err(too_many_rows(inspected.rows).into());
@@ -247,10 +268,10 @@ impl Importer {
         &self,
         job: &Arc<Job>,
         import: &Arc<LeasedImport>,
-        object: &Object,
+        file: (&Object, &Text),
         deadline: Option<Instant>,
     ) -> Result<ImportOutcome, ImportError> {
-        let source = self.storage.read(import.id, object, job.start.point.offset);
+        let source = self.read(import.id, file, job.start.point.offset);
         let (extent, counts) = match job.options.is_atomic() {
             true => {
                 let (extent, progress) = transaction::import(job, import, source, deadline).await?;
@@ -366,6 +387,15 @@ impl Importer {
             Err(error) => tracing::warn!(error = redacted_error(&error), upload.id = %id, "file not deleted"),
         }
     }
+}
+
+/// The options of recorded fields.
+fn recorded(fields: &Value, dataset: &Dataset) -> Result<Options, ImportError> {
+    Options::recorded(fields, dataset).ok_or_else(unreadable_options)
+}
+
+fn unreadable_options() -> ImportError {
+    ImportError::Unexpected("options that cannot be read any more".to_owned())
 }
 
 /// Recorded fields as text.

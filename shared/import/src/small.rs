@@ -14,8 +14,6 @@ use annals_csv::{Dataset, FileFault};
 use annals_domain::{Caller, NewEvent, RowCounts};
 use annals_store::{CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus};
 use annals_telemetry::metrics;
-use bytes::Bytes;
-use futures_util::stream;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -31,6 +29,7 @@ use crate::plan::{self, Entities, Plan};
 use crate::profile::remember;
 use crate::report;
 use crate::seen::Seen;
+use crate::text::SmallFile;
 use crate::warning::Warning;
 
 /// Maximum number of rows of an upload whose events are held in memory until the end of the file.
@@ -62,13 +61,17 @@ impl SmallUpload {
     /// # Errors
     /// The file cannot be read, or the store fails. Some chunks may have been appended by then. If the same file is sent again, their rows
     /// count as duplicates.
-    pub async fn run(self, file: &Bytes, began: Instant) -> Result<FinishedUpload, ImportError> {
-        let inspected = inspect(source(file, 0), self.dataset, &self.options).await?;
+    pub async fn run(self, file: &SmallFile, began: Instant) -> Result<FinishedUpload, ImportError> {
+        let inspected = inspect(file.read(0), self.dataset, &file.text.options(&self.options)).await?;
         if self.options.is_atomic() && inspected.rows > MAX_HELD_ROWS {
             return Err(too_many_rows(inspected.rows).into());
         }
         let known = refuse_known(&self.store, &self.caller, self.dataset, &self.options, &inspected).await?;
-        let warnings: Vec<Warning> = known.into_iter().chain(inspected.warnings()).collect();
+        let warnings: Vec<Warning> = known
+            .into_iter()
+            .chain(inspected.warnings())
+            .chain(file.text.warning())
+            .collect();
         let file_sha256 = inspected.file_sha256;
         let job = Arc::new(self.job(inspected)?);
         let (status, counts, reported) = import(&job, file).await?;
@@ -136,13 +139,8 @@ fn too_many_rows(rows: i64) -> FileFault {
     FileFault::new("too_many_rows", message)
 }
 
-/// The file from an offset on.
-fn source(file: &Bytes, offset: usize) -> impl stream::Stream<Item = std::io::Result<Bytes>> + Unpin + use<> {
-    stream::iter([Ok(file.slice(offset.min(file.len())..))])
-}
-
 /// Imports the rows. If events were held and another caller's append came first, everything is done again.
-async fn import(job: &Arc<Job>, file: &Bytes) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
+async fn import(job: &Arc<Job>, file: &SmallFile) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
     for _ in 0..TRIES {
         let Partition { progress, ledger, .. } = pass(job, file).await?;
         let mut counts = progress.counts;
@@ -162,9 +160,8 @@ async fn import(job: &Arc<Job>, file: &Bytes) -> Result<(UploadStatus, RowCounts
 }
 
 /// Passes over the whole file once.
-async fn pass(job: &Arc<Job>, file: &Bytes) -> Result<Partition<MemoryLedger>, ImportError> {
-    let offset = usize::try_from(job.start.point.offset).unwrap_or(usize::MAX);
-    let reader = job.reader(source(file, offset))?;
+async fn pass(job: &Arc<Job>, file: &SmallFile) -> Result<Partition<MemoryLedger>, ImportError> {
+    let reader = job.reader(file.read(job.start.point.offset))?;
     let start = PartitionProgress::default();
     let ledger = MemoryLedger {
         seen: Seen::default(),

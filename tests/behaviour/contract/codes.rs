@@ -39,7 +39,7 @@ const MATCHES: [&str; 2] = ["shared/annals/src/auth/refusal.rs", "shared/domain/
 const PAIRS: &str = "local/src/server.rs";
 
 /// Codes that no operation of the API answers with, and where they occur.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("wrong_isolation", "SQL: read_events"),
     ("pg_jsonschema_missing", "SQL: post_event"),
     ("format_unchecked", "SQL: post_event"),
@@ -51,7 +51,6 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ),
     ("file_changed", "the failure of an upload"),
     ("file_missing", "the failure of an upload"),
-    ("file_too_large", "the failure of an upload"),
     ("not_confirmed", "the failure of an upload"),
     ("import_stuck", "the failure of an upload"),
     ("upload_ended", "the address of a large file, with local"),

@@ -1,0 +1,131 @@
+//! Cells become CSV text. A row is a line, also if it is empty, so the number of a line is that of its row. Empty cells at the end of a row and
+//! empty rows at the end of the sheet are left out.
+
+use super::{MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Sheet, Unsaved, broken};
+use crate::fault::FileFault;
+use crate::packing::{size, too_large};
+
+/// The text of a sheet, as far as its cells were read.
+pub(super) struct SheetText {
+    text: String,
+    most: usize,
+    /// The row whose line is open, from 0.
+    row: u32,
+    line_start: usize,
+    /// Cells in the open line, the empty ones included.
+    width: u32,
+    /// Cells in all lines before it.
+    cells: u64,
+    unsaved: Unsaved,
+}
+
+impl SheetText {
+    /// An empty text, which may have at most this number of bytes.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            text: String::new(),
+            most,
+            row: 0,
+            line_start: 0,
+            width: 0,
+            cells: 0,
+            unsaved: Unsaved::default(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Adds a cell at its position from 0. Cells come row by row, and in a row from left to right.
+    pub(super) fn add(&mut self, row: u32, column: u32, value: &str) -> Result<(), FileFault> {
+        if value.is_empty() {
+            return Ok(());
+        }
+        if row >= MAX_ROWS || column >= MAX_COLUMNS {
+            return Err(broken("a cell is outside of the sheet"));
+        }
+        if row < self.row || (row == self.row && column < self.width) {
+            return Err(broken("cells are not in order"));
+        }
+        self.open(row)?;
+        let separators = match self.width {
+            0 => column,
+            width => column + 1 - width,
+        };
+        self.width = column + 1;
+        // Twice, because all of its characters could be quotes.
+        self.check(usize::try_from(separators).unwrap_or(usize::MAX) + 2 * value.len() + 2)?;
+        self.text.extend((0..separators).map(|_| ','));
+        if value.contains([',', '"', '\r', '\n']) {
+            self.text.push('"');
+            self.text.push_str(&value.replace('"', "\"\""));
+            self.text.push('"');
+        } else {
+            self.text.push_str(value);
+        }
+        Ok(())
+    }
+
+    /// Writes the last row this number of times more, if that is the row.
+    pub(super) fn repeat(&mut self, row: u32, times: u32) -> Result<(), FileFault> {
+        if row != self.row || self.width == 0 {
+            return Ok(());
+        }
+        let (line, width) = (self.text[self.line_start..].to_owned(), self.width);
+        for row in (row + 1..).take(usize::try_from(times).unwrap_or(usize::MAX)) {
+            if row >= MAX_ROWS {
+                return Err(broken("a cell is outside of the sheet"));
+            }
+            self.open(row)?;
+            self.width = width;
+            self.check(line.len())?;
+            self.text.push_str(&line);
+        }
+        Ok(())
+    }
+
+    /// Counts a cell with a formula whose value is not saved.
+    pub(super) fn add_unsaved(&mut self, row: u32, column: u32) {
+        self.unsaved.add(row, column);
+    }
+
+    /// The sheet.
+    pub(super) fn finish(mut self) -> Sheet {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        Sheet {
+            text: self.text.into_bytes().into(),
+            unsaved: self.unsaved,
+        }
+    }
+
+    /// Begins the line of a row, unless it is open.
+    fn open(&mut self, row: u32) -> Result<(), FileFault> {
+        if row > self.row {
+            let lines = row - self.row;
+            self.check(usize::try_from(lines).unwrap_or(usize::MAX))?;
+            self.text.extend((0..lines).map(|_| '\n'));
+            self.cells += u64::from(self.width);
+            (self.row, self.width, self.line_start) = (row, 0, self.text.len());
+        }
+        Ok(())
+    }
+
+    /// Checks the limits before as many bytes are added.
+    fn check(&self, bytes: usize) -> Result<(), FileFault> {
+        let too_many = |what: String| {
+            let way = "save it as CSV and send that by POST /api/v1/data/uploads, or send it in parts";
+            Err(too_large(format!("the sheet has more than {what}: {way}")))
+        };
+        if self.cells + u64::from(self.width) > MAX_CELLS {
+            return too_many("5,000,000 cells".to_owned());
+        }
+        if self.text.len() + bytes > self.most {
+            let most = size(u64::try_from(self.most).unwrap_or(u64::MAX));
+            return too_many(format!("{most} of text"));
+        }
+        Ok(())
+    }
+}
