@@ -93,7 +93,6 @@ where
     Ok(inspection)
 }
 
-<<<<<<< HEAD
 /// The refusal of a file that does not decide everything although its upload asks for what it decides.
 pub fn uncertain(inspection: &Inspection) -> FileFault {
     let doubts: Vec<String> = inspection
@@ -111,10 +110,6 @@ pub fn uncertain(inspection: &Inspection) -> FileFault {
     FileFault::new("options_uncertain", message)
 }
 
-/// The fields that say how a file is read, which are those that the reader knows.
-fn declared(fields: &[(String, String)]) -> Map<String, Value> {
-    let reading = fields.iter().filter(|(name, _)| annals_inspect::is_about_reading(name));
-=======
 /// The fields that say how a file is read, which are those that the reader knows. What the kind of file decides counts more than what the caller
 /// says.
 fn declared(fields: &[(String, String)], written: &[(&str, &str)]) -> Map<String, Value> {
@@ -122,7 +117,6 @@ fn declared(fields: &[(String, String)], written: &[(&str, &str)]) -> Map<String
         .iter()
         .filter(|(name, _)| annals_inspect::is_about_reading(name) && !is_written(written, name));
     let written = written.iter().map(|(name, value)| (*name, *value));
->>>>>>> h-sheets
     reading
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .chain(written)
