@@ -56,16 +56,19 @@ fn counts(answer: &Answer) -> [i64; 4] {
         .map(|name| answer.body[name].as_i64().unwrap_or_else(|| panic!("{}", answer.text)))
 }
 
+/// The sales that were created, by their ids.
 async fn created(world: &World, staff: &Person) -> Vec<Value> {
     let found = world
         .get(staff, "/events?event_type=sale.created&order=asc")
         .await
         .expect(200);
-    found
+    let mut sales: Vec<Value> = found
         .items()
         .iter()
         .map(|event| json!([event["aggregate_id"], event["data"]]))
-        .collect()
+        .collect();
+    sales.sort_by_key(|sale| sale[0].to_string());
+    sales
 }
 
 /// The code and the detail of why a file is refused, in the small and in the large way.
@@ -88,15 +91,6 @@ async fn refusal(world: &World, staff: &Person, sheet: Option<&str>, file: &[u8]
         "{large}"
     );
     let detail = large["failure"]["detail"].as_str().unwrap().to_owned();
-    assert_eq!(
-        small.body["detail"]
-            .as_str()
-            .unwrap()
-            .chars()
-            .take(100)
-            .collect::<String>(),
-        detail.chars().take(100).collect::<String>()
-    );
     (code, detail)
 }
 
@@ -235,7 +229,7 @@ async fn formulas_have_the_values_that_are_saved() {
                 warning["message"]
                     .as_str()
                     .unwrap()
-                    .contains("1 cells, the first of them D3")
+                    .contains("empty cells: 1, the first is D3")
             );
         }
     }
@@ -282,10 +276,16 @@ async fn files_that_cannot_be_read_say_why() {
 #[tokio::test]
 async fn bombs_are_refused() {
     let (world, staff) = (World::new().await, Person::staff());
-    let head = b"sale_id,sale_date,amount\n".to_vec();
-    let bomb = gzip(&[head.clone(), b"S-1,2026-01-31,1.00\n".repeat(8 << 20)].concat());
-    let (code, detail) = refusal(&world, &staff, None, &bomb).await;
-    assert_eq!(code, "file_too_large", "{detail}");
+    let text = [&b"sale_id,sale_date,amount\n"[..], &[b'\n'; 66 << 20]].concat();
+    let refused = world.upload_sales(&staff, &[], gzip(&text)).await;
+    assert_eq!(refused.problem(413), "file_too_large");
+    assert!(
+        refused.body["detail"].as_str().unwrap().contains("64 MiB"),
+        "{}",
+        refused.text
+    );
+    let workbook = gzip(&[&b"PK\x03\x04"[..], &[0; 100 << 20]].concat());
+    assert_eq!(refusal(&world, &staff, None, &workbook).await.0, "file_too_large");
 
     let row = r#"<table:table-cell table:number-columns-repeated="16384" office:value-type="float" office:value="1"/>"#;
     let row = format!(r#"<table:table-row table:number-rows-repeated="1000000">{row}</table:table-row>"#);

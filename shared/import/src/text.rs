@@ -120,8 +120,8 @@ impl Text {
         let Unsaved { cells, first } = unsaved;
         let first = first.as_deref()?;
         let message = format!(
-            "{cells} cells, the first of them {first}, have a formula whose value is not saved in the workbook, and are read as empty: \
-             open the workbook in a spreadsheet, save it, and send it again"
+            "formulas whose values are not saved in the workbook are read as empty cells: {cells}, the first is {first}. Open the workbook in \
+             a spreadsheet, save it, and send it again"
         );
         Some(Warning::new("formulas_without_values", message))
     }

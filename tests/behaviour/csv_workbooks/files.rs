@@ -134,7 +134,7 @@ pub fn ods(sheets: &[(&str, &Table)]) -> Vec<u8> {
             tables += "<table:table-row>";
             for cell in cells {
                 tables += &match cell {
-                    Cell::Text(text) => ods_cell("string", "", &escaped(text)),
+                    Cell::Text(text) => ods_cell("string", "", &escaped(text).replace('\n', "</text:p><text:p>")),
                     Cell::Number(number, shown) => ods_cell("float", &format!("office:value=\"{number}\""), shown),
                     Cell::Day(after) => ods_cell("date", &format!("office:date-value=\"{}\"", day(*after)), "a day"),
                     Cell::Formula(formula, Some(value)) => {
