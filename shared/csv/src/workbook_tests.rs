@@ -3,6 +3,10 @@ use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use bytes::Bytes;
+
+use super::limits::MAX_CELL_BYTES;
+use super::sheet::column_name;
 use super::*;
 
 fn zipped(parts: &[(&str, &str)]) -> Vec<u8> {

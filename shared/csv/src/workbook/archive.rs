@@ -1,15 +1,16 @@
 //! The ZIP archive that a workbook is. Bytes are counted when a part is opened, by its declared size, and again while it is inflated.
 
 use std::cell::Cell;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{BufReader, Cursor, Read};
 
 use zip::ZipArchive;
 use zip::result::ZipError;
 
+use super::fault::{broken, password};
+use super::limits::MAX_INFLATED;
+use super::part::{Part, inflates_too_much};
 use super::xml::Xml;
-use super::{MAX_CELL_BYTES, MAX_INFLATED, broken, password};
 use crate::fault::FileFault;
-use crate::packing::{size, too_large};
 
 /// What the part `mimetype` of an OpenDocument spreadsheet, or of a template of one, begins with.
 const OPEN_DOCUMENT: &[u8] = b"application/vnd.oasis.opendocument.spreadsheet";
@@ -54,12 +55,7 @@ impl<'a> Archive<'a> {
         if file.size() > most.min(self.left.get()) {
             return Err(inflates_too_much());
         }
-        let part = Part {
-            file: Box::new(file),
-            left: &self.left,
-            left_of_part: most,
-            left_of_event: 0,
-        };
+        let part = Part::new(Box::new(file), &self.left, most);
         Ok(Some(Xml::new(BufReader::new(part))))
     }
 
@@ -70,47 +66,6 @@ impl<'a> Archive<'a> {
             .index_for_name(name)
             .or_else(|| self.zip.file_names_raw().position(is_same))
     }
-}
-
-/// A part of the archive, which fails as soon as too much of it is inflated.
-pub(super) struct Part<'a> {
-    file: Box<dyn Read + 'a>,
-    left: &'a Cell<u64>,
-    left_of_part: u64,
-    left_of_event: usize,
-}
-
-impl Part<'_> {
-    /// To be called before each element or text is read, because the whole of it is held in memory.
-    pub(super) fn begin_event(&mut self) {
-        self.left_of_event = MAX_CELL_BYTES;
-    }
-}
-
-impl Read for Part<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        let bytes = u64::try_from(read).unwrap_or(u64::MAX);
-        let (Some(left), Some(left_of_part)) =
-            (self.left.get().checked_sub(bytes), self.left_of_part.checked_sub(bytes))
-        else {
-            return Err(io::Error::other(inflates_too_much()));
-        };
-        self.left.set(left);
-        self.left_of_part = left_of_part;
-        let Some(left) = self.left_of_event.checked_sub(read) else {
-            return Err(io::Error::other(broken("a text or a tag is longer than 1 MiB")));
-        };
-        self.left_of_event = left;
-        Ok(read)
-    }
-}
-
-fn inflates_too_much() -> FileFault {
-    too_large(format!(
-        "the workbook becomes more than {} when it is inflated: save the sheet as CSV and send that",
-        size(MAX_INFLATED)
-    ))
 }
 
 fn fault(error: ZipError) -> FileFault {

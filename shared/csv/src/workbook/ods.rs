@@ -6,12 +6,11 @@ use std::collections::HashSet;
 use quick_xml::events::{BytesStart, Event};
 
 use super::archive::Archive;
+use super::fault::{broken, is_named, no_cells, password, unknown_sheet};
+use super::limits::{MAX_CELL_BYTES, MAX_COLUMNS, MAX_INFLATED, MAX_ROWS};
 use super::number::{duration_text, iso_text, number_text};
-use super::sheet::SheetText;
+use super::sheet::{Sheet, SheetText};
 use super::xml::{Xml, add_reference, attribute, check_length};
-use super::{
-    MAX_CELL_BYTES, MAX_COLUMNS, MAX_INFLATED, MAX_ROWS, Sheet, broken, is_named, no_cells, password, unknown_sheet,
-};
 use crate::fault::FileFault;
 
 /// Maximum bytes of the list of parts.

@@ -1,9 +1,39 @@
 //! Cells become CSV text. A row is a line, also if it is empty, so the number of a line is that of its row. Empty cells at the end of a row and
 //! empty rows at the end of the sheet are left out.
 
-use super::{MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Sheet, Unsaved, broken};
+use bytes::Bytes;
+
+use super::fault::broken;
+use super::limits::{MAX_CELLS, MAX_COLUMNS, MAX_ROWS};
 use crate::fault::FileFault;
 use crate::packing::{size, too_large};
+
+/// A sheet as CSV text, in UTF-8 and with commas.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sheet {
+    /// The text. Its lines are the sheet's rows.
+    pub text: Bytes,
+    /// Cells with a formula whose value is not saved in the file. They are empty in the text.
+    pub unsaved: Unsaved,
+}
+
+/// Cells with a formula whose value is not saved.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Unsaved {
+    /// How many there are.
+    pub cells: u64,
+    /// The first of them, such as `C7`.
+    pub first: Option<String>,
+}
+
+impl Unsaved {
+    /// Counts a cell, by its position from 0.
+    fn add(&mut self, row: u32, column: u32) {
+        self.cells += 1;
+        self.first
+            .get_or_insert_with(|| format!("{}{}", column_name(column), row + 1));
+    }
+}
 
 /// The text of a sheet, as far as its cells were read.
 pub(super) struct SheetText {
@@ -128,4 +158,15 @@ impl SheetText {
         }
         Ok(())
     }
+}
+
+/// The name of a column, such as `AB`, by its position from 0.
+pub(super) fn column_name(column: u32) -> String {
+    let (mut rest, mut name) = (column + 1, Vec::new());
+    while rest > 0 {
+        let letter = u8::try_from((rest - 1) % 26).unwrap_or_default();
+        name.insert(0, b'A' + letter);
+        rest = (rest - 1) / 26;
+    }
+    String::from_utf8(name).unwrap_or_default()
 }

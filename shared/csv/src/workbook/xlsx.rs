@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use quick_xml::events::{BytesStart, Event};
 
 use super::archive::Archive;
+use super::fault::{broken, is_named, no_cells, not_csv, unknown_sheet};
 use super::format::CellFormat;
+use super::limits::{MAX_COLUMNS, MAX_INFLATED};
 use super::number::{iso_text, number_text, serial_text};
-use super::sheet::SheetText;
+use super::sheet::{Sheet, SheetText};
 use super::xml::{Xml, add_reference, attribute, check_length, local_attribute};
-use super::{MAX_COLUMNS, MAX_INFLATED, Sheet, broken, is_named, no_cells, not_csv, unknown_sheet};
 use crate::fault::FileFault;
 
 /// Maximum bytes of the parts that list sheets, formats and other parts.

@@ -7,8 +7,9 @@ use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-use super::archive::Part;
-use super::{MAX_CELL_BYTES, broken};
+use super::fault::broken;
+use super::limits::MAX_CELL_BYTES;
+use super::part::Part;
 use crate::fault::FileFault;
 
 /// Elements within each other. The reader keeps the names of all that are open.
