@@ -226,7 +226,7 @@ async fn a_number_that_could_be_two_is_judged_by_the_whole_file() {
     for decided in ["12.5", "\"1,234.50\"", "0.125", "1.2345"] {
         let file = format!(
             "sale_date,amount,notes\n2026-01-01,1.000,{}\n2026-01-02,{decided},\n",
-            decided.replace('"', "_").replace(',', "_")
+            decided.replace(['"', ','], "_")
         );
         for answer in [
             upload(&world, "sales", &[], &file).await.expect(200),

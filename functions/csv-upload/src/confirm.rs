@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::App;
-use crate::inspect::refuse_others;
+use crate::fields::refuse_others;
 use crate::large::texts;
 use crate::problems::check_permission;
 

@@ -3,10 +3,8 @@
 
 use crate::App;
 use annals_csv::{Dataset, Packing};
-use annals_domain::event::FieldFault;
 use annals_http::{ApiError, Authenticated, JsonBody};
 use annals_import::{Options, SmallFile, inspect_file};
-use annals_inspect::is_about_reading;
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -14,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use crate::confirm;
+use crate::fields::{fault, refuse_others};
 use crate::form::Form;
 use crate::problems::{check_permission, import_problem};
 
@@ -51,14 +50,6 @@ pub(crate) async fn inspect(
     Ok(Json(inspection).into_response())
 }
 
-/// Refuses fields that do not say how a file is read.
-pub(crate) fn refuse_others(fields: &[(String, String)]) -> Result<(), ApiError> {
-    match fields.iter().find(|(name, _)| !is_about_reading(name)) {
-        Some((name, _)) => Err(fault(name, "unknown_field", "is not a field of an inspection")),
-        None => Ok(()),
-    }
-}
-
 fn is_json(request: &Request) -> bool {
     let kind = request
         .headers()
@@ -84,8 +75,4 @@ fn take(fields: &mut Vec<(String, String)>, name: &str) -> Result<Option<String>
         (value, None) => Ok(value),
         (_, Some(_)) => Err(fault(name, "repeated_field", "may be given only once")),
     }
-}
-
-fn fault(name: &str, code: &'static str, detail: &str) -> ApiError {
-    ApiError::malformed(vec![FieldFault::new(format!("/{name}"), code, detail)])
 }

@@ -8,6 +8,7 @@ mod answer;
 mod app;
 mod confirm;
 mod errors;
+mod fields;
 mod form;
 mod inspect;
 mod large;

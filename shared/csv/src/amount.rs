@@ -31,7 +31,7 @@ pub struct Amount {
 /// How a currency is written beside a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// One of [`SYMBOLS`].
+    /// A symbol such as `$`, which several currencies may have.
     Symbol(char),
     /// An ISO 4217 code, or a sign that only one currency has.
     Code(Currency),

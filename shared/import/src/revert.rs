@@ -28,7 +28,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use self::decision::{Decider, left};
+use self::decision::{Decider, Refused, left};
 use crate::error::ImportError;
 use crate::events;
 use crate::importer::Importer;
@@ -65,9 +65,6 @@ struct Step {
     /// Revision of the catalog that the events were checked against.
     revision: i64,
 }
-
-/// Events that an append has refused for a reason that another attempt would not change.
-type Refused = HashMap<EventId, (String, String)>;
 
 impl Importer {
     /// Continues these reverts, one after the other. A revert that fails does not stop the others.

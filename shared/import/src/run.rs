@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_csv::{Dataset, FileFault};
-use annals_inspect::Inspection as Proposed;
 use annals_domain::RowCounts;
+use annals_inspect::Inspection as Proposed;
 use annals_storage::{MAX_FILE_BYTES, Object, StorageError};
 use annals_store::{
     AcquireOutcome, CheckedEvents, ImportEnd, Inspection, LEASE_SECONDS, LeasedImport, Refusal, RefusalKind,

@@ -144,7 +144,7 @@ mod tests {
             let header = Header::of(text);
             assert_eq!((header.name.as_str(), header.currency), (name, currency), "{text}");
         }
-        assert_eq!(Header::of("Bruttobetrag").rank_for(Column::Amount).is_some(), true);
+        assert!(Header::of("Bruttobetrag").rank_for(Column::Amount).is_some());
         assert!(Header::of("Soll").is(Role::Debit) && !Header::of("Sollte").is_known());
     }
 

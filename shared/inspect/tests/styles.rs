@@ -42,8 +42,18 @@ enum Currency {
 
 fn style() -> impl Strategy<Value = Style> {
     let days = prop::sample::select(vec![
-        "%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d/%m/%y", "%m/%d/%y", "%Y%m%d", "%B %d, %Y", "%d-%B-%y",
-        "%Y-%m-%dT%H:%M:%S", "%d.%m.%Y %H:%M",
+        "%Y-%m-%d",
+        "%d.%m.%Y",
+        "%d/%m/%Y",
+        "%m/%d/%Y",
+        "%d-%m-%Y",
+        "%d/%m/%y",
+        "%m/%d/%y",
+        "%Y%m%d",
+        "%B %d, %Y",
+        "%d-%B-%y",
+        "%Y-%m-%dT%H:%M:%S",
+        "%d.%m.%Y %H:%M",
     ]);
     let numbers = prop::sample::select(vec![
         ('.', None),
@@ -56,7 +66,12 @@ fn style() -> impl Strategy<Value = Style> {
         (',', Some('\u{202F}')),
     ]);
     let signs = prop::sample::select(vec![Sign::Before, Sign::After, Sign::Parentheses]);
-    let currencies = prop::sample::select(vec![Currency::Column, Currency::Header, Currency::Before, Currency::After]);
+    let currencies = prop::sample::select(vec![
+        Currency::Column,
+        Currency::Header,
+        Currency::Before,
+        Currency::After,
+    ]);
     let delimiters = prop::sample::select(vec![',', ';', '\t', '|']);
     let ends = prop::sample::select(vec!["\n", "\r\n"]);
     (days, numbers, signs, currencies, delimiters, ends, any::<[bool; 3]>()).prop_map(
@@ -114,7 +129,11 @@ impl Style {
             file.push_str(&format!("Sales of the shop{end}{end}", end = self.line_end));
         }
         let has_column = matches!(self.currency, Currency::Column);
-        let amount = if matches!(self.currency, Currency::Header) { "Order total (CHF)" } else { "Order total" };
+        let amount = if matches!(self.currency, Currency::Header) {
+            "Order total (CHF)"
+        } else {
+            "Order total"
+        };
         let with_currency = |mut cells: Vec<String>, currency: &str| {
             if has_column {
                 cells.push(currency.to_owned());
@@ -122,15 +141,24 @@ impl Style {
             self.line(&cells)
         };
         if self.has_header {
-            file.push_str(&with_currency(vec!["Product".to_owned(), "Order date".to_owned(), amount.to_owned()], "Currency"));
+            file.push_str(&with_currency(
+                vec!["Product".to_owned(), "Order date".to_owned(), amount.to_owned()],
+                "Currency",
+            ));
         }
         for (day, cents) in rows {
             let day = day.and_hms_opt(9, 5, 0).expect("a time").format(self.day).to_string();
-            file.push_str(&with_currency(vec!["Mug, \"blue\"".to_owned(), day, self.amount(*cents)], "CHF"));
+            file.push_str(&with_currency(
+                vec!["Mug, \"blue\"".to_owned(), day, self.amount(*cents)],
+                "CHF",
+            ));
         }
         if self.has_total {
             let total: i64 = rows.iter().map(|(_, cents)| cents).sum();
-            file.push_str(&with_currency(vec!["Total".to_owned(), String::new(), self.amount(total)], ""));
+            file.push_str(&with_currency(
+                vec!["Total".to_owned(), String::new(), self.amount(total)],
+                "",
+            ));
         }
         file
     }
@@ -138,8 +166,16 @@ impl Style {
 
 fn rows() -> impl Strategy<Value = Vec<(NaiveDate, i64)>> {
     let first = NaiveDate::from_ymd_opt(2001, 1, 1).expect("a day");
-    let amounts = prop_oneof![-99_999_i64..99_999, -99_999_999_i64..99_999_999, Just(100_000), Just(-150_000)];
-    prop::collection::vec(((0_u64..15_000).prop_map(move |days| first + Days::new(days)), amounts), 2..12)
+    let amounts = prop_oneof![
+        -99_999_i64..99_999,
+        -99_999_999_i64..99_999_999,
+        Just(100_000),
+        Just(-150_000)
+    ];
+    prop::collection::vec(
+        ((0_u64..15_000).prop_map(move |days| first + Days::new(days)), amounts),
+        2..12,
+    )
 }
 
 proptest! {

@@ -20,11 +20,13 @@ async fn types_that_annals_itself_appends_are_closed_to_all_callers() {
         names,
         [
             "import.completed",
+            "import.confirmed",
             "import.failed",
             "import.requested",
             "import.revert_completed",
             "import.revert_requested",
             "import.started",
+            "import_profile.saved",
             "kpi.calculated",
             "projection.retried",
             "projection.skipped"

@@ -1,14 +1,15 @@
 //! The decision about one event of a revert: its compensation, or why it is left alone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use annals_append::{CompensationError, Mistake, compensation};
 use annals_domain::reason::Reason;
-use annals_domain::{Catalog, Entity, Event, FoldError, NewEvent, StoredFact};
+use annals_domain::{Catalog, Entity, Event, EventId, FoldError, NewEvent, StoredFact};
 use annals_store::{Bounds, CompensationStatus, LeftAlone, RevertScope, Revertible, Store, StoreError};
 use serde_json::{Map, Value, json};
 
-use super::Refused;
+/// Events that an append has refused for a reason that another attempt would not change.
+pub(super) type Refused = HashMap<EventId, (String, String)>;
 
 /// A compensating event, or the event that is left alone.
 pub(super) type Decision = Result<NewEvent, LeftAlone>;
@@ -110,7 +111,7 @@ impl Decider<'_> {
     }
 
     /// The compensating event with its id, and with the marks of the revert.
-    fn named(&self, mut inverse: NewEvent, id: annals_domain::EventId) -> Result<NewEvent, StoreError> {
+    fn named(&self, mut inverse: NewEvent, id: EventId) -> Result<NewEvent, StoreError> {
         inverse.id = id;
         let command_id = self.scope.command_id();
         inverse.command_id = Some(command_id.map_err(|e| StoreError::Unexpected(e.to_string()))?);
