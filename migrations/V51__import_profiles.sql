@@ -2,7 +2,7 @@
 --
 -- There is no created, updated or deleted: a profile is saved, each time that an upload confirms other fields.
 
--- No inverse: an upload with other fields saves the profile anew.
+-- No inverse: import_profile.saved says how files were read, and an upload with other fields saves it anew.
 select annals.declare_event_type(
     'import_profile.saved', '{"set": {"dataset": "/dataset", "header": "/header", "options": "/options"}}', array['staff', 'service'],
     'An upload was imported with these fields; files with the same header are proposed to be read so.',

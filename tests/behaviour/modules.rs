@@ -14,7 +14,7 @@ use tests::{Person, Refolded, World};
 const WITHOUT_CRUD: [&str; 2] = ["agent", "import"];
 
 /// Kinds of events that belong to no module: they have no state table.
-const MACHINERY: [&str; 3] = ["projection", "kpi", "sync"];
+const MACHINERY: [&str; 4] = ["projection", "kpi", "sync", "import_profile"];
 
 /// Event types that the sources name and that belong to these modules.
 const NAMED_IN_SOURCES: [&str; 33] = [

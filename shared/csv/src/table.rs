@@ -208,7 +208,7 @@ fn sign_of(text: &str) -> Option<bool> {
 
 /// What a cell of a sign column says of the amount beside it: whether it is negative. `None`: it is not known.
 pub fn is_negative_sign(text: &str) -> Option<bool> {
-    const NEGATIVE: [&str; 25] = [
+    const NEGATIVE: [&str; 39] = [
         "-",
         "d",
         "dr",
@@ -234,8 +234,22 @@ pub fn is_negative_sign(text: &str) -> Option<bool> {
         "saída",
         "out",
         "uitgave",
+        "deb",
+        "debited",
+        "outgoing",
+        "paid out",
+        "ausgang",
+        "abgang",
+        "sortie",
+        "debe",
+        "salida",
+        "uscita",
+        "debet",
+        "uit",
+        "nikasi",
+        "naam",
     ];
-    const POSITIVE: [&str; 25] = [
+    const POSITIVE: [&str; 35] = [
         "+",
         "c",
         "cr",
@@ -261,6 +275,16 @@ pub fn is_negative_sign(text: &str) -> Option<bool> {
         "inkomsten",
         "k",
         "kredit",
+        "cred",
+        "credited",
+        "incoming",
+        "paid in",
+        "eingang",
+        "zugang",
+        "entrée",
+        "haber",
+        "entrata",
+        "jama",
     ];
     let text = text.trim().to_lowercase();
     let word = text.trim_end_matches('.');

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use annals_csv::{Dataset, FileFault, Format, ReadError, ReadOptions, Reader, Record, SALES};
+use annals_csv::{Dataset, DateFormat, FileFault, Format, ReadError, ReadOptions, Reader, Record, SALES};
 use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
@@ -131,6 +131,13 @@ where
     };
     let mut proposal = propose(&table);
     propose_structure(&mut proposal, &structure, &found, declared);
+    if found.footer_has_day && !declared.contains_key("skip_footer") {
+        proposal.doubt(
+            "skip_footer",
+            "the last lines look like totals, and have a day",
+            Vec::new(),
+        );
+    }
     for field in remembered.keys().filter(|field| !caller_declared.contains_key(*field)) {
         proposal.note("options", format!("{field} was confirmed for a file with this header"));
     }
@@ -219,6 +226,8 @@ struct Found {
     profiles: Profiles,
     /// The records after the last row, as text.
     footer: Vec<String>,
+    /// Whether one of them has a day in a cell of its own beside others.
+    footer_has_day: bool,
     encoding: String,
 }
 
@@ -248,7 +257,14 @@ where
         add(&mut profiles, record);
     }
     let text = |record: &Record| record.fields().collect::<Vec<_>>().join(" ").trim().to_owned();
+    let has_day = |record: &Record| {
+        structure::filled(record) > 2
+            && record
+                .fields()
+                .any(|field| !DateFormat::candidates(field.trim()).is_empty())
+    };
     Ok(Found {
+        footer_has_day: last.iter().skip(rows).any(has_day),
         profiles,
         footer: last.iter().skip(rows).map(text).collect(),
         encoding: reader.encoding().name().to_owned(),

@@ -70,15 +70,28 @@ impl Header {
 /// Whether a cell has this meaning.
 pub fn means(text: &str, word: Word) -> bool {
     let text = text.trim().to_lowercase();
-    let known = || WORDS.iter().filter(|(of, _)| *of == word).flat_map(|(_, words)| *words);
-    match word {
-        // `Total for Hosting` and `Summe:` are totals, too.
-        Word::TotalLine => known().any(|word| {
-            let rest = text.strip_prefix(word);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ':']) && !word.starts_with('*'))
-        }),
-        _ => known().any(|word| *word == text),
-    }
+    let text = match word {
+        Word::TotalLine => text.trim_end_matches([':', ' ']),
+        _ => text.as_str(),
+    };
+    WORDS
+        .iter()
+        .filter(|(of, _)| *of == word)
+        .flat_map(|(_, words)| *words)
+        .any(|word| *word == text)
+}
+
+/// Whether a cell begins like that of a total, as `Total for Hosting` does. A company may be called so, too.
+pub fn begins_like_total(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    let totals = WORDS
+        .iter()
+        .filter(|(of, _)| *of == Word::TotalLine)
+        .flat_map(|(_, words)| *words);
+    totals.filter(|word| !word.starts_with('*')).any(|word| {
+        let rest = text.strip_prefix(word);
+        rest.is_some_and(|rest| rest.starts_with([' ', ':']))
+    })
 }
 
 /// Code of the only currency that lines of text name. Words of a line in capital letters are no codes: `ALL` is one.
@@ -150,14 +163,18 @@ mod tests {
 
     #[test]
     fn lines_of_totals_are_known() {
-        for (text, is_total) in [
-            ("Total", true),
-            ("Summe:", true),
-            ("Total for Hosting", true),
-            ("Totalausfall", false),
-            ("***", true),
+        for (text, is_total, begins) in [
+            ("Total", true, false),
+            ("Summe:", true, true),
+            ("Total for Hosting", false, true),
+            ("Totalausfall", false, false),
+            ("***", true, false),
         ] {
-            assert_eq!(means(text, Word::TotalLine), is_total, "{text}");
+            assert_eq!(
+                (means(text, Word::TotalLine), begins_like_total(text)),
+                (is_total, begins),
+                "{text}"
+            );
         }
     }
 }

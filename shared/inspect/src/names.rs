@@ -7,8 +7,7 @@
 //!
 //! Within a language the best name comes first: if a file has two names of the same column, the earlier one is proposed and the other is
 //! the runner-up. A name that several languages have is under the first of them. A name that could mean two of our columns is in both
-//! lists; the file's other columns and its dataset decide. The same holds for words: `-` is a debit in a column of signs, and nothing
-//! elsewhere; `pago` is paid in Portuguese and a payment in Spanish.
+//! lists; the file's other columns and its dataset decide. The same holds for words: `pago` is paid in Portuguese and a payment in Spanish.
 
 use annals_csv::Column;
 
@@ -50,10 +49,6 @@ pub enum Role {
 pub enum Word {
     /// The first cell of a line of totals. Such a line is also known by `total` and a space before another word.
     TotalLine,
-    /// The row's amount leaves the account.
-    Debit,
-    /// The row's amount reaches the account.
-    Credit,
     /// The row does not count yet.
     Pending,
     /// The row does not count any more.
@@ -873,42 +868,6 @@ pub static WORDS: &[(Word, &[&str])] = &[
         "kul", "kul yog", "yog", "kul jod", "jod", "kul rashi",
         // SAP
         "*", "**", "***",
-    ]),
-    (Word::Debit, &[
-        // English
-        "d", "dr", "debit", "db", "deb", "debited", "withdrawal", "out", "outgoing", "paid out", "-",
-        // German
-        "s", "soll", "lastschrift", "belastung", "ausgang", "abgang",
-        // French
-        "débit", "sortie",
-        // Spanish
-        "debe", "cargo", "débito", "salida",
-        // Italian
-        "dare", "addebito", "uscita",
-        // Portuguese
-        "saída", "deb.",
-        // Dutch
-        "af", "debet", "uit",
-        // Hindi
-        "nikasi", "naam",
-    ]),
-    (Word::Credit, &[
-        // English
-        "c", "cr", "credit", "cred", "credited", "deposit", "in", "incoming", "paid in", "+",
-        // German
-        "h", "haben", "gutschrift", "eingang", "zugang",
-        // French
-        "crédit", "entrée",
-        // Spanish
-        "haber", "abono", "crédito", "entrada",
-        // Italian
-        "avere", "accredito", "entrata",
-        // Portuguese
-        "cred.",
-        // Dutch
-        "bij",
-        // Hindi
-        "jama",
     ]),
     (Word::Pending, &[
         // English

@@ -7,7 +7,7 @@ use annals_csv::{Amount, DateFormat, DecimalMark, Record, Written};
 use annals_domain::money;
 use iso_currency::Currency;
 
-use crate::lookup::means;
+use crate::lookup::{begins_like_total, means};
 use crate::names::Word;
 use crate::structure::filled;
 
@@ -125,7 +125,15 @@ pub fn is_heading(record: &Record, width: usize, usual: usize) -> bool {
     let mut cells = record.fields().map(str::trim).filter(|cell| !cell.is_empty());
     let Some(first) = cells.next() else { return true };
     let filled = filled(record);
-    (filled == 1 && width > 2) || (filled <= 2 && usual >= 5) || means(first, Word::TotalLine)
+    let has_day = || {
+        record
+            .fields()
+            .any(|field| !DateFormat::candidates(field.trim()).is_empty())
+    };
+    (filled == 1 && width > 2)
+        || (filled <= 2 && usual >= 5)
+        || means(first, Word::TotalLine)
+        || (begins_like_total(first) && !has_day())
 }
 
 impl Profile {

@@ -150,12 +150,27 @@ impl Proposer<'_> {
     /// Columns whose header means this column of ours, the best first, of those that are acceptable.
     fn candidates(&self, column: Column, is_acceptable: impl Fn(&Profile) -> bool) -> Vec<usize> {
         let headers = self.table.headers.iter().enumerate();
+        let is_meant = |header: &Header| column != Column::Amount || !is_of_others(self.table.dataset, header);
+        let headers = headers.filter(|(_, header)| is_meant(header));
         let ranked = headers.filter_map(|(place, header)| Some((header.rank_for(column)?, place)));
         let free =
             ranked.filter(|(_, place)| !self.used.contains(place) && self.profile(*place).is_some_and(&is_acceptable));
         let mut found: Vec<(usize, usize)> = free.collect();
         found.sort_unstable();
         found.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// Notes a doubt if two columns have the same name, in the dictionary's terms, and the export is not known.
+    fn doubt_if_two(&mut self, column: Column, named: &[usize]) {
+        let name = |place: &usize| self.table.headers[*place].name.as_str();
+        if let ([first, second, ..], None) = (named, self.of_export(column.name()))
+            && name(first) == name(second)
+        {
+            let names = [self.name(*first), self.name(*second)];
+            let choices = names.iter().map(|name| json!({column.name(): name})).collect();
+            let message = format!("{} and {} could both be {}", names[0], names[1], column.name());
+            self.out.doubt("mapping", message, choices);
+        }
     }
 
     fn map(&mut self, column: Column, place: usize, runner_up: Option<usize>) {
@@ -208,6 +223,7 @@ impl Proposer<'_> {
                 let has_days =
                     |profile: &Profile| !profile.formats().is_empty() || !profile.contradicted_formats().is_empty();
                 let named = self.candidates(column, has_days);
+                self.doubt_if_two(column, &named);
                 let serials = || self.candidates(column, has_serials).into_iter().next();
                 let shaped = || self.only(|profile| !profile.formats().is_empty());
                 let place = of_export
@@ -317,6 +333,7 @@ impl Proposer<'_> {
             return Some(self.take_two(debit, credit));
         }
         let named = self.candidates(Column::Amount, is_number);
+        self.doubt_if_two(Column::Amount, &named);
         if let Some(place) = self.of_export("amount").or_else(|| named.first().copied()) {
             let two = self.two_columns();
             if let (None, Some((debit, credit))) = (self.export, two) {
@@ -559,11 +576,8 @@ impl Proposer<'_> {
             .collect();
         codes.dedup();
         if let ([code], true) = (codes.as_slice(), with > 0) {
-            self.out.set(
-                "currency",
-                *code,
-                format!("it is beside {with} of {total} amounts, and no other one is"),
-            );
+            let message = format!("{code} is beside {with} of {total} amounts, and nothing is beside the others");
+            self.out.doubt("currency", message, vec![json!(code)]);
             return;
         }
         let symbols = numbers.iter().flat_map(|(numbers, _)| numbers.symbols.keys());
@@ -800,7 +814,8 @@ impl Proposer<'_> {
                 .collect()
         };
         let (out, counted) = (of(&[Word::Pending, Word::Voided]), of(&[Word::Completed]));
-        if out.is_empty() {
+        // Customers have statuses that say nothing of whether they are any.
+        if out.is_empty() && (counted.len() == words.len() || !self.table.dataset.has_money()) {
             return;
         }
         let unknown: Vec<&String> = words
@@ -813,6 +828,9 @@ impl Proposer<'_> {
                 self.name(place)
             );
             self.out.doubt("filter", message, Vec::new());
+        }
+        if out.is_empty() {
+            return;
         }
         self.used.insert(place);
         self.out.note(
@@ -843,6 +861,7 @@ impl Proposer<'_> {
                 (expenses, income)
             };
             if other.is_empty() {
+                self.doubt_kinds(place, &words, &taken);
                 continue;
             }
             let unknown: Vec<&String> = words
@@ -860,6 +879,19 @@ impl Proposer<'_> {
             self.out
                 .note("filter", format!("{} tells income from expenses", self.name(place)));
             self.filter.push(json!({"column": self.name(place), "in": taken}));
+        }
+    }
+
+    /// Notes a doubt if a column of kinds has some that may not be those that the dataset is about, such as `Refund` and `Payout`.
+    fn doubt_kinds(&mut self, place: usize, words: &[String], taken: &[String]) {
+        let is_known = |word: &String| taken.contains(word) || is_negative_sign(word).is_some();
+        let unknown: Vec<&String> = words.iter().filter(|word| !is_known(word)).take(MAX_SHOWN).collect();
+        if words.len() > 1 && !unknown.is_empty() && self.table.headers[place].is(Role::Kind) {
+            let message = format!(
+                "it is not known whether rows with {unknown:?} in {} count",
+                self.name(place)
+            );
+            self.out.doubt("filter", message, Vec::new());
         }
     }
 
@@ -982,6 +1014,59 @@ impl Proposer<'_> {
                 "cells with these texts have no value",
             );
         }
+    }
+}
+
+/// Whether a header names amounts of other entities than those of the dataset: what sales cost, or what they brought in.
+fn is_of_others(dataset: &Dataset, header: &Header) -> bool {
+    const COSTS: [&str; 24] = [
+        "cost",
+        "total cost",
+        "spend",
+        "amount spent",
+        "expense",
+        "expense amount",
+        "ausgabe",
+        "ausgaben",
+        "kosten",
+        "dépense",
+        "coût",
+        "gasto",
+        "coste",
+        "costo",
+        "spesa",
+        "costo totale",
+        "despesa",
+        "custo",
+        "uitgave",
+        "kharcha",
+        "kharch",
+        "charge",
+        "fee",
+        "fees",
+    ];
+    const REVENUES: [&str; 16] = [
+        "sales",
+        "revenue",
+        "sale amount",
+        "sales amount",
+        "total sale",
+        "gross sales",
+        "product sales",
+        "umsatz",
+        "erlös",
+        "verkaufsbetrag",
+        "chiffre d'affaires",
+        "ventes",
+        "ventas",
+        "vendite",
+        "vendas",
+        "omzet",
+    ];
+    match dataset.name {
+        "sales" => COSTS.contains(&header.name.as_str()),
+        "expenses" => REVENUES.contains(&header.name.as_str()),
+        _ => false,
     }
 }
 
