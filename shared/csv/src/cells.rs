@@ -57,13 +57,13 @@ pub fn read_date(cell: &Cell<'_>, values: &ValueOptions) -> Result<NaiveDate, Ro
 /// A number that is not money.
 pub fn read_quantity(cell: &Cell<'_>, values: &ValueOptions) -> Result<Decimal, RowFault> {
     let by = |mark| number::parse(cell.text, mark);
-    read_number(values.decimal, by).map_err(|fault| unusable_number(cell, fault, "invalid_quantity"))
+    read_number(values.decimal, by).map_err(|fault| unusable_number(cell, fault, "invalid_quantity", values.decimal))
 }
 
 /// An amount of money with its currency symbol, if it has one.
 pub fn read_amount(cell: &Cell<'_>, values: &ValueOptions) -> Result<Amount, RowFault> {
     let by = |mark| Amount::parse(cell.text, mark);
-    read_number(values.decimal, by).map_err(|fault| unusable_number(cell, fault, "invalid_amount"))
+    read_number(values.decimal, by).map_err(|fault| unusable_number(cell, fault, "invalid_amount", values.decimal))
 }
 
 /// Reads a number by the decimal mark. If that is not known, by a point, unless a comma would make it another number.
@@ -94,15 +94,31 @@ pub fn read_currency(cell: &Cell<'_>) -> Result<Currency, RowFault> {
         .ok_or_else(|| cell.fault("unknown_currency", "is not an ISO 4217 currency code"))
 }
 
-fn unusable_number(cell: &Cell<'_>, fault: NumberFault, form: &'static str) -> RowFault {
+fn unusable_number(cell: &Cell<'_>, fault: NumberFault, form: &'static str, mark: Option<DecimalMark>) -> RowFault {
     match fault {
-        NumberFault::Form => cell.fault(form, "is not a number; if a comma is the decimal mark, set decimal=,"),
+        NumberFault::Form => cell.fault(form, format!("is not a number: {}", why_no_number(cell.text, mark))),
         NumberFault::Ambiguous => cell.fault(
             AMBIGUOUS_AMOUNT,
             "is two numbers, one with a decimal point and one with a decimal comma, and the other numbers of the file do not decide: set \
              decimal=. or decimal=,",
         ),
         NumberFault::Digits => cell.fault("too_many_digits", "has more digits than can be stored exactly"),
+    }
+}
+
+/// Which option would read a text as a number, or which character is none of a number.
+fn why_no_number(text: &str, mark: Option<DecimalMark>) -> String {
+    let (other, name) = match mark {
+        Some(DecimalMark::Comma) => (DecimalMark::Point, "."),
+        _ => (DecimalMark::Comma, ","),
+    };
+    if Amount::parse(text, other).is_ok() {
+        return format!("decimal={name} would read it");
+    }
+    let is_unexpected = |c: &char| !c.is_ascii_digit() && !" .,'+-()$€£¥₹\u{A0}\u{202F}\u{2019}\u{2212}".contains(*c);
+    match text.chars().find(is_unexpected) {
+        Some(unexpected) => format!("{unexpected:?} is unexpected"),
+        None => "its signs are not where a number has them, as in -1,234,567.50".to_owned(),
     }
 }
 

@@ -91,16 +91,18 @@ impl DateFormat {
     pub fn parse(&self, text: &str) -> Result<NaiveDate, DateFault> {
         let date = match self {
             Self::Iso => parse_iso(text)?,
-            Self::Pattern(pattern) => pattern
-                .parse(text)
-                .ok_or_else(|| invalid(format!("is not a date of the form {}", pattern.text)))?,
+            Self::Pattern(pattern) => pattern.parse(text).ok_or_else(|| {
+                let hint = what_reads(text).map(|hint| format!(": {hint}")).unwrap_or_default();
+                invalid(format!("is not a date of the form {}{hint}", pattern.text))
+            })?,
             Self::Serial => parse_serial(text).ok_or_else(|| invalid("is not a spreadsheet's number of a day"))?,
         };
         // A date in JSON has a year of four digits.
         if (1000..=9999).contains(&date.year()) {
             Ok(date)
         } else {
-            Err(invalid("is not between the years 1000 and 9999"))
+            let hint = what_reads(text).map(|hint| format!(": {hint}")).unwrap_or_default();
+            Err(invalid(format!("is not between the years 1000 and 9999{hint}")))
         }
     }
 }
@@ -182,9 +184,14 @@ fn parse_iso(text: &str) -> Result<NaiveDate, DateFault> {
             message,
         });
     }
-    Err(invalid(
-        "is not a date of the form YYYY-MM-DD: if the file uses another form, set date_format=",
-    ))
+    let hint = what_reads(text).unwrap_or_else(|| "if the file uses another form, set date_format=".to_owned());
+    Err(invalid(format!("is not a date of the form YYYY-MM-DD: {hint}")))
+}
+
+/// Which values of `date_format` would read a text; `None` if none would.
+fn what_reads(text: &str) -> Option<String> {
+    let formats: Vec<String> = DateFormat::candidates(text).iter().map(ToString::to_string).collect();
+    (!formats.is_empty()).then(|| format!("date_format={} would read it", formats.join(" or ")))
 }
 
 /// Whether the text, which follows a day, is a time: `T10:30:00.25+01:00`, `T10:30` or ` 10:30:00 Z`.
@@ -290,6 +297,34 @@ mod tests {
         for text in ["11/8/2018", "8.11.18", "08-11-2018", "1 2 2018", "12/12/2018"] {
             assert_eq!(iso(text), Err("ambiguous_date"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_fault_says_what_would_read_the_date() {
+        let hint = |pattern: &str, text: &str| {
+            let format = DateFormat::from_pattern(pattern).expect(pattern);
+            format.parse(text).map_err(|fault| fault.message)
+        };
+        for (pattern, text, said) in [
+            (
+                "%d/%m/%Y",
+                "31/01/26",
+                "is not between the years 1000 and 9999: date_format=%d/%m/%y would read it",
+            ),
+            (
+                "%d.%m.%Y",
+                "2026-01-31",
+                "is not a date of the form %d.%m.%Y: date_format=%Y-%m-%d would read it",
+            ),
+            ("%d.%m.%Y", "31.02.2026", "is not a date of the form %d.%m.%Y"),
+        ] {
+            assert_eq!(hint(pattern, text), Err(said.to_owned()));
+        }
+        let iso = DateFormat::Iso.parse("31/01/2026").map_err(|fault| fault.message);
+        assert_eq!(
+            iso,
+            Err("is not a date of the form YYYY-MM-DD: date_format=%d/%m/%Y would read it".to_owned())
+        );
     }
 
     #[test]

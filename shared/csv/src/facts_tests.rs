@@ -254,3 +254,28 @@ fn expenses_are_money_on_a_day() {
     ];
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_fault_of_a_number_says_what_is_wrong_with_it() {
+    let said = |fields: &[(&str, &str)], text: &str| {
+        let record = format!("2026-01-31,\"{text}\"");
+        let faults = read_with(fields, "sale_date,amount", &record).expect_err("a fault");
+        faults[0].message.clone()
+    };
+    for (fields, text, message) in [
+        (&[][..], "12,50", "amount is not a number: decimal=, would read it"),
+        (
+            &[("decimal", ",")],
+            "12.50",
+            "amount is not a number: decimal=. would read it",
+        ),
+        (&[], "12x", "amount is not a number: 'x' is unexpected"),
+        (
+            &[],
+            "1,2,3",
+            "amount is not a number: its signs are not where a number has them, as in -1,234,567.50",
+        ),
+    ] {
+        assert_eq!(said(fields, text), message);
+    }
+}
