@@ -8,6 +8,12 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime};
 /// What declares the numbers of a spreadsheet.
 const SERIAL: &str = "excel";
 
+/// What a text is that is not of the form without a declaration.
+const NOT_ISO: &str = "is not a date of the form YYYY-MM-DD";
+
+/// Code of a text that is no date.
+const INVALID_DATE: &str = "invalid_date";
+
 /// Code of a date that could be two days.
 pub const AMBIGUOUS_DATE: &str = "ambiguous_date";
 
@@ -87,22 +93,31 @@ impl DateFormat {
         ((days, months) == (1, 1)).then(|| Self::from_pattern(&swapped))?
     }
 
-    /// Reads a date.
+    /// Reads a date. The fault says which other formats would read it.
     pub fn parse(&self, text: &str) -> Result<NaiveDate, DateFault> {
+        self.read(text).map_err(|fault| match what_reads(text) {
+            Some(hint) if fault.code == INVALID_DATE => invalid(format!("{}: {hint}", fault.message)),
+            None if *self == Self::Iso && fault.message == NOT_ISO => {
+                invalid(format!("{NOT_ISO}: if the file uses another form, set date_format="))
+            }
+            _ => fault,
+        })
+    }
+
+    /// Reads a date.
+    pub(crate) fn read(&self, text: &str) -> Result<NaiveDate, DateFault> {
         let date = match self {
             Self::Iso => parse_iso(text)?,
-            Self::Pattern(pattern) => pattern.parse(text).ok_or_else(|| {
-                let hint = what_reads(text).map(|hint| format!(": {hint}")).unwrap_or_default();
-                invalid(format!("is not a date of the form {}{hint}", pattern.text))
-            })?,
+            Self::Pattern(pattern) => pattern
+                .parse(text)
+                .ok_or_else(|| invalid(format!("is not a date of the form {}", pattern.text)))?,
             Self::Serial => parse_serial(text).ok_or_else(|| invalid("is not a spreadsheet's number of a day"))?,
         };
         // A date in JSON has a year of four digits.
         if (1000..=9999).contains(&date.year()) {
             Ok(date)
         } else {
-            let hint = what_reads(text).map(|hint| format!(": {hint}")).unwrap_or_default();
-            Err(invalid(format!("is not between the years 1000 and 9999{hint}")))
+            Err(invalid("is not between the years 1000 and 9999"))
         }
     }
 }
@@ -184,8 +199,7 @@ fn parse_iso(text: &str) -> Result<NaiveDate, DateFault> {
             message,
         });
     }
-    let hint = what_reads(text).unwrap_or_else(|| "if the file uses another form, set date_format=".to_owned());
-    Err(invalid(format!("is not a date of the form YYYY-MM-DD: {hint}")))
+    Err(invalid(NOT_ISO))
 }
 
 /// Which values of `date_format` would read a text; `None` if none would.
@@ -218,7 +232,7 @@ fn is_ambiguous(text: &str) -> bool {
 
 fn invalid(message: impl Into<String>) -> DateFault {
     DateFault {
-        code: "invalid_date",
+        code: INVALID_DATE,
         message: message.into(),
     }
 }
@@ -309,7 +323,7 @@ mod tests {
             (
                 "%d/%m/%Y",
                 "31/01/26",
-                "is not between the years 1000 and 9999: date_format=%d/%m/%y would read it",
+                "is not between the years 1000 and 9999: date_format=%d/%m/%y or %y/%m/%d would read it",
             ),
             (
                 "%d.%m.%Y",
