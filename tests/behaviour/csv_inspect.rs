@@ -315,7 +315,10 @@ async fn a_large_file_is_inspected_and_imported_as_confirmed() {
         .ask_for_upload(&staff, json!({"dataset": "expenses", "start": "confirmed"}))
         .await;
     let inspection = format!("/data/uploads/{}/inspection", asked.id);
-    assert_eq!(world.get(&staff, &inspection).await.problem(404), "not_found");
+    assert_eq!(
+        world.get(&staff, &inspection).await.problem(409),
+        "inspection_not_asked"
+    );
     let body = json!({"upload_id": asked.id});
     let waiting = world.post(&staff, "/data/inspect", body.clone()).await.expect(202);
     assert_eq!(waiting.body["status"], "waiting");

@@ -71,7 +71,7 @@ async fn a_corrected_file_of_rejected_rows_is_imported() {
     );
     assert_eq!(report.header("link"), None);
     let expected = "\u{FEFF}No;Day;'=Paid;What;Region;annals_errors\r\n\
-        2;31.01.2026;five;\"'=HYPERLINK(\"\"x\"\")\";'-1+1;\"'=Paid: amount is not a number: 'f' is unexpected (invalid_amount)\"\r\n\
+        2;31.01.2026;five;\"'=HYPERLINK(\"\"x\"\")\";'-1+1;'=Paid: amount is not a number: 'f' is unexpected (invalid_amount)\r\n\
         3;31.02.2026;-12.50;\"'+a, 'b'\r\nc\";''=1;Day: sale_date is not a date of the form %d.%m.%Y (invalid_date)\r\n";
     assert_eq!(report.text, expected);
 

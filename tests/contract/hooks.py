@@ -12,7 +12,8 @@ RULES = {
     "version_not_newer", "unknown_inverse", "reserved_type", "field_not_indexed",
     # The content of a file.
     "empty_file", "no_rows", "no_header", "duplicate_header", "missing_columns", "header_too_long", "too_many_columns",
-    "record_too_long", "stray_quote", "unclosed_quote", "wrong_encoding", "not_csv", "nul_character",
+    "record_too_long", "stray_quote", "unclosed_quote", "wrong_encoding", "not_csv", "nul_character", "unknown_sheet", "wrong_date_order",
+    "options_uncertain",
 }
 # The same for faults of single fields: what their details contain.
 FIELD_RULES = (
@@ -22,6 +23,7 @@ FIELD_RULES = (
     "differs from",
     # Fields of uploads.
     "must be an ISO 4217 code", "must be a strftime pattern", "must name an encoding", "may be given only once", "maps our columns", "is not a column of",
+    "must be JSON", "must be a JSON array", "two columns of the file", "or an array of such conditions", "must be a header of the file",
 )
 REFUSALS = (400, 405, 412, 413, 415, 422)
 

@@ -115,6 +115,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/data/inspect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask what a file says before it is imported
+         * @description Answers how Annals would read the file: its layout, which column is which, how dates and numbers are written, with the evidence, what is in doubt, the first rows as they would be stored, and totals to hold against the statement. `options` are fields of an upload. A form has a file of at most 4 MiB. A larger file is that of an upload with `start=confirmed`, whose `upload_id` is sent as JSON.
+         */
+        post: operations["inspectFile"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/data/upload-customers-csv": {
         parameters: {
             query?: never;
@@ -126,7 +146,7 @@ export interface paths {
         put?: never;
         /**
          * Import a small file of customers
-         * @description The file is the field `file` of a form, or the body itself. Its fields are in the form or in the query. A file that is sent again appends nothing. At most 4 MiB; larger files go by `POST /data/uploads`.
+         * @description The file is the field `file` of a form, or the body itself: CSV, a gzip archive of it, or an .xlsx or .ods workbook. Its fields are in the form or in the query. A file that is sent again appends nothing. At most 4 MiB; larger files go by `POST /data/uploads`.
          */
         post: operations["uploadCustomers"];
         delete?: never;
@@ -146,7 +166,7 @@ export interface paths {
         put?: never;
         /**
          * Import a small file of expenses
-         * @description The file is the field `file` of a form, or the body itself. Its fields are in the form or in the query. A file that is sent again appends nothing. At most 4 MiB; larger files go by `POST /data/uploads`.
+         * @description The file is the field `file` of a form, or the body itself: CSV, a gzip archive of it, or an .xlsx or .ods workbook. Its fields are in the form or in the query. A file that is sent again appends nothing. At most 4 MiB; larger files go by `POST /data/uploads`.
          */
         post: operations["uploadExpenses"];
         delete?: never;
@@ -166,7 +186,7 @@ export interface paths {
         put?: never;
         /**
          * Import a small file of sales
-         * @description The file is the field `file` of a form, or the body itself. Its fields are in the form or in the query. A file that is sent again appends nothing. At most 4 MiB; larger files go by `POST /data/uploads`.
+         * @description The file is the field `file` of a form, or the body itself: CSV, a gzip archive of it, or an .xlsx or .ods workbook. Its fields are in the form or in the query. A file that is sent again appends nothing. At most 4 MiB; larger files go by `POST /data/uploads`.
          */
         post: operations["uploadSales"];
         delete?: never;
@@ -246,6 +266,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/data/uploads/{id}/inspection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the file of an upload says */
+        get: operations["getInspection"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/data/uploads/{id}/revert": {
         parameters: {
             query?: never;
@@ -261,6 +298,26 @@ export interface paths {
          * @description Appends the inverse of each event that the upload appended, newest first. An event is left alone if its entity has later events that do not come from the upload, or for the reasons for which a single compensation is refused. A revert of up to 2,000 events runs within the request; a larger one runs in the background. A second request never compensates an event again.
          */
         post: operations["revertUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/data/uploads/{id}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm how a large file is read
+         * @description For uploads with `start=confirmed`. The import begins when the file has arrived, with these options in place of those of the request.
+         */
+        post: operations["startImport"];
         delete?: never;
         options?: never;
         head?: never;
@@ -710,6 +767,14 @@ export interface components {
         Changes: {
             [key: string]: components["schemas"]["Change"];
         };
+        /** @description A condition on the rows that are taken. Case and white space around a text do not matter. */
+        Condition: {
+            column: string;
+            in?: string[];
+            not_in?: string[];
+            /** @enum {unknown} */
+            sign?: "negative" | "positive";
+        };
         Dictionary: {
             columns: {
                 accepts: string[];
@@ -947,14 +1012,236 @@ export interface components {
         };
         /** Format: uuid */
         Id: string;
+        /** @description A file to inspect. Fields of an upload that say how it is read count as certain. */
+        InspectForm: {
+            /**
+             * @description Two columns of amounts: the amount is the credit minus the debit.
+             * @example {"debit": "Paid out", "credit": "Paid in"}
+             */
+            amount_columns?: string;
+            /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
+            currency?: string;
+            /** @enum {string} */
+            dataset: "sales" | "customers" | "expenses";
+            /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
+            date_format?: string;
+            /**
+             * @description The decimal mark. Default: a point.
+             * @enum {string}
+             */
+            decimal?: "." | ",";
+            /**
+             * @description The separator of fields. Default: the most frequent one in the header.
+             * @enum {string}
+             */
+            delimiter?: "," | ";" | "|" | "tab" | "\\t" | "\t";
+            /**
+             * @description Texts of cells that are as good as empty.
+             * @example ["-", "N/A"]
+             */
+            empty_values?: string;
+            /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
+            encoding?: string;
+            /** @description The file, or its beginning. */
+            file: string;
+            /**
+             * @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`).
+             * @example {"column": "Status", "in": ["Paid"]}
+             */
+            filter?: string;
+            /**
+             * @description `none`: the first line is a row, and columns are called 1, 2, 3.
+             * @enum {string}
+             */
+            header?: "first" | "none";
+            /**
+             * @description JSON object that maps our columns to the file's headers, or to null to leave a column out.
+             * @example {"amount": "Sales"}
+             */
+            mapping?: string;
+            /**
+             * @description The columns that make up a name.
+             * @example ["First Name", "Last Name"]
+             */
+            name_columns?: string;
+            /**
+             * @description `true` gives amounts the opposite sign.
+             * @enum {string}
+             */
+            negate?: "true" | "false";
+            /**
+             * @description `true`: the file was cut, so its last line is not looked at unless it is complete.
+             * @enum {string}
+             */
+            partial?: "true" | "false";
+            /**
+             * @description Amounts with more decimals than the currency has: round and count them, or reject their rows.
+             * @default half_away
+             * @enum {string}
+             */
+            rounding?: "half_away" | "reject";
+            /** @description The sheet of a workbook (.xlsx or .ods). Default: the first visible sheet that has cells. */
+            sheet?: string;
+            /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+            sign_column?: string;
+            /** @description Rows at the end that are none. */
+            skip_footer?: string;
+            /** @description Lines before the header. Default: the header is found. */
+            skip_rows?: string;
+            /**
+             * @description Texts of cells that mean the number zero.
+             * @example ["-", "N/A"]
+             */
+            zero_values?: string;
+        };
+        /** @description An upload whose file is inspected. Fields that say how it is read count as certain. */
+        InspectUpload: {
+            /** @description Two columns of amounts: the amount is the credit minus the debit. */
+            amount_columns?: {
+                credit: string;
+                debit: string;
+            } | (string | null);
+            /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
+            currency?: string | null;
+            /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
+            date_format?: string | null;
+            /**
+             * @description The decimal mark. Default: a point.
+             * @enum {unknown}
+             */
+            decimal?: "." | "," | null;
+            /**
+             * @description The separator of fields. Default: the most frequent one in the header.
+             * @enum {unknown}
+             */
+            delimiter?: "," | ";" | "|" | "tab" | "\\t" | "\t" | null;
+            /** @description Texts of cells that are as good as empty. */
+            empty_values?: string[] | (string | null);
+            /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
+            encoding?: string | null;
+            /** @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`). */
+            filter?: components["schemas"]["Condition"] | components["schemas"]["Condition"][] | (string | null);
+            /**
+             * @description `none`: the first line is a row, and columns are called 1, 2, 3.
+             * @enum {unknown}
+             */
+            header?: "first" | "none" | null;
+            /** @description JSON object that maps our columns to the file's headers, or to null to leave a column out. */
+            mapping?: {
+                [key: string]: unknown;
+            } | string | null;
+            /** @description The columns that make up a name. */
+            name_columns?: string[] | (string | null);
+            /**
+             * @description `true` gives amounts the opposite sign.
+             * @enum {unknown}
+             */
+            negate?: true | false | "true" | "false" | null;
+            /**
+             * @description Amounts with more decimals than the currency has: round and count them, or reject their rows.
+             * @default half_away
+             * @enum {unknown}
+             */
+            rounding?: "half_away" | "reject" | null;
+            /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+            sign_column?: string | null;
+            /** @description Rows at the end that are none. */
+            skip_footer?: number | string | null;
+            /** @description Lines before the header. Default: the header is found. */
+            skip_rows?: number | string | null;
+            upload_id: components["schemas"]["Id"];
+            /** @description Texts of cells that mean the number zero. */
+            zero_values?: string[] | (string | null);
+        };
+        /** @description What a file says, with the evidence. Nothing is stored. */
+        Inspection: {
+            /** @description Lines after the last row, such as totals. */
+            after: string[];
+            /** @description Lines before the header. */
+            before: string[];
+            /** @description Whether nothing is in doubt and every row is read: `options=auto` would import the file. */
+            certain: boolean;
+            /** @description Which of the file's columns is which of ours. */
+            columns: {
+                column: string;
+                reason: string;
+                runner_up: string | null;
+                /** @description A header, or #2 for the second column if others have the same header. */
+                source: string;
+            }[];
+            /** @enum {string} */
+            dataset: "sales" | "customers" | "expenses";
+            delimiter: string;
+            /** @description What the file does not decide. */
+            doubts: {
+                /** @description Values of the field that fit the file. */
+                choices: unknown[];
+                /** @description The upload field that decides it. */
+                field: string;
+                message: string;
+            }[];
+            encoding: string;
+            /** @description The evidence for the other fields. */
+            findings: {
+                field: string;
+                reason: string;
+            }[];
+            /** @description null: the file has none, and its columns are called 1, 2, 3. */
+            header: string[] | null;
+            /** @description Physical line of the header, or of the first row. */
+            header_line: number;
+            /** @enum {string} */
+            line_ends: "lf" | "crlf" | "cr";
+            /** @description Upload fields that read the file as proposed. Sent with the file, they do exactly that. */
+            options: {
+                [key: string]: unknown;
+            };
+            /** @description What an upload with these fields would do, but for what is known already. null: the fields do not fit the header. */
+            trial: {
+                /** Format: date */
+                first_day: string | null;
+                /** @description The first rows as they would be stored. */
+                first_rows: {
+                    data: {
+                        [key: string]: unknown;
+                    };
+                    /** @description null: such rows are known by their content. */
+                    id: string | null;
+                    line: number;
+                }[];
+                /** Format: date */
+                last_day: string | null;
+                /** @description Why rows would be refused, the most frequent reasons first, each with an example. */
+                refusals: {
+                    code: string;
+                    column: string | null;
+                    count: number;
+                    line: number;
+                    message: string;
+                    value: string | null;
+                }[];
+                rows_accepted: number;
+                /** @description By the filter and as the footer. */
+                rows_left_out: number;
+                rows_refused: number;
+                totals: {
+                    /** @description In minor units. */
+                    amount_cents: number;
+                    currency: string;
+                    rows: number;
+                }[];
+            } | null;
+        };
         /** @description How an event of the type is compensated. */
         Inverse: {
             data?: components["schemas"]["Sources"];
             event_type: components["schemas"]["EventTypeName"];
         };
         KeyFigurePage: {
-            /** @description What the figures lack yet. */
+            /** @description Changes of sales and expenses that the figures lack yet: events that are not projected, and projected changes. */
             changes_pending: number;
+            /** @description `false`: there are more than `changes_pending`. */
+            changes_pending_exact: boolean;
             items: components["schemas"]["KeyFigures"][];
             next_cursor: components["schemas"]["NextCursor"];
             totals: components["schemas"]["TotalFigures"][];
@@ -1096,6 +1383,16 @@ export interface components {
         };
         /** @description A large upload: its dataset and its fields. */
         NewUpload: {
+            /**
+             * @description `true` imports a file that was imported before with other options, although its rows have no ids.
+             * @enum {unknown}
+             */
+            again?: true | false | "true" | "false" | null;
+            /** @description Two columns of amounts: the amount is the credit minus the debit. */
+            amount_columns?: {
+                credit: string;
+                debit: string;
+            } | (string | null);
             /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
             currency?: string | null;
             /** @enum {string} */
@@ -1117,8 +1414,17 @@ export interface components {
              * @enum {unknown}
              */
             dry_run?: true | false | "true" | "false" | null;
+            /** @description Texts of cells that are as good as empty. */
+            empty_values?: string[] | (string | null);
             /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
             encoding?: string | null;
+            /** @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`). */
+            filter?: components["schemas"]["Condition"] | components["schemas"]["Condition"][] | (string | null);
+            /**
+             * @description `none`: the first line is a row, and columns are called 1, 2, 3.
+             * @enum {unknown}
+             */
+            header?: "first" | "none" | null;
             /** @description JSON object that maps our columns to the file's headers, or to null to leave a column out. */
             mapping?: {
                 [key: string]: unknown;
@@ -1131,12 +1437,40 @@ export interface components {
              * @enum {unknown}
              */
             mode?: "partial" | "all_or_nothing" | null;
+            /** @description The columns that make up a name. */
+            name_columns?: string[] | (string | null);
+            /**
+             * @description `true` gives amounts the opposite sign.
+             * @enum {unknown}
+             */
+            negate?: true | false | "true" | "false" | null;
+            /**
+             * @description `auto` reads the file as `POST /data/inspect` proposes, if the file leaves no doubt, and refuses it otherwise.
+             * @enum {unknown}
+             */
+            options?: "auto" | null;
             /**
              * @description Amounts with more decimals than the currency has: round and count them, or reject their rows.
              * @default half_away
              * @enum {unknown}
              */
             rounding?: "half_away" | "reject" | null;
+            /** @description The sheet of a workbook (.xlsx or .ods). Default: the first visible sheet that has cells. */
+            sheet?: string | null;
+            /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+            sign_column?: string | null;
+            /** @description Rows at the end that are none. */
+            skip_footer?: number | string | null;
+            /** @description Lines before the header. Default: the header is found. */
+            skip_rows?: number | string | null;
+            /**
+             * @description `confirmed`: the file is only stored, and imported after `POST /data/uploads/{id}/start`. It may be inspected before.
+             * @default arrival
+             * @enum {unknown}
+             */
+            start?: "arrival" | "confirmed" | null;
+            /** @description Texts of cells that mean the number zero. */
+            zero_values?: string[] | (string | null);
         };
         /** @description Send it as `cursor` to get the next page. Null is the only end of a list. */
         NextCursor: string | null;
@@ -1159,6 +1493,7 @@ export interface components {
             detail: string;
             /** @description Each field at fault, the first hundred. */
             errors?: components["schemas"]["FieldFault"][];
+            proposal?: components["schemas"]["Inspection"];
             /** @description The server's log has more under this id. */
             request_id: string;
             status: number;
@@ -1170,11 +1505,12 @@ export interface components {
             type: string;
         };
         /** @description What a problem is, and what to do. */
-        ProblemCode: string & ("actor_forged" | "aggregate_type_mismatch" | "already_compensated" | "already_exists" | "already_reverted" | "batch_size" | "body_too_large" | "body_unreadable" | "breaking_change" | "caller_unknown" | "catalog_changed" | "catalog_full" | "changed_since" | "contradictory_parameters" | "csv_too_large" | "data_too_large" | "duplicate_header" | "duplicate_key" | "effect_changed" | "empty_file" | "entity_deleted" | "event_type_forbidden" | "field_index_behind" | "field_not_indexed" | "header_too_long" | "headers_too_large" | "idempotency_key_repeated" | "idempotency_key_reused" | "idempotency_keys_differ" | "internal" | "invalid_cursor" | "invalid_event_type" | "invalid_idempotency_key" | "invalid_if_match" | "invalid_metadata" | "invalid_parameter" | "large_uploads_unavailable" | "lifted_too_large" | "malformed_event" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_path" | "malformed_query" | "malformed_request" | "metadata_too_large" | "method_not_allowed" | "missing_columns" | "missing_file" | "missing_parameter" | "nesting_too_deep" | "no_generic_edit" | "no_header" | "no_inverse" | "no_rows" | "not_applied" | "not_csv" | "not_found" | "not_parked" | "not_storable" | "nothing_to_revert" | "nul_character" | "number_too_long" | "payload_format" | "reason_required" | "rebuild_pending" | "rebuild_running" | "record_too_long" | "repeated_file" | "request_timeout" | "reserved_key" | "reserved_metadata" | "reserved_type" | "role_required" | "schema_outdated" | "schema_violation" | "staff_only" | "staff_or_service_only" | "state_hidden" | "state_too_large" | "stray_quote" | "stream_exists" | "stream_missing" | "stream_of_another" | "tenant_forged" | "time_in_future" | "token_audience" | "token_claims" | "token_critical_header" | "token_expired" | "token_incomplete" | "token_issuer" | "token_key" | "token_malformed" | "token_not_yet_valid" | "token_signature" | "token_times" | "token_too_large" | "too_many_columns" | "too_many_indexed_fields" | "too_many_rows" | "too_many_values" | "too_slow" | "unauthorized" | "unavailable" | "unclosed_quote" | "unexpected_body" | "unexpected_idempotency_key" | "unfoldable_event" | "unknown_event_type" | "unknown_inverse" | "unknown_module" | "unknown_version" | "unsupported_encoding" | "unsupported_media_type" | "upcaster_exists" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "upload_failed" | "upload_not_ended" | "upload_unread" | "uri_too_long" | "user_is_not_actor" | "version_conflict" | "version_exists" | "version_in_future" | "version_mismatch" | "version_not_newer" | "wrong_encoding");
+        ProblemCode: string & ("actor_forged" | "aggregate_type_mismatch" | "already_compensated" | "already_exists" | "already_reverted" | "batch_size" | "body_too_large" | "body_unreadable" | "breaking_change" | "caller_unknown" | "catalog_changed" | "catalog_full" | "changed_since" | "contradictory_parameters" | "csv_too_large" | "data_too_large" | "duplicate_header" | "duplicate_key" | "effect_changed" | "empty_file" | "entity_deleted" | "event_type_forbidden" | "field_index_behind" | "field_not_indexed" | "file_imported_before" | "file_too_large" | "header_too_long" | "headers_too_large" | "idempotency_key_repeated" | "idempotency_key_reused" | "idempotency_keys_differ" | "import_started" | "inspection_not_asked" | "internal" | "invalid_cursor" | "invalid_event_type" | "invalid_idempotency_key" | "invalid_if_match" | "invalid_metadata" | "invalid_parameter" | "large_uploads_unavailable" | "lifted_too_large" | "malformed_event" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_path" | "malformed_query" | "malformed_request" | "metadata_too_large" | "method_not_allowed" | "missing_columns" | "missing_file" | "missing_parameter" | "nesting_too_deep" | "no_generic_edit" | "no_header" | "no_inverse" | "no_rows" | "not_applied" | "not_csv" | "not_found" | "not_parked" | "not_storable" | "nothing_to_revert" | "nul_character" | "number_too_long" | "options_uncertain" | "payload_format" | "reason_required" | "rebuild_pending" | "rebuild_running" | "record_too_long" | "repeated_file" | "request_timeout" | "reserved_key" | "reserved_metadata" | "reserved_type" | "role_required" | "schema_outdated" | "schema_violation" | "staff_only" | "staff_or_service_only" | "state_hidden" | "state_too_large" | "stray_quote" | "stream_exists" | "stream_missing" | "stream_of_another" | "tenant_forged" | "time_in_future" | "token_audience" | "token_claims" | "token_critical_header" | "token_expired" | "token_incomplete" | "token_issuer" | "token_key" | "token_malformed" | "token_not_yet_valid" | "token_signature" | "token_times" | "token_too_large" | "too_many_columns" | "too_many_indexed_fields" | "too_many_rows" | "too_many_values" | "too_slow" | "unauthorized" | "unavailable" | "unclosed_quote" | "unexpected_body" | "unexpected_idempotency_key" | "unfoldable_event" | "unknown_event_type" | "unknown_inverse" | "unknown_module" | "unknown_sheet" | "unknown_version" | "unsupported_encoding" | "unsupported_media_type" | "upcaster_exists" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "upload_failed" | "upload_not_ended" | "upload_unread" | "uri_too_long" | "user_is_not_actor" | "version_conflict" | "version_exists" | "version_in_future" | "version_mismatch" | "version_not_newer" | "wrong_date_order" | "wrong_encoding");
         /** @description How far read models are behind the log. */
         ProjectorStatus: {
             kpis: {
                 changes_pending: number;
+                changes_pending_exact: boolean;
                 lag_seconds: number;
             };
             lag_events: number;
@@ -1310,6 +1646,7 @@ export interface components {
             /** @enum {string} */
             status: "waiting" | "running" | "completed" | "failed";
             upload_id: components["schemas"]["Id"];
+            warnings: components["schemas"]["Warnings"];
         };
         Snapshot: {
             /** @description Whether its digest is right. */
@@ -1332,6 +1669,89 @@ export interface components {
         Sources: {
             [key: string]: string | {
                 const: unknown;
+            };
+        };
+        /** @description The options of the upload, as an inspection answers them. */
+        StartUpload: {
+            options?: {
+                /**
+                 * @description `true` imports a file that was imported before with other options, although its rows have no ids.
+                 * @enum {unknown}
+                 */
+                again?: true | false | "true" | "false" | null;
+                /** @description Two columns of amounts: the amount is the credit minus the debit. */
+                amount_columns?: {
+                    credit: string;
+                    debit: string;
+                } | (string | null);
+                /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
+                currency?: string | null;
+                /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
+                date_format?: string | null;
+                /**
+                 * @description The decimal mark. Default: a point.
+                 * @enum {unknown}
+                 */
+                decimal?: "." | "," | null;
+                /**
+                 * @description The separator of fields. Default: the most frequent one in the header.
+                 * @enum {unknown}
+                 */
+                delimiter?: "," | ";" | "|" | "tab" | "\\t" | "\t" | null;
+                /**
+                 * @description `true` only reports what would happen.
+                 * @enum {unknown}
+                 */
+                dry_run?: true | false | "true" | "false" | null;
+                /** @description Texts of cells that are as good as empty. */
+                empty_values?: string[] | (string | null);
+                /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
+                encoding?: string | null;
+                /** @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`). */
+                filter?: components["schemas"]["Condition"] | components["schemas"]["Condition"][] | (string | null);
+                /**
+                 * @description `none`: the first line is a row, and columns are called 1, 2, 3.
+                 * @enum {unknown}
+                 */
+                header?: "first" | "none" | null;
+                /** @description JSON object that maps our columns to the file's headers, or to null to leave a column out. */
+                mapping?: {
+                    [key: string]: unknown;
+                } | string | null;
+                /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
+                max_errors?: number | string | null;
+                /**
+                 * @description `all_or_nothing` appends nothing if a row is invalid.
+                 * @default partial
+                 * @enum {unknown}
+                 */
+                mode?: "partial" | "all_or_nothing" | null;
+                /** @description The columns that make up a name. */
+                name_columns?: string[] | (string | null);
+                /**
+                 * @description `true` gives amounts the opposite sign.
+                 * @enum {unknown}
+                 */
+                negate?: true | false | "true" | "false" | null;
+                /**
+                 * @description `auto` reads the file as `POST /data/inspect` proposes, if the file leaves no doubt, and refuses it otherwise.
+                 * @enum {unknown}
+                 */
+                options?: "auto" | null;
+                /**
+                 * @description Amounts with more decimals than the currency has: round and count them, or reject their rows.
+                 * @default half_away
+                 * @enum {unknown}
+                 */
+                rounding?: "half_away" | "reject" | null;
+                /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+                sign_column?: string | null;
+                /** @description Rows at the end that are none. */
+                skip_footer?: number | string | null;
+                /** @description Lines before the header. Default: the header is found. */
+                skip_rows?: number | string | null;
+                /** @description Texts of cells that mean the number zero. */
+                zero_values?: string[] | (string | null);
             };
         };
         /** @description From `parked_events` on: only for staff and services. */
@@ -1476,7 +1896,7 @@ export interface components {
             events_appended: number;
             failure: {
                 /** @enum {string} */
-                code: "empty_file" | "no_rows" | "no_header" | "duplicate_header" | "missing_columns" | "header_too_long" | "too_many_columns" | "too_many_rows" | "record_too_long" | "stray_quote" | "unclosed_quote" | "wrong_encoding" | "not_csv" | "nul_character" | "file_too_large" | "file_changed" | "file_missing" | "import_stuck" | "too_slow" | "event_type_forbidden";
+                code: "empty_file" | "no_rows" | "no_header" | "duplicate_header" | "missing_columns" | "header_too_long" | "too_many_columns" | "too_many_rows" | "record_too_long" | "stray_quote" | "unclosed_quote" | "wrong_encoding" | "not_csv" | "unknown_sheet" | "nul_character" | "wrong_date_order" | "file_imported_before" | "options_uncertain" | "not_confirmed" | "file_too_large" | "file_changed" | "file_missing" | "import_stuck" | "too_slow" | "event_type_forbidden";
                 detail: string;
             } | null;
             file_sha256: string | null;
@@ -1498,7 +1918,117 @@ export interface components {
             /** @enum {string} */
             status: "waiting" | "running" | "completed" | "failed" | "reverting" | "reverted";
             upload_id: components["schemas"]["Id"];
+            warnings: components["schemas"]["Warnings"];
         };
+        /** @description A small file with the fields of its upload. */
+        UploadForm: {
+            /**
+             * @description `true` imports a file that was imported before with other options, although its rows have no ids.
+             * @enum {string}
+             */
+            again?: "true" | "false";
+            /**
+             * @description Two columns of amounts: the amount is the credit minus the debit.
+             * @example {"debit": "Paid out", "credit": "Paid in"}
+             */
+            amount_columns?: string;
+            /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
+            currency?: string;
+            /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
+            date_format?: string;
+            /**
+             * @description The decimal mark. Default: a point.
+             * @enum {string}
+             */
+            decimal?: "." | ",";
+            /**
+             * @description The separator of fields. Default: the most frequent one in the header.
+             * @enum {string}
+             */
+            delimiter?: "," | ";" | "|" | "tab" | "\\t" | "\t";
+            /**
+             * @description `true` only reports what would happen.
+             * @enum {string}
+             */
+            dry_run?: "true" | "false";
+            /**
+             * @description Texts of cells that are as good as empty.
+             * @example ["-", "N/A"]
+             */
+            empty_values?: string;
+            /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
+            encoding?: string;
+            /** @description The CSV file. */
+            file: string;
+            /**
+             * @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`).
+             * @example {"column": "Status", "in": ["Paid"]}
+             */
+            filter?: string;
+            /**
+             * @description `none`: the first line is a row, and columns are called 1, 2, 3.
+             * @enum {string}
+             */
+            header?: "first" | "none";
+            /**
+             * @description JSON object that maps our columns to the file's headers, or to null to leave a column out.
+             * @example {"amount": "Sales"}
+             */
+            mapping?: string;
+            /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
+            max_errors?: string;
+            /**
+             * @description `all_or_nothing` appends nothing if a row is invalid.
+             * @default partial
+             * @enum {string}
+             */
+            mode?: "partial" | "all_or_nothing";
+            /**
+             * @description The columns that make up a name.
+             * @example ["First Name", "Last Name"]
+             */
+            name_columns?: string;
+            /**
+             * @description `true` gives amounts the opposite sign.
+             * @enum {string}
+             */
+            negate?: "true" | "false";
+            /**
+             * @description `auto` reads the file as `POST /data/inspect` proposes, if the file leaves no doubt, and refuses it otherwise.
+             * @enum {string}
+             */
+            options?: "auto";
+            /**
+             * @description Amounts with more decimals than the currency has: round and count them, or reject their rows.
+             * @default half_away
+             * @enum {string}
+             */
+            rounding?: "half_away" | "reject";
+            /** @description The sheet of a workbook (.xlsx or .ods). Default: the first visible sheet that has cells. */
+            sheet?: string;
+            /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+            sign_column?: string;
+            /** @description Rows at the end that are none. */
+            skip_footer?: string;
+            /** @description Lines before the header. Default: the header is found. */
+            skip_rows?: string;
+            /**
+             * @description Texts of cells that mean the number zero.
+             * @example ["-", "N/A"]
+             */
+            zero_values?: string;
+        };
+        WaitingUpload: {
+            /** @constant */
+            status: "waiting";
+            upload_id: components["schemas"]["Id"];
+        };
+        /** @description What the caller should know of the file, although it is imported. */
+        Warnings: {
+            /** @enum {string} */
+            code: "file_imported_before" | "rows_left_out" | "formulas_without_values";
+            message: string;
+        }[];
         Window: {
             events: number;
             events_per_second: number | null;
@@ -1663,6 +2193,10 @@ export interface components {
         EntityType: components["schemas"]["AggregateType"];
         /** @description Only these types. Repeat the parameter for several. */
         EventTypes: components["schemas"]["EventTypePattern"][];
+        /** @description `true` imports a file that was imported before with other options, although its rows have no ids. */
+        "Field.again": "true" | "false";
+        /** @description Two columns of amounts: the amount is the credit minus the debit. */
+        "Field.amount_columns": string;
         /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
         "Field.currency": string;
         /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
@@ -1673,16 +2207,38 @@ export interface components {
         "Field.delimiter": "," | ";" | "|" | "tab" | "\\t" | "\t";
         /** @description `true` only reports what would happen. */
         "Field.dry_run": "true" | "false";
+        /** @description Texts of cells that are as good as empty. */
+        "Field.empty_values": string;
         /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
         "Field.encoding": string;
+        /** @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`). */
+        "Field.filter": string;
+        /** @description `none`: the first line is a row, and columns are called 1, 2, 3. */
+        "Field.header": "first" | "none";
         /** @description JSON object that maps our columns to the file's headers, or to null to leave a column out. */
         "Field.mapping": string;
         /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
         "Field.max_errors": string;
         /** @description `all_or_nothing` appends nothing if a row is invalid. */
         "Field.mode": "partial" | "all_or_nothing";
+        /** @description The columns that make up a name. */
+        "Field.name_columns": string;
+        /** @description `true` gives amounts the opposite sign. */
+        "Field.negate": "true" | "false";
+        /** @description `auto` reads the file as `POST /data/inspect` proposes, if the file leaves no doubt, and refuses it otherwise. */
+        "Field.options": "auto";
         /** @description Amounts with more decimals than the currency has: round and count them, or reject their rows. */
         "Field.rounding": "half_away" | "reject";
+        /** @description The sheet of a workbook (.xlsx or .ods). Default: the first visible sheet that has cells. */
+        "Field.sheet": string;
+        /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+        "Field.sign_column": string;
+        /** @description Rows at the end that are none. */
+        "Field.skip_footer": string;
+        /** @description Lines before the header. Default: the header is found. */
+        "Field.skip_rows": string;
+        /** @description Texts of cells that mean the number zero. */
+        "Field.zero_values": string;
         /** @description Recorded at this time or later. */
         From: string;
         /** @description A retry with the same key has the first request's result and changes nothing. It may be a quoted string of RFC 8941. */
@@ -2475,6 +3031,192 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    inspectFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InspectUpload"];
+                "multipart/form-data": components["schemas"]["InspectForm"];
+            };
+        };
+        responses: {
+            /** @description What the file says. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Inspection"];
+                };
+            };
+            /** @description The upload's file will be inspected. `Location` will have the answer. */
+            202: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    Location: components["headers"]["Location"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaitingUpload"];
+                };
+            };
+            /**
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
+             *     - `duplicate_header`: Two columns have the same header.
+             *     - `duplicate_key`: An object of the body has the same name twice.
+             *     - `empty_file`: The file is empty.
+             *     - `header_too_long`: The header is too long.
+             *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
+             *     - `malformed_json`: The body is not valid JSON.
+             *     - `malformed_multipart`: The form is not valid multipart/form-data.
+             *     - `malformed_query`: The query string is not valid percent-encoded UTF-8.
+             *     - `malformed_request`: Fields of the request are missing, unknown, or of the wrong type or form. errors names each.
+             *     - `missing_columns`: The file lacks required columns. The detail names them.
+             *     - `missing_file`: The form has no field file.
+             *     - `nesting_too_deep`: The body has more than 64 levels.
+             *     - `no_header`: The first line does not look like a header.
+             *     - `no_rows`: The file has a header and no rows.
+             *     - `not_csv`: The file is no CSV file, workbook or gzip archive, or one that cannot be read, for example because of a password.
+             *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
+             *     - `number_too_long`: A number needs more than 1,000 digits.
+             *     - `record_too_long`: A row is too long.
+             *     - `repeated_file`: The form has more than one field file.
+             *     - `reserved_key`: An object of the body has a name that the server uses itself.
+             *     - `stray_quote`: The header has a quote in the middle of a field.
+             *     - `too_many_columns`: A row has too many columns.
+             *     - `too_many_rows`: The file has more rows than one request can import.
+             *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
+             *     - `unclosed_quote`: A quote is not closed.
+             *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
+             *     - `unknown_sheet`: The workbook has no sheet of that name.
+             *     - `wrong_date_order`: The declared order of day and month leaves days unread, and the other order reads all of them.
+             *     - `wrong_encoding`: The file is not in the encoding that was named.
+             */
+            400: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "body_unreadable" | "duplicate_header" | "duplicate_key" | "empty_file" | "header_too_long" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_query" | "malformed_request" | "missing_columns" | "missing_file" | "nesting_too_deep" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "number_too_long" | "record_too_long" | "repeated_file" | "reserved_key" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_idempotency_key" | "unknown_sheet" | "wrong_date_order" | "wrong_encoding";
+                        /** @constant */
+                        status?: 400;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            /**
+             * @description - `event_type_forbidden`: The caller's role may not post events of this type.
+             *     - `role_required`: The token has no role.
+             */
+            403: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "event_type_forbidden" | "role_required";
+                        /** @constant */
+                        status?: 403;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `not_found`: It does not exist, or the caller may not see it. */
+            404: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                        /** @constant */
+                        status?: 404;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            408: components["responses"]["RequestTimeout"];
+            /**
+             * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
+             *     - `import_started`: The import has begun, or needs no confirmation.
+             */
+            409: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "file_imported_before" | "import_started";
+                        /** @constant */
+                        status?: 409;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
+             *     - `file_too_large`: The file becomes too large when it is inflated, or its sheet has too many cells.
+             *     - `too_many_values`: The body has too many values for the server's memory.
+             */
+            413: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "body_too_large" | "file_too_large" | "too_many_values";
+                        /** @constant */
+                        status?: 413;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            414: components["responses"]["UriTooLong"];
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
+            415: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "unsupported_encoding" | "unsupported_media_type";
+                        /** @constant */
+                        status?: 415;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     uploadCustomers: {
         parameters: {
             query?: {
@@ -2496,6 +3238,32 @@ export interface operations {
                 mode?: components["parameters"]["Field.mode"];
                 /** @description `true` only reports what would happen. */
                 dry_run?: components["parameters"]["Field.dry_run"];
+                /** @description The sheet of a workbook (.xlsx or .ods). Default: the first visible sheet that has cells. */
+                sheet?: components["parameters"]["Field.sheet"];
+                /** @description Lines before the header. Default: the header is found. */
+                skip_rows?: components["parameters"]["Field.skip_rows"];
+                /** @description Rows at the end that are none. */
+                skip_footer?: components["parameters"]["Field.skip_footer"];
+                /** @description `none`: the first line is a row, and columns are called 1, 2, 3. */
+                header?: components["parameters"]["Field.header"];
+                /** @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`). */
+                filter?: components["parameters"]["Field.filter"];
+                /** @description `true` gives amounts the opposite sign. */
+                negate?: components["parameters"]["Field.negate"];
+                /** @description Two columns of amounts: the amount is the credit minus the debit. */
+                amount_columns?: components["parameters"]["Field.amount_columns"];
+                /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+                sign_column?: components["parameters"]["Field.sign_column"];
+                /** @description The columns that make up a name. */
+                name_columns?: components["parameters"]["Field.name_columns"];
+                /** @description Texts of cells that are as good as empty. */
+                empty_values?: components["parameters"]["Field.empty_values"];
+                /** @description Texts of cells that mean the number zero. */
+                zero_values?: components["parameters"]["Field.zero_values"];
+                /** @description `auto` reads the file as `POST /data/inspect` proposes, if the file leaves no doubt, and refuses it otherwise. */
+                options?: components["parameters"]["Field.options"];
+                /** @description `true` imports a file that was imported before with other options, although its rows have no ids. */
+                again?: components["parameters"]["Field.again"];
                 /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
                 max_errors?: components["parameters"]["Field.max_errors"];
             };
@@ -2505,50 +3273,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "multipart/form-data": {
-                    /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
-                    currency?: string;
-                    /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
-                    date_format?: string;
-                    /**
-                     * @description The decimal mark. Default: a point.
-                     * @enum {string}
-                     */
-                    decimal?: "." | ",";
-                    /**
-                     * @description The separator of fields. Default: the most frequent one in the header.
-                     * @enum {string}
-                     */
-                    delimiter?: "," | ";" | "|" | "tab" | "\\t" | "\t";
-                    /**
-                     * @description `true` only reports what would happen.
-                     * @enum {string}
-                     */
-                    dry_run?: "true" | "false";
-                    /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
-                    encoding?: string;
-                    /** @description The CSV file. */
-                    file: string;
-                    /**
-                     * @description JSON object that maps our columns to the file's headers, or to null to leave a column out.
-                     * @example {"amount": "Sales"}
-                     */
-                    mapping?: string;
-                    /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
-                    max_errors?: string;
-                    /**
-                     * @description `all_or_nothing` appends nothing if a row is invalid.
-                     * @default partial
-                     * @enum {string}
-                     */
-                    mode?: "partial" | "all_or_nothing";
-                    /**
-                     * @description Amounts with more decimals than the currency has: round and count them, or reject their rows.
-                     * @default half_away
-                     * @enum {string}
-                     */
-                    rounding?: "half_away" | "reject";
-                };
+                "multipart/form-data": components["schemas"]["UploadForm"];
                 "text/csv": string;
             };
         };
@@ -2577,7 +3302,7 @@ export interface operations {
              *     - `missing_file`: The form has no field file.
              *     - `no_header`: The first line does not look like a header.
              *     - `no_rows`: The file has a header and no rows.
-             *     - `not_csv`: The file is not a CSV file, but for example a spreadsheet or an archive.
+             *     - `not_csv`: The file is no CSV file, workbook or gzip archive, or one that cannot be read, for example because of a password.
              *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
              *     - `record_too_long`: A row is too long.
              *     - `repeated_file`: The form has more than one field file.
@@ -2587,6 +3312,8 @@ export interface operations {
              *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
              *     - `unclosed_quote`: A quote is not closed.
              *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
+             *     - `unknown_sheet`: The workbook has no sheet of that name.
+             *     - `wrong_date_order`: The declared order of day and month leaves days unread, and the other order reads all of them.
              *     - `wrong_encoding`: The file is not in the encoding that was named.
              */
             400: {
@@ -2598,7 +3325,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "body_unreadable" | "duplicate_header" | "empty_file" | "header_too_long" | "malformed_http" | "malformed_multipart" | "malformed_query" | "malformed_request" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_idempotency_key" | "wrong_encoding";
+                        code?: "body_unreadable" | "duplicate_header" | "empty_file" | "header_too_long" | "malformed_http" | "malformed_multipart" | "malformed_query" | "malformed_request" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_idempotency_key" | "unknown_sheet" | "wrong_date_order" | "wrong_encoding";
                         /** @constant */
                         status?: 400;
                     } & components["schemas"]["Problem"];
@@ -2625,7 +3352,10 @@ export interface operations {
                 };
             };
             408: components["responses"]["RequestTimeout"];
-            /** @description - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it. */
+            /**
+             * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
+             *     - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it.
+             */
             409: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2635,13 +3365,16 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "version_conflict";
+                        code?: "file_imported_before" | "version_conflict";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated. */
+            /**
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
+             *     - `file_too_large`: The file becomes too large when it is inflated, or its sheet has too many cells.
+             */
             413: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2651,7 +3384,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "body_too_large";
+                        code?: "body_too_large" | "file_too_large";
                         /** @constant */
                         status?: 413;
                     } & components["schemas"]["Problem"];
@@ -2677,7 +3410,10 @@ export interface operations {
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `not_storable`: The database cannot store a value of the request. */
+            /**
+             * @description - `not_storable`: The database cannot store a value of the request.
+             *     - `options_uncertain`: The upload asks for what its file decides, and the file leaves doubts. `proposal` is the answer of `POST /data/inspect`.
+             */
             422: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2687,7 +3423,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "not_storable";
+                        code?: "not_storable" | "options_uncertain";
                         /** @constant */
                         status?: 422;
                     } & components["schemas"]["Problem"];
@@ -2720,6 +3456,32 @@ export interface operations {
                 mode?: components["parameters"]["Field.mode"];
                 /** @description `true` only reports what would happen. */
                 dry_run?: components["parameters"]["Field.dry_run"];
+                /** @description The sheet of a workbook (.xlsx or .ods). Default: the first visible sheet that has cells. */
+                sheet?: components["parameters"]["Field.sheet"];
+                /** @description Lines before the header. Default: the header is found. */
+                skip_rows?: components["parameters"]["Field.skip_rows"];
+                /** @description Rows at the end that are none. */
+                skip_footer?: components["parameters"]["Field.skip_footer"];
+                /** @description `none`: the first line is a row, and columns are called 1, 2, 3. */
+                header?: components["parameters"]["Field.header"];
+                /** @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`). */
+                filter?: components["parameters"]["Field.filter"];
+                /** @description `true` gives amounts the opposite sign. */
+                negate?: components["parameters"]["Field.negate"];
+                /** @description Two columns of amounts: the amount is the credit minus the debit. */
+                amount_columns?: components["parameters"]["Field.amount_columns"];
+                /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+                sign_column?: components["parameters"]["Field.sign_column"];
+                /** @description The columns that make up a name. */
+                name_columns?: components["parameters"]["Field.name_columns"];
+                /** @description Texts of cells that are as good as empty. */
+                empty_values?: components["parameters"]["Field.empty_values"];
+                /** @description Texts of cells that mean the number zero. */
+                zero_values?: components["parameters"]["Field.zero_values"];
+                /** @description `auto` reads the file as `POST /data/inspect` proposes, if the file leaves no doubt, and refuses it otherwise. */
+                options?: components["parameters"]["Field.options"];
+                /** @description `true` imports a file that was imported before with other options, although its rows have no ids. */
+                again?: components["parameters"]["Field.again"];
                 /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
                 max_errors?: components["parameters"]["Field.max_errors"];
             };
@@ -2729,50 +3491,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "multipart/form-data": {
-                    /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
-                    currency?: string;
-                    /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
-                    date_format?: string;
-                    /**
-                     * @description The decimal mark. Default: a point.
-                     * @enum {string}
-                     */
-                    decimal?: "." | ",";
-                    /**
-                     * @description The separator of fields. Default: the most frequent one in the header.
-                     * @enum {string}
-                     */
-                    delimiter?: "," | ";" | "|" | "tab" | "\\t" | "\t";
-                    /**
-                     * @description `true` only reports what would happen.
-                     * @enum {string}
-                     */
-                    dry_run?: "true" | "false";
-                    /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
-                    encoding?: string;
-                    /** @description The CSV file. */
-                    file: string;
-                    /**
-                     * @description JSON object that maps our columns to the file's headers, or to null to leave a column out.
-                     * @example {"amount": "Sales"}
-                     */
-                    mapping?: string;
-                    /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
-                    max_errors?: string;
-                    /**
-                     * @description `all_or_nothing` appends nothing if a row is invalid.
-                     * @default partial
-                     * @enum {string}
-                     */
-                    mode?: "partial" | "all_or_nothing";
-                    /**
-                     * @description Amounts with more decimals than the currency has: round and count them, or reject their rows.
-                     * @default half_away
-                     * @enum {string}
-                     */
-                    rounding?: "half_away" | "reject";
-                };
+                "multipart/form-data": components["schemas"]["UploadForm"];
                 "text/csv": string;
             };
         };
@@ -2801,7 +3520,7 @@ export interface operations {
              *     - `missing_file`: The form has no field file.
              *     - `no_header`: The first line does not look like a header.
              *     - `no_rows`: The file has a header and no rows.
-             *     - `not_csv`: The file is not a CSV file, but for example a spreadsheet or an archive.
+             *     - `not_csv`: The file is no CSV file, workbook or gzip archive, or one that cannot be read, for example because of a password.
              *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
              *     - `record_too_long`: A row is too long.
              *     - `repeated_file`: The form has more than one field file.
@@ -2811,6 +3530,8 @@ export interface operations {
              *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
              *     - `unclosed_quote`: A quote is not closed.
              *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
+             *     - `unknown_sheet`: The workbook has no sheet of that name.
+             *     - `wrong_date_order`: The declared order of day and month leaves days unread, and the other order reads all of them.
              *     - `wrong_encoding`: The file is not in the encoding that was named.
              */
             400: {
@@ -2822,7 +3543,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "body_unreadable" | "duplicate_header" | "empty_file" | "header_too_long" | "malformed_http" | "malformed_multipart" | "malformed_query" | "malformed_request" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_idempotency_key" | "wrong_encoding";
+                        code?: "body_unreadable" | "duplicate_header" | "empty_file" | "header_too_long" | "malformed_http" | "malformed_multipart" | "malformed_query" | "malformed_request" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_idempotency_key" | "unknown_sheet" | "wrong_date_order" | "wrong_encoding";
                         /** @constant */
                         status?: 400;
                     } & components["schemas"]["Problem"];
@@ -2849,7 +3570,10 @@ export interface operations {
                 };
             };
             408: components["responses"]["RequestTimeout"];
-            /** @description - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it. */
+            /**
+             * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
+             *     - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it.
+             */
             409: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2859,13 +3583,16 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "version_conflict";
+                        code?: "file_imported_before" | "version_conflict";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated. */
+            /**
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
+             *     - `file_too_large`: The file becomes too large when it is inflated, or its sheet has too many cells.
+             */
             413: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2875,7 +3602,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "body_too_large";
+                        code?: "body_too_large" | "file_too_large";
                         /** @constant */
                         status?: 413;
                     } & components["schemas"]["Problem"];
@@ -2901,7 +3628,10 @@ export interface operations {
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `not_storable`: The database cannot store a value of the request. */
+            /**
+             * @description - `not_storable`: The database cannot store a value of the request.
+             *     - `options_uncertain`: The upload asks for what its file decides, and the file leaves doubts. `proposal` is the answer of `POST /data/inspect`.
+             */
             422: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -2911,7 +3641,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "not_storable";
+                        code?: "not_storable" | "options_uncertain";
                         /** @constant */
                         status?: 422;
                     } & components["schemas"]["Problem"];
@@ -2944,6 +3674,32 @@ export interface operations {
                 mode?: components["parameters"]["Field.mode"];
                 /** @description `true` only reports what would happen. */
                 dry_run?: components["parameters"]["Field.dry_run"];
+                /** @description The sheet of a workbook (.xlsx or .ods). Default: the first visible sheet that has cells. */
+                sheet?: components["parameters"]["Field.sheet"];
+                /** @description Lines before the header. Default: the header is found. */
+                skip_rows?: components["parameters"]["Field.skip_rows"];
+                /** @description Rows at the end that are none. */
+                skip_footer?: components["parameters"]["Field.skip_footer"];
+                /** @description `none`: the first line is a row, and columns are called 1, 2, 3. */
+                header?: components["parameters"]["Field.header"];
+                /** @description Which rows are taken: a condition, or an array of conditions that must all hold. A condition has `column` and one of `in`, `not_in` (arrays of texts) and `sign` (`negative` or `positive`). */
+                filter?: components["parameters"]["Field.filter"];
+                /** @description `true` gives amounts the opposite sign. */
+                negate?: components["parameters"]["Field.negate"];
+                /** @description Two columns of amounts: the amount is the credit minus the debit. */
+                amount_columns?: components["parameters"]["Field.amount_columns"];
+                /** @description The column that says whether the amount is negative, by a word such as debit or credit, S or H, Dr or Cr, Af or Bij. */
+                sign_column?: components["parameters"]["Field.sign_column"];
+                /** @description The columns that make up a name. */
+                name_columns?: components["parameters"]["Field.name_columns"];
+                /** @description Texts of cells that are as good as empty. */
+                empty_values?: components["parameters"]["Field.empty_values"];
+                /** @description Texts of cells that mean the number zero. */
+                zero_values?: components["parameters"]["Field.zero_values"];
+                /** @description `auto` reads the file as `POST /data/inspect` proposes, if the file leaves no doubt, and refuses it otherwise. */
+                options?: components["parameters"]["Field.options"];
+                /** @description `true` imports a file that was imported before with other options, although its rows have no ids. */
+                again?: components["parameters"]["Field.again"];
                 /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
                 max_errors?: components["parameters"]["Field.max_errors"];
             };
@@ -2953,50 +3709,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "multipart/form-data": {
-                    /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
-                    currency?: string;
-                    /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
-                    date_format?: string;
-                    /**
-                     * @description The decimal mark. Default: a point.
-                     * @enum {string}
-                     */
-                    decimal?: "." | ",";
-                    /**
-                     * @description The separator of fields. Default: the most frequent one in the header.
-                     * @enum {string}
-                     */
-                    delimiter?: "," | ";" | "|" | "tab" | "\\t" | "\t";
-                    /**
-                     * @description `true` only reports what would happen.
-                     * @enum {string}
-                     */
-                    dry_run?: "true" | "false";
-                    /** @description The file's encoding, such as `windows-1252`. Default: it is detected. */
-                    encoding?: string;
-                    /** @description The CSV file. */
-                    file: string;
-                    /**
-                     * @description JSON object that maps our columns to the file's headers, or to null to leave a column out.
-                     * @example {"amount": "Sales"}
-                     */
-                    mapping?: string;
-                    /** @description Errors in the answer (at most 5,000, default 100) and rejected rows in the report (at most 100,000, default 10,000). */
-                    max_errors?: string;
-                    /**
-                     * @description `all_or_nothing` appends nothing if a row is invalid.
-                     * @default partial
-                     * @enum {string}
-                     */
-                    mode?: "partial" | "all_or_nothing";
-                    /**
-                     * @description Amounts with more decimals than the currency has: round and count them, or reject their rows.
-                     * @default half_away
-                     * @enum {string}
-                     */
-                    rounding?: "half_away" | "reject";
-                };
+                "multipart/form-data": components["schemas"]["UploadForm"];
                 "text/csv": string;
             };
         };
@@ -3025,7 +3738,7 @@ export interface operations {
              *     - `missing_file`: The form has no field file.
              *     - `no_header`: The first line does not look like a header.
              *     - `no_rows`: The file has a header and no rows.
-             *     - `not_csv`: The file is not a CSV file, but for example a spreadsheet or an archive.
+             *     - `not_csv`: The file is no CSV file, workbook or gzip archive, or one that cannot be read, for example because of a password.
              *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
              *     - `record_too_long`: A row is too long.
              *     - `repeated_file`: The form has more than one field file.
@@ -3035,6 +3748,8 @@ export interface operations {
              *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
              *     - `unclosed_quote`: A quote is not closed.
              *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
+             *     - `unknown_sheet`: The workbook has no sheet of that name.
+             *     - `wrong_date_order`: The declared order of day and month leaves days unread, and the other order reads all of them.
              *     - `wrong_encoding`: The file is not in the encoding that was named.
              */
             400: {
@@ -3046,7 +3761,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "body_unreadable" | "duplicate_header" | "empty_file" | "header_too_long" | "malformed_http" | "malformed_multipart" | "malformed_query" | "malformed_request" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_idempotency_key" | "wrong_encoding";
+                        code?: "body_unreadable" | "duplicate_header" | "empty_file" | "header_too_long" | "malformed_http" | "malformed_multipart" | "malformed_query" | "malformed_request" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_idempotency_key" | "unknown_sheet" | "wrong_date_order" | "wrong_encoding";
                         /** @constant */
                         status?: 400;
                     } & components["schemas"]["Problem"];
@@ -3073,7 +3788,10 @@ export interface operations {
                 };
             };
             408: components["responses"]["RequestTimeout"];
-            /** @description - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it. */
+            /**
+             * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
+             *     - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it.
+             */
             409: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -3083,13 +3801,16 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "version_conflict";
+                        code?: "file_imported_before" | "version_conflict";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated. */
+            /**
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
+             *     - `file_too_large`: The file becomes too large when it is inflated, or its sheet has too many cells.
+             */
             413: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -3099,7 +3820,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "body_too_large";
+                        code?: "body_too_large" | "file_too_large";
                         /** @constant */
                         status?: 413;
                     } & components["schemas"]["Problem"];
@@ -3125,7 +3846,10 @@ export interface operations {
                     } & components["schemas"]["Problem"];
                 };
             };
-            /** @description - `not_storable`: The database cannot store a value of the request. */
+            /**
+             * @description - `not_storable`: The database cannot store a value of the request.
+             *     - `options_uncertain`: The upload asks for what its file decides, and the file leaves doubts. `proposal` is the answer of `POST /data/inspect`.
+             */
             422: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControl"];
@@ -3135,7 +3859,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "not_storable";
+                        code?: "not_storable" | "options_uncertain";
                         /** @constant */
                         status?: 422;
                     } & components["schemas"]["Problem"];
@@ -3629,6 +4353,158 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    getInspection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the upload. */
+                id: components["parameters"]["PathUploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the file says. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Inspection"];
+                };
+            };
+            /** @description The file was not inspected yet: it has not arrived, or the importer has not come to it. */
+            202: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaitingUpload"];
+                };
+            };
+            /**
+             * @description - `duplicate_header`: Two columns have the same header.
+             *     - `empty_file`: The file is empty.
+             *     - `header_too_long`: The header is too long.
+             *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
+             *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
+             *     - `malformed_multipart`: The form is not valid multipart/form-data.
+             *     - `malformed_path`: The path is not valid percent-encoded UTF-8.
+             *     - `malformed_query`: The query string is not valid percent-encoded UTF-8.
+             *     - `missing_columns`: The file lacks required columns. The detail names them.
+             *     - `missing_file`: The form has no field file.
+             *     - `no_header`: The first line does not look like a header.
+             *     - `no_rows`: The file has a header and no rows.
+             *     - `not_csv`: The file is no CSV file, workbook or gzip archive, or one that cannot be read, for example because of a password.
+             *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
+             *     - `record_too_long`: A row is too long.
+             *     - `repeated_file`: The form has more than one field file.
+             *     - `stray_quote`: The header has a quote in the middle of a field.
+             *     - `too_many_columns`: A row has too many columns.
+             *     - `too_many_rows`: The file has more rows than one request can import.
+             *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
+             *     - `unclosed_quote`: A quote is not closed.
+             *     - `unexpected_body`: The resource does not accept a body.
+             *     - `unknown_sheet`: The workbook has no sheet of that name.
+             *     - `wrong_date_order`: The declared order of day and month leaves days unread, and the other order reads all of them.
+             *     - `wrong_encoding`: The file is not in the encoding that was named.
+             */
+            400: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "duplicate_header" | "empty_file" | "header_too_long" | "invalid_parameter" | "malformed_http" | "malformed_multipart" | "malformed_path" | "malformed_query" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_body" | "unknown_sheet" | "wrong_date_order" | "wrong_encoding";
+                        /** @constant */
+                        status?: 400;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            /** @description - `role_required`: The token has no role. */
+            403: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "role_required";
+                        /** @constant */
+                        status?: 403;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `not_found`: It does not exist, or the caller may not see it. */
+            404: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                        /** @constant */
+                        status?: 404;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            408: components["responses"]["RequestTimeout"];
+            /**
+             * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
+             *     - `inspection_not_asked`: No inspection of this upload was asked for.
+             */
+            409: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "file_imported_before" | "inspection_not_asked";
+                        /** @constant */
+                        status?: 409;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `file_too_large`: The file becomes too large when it is inflated, or its sheet has too many cells. */
+            413: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "file_too_large";
+                        /** @constant */
+                        status?: 413;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            414: components["responses"]["UriTooLong"];
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     listEventsLeftAlone: {
         parameters: {
             query?: {
@@ -3848,6 +4724,181 @@ export interface operations {
                     "application/problem+json": {
                         /** @enum {unknown} */
                         code?: "already_reverted" | "nothing_to_revert" | "upload_not_ended";
+                        /** @constant */
+                        status?: 409;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `body_too_large`: The body is larger than 4 MiB, or becomes so when it is inflated.
+             *     - `too_many_values`: The body has too many values for the server's memory.
+             */
+            413: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "body_too_large" | "too_many_values";
+                        /** @constant */
+                        status?: 413;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            414: components["responses"]["UriTooLong"];
+            /**
+             * @description - `unsupported_encoding`: The body's Content-Encoding is not read.
+             *     - `unsupported_media_type`: The body's Content-Type is not accepted.
+             */
+            415: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "unsupported_encoding" | "unsupported_media_type";
+                        /** @constant */
+                        status?: 415;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /**
+             * @description - `catalog_changed`: The catalog changed while the event was checked.
+             *     - `schema_outdated`: The database's schema is older than the program needs.
+             *     - `unavailable`: The database or a key is not available, or too busy.
+             */
+            503: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "catalog_changed" | "schema_outdated" | "unavailable";
+                        /** @constant */
+                        status?: 503;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    startImport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the upload. */
+                id: components["parameters"]["PathUploadId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StartUpload"];
+            };
+        };
+        responses: {
+            /** @description The import is confirmed. */
+            202: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaitingUpload"];
+                };
+            };
+            /**
+             * @description - `body_unreadable`: The body ended before its announced length, or is not what its Content-Encoding says.
+             *     - `duplicate_key`: An object of the body has the same name twice.
+             *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
+             *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
+             *     - `malformed_json`: The body is not valid JSON.
+             *     - `malformed_path`: The path is not valid percent-encoded UTF-8.
+             *     - `malformed_query`: The query string is not valid percent-encoded UTF-8.
+             *     - `malformed_request`: Fields of the request are missing, unknown, or of the wrong type or form. errors names each.
+             *     - `nesting_too_deep`: The body has more than 64 levels.
+             *     - `nul_character`: A parameter, the body or the file contains U+0000, which Annals never stores.
+             *     - `number_too_long`: A number needs more than 1,000 digits.
+             *     - `reserved_key`: An object of the body has a name that the server uses itself.
+             *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
+             */
+            400: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "body_unreadable" | "duplicate_key" | "invalid_parameter" | "malformed_http" | "malformed_json" | "malformed_path" | "malformed_query" | "malformed_request" | "nesting_too_deep" | "nul_character" | "number_too_long" | "reserved_key" | "unexpected_idempotency_key";
+                        /** @constant */
+                        status?: 400;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            /**
+             * @description - `event_type_forbidden`: The caller's role may not post events of this type.
+             *     - `role_required`: The token has no role.
+             */
+            403: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "event_type_forbidden" | "role_required";
+                        /** @constant */
+                        status?: 403;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `not_found`: It does not exist, or the caller may not see it. */
+            404: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                        /** @constant */
+                        status?: 404;
+                    } & components["schemas"]["Problem"];
+                };
+            };
+            408: components["responses"]["RequestTimeout"];
+            /** @description - `import_started`: The import has begun, or needs no confirmation. */
+            409: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControl"];
+                    "x-request-id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": {
+                        /** @enum {unknown} */
+                        code?: "import_started";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];

@@ -61,10 +61,11 @@ pub(crate) async fn show(
 ) -> Result<Response, ApiError> {
     params.end()?;
     let (upload, _) = visible(&app, &caller, &id).await?;
-    let missing = || {
-        ApiError::not_found("no inspection of this upload was asked for: POST /api/v1/data/inspect with its upload_id")
+    let none = || {
+        let detail = "no inspection of this upload was asked for: POST /api/v1/data/inspect with its upload_id";
+        ApiError::from(Problem::new(StatusCode::CONFLICT, "inspection_not_asked", detail))
     };
-    let Some(mut answer) = app.store.find_inspection(upload.upload_id).await?.ok_or_else(missing)? else {
+    let Some(mut answer) = app.store.find_inspection(upload.upload_id).await?.ok_or_else(none)? else {
         let waiting = json!({"upload_id": upload.upload_id, "status": "waiting"});
         return Ok((StatusCode::ACCEPTED, Json(waiting)).into_response());
     };
