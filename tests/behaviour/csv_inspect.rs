@@ -446,6 +446,11 @@ async fn a_large_file_may_be_confirmed_before_it_arrives_and_imported_as_it_deci
             .problem(409),
         "import_started"
     );
+    let unknown = json!({"upload_id": uuid::Uuid::nil()});
+    assert_eq!(
+        world.post(&staff, "/data/inspect", unknown).await.problem(404),
+        "not_found"
+    );
     for body in [json!({}), json!({"upload_id": 5}), json!([])] {
         assert_eq!(
             world.post(&staff, "/data/inspect", body.clone()).await.problem(400),
