@@ -6,18 +6,18 @@ use annals_domain::event::FieldFault;
 use annals_domain::{Caller, naming};
 use annals_http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
 use annals_import::Options;
-use annals_store::UploadRecord;
+use annals_store::{StoreError, UploadRecord};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use crate::App;
 use crate::fields::refuse_others;
 use crate::large::texts;
 use crate::problems::check_permission;
+use crate::visible::visible_upload;
 
 /// Asks for an inspection of an upload's file: 202.
 pub(crate) async fn ask(app: &App, caller: &Caller, body: Value) -> Result<Response, ApiError> {
@@ -112,10 +112,9 @@ pub(crate) async fn start(
 
 /// An upload that the caller may see, and its dataset.
 async fn visible(app: &App, caller: &Caller, id: &str) -> Result<(UploadRecord, &'static Dataset), ApiError> {
-    let missing = || ApiError::not_found("there is no upload with this id, or you may not see it");
-    let id = Uuid::try_parse(id).map_err(|_| missing())?;
-    let upload = app.store.find_upload(caller, id).await?.ok_or_else(missing)?;
-    let dataset = Dataset::named(&upload.dataset).ok_or_else(missing)?;
+    let upload = visible_upload(app, caller, id).await?;
+    let unknown = || StoreError::Unexpected(format!("no dataset {}", upload.dataset));
+    let dataset = Dataset::named(&upload.dataset).ok_or_else(unknown)?;
     Ok((upload, dataset))
 }
 

@@ -1,7 +1,7 @@
 //! Large uploads: the address that a file is sent to, and the status of its import.
 
 use crate::App;
-use annals_csv::Dataset;
+use annals_csv::{Dataset, field_text};
 use annals_domain::event::FieldFault;
 use annals_domain::naming;
 use annals_http::{ApiError, Authenticated, JsonBody, Params, Path, Problem, RequestContext};
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::problems::check_permission;
 use crate::revert::revert_of;
+use crate::visible::visible_upload;
 
 /// How long an upload waits until its options are confirmed: the bucket keeps its file for seven days.
 const CONFIRM_SECONDS: i32 = 6 * 24 * 3_600;
@@ -72,9 +73,8 @@ pub(crate) async fn show(
     params: Params,
 ) -> Result<Response, ApiError> {
     params.end()?;
-    let missing = || ApiError::not_found("there is no upload with this id, or you may not see it");
-    let id = Uuid::try_parse(&id).map_err(|_| missing())?;
-    let upload = app.store.find_upload(&caller, id).await?.ok_or_else(missing)?;
+    let upload = visible_upload(&app, &caller, &id).await?;
+    let id = upload.upload_id;
     let most = most_errors(&upload);
     // Each rejected row has at least one error.
     let limit = i64::try_from(most).unwrap_or(i64::MAX);
@@ -128,12 +128,8 @@ fn read_fields(body: Value) -> Result<(&'static Dataset, bool, Fields), ApiError
 
 /// Fields of an upload as text. JSON may also have `true`, numbers or objects as their values, and null for what is not given.
 pub(crate) fn texts(members: Map<String, Value>) -> Fields {
-    let text = |value: Value| match value {
-        Value::String(text) => text,
-        other => other.to_string(),
-    };
     let given = members.into_iter().filter(|(_, value)| !value.is_null());
-    given.map(|(name, value)| (name, text(value))).collect()
+    given.map(|(name, value)| (name, field_text(&value))).collect()
 }
 
 fn unavailable(error: StorageError) -> ApiError {

@@ -17,6 +17,7 @@ mod report_file;
 mod revert;
 mod template;
 mod upload;
+mod visible;
 
 pub use app::App;
 

@@ -16,9 +16,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::problems::import_problem;
+use crate::visible::visible_upload;
 
 /// Maximum number of events of an upload whose revert runs within the request.
 const SMALL_EVENTS: i64 = 2_000;
@@ -146,12 +146,6 @@ fn revert_json(record: &RevertRecord, left: &[LeftAlone]) -> Value {
 
 fn answer(upload: &UploadRecord, revert: &Value) -> Value {
     json!({"upload_id": upload.upload_id, "dataset": upload.dataset, "status": upload.status, "revert": revert})
-}
-
-async fn visible_upload(app: &App, caller: &Caller, id: &str) -> Result<UploadRecord, ApiError> {
-    let missing = || ApiError::not_found("there is no upload with this id, or you may not see it");
-    let id = Uuid::try_parse(id).map_err(|_| missing())?;
-    app.store.find_upload(caller, id).await?.ok_or_else(missing)
 }
 
 fn read_reason(body: Option<JsonBody>) -> Result<Option<Reason>, ApiError> {

@@ -103,7 +103,7 @@ impl<'a> Judge<'a> {
             );
             return Err(FileFault::new("wrong_date_order", message).at(*line));
         }
-        // A file with a comma only is not read with one: nobody has declared it. Its rows say what to declare.
+        // If all numbers have a comma, the file is not read with a decimal comma unless the upload declares it. The errors of its rows say so.
         let is_decided = self.has_points && !self.has_commas;
         Ok(self.values.decimal.or(is_decided.then_some(DecimalMark::Point)))
     }

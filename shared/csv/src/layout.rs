@@ -219,7 +219,8 @@ impl Layout {
         self.place_of(column).is_some()
     }
 
-    /// The column that names the entities of a file: that of their ids, or the one that stands for it. `None`: rows are known by their content.
+    /// The column by which the entities of a file are known: the column of ids or, without one, the column that the dataset uses instead. `None`: rows
+    /// are known by their content.
     pub fn identity(&self, dataset: &Dataset) -> Option<Column> {
         let columns = [Some(dataset.id), dataset.named_by];
         columns.into_iter().flatten().find(|column| self.has(*column))

@@ -54,7 +54,7 @@ pub use self::judge::Judge;
 pub use self::layout::{ERRORS_COLUMN, Layout};
 pub use self::mapping::Mapping;
 pub use self::number::DecimalMark;
-pub use self::options::{BOOLEANS, Format, ReadOptions, Rounding, ValueOptions, one_of};
+pub use self::options::{BOOLEANS, Format, ReadOptions, Rounding, ValueOptions, field_text, one_of};
 pub use self::packing::{PACKING_BYTES, Packing};
 pub use self::reader::{ReadError, Reader, ResumePoint};
 pub use self::records::{Record, Splitter};

@@ -3,6 +3,7 @@
 use annals_domain::{json, money};
 use encoding_rs::{Encoding, UTF_8};
 use iso_currency::Currency;
+use serde_json::Value;
 
 use crate::dataset::Dataset;
 use crate::date::DateFormat;
@@ -145,6 +146,11 @@ impl ReadOptions {
         self.format.encoding = Some(encoding);
         Ok(())
     }
+}
+
+/// The value of an upload field as text: JSON may also have numbers, `true`, arrays or objects.
+pub fn field_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A whole number up to a limit.

@@ -1,6 +1,6 @@
 //! Fields that an upload does not give: those that its file decides (`options=auto`), and those that were remembered for a report of rejected rows.
 
-use annals_csv::{Dataset, ERRORS_COLUMN, FileFault};
+use annals_csv::{Dataset, FileFault, field_text};
 use annals_domain::Caller;
 use annals_inspect::{Beginning, Inspection};
 use annals_store::Store;
@@ -54,13 +54,12 @@ where
             return Ok(Completed::Uncertain(Box::new(inspection)));
         }
         fields.retain(|(name, _)| !inspection.options.contains_key(name));
-        fields.extend(inspection.options.into_iter().map(|(name, value)| (name, text(value))));
+        extend(&mut fields, inspection.options);
     } else if !says_how(&fields) {
-        let beginning = Beginning::read(open(), &declared(&fields, written), dataset).await;
+        let header = annals_inspect::header_of_report(open(), &declared(&fields, written), dataset).await;
         // A file that cannot be read is refused by the import, with its reason.
-        if let Some(header) = beginning.ok().and_then(|beginning| header_of_report(&beginning)) {
-            let known = remembered(store, caller, dataset, &header).await?;
-            fields.extend(known.into_iter().map(|(name, value)| (name, text(value))));
+        if let Ok(Some(header)) = header {
+            extend(&mut fields, remembered(store, caller, dataset, &header).await?);
         }
     }
     Ok(Completed::Fields(fields))
@@ -82,7 +81,9 @@ where
 {
     let declared = declared(fields, written);
     let beginning = Beginning::read(open(), &declared, dataset).await?;
-    let header = header_of_report(&beginning).or_else(|| beginning.header().map(<[String]>::to_vec));
+    let header = beginning
+        .header_of_report()
+        .or_else(|| beginning.header().map(<[String]>::to_vec));
     let known = match header {
         Some(header) => remembered(store, caller, dataset, &header).await?,
         None => Map::new(),
@@ -128,16 +129,6 @@ fn is_written(written: &[(&str, &str)], name: &str) -> bool {
     written.iter().any(|(field, _)| *field == name)
 }
 
-/// The header of the file that a report of rejected rows is about; `None` if the file is no report.
-fn header_of_report(beginning: &Beginning) -> Option<Vec<String>> {
-    let header = beginning.header()?;
-    let mark = header.iter().position(|name| name == ERRORS_COLUMN)?;
-    Some(header[..mark].to_vec())
-}
-
-fn text(value: Value) -> String {
-    match value {
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
+fn extend(fields: &mut Fields, more: Map<String, Value>) {
+    fields.extend(more.into_iter().map(|(name, value)| (name, field_text(&value))));
 }

@@ -1,13 +1,14 @@
 //! Import profiles: the upload fields that files with a header were imported with, remembered per tenant in the log.
 
-use annals_append::AppendService;
 use annals_csv::{Dataset, TableOptions};
 use annals_domain::event::Part;
 use annals_domain::ids::TextFault;
-use annals_domain::{AggregateId, AggregateType, Caller, EventType, NewEvent, hex};
+use annals_domain::{AggregateId, AggregateType, Caller, EventType, NewEvent, RowCounts, hex};
 use annals_store::{Store, StoreError, redacted_error};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::job::Job;
 
 const KIND: &str = "import_profile";
 /// Fields that say how a file with the same header is read. Others are of one file only, or of one upload.
@@ -52,16 +53,14 @@ pub async fn remembered(
     })
 }
 
-/// Remembers the fields of an upload that has imported rows, if they are others than before. A failure is logged: it only means that the next
-/// file is asked about.
-pub(crate) async fn remember(
-    appends: &AppendService,
-    store: &Store,
-    (caller, context): (&Caller, &Value),
-    dataset: &Dataset,
-    header: &[String],
-    fields: &Map<String, Value>,
-) {
+/// Remembers the fields of an upload that has imported rows, if they are others than before. A report of rejected rows says nothing new. A
+/// failure is logged: it only means that the next file is asked about.
+pub(crate) async fn remember(job: &Job, counts: &RowCounts) {
+    if counts.appended == 0 || job.layout.is_report() {
+        return;
+    }
+    let (store, caller, dataset) = (&job.store, &job.caller, job.dataset);
+    let (header, fields) = (job.layout.headers(), &job.options.sent);
     let kept = fields.iter().filter(|(name, _)| REMEMBERED.contains(&name.as_str()));
     let options: Map<String, Value> = kept.map(|(name, value)| (name.clone(), parsed(name, value))).collect();
     let size: usize = header.iter().map(String::len).sum();
@@ -73,8 +72,8 @@ pub(crate) async fn remember(
             return Ok(());
         }
         let event = event(dataset, header, options)?;
-        appends
-            .append(caller, std::slice::from_ref(&event), context)
+        job.appends
+            .append(caller, std::slice::from_ref(&event), &job.context)
             .await
             .map(drop)
             .map_err(|error| crate::events::refusal(error, &event))

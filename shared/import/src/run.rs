@@ -305,18 +305,7 @@ impl Importer {
             data.insert("code".to_owned(), json!("rows_rejected"));
         }
         self.end(import, data, &end).await?;
-        if counts.appended > 0 && !job.layout.is_report() {
-            let by = (&job.caller, &job.context);
-            remember(
-                &job.appends,
-                &job.store,
-                by,
-                job.dataset,
-                job.layout.headers(),
-                &job.options.sent,
-            )
-            .await;
-        }
+        remember(job, counts).await;
         if !job.options.dry_run {
             metrics::uploaded(counts);
         }

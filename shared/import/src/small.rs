@@ -96,18 +96,7 @@ impl SmallUpload {
         // If this fails, events may have been appended although no answer says so. If the same file is sent again, their rows count as
         // duplicates.
         job.store.record_upload(&job.caller, &finished).await?;
-        if counts.appended > 0 && !job.layout.is_report() {
-            let by = (&job.caller, &job.context);
-            remember(
-                &job.appends,
-                &job.store,
-                by,
-                job.dataset,
-                job.layout.headers(),
-                &job.options.sent,
-            )
-            .await;
-        }
+        remember(&job, &counts).await;
         Ok(finished)
     }
 

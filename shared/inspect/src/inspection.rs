@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use annals_csv::{Dataset, DateFormat, FileFault, Format, ReadError, ReadOptions, Reader, Record, SALES};
+use annals_csv::{
+    Dataset, DateFormat, ERRORS_COLUMN, FileFault, Format, ReadError, ReadOptions, Reader, Record, SALES, field_text,
+};
 use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
@@ -69,7 +71,14 @@ impl Beginning {
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
     {
         let format = read_options(declared, dataset)?.format;
-        let (structure, line_ends) = find_structure(Reader::new(source, format), format, declared).await?;
+        Self::of(Reader::new(source, format), format, declared).await
+    }
+
+    async fn of<S>(reader: Reader<S>, format: Format, declared: &Map<String, Value>) -> Result<Self, ReadError>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Unpin,
+    {
+        let (structure, line_ends) = find_structure(reader, format, declared).await?;
         Ok(Self {
             format,
             structure,
@@ -81,6 +90,34 @@ impl Beginning {
     pub fn header(&self) -> Option<&[String]> {
         self.structure.header.as_deref()
     }
+
+    /// The header of the file that a report of rejected rows is about; `None` if the file is no report.
+    pub fn header_of_report(&self) -> Option<Vec<String>> {
+        let header = self.header()?;
+        let mark = header.iter().position(|name| name == ERRORS_COLUMN)?;
+        Some(header[..mark].to_vec())
+    }
+}
+
+/// The header of the file that a report of rejected rows is about; `None` if the file is no report, which most files are found to be at once.
+///
+/// # Errors
+/// As [`Beginning::read`].
+pub async fn header_of_report<S>(
+    source: S,
+    declared: &Map<String, Value>,
+    dataset: &Dataset,
+) -> Result<Option<Vec<String>>, ReadError>
+where
+    S: Stream<Item = std::io::Result<Bytes>> + Unpin,
+{
+    let format = read_options(declared, dataset)?.format;
+    let mut reader = Reader::new(source, format);
+    if !reader.sample().await?.0.contains(ERRORS_COLUMN) {
+        return Ok(None);
+    }
+    let beginning = Beginning::of(reader, format, declared).await?;
+    Ok(beginning.header_of_report())
 }
 
 /// Whether an upload field of this name says how a file is read.
@@ -188,11 +225,7 @@ where
 fn read_options(fields: &Map<String, Value>, dataset: &Dataset) -> Result<ReadOptions, FileFault> {
     let mut options = ReadOptions::default();
     for (name, value) in fields {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let set = options.set(name, &text, dataset);
+        let set = options.set(name, &field_text(value), dataset);
         set.map_err(|detail| FileFault::new("malformed_request", format!("{name} {detail}")))?;
     }
     Ok(options)

@@ -11,7 +11,7 @@ use crate::names::{NAMES, ROLES, Role, WORDS, Word};
 pub struct Header {
     /// As it is written in the file.
     pub text: String,
-    /// As the dictionary has it: in lower case, without what stands in parentheses, without units and currencies.
+    /// The form that the dictionary uses: in lower case, without text in parentheses, units and currencies.
     pub name: String,
     /// The currency that it names, as in `Amount (EUR)` and `Lastschrift in CHF`.
     pub currency: Option<Currency>,

@@ -15,7 +15,7 @@ use crate::structure::filled;
 pub const MAX_COLUMNS: usize = 300;
 /// Most different words of a column that are counted.
 const MAX_WORDS: usize = 60;
-/// Most different values of a column that are told apart.
+/// Maximum number of values of a column that are compared with each other.
 const MAX_DISTINCT: usize = 200_000;
 
 /// What a column has.
@@ -29,17 +29,17 @@ pub struct Profile {
     pub nothing: BTreeMap<String, u64>,
     /// The formats that fit all days; `None` before the first.
     pub days: Option<Vec<DateFormat>>,
-    /// Cells that no format or no number fits, as long as it is counted.
+    /// The formats that fit its first day.
     first_days: Vec<DateFormat>,
     /// How its numbers are written; `None` if it has other texts.
     pub numbers: Option<Numbers>,
-    /// Different words in lower case, with their first spelling and their number; `None` if there are too many.
-    pub words: Option<BTreeMap<String, (String, u64)>>,
+    /// Its words in lower case, each with how often it comes; `None` if there are too many different ones.
+    pub words: Option<BTreeMap<String, u64>>,
     /// Whether every cell is an email address, by its form.
     pub is_email: bool,
     /// Whether every cell is a currency.
     pub is_currency: bool,
-    /// Whether no value comes twice, as far as they are told apart.
+    /// Whether each value comes only once, as far as they are compared.
     pub is_unique: bool,
     values: HashSet<u64>,
     /// Its cells in headings and lines of totals, by their text.
@@ -213,10 +213,7 @@ impl Profile {
             self.words = None;
             return;
         }
-        words
-            .entry(text.to_lowercase())
-            .or_insert_with(|| (text.to_owned(), 0))
-            .1 += 1;
+        *words.entry(text.to_lowercase()).or_default() += 1;
     }
 
     /// The formats of its days. Empty if it has none, or if no format fits all.

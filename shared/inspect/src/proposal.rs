@@ -92,14 +92,17 @@ impl Proposer<'_> {
         self.table.declared.contains_key(field)
     }
 
+    /// The caller's own mapping.
+    fn declared_mapping(&self) -> Option<Value> {
+        match self.table.declared.get("mapping")? {
+            Value::String(text) => annals_domain::json::parse(text.as_bytes()).ok(),
+            other => Some(other.clone()),
+        }
+    }
+
     /// The caller's own mapping of a column; `Some(Null)` if it is not to be read.
     fn declared_source(&self, column: Column) -> Option<Value> {
-        let mapping = self.table.declared.get("mapping")?;
-        let members = match mapping {
-            Value::String(text) => annals_domain::json::parse(text.as_bytes()).ok()?,
-            other => other.clone(),
-        };
-        members.get(column.name()).cloned()
+        self.declared_mapping()?.get(column.name()).cloned()
     }
 
     // Columns.
@@ -116,6 +119,19 @@ impl Proposer<'_> {
             1 => headers[place].text.clone(),
             _ => format!("#{}", place + 1),
         }
+    }
+
+    /// The place that a column of ours is mapped to so far.
+    fn place_of(&self, column: Column) -> Option<usize> {
+        let source = self.mapping.get(column.name())?.as_str()?;
+        (0..self.table.headers.len()).find(|place| self.name(*place) == source)
+    }
+
+    /// Notes the texts by which a column says that there is nothing.
+    fn note_nothing(&mut self, place: usize) {
+        let profile = self.table.profiles.columns.get(place);
+        self.empty
+            .extend(profile.into_iter().flat_map(|profile| profile.nothing.keys().cloned()));
     }
 
     fn place_called(&self, name: &str) -> Option<usize> {
@@ -404,12 +420,7 @@ impl Proposer<'_> {
         let columns = json!({"debit": self.name(debit), "credit": self.name(credit)});
         self.out.set("amount_columns", columns, "their headers");
         for place in [debit, credit] {
-            let nothing: Vec<String> = self
-                .profile(place)
-                .iter()
-                .flat_map(|profile| profile.nothing.keys().cloned())
-                .collect();
-            self.empty.extend(nothing);
+            self.note_nothing(place);
         }
         Money::Two(debit, credit)
     }
@@ -463,7 +474,7 @@ impl Proposer<'_> {
                         let alike = words
                             .iter()
                             .filter(|(word, _)| is_negative_sign(word) == Some(negative));
-                        alike.map(|(_, (_, count))| count).sum::<u64>()
+                        alike.map(|(_, count)| count).sum::<u64>()
                     };
                     (of(true), of(false), true)
                 }
@@ -677,12 +688,7 @@ impl Proposer<'_> {
             let of_export = self.of_export(column.name());
             if let Some(place) = of_export.or_else(|| named.first().copied()) {
                 self.map(column, place, named.into_iter().find(|other| *other != place));
-                let nothing: Vec<String> = self
-                    .profile(place)
-                    .iter()
-                    .flat_map(|profile| profile.nothing.keys().cloned())
-                    .collect();
-                self.empty.extend(nothing);
+                self.note_nothing(place);
             }
         }
         let text = match dataset.name {
@@ -765,13 +771,7 @@ impl Proposer<'_> {
                 _ => true,
             };
             let unknown: Vec<&String> = words.iter().filter(|word| !is_known(word)).take(MAX_SHOWN).collect();
-            if !unknown.is_empty() {
-                let message = format!(
-                    "it is not known whether rows with {unknown:?} in {} count",
-                    self.name(place)
-                );
-                self.out.doubt("filter", message, Vec::new());
-            }
+            self.doubt_values(place, &unknown);
             let (test, values) = match (taken, left) {
                 (Some(taken), _) => ("in", taken),
                 (None, left) => ("not_in", left.unwrap_or_default()),
@@ -822,13 +822,7 @@ impl Proposer<'_> {
             .iter()
             .filter(|word| !out.contains(word) && !counted.contains(word) && !word.is_empty())
             .collect();
-        if !unknown.is_empty() {
-            let message = format!(
-                "it is not known whether rows with {unknown:?} in {} count",
-                self.name(place)
-            );
-            self.out.doubt("filter", message, Vec::new());
-        }
+        self.doubt_values(place, &unknown);
         if out.is_empty() {
             return;
         }
@@ -886,7 +880,14 @@ impl Proposer<'_> {
     fn doubt_kinds(&mut self, place: usize, words: &[String], taken: &[String]) {
         let is_known = |word: &String| taken.contains(word) || is_negative_sign(word).is_some();
         let unknown: Vec<&String> = words.iter().filter(|word| !is_known(word)).take(MAX_SHOWN).collect();
-        if words.len() > 1 && !unknown.is_empty() && self.table.headers[place].is(Role::Kind) {
+        if words.len() > 1 && self.table.headers[place].is(Role::Kind) {
+            self.doubt_values(place, &unknown);
+        }
+    }
+
+    /// Notes a doubt if a column has values of which it is not known whether their rows count.
+    fn doubt_values(&mut self, place: usize, unknown: &[&String]) {
+        if !unknown.is_empty() {
             let message = format!(
                 "it is not known whether rows with {unknown:?} in {} count",
                 self.name(place)
@@ -912,10 +913,7 @@ impl Proposer<'_> {
             .columns
             .iter()
             .filter(|column| matches!(column.kind(), Kind::Quantity | Kind::Price));
-        let of_others = of_others.filter_map(|column| {
-            let source = self.mapping.get(column.name())?.as_str()?;
-            (0..self.table.headers.len()).find(|place| self.name(*place) == source)
-        });
+        let of_others = of_others.filter_map(|column| self.place_of(*column));
         let places: HashSet<usize> = of_money.into_iter().chain(of_others).collect();
         let (mut points, mut commas, mut ambiguous, mut example) = (0, 0, 0, None);
         for numbers in places.iter().filter_map(|place| self.profile(*place)?.as_numbers()) {
@@ -949,21 +947,19 @@ impl Proposer<'_> {
 
     fn finish(&mut self) {
         for column in self.table.dataset.columns {
-            let source = self.mapping.get(column.name()).and_then(Value::as_str);
-            let place =
-                source.and_then(|source| (0..self.table.headers.len()).find(|place| self.name(*place) == source));
             let is_needed = self.table.dataset.requires(*column)
                 || column.kind() == Kind::Amount
                 || *column == self.table.dataset.id;
-            let nothing = place
-                .filter(|_| is_needed)
-                .and_then(|place| self.profile(place))
-                .map(|profile| &profile.nothing);
-            if let Some((text, count)) = nothing.and_then(|nothing| nothing.iter().next()) {
+            let place = self.place_of(*column).filter(|_| is_needed);
+            let Some((place, profile)) = place.and_then(|place| Some((place, self.profile(place)?))) else {
+                continue;
+            };
+            if let Some((text, count)) = profile.nothing.iter().next() {
                 let message = format!(
                     "{count} cells of {} are {text:?}: nothing, so that the rows are refused, or zero",
-                    source.unwrap_or_default()
+                    self.name(place)
                 );
+                let text = text.clone();
                 self.out.doubt(
                     "empty_values",
                     message,
@@ -971,29 +967,15 @@ impl Proposer<'_> {
                 );
             }
         }
-        let defaults = |name: &str, value: &Value| {
-            // A column that is called as ours is found without a mapping.
-            value
-                .as_str()
-                .is_some_and(|source| source.to_lowercase().replace(' ', "_") == name)
-        };
-        self.mapping.retain(|name, value| {
-            !(defaults(name, value)
-                || value.is_null()
-                    && !self
-                        .table
-                        .headers
-                        .iter()
-                        .any(|header| header.text.to_lowercase().replace(' ', "_") == *name))
+        // A column that is called as ours is found without a mapping, so it needs one only if it is another, or not to be read.
+        let is_ours = |header: &str, name: &str| header.to_lowercase().replace(' ', "_") == name;
+        let headers = &self.table.headers;
+        self.mapping.retain(|name, source| match source.as_str() {
+            Some(source) => !is_ours(source, name),
+            None => headers.iter().any(|header| is_ours(&header.text, name)),
         });
-        if let Some(declared) = self.table.declared.get("mapping") {
-            let members = match declared {
-                Value::String(text) => annals_domain::json::parse(text.as_bytes()).unwrap_or_default(),
-                other => other.clone(),
-            };
-            for (name, source) in members.as_object().into_iter().flatten() {
-                self.mapping.insert(name.clone(), source.clone());
-            }
+        if let Some(Value::Object(members)) = self.declared_mapping() {
+            self.mapping.extend(members);
         }
         if !self.mapping.is_empty() {
             self.out
