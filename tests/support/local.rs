@@ -136,7 +136,8 @@ fn build(binary: &str) -> PathBuf {
     let folder = us.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();
     let path = folder.join(binary);
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let sources = ["shared", "functions", "local", "migrations"].map(|folder| newest(&workspace.join(folder)));
+    let sources = ["shared", "functions", "local", "migrations", "Cargo.toml", "Cargo.lock"];
+    let sources = sources.map(|source| newest(&workspace.join(source)));
     let made = path.metadata().and_then(|of| of.modified()).ok();
     if made < sources.into_iter().max() {
         let mut build = Command::new(env!("CARGO"));
@@ -148,14 +149,15 @@ fn build(binary: &str) -> PathBuf {
     path
 }
 
-/// The time of the last change in the folder.
-fn newest(folder: &Path) -> SystemTime {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let written = entries.map(|path| match path.is_dir() {
-        true => newest(&path),
-        false => path.metadata().unwrap().modified().unwrap(),
-    });
-    written.max().unwrap_or(SystemTime::UNIX_EPOCH)
+/// The time of the last change of the file, or in the folder.
+fn newest(path: &Path) -> SystemTime {
+    if !path.is_dir() {
+        return path.metadata().unwrap().modified().unwrap();
+    }
+    let entries = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| newest(&entry.unwrap().path()));
+    entries.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// A data folder. Dropping it ends a server that a failed test has left running.

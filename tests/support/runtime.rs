@@ -99,6 +99,9 @@ impl Runtime {
             .env("AWS_ENDPOINT_URL_SQS", format!("http://{}/queue", self.address))
             .env("WAKE_QUEUE_URL", format!("http://{}/queue", self.address))
             .env_remove("DATABASE_POOL_SIZE")
+            // As on Lambda, where no authorities are configured: otherwise each process would read the system's.
+            .env_remove("SSL_CERT_FILE")
+            .env_remove("SSL_CERT_DIR")
             .stdin(Stdio::null())
             // Its log lines would be about deliberate kills.
             .stdout(Stdio::null())
