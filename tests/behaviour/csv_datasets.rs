@@ -231,7 +231,8 @@ async fn the_dictionary_describes_every_column_and_its_examples_make_a_file() {
         let answer = world.upload_file(&staff, dataset, &[], &file).await.expect(200);
         assert_eq!(figures(&answer.body), [1, 1, 0, 0, 0, 1], "{dataset}: {}", answer.text);
         let fields = dictionary["upload_fields"].as_array().unwrap();
-        let described = |field: &Value| field["description"].as_str().is_some_and(|text| !text.is_empty());
+        let has = |field: &Value, member: &str| field[member].as_str().is_some_and(|text| !text.is_empty());
+        let described = |field: &Value| has(field, "description") && has(field, "example");
         assert!(fields.len() > 20 && fields.iter().all(described), "{fields:?}");
     }
     let sales = world

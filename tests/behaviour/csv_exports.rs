@@ -134,6 +134,38 @@ async fn the_day_is_the_one_that_is_written() {
 }
 
 #[tokio::test]
+async fn in_a_declared_zone_times_with_an_offset_have_their_day_there() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_id,sale_date,amount\n1,2026-01-31T23:30:00Z,1\n2,2026-01-31T22:30:00Z,1\n3,2026-01-31T23:30:00,1\n4,2026-01-31,1\n";
+    let fields = [("timezone", "Europe/Berlin")];
+    assert_eq!(counts(&sales(&world, &staff, &fields, file).await.expect(200)), (4, 0));
+    let days: Vec<Value> = data(&world, &staff, "sale.created")
+        .await
+        .iter()
+        .map(|sale| sale["sale_date"].clone())
+        .collect();
+    assert_eq!(days, ["2026-02-01", "2026-01-31", "2026-01-31", "2026-01-31"]);
+    let refused = sales(&world, &staff, &[("timezone", "Berlin")], file).await;
+    assert_eq!(refused.problem(400), "malformed_request");
+    assert!(refused.text.contains("Europe/Berlin"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn text_of_older_computers_is_named() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let mac = b"sale_date,amount,product\n2026-01-31,5,Gr\x9A\xA7e\n";
+    let dos = b"sale_date,amount,product\n2026-01-31,5,Gr\x94\xE1e\n";
+    for (file, named) in [(mac, "encoding=macintosh"), (dos, "cp850")] {
+        let refused = world.upload_sales(&staff, &[], &file[..]).await;
+        assert_eq!(refused.problem(400), "wrong_encoding");
+        assert!(refused.text.contains(named), "{}", refused.text);
+    }
+    let declared = world.upload_sales(&staff, &[("encoding", "macintosh")], &mac[..]).await;
+    assert_eq!(counts(&declared.expect(200)), (1, 0));
+    assert_eq!(data(&world, &staff, "sale.created").await[0]["product"], "Größe");
+}
+
+#[tokio::test]
 async fn a_quoted_field_that_swallows_rows_is_refused_with_both_lines() {
     let (world, staff) = (World::new().await, Person::staff());
     let file = "sale_date,amount,product\n2026-01-01,1.00,\"Cable 5m\n2026-01-02,2.00,Hose\n2026-01-03,3.00,Drill 9\"\n2026-01-04,4.00,x\n";

@@ -46,11 +46,11 @@ pub fn read_email(cell: &Cell<'_>) -> Result<Value, RowFault> {
         .map_err(|_| cell.fault("invalid_email", "is not an email address"))
 }
 
-/// A date, in the format that the upload declares.
+/// A date, in the format and the time zone that the upload declares.
 pub fn read_date(cell: &Cell<'_>, values: &ValueOptions) -> Result<NaiveDate, RowFault> {
     values
         .date_format
-        .parse(cell.text)
+        .parse_in(cell.text, values.timezone.as_ref())
         .map_err(|fault| cell.fault(fault.code, fault.message))
 }
 

@@ -2,14 +2,19 @@
 
 use std::fmt::{self, Write};
 
-use chrono::format::{Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime};
+use chrono::format::{Fixed, Item, Numeric, Parsed, StrftimeItems, parse_and_remainder};
+use chrono::{DateTime, Datelike, Days, FixedOffset, NaiveDate, NaiveDateTime};
+
+use crate::zone::Zone;
 
 /// What declares the numbers of a spreadsheet.
 const SERIAL: &str = "excel";
 
 /// What a text is that is not of the form without a declaration.
 const NOT_ISO: &str = "is not a date of the form YYYY-MM-DD";
+
+/// What is wrong with a time whose offset is not known, if days are those of a zone.
+const NAMED_ZONE: &str = "names its time zone, which says no offset, so timezone= cannot be used: leave it out, and the day is the one written";
 
 /// Code of a text that is no date.
 const INVALID_DATE: &str = "invalid_date";
@@ -61,11 +66,17 @@ impl DateFormat {
             let date = NaiveDate::from_ymd_opt(year, month, day)?;
             let mut text = String::new();
             write!(text, "{}", date.and_hms_opt(0, 0, 0)?.and_utc().format(pattern)).ok()?;
-            (read.parse(&text)? == date).then_some(())
+            (read.parse(&text)?.day == date).then_some(())
         };
         days.into_iter()
             .all(|day| tells(day).is_some())
             .then_some(Self::Pattern(read))
+    }
+
+    /// Whether its dates have a zone by its name, such as `PST`, which says no offset: the same name means several.
+    fn has_zone_name(&self) -> bool {
+        let Self::Pattern(pattern) = self else { return false };
+        pattern.items.contains(&Item::Fixed(Fixed::TimezoneName))
     }
 
     /// The format with day and month in the other order; `None` if it does not have both as numbers.
@@ -93,10 +104,18 @@ impl DateFormat {
         ((days, months) == (1, 1)).then(|| Self::from_pattern(&swapped))?
     }
 
-    /// Reads a date. The fault says which other formats would read it.
+    /// Reads a date: the day that is written. The fault says which other formats would read it.
     pub fn parse(&self, text: &str) -> Result<NaiveDate, DateFault> {
-        self.read(text).map_err(|fault| match what_reads(text) {
-            Some(hint) if fault.code == INVALID_DATE => invalid(format!("{}: {hint}", fault.message)),
+        self.parse_in(text, None)
+    }
+
+    /// Reads a date. In a zone, a time with an offset belongs to its day there, and the day is the one that is written otherwise.
+    pub fn parse_in(&self, text: &str, zone: Option<&Zone>) -> Result<NaiveDate, DateFault> {
+        let read = self.read_in(text, zone);
+        read.map_err(|fault| match what_reads(text) {
+            Some(hint) if fault.code == INVALID_DATE && fault.message != NAMED_ZONE => {
+                invalid(format!("{}: {hint}", fault.message))
+            }
             None if *self == Self::Iso && fault.message == NOT_ISO => {
                 invalid(format!("{NOT_ISO}: if the file uses another form, set date_format="))
             }
@@ -104,14 +123,30 @@ impl DateFormat {
         })
     }
 
-    /// Reads a date.
-    pub(crate) fn read(&self, text: &str) -> Result<NaiveDate, DateFault> {
-        let date = match self {
-            Self::Iso => parse_iso(text)?,
+    /// Whether a text is a date of this format.
+    pub(crate) fn reads(&self, text: &str) -> bool {
+        self.read_in(text, None).is_ok()
+    }
+
+    fn read_in(&self, text: &str, zone: Option<&Zone>) -> Result<NaiveDate, DateFault> {
+        let written = match self {
+            Self::Iso => {
+                let day = parse_iso(text)?;
+                let instant = zone.and_then(|_| instant_of(text.get(..10)?, &text[10..]));
+                Written { day, instant }
+            }
             Self::Pattern(pattern) => pattern
                 .parse(text)
                 .ok_or_else(|| invalid(format!("is not a date of the form {}", pattern.text)))?,
-            Self::Serial => parse_serial(text).ok_or_else(|| invalid("is not a spreadsheet's number of a day"))?,
+            Self::Serial => {
+                let day = parse_serial(text).ok_or_else(|| invalid("is not a spreadsheet's number of a day"))?;
+                Written { day, instant: None }
+            }
+        };
+        let date = match (zone, &written.instant) {
+            (Some(zone), Some(instant)) => zone.day_of(instant).unwrap_or(written.day),
+            (Some(_), None) if self.has_zone_name() => return Err(invalid(NAMED_ZONE)),
+            _ => written.day,
         };
         // A date in JSON has a year of four digits.
         if (1000..=9999).contains(&date.year()) {
@@ -120,6 +155,13 @@ impl DateFormat {
             Err(invalid("is not between the years 1000 and 9999"))
         }
     }
+}
+
+/// What a date says.
+struct Written {
+    day: NaiveDate,
+    /// If it has a time and an offset.
+    instant: Option<DateTime<FixedOffset>>,
 }
 
 impl fmt::Display for DateFormat {
@@ -135,7 +177,7 @@ impl fmt::Display for DateFormat {
 impl Pattern {
     /// Reads a date. Numbers may lack leading zeros if a character separates them: `11/8/2018`. Numbers without a character between them
     /// need all their digits, so `2018111` is no date of `%Y%m%d`. A year of a century always has two digits.
-    fn parse(&self, text: &str) -> Option<NaiveDate> {
+    fn parse(&self, text: &str) -> Option<Written> {
         let (mut parsed, mut rest) = (Parsed::new(), text);
         for (place, item) in self.items.iter().enumerate() {
             let after = parse_and_remainder(&mut parsed, rest, std::iter::once(item)).ok()?;
@@ -145,7 +187,9 @@ impl Pattern {
             }
             rest = after;
         }
-        rest.is_empty().then(|| parsed.to_naive_date().ok())?
+        let day = rest.is_empty().then(|| parsed.to_naive_date().ok())??;
+        let instant = parsed.offset().and_then(|_| parsed.to_datetime().ok());
+        Some(Written { day, instant })
     }
 
     /// Whether the item directly before or after this one is a number.
@@ -211,15 +255,22 @@ fn what_reads(text: &str) -> Option<String> {
 /// Whether the text, which follows a day, is a time: `T10:30:00.25+01:00`, `T10:30` or ` 10:30:00 Z`.
 fn is_time(text: &str) -> bool {
     let day = NaiveDate::default().to_string();
-    let Some(time) = text.strip_prefix(['T', 't', ' ']) else {
+    let Some(local) = text.strip_prefix(['T', 't', ' ']).map(|time| format!("{day}T{time}")) else {
         return false;
     };
-    let time = format!("{day}T{time}");
-    DateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M:%S%.f%#z").is_ok()
-        || DateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M:%S%.f %#z").is_ok()
+    instant_of(&day, text).is_some()
         || ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
             .iter()
-            .any(|form| NaiveDateTime::parse_from_str(&time, form).is_ok())
+            .any(|form| NaiveDateTime::parse_from_str(&local, form).is_ok())
+}
+
+/// The instant of a day and of the time after it, if that has an offset.
+fn instant_of(day: &str, time: &str) -> Option<DateTime<FixedOffset>> {
+    let time = time.strip_prefix(['T', 't', ' '])?;
+    let text = format!("{day}T{time}");
+    ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f %#z"]
+        .iter()
+        .find_map(|form| DateTime::parse_from_str(&text, form).ok())
 }
 
 /// Whether the text is a date whose first two numbers could both be the month.
@@ -286,6 +337,29 @@ mod tests {
             " 10:30:00 +0200",
         ] {
             assert_eq!(iso(&format!("2018-11-08{time}")).as_deref(), Ok("2018-11-08"), "{time}");
+        }
+    }
+
+    #[test]
+    fn in_a_zone_times_with_an_offset_belong_to_their_day_there() {
+        let berlin = Zone::named("Europe/Berlin").expect("a zone");
+        for (pattern, text, day) in [
+            ("%Y-%m-%d", "2026-01-31T23:30:00Z", Ok("2026-02-01")),
+            ("%Y-%m-%d", "2026-01-31 23:30:00 -0500", Ok("2026-02-01")),
+            ("%Y-%m-%d", "2026-01-31T23:30:00", Ok("2026-01-31")),
+            ("%Y-%m-%d", "2026-01-31", Ok("2026-01-31")),
+            ("%d.%m.%Y %H:%M %z", "31.01.2026 23:30 +0000", Ok("2026-02-01")),
+            ("%d.%m.%Y %H:%M", "31.01.2026 23:30", Ok("2026-01-31")),
+            ("%d.%m.%Y %H:%M %Z", "31.01.2026 23:30 PST", Err(NAMED_ZONE)),
+            ("excel", "46053.99", Ok("2026-01-31")),
+        ] {
+            let format = match pattern {
+                "%Y-%m-%d" => DateFormat::Iso,
+                other => DateFormat::from_pattern(other).expect("a format"),
+            };
+            let found = format.parse_in(text, Some(&berlin)).map(|day| day.to_string());
+            let found = found.as_deref().map_err(|fault| fault.message.as_str());
+            assert_eq!(found, day, "{text}");
         }
     }
 

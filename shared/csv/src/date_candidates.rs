@@ -90,7 +90,7 @@ impl DateFormat {
         if text.len() > MAX_BYTES || text.bytes().filter(u8::is_ascii_digit).count() < 3 {
             return Vec::new();
         }
-        if Self::Iso.read(text).is_ok() {
+        if Self::Iso.reads(text) {
             return vec![Self::Iso];
         }
         let separator = text.chars().find(|c| !c.is_alphanumeric());
@@ -107,7 +107,7 @@ impl DateFormat {
             .iter()
             .filter(could_fit)
             .map(|known| &known.format)
-            .filter(|format| format.read(text).is_ok())
+            .filter(|format| format.reads(text))
             .cloned()
             .collect()
     }

@@ -2,9 +2,10 @@
 //! characters that are not ASCII.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{DecoderResult, Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{DecoderResult, Encoding, ISO_2022_JP, MACINTOSH, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use crate::fault::FileFault;
+use crate::western::{self, Western};
 
 /// Bytes that are needed to recognise a byte order mark, or a file that is no CSV.
 const HEAD: usize = 8;
@@ -26,6 +27,8 @@ pub struct Decoder {
     declared: Option<&'static Encoding>,
     stage: Stage,
     held: Vec<u8>,
+    /// The last byte before those that are held; 0 if there is none.
+    before: u8,
     mark: u64,
     conflict: Option<FileFault>,
 }
@@ -45,6 +48,7 @@ impl Decoder {
             declared,
             stage: Stage::Head,
             held: Vec::new(),
+            before: 0,
             mark: 0,
             conflict: None,
         }
@@ -136,12 +140,13 @@ impl Decoder {
                 };
                 let (plain, rest) = bytes.split_at(ascii);
                 detector.feed(plain, false);
+                self.before = plain.last().copied().unwrap_or(self.before);
                 text.push_str(std::str::from_utf8(plain).unwrap_or_default());
                 self.held.extend_from_slice(rest);
                 if self.held.is_empty() || (self.held.len() < SAMPLE && !last) {
                     return Ok(());
                 }
-                let encoding = judge(detector, &self.held)?;
+                let encoding = judge(detector, self.before, &self.held)?;
                 let held = std::mem::take(&mut self.held);
                 self.decide(encoding);
                 self.advance(&held, last, text)
@@ -225,9 +230,9 @@ fn decode(
     }
 }
 
-/// Detects the encoding from a sample that begins with the first byte that is not ASCII. UTF-8 and Windows-1252 are recognised; any other
+/// Detects the encoding from a sample that begins with the first byte that is not ASCII, and from the byte before it. UTF-8 and Windows-1252 are recognised; any other
 /// encoding has to be declared. The sample is complete, or the file ends in it, so the result does not depend on how chunks are cut.
-fn judge(detector: &mut EncodingDetector, held: &[u8]) -> Result<&'static Encoding, FileFault> {
+fn judge(detector: &mut EncodingDetector, before: u8, held: &[u8]) -> Result<&'static Encoding, FileFault> {
     let (sample, whole) = match held.get(..SAMPLE) {
         Some(sample) => (sample, false),
         None => (held, true),
@@ -244,16 +249,28 @@ fn judge(detector: &mut EncodingDetector, held: &[u8]) -> Result<&'static Encodi
     }
     detector.feed(sample, whole);
     let guess = detector.guess(None, Utf8Detection::Deny);
-    if guess == WINDOWS_1252 {
-        return Ok(WINDOWS_1252);
-    }
-    let name = guess.name();
+    let likely = match western::older_than_windows(before, sample) {
+        None if guess == WINDOWS_1252 => return Ok(WINDOWS_1252),
+        None => guess.name(),
+        Some(Western::MacRoman) => MACINTOSH.name(),
+        Some(Western::Either) => {
+            return Err(wrong_encoding(
+                "the text is not UTF-8 and looks like macintosh or cp850: set encoding=macintosh if it is from a Macintosh, or save the file as \
+                 UTF-8",
+            ));
+        }
+        Some(Western::Dos) => {
+            return Err(wrong_encoding(
+                "the text is not UTF-8 and looks like cp850, the encoding of DOS: save the file as UTF-8",
+            ));
+        }
+    };
     Err(wrong_encoding(format!(
-        "the text is not UTF-8 and looks like {name}: set encoding={name} if that is right, or save the file as UTF-8"
+        "the text is not UTF-8 and looks like {likely}: set encoding={likely} if that is right, or save the file as UTF-8"
     )))
 }
 
-fn wrong_encoding(message: String) -> FileFault {
+fn wrong_encoding(message: impl Into<String>) -> FileFault {
     FileFault::new("wrong_encoding", message)
 }
 
@@ -300,6 +317,19 @@ mod tests {
         let (russian, _, _) = encoding_rs::WINDOWS_1251.encode("Привет, мир; сегодня хорошая погода");
         assert_eq!(decode_all(&russian, None).map_err(|f| f.code), Err("wrong_encoding"));
         assert!(decode_all(&russian, Some(encoding_rs::WINDOWS_1251)).is_ok_and(|text| text.starts_with("Привет")));
+    }
+
+    #[test]
+    fn text_of_older_computers_is_named_and_not_read_as_windows_1252() {
+        let text = "Kunde,Größe\nMüller,Bäckergasse\nGarçon,Größe\n";
+        let mac = b"Kunde,Gr\x9A\xA7e\nM\x9Fller,B\x8Ackergasse\nGar\x8Don,Gr\x9A\xA7e\n";
+        let dos = b"Kunde,Gr\x94\xE1e\nM\x81ller,B\x84ckergasse\nGar\x87on,Gr\x94\xE1e\n";
+        for (bytes, named) in [(&mac[..], "macintosh"), (&dos[..], "cp850")] {
+            let fault = decode_all(bytes, None).expect_err(named);
+            assert_eq!(fault.code, "wrong_encoding");
+            assert!(fault.message.contains(named), "{}", fault.message);
+        }
+        assert_eq!(decode_all(mac, Some(MACINTOSH)).as_deref(), Ok(text));
     }
 
     #[test]

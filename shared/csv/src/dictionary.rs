@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::columns::{Column, Kind};
 use crate::dataset::{Dataset, EXAMPLE};
-use crate::upload_fields::{FIELDS, Field};
+use crate::upload_fields::Field;
 
 /// The description of a dataset, as JSON.
 #[derive(Serialize)]
@@ -13,7 +13,7 @@ pub struct Dictionary {
     dataset: &'static str,
     event_types: [&'static str; 2],
     columns: Vec<Entry>,
-    upload_fields: &'static [Field],
+    upload_fields: Vec<Field>,
 }
 
 /// The description of a column.
@@ -38,7 +38,7 @@ impl Dictionary {
             dataset: dataset.name,
             event_types: [dataset.created, dataset.updated],
             columns: dataset.columns.iter().map(|column| entry(dataset, *column)).collect(),
-            upload_fields: &FIELDS,
+            upload_fields: Field::all(dataset),
         }
     }
 }

@@ -40,7 +40,9 @@ mod suggestion;
 mod table;
 mod template;
 mod upload_fields;
+mod western;
 mod workbook;
+mod zone;
 
 pub use self::amount::{Amount, Written};
 pub use self::columns::{Column, Kind};
@@ -63,3 +65,4 @@ pub use self::table::{AmountColumns, Condition, TableOptions, Test, is_negative_
 pub use self::template::template;
 pub use self::upload_fields::{FIELDS, Field};
 pub use self::workbook::{MAX_SHEET_BYTES, MAX_WORKBOOK_BYTES, Sheet, Unsaved, workbook_too_large};
+pub use self::zone::Zone;

@@ -10,6 +10,7 @@ use crate::date::DateFormat;
 use crate::mapping::Mapping;
 use crate::number::DecimalMark;
 use crate::table::TableOptions;
+use crate::zone::Zone;
 
 /// Values of a field that is true or false.
 pub const BOOLEANS: [(&str, bool); 2] = [("true", true), ("false", false)];
@@ -55,6 +56,8 @@ pub struct Format {
 pub struct ValueOptions {
     /// The format of dates.
     pub date_format: DateFormat,
+    /// The zone in which times with an offset have their day. `None`: the day is the one that is written.
+    pub timezone: Option<Zone>,
     /// Currency of rows that name no currency. `None`: USD, unless an amount has the symbol of another currency.
     pub currency: Option<Currency>,
     /// The decimal mark of numbers. `None`: a point, and numbers that a comma would make other numbers are refused.
@@ -92,6 +95,10 @@ impl ReadOptions {
                 let pattern = DateFormat::from_pattern(value);
                 self.values.date_format =
                     pattern.ok_or("must be a strftime pattern with year, month and day, such as %m/%d/%Y, or excel for a spreadsheet's numbers")?;
+            }
+            "timezone" => {
+                self.values.timezone =
+                    Some(Zone::named(value).ok_or("must be the IANA name of a time zone, such as Europe/Berlin")?);
             }
             "currency" => {
                 self.values.currency = Some(money::currency(value).ok_or("must be an ISO 4217 code such as USD")?)

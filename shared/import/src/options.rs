@@ -144,7 +144,7 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use annals_csv::{Column, DecimalMark, Rounding, SALES};
+    use annals_csv::{CUSTOMERS, Column, DecimalMark, EXPENSES, Field, Rounding, SALES};
     use iso_currency::Currency;
 
     use super::*;
@@ -196,8 +196,15 @@ mod tests {
 
     #[test]
     fn every_field_is_described() {
-        let known = |name: &str| !matches!(Options::default().set(name, "", &SALES), Ok(false));
-        assert!(FIELDS.iter().all(|field| known(field.name)));
+        for dataset in [&SALES, &CUSTOMERS, &EXPENSES] {
+            for Field { name, example, .. } in Field::all(dataset) {
+                assert_eq!(
+                    Options::default().set(name, &example, dataset),
+                    Ok(true),
+                    "{name}={example}"
+                );
+            }
+        }
         assert!(!known("colour"));
     }
 

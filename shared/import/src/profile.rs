@@ -12,9 +12,10 @@ use crate::job::Job;
 
 const KIND: &str = "import_profile";
 /// Fields that say how a file with the same header is read. Others are of one file only, or of one upload.
-const REMEMBERED: [&str; 13] = [
+const REMEMBERED: [&str; 14] = [
     "mapping",
     "date_format",
+    "timezone",
     "currency",
     "decimal",
     "rounding",

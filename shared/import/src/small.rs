@@ -3,9 +3,11 @@
 //! If the upload breaks off, because the database cannot be reached or the function's time is over, the caller sends the file again. Rows
 //! that were appended then count as duplicates.
 //!
-//! Uploads that are all or nothing, and dry runs, hold their events until the end of the file. Until then the log does not show the states
-//! after these events, so the entities are kept in memory. The events are then appended in one transaction.
+//! Uploads that are all or nothing hold their events until the end of the file, and append them in one transaction. Until then the log does not
+//! show the states after these events, and after a dry run it never does. So the entities are kept in memory, as text, because a dry run has as
+//! many as a file has rows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,16 +25,16 @@ use crate::error::ImportError;
 use crate::inspect::{Inspected, inspect};
 use crate::job::{Job, frame};
 use crate::known::refuse_known;
-use crate::options::Options;
+use crate::options::{Mode, Options};
 use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason, TRIES};
-use crate::plan::{self, Entities, Plan};
+use crate::plan::{self, Entities, Known, Plan};
 use crate::profile::remember;
 use crate::report;
 use crate::seen::Seen;
 use crate::text::SmallFile;
 use crate::warning::Warning;
 
-/// Maximum number of rows of an upload whose events are held in memory until the end of the file.
+/// Maximum number of rows of an upload that is all or nothing: its events are held in memory until the end of the file.
 const MAX_HELD_ROWS: i64 = 20_000;
 const CHUNK: ChunkSize = ChunkSize {
     rows: 400,
@@ -63,7 +65,7 @@ impl SmallUpload {
     /// count as duplicates.
     pub async fn run(self, file: &SmallFile, began: Instant) -> Result<FinishedUpload, ImportError> {
         let inspected = inspect(file.read(0), self.dataset, &file.text.options(&self.options)).await?;
-        if self.options.is_atomic() && inspected.rows > MAX_HELD_ROWS {
+        if self.options.mode == Mode::AllOrNothing && inspected.rows > MAX_HELD_ROWS {
             return Err(too_many_rows(inspected.rows).into());
         }
         let known = refuse_known(&self.store, &self.caller, self.dataset, &self.options, &inspected).await?;
@@ -122,7 +124,7 @@ impl SmallUpload {
 
 fn too_many_rows(rows: i64) -> FileFault {
     let message = format!(
-        "the file has {rows} rows; with mode=all_or_nothing or dry_run=true a small upload may have at most {MAX_HELD_ROWS}: \
+        "the file has {rows} rows; with mode=all_or_nothing a small upload may have at most {MAX_HELD_ROWS}: \
          use POST /api/v1/data/uploads"
     );
     FileFault::new("too_many_rows", message)
@@ -191,7 +193,34 @@ struct Held {
     /// Revision of the catalog that the first of them was checked against.
     revision: Option<i64>,
     /// Entities after these events, or after those that a dry run would append.
-    entities: Entities,
+    entities: HashMap<Box<str>, Packed>,
+}
+
+/// An entity that exists, in less memory than [`Known`].
+struct Packed {
+    version: i32,
+    bytes: usize,
+    state: Box<[u8]>,
+}
+
+impl Packed {
+    fn new(entity: &Known) -> Self {
+        Self {
+            version: entity.version,
+            bytes: entity.bytes,
+            state: serde_json::to_vec(&entity.state).unwrap_or_default().into(),
+        }
+    }
+
+    fn known(&self) -> Known {
+        Known {
+            version: self.version,
+            deleted: false,
+            reverted: false,
+            state: serde_json::from_slice(&self.state).unwrap_or_default(),
+            bytes: self.bytes,
+        }
+    }
 }
 
 impl MemoryLedger {
@@ -223,7 +252,7 @@ impl Ledger for MemoryLedger {
         let (mut known, mut others) = (Entities::new(), Vec::new());
         for id in chunk.ids() {
             match held(id) {
-                Some(entity) => drop(known.insert(id.to_owned(), entity.clone())),
+                Some(entity) => drop(known.insert(id.to_owned(), entity.known())),
                 None => others.push(id),
             }
         }
@@ -237,7 +266,13 @@ impl Ledger for MemoryLedger {
     async fn append(&mut self, job: &Job, _: &Chunk, outcome: PlannedChunk) -> Result<Option<RetryReason>, StoreError> {
         if let Some(held) = &mut self.held {
             let Plan { events, changed, .. } = outcome.plan;
-            held.entities.extend(changed);
+            // Without an id, each row has an entity of its own.
+            if job.layout.identity(job.dataset).is_some() {
+                let packed = changed
+                    .iter()
+                    .map(|(id, entity)| (id.as_str().into(), Packed::new(entity)));
+                held.entities.extend(packed);
+            }
             if !job.options.dry_run && !events.is_empty() {
                 held.events.extend(events);
                 held.revision.get_or_insert(outcome.revision);
