@@ -3,6 +3,7 @@
 use annals_import::ImportOutcome;
 use serde_json::{Value, json};
 use tests::{Answer, Part, Person, World, multipart};
+use tokio::time::Instant;
 
 const GERMAN: &str = "Umsätze\n\nBuchungstag;Betrag (EUR);Empfänger\n13.01.2026;-1.234,50;Miete\n02.02.2026;-9,99;Strom\nSumme;-1.244,49;\n";
 
@@ -457,5 +458,56 @@ async fn a_large_file_may_be_confirmed_before_it_arrives_and_imported_as_it_deci
             "malformed_request",
             "{body}"
         );
+    }
+}
+
+/// What is confirmed is how the inspected file is read, not one that is sent afterwards.
+#[tokio::test]
+async fn a_file_that_was_replaced_after_its_inspection_is_not_imported() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world
+        .ask_for_upload(&staff, json!({"dataset": "expenses", "start": "confirmed"}))
+        .await;
+    world.put_file(&asked, GERMAN).await;
+    let body = json!({"upload_id": asked.id});
+    world.post(&staff, "/data/inspect", body).await.expect(202);
+    world.importer().import(asked.id, None).await.unwrap();
+    let inspection = format!("/data/uploads/{}/inspection", asked.id);
+    let found = world.get(&staff, &inspection).await.expect(200).body;
+    world
+        .put_file(&asked, &&format!("{GERMAN}01.03.2026;-5000,00;Other\n"))
+        .await;
+    let start = format!("/data/uploads/{}/start", asked.id);
+    let options = json!({"options": found["options"]});
+    world.post(&staff, &start, options).await.expect(202);
+    world.importer().import(asked.id, None).await.unwrap();
+    let ended = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(
+        (&ended["status"], &ended["failure"]["code"], &ended["events_appended"]),
+        (&json!("failed"), &json!("file_changed"), &json!(0))
+    );
+}
+
+/// A file that cannot be inspected is not tried for ever, and the caller learns of it.
+#[tokio::test]
+async fn an_inspection_ends_after_some_attempts_or_with_its_time() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (attempts, deadline, code) in [(5, None, "import_stuck"), (0, Some(Instant::now()), "too_slow")] {
+        let asked = world
+            .ask_for_upload(&staff, json!({"dataset": "expenses", "start": "confirmed"}))
+            .await;
+        world.put_file(&asked, GERMAN).await;
+        let body = json!({"upload_id": asked.id});
+        world.post(&staff, "/data/inspect", body.clone()).await.expect(202);
+        let tried = "update annals.imports set attempts = $2 where upload_id::text = $1";
+        let id = asked.id.to_string();
+        world.owner().await.execute(tried, &[&id, &attempts]).await.unwrap();
+        world.importer().import(asked.id, deadline).await.unwrap();
+        let inspection = format!("/data/uploads/{}/inspection", asked.id);
+        assert_eq!(world.get(&staff, &inspection).await.problem(400), code);
+        // It can be asked for again.
+        world.post(&staff, "/data/inspect", body).await.expect(202);
+        world.importer().import(asked.id, None).await.unwrap();
+        world.get(&staff, &inspection).await.expect(200);
     }
 }

@@ -22,7 +22,7 @@ pub const ERRORS_COLUMN: &str = "annals_errors";
 const MAX_HEADER_BYTES: usize = 1_000;
 
 /// The position of each column in a file, and which of its rows and cells count.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Layout {
     headers: Vec<String>,
     /// By column; `None` if the file lacks it.
