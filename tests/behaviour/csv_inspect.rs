@@ -240,6 +240,26 @@ async fn what_was_confirmed_for_a_header_is_proposed_the_next_time() {
 }
 
 #[tokio::test]
+async fn what_was_reverted_is_not_remembered() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "Order Date,Order Total\n01/02/2026,5.00 EUR\n";
+    let mapping = r#"{"sale_date":"Order Date","amount":"Order Total"}"#;
+    let fields = [("mapping", mapping), ("date_format", "%m/%d/%Y")];
+    let id = world.upload_sales(&staff, &fields, file).await.expect(200).body["upload_id"].clone();
+    let certain = async || {
+        inspect(&world, &staff, "sales", &[], file.as_bytes())
+            .await
+            .expect(200)
+            .body["certain"]
+            .clone()
+    };
+    assert_eq!(certain().await, true);
+    let revert = format!("/data/uploads/{}/revert", id.as_str().unwrap());
+    world.post(&staff, &revert, json!({})).await.expect(200);
+    assert_eq!(certain().await, false);
+}
+
+#[tokio::test]
 async fn the_beginning_of_a_file_is_enough() {
     let (world, staff) = (World::new().await, Person::staff());
     let mut file = "Order Date,Order Total (EUR)\n".to_owned();

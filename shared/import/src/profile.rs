@@ -36,7 +36,7 @@ pub fn says_how(fields: &[(String, String)]) -> bool {
     fields.iter().any(|(name, _)| REMEMBERED.contains(&name.as_str()))
 }
 
-/// The fields that files with this header were imported with the last time; empty if there was none.
+/// The fields that files with this header were imported with the last time; empty if there was none, or if that upload was reverted.
 ///
 /// # Errors
 /// The database's.
@@ -47,9 +47,19 @@ pub async fn remembered(
     header: &[String],
 ) -> Result<Map<String, Value>, StoreError> {
     let found = store.find_entity(caller, KIND, &id_of(dataset, header)).await?;
-    let options = found.and_then(|found| found.entity.state.get("options").cloned());
-    Ok(match options {
-        Some(Value::Object(options)) => options,
+    let Some(mut profile) = found.map(|found| found.entity.state) else {
+        return Ok(Map::new());
+    };
+    let upload = profile
+        .get("upload_id")
+        .and_then(Value::as_str)
+        .and_then(|id| id.parse().ok());
+    let is_reverted = match upload {
+        Some(id) => store.has_revert(id).await?,
+        None => false,
+    };
+    Ok(match profile.remove("options") {
+        Some(Value::Object(options)) if !is_reverted => options,
         _ => Map::new(),
     })
 }
@@ -72,7 +82,7 @@ pub(crate) async fn remember(job: &Job, counts: &RowCounts) {
         if remembered(store, caller, dataset, header).await? == options {
             return Ok(());
         }
-        let event = event(dataset, header, options)?;
+        let event = event(job, options)?;
         job.appends
             .append(caller, std::slice::from_ref(&event), &job.context)
             .await
@@ -92,12 +102,13 @@ fn parsed(name: &str, value: &Value) -> Value {
         .unwrap_or_else(|| value.clone())
 }
 
-fn event(dataset: &Dataset, header: &[String], options: Map<String, Value>) -> Result<NewEvent, StoreError> {
+fn event(job: &Job, options: Map<String, Value>) -> Result<NewEvent, StoreError> {
+    let (dataset, header) = (job.dataset, job.layout.headers());
     let unexpected = |fault: TextFault| StoreError::Unexpected(fault.to_string());
     let event_type = EventType::try_from("import_profile.saved".to_owned()).map_err(unexpected)?;
     let aggregate_type = AggregateType::try_from(KIND.to_owned()).map_err(unexpected)?;
     let aggregate_id = AggregateId::try_from(id_of(dataset, header)).map_err(unexpected)?;
-    let data = json!({"dataset": dataset.name, "header": header, "options": options});
+    let data = json!({"dataset": dataset.name, "header": header, "options": options, "upload_id": job.id});
     Ok(NewEvent {
         source: Some("csv".to_owned().try_into().map_err(unexpected)?),
         part: Some(Part::Import),

@@ -324,6 +324,11 @@ impl Store {
         }))
     }
 
+    /// Whether an upload is being reverted, or has been.
+    pub async fn has_revert(&self, id: Uuid) -> Result<bool, StoreError> {
+        Ok(!self.reverts_among(&[id]).await?.is_empty())
+    }
+
     /// Those of these uploads that have a revert, each with how many events it has left alone; `None` while it runs.
     pub(super) async fn reverts_among(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<i64>>, StoreError> {
         if ids.is_empty() {
