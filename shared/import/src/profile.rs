@@ -12,14 +12,13 @@ use crate::job::Job;
 
 const KIND: &str = "import_profile";
 /// Fields that say how a file with the same header is read. Others are of one file only, or of one upload.
-const REMEMBERED: [&str; 14] = [
+const REMEMBERED: [&str; 13] = [
     "mapping",
     "date_format",
     "timezone",
     "currency",
     "decimal",
     "rounding",
-    "header",
     "filter",
     "negate",
     "amount_columns",
@@ -34,6 +33,13 @@ const MAX_HEADER: usize = 32 * 1024;
 /// Whether any of these fields would be remembered.
 pub fn says_how(fields: &[(String, String)]) -> bool {
     fields.iter().any(|(name, _)| REMEMBERED.contains(&name.as_str()))
+}
+
+/// Those of an upload's fields that say how a report of its rejected rows is read. A report has a header.
+pub fn how(options: &Value) -> Map<String, Value> {
+    let fields = options.as_object().into_iter().flatten();
+    let kept = fields.filter(|(name, _)| REMEMBERED.contains(&name.as_str()));
+    kept.map(|(name, value)| (name.clone(), parsed(name, value))).collect()
 }
 
 /// The fields that files with this header were imported with the last time; empty if there was none, or if that upload was reverted.
@@ -71,11 +77,9 @@ pub(crate) async fn remember(job: &Job, counts: &RowCounts) {
         return;
     }
     let (store, caller, dataset) = (&job.store, &job.caller, job.dataset);
-    let (header, fields) = (job.layout.headers(), &job.options.sent);
-    let kept = fields.iter().filter(|(name, _)| REMEMBERED.contains(&name.as_str()));
-    let options: Map<String, Value> = kept.map(|(name, value)| (name.clone(), parsed(name, value))).collect();
+    let (header, options) = (job.layout.headers(), how(&Value::Object(job.options.sent.clone())));
     let size: usize = header.iter().map(String::len).sum();
-    if options.is_empty() || options.contains_key("header") || size > MAX_HEADER {
+    if options.is_empty() || job.options.read.format.has_no_header || size > MAX_HEADER {
         return;
     }
     let saved = async {

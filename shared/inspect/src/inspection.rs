@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use annals_csv::{
     Dataset, DateFormat, ERRORS_COLUMN, FileFault, Format, ReadError, ReadOptions, Reader, Record, SALES, field_text,
+    formula, reported_upload,
 };
 use bytes::Bytes;
 use futures_util::Stream;
@@ -91,23 +92,36 @@ impl Beginning {
         self.structure.header.as_deref()
     }
 
-    /// The header of the file that a report of rejected rows is about; `None` if the file is no report.
-    pub fn header_of_report(&self) -> Option<Vec<String>> {
+    /// What a report of rejected rows is about; `None` if the file is no report.
+    pub fn report(&self) -> Option<Report> {
         let header = self.header()?;
-        let mark = header.iter().position(|name| name == ERRORS_COLUMN)?;
-        Some(header[..mark].to_vec())
+        let mark = header.iter().position(|name| reported_upload(name).is_some())?;
+        let names = header[..mark].iter().map(|name| formula::bare(name).into_owned());
+        Some(Report {
+            upload: reported_upload(&header[mark]).unwrap_or_default().to_owned(),
+            header: names.collect(),
+        })
     }
 }
 
-/// The header of the file that a report of rejected rows is about; `None` if the file is no report, which most files are found to be at once.
+/// What a report of rejected rows is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The id of the upload; empty if the report does not name it.
+    pub upload: String,
+    /// The header of the upload's file.
+    pub header: Vec<String>,
+}
+
+/// What a report of rejected rows is about; `None` if the file is no report, which most files are found to be at once.
 ///
 /// # Errors
 /// As [`Beginning::read`].
-pub async fn header_of_report<S>(
+pub async fn report_of<S>(
     source: S,
     declared: &Map<String, Value>,
     dataset: &Dataset,
-) -> Result<Option<Vec<String>>, ReadError>
+) -> Result<Option<Report>, ReadError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
@@ -117,7 +131,7 @@ where
         return Ok(None);
     }
     let beginning = Beginning::of(reader, format, declared).await?;
-    Ok(beginning.header_of_report())
+    Ok(beginning.report())
 }
 
 /// Whether an upload field of this name says how a file is read.

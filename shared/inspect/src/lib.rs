@@ -20,5 +20,5 @@ mod structure;
 mod trial;
 
 pub use self::choice::{ColumnChoice, Doubt, Finding};
-pub use self::inspection::{Beginning, Inspection, header_of_report, inspect, is_about_reading};
+pub use self::inspection::{Beginning, Inspection, Report, inspect, is_about_reading, report_of};
 pub use self::trial::{Refusal, ShownRow, Total, Trial};
