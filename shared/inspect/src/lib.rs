@@ -9,16 +9,20 @@
 //! Architecture invariants: nothing is stored or appended; memory does not grow with the file, except by bounded samples of each column; every
 //! reading of cells is that of `annals-csv`, so a proposal is what an upload does.
 
+mod beginning;
+mod check;
 mod choice;
 mod exports;
 mod inspection;
 mod lookup;
 mod names;
+mod passes;
 mod profile;
 mod proposal;
 mod structure;
 mod trial;
 
+pub use self::beginning::{Beginning, Extent, header_of_report, is_about_reading};
 pub use self::choice::{ColumnChoice, Doubt, Finding};
-pub use self::inspection::{Beginning, Inspection, header_of_report, inspect, is_about_reading};
+pub use self::inspection::{Inspection, inspect};
 pub use self::trial::{Refusal, ShownRow, Total, Trial};
