@@ -67,14 +67,18 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Rows<S> {
         if self.extent == Extent::Whole {
             return self.take().await;
         }
-        if self.held.is_none() {
-            self.held = self.take_complete().await?;
+        loop {
+            match self.take().await {
+                Ok(Some(next)) => match self.held.replace(next) {
+                    Some(record) => return Ok(Some(record)),
+                    None => continue,
+                },
+                Ok(None) => return Ok(None),
+                // The last record is the one that cannot be read: a quote is open, or a character is incomplete.
+                Err(ReadError::File(_)) => return Ok(self.held.take()),
+                Err(fault) => return Err(fault),
+            }
         }
-        let next = self.take_complete().await?;
-        Ok(match next {
-            Some(next) => self.held.replace(next),
-            None => None,
-        })
     }
 
     async fn take(&mut self) -> Result<Option<Record>, ReadError> {
@@ -83,14 +87,6 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Rows<S> {
             self.blank.read(record);
         }
         Ok(record.map(Record::copy))
-    }
-
-    /// A file that is cut off ends where a quote is open or a character is incomplete.
-    async fn take_complete(&mut self) -> Result<Option<Record>, ReadError> {
-        match self.take().await {
-            Err(ReadError::File(_)) => Ok(None),
-            taken => taken,
-        }
     }
 }
 
@@ -106,6 +102,12 @@ impl Blank {
         self.rows += record.line().saturating_sub(self.next);
         let breaks = record.fields().map(line_breaks).sum::<u64>();
         self.next = record.line() + breaks + 1;
+    }
+
+    /// Counts the blank rows at the end, of which the last one is what was read last.
+    fn end(&self, last: &Record) -> u64 {
+        let is_row = last.width() > 0 && last.is_blank() && last.line() >= self.next;
+        self.rows + if is_row { last.line() - self.next + 1 } else { 0 }
     }
 }
 
@@ -162,7 +164,7 @@ where
         footer_has_day: footer().any(has_day),
         profiles,
         footer: footer().map(text_of).collect(),
-        blank_rows: rows.blank.rows,
+        blank_rows: rows.blank.end(&rows.reader.record()),
         encoding: rows.reader.encoding().name().to_owned(),
     })
 }

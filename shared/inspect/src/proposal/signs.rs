@@ -53,9 +53,11 @@ impl Proposer<'_> {
         let headers = self.table.headers.iter().enumerate();
         let named =
             headers.filter(|(place, header)| !self.used.contains(place) && header.is(Role::Sign) && says_signs(*place));
-        // If there are several, the one after the amount is the amount's.
+        // If there are several, the one after the amount is the amount's. Amounts with a minus sign need none.
+        let numbers = self.profile(amount).and_then(Profile::as_numbers);
+        let has_signs = numbers.is_some_and(|numbers| numbers.negative > 0);
         let nearest = named.map(|(place, _)| place).min_by_key(|place| after(amount, *place));
-        self.of_export("sign").or(nearest)
+        self.of_export("sign").or(nearest.filter(|_| !has_signs))
     }
 
     fn directions(&self, money: Money) -> Option<Directions> {
