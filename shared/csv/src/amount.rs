@@ -10,13 +10,27 @@ use crate::number::{self, DecimalMark, NumberFault};
 const SYMBOLS: [char; 5] = ['$', '€', '£', '¥', '₹'];
 
 /// Other signs of a currency, which only one has.
-const SIGNS: [(&str, Currency); 6] = [
+const SIGNS: [(&str, Currency); 4] = [
     ("R$", Currency::BRL),
     ("A$", Currency::AUD),
     ("C$", Currency::CAD),
     ("US$", Currency::USD),
-    ("Rs.", Currency::INR),
-    ("Rs", Currency::INR),
+];
+
+/// The symbol that stands for `Rs` and `Rs.`, too.
+const RUPEE_SIGN: char = '₨';
+
+/// How rupees are written. They are those of several countries.
+const RUPEE_TEXTS: [&str; 3] = ["Rs.", "Rs", "₨"];
+
+/// The countries' rupees.
+const RUPEES: [Currency; 6] = [
+    Currency::INR,
+    Currency::PKR,
+    Currency::LKR,
+    Currency::NPR,
+    Currency::MUR,
+    Currency::SCR,
 ];
 
 /// A number and the currency that is written with it.
@@ -77,13 +91,14 @@ impl Amount {
     /// The currency of the amount: the one that its row or upload declares, or else the one that its symbol names, or else USD.
     ///
     /// # Errors
-    /// The declared currency, if another one is written with the amount. USD, if no currency is declared and the symbol is `£` or `¥`,
-    /// which several currencies use.
+    /// The declared currency, if another one is written with the amount. USD, if no currency is declared and the symbol is `£`, `¥` or
+    /// `Rs`, which several currencies use.
     pub fn currency(&self, declared: Option<Currency>) -> Result<Currency, Currency> {
         let assumed = declared.unwrap_or(Currency::USD);
         match self.written {
             Some(Written::Code(currency)) if declared.is_some_and(|declared| declared != currency) => Err(assumed),
             Some(Written::Code(currency)) => Ok(currency),
+            Some(Written::Symbol(RUPEE_SIGN)) => declared.filter(|declared| RUPEES.contains(declared)).ok_or(assumed),
             Some(Written::Symbol(symbol)) if !assumed.symbol().symbol.contains(symbol) => match (declared, symbol) {
                 (None, '€') => Ok(Currency::EUR),
                 (None, '₹') => Ok(Currency::INR),
@@ -152,6 +167,11 @@ fn take_currency(text: &str) -> (Option<Written>, &str) {
     for (sign, currency) in SIGNS {
         if let Some(rest) = text.strip_prefix(sign).or_else(|| text.strip_suffix(sign)) {
             return (Some(Written::Code(currency)), rest.trim());
+        }
+    }
+    for sign in RUPEE_TEXTS {
+        if let Some(rest) = text.strip_prefix(sign).or_else(|| text.strip_suffix(sign)) {
+            return (Some(Written::Symbol(RUPEE_SIGN)), rest.trim());
         }
     }
     for symbol in SYMBOLS {

@@ -27,6 +27,8 @@ fn amounts_are_read_with_what_stands_around_them() {
         ("$ - 5", "-5", Some('$')),
         ("($5.25)", "-5.25", Some('$')),
         ("₹1,23,456.50", "123456.5", Some('₹')),
+        ("Rs. 1,23,456", "123456", Some('₨')),
+        ("5 Rs", "5", Some('₨')),
         ("12.5 €", "12.5", Some('€')),
         ("\u{A0}£7\u{A0}", "7", Some('£')),
     ] {
@@ -88,7 +90,6 @@ fn signs_and_currencies_stand_before_or_after_the_number() {
         ("CHF 1'234.50-", "-1234.5", Some(Currency::CHF)),
         ("-12.50 CHF", "-12.5", Some(Currency::CHF)),
         ("R$ 5", "5", Some(Currency::BRL)),
-        ("Rs. 1,23,456", "123456", Some(Currency::INR)),
         ("(7.50) CAD", "-7.5", Some(Currency::CAD)),
         ("(US$ 7.50)", "-7.5", Some(Currency::USD)),
     ] {
@@ -114,6 +115,9 @@ fn symbols_must_fit_the_currency() {
             .currency(declared)
     };
     assert_eq!(currency("5", None), Ok(Currency::USD));
+    assert_eq!(currency("Rs 5", None), Err(Currency::USD));
+    assert_eq!(currency("Rs 5", Some(Currency::PKR)), Ok(Currency::PKR));
+    assert_eq!(currency("Rs 5", Some(Currency::EUR)), Err(Currency::EUR));
     assert_eq!(currency("$5", None), Ok(Currency::USD));
     assert_eq!(currency("$5", Some(Currency::CAD)), Ok(Currency::CAD));
     assert_eq!(currency("¥5", Some(Currency::JPY)), Ok(Currency::JPY));

@@ -29,6 +29,11 @@ const TIMES: [&str; 18] = [
     " %H:%M %Z",
 ];
 
+/// The orders of year, month and day, whatever separates them.
+const ORDERS: [&str; 8] = [
+    "%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y", "%y %m %d", "%d %B %Y", "%d %B %y",
+];
+
 /// A format, and what the texts have that it can fit.
 struct Known {
     /// The character after the first number or word; `None`: digits only.
@@ -54,23 +59,11 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     };
     for separator in ['/', '-', '.', ' '] {
         let s = separator;
-        // Years of two digits are not before the day where points separate.
-        let orders: &[&str] = match separator {
-            '.' => &["%d %m %Y", "%Y %m %d", "%d %m %y", "%d %B %Y", "%d %B %y"],
-            ' ' => &[
-                "%d %B %Y",
-                "%d %B %y",
-                "%d %B, %Y",
-                "%B %d, %Y",
-                "%B %d %Y",
-                "%d %m %Y",
-                "%Y %m %d",
-            ],
-            _ => &[
-                "%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y", "%y %m %d", "%d %B %Y", "%d %B %y",
-            ],
+        let of_words: &[&str] = match separator {
+            ' ' => &["%d %B, %Y", "%B %d, %Y", "%B %d %Y"],
+            _ => &[],
         };
-        for order in orders {
+        for order in ORDERS.iter().chain(of_words) {
             add(
                 Some(s),
                 &order.replace(' ', &s.to_string()).replace(&format!(",{s}"), ", "),
@@ -84,8 +77,8 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
 });
 
 impl DateFormat {
-    /// The formats that a text could be a date of, the same for every text of that form. Empty if it is none. Of days that are separated by points,
-    /// the day comes before the month, as everywhere where points are used.
+    /// The formats that a text could be a date of, the same for every text of that form. Empty if it is none. Points say nothing of the order:
+    /// Germans write `31.01.26`, Hungarians and Koreans `26.01.31`, and some American systems `01.31.26`.
     pub fn candidates(text: &str) -> Vec<Self> {
         if text.len() > MAX_BYTES || text.bytes().filter(u8::is_ascii_digit).count() < 3 {
             return Vec::new();
@@ -125,6 +118,15 @@ mod tests {
             ("31.01.2026", &["%d.%m.%Y"]),
             ("31/01/2026", &["%d/%m/%Y"]),
             ("05/01/2026", &["%d/%m/%Y", "%m/%d/%Y"]),
+            ("05.01.2026", &["%d.%m.%Y", "%m.%d.%Y"]),
+            ("26.01.05", &["%d.%m.%y", "%y.%m.%d"]),
+            ("01.31.2026", &["%m.%d.%Y"]),
+            ("2026.01.05", &["%Y.%m.%d"]),
+            ("01 02 2026", &["%d %m %Y", "%m %d %Y"]),
+            (
+                "01 02 26 10:30",
+                &["%d %m %y %H:%M", "%m %d %y %H:%M", "%y %m %d %H:%M"],
+            ),
             ("05-01-26", &["%d-%m-%y", "%m-%d-%y", "%y-%m-%d"]),
             ("1/31/2026 9:05", &["%m/%d/%Y %H:%M"]),
             ("Jan 5, 2026", &["%B %d, %Y"]),

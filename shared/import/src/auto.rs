@@ -2,7 +2,7 @@
 
 use annals_csv::{Dataset, FileFault, field_text};
 use annals_domain::Caller;
-use annals_inspect::{Beginning, Inspection, Report};
+use annals_inspect::{Beginning, Extent, Inspection, Report};
 use annals_store::{Store, StoreError};
 use bytes::Bytes;
 use futures_util::Stream;
@@ -49,7 +49,8 @@ where
 {
     if is_auto(&fields) {
         fields.retain(|(name, value)| (name.as_str(), value.as_str()) != AUTO);
-        let inspection = inspect((store, caller), dataset, &fields, written, open).await?;
+        let file = (written, Extent::Whole);
+        let inspection = inspect((store, caller), dataset, &fields, file, open).await?;
         if !inspection.certain {
             return Ok(Completed::Uncertain(Box::new(inspection)));
         }
@@ -65,7 +66,8 @@ where
     Ok(Completed::Fields(fields))
 }
 
-/// Inspects a file: what was confirmed for its header is proposed first. `written` are the fields that the kind of file decides.
+/// Inspects a file: what was confirmed for its header is proposed first. `written` are the fields that the kind of file decides, and `extent` says
+/// how much of it `open` gives.
 ///
 /// # Errors
 /// The file cannot be read, or the database's.
@@ -73,14 +75,14 @@ pub async fn inspect<S>(
     (store, caller): (&Store, &Caller),
     dataset: &'static Dataset,
     fields: &[(String, String)],
-    written: &[(&str, &str)],
+    (written, extent): (&[(&str, &str)], Extent),
     open: impl Fn() -> S,
 ) -> Result<Inspection, ImportError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
     let declared = declared(fields, written);
-    let beginning = Beginning::read(open(), &declared, dataset).await?;
+    let beginning = Beginning::read(open(), &declared, dataset).await?.with_extent(extent);
     let known = match (beginning.report(), beginning.header()) {
         (Some(report), _) => of_report(store, caller, dataset, &report).await?,
         (None, Some(header)) => remembered(store, caller, dataset, header).await?,

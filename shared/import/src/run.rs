@@ -225,7 +225,8 @@ impl Importer {
         let source = self.storage.read(import.id, object, 0);
         let text = Text::of(source, &options, TextLimits::LARGE).await?;
         let open = || self.read(import.id, (object, &text), 0);
-        auto::inspect((&self.store, &import.caller), dataset, &fields, text.written(), open).await
+        let file = (text.written(), annals_inspect::Extent::Whole);
+        auto::inspect((&self.store, &import.caller), dataset, &fields, file, open).await
     }
 
     /// The text of a file from an offset on.

@@ -56,10 +56,21 @@ impl Proposal {
         self.note(field, reason);
     }
 
+    /// Proposes what was confirmed for another file with this header.
+    pub fn recall(&mut self, field: &'static str, value: impl Into<Value>) {
+        self.fields.insert(field.to_owned(), value.into());
+        self.note(field, format!("{field} was confirmed for a file with this header"));
+    }
+
     /// Notes evidence.
     pub fn note(&mut self, field: &'static str, reason: impl Into<String>) {
         let reason = reason.into();
         self.findings.push(Finding { field, reason });
+    }
+
+    /// Whether something about a field is not certain.
+    pub fn doubts_about(&self, field: &str) -> bool {
+        self.doubts.iter().any(|doubt| doubt.field == field)
     }
 
     /// Notes a doubt.

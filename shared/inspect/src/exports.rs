@@ -24,8 +24,21 @@ pub struct Export {
     pub date_format: Option<&'static str>,
     /// Whether money in the other direction takes back what the dataset is about, as a credit note does, and is no other business.
     pub takes_back: bool,
+    /// What is asked about, if a file has such rows.
+    pub checks: &'static [Check],
     /// What one has to know.
     pub note: &'static str,
+}
+
+/// Rows that an export may have and that its columns do not tell apart. Columns are named as in `signature`.
+#[derive(Debug, Clone, Copy)]
+pub enum Check {
+    /// Rows with the same values in these columns repeat the amount of all of them.
+    Repeats(&'static [&'static str]),
+    /// Of all rows, only those with one of these words in the column may be negative.
+    Negative(&'static str, &'static [&'static str]),
+    /// The amount would have to be reduced by what is in this column.
+    Subtracted(&'static str),
 }
 
 /// All exports that are known.
@@ -48,6 +61,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "An order's further items are rows of their own, which repeat its name and have no status and no total. \
                Partly refunded and partly paid orders are asked about: Total is not what was paid.",
     },
@@ -67,6 +81,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("adjusted order total", true, &[""]), ("adjusted order total", false, &[])],
         date_format: Some("%m/%d/%y"),
         takes_back: false,
+        checks: &[],
         note: "Order Total is what the buyer paid; Order Net is what Etsy pays out. An order with an adjusted total \
                was partly refunded and is asked about.",
     },
@@ -113,6 +128,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[Check::Negative("type", &["payment refund", "payment reversal"])],
         note: "The order of day and month depends on the account's country. A payment with a negative gross is a \
                purchase of one's own and is asked about. Fees are expenses: send the file to that dataset as well, \
                with Fee as amount.",
@@ -154,6 +170,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: Some("%d.%m.%Y"),
         takes_back: false,
+        checks: &[Check::Negative("typ", &["rückzahlung", "rückbuchung"])],
         note: "As in English. A payment with a negative Brutto is a purchase of one's own and is asked about.",
     },
     Export {
@@ -196,6 +213,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: Some("%d/%m/%Y"),
         takes_back: false,
+        checks: &[Check::Negative("type", &["remboursement de paiement", "annulation de paiement"])],
         note: "As in English. A payment with a negative Avant commission is a purchase of one's own and is asked \
                about.",
     },
@@ -225,6 +243,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[Check::Negative("type", &["refund"])],
         note: "There is no id: a refund repeats its order's id. The currency is in the preamble (All amounts in USD). \
                Months are written by name.",
     },
@@ -246,6 +265,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "An order has a row for each part of its amount, so there is no id. The first row sums up; it alone has \
                the currency, so the upload must declare it.",
     },
@@ -265,6 +285,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("event type", true, &["payment", "refund"]), ("event type", false, &[])],
         date_format: None,
         takes_back: false,
+        checks: &[Check::Negative("event type", &["refund"])],
         note: "Total Collected is what was paid, with tax and tip. Older exports write 01/31/26 instead of 2026-01-31.",
     },
     Export {
@@ -295,6 +316,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[Check::Subtracted("amount refunded")],
         note: "Amount is in Currency, Converted Amount in the account's. Partly refunded payments are asked about.",
     },
     Export {
@@ -319,6 +341,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "There is no currency. An order's further items are rows whose other cells are empty. Partly refunded \
                orders are asked about.",
     },
@@ -338,6 +361,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "The row is a line of an order, so its id is Row ID. Sales is the amount of the line, with up to four \
                decimals. There are copies with the month first and with the day first.",
     },
@@ -346,7 +370,6 @@ pub static EXPORTS: &[Export] = &[
         dataset: "sales",
         signature: &["particulars", "vch type", "vch no", "debit amount", "credit amount"],
         columns: &[
-            ("sale_id", "vch no"),
             ("sale_date", "date"),
             ("credit", "debit amount"),
             ("debit", "credit amount"),
@@ -365,15 +388,15 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: Some("%d-%b-%y"),
         takes_back: true,
+        checks: &[],
         note: "A sale debits the customer, so its amount is in Debit Amount, and that of a credit note in Credit \
-               Amount. There is no currency.",
+               Amount. There is no currency. Vch No. begins again each year, so it is no id.",
     },
     Export {
         name: "Tally sales register",
         dataset: "sales",
         signature: &["particulars", "vch type", "vch no", "taxable value", "invoice amount"],
         columns: &[
-            ("sale_id", "vch no"),
             ("sale_date", "date"),
             ("amount", "invoice amount"),
             ("notes", "particulars"),
@@ -381,14 +404,14 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d-%b-%y"),
         takes_back: false,
-        note: "There is no currency. The last line is a grand total without a date.",
+        checks: &[],
+        note: "There is no currency. Vch No. begins again each year, so it is no id. The last line is a grand total without a date.",
     },
     Export {
         name: "SAP customer line items (FBL5N, German)",
         dataset: "sales",
         signature: &["belegnummer", "art", "belegdatum", "debitor", "betrag in hauswährung"],
         columns: &[
-            ("sale_id", "belegnummer"),
             ("sale_date", "belegdatum"),
             ("amount", "betrag in hauswährung"),
             ("currency", "hauswährung"),
@@ -401,15 +424,15 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "DR and RV are invoices, DG is a credit memo, DZ a payment. The minus is after the number. Lines that \
-               begin with * are totals. How days and numbers are written depends on the user's settings.",
+               begin with * are totals. Numbers of documents begin again each year, and a document has several lines, so Belegnummer is no id. How days and numbers are written depends on the user's settings.",
     },
     Export {
         name: "SAP G/L account line items (FBL3N, German)",
         dataset: "expenses",
         signature: &["belegnr", "buch dat", "sachkonto", "s h", "betrag hw"],
         columns: &[
-            ("expense_id", "belegnr"),
             ("expense_date", "buch dat"),
             ("amount", "betrag hw"),
             ("sign", "s h"),
@@ -421,7 +444,8 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: true,
-        note: "Of cost accounts, S is an expense and H takes one back. Accounts of other kinds are no expenses.",
+        checks: &[],
+        note: "Of cost accounts, S is an expense and H takes one back. Accounts of other kinds are no expenses. Numbers of documents begin again each year, and a document has several lines, so Belegnr is no id.",
     },
     Export {
         name: "DATEV Buchungsstapel (EXTF)",
@@ -438,6 +462,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: true,
+        checks: &[],
         note: "Always asked about: Belegdatum is a day and a month (0503), and the year is in the first line only \
                (fields 13, 15 and 16: begin of the business year, first and last day). The currency may be empty, \
                which means that of the first line (field 22).",
@@ -465,6 +490,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[Check::Repeats(&["contactname", "invoicenumber"])],
         note: "There is no id: two vendors may use the same invoice number. A bill of several lines is several rows \
                that repeat Total, and has to be asked about: equal InvoiceNumber and ContactName in several rows.",
     },
@@ -481,6 +507,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "Rows are in groups, one for each account, with a heading and a total. Months are written by name. There \
                is no currency.",
     },
@@ -504,6 +531,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "Rows are in groups, one for each vendor, with a heading and a total in a first column that has no name. \
                The order of day and month depends on the company's country. There is no currency.",
     },
@@ -521,6 +549,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "UTF-16 with tabs. Lines that begin with Total: are totals. -- is nothing.",
     },
     Export {
@@ -539,6 +568,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "EUID is the contact, LEID its place in this audience. Names and OPTIN_TIME may be empty.",
     },
     Export {
@@ -559,6 +589,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "Last Activity Date is no date since which one knows the customer. Names may be empty.",
     },
     Export {
@@ -579,6 +610,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "Ids have an apostrophe before them, which keeps spreadsheets from rounding them.",
     },
     Export {
@@ -597,6 +629,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("info", true, &["umsatz gebucht"]), ("info", false, &["umsatz vorgemerkt"])],
         date_format: Some("%d.%m.%y"),
         takes_back: false,
+        checks: &[],
         note: "windows-1252. Money in both directions in one column is asked about.",
     },
     Export {
@@ -615,6 +648,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("status", true, &["gebucht"]), ("status", false, &["vorgemerkt"])],
         date_format: Some("%d.%m.%y"),
         takes_back: false,
+        checks: &[],
         note: "The currency is in the header, Betrag (€). Umsatztyp says Ausgang or Eingang; both in one file are \
                asked about.",
     },
@@ -635,6 +669,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d.%m.%Y"),
         takes_back: false,
+        checks: &[],
         note: "windows-1252. Two columns are called Währung: the one after Saldo is the balance's, the one after \
                Betrag the amount's.",
     },
@@ -654,6 +689,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d.%m.%Y"),
         takes_back: false,
+        checks: &[],
         note: "Money in both directions in one column is asked about.",
     },
     Export {
@@ -669,6 +705,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d/%m/%Y"),
         takes_back: false,
+        checks: &[],
         note: "windows-1252. The currency is in the headers, Débit euros. Labels have line breaks.",
     },
     Export {
@@ -685,6 +722,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%Y-%m-%d"),
         takes_back: false,
+        checks: &[],
         note: "amount has a comma before its cents, accountbalance a point. There is no currency.",
     },
     Export {
@@ -700,6 +738,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d.%m.%Y"),
         takes_back: false,
+        checks: &[],
         note: "The currency is in the headers, Lastschrift in CHF. Debits have a minus. A disclaimer ends the file.",
     },
     Export {
@@ -721,6 +760,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%Y-%m-%d"),
         takes_back: false,
+        checks: &[],
         note: "Debits have a minus. The parts of a collective payment are rows with an Einzelbetrag and without a \
                Belastung; files that have such rows are asked about.",
     },
@@ -737,6 +777,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d/%m/%y"),
         takes_back: false,
+        checks: &[],
         note: "There is no currency. A reference may repeat, so it is no id. A summary ends the file.",
     },
     Export {
@@ -754,6 +795,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d/%m/%Y"),
         takes_back: false,
+        checks: &[],
         note: "The currency is in the headers, Withdrawal Amount (INR ). The direction without money has 0.00. S No. \
                counts rows and is no id.",
     },
@@ -770,6 +812,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d-%m-%Y"),
         takes_back: false,
+        checks: &[],
         note: "Two columns are called Dr / Cr: the first is the amount's, the second the balance's. There is no \
                currency.",
     },
@@ -786,6 +829,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d-%m-%Y"),
         takes_back: false,
+        checks: &[],
         note: "There is no currency. Money in both columns is asked about.",
     },
     Export {
@@ -802,6 +846,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d/%m/%Y"),
         takes_back: false,
+        checks: &[],
         note: "Money in both directions in one column is asked about.",
     },
     Export {
@@ -819,6 +864,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%Y%m%d"),
         takes_back: false,
+        checks: &[],
         note: "The currency is in the header, Bedrag (EUR). Af and Bij in one file are asked about.",
     },
     Export {
@@ -835,6 +881,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("type", true, &["sale", "fee"]), ("type", false, &["payment"])],
         date_format: Some("%m/%d/%Y"),
         takes_back: false,
+        checks: &[],
         note: "Charges are negative; payments of the card's bill are positive and are no expenses. Returns are asked \
                about. There is no currency.",
     },
@@ -852,6 +899,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        checks: &[],
         note: "Charges are positive. Payments of the card's bill are negative and are asked about. References are in \
                apostrophes. There is no currency.",
     },

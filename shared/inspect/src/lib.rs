@@ -9,16 +9,20 @@
 //! Architecture invariants: nothing is stored or appended; memory does not grow with the file, except by bounded samples of each column; every
 //! reading of cells is that of `annals-csv`, so a proposal is what an upload does.
 
+mod beginning;
+mod check;
 mod choice;
 mod exports;
 mod inspection;
 mod lookup;
 mod names;
+mod passes;
 mod profile;
 mod proposal;
 mod structure;
 mod trial;
 
+pub use self::beginning::{Beginning, Extent, Report, is_about_reading, report_of};
 pub use self::choice::{ColumnChoice, Doubt, Finding};
-pub use self::inspection::{Beginning, Inspection, Report, inspect, is_about_reading, report_of};
+pub use self::inspection::{Inspection, inspect};
 pub use self::trial::{Refusal, ShownRow, Total, Trial};

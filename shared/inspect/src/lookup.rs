@@ -6,6 +6,90 @@ use iso_currency::Currency;
 
 use crate::names::{NAMES, ROLES, Role, WORDS, Word};
 
+/// Ends of words that announce a currency.
+const ANNOUNCING: [&str; 19] = [
+    "currency",
+    "currencies",
+    "amount",
+    "amounts",
+    "währung",
+    "waehrung",
+    "betrag",
+    "beträge",
+    "devise",
+    "monnaie",
+    "montants",
+    "moneda",
+    "divisa",
+    "importes",
+    "valuta",
+    "importi",
+    "moeda",
+    "valores",
+    "bedragen",
+];
+
+/// Words that may stand between the announcement and the code.
+const BETWEEN: [&str; 9] = ["in", "are", "is", "all", "of", "the", "en", "em", "sind"];
+
+/// Words of headers in languages in which the day comes before the month.
+const DAY_FIRST: [&str; 30] = [
+    "dato",
+    "fecha",
+    "jour",
+    "giorno",
+    "día",
+    "dag",
+    "soll",
+    "haben",
+    "menge",
+    "preis",
+    "notiz",
+    "kunde",
+    "montant",
+    "importe",
+    "importo",
+    "bedrag",
+    "valor",
+    "monto",
+    "solde",
+    "fournisseur",
+    "proveedor",
+    "fornitore",
+    "leverancier",
+    "libellé",
+    "concepto",
+    "descrizione",
+    "omschrijving",
+    "beløb",
+    "beløp",
+    "belopp",
+];
+
+/// Parts of words of such headers.
+const DAY_FIRST_STEMS: [&str; 20] = [
+    "datum",
+    "betrag",
+    "buchung",
+    "zweck",
+    "beleg",
+    "rechnung",
+    "währung",
+    "umsatz",
+    "schrift",
+    "belastung",
+    "händler",
+    "lieferant",
+    "kategorie",
+    "nummer",
+    "auftrag",
+    "bestell",
+    "verkauf",
+    "ausgabe",
+    "empfänger",
+    "bezeichnung",
+];
+
 /// A header, and what the dictionary knows of it.
 #[derive(Debug, Clone)]
 pub struct Header {
@@ -15,36 +99,49 @@ pub struct Header {
     pub name: String,
     /// The currency that it names, as in `Amount (EUR)` and `Lastschrift in CHF`.
     pub currency: Option<Currency>,
+    /// Whether it names rupees, which several countries have.
+    pub names_rupees: bool,
 }
 
 impl Header {
     /// Reads a header.
     pub fn of(text: &str) -> Self {
-        let lower = text.trim().to_lowercase();
-        let (outside, inside) = split_parentheses(&lower);
+        let (outside, inside) = split_parentheses(text.trim());
         let spaced: String = outside
             .chars()
             .map(|c| if "_-./:".contains(c) { ' ' } else { c })
             .collect();
         let mut words: Vec<&str> = spaced.split_whitespace().collect();
-        let mut named = inside.split([' ', ',', ';']).find_map(currency_named);
-        while let Some(currency) = words
-            .last()
-            .filter(|_| words.len() > 1)
-            .and_then(|word| currency_named(word))
+        let mut units: Vec<Unit> = inside.iter().filter_map(|text| Unit::of_text(text)).collect();
+        let is_shouted = !text.chars().any(char::is_lowercase);
+        while words.len() > 1
+            && let Some(unit) = words.last().and_then(|word| Unit::of(word))
         {
             words.pop();
-            named.get_or_insert(currency);
-            if words.len() > 1 && words.last() == Some(&"in") {
+            let has_in = words.len() > 1 && words.last().is_some_and(|word| word.eq_ignore_ascii_case("in"));
+            if has_in {
                 words.pop();
             }
+            // In a header of capitals, every word of three letters looks like a code: `TOTAL ALL`.
+            let is_code = has_in || !is_shouted || unit.is_sign();
+            units.extend(Some(unit).filter(|_| is_code));
         }
-        let name = words.join(" ");
+        let currencies: Vec<Currency> = units.iter().filter_map(Unit::currency).collect();
+        let name = words.join(" ").to_lowercase();
         Self {
             text: text.trim().to_owned(),
             name: name.trim_matches(|c: char| !c.is_alphanumeric()).to_owned(),
-            currency: named,
+            currency: currencies.first().copied(),
+            names_rupees: units.iter().any(|unit| matches!(unit, Unit::Rupees)),
         }
+    }
+
+    /// Whether it is in a language whose speakers write the day before the month.
+    pub fn is_day_first(&self) -> bool {
+        let is_cyrillic = |c: char| ('\u{400}'..='\u{4FF}').contains(&c);
+        let mut words = self.name.split(' ');
+        self.text.chars().any(is_cyrillic)
+            || words.any(|word| DAY_FIRST.contains(&word) || DAY_FIRST_STEMS.iter().any(|stem| word.contains(stem)))
     }
 
     /// How good a name it is for a column: 0 is the best. `None`: the dictionary does not have it for that column.
@@ -94,47 +191,115 @@ pub fn begins_like_total(text: &str) -> bool {
     })
 }
 
-/// Code of the only currency that lines of text name. Words of a line in capital letters are no codes: `ALL` is one.
-pub fn currency_in(lines: &[String]) -> Option<String> {
-    let lines = lines.iter().filter(|line| line.chars().any(char::is_lowercase));
-    let words = lines.flat_map(|line| line.split(|c: char| !c.is_ascii_alphabetic()));
-    let is_code = |word: &&str| word.len() == 3 && money::currency(word).is_some();
-    let mut codes: Vec<&str> = words.filter(is_code).collect();
-    codes.sort_unstable();
-    codes.dedup();
-    match codes.as_slice() {
-        [code] => Some((*code).to_owned()),
-        _ => None,
+/// What the lines before the header say.
+#[derive(Debug, Default)]
+pub struct Preamble {
+    /// Codes of the currencies that they name.
+    pub currencies: Vec<String>,
+}
+
+impl Preamble {
+    /// Reads lines. A code counts only after a word that announces it, as in `All amounts in USD`: many words of three letters are codes.
+    pub fn of(lines: &[String]) -> Self {
+        let mut currencies: Vec<String> = lines.iter().flat_map(|line| announced(line)).collect();
+        currencies.sort_unstable();
+        currencies.dedup();
+        Self { currencies }
     }
 }
 
-/// The text outside of parentheses, and the text inside.
-fn split_parentheses(text: &str) -> (String, String) {
-    let (mut outside, mut inside, mut depth) = (String::new(), String::new(), 0_u32);
+/// The currencies that a line announces.
+fn announced(line: &str) -> Vec<String> {
+    let words = line
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty());
+    let (mut codes, mut is_announced) = (Vec::new(), false);
+    for word in words {
+        let lower = word.to_lowercase();
+        if is_announced && let Some(code) = code_of(word) {
+            codes.push(code.code().to_owned());
+            is_announced = false;
+        } else if ANNOUNCING.iter().any(|stem| lower.ends_with(stem)) {
+            is_announced = true;
+        } else if !BETWEEN.contains(&lower.as_str()) {
+            is_announced = false;
+        }
+    }
+    codes
+}
+
+/// The text outside of parentheses, and the texts inside.
+fn split_parentheses(text: &str) -> (String, Vec<String>) {
+    let (mut outside, mut inside, mut depth) = (String::new(), Vec::new(), 0_u32);
     for c in text.chars() {
         match c {
-            '(' | '[' => depth += 1,
+            '(' | '[' => {
+                depth += 1;
+                outside.push(' ');
+                inside.push(String::new());
+            }
             ')' | ']' => depth = depth.saturating_sub(1),
             c if depth == 0 => outside.push(c),
-            c => inside.push(c),
-        }
-        if "([)]".contains(c) {
-            outside.push(' ');
-            inside.push(' ');
+            c => inside.iter_mut().last().into_iter().for_each(|text| text.push(c)),
         }
     }
     (outside, inside)
 }
 
-/// The currency that a word of a header names. A dollar or a pound may be of several countries.
-fn currency_named(word: &str) -> Option<Currency> {
-    match word.trim_matches(|c: char| c.is_ascii_punctuation() && c != '$') {
-        "€" | "euro" | "euros" => Some(Currency::EUR),
-        "₹" | "rupees" | "rs" => Some(Currency::INR),
-        "r$" => Some(Currency::BRL),
-        code if code.len() == 3 => money::currency(&code.to_uppercase()),
-        _ => None,
+/// A unit of money in a header.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    /// A code in capital letters.
+    Code(Currency),
+    /// A sign or a word that only one currency has.
+    Sign(Currency),
+    /// Rupees of some country.
+    Rupees,
+    /// Three small letters that would be a code in capitals. They say that the word is no part of the name, and nothing more.
+    Small,
+}
+
+impl Unit {
+    /// The unit that a word names.
+    fn of(word: &str) -> Option<Self> {
+        let word = word.trim_matches(|c: char| c.is_ascii_punctuation() && c != '$');
+        match word.to_lowercase().as_str() {
+            "€" | "euro" | "euros" => Some(Self::Sign(Currency::EUR)),
+            "₹" => Some(Self::Sign(Currency::INR)),
+            "r$" => Some(Self::Sign(Currency::BRL)),
+            "rupees" | "rupee" | "rs" | "₨" => Some(Self::Rupees),
+            lower => code_of(word)
+                .map(Self::Code)
+                .or_else(|| code_of(&lower.to_uppercase()).map(|_| Self::Small)),
+        }
     }
+
+    /// The unit that a text in parentheses is as a whole, perhaps after `in`.
+    fn of_text(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let lower = text.to_lowercase();
+        let rest = lower
+            .strip_prefix("in ")
+            .map_or(text, |rest| &text[text.len() - rest.len()..]);
+        Self::of(rest.trim())
+    }
+
+    fn is_sign(&self) -> bool {
+        matches!(self, Self::Sign(_) | Self::Rupees)
+    }
+
+    fn currency(&self) -> Option<Currency> {
+        match self {
+            Self::Code(currency) | Self::Sign(currency) => Some(*currency),
+            Self::Rupees | Self::Small => None,
+        }
+    }
+}
+
+/// The currency of a code in capital letters.
+fn code_of(word: &str) -> Option<Currency> {
+    let is_code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_uppercase());
+    is_code.then(|| money::currency(word)).flatten()
 }
 
 #[cfg(test)]
@@ -152,6 +317,13 @@ mod tests {
             ("Soll/Haben-Kennzeichen", "soll haben kennzeichen", None),
             ("OPTIN_TIME", "optin time", None),
             ("EUR", "eur", None),
+            ("amount_usd", "amount", None),
+            ("Total (incl. all taxes)", "total", None),
+            ("Price per cup", "price per", None),
+            ("TOTAL ALL", "total", None),
+            ("AMOUNT IN EUR", "amount", Some(Currency::EUR)),
+            ("Betrag [CHF]", "betrag", Some(Currency::CHF)),
+            ("Amount (in Rs.)", "amount", None),
             ("Buch.dat.", "buch dat", None),
         ] {
             let header = Header::of(text);
@@ -159,6 +331,21 @@ mod tests {
         }
         assert!(Header::of("Bruttobetrag").rank_for(Column::Amount).is_some());
         assert!(Header::of("Soll").is(Role::Debit) && !Header::of("Sollte").is_known());
+    }
+
+    #[test]
+    fn only_an_announced_code_is_a_currency() {
+        for (line, codes) in [
+            ("All amounts in USD, unless specified", &["USD"][..]),
+            ("Währung: EUR", &["EUR"]),
+            ("Kontowährung;CHF", &["CHF"]),
+            ("Store: TOP Shop", &[]),
+            ("Amounts of TOP Shop", &["TOP"]),
+            ("Amounts for TOP Shop", &[]),
+            ("Currency: see ALL", &[]),
+        ] {
+            assert_eq!(announced(line), codes, "{line}");
+        }
     }
 
     #[test]

@@ -174,8 +174,8 @@ pub static NAMES: &[(Column, &[&str])] = &[
         "invoice no", "invoice id",
         "invoice", "receipt number", "receipt no", "receipt id", "transaction id", "txn id", "payment id",
         "transaction number",
-        "transaction no", "voucher number", "voucher no", "vch no", "bill number", "bill no", "document number",
-        "document no", "row id",
+        "transaction no", "bill number", "bill no", "document number",
+        "document no",
         "sale number", "sales record number", "reference number", "id",
         // German
         "verkaufsnummer", "verkaufs id", "bestellnummer", "bestell nr", "bestellung", "auftragsnummer", "auftrags nr",
@@ -459,7 +459,7 @@ pub static NAMES: &[(Column, &[&str])] = &[
         // English
         "expense id", "expense number", "expense no", "expense report id", "transaction id", "txn id",
         "transaction number",
-        "transaction no", "document number", "document no", "voucher number", "voucher no", "vch no", "entry number",
+        "transaction no", "document number", "document no", "entry number",
         "entry no",
         "receipt id", "id",
         // German
@@ -477,7 +477,7 @@ pub static NAMES: &[(Column, &[&str])] = &[
         // Dutch
         "uitgavenummer", "boekstuknummer", "boekstuk", "bonnummer", "transactienummer", "transactie id",
         // Hindi
-        "kharcha sankhya", "voucher sankhya", "kramank",
+        "kharcha sankhya",
     ]),
     (Column::ExpenseDate, &[
         // English

@@ -1,7 +1,7 @@
 //! How a file's table is laid out: the delimiter, the lines before the header, and whether there is a header.
 
 use annals_csv::sample;
-use annals_csv::{Amount, DateFormat, DecimalMark, Record};
+use annals_csv::{Amount, DateFormat, DecimalMark, Record, reported_upload};
 
 use crate::lookup::Header;
 
@@ -30,6 +30,10 @@ pub struct Structure {
     pub skip_rows: u32,
     /// Those lines.
     pub before: Vec<String>,
+    /// The records of those lines.
+    pub records_before: Vec<Record>,
+    /// Whether one of them may be a row.
+    pub has_row_before: bool,
     /// The header. `None`: the file has none.
     pub header: Option<Vec<String>>,
     /// Physical line of the header or the first row.
@@ -38,6 +42,8 @@ pub struct Structure {
     pub width: usize,
     /// How many cells of a row are usually filled.
     pub filled: usize,
+    /// The character around fields that have delimiters. `None`: no field has one.
+    pub quote: Option<char>,
 }
 
 /// Finds the layout in the beginning of a file; `None` if it has no records.
@@ -73,8 +79,20 @@ pub fn find(text: &str, is_whole: bool, declared: Declared) -> Option<Structure>
         header: place.map(|_| record.fields().map(|field| field.trim().to_owned()).collect()),
         line: u64::from(lines) + 1 + u64::from(length > 0),
         width: table.width,
+        quote: is_quoted(text, table.delimiter).then_some('"'),
+        has_row_before: table.records[..first]
+            .iter()
+            .any(|record| may_be_row(record, table.width)),
+        records_before: table.records[..first].to_vec(),
         filled: counts.get(counts.len() / 2).copied().unwrap_or(table.width),
     })
+}
+
+/// Whether a field begins with a quote.
+fn is_quoted(text: &str, delimiter: u8) -> bool {
+    let bytes = text.as_bytes();
+    let is_begin = |before: u8| matches!(before, b'\r' | b'\n') || before == delimiter;
+    bytes.first() == Some(&b'"') || bytes.windows(2).any(|pair| pair[1] == b'"' && is_begin(pair[0]))
 }
 
 /// The records of a sample as one delimiter splits them.
@@ -106,7 +124,8 @@ impl Table {
     /// The place of the header: of the first records, the one of which the dictionary has most names. If it has none, the first record without a
     /// day or a number, if there is one before the first row.
     fn header_place(&self, is_declared: bool) -> Option<usize> {
-        if is_declared {
+        let is_report = |first: &Record| first.fields().any(|field| reported_upload(field).is_some());
+        if is_declared || self.records.first().is_some_and(is_report) {
             return (!self.records.is_empty()).then_some(0);
         }
         let known = |record: &Record| record.fields().filter(|field| Header::of(field).is_known()).count();
@@ -144,12 +163,23 @@ pub fn filled(record: &Record) -> usize {
 
 /// Whether a cell is a day or an amount, as no header is.
 fn has_values(record: &Record) -> bool {
-    let is_amount = |text: &str| {
-        text.contains(|c: char| c.is_ascii_digit())
-            && [DecimalMark::Point, DecimalMark::Comma]
-                .iter()
-                .any(|mark| Amount::parse(text, *mark).is_ok())
-    };
     let mut cells = record.fields().map(str::trim);
-    cells.any(|cell| is_amount(cell) || !DateFormat::candidates(cell).is_empty())
+    cells.any(|cell| is_amount(cell) || is_day(cell))
+}
+
+/// Whether a cell is a number, perhaps with a sign and a currency.
+pub fn is_amount(text: &str) -> bool {
+    let marks = [DecimalMark::Point, DecimalMark::Comma];
+    text.contains(|c: char| c.is_ascii_digit()) && marks.iter().any(|mark| Amount::parse(text, *mark).is_ok())
+}
+
+fn is_day(text: &str) -> bool {
+    !DateFormat::candidates(text).is_empty()
+}
+
+/// Whether a record before the header may be a row: all of its cells are filled, or it has a day and an amount.
+fn may_be_row(record: &Record, width: usize) -> bool {
+    let has = |is: fn(&str) -> bool| record.fields().any(|field| is(field.trim()));
+    let is_full = width > 2 && filled(record) >= width && has_values(record);
+    is_full || (record.width() > 1 && has(is_day) && has(|cell| is_amount(cell) && !is_day(cell)))
 }

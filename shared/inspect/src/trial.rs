@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use annals_csv::{AMOUNT_FIELD, CURRENCY_FIELD, Dataset, FileFault, Layout, ReadOptions, Record, Row, facts};
+use annals_csv::{
+    AMOUNT_FIELD, CURRENCY_FIELD, Dataset, DateFormat, Facts, FileFault, Kind, Layout, ReadOptions, Record, Row,
+    RowFault, facts,
+};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use crate::check::{Check, Ids, Watch};
+use crate::choice::Proposal;
 
 /// Rows that are shown as they would be stored.
 const MAX_SHOWN: usize = 5;
@@ -71,6 +77,15 @@ pub struct Refusal {
     pub value: Option<String>,
 }
 
+/// Whether the caller has said how many records at the end are no rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Yes.
+    Declared,
+    /// No: it was found out.
+    Open,
+}
+
 /// Rows being read.
 pub struct Trying<'a> {
     dataset: &'static Dataset,
@@ -79,6 +94,13 @@ pub struct Trying<'a> {
     sums: BTreeMap<String, (i128, u64)>,
     refusals: BTreeMap<&'static str, Refusal>,
     trial: Trial,
+    watches: Vec<Watch>,
+    ids: Ids,
+    /// Rows whose currency nothing states.
+    unstated: u64,
+    /// Physical line of the first record before the header, and at the end, that may be a row.
+    row_before: Option<u64>,
+    row_at_end: Option<u64>,
 }
 
 impl<'a> Trying<'a> {
@@ -86,7 +108,12 @@ impl<'a> Trying<'a> {
     ///
     /// # Errors
     /// The options do not fit the header.
-    pub fn new(dataset: &'static Dataset, options: &'a ReadOptions, header: &Record) -> Result<Self, FileFault> {
+    pub fn new(
+        dataset: &'static Dataset,
+        options: &'a ReadOptions,
+        header: &Record,
+        checks: Vec<Check>,
+    ) -> Result<Self, FileFault> {
         Ok(Self {
             dataset,
             options,
@@ -94,6 +121,11 @@ impl<'a> Trying<'a> {
             sums: BTreeMap::new(),
             refusals: BTreeMap::new(),
             trial: Trial::default(),
+            watches: checks.into_iter().map(Watch::new).collect(),
+            ids: Ids::default(),
+            unstated: 0,
+            row_before: None,
+            row_at_end: None,
         })
     }
 
@@ -104,63 +136,124 @@ impl<'a> Trying<'a> {
             return;
         }
         let record = &*self.layout.bare(record);
-        let layout = &self.layout;
-        match facts::read(self.dataset, &Row { record, layout }, &self.options.values) {
-            Ok(facts) => {
-                self.trial.rows_accepted += 1;
-                if let (Some(units), Some(currency)) = (facts.data.get(AMOUNT_FIELD), facts.data.get(CURRENCY_FIELD)) {
-                    let sum = self
-                        .sums
-                        .entry(currency.as_str().unwrap_or_default().to_owned())
-                        .or_default();
-                    sum.0 += i128::from(units.as_i64().unwrap_or_default());
-                    sum.1 += 1;
-                }
-                if let Some(day) = facts.day.map(|day| day.to_string()) {
-                    let (first, last) = (&mut self.trial.first_day, &mut self.trial.last_day);
-                    if first.as_ref().is_none_or(|first| day < *first) {
-                        *first = Some(day.clone());
-                    }
-                    if last.as_ref().is_none_or(|last| day > *last) {
-                        *last = Some(day);
-                    }
-                }
-                if self.trial.first_rows.len() < MAX_SHOWN {
-                    let id = facts.id.map(|id| id.as_str().to_owned());
-                    self.trial.first_rows.push(ShownRow {
-                        line: record.line(),
-                        id,
-                        data: facts.data,
-                    });
-                }
-            }
+        let row = Row {
+            record,
+            layout: &self.layout,
+        };
+        match facts::read(self.dataset, &row, &self.options.values) {
+            Ok(facts) => self.accept(record, facts),
             Err(faults) => {
                 self.trial.rows_refused += 1;
-                for fault in faults {
-                    if self.refusals.len() >= MAX_CODES && !self.refusals.contains_key(fault.code) {
-                        continue;
-                    }
-                    let refusal = self.refusals.entry(fault.code).or_insert_with(|| Refusal {
-                        code: fault.code,
-                        count: 0,
-                        line: record.line(),
-                        column: fault.column.map(|column| layout.header(column).to_owned()),
-                        message: fault.message.clone(),
-                        value: fault.value.clone(),
-                    });
-                    refusal.count += 1;
-                }
+                faults.iter().for_each(|fault| self.refuse(record, fault));
             }
         }
     }
 
-    /// Leaves out records of the footer.
-    pub fn leave_out(&mut self, records: u64) {
-        self.trial.rows_left_out += records;
+    fn accept(&mut self, record: &Record, facts: Facts) {
+        self.trial.rows_accepted += 1;
+        self.watches.iter_mut().for_each(|watch| watch.read(record, &facts));
+        if let Some(id) = &facts.id {
+            self.ids.read(id.as_str(), record.line());
+        }
+        self.unstated += u64::from(facts.unstated.is_some());
+        if let (Some(units), Some(currency)) = (facts.data.get(AMOUNT_FIELD), facts.data.get(CURRENCY_FIELD)) {
+            let currency = currency.as_str().unwrap_or_default().to_owned();
+            let sum = self.sums.entry(currency).or_default();
+            sum.0 += i128::from(units.as_i64().unwrap_or_default());
+            sum.1 += 1;
+        }
+        if let Some(day) = facts.day.map(|day| day.to_string()) {
+            let (first, last) = (&mut self.trial.first_day, &mut self.trial.last_day);
+            if first.as_ref().is_none_or(|first| day < *first) {
+                *first = Some(day.clone());
+            }
+            if last.as_ref().is_none_or(|last| day > *last) {
+                *last = Some(day);
+            }
+        }
+        if self.trial.first_rows.len() < MAX_SHOWN {
+            self.trial.first_rows.push(ShownRow {
+                line: record.line(),
+                id: facts.id.map(|id| id.as_str().to_owned()),
+                data: facts.data,
+            });
+        }
     }
 
-    /// What became of the rows.
-    pub fn finish(self) -> Trial {
+    fn refuse(&mut self, record: &Record, fault: &RowFault) {
+        if self.refusals.len() >= MAX_CODES && !self.refusals.contains_key(fault.code) {
+            return;
+        }
+        let layout = &self.layout;
+        let refusal = self.refusals.entry(fault.code).or_insert_with(|| Refusal {
+            code: fault.code,
+            count: 0,
+            line: record.line(),
+            column: fault.column.map(|column| layout.header(column).to_owned()),
+            message: fault.message.clone(),
+            value: fault.value.clone(),
+        });
+        refusal.count += 1;
+    }
+
+    /// Looks for rows among the records before the header.
+    pub fn read_before(&mut self, records: &[Record]) {
+        let row = records.iter().find(|record| self.may_be_row(record));
+        self.row_before = row.map(Record::line);
+    }
+
+    /// Leaves out a record of the footer, and looks whether it may be a row.
+    pub fn leave_out(&mut self, record: &Record) {
+        self.trial.rows_left_out += 1;
+        if self.row_at_end.is_none() && self.layout.takes(record) && self.may_be_row(record) {
+            self.row_at_end = Some(record.line());
+        }
+    }
+
+    /// Whether a record reads as a row, or has a day or an email address where rows have it.
+    fn may_be_row(&self, record: &Record) -> bool {
+        let layout = &self.layout;
+        let record = &*layout.bare(record);
+        let has = |kind: Kind, is: fn(&str) -> bool| {
+            let mut columns = self.dataset.columns.iter().filter(|column| column.kind() == kind);
+            columns.any(|column| {
+                layout
+                    .place_of(*column)
+                    .is_some_and(|place| is(record.field(place).trim()))
+            })
+        };
+        facts::could_be_row(self.dataset, &Row { record, layout }, &self.options.values)
+            || has(Kind::Day, |text| !DateFormat::candidates(text).is_empty())
+            || has(Kind::Email, |text| text.contains('@'))
+    }
+
+    /// What became of the rows. What only they could show is noted as doubts.
+    pub fn finish(self, proposal: &mut Proposal, end: End) -> Trial {
+        let name = |place: usize| match self.layout.headers().get(place) {
+            Some(header) if !header.is_empty() => header.clone(),
+            _ => format!("#{}", place + 1),
+        };
+        for watch in self.watches {
+            watch.finish(proposal, name);
+        }
+        if let Some(column) = self.layout.identity(self.dataset) {
+            self.ids.finish(proposal, column.name());
+        }
+        if self.unstated > 0 && !proposal.doubts_about("currency") {
+            let message = format!("nothing states the currency of {} rows", self.unstated);
+            proposal.doubt("currency", message, Vec::new());
+        }
+        if let Some(line) = self.row_before.filter(|_| !proposal.doubts_about("skip_rows")) {
+            let message = format!("line {line}, before the header, may be a row");
+            proposal.doubt("skip_rows", message, Vec::new());
+        }
+        let row_at_end = self
+            .row_at_end
+            .filter(|_| end == End::Open && !proposal.doubts_about("skip_footer"));
+        if let Some(line) = row_at_end {
+            let message = format!("the last lines look like totals or remarks, but line {line} may be a row");
+            proposal.doubt("skip_footer", message, vec![json!(0)]);
+        }
         let total = |(currency, (units, rows)): (String, (i128, u64))| Total {
             currency,
             amount_cents: serde_json::Number::from_string_unchecked(units.to_string()),

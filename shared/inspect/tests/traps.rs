@@ -3,21 +3,68 @@
 #![expect(clippy::expect_used, reason = "a test: what fails ends it")]
 
 use annals_csv::Dataset;
-use annals_inspect::{Beginning, Inspection, inspect};
+use annals_inspect::{Beginning, Extent, Inspection, inspect};
 use bytes::Bytes;
 use futures_util::stream;
-use serde_json::Map;
+use serde_json::{Map, Value, json};
+
+/// Upload fields beside a file.
+#[derive(Default)]
+struct Known {
+    /// What the caller declares.
+    declared: Map<String, Value>,
+    /// What was confirmed for another file with this header.
+    remembered: Map<String, Value>,
+}
+
+impl Known {
+    fn declared(fields: Value) -> Self {
+        let declared = fields.as_object().expect("fields").clone();
+        Self {
+            declared,
+            ..Self::default()
+        }
+    }
+
+    fn remembered(fields: Value) -> Self {
+        let remembered = fields.as_object().expect("fields").clone();
+        Self {
+            remembered,
+            ..Self::default()
+        }
+    }
+
+    async fn inspect(&self, dataset: &str, file: &str) -> Inspection {
+        self.inspect_part(dataset, file, Extent::Whole).await
+    }
+
+    async fn inspect_part(&self, dataset: &str, file: &str, extent: Extent) -> Inspection {
+        let dataset = Dataset::named(dataset).expect("a dataset");
+        let file = Bytes::from(file.to_owned());
+        let open = || stream::iter([Ok(file.clone())]);
+        let beginning = Beginning::read(open(), &self.declared, dataset).await.expect("a file");
+        let beginning = beginning.with_extent(extent);
+        inspect(open, dataset, beginning, &self.declared, &self.remembered)
+            .await
+            .expect("a file")
+    }
+}
 
 async fn inspected(dataset: &str, file: &str) -> Inspection {
-    let (dataset, file) = (
-        Dataset::named(dataset).expect("a dataset"),
-        Bytes::from(file.to_owned()),
-    );
-    let open = || stream::iter([Ok(file.clone())]);
-    let beginning = Beginning::read(open(), &Map::new(), dataset).await.expect("a file");
-    inspect(open, dataset, beginning, &Map::new(), &Map::new())
-        .await
-        .expect("a file")
+    Known::default().inspect(dataset, file).await
+}
+
+fn asks(inspection: &Inspection, field: &str) -> bool {
+    !inspection.certain && inspection.doubts.iter().any(|doubt| doubt.field == field)
+}
+
+/// The sum of the amounts, by currency.
+fn totals(inspection: &Inspection) -> Vec<(String, String)> {
+    let trial = inspection.trial.as_ref().expect("a trial");
+    let totals = trial.totals.iter();
+    totals
+        .map(|total| (total.currency.clone(), total.amount_cents.to_string()))
+        .collect()
 }
 
 #[tokio::test]
@@ -108,6 +155,108 @@ async fn what_could_be_read_otherwise_is_asked() {
             "empty_values",
             "Date,Amount (EUR)\n2026-01-31,5.00\n2026-01-31,-\n",
         ),
+        (
+            "an order's total in each of its rows",
+            "sales",
+            "mapping",
+            "Order ID,Order Date,Item,Line Total (EUR),Order Total (EUR)\n1,2026-01-31,Mug,5.00,11.00\n1,2026-01-31,Cup,6.00,11.00\n",
+        ),
+        (
+            "an order's only amount in each of its rows",
+            "sales",
+            "mapping",
+            "Order ID,Order Date,Item,Order Total (EUR)\n1,2026-01-31,Mug,11.00\n1,2026-01-31,Cup,11.00\n2,2026-01-31,Pot,3.00\n",
+        ),
+        (
+            "rows before the header",
+            "sales",
+            "skip_rows",
+            "2026-01-01,5.00,Mug\n2026-01-02,6.00,Cup\nDate,Amount (EUR),Product\n2026-01-03,7.00,Pot\n",
+        ),
+        (
+            "a customer before the header",
+            "customers",
+            "skip_rows",
+            "a@x.com,Ann,,\nEmail,Name,Phone,Country\nb@x.com,Bob,1,DE\n",
+        ),
+        (
+            "a row without a day among headings",
+            "expenses",
+            "filter",
+            "Group,Date,Vendor,Memo,Amount (EUR)\nHosting,,,,\n,2026-01-03,ACME,x,10.00\n,,ACME,y,20.00\n,2026-01-05,ACME,z,30.00\n",
+        ),
+        (
+            "a row at the end that lacks its amount's decimals",
+            "expenses",
+            "skip_footer",
+            "Date,Vendor,Category,Memo,Ref,Amount (EUR)\n2026-01-03,A,b,c,d,10.00\n2026-01-04,A,b,c,d,11.00\n2026-01-05,,,,,12.x\n",
+        ),
+        (
+            "a country that a word could mean",
+            "customers",
+            "empty_values",
+            "Email,Name,Country\na@x.com,Ann,NA\nb@x.com,Bob,DE\n",
+        ),
+        (
+            "words of three letters in a header",
+            "sales",
+            "currency",
+            "Date,Total (incl. all taxes)\n2026-01-31,5.00\n",
+        ),
+        (
+            "a shop with a name of three letters",
+            "sales",
+            "currency",
+            "Store: TOP Shop\nDate,Total,Item\n2026-01-31,5.00,Mug\n2026-01-30,5.00,Mug\n",
+        ),
+        (
+            "a code in small letters",
+            "sales",
+            "currency",
+            "Date,Total cup\n2026-01-31,5.00\n",
+        ),
+        (
+            "rupees of some country",
+            "sales",
+            "currency",
+            "Date,Amount (Rs.)\n2026-01-31,5.00\n",
+        ),
+        (
+            "rupees beside amounts",
+            "sales",
+            "currency",
+            "Date,Amount\n2026-01-31,Rs. 5.00\n",
+        ),
+        (
+            "rows without a currency in a file that has a column of currencies",
+            "sales",
+            "currency",
+            "Date,Amount,Currency\n2026-01-31,5.00,CHF\n2026-01-30,6.00,\n",
+        ),
+        (
+            "a year of two digits before or after the month",
+            "sales",
+            "date_format",
+            "Date,Amount (EUR)\n26.01.05,5.00\n26.01.06,6.00\n",
+        ),
+        (
+            "points in a file that may be American",
+            "sales",
+            "date_format",
+            "Date,Amount (USD)\n01.02.2026,5.00\n",
+        ),
+        (
+            "spaces in a file that may be American",
+            "sales",
+            "date_format",
+            "Date,Amount (USD)\n01 02 2026,5.00\n",
+        ),
+        (
+            "an email address in two rows",
+            "customers",
+            "mapping",
+            "Email,Name\na@x.com,Ann\na@x.com,Anna\n",
+        ),
     ] {
         let inspection = inspected(dataset, file).await;
         assert!(!inspection.certain, "{what}: {:?}", inspection.options);
@@ -125,4 +274,279 @@ async fn a_company_may_be_called_total() {
     let inspection = inspected("expenses", file).await;
     assert!(inspection.certain, "{:?}", inspection.doubts);
     assert_eq!(inspection.trial.expect("a trial").rows_accepted, 3);
+}
+
+#[tokio::test]
+async fn a_declared_filter_is_kept() {
+    let known = Known::declared(json!({
+        "negate": "true", "filter": r#"{"column":"Amount (EUR)","sign":"negative"}"#,
+    }));
+    let file = "Date,Text,Amount (EUR)\nJanuary,,\n2026-01-03,Rent,-10.00\n2026-01-05,Salary,3000.00\n";
+    let inspection = known.inspect("expenses", file).await;
+    let filter = json!([{"column": "Amount (EUR)", "sign": "negative"}, {"column": "Date", "not_in": ["January"]}]);
+    assert_eq!(inspection.options["filter"], filter);
+    assert_eq!(totals(&inspection), [("EUR".to_owned(), "1000".to_owned())]);
+    assert!(inspection.certain, "{:?}", inspection.doubts);
+}
+
+#[tokio::test]
+async fn declared_columns_of_money_are_checked_like_found_ones() {
+    let columns = json!({"amount_columns": {"debit": "Belastung", "credit": "Gutschrift"}});
+    let known = Known::declared(columns);
+    let header = "Datum,Text,Belastung,Gutschrift,Währung\n";
+    let paid = known
+        .inspect("expenses", &format!("{header}31.01.2026,Miete,12.50,,CHF\n"))
+        .await;
+    assert!(paid.certain, "{:?}", paid.doubts);
+    assert_eq!(totals(&paid), [("CHF".to_owned(), "1250".to_owned())]);
+    let both = format!("{header}31.01.2026,Miete,12.50,,CHF\n30.01.2026,Lohn,,99.00,CHF\n");
+    assert!(asks(&known.inspect("expenses", &both).await, "filter"));
+    let without = "Datum,Text,Belastung,Gutschrift\n31.01.2026,Miete,12.50,\n";
+    assert!(asks(&known.inspect("expenses", without).await, "currency"));
+
+    let known = Known::declared(json!({"sign_column": "Richtung"}));
+    let signed = "Datum,Text,Betrag (EUR),Richtung\n31.01.2026,Miete,12.50,S\n";
+    let paid = known.inspect("expenses", signed).await;
+    assert!(paid.certain, "{:?}", paid.doubts);
+    assert_eq!(totals(&paid), [("EUR".to_owned(), "1250".to_owned())]);
+    let both = format!("{signed}30.01.2026,Lohn,99.00,H\n");
+    assert!(asks(&known.inspect("expenses", &both).await, "filter"));
+}
+
+#[tokio::test]
+async fn rows_with_few_cells_are_no_footer() {
+    let expenses = "Date,Vendor,Category,Memo,Ref,Amount (EUR)\n2026-01-03,A,b,c,d,10.00\n2026-01-04,A,b,c,d,11.00\n2026-01-05,,,,,12.00\n";
+    let inspection = inspected("expenses", expenses).await;
+    assert!(inspection.certain, "{:?}", inspection.doubts);
+    assert_eq!(totals(&inspection), [("EUR".to_owned(), "3300".to_owned())]);
+    let customers = "Email,Name,Phone,Country,Segment\na@x.com,Ann,1,DE,x\nb@x.com,Bob,2,DE,x\nc@x.com,Cy,,,\n";
+    let inspection = inspected("customers", customers).await;
+    assert!(inspection.certain, "{:?}", inspection.doubts);
+    assert_eq!(inspection.trial.expect("a trial").rows_accepted, 3);
+}
+
+#[tokio::test]
+async fn memory_decides_only_what_the_file_leaves_open() {
+    let negate = json!({"negate": true, "currency": "EUR"});
+    let amazon =
+        "Includes Amazon Marketplace\nAll amounts in CAD\nDate,Amount,Item\n2026-01-31,5.00,Mug\n2026-01-30,6.00,Cup\n";
+    for (what, dataset, field, remembered, file) in [
+        (
+            "another currency",
+            "sales",
+            "currency",
+            json!({"currency": "USD"}),
+            amazon,
+        ),
+        (
+            "another currency beside the amounts",
+            "sales",
+            "currency",
+            json!({"currency": "USD"}),
+            "Date,Amount\n2026-01-31,5.00 CAD\n",
+        ),
+        (
+            "another currency in a column",
+            "sales",
+            "currency",
+            json!({"currency": "USD"}),
+            "Date,Amount,Currency\n2026-01-31,5.00,CAD\n",
+        ),
+        (
+            "money in both directions",
+            "expenses",
+            "filter",
+            negate.clone(),
+            "Date,Amount\n2026-01-31,-5.00\n2026-01-30,3000.00\n",
+        ),
+        (
+            "the other sign",
+            "expenses",
+            "negate",
+            negate,
+            "Date,Amount\n2026-01-31,5.00\n",
+        ),
+        (
+            "another value of a filter's column",
+            "sales",
+            "filter",
+            json!({"filter": {"column": "Region", "not_in": ["Test"]}}),
+            "Date,Region,Amount (EUR)\n2026-01-31,Test,5.00\n2026-01-31,Demo,6.00\n",
+        ),
+        (
+            "another value of a filter's column, which would be left out",
+            "sales",
+            "filter",
+            json!({"filter": {"column": "Region", "in": ["North"]}}),
+            "Date,Region,Amount (EUR)\n2026-01-31,North,5.00\n2026-01-31,South,6.00\n",
+        ),
+        (
+            "another order of day and month",
+            "sales",
+            "date_format",
+            json!({"date_format": "%d/%m/%Y"}),
+            "Date,Amount (EUR)\n01/31/2026,5.00\n",
+        ),
+        (
+            "another decimal mark",
+            "sales",
+            "decimal",
+            json!({"decimal": "."}),
+            "Date;Amount (EUR)\n2026-01-31;5,00\n",
+        ),
+    ] {
+        let inspection = Known::remembered(remembered).inspect(dataset, file).await;
+        assert!(asks(&inspection, field), "{what}: {:?}", inspection.doubts);
+    }
+}
+
+#[tokio::test]
+async fn memory_answers_what_the_file_leaves_open() {
+    for (what, dataset, remembered, file) in [
+        (
+            "currency, date and decimal mark",
+            "sales",
+            json!({"currency": "CHF", "date_format": "%d/%m/%Y", "decimal": "."}),
+            "Date,Amount\n01/02/2026,1.500\n",
+        ),
+        (
+            "what is paid of both directions",
+            "expenses",
+            json!({"negate": true, "filter": {"column": "Amount (EUR)", "sign": "negative"}}),
+            "Date,Amount (EUR)\n2026-01-31,-5.00\n2026-01-30,3000.00\n",
+        ),
+        (
+            "which rows of both directions are expenses",
+            "expenses",
+            json!({"negate": true, "filter": {"column": "Art", "in": ["Miete", "Strom"]}}),
+            "Date,Art,Amount (EUR)\n2026-01-31,Miete,-5.00\n2026-01-30,Strom,-3.00\n",
+        ),
+        (
+            "which column is which",
+            "sales",
+            json!({"mapping": {"amount": "Amount"}, "currency": "EUR"}),
+            "Order date,Amount,Amount (EUR)\n2026-01-31,5.00,6.00\n",
+        ),
+        (
+            "texts that mean nothing",
+            "customers",
+            json!({"empty_values": ["NA"]}),
+            "Email,Name,Country\na@x.com,Ann,NA\nb@x.com,Bob,DE\n",
+        ),
+    ] {
+        let inspection = Known::remembered(remembered).inspect(dataset, file).await;
+        assert!(
+            inspection.certain,
+            "{what}: {:?} {:?}",
+            inspection.doubts, inspection.options
+        );
+        let mut findings = inspection.findings.iter();
+        assert!(findings.any(|finding| finding.reason.contains("confirmed for a file with this header")));
+    }
+}
+
+#[tokio::test]
+async fn exports_ask_what_they_promise_to_ask() {
+    let paypal = "Date,Time,TimeZone,Name,Type,Status,Currency,Gross,Fee,Net,Transaction ID\n01/31/2026,10:00:00,PST,Ann,Express Checkout Payment,Completed,USD,-50.00,0,-50.00,A\n01/30/2026,10:00:00,PST,Bob,Website Payment,Completed,USD,70.00,0,70.00,B\n";
+    let xero = "ContactName,InvoiceNumber,InvoiceDate,Total,TaxTotal,InvoiceAmountDue,Description,LineAmount,AccountCode,Currency,Type,Status\nA,1,31/01/2026,30.00,0,0,x,10.00,4,GBP,Bill,Paid\nA,1,31/01/2026,30.00,0,0,y,20.00,4,GBP,Bill,Paid\n";
+    let stripe = "id,Created date (UTC),Amount,Amount Refunded,Currency,Converted Amount,Seller Message,Status\nch_1,2026-01-31 10:00:00,100.00,40.00,usd,100.00,ok,Paid\n";
+    let refunded = stripe.replace("40.00", "100.00").replace("Paid", "Refunded");
+    let square = "Date,Gross Sales,Net Sales,Partial Refunds,Total Collected,Transaction ID,Payment ID,Event Type\n2026-01-31,$5.00,$5.00,$0.00,$5.00,T,P1,Payment\n2026-01-31,$6.00,$6.00,$0.00,$6.00,T,P2,Payment\n";
+    let usd = Known::declared(json!({"currency": "USD"}));
+    for (what, dataset, field, file) in [
+        ("a purchase of one's own", "sales", "filter", paypal),
+        ("a bill of two lines", "expenses", "mapping", xero),
+        ("a partly refunded payment", "sales", "filter", stripe),
+        ("an id that comes twice", "sales", "mapping", square),
+    ] {
+        let inspection = usd.inspect(dataset, file).await;
+        assert!(asks(&inspection, field), "{what}: {:?}", inspection.doubts);
+    }
+    // A payment that was refunded as a whole does not count, so nothing is asked.
+    let rest = format!("{stripe}{}", refunded.lines().nth(1).expect("a row"));
+    let whole = rest.replace("100.00,40.00", "100.00,0.00");
+    let inspection = inspected("sales", &whole).await;
+    assert!(inspection.certain, "{:?}", inspection.doubts);
+    assert_eq!(totals(&inspection), [("USD".to_owned(), "10000".to_owned())]);
+}
+
+#[tokio::test]
+async fn numbers_that_begin_again_are_no_ids() {
+    let tally = "Date,Particulars,Vch Type,Vch No.,Debit Amount,Credit Amount\n31-Jan-26,A,Sales,1,5.00,\n30-Jan-26,B,Sales,2,6.00,\n";
+    let rupees = Known::declared(json!({"currency": "INR"}));
+    let inspection = rupees.inspect("sales", tally).await;
+    assert!(inspection.certain, "{:?}", inspection.doubts);
+    assert_eq!(inspection.trial.expect("a trial").first_rows[0].id, None);
+    let sap = "Belegnummer\tArt\tBelegdatum\tDebitor\tBetrag in Hauswährung\tHauswährung\n18\tDR\t31.01.2026\t1\t7,00\tEUR\n18\tDR\t31.01.2026\t1\t7,00\tEUR\n";
+    let inspection = inspected("sales", sap).await;
+    assert_eq!(
+        totals(&inspection),
+        [("EUR".to_owned(), "1400".to_owned())],
+        "no row is lost"
+    );
+}
+
+#[tokio::test]
+async fn rupees_are_those_of_india_if_thousands_are_grouped_as_there() {
+    for file in [
+        "Date,Amount\n2026-01-31,\"Rs. 1,23,456.00\"\n2026-01-30,Rs. 5.00\n",
+        "Date,Amount (in Rs.)\n2026-01-31,\"1,23,456.00\"\n2026-01-30,5.00\n",
+    ] {
+        let inspection = inspected("sales", file).await;
+        assert!(inspection.certain, "{:?}", inspection.doubts);
+        assert_eq!(totals(&inspection), [("INR".to_owned(), "12346100".to_owned())]);
+    }
+}
+
+#[tokio::test]
+async fn days_with_points_begin_with_the_day_where_other_things_say_so() {
+    for (file, day) in [
+        ("Datum,Betrag (EUR)\n01.02.2026,5.00\n", "2026-02-01"),
+        ("Datum,Betrag (EUR)\n01.02.26,5.00\n", "2026-02-01"),
+        ("Date;Amount (EUR)\n01.02.2026;5.00\n", "2026-02-01"),
+        ("Date,Amount (EUR)\n01.02.2026,\"5,00\"\n", "2026-02-01"),
+        ("Date,Amount (EUR)\n26.01.05,5.00\n26.02.13,6.00\n", ""),
+        ("Date,Amount (EUR)\n99.01.05,5.00\n", "1999-01-05"),
+        ("Date,Amount (USD)\n01.31.2026,5.00\n", "2026-01-31"),
+    ] {
+        let inspection = inspected("sales", file).await;
+        assert_eq!(inspection.certain, !day.is_empty(), "{file}: {:?}", inspection.doubts);
+        if inspection.certain {
+            let first = inspection.trial.and_then(|trial| trial.first_day);
+            assert_eq!(first.as_deref(), Some(day), "{file}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_file_is_never_certain_and_has_no_end() {
+    let file = "Date,Amount (EUR),Text\n2026-01-30,5.00,x\n2026-01-31,7.00,y\nTotal,12.00,\n2026-02-01,\"8";
+    let none = Known::default();
+    let part = none.inspect_part("sales", file, Extent::Beginning).await;
+    assert!(!part.certain && !part.options.contains_key("skip_footer"));
+    let trial = part.trial.expect("a trial");
+    assert_eq!(
+        (trial.rows_accepted, trial.rows_left_out, trial.rows_refused),
+        (2, 1, 0)
+    );
+    assert!(part.after.is_empty());
+}
+
+#[tokio::test]
+async fn quotes_blank_rows_and_deciding_days_are_told() {
+    let file = "Title\n\nDate,Amount (EUR),Text\n\n31/01/2026,5.00,\"x,\ny\"\n,,\n01/02/2026,7.00,y\n30/01/2026,7.00,y\n\n,,\n\n";
+    let inspection = inspected("sales", file).await;
+    let answer = serde_json::to_value(&inspection).expect("an answer");
+    assert_eq!(
+        (&answer["quote"], &answer["blank_rows"]),
+        (&json!("\""), &json!(4)),
+        "{answer}"
+    );
+    let mut findings = inspection.findings.iter();
+    let finding = findings
+        .find(|finding| finding.field == "date_format")
+        .expect("a finding");
+    assert!(finding.reason.contains("2 rows decide it"), "{}", finding.reason);
+    let bare = inspected("sales", "Date,Amount (EUR)\n2026-01-31,5.00\n").await;
+    assert_eq!((bare.quote, bare.blank_rows), (None, 0));
 }

@@ -1,0 +1,183 @@
+//! The currency of the amounts.
+
+use annals_csv::Column;
+use serde_json::{Value, json};
+
+use super::signs::after;
+use super::{Money, Proposer};
+use crate::profile::Numbers;
+
+/// What the file says of the currency.
+enum Named {
+    /// A column has it, in every row or not.
+    Column(usize),
+    /// Every amount has it beside itself.
+    Beside,
+    /// One currency, and what names it.
+    One(String, &'static str),
+    /// Nothing certain: a question, and the likely currencies.
+    Nothing(String, Vec<Value>),
+}
+
+impl Proposer<'_> {
+    pub(super) fn choose_currency(&mut self, money: Money) {
+        if self.take_said(Column::Currency).flatten().is_some() {
+            return self.recall_currency();
+        }
+        if self.is_declared("currency") {
+            return;
+        }
+        let before = self.remembered("currency");
+        let before = before.as_ref().and_then(Value::as_str).map(str::to_uppercase);
+        match (self.named_currency(money), before) {
+            (Named::Column(place), before) => {
+                self.map(Column::Currency, place, None);
+                self.doubt_other_currency(&self.codes(place), before.as_deref());
+            }
+            (Named::Beside, before) => {
+                self.out.note("currency", "every amount has its currency beside it");
+                self.doubt_other_currency(&self.codes_beside(money), before.as_deref());
+            }
+            (Named::One(code, reason), before) => {
+                self.out.set("currency", code.clone(), reason);
+                self.doubt_other_currency(&[code], before.as_deref());
+            }
+            (Named::Nothing(..), Some(before)) => {
+                let beside = self.codes_beside(money);
+                self.recall("currency", Value::from(before.clone()));
+                self.doubt_other_currency(&beside, Some(&before));
+            }
+            (Named::Nothing(message, choices), None) => self.out.doubt("currency", message, choices),
+        }
+    }
+
+    /// The currency of rows whose own cell is empty, as in another file with this header.
+    fn recall_currency(&mut self) {
+        if let Some(before) = self.remembered("currency") {
+            self.recall("currency", before);
+        }
+    }
+
+    /// Asks if the file names another currency than the one that was confirmed for its header.
+    fn doubt_other_currency(&mut self, named: &[String], before: Option<&str>) {
+        let Some(before) = before else { return };
+        if let Some(other) = named.iter().find(|code| *code != before) {
+            let message = format!("{before} was confirmed for a file with this header, and this one names {other}");
+            self.out.doubt("currency", message, vec![json!(other), json!(before)]);
+        }
+    }
+
+    fn named_currency(&self, money: Money) -> Named {
+        let places = money.places();
+        let amount = places.first().copied().unwrap_or_default();
+        let mut named = self.candidates(Column::Currency, |profile| profile.is_currency && profile.filled > 0);
+        named.sort_by_key(|place| after(amount, *place));
+        if let Some(place) = self.of_export("currency").or_else(|| named.first().copied()) {
+            return Named::Column(place);
+        }
+        let numbers: Vec<&Numbers> = places
+            .iter()
+            .filter_map(|place| self.profile(*place)?.as_numbers())
+            .collect();
+        let total: u64 = numbers.iter().map(|numbers| numbers.count()).sum();
+        let with: u64 = numbers.iter().map(|numbers| numbers.with_currency).sum();
+        if total > 0 && with == total {
+            return Named::Beside;
+        }
+        if with > 0 {
+            let codes = self.codes_beside(money);
+            let message = format!(
+                "{} is beside {with} of {total} amounts, and nothing is beside the others",
+                codes.join(" or ")
+            );
+            return Named::Nothing(message, codes.into_iter().map(Value::from).collect());
+        }
+        self.currency_of_headers(&places)
+            .or_else(|| self.currency_of_preamble())
+            .unwrap_or_else(|| self.currency_of_symbols(&numbers))
+    }
+
+    fn currency_of_headers(&self, places: &[usize]) -> Option<Named> {
+        let headers = places.iter().filter_map(|place| self.table.headers.get(*place));
+        let mut codes: Vec<&str> = headers
+            .filter_map(|header| header.currency)
+            .map(|currency| currency.code())
+            .collect();
+        codes.dedup();
+        match codes.as_slice() {
+            [] => None,
+            [code] => Some(Named::One((*code).to_owned(), "the header of the amount names it")),
+            several => {
+                let message = format!("the headers of the amounts name {}", several.join(" and "));
+                Some(Named::Nothing(
+                    message,
+                    several.iter().map(|code| json!(code)).collect(),
+                ))
+            }
+        }
+    }
+
+    fn currency_of_preamble(&self) -> Option<Named> {
+        match self.table.preamble.currencies.as_slice() {
+            [] => None,
+            [code] => Some(Named::One(code.clone(), "a line before the header names it")),
+            several => {
+                let message = format!("the lines before the header name {}", several.join(" and "));
+                Some(Named::Nothing(
+                    message,
+                    several.iter().map(|code| json!(code)).collect(),
+                ))
+            }
+        }
+    }
+
+    /// Signs that several countries use do not decide. Rupees are those of India if thousands are grouped as only there.
+    fn currency_of_symbols(&self, numbers: &[&Numbers]) -> Named {
+        let mut symbols: Vec<char> = numbers
+            .iter()
+            .flat_map(|numbers| numbers.symbols.keys().copied())
+            .collect();
+        symbols.sort_unstable();
+        symbols.dedup();
+        let names_rupees = self.table.headers.iter().any(|header| header.names_rupees);
+        let are_rupees = symbols == ['₨'] || (symbols.is_empty() && names_rupees);
+        if are_rupees && numbers.iter().any(|numbers| numbers.indian > 0) {
+            let reason = "rupees, in numbers that are grouped as in India";
+            return Named::One("INR".to_owned(), reason);
+        }
+        let likely = symbols.iter().flat_map(|symbol| match symbol {
+            '$' => &["USD"][..],
+            '£' => &["GBP"],
+            '¥' => &["JPY", "CNY"],
+            '₨' => &["INR", "PKR", "LKR", "NPR"],
+            _ => &[],
+        });
+        let mut choices: Vec<Value> = likely.map(|code| json!(code)).collect();
+        if symbols.is_empty() && names_rupees {
+            choices = ["INR", "PKR", "LKR", "NPR"].map(Value::from).to_vec();
+        }
+        Named::Nothing(
+            "the file does not say which currency its amounts are in".to_owned(),
+            choices,
+        )
+    }
+
+    /// The codes of a column of currencies.
+    fn codes(&self, place: usize) -> Vec<String> {
+        let words = self.words(place).unwrap_or_default();
+        let filled = words.into_iter().filter(|word| !word.is_empty());
+        filled.map(|word| word.to_uppercase()).collect()
+    }
+
+    /// The codes beside amounts.
+    fn codes_beside(&self, money: Money) -> Vec<String> {
+        let places = money.places();
+        let numbers = places.iter().filter_map(|place| self.profile(*place)?.as_numbers());
+        let mut codes: Vec<String> = numbers
+            .flat_map(|numbers| numbers.currencies.keys().map(|code| (*code).to_owned()))
+            .collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes
+    }
+}
