@@ -30,7 +30,9 @@ const ANNOUNCING: [&str; 19] = [
 ];
 
 /// Words that may stand between the announcement and the code.
-const BETWEEN: [&str; 9] = ["in", "are", "is", "all", "of", "the", "en", "em", "sind"];
+const BETWEEN: [&str; 14] = [
+    "in", "are", "is", "all", "of", "the", "en", "em", "sind", "and", "or", "und", "et", "y",
+];
 
 /// Words of headers in languages in which the day comes before the month.
 const DAY_FIRST: [&str; 30] = [
@@ -218,7 +220,6 @@ fn announced(line: &str) -> Vec<String> {
         let lower = word.to_lowercase();
         if is_announced && let Some(code) = code_of(word) {
             codes.push(code.code().to_owned());
-            is_announced = false;
         } else if ANNOUNCING.iter().any(|stem| lower.ends_with(stem)) {
             is_announced = true;
         } else if !BETWEEN.contains(&lower.as_str()) {
@@ -338,6 +339,7 @@ mod tests {
         for (line, codes) in [
             ("All amounts in USD, unless specified", &["USD"][..]),
             ("Währung: EUR", &["EUR"]),
+            ("Amounts in USD and CAD", &["USD", "CAD"]),
             ("Kontowährung;CHF", &["CHF"]),
             ("Store: TOP Shop", &[]),
             ("Amounts of TOP Shop", &["TOP"]),

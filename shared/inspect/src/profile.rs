@@ -54,6 +54,8 @@ pub struct Profile {
     values: Option<HashSet<u64>>,
     /// Its cells in headings and lines of totals, by their text.
     pub in_headings: BTreeMap<String, u64>,
+    /// Headings that are not called totals and have here what rows have: a number, or an email address.
+    pub doubtful_headings: u64,
 }
 
 /// How numbers are written.
@@ -134,8 +136,25 @@ impl Profiles {
         self.headings += 1;
         for (place, column) in self.columns.iter_mut().enumerate() {
             count(&mut column.in_headings, record.field(place).trim());
+            column.doubtful_headings += u64::from(has_value(record, place));
         }
     }
+}
+
+/// Whether a record that looks like a heading and is not called a total has an amount, an email address or a number in a column. It may be a row that
+/// lacks its other cells.
+pub fn has_value(record: &Record, place: usize) -> bool {
+    let text = record.field(place).trim();
+    let has_digit = text.contains(|c: char| c.is_ascii_digit());
+    let is_value = is_amount(text) || text.contains('@') || (has_digit && filled(record) > 1);
+    is_value && !is_total(record)
+}
+
+fn is_total(record: &Record) -> bool {
+    let mut cells = record.fields().map(str::trim).filter(|cell| !cell.is_empty());
+    cells
+        .next()
+        .is_some_and(|first| means(first, Word::TotalLine) || begins_like_total(first))
 }
 
 /// Counts a text, if there are not too many different ones. Long texts are cut.

@@ -182,7 +182,8 @@ impl Proposer<'_> {
             let fits = |profile: &Profile| match column.kind() {
                 Kind::Quantity | Kind::Price => is_number(profile) && has_one_mark(profile),
                 Kind::Email => profile.is_email && profile.filled > 0,
-                _ => profile.filled > 0,
+                // A column of nothing but `NA` may be one of countries.
+                _ => profile.filled > 0 || !profile.nothing.is_empty(),
             };
             let named = self.candidates(column, fits);
             let of_export = self.of_export(column.name());
