@@ -34,6 +34,46 @@ const BETWEEN: [&str; 14] = [
     "in", "are", "is", "all", "of", "the", "en", "em", "sind", "and", "or", "und", "et", "y",
 ];
 
+/// Names of numbers that a business gives its own documents, which begin again each year in many countries.
+const OF_DOCUMENTS: [&str; 36] = [
+    "document number",
+    "document no",
+    "entry number",
+    "entry no",
+    "receipt number",
+    "receipt no",
+    "receipt id",
+    "bill number",
+    "bill no",
+    "belegnummer",
+    "beleg nr",
+    "belegnr",
+    "buchungsnummer",
+    "buchungs nr",
+    "quittungsnummer",
+    "ausgabennummer",
+    "ausgaben nr",
+    "nummer",
+    "numéro de pièce",
+    "n° pièce",
+    "numéro d'écriture",
+    "numéro de reçu",
+    "número de asiento",
+    "número de documento",
+    "número de recibo",
+    "numero documento",
+    "numero movimento",
+    "numero ricevuta",
+    "numero fattura",
+    "número do documento",
+    "bonnummer",
+    "boekstuknummer",
+    "boekstuk",
+    "bill sankhya",
+    "bill kramank",
+    "kramank",
+];
+
 /// Words of headers in languages in which the day comes before the month.
 const DAY_FIRST: [&str; 30] = [
     "dato",
@@ -136,6 +176,17 @@ impl Header {
             currency: currencies.first().copied(),
             names_rupees: units.iter().any(|unit| matches!(unit, Unit::Rupees)),
         }
+    }
+
+    /// Whether it names numbers that a business gives its own documents.
+    pub fn is_of_documents(&self) -> bool {
+        OF_DOCUMENTS.contains(&self.name.as_str())
+    }
+
+    /// Whether it names what was paid back.
+    pub fn is_of_refunds(&self) -> bool {
+        let stems = ["refund", "erstatt", "rembours", "reembols", "rimbors", "terugbetal"];
+        stems.iter().any(|stem| self.name.contains(stem))
     }
 
     /// Whether it is in a language whose speakers write the day before the month.

@@ -20,6 +20,8 @@ const MAX_WORDS: usize = 60;
 const MAX_DISTINCT: usize = 200_000;
 /// Most columns whose values are compared.
 const MAX_COMPARED: usize = 8;
+/// Most digits of a number that counts something.
+const MAX_COUNTER: usize = 6;
 /// Maximum bytes of a text that is kept.
 const MAX_TEXT: usize = 100;
 
@@ -48,6 +50,8 @@ pub struct Profile {
     pub is_currency: bool,
     /// A hash of its amounts in their order, of which an empty cell is none: two columns with the same amounts have the same.
     pub amounts_hash: u64,
+    /// Whether every cell is a whole number of few digits, as those that count something.
+    pub is_counter: bool,
     /// Whether each value comes only once, as far as they are compared. Only columns that may have ids are.
     pub is_unique: bool,
     /// Hashes of the values, as long as each comes only once.
@@ -112,6 +116,7 @@ impl Profiles {
             words: Some(BTreeMap::new()),
             is_email: true,
             is_currency: true,
+            is_counter: true,
             is_unique: ids.contains(&place),
             values: ids.contains(&place).then(HashSet::new),
             ..Profile::default()
@@ -197,6 +202,8 @@ impl Profile {
         self.filled += 1;
         self.read_day(text);
         self.read_number(text);
+        let is_number = text.bytes().all(|b| b.is_ascii_digit());
+        self.is_counter = self.is_counter && is_number && text.len() <= MAX_COUNTER;
         self.is_email = self.is_email && text.contains('@') && !text.contains(' ');
         self.is_currency = self.is_currency && text.len() == 3 && money::currency(&text.to_uppercase()).is_some();
         self.read_value(text);

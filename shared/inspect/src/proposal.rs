@@ -113,7 +113,7 @@ impl Proposer<'_> {
         self.choose_id();
         if let Some(money) = money {
             self.choose_currency(money);
-            self.watch_repeats();
+            self.watch_amounts();
         }
         self.choose_names();
         self.choose_others();
