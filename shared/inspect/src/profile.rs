@@ -136,6 +136,11 @@ impl Profiles {
         }
     }
 
+    /// Frees what is needed only to compare values, at the end of the file.
+    pub fn forget_values(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.values = None);
+    }
+
     /// Adds a heading, or a line of totals.
     pub fn read_heading(&mut self, record: &Record) {
         self.headings += 1;
@@ -211,7 +216,7 @@ impl Profile {
 
     fn read_value(&mut self, text: &str) {
         let Some(values) = &mut self.values else { return };
-        let hash = hash_of(text);
+        let hash = hash_of(&text);
         if values.contains(&hash) {
             self.is_unique = false;
             self.values = None;
@@ -250,7 +255,7 @@ impl Profile {
             numbers.example.get_or_insert_with(|| text.to_owned());
         }
         numbers.indian += u64::from(is_indian(text));
-        self.amounts_hash ^= hash_of(&amount.number.normalize().to_string());
+        self.amounts_hash ^= hash_of(&amount.number);
         match amount.number {
             number if number.is_zero() => numbers.zero += 1,
             number if number.is_sign_negative() => numbers.negative += 1,
@@ -301,9 +306,9 @@ impl Profile {
     }
 }
 
-fn hash_of(text: &str) -> u64 {
+fn hash_of(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 

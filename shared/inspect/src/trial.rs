@@ -78,15 +78,6 @@ pub struct Refusal {
     pub value: Option<String>,
 }
 
-/// Whether the caller has said how many records at the end are no rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Yes.
-    Declared,
-    /// No: it was found out.
-    Open,
-}
-
 /// Rows being read.
 pub struct Trying<'a> {
     dataset: &'static Dataset,
@@ -242,17 +233,18 @@ impl<'a> Trying<'a> {
         self.layout.place_of(self.layout.identity(self.dataset)?)
     }
 
-    /// What became of the rows. What only they could show is noted as doubts.
-    pub fn finish(self, proposal: &mut Proposal, end: End) -> Trial {
-        let name = |place: usize| match self.layout.headers().get(place) {
+    /// Notes what only the rows could show as doubts. What the caller has `declared` is none.
+    pub fn note_doubts(&mut self, proposal: &mut Proposal, declared: &Map<String, Value>) {
+        let headers = self.layout.headers();
+        let name = |place: usize| match headers.get(place) {
             Some(header) if !header.is_empty() => header.clone(),
             _ => format!("#{}", place + 1),
         };
-        for watch in self.watches {
+        for watch in std::mem::take(&mut self.watches) {
             watch.finish(proposal, name);
         }
         if let Some(column) = self.layout.identity(self.dataset) {
-            self.ids.finish(proposal, column.name());
+            std::mem::take(&mut self.ids).finish(proposal, column.name());
         }
         if self.unstated > 0 && !proposal.doubts_about("currency") {
             let message = format!("nothing states the currency of {} rows", self.unstated);
@@ -262,13 +254,15 @@ impl<'a> Trying<'a> {
             let message = format!("line {line}, before the header, may be a row");
             proposal.doubt("skip_rows", message, Vec::new());
         }
-        let row_at_end = self
-            .row_at_end
-            .filter(|_| end == End::Open && !proposal.doubts_about("skip_footer"));
-        if let Some(line) = row_at_end {
+        let is_open = !declared.contains_key("skip_footer") && !proposal.doubts_about("skip_footer");
+        if let Some(line) = self.row_at_end.filter(|_| is_open) {
             let message = format!("the last lines look like totals or remarks, but line {line} may be a row");
             proposal.doubt("skip_footer", message, vec![json!(0)]);
         }
+    }
+
+    /// What became of the rows.
+    pub fn finish(self) -> Trial {
         let total = |(currency, (units, rows)): (String, (i128, u64))| Total {
             currency,
             amount_cents: serde_json::Number::from_string_unchecked(units.to_string()),
