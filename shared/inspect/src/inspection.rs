@@ -13,7 +13,7 @@ use crate::passes::{Found, profile, try_rows};
 use crate::profile::MAX_COLUMNS;
 use crate::proposal::{Table, beside, propose};
 use crate::structure::Structure;
-use crate::trial::{End, Trial, Trying};
+use crate::trial::{Trial, Trying};
 
 /// What a file says.
 #[derive(Debug, Serialize)]
@@ -92,23 +92,16 @@ where
     let read = read_options(&options, dataset)?;
     let trial = match Trying::new(dataset, &read, &Record::of(&headers), checks) {
         Ok(mut trying) => {
-            let footer = usize::try_from(read.format.skip_footer).unwrap_or_default();
+            let rows = match extent {
+                Extent::Whole => found.records.saturating_sub(u64::from(read.format.skip_footer)),
+                Extent::Beginning => found.records,
+            };
+            try_rows(Reader::new(open(), read.format), &mut trying, &structure, extent, rows).await?;
             if !declared.contains_key("skip_rows") {
                 trying.read_before(&structure.records_before);
             }
-            try_rows(
-                Reader::new(open(), read.format),
-                &mut trying,
-                &structure,
-                extent,
-                footer,
-            )
-            .await?;
-            let end = match declared.contains_key("skip_footer") {
-                true => End::Declared,
-                false => End::Open,
-            };
-            Some(trying.finish(&mut proposal, end))
+            trying.note_doubts(&mut proposal, declared);
+            Some(trying.finish())
         }
         Err(fault) => {
             proposal.doubt("mapping", fault.detail(), Vec::new());

@@ -30,7 +30,49 @@ const ANNOUNCING: [&str; 19] = [
 ];
 
 /// Words that may stand between the announcement and the code.
-const BETWEEN: [&str; 9] = ["in", "are", "is", "all", "of", "the", "en", "em", "sind"];
+const BETWEEN: [&str; 14] = [
+    "in", "are", "is", "all", "of", "the", "en", "em", "sind", "and", "or", "und", "et", "y",
+];
+
+/// Names of numbers that a business gives its own documents, which begin again each year in many countries.
+const OF_DOCUMENTS: [&str; 36] = [
+    "document number",
+    "document no",
+    "entry number",
+    "entry no",
+    "receipt number",
+    "receipt no",
+    "receipt id",
+    "bill number",
+    "bill no",
+    "belegnummer",
+    "beleg nr",
+    "belegnr",
+    "buchungsnummer",
+    "buchungs nr",
+    "quittungsnummer",
+    "ausgabennummer",
+    "ausgaben nr",
+    "nummer",
+    "numéro de pièce",
+    "n° pièce",
+    "numéro d'écriture",
+    "numéro de reçu",
+    "número de asiento",
+    "número de documento",
+    "número de recibo",
+    "numero documento",
+    "numero movimento",
+    "numero ricevuta",
+    "numero fattura",
+    "número do documento",
+    "bonnummer",
+    "boekstuknummer",
+    "boekstuk",
+    "bill sankhya",
+    "bill kramank",
+    "kramank",
+];
 
 /// Words of headers in languages in which the day comes before the month.
 const DAY_FIRST: [&str; 30] = [
@@ -136,6 +178,17 @@ impl Header {
         }
     }
 
+    /// Whether it names numbers that a business gives its own documents.
+    pub fn is_of_documents(&self) -> bool {
+        OF_DOCUMENTS.contains(&self.name.as_str())
+    }
+
+    /// Whether it names what was paid back.
+    pub fn is_of_refunds(&self) -> bool {
+        let stems = ["refund", "erstatt", "rembours", "reembols", "rimbors", "terugbetal"];
+        stems.iter().any(|stem| self.name.contains(stem))
+    }
+
     /// Whether it is in a language whose speakers write the day before the month.
     pub fn is_day_first(&self) -> bool {
         let is_cyrillic = |c: char| ('\u{400}'..='\u{4FF}').contains(&c);
@@ -218,7 +271,6 @@ fn announced(line: &str) -> Vec<String> {
         let lower = word.to_lowercase();
         if is_announced && let Some(code) = code_of(word) {
             codes.push(code.code().to_owned());
-            is_announced = false;
         } else if ANNOUNCING.iter().any(|stem| lower.ends_with(stem)) {
             is_announced = true;
         } else if !BETWEEN.contains(&lower.as_str()) {
@@ -338,6 +390,7 @@ mod tests {
         for (line, codes) in [
             ("All amounts in USD, unless specified", &["USD"][..]),
             ("Währung: EUR", &["EUR"]),
+            ("Amounts in USD and CAD", &["USD", "CAD"]),
             ("Kontowährung;CHF", &["CHF"]),
             ("Store: TOP Shop", &[]),
             ("Amounts of TOP Shop", &["TOP"]),

@@ -23,6 +23,8 @@ const MAX_SHOWN: usize = 1_000;
 pub struct Found {
     /// What the columns have.
     pub profiles: Profiles,
+    /// How many records there are after the header.
+    pub records: u64,
     /// The records after the last row, as text.
     pub footer: Vec<String>,
     /// Whether one of them has a day in a cell of its own beside others.
@@ -141,7 +143,9 @@ where
         false => profiles.read(record),
     };
     let (mut last, mut bytes) = (VecDeque::with_capacity(MAX_FOOTER + 1), 0);
+    let mut records = 0;
     while let Some(record) = rows.next().await? {
+        records += 1;
         bytes += record.memory();
         last.push_back(record);
         while (last.len() > MAX_FOOTER || bytes > MAX_FOOTER_BYTES)
@@ -159,8 +163,10 @@ where
         Extent::Beginning => last.len(),
     };
     last.iter().take(end).for_each(|record| add(&mut profiles, record));
+    profiles.forget_values();
     let footer = || last.iter().skip(end);
     Ok(Found {
+        records,
         footer_has_day: footer().any(has_day),
         profiles,
         footer: footer().map(text_of).collect(),
@@ -187,7 +193,7 @@ fn has_day(record: &Record) -> bool {
     structure::filled(record) > 2 && record.fields().any(is_day)
 }
 
-/// The third pass.
+/// The third pass. The records after this number of them are the footer.
 ///
 /// # Errors
 /// The file cannot be read to its end.
@@ -196,21 +202,19 @@ pub async fn try_rows<S>(
     trying: &mut Trying<'_>,
     structure: &Structure,
     extent: Extent,
-    footer: usize,
+    rows: u64,
 ) -> Result<(), ReadError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
-    let mut rows = Rows::of(reader, structure, extent).await?;
-    let mut last: VecDeque<Record> = VecDeque::with_capacity(footer + 1);
-    while let Some(record) = rows.next().await? {
-        last.push_back(record);
-        if last.len() > footer
-            && let Some(record) = last.pop_front()
-        {
-            trying.read(&record);
+    let mut records = Rows::of(reader, structure, extent).await?;
+    let mut place = 0;
+    while let Some(record) = records.next().await? {
+        match place < rows {
+            true => trying.read(&record),
+            false => trying.leave_out(&record),
         }
+        place += 1;
     }
-    last.iter().for_each(|record| trying.leave_out(record));
     Ok(())
 }

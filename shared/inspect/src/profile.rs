@@ -20,6 +20,8 @@ const MAX_WORDS: usize = 60;
 const MAX_DISTINCT: usize = 200_000;
 /// Most columns whose values are compared.
 const MAX_COMPARED: usize = 8;
+/// Most digits of a number that counts something.
+const MAX_COUNTER: usize = 6;
 /// Maximum bytes of a text that is kept.
 const MAX_TEXT: usize = 100;
 
@@ -48,12 +50,16 @@ pub struct Profile {
     pub is_currency: bool,
     /// A hash of its amounts in their order, of which an empty cell is none: two columns with the same amounts have the same.
     pub amounts_hash: u64,
+    /// Whether every cell is a whole number of few digits, as those that count something.
+    pub is_counter: bool,
     /// Whether each value comes only once, as far as they are compared. Only columns that may have ids are.
     pub is_unique: bool,
     /// Hashes of the values, as long as each comes only once.
     values: Option<HashSet<u64>>,
     /// Its cells in headings and lines of totals, by their text.
     pub in_headings: BTreeMap<String, u64>,
+    /// Headings that are not called totals and have here what rows have: a number, or an email address.
+    pub doubtful_headings: u64,
 }
 
 /// How numbers are written.
@@ -110,6 +116,7 @@ impl Profiles {
             words: Some(BTreeMap::new()),
             is_email: true,
             is_currency: true,
+            is_counter: true,
             is_unique: ids.contains(&place),
             values: ids.contains(&place).then(HashSet::new),
             ..Profile::default()
@@ -129,13 +136,35 @@ impl Profiles {
         }
     }
 
+    /// Frees what is needed only to compare values, at the end of the file.
+    pub fn forget_values(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.values = None);
+    }
+
     /// Adds a heading, or a line of totals.
     pub fn read_heading(&mut self, record: &Record) {
         self.headings += 1;
         for (place, column) in self.columns.iter_mut().enumerate() {
             count(&mut column.in_headings, record.field(place).trim());
+            column.doubtful_headings += u64::from(has_value(record, place));
         }
     }
+}
+
+/// Whether a record that looks like a heading and is not called a total has an amount, an email address or a number in a column. It may be a row that
+/// lacks its other cells.
+pub fn has_value(record: &Record, place: usize) -> bool {
+    let text = record.field(place).trim();
+    let has_digit = text.contains(|c: char| c.is_ascii_digit());
+    let is_value = is_amount(text) || text.contains('@') || (has_digit && filled(record) > 1);
+    is_value && !is_total(record)
+}
+
+fn is_total(record: &Record) -> bool {
+    let mut cells = record.fields().map(str::trim).filter(|cell| !cell.is_empty());
+    cells
+        .next()
+        .is_some_and(|first| means(first, Word::TotalLine) || begins_like_total(first))
 }
 
 /// Counts a text, if there are not too many different ones. Long texts are cut.
@@ -178,6 +207,8 @@ impl Profile {
         self.filled += 1;
         self.read_day(text);
         self.read_number(text);
+        let is_number = text.bytes().all(|b| b.is_ascii_digit());
+        self.is_counter = self.is_counter && is_number && text.len() <= MAX_COUNTER;
         self.is_email = self.is_email && text.contains('@') && !text.contains(' ');
         self.is_currency = self.is_currency && text.len() == 3 && money::currency(&text.to_uppercase()).is_some();
         self.read_value(text);
@@ -185,7 +216,7 @@ impl Profile {
 
     fn read_value(&mut self, text: &str) {
         let Some(values) = &mut self.values else { return };
-        let hash = hash_of(text);
+        let hash = hash_of(&text);
         if values.contains(&hash) {
             self.is_unique = false;
             self.values = None;
@@ -224,7 +255,7 @@ impl Profile {
             numbers.example.get_or_insert_with(|| text.to_owned());
         }
         numbers.indian += u64::from(is_indian(text));
-        self.amounts_hash ^= hash_of(&amount.number.normalize().to_string());
+        self.amounts_hash ^= hash_of(&amount.number);
         match amount.number {
             number if number.is_zero() => numbers.zero += 1,
             number if number.is_sign_negative() => numbers.negative += 1,
@@ -275,9 +306,9 @@ impl Profile {
     }
 }
 
-fn hash_of(text: &str) -> u64 {
+fn hash_of(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 

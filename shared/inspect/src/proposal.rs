@@ -113,13 +113,13 @@ impl Proposer<'_> {
         self.choose_id();
         if let Some(money) = money {
             self.choose_currency(money);
-            self.watch_repeats();
+            self.watch_amounts();
         }
         self.choose_names();
         self.choose_others();
         self.filter_rows();
         self.recall_filter();
-        self.leave_out_headings(day);
+        self.leave_out_headings(day, money);
         if let Some(money) = money {
             self.choose_sign_column(money);
             self.decide_signs(money);

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use annals_csv::{
-    AMOUNT_FIELD, CURRENCY_FIELD, Dataset, DateFormat, Facts, FileFault, Kind, Layout, ReadOptions, Record, Row,
-    RowFault, facts,
+    AMOUNT_FIELD, CURRENCY_FIELD, Column, Dataset, DateFormat, Facts, FileFault, Kind, Layout, ReadOptions, Record,
+    Row, RowFault, facts,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::check::{Check, Ids, Watch};
 use crate::choice::Proposal;
+use crate::profile::has_value;
 
 /// Rows that are shown as they would be stored.
 const MAX_SHOWN: usize = 5;
@@ -75,15 +76,6 @@ pub struct Refusal {
     pub message: String,
     /// The cell of the first.
     pub value: Option<String>,
-}
-
-/// Whether the caller has said how many records at the end are no rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Yes.
-    Declared,
-    /// No: it was found out.
-    Open,
 }
 
 /// Rows being read.
@@ -198,46 +190,61 @@ impl<'a> Trying<'a> {
 
     /// Looks for rows among the records before the header.
     pub fn read_before(&mut self, records: &[Record]) {
-        let row = records.iter().find(|record| self.may_be_row(record));
-        self.row_before = row.map(Record::line);
+        let is_row = |record: &&Record| {
+            let has_amount = self.money().iter().any(|place| has_value(record, *place));
+            self.reads(record) || (self.has_day(record) && has_amount)
+        };
+        self.row_before = records.iter().find(is_row).map(Record::line);
     }
 
     /// Leaves out a record of the footer, and looks whether it may be a row.
     pub fn leave_out(&mut self, record: &Record) {
         self.trial.rows_left_out += 1;
-        if self.row_at_end.is_none() && self.layout.takes(record) && self.may_be_row(record) {
+        let mut places = self.money().into_iter().chain(self.identity());
+        let has_value = places.any(|place| has_value(record, place));
+        let is_row = self.reads(record) || self.has_day(record) || has_value;
+        if self.row_at_end.is_none() && self.layout.takes(record) && is_row {
             self.row_at_end = Some(record.line());
         }
     }
 
-    /// Whether a record reads as a row, or has a day or an email address where rows have it.
-    fn may_be_row(&self, record: &Record) -> bool {
+    /// Whether a record reads as a row.
+    fn reads(&self, record: &Record) -> bool {
         let layout = &self.layout;
         let record = &*layout.bare(record);
-        let has = |kind: Kind, is: fn(&str) -> bool| {
-            let mut columns = self.dataset.columns.iter().filter(|column| column.kind() == kind);
-            columns.any(|column| {
-                layout
-                    .place_of(*column)
-                    .is_some_and(|place| is(record.field(place).trim()))
-            })
-        };
         facts::could_be_row(self.dataset, &Row { record, layout }, &self.options.values)
-            || has(Kind::Day, |text| !DateFormat::candidates(text).is_empty())
-            || has(Kind::Email, |text| text.contains('@'))
     }
 
-    /// What became of the rows. What only they could show is noted as doubts.
-    pub fn finish(self, proposal: &mut Proposal, end: End) -> Trial {
-        let name = |place: usize| match self.layout.headers().get(place) {
+    fn has_day(&self, record: &Record) -> bool {
+        let mut columns = self.dataset.columns.iter();
+        let day = columns.find(|column| column.kind() == Kind::Day);
+        let place = day.and_then(|column| self.layout.place_of(*column));
+        place.is_some_and(|place| !DateFormat::candidates(record.field(place).trim()).is_empty())
+    }
+
+    /// The columns with amounts.
+    fn money(&self) -> Vec<usize> {
+        let two = self.layout.amounts().map(|(debit, credit)| [debit, credit]);
+        let one = self.layout.place_of(Column::Amount);
+        two.into_iter().flatten().chain(one).collect()
+    }
+
+    fn identity(&self) -> Option<usize> {
+        self.layout.place_of(self.layout.identity(self.dataset)?)
+    }
+
+    /// Notes what only the rows could show as doubts. What the caller has `declared` is none.
+    pub fn note_doubts(&mut self, proposal: &mut Proposal, declared: &Map<String, Value>) {
+        let headers = self.layout.headers();
+        let name = |place: usize| match headers.get(place) {
             Some(header) if !header.is_empty() => header.clone(),
             _ => format!("#{}", place + 1),
         };
-        for watch in self.watches {
+        for watch in std::mem::take(&mut self.watches) {
             watch.finish(proposal, name);
         }
         if let Some(column) = self.layout.identity(self.dataset) {
-            self.ids.finish(proposal, column.name());
+            std::mem::take(&mut self.ids).finish(proposal, column.name());
         }
         if self.unstated > 0 && !proposal.doubts_about("currency") {
             let message = format!("nothing states the currency of {} rows", self.unstated);
@@ -247,13 +254,15 @@ impl<'a> Trying<'a> {
             let message = format!("line {line}, before the header, may be a row");
             proposal.doubt("skip_rows", message, Vec::new());
         }
-        let row_at_end = self
-            .row_at_end
-            .filter(|_| end == End::Open && !proposal.doubts_about("skip_footer"));
-        if let Some(line) = row_at_end {
+        let is_open = !declared.contains_key("skip_footer") && !proposal.doubts_about("skip_footer");
+        if let Some(line) = self.row_at_end.filter(|_| is_open) {
             let message = format!("the last lines look like totals or remarks, but line {line} may be a row");
             proposal.doubt("skip_footer", message, vec![json!(0)]);
         }
+    }
+
+    /// What became of the rows.
+    pub fn finish(self) -> Trial {
         let total = |(currency, (units, rows)): (String, (i128, u64))| Total {
             currency,
             amount_cents: serde_json::Number::from_string_unchecked(units.to_string()),

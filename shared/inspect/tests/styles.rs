@@ -266,8 +266,11 @@ fn rows() -> impl Strategy<Value = Vec<(NaiveDate, i64)>> {
     })
 }
 
+/// Days, amounts and currencies of rows.
+type Uploaded = Vec<(String, i64, String)>;
+
 /// The rows as an upload with these options reads them.
-async fn uploaded(file: &Bytes, dataset: &Dataset, inspection: &Inspection) -> Vec<(String, i64, String)> {
+async fn uploaded(file: &Bytes, dataset: &Dataset, inspection: &Inspection) -> Uploaded {
     let mut options = ReadOptions::default();
     for (name, value) in &inspection.options {
         assert_eq!(options.set(name, &field_text(value), dataset), Ok(true), "{name}");
@@ -291,7 +294,7 @@ async fn uploaded(file: &Bytes, dataset: &Dataset, inspection: &Inspection) -> V
     read.collect()
 }
 
-fn inspected(style: &Style, file: &Bytes) -> Option<(Inspection, Vec<(String, i64, String)>)> {
+fn inspected(style: &Style, file: &Bytes) -> Option<(Inspection, Uploaded)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");

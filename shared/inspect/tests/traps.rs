@@ -252,6 +252,48 @@ async fn what_could_be_read_otherwise_is_asked() {
             "Date,Amount (USD)\n01 02 2026,5.00\n",
         ),
         (
+            "numbers of documents that may begin again each year",
+            "expenses",
+            "mapping",
+            "Buchungsdatum;Beleg-Nr.;Betrag (EUR)\n31.01.2026;1;5,00\n30.01.2026;2;6,00\n",
+        ),
+        (
+            "a part that was paid back",
+            "sales",
+            "filter",
+            "Date,Amount (EUR),Refunded Amount\n2026-01-31,5.00,1.00\n2026-01-31,6.00,0.00\n",
+        ),
+        (
+            "an order without day and amount at the end",
+            "sales",
+            "skip_footer",
+            "Order ID,Order Date,Product,Amount (EUR),Customer\n1,2026-01-31,Mug,5.00,Ann\n2,2026-01-31,Cup,6.00,Bob\n3,,Pot,,\n",
+        ),
+        (
+            "an amount without a day among rows",
+            "expenses",
+            "filter",
+            "Date,Vendor,Memo,Ref,Amount (EUR)\n2026-01-31,a,b,c,5.00\n,Acme,,,20.00\n2026-01-31,a,b,c,7.00\n",
+        ),
+        (
+            "an email address without a name among rows",
+            "customers",
+            "filter",
+            "Email,Name,Country,Member since\na@x.com,Ann,DE,2026-01-01\nc@x.com,,,\nd@x.com,Dan,DE,2026-01-01\n",
+        ),
+        (
+            "Namibia only",
+            "customers",
+            "empty_values",
+            "Email,Name,Country\na@x.com,Ann,NA\nb@x.com,Bob,NA\n",
+        ),
+        (
+            "two currencies before the header",
+            "sales",
+            "currency",
+            "Amounts in USD and CAD\nDate,Amount,Item\n2026-01-31,5.00,Mug\n",
+        ),
+        (
             "an email address in two rows",
             "customers",
             "mapping",
@@ -381,6 +423,13 @@ async fn memory_decides_only_what_the_file_leaves_open() {
             "Date,Region,Amount (EUR)\n2026-01-31,North,5.00\n2026-01-31,South,6.00\n",
         ),
         (
+            "money in both directions among the rows that count",
+            "expenses",
+            "filter",
+            json!({"negate": true, "filter": {"column": "Art", "in": ["Miete"]}}),
+            "Date,Art,Amount (EUR)\n2026-01-31,Miete,-5.00\n2026-01-30,Miete,3.00\n",
+        ),
+        (
             "another order of day and month",
             "sales",
             "date_format",
@@ -420,6 +469,12 @@ async fn memory_answers_what_the_file_leaves_open() {
             "expenses",
             json!({"negate": true, "filter": {"column": "Art", "in": ["Miete", "Strom"]}}),
             "Date,Art,Amount (EUR)\n2026-01-31,Miete,-5.00\n2026-01-30,Strom,-3.00\n",
+        ),
+        (
+            "a status, beside one that is known",
+            "sales",
+            json!({"filter": {"column": "Status", "not_in": ["refunded"]}}),
+            "Date,Status,Amount (EUR)\n2026-01-31,Refunded,5.00\n2026-01-30,Paid,3.00\n",
         ),
         (
             "which column is which",

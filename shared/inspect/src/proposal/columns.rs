@@ -114,6 +114,7 @@ impl Proposer<'_> {
         let is_unique = |place: &usize| self.profile(*place).is_some_and(|profile| profile.is_unique);
         if let Some(place) = named.iter().copied().find(is_unique) {
             self.map(id, place, None);
+            self.doubt_counter(id, place);
         } else if let Some(place) = named.first() {
             let reason = format!(
                 "{} is no id: it has the same value in several rows, so rows are known by their content",
@@ -123,17 +124,34 @@ impl Proposer<'_> {
         }
     }
 
+    /// Asks about numbers of documents that may begin again: next year's rows would replace this year's.
+    fn doubt_counter(&mut self, id: Column, place: usize) {
+        let is_counter = self.profile(place).is_some_and(|profile| profile.is_counter);
+        if is_counter && self.table.headers[place].is_of_documents() {
+            let name = self.name(place);
+            let message = format!("the numbers of {name} may begin again each year, and would then be no ids");
+            let choices = vec![json!({id.name(): name}), json!({id.name(): null})];
+            self.out.doubt("mapping", message, choices);
+        }
+    }
+
     /// Columns that are called like ids and have a value in every row.
     fn ids(&self) -> Vec<usize> {
         let rows = self.table.profiles.rows;
         self.candidates(self.table.dataset.id, |profile| profile.filled == rows)
     }
 
-    /// Lets rows be watched that may repeat one amount: those of an order that has a row for each of its items.
-    pub(super) fn watch_repeats(&mut self) {
+    /// Lets rows be watched whose amount may not be what was paid: it is that of an order that has a row for each of its items, or a part of it was
+    /// paid back.
+    pub(super) fn watch_amounts(&mut self) {
         if self.export.is_some() {
             return;
         }
+        let headers = self.table.headers.iter().enumerate();
+        let refunds = headers.filter(|(place, header)| !self.used.contains(place) && header.is_of_refunds());
+        let refunds = refunds.filter(|(place, _)| self.profile(*place).is_some_and(is_number));
+        let checks: Vec<Check> = refunds.map(|(place, _)| Check::Subtracted(place)).collect();
+        self.checks.extend(checks);
         let is_repeated = |place: &usize| self.profile(*place).is_some_and(|profile| !profile.is_unique);
         let orders = self.ids().into_iter().find(is_repeated);
         if let Some(place) = orders.filter(|_| self.place_of(Column::Amount).is_some()) {
@@ -182,7 +200,8 @@ impl Proposer<'_> {
             let fits = |profile: &Profile| match column.kind() {
                 Kind::Quantity | Kind::Price => is_number(profile) && has_one_mark(profile),
                 Kind::Email => profile.is_email && profile.filled > 0,
-                _ => profile.filled > 0,
+                // A column of nothing but `NA` may be one of countries.
+                _ => profile.filled > 0 || !profile.nothing.is_empty(),
             };
             let named = self.candidates(column, fits);
             let of_export = self.of_export(column.name());

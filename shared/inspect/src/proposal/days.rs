@@ -57,7 +57,8 @@ impl Proposer<'_> {
                         "{before} was confirmed for a file with this header, and the days of {} are {format}",
                         self.name(place)
                     );
-                    self.out.doubt("date_format", message, choices(&[format.clone()]));
+                    self.out
+                        .doubt("date_format", message, choices(std::slice::from_ref(&format)));
                 }
                 self.set_format(&format, &reason);
             }

@@ -177,11 +177,9 @@ impl Proposer<'_> {
         }
     }
 
-    /// Notes that it is not known whether rows with these values count.
+    /// Notes of which values of a column it is not known whether their rows count. Of the others it is known.
     fn doubt_values(&mut self, place: usize, unknown: &[&String]) {
-        if !unknown.is_empty() {
-            let unknown = unknown.iter().map(|word| (*word).clone()).collect();
-            self.unknown.push((place, unknown));
-        }
+        let unknown = unknown.iter().map(|word| (*word).clone()).collect();
+        self.unknown.push((place, unknown));
     }
 }

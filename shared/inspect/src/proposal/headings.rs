@@ -1,9 +1,9 @@
 //! Headings and lines of totals between the rows, which are left out.
 
-use annals_csv::DateFormat;
+use annals_csv::{Column, DateFormat};
 use serde_json::{Value, json};
 
-use super::{MAX_SHOWN, Proposer};
+use super::{MAX_SHOWN, Money, Proposer};
 use crate::profile::Profile;
 
 /// Most texts by which headings are left out.
@@ -11,7 +11,7 @@ const MAX_TEXTS: usize = 4 * MAX_SHOWN;
 
 impl Proposer<'_> {
     /// Leaves out headings and lines of totals by what they have in the column of days, if no row has that.
-    pub(super) fn leave_out_headings(&mut self, day: Option<usize>) {
+    pub(super) fn leave_out_headings(&mut self, day: Option<usize>, money: Option<Money>) {
         let lines = self.table.profiles.headings;
         let Some((place, profile)) = day
             .filter(|_| lines > 0)
@@ -34,8 +34,27 @@ impl Proposer<'_> {
             self.out.doubt("filter", message, Vec::new());
             return;
         }
+        self.doubt_headings(money);
         self.out.note("filter", format!("{lines} lines are headings or totals"));
         self.leave_out(place, texts);
+    }
+
+    /// Asks about headings that are not called totals and have an amount or an id: they may be rows.
+    fn doubt_headings(&mut self, money: Option<Money>) {
+        let ids = [self.table.dataset.id, Column::Email].map(|column| self.place_of(column));
+        let amounts = money.map(Money::places).unwrap_or_default();
+        let mut places = ids.into_iter().flatten().chain(amounts);
+        let doubtful = places.find_map(|place| {
+            let lines = self.profile(place)?.doubtful_headings;
+            (lines > 0).then_some((place, lines))
+        });
+        if let Some((place, lines)) = doubtful {
+            let message = format!(
+                "{lines} lines look like headings, but have a value in {}: they may be rows that lack other cells",
+                self.name(place)
+            );
+            self.out.doubt("filter", message, Vec::new());
+        }
     }
 
     /// Adds texts to the condition that a column has already, or adds a condition.

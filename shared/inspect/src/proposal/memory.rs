@@ -39,7 +39,8 @@ impl Proposer<'_> {
                 self.filter.push(condition);
             }
         }
-        for (place, unknown) in std::mem::take(&mut self.unknown) {
+        let unknown = std::mem::take(&mut self.unknown).into_iter();
+        for (place, unknown) in unknown.filter(|(_, unknown)| !unknown.is_empty()) {
             let shown: Vec<&String> = unknown.iter().take(MAX_SHOWN).collect();
             let message = format!(
                 "it is not known whether rows with {shown:?} in {} count",
@@ -56,8 +57,9 @@ impl Proposer<'_> {
             return;
         };
         let own = own.iter().find(|own| own["column"] == before["column"]);
-        let known = self.unknown.iter().find(|(of, _)| *of == place).cloned();
-        let unknown = known.map(|(_, unknown)| unknown).unwrap_or_default();
+        let judged = self.unknown.iter().find(|(of, _)| *of == place).cloned();
+        let is_judged = judged.is_some() || own.is_some();
+        let unknown = judged.map(|(_, unknown)| unknown).unwrap_or_default();
         self.unknown.retain(|(of, _)| *of != place);
         let is_day = self.profile(place).is_some_and(|profile| !profile.formats().is_empty());
         if own == Some(before) && unknown.is_empty() || (is_day && before["not_in"].is_array()) {
@@ -68,8 +70,10 @@ impl Proposer<'_> {
             return self.out.doubt("filter", message, Vec::new());
         };
         let is_explained = |word: &&String| {
-            let own = own.filter(|_| !unknown.contains(word));
-            names(before, word) || own.is_some_and(|own| takes(own, word) == takes(before, word))
+            let is_known = is_judged && !unknown.contains(word);
+            // Without a condition of its own, the file takes what is known.
+            let is_taken = || own.is_none_or(|own| takes(own, word));
+            names(before, word) || (is_known && is_taken() == takes(before, word))
         };
         let new: Vec<&String> = words
             .iter()
