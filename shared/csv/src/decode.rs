@@ -31,6 +31,8 @@ pub struct Decoder {
     before: u8,
     mark: u64,
     conflict: Option<FileFault>,
+    /// Whether the bytes may end within a character, which is then left out.
+    may_be_cut: bool,
 }
 
 enum Stage {
@@ -51,6 +53,15 @@ impl Decoder {
             before: 0,
             mark: 0,
             conflict: None,
+            may_be_cut: false,
+        }
+    }
+
+    /// The same for bytes that may end within a character, which is then left out.
+    pub fn of_beginning(self) -> Self {
+        Self {
+            may_be_cut: true,
+            ..self
         }
     }
 
@@ -122,7 +133,7 @@ impl Decoder {
 
     fn advance(&mut self, bytes: &[u8], last: bool, text: &mut String) -> Result<(), FileFault> {
         match &mut self.stage {
-            Stage::Decided(decoder) => decode(decoder, bytes, last, text),
+            Stage::Decided(decoder) => decode(decoder, bytes, last && !self.may_be_cut, text),
             Stage::Head => {
                 self.held.extend_from_slice(bytes);
                 if self.held.len() < HEAD && !last {

@@ -49,6 +49,8 @@ pub struct Format {
     pub skip_footer: u32,
     /// Whether the first line is a row. Columns are then called by their numbers, from 1.
     pub has_no_header: bool,
+    /// Whether there is only the beginning of a file, which may end within a character.
+    pub is_beginning: bool,
 }
 
 /// How cells become values.

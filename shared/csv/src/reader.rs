@@ -81,7 +81,10 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Reader<S> {
             source,
             chunk: Bytes::new(),
             ended: false,
-            decoder: Decoder::new(format.encoding),
+            decoder: match format.is_beginning {
+                true => Decoder::new(format.encoding).of_beginning(),
+                false => Decoder::new(format.encoding),
+            },
             text: String::new(),
             taken: 0,
             splitter: format.delimiter.map(Splitter::new),

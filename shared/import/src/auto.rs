@@ -82,7 +82,7 @@ where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
     let declared = declared(fields, written);
-    let beginning = Beginning::read(open(), &declared, dataset).await?.with_extent(extent);
+    let beginning = Beginning::read(open(), &declared, dataset, extent).await?;
     let known = match (beginning.report(), beginning.header()) {
         (Some(report), _) => of_report(store, caller, dataset, &report).await?,
         (None, Some(header)) => remembered(store, caller, dataset, header).await?,

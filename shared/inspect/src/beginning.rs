@@ -29,16 +29,26 @@ pub enum Extent {
 }
 
 impl Beginning {
-    /// Reads the beginning of a file. `declared` are upload fields that the caller is sure of.
+    /// Reads the beginning of a file. `declared` are upload fields that the caller is sure of, and `extent` says how much of the file the source
+    /// has. If it has only the beginning, it is inspected as far as it goes, but such an inspection is never certain.
     ///
     /// # Errors
     /// The file cannot be read at all, a declared field is malformed, or its source failed.
-    pub async fn read<S>(source: S, declared: &Map<String, Value>, dataset: &Dataset) -> Result<Self, ReadError>
+    pub async fn read<S>(
+        source: S,
+        declared: &Map<String, Value>,
+        dataset: &Dataset,
+        extent: Extent,
+    ) -> Result<Self, ReadError>
     where
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
     {
-        let format = read_options(declared, dataset)?.format;
-        Self::of(Reader::new(source, format), format, declared).await
+        let format = Format {
+            is_beginning: extent == Extent::Beginning,
+            ..read_options(declared, dataset)?.format
+        };
+        let beginning = Self::of(Reader::new(source, format), format, declared).await?;
+        Ok(Self { extent, ..beginning })
     }
 
     async fn of<S>(reader: Reader<S>, format: Format, declared: &Map<String, Value>) -> Result<Self, ReadError>
@@ -52,13 +62,6 @@ impl Beginning {
             line_ends,
             extent: Extent::Whole,
         })
-    }
-
-    /// The same of a source that has this much of the file. A source that has only the beginning is inspected as far as it goes, but such an
-    /// inspection is never certain.
-    #[must_use]
-    pub fn with_extent(self, extent: Extent) -> Self {
-        Self { extent, ..self }
     }
 
     /// The header; `None`: the file has none.

@@ -89,7 +89,8 @@ where
     let (mut proposal, checks) = propose(&table);
     propose_structure(&mut proposal, &structure, &found, &table);
     let options = beside(declared, std::mem::take(&mut proposal.fields));
-    let read = read_options(&options, dataset)?;
+    let mut read = read_options(&options, dataset)?;
+    read.format.is_beginning = format.is_beginning;
     let trial = match Trying::new(dataset, &read, &Record::of(&headers), checks) {
         Ok(mut trying) => {
             let rows = match extent {

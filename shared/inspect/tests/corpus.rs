@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use annals_csv::Dataset;
-use annals_inspect::{Beginning, Inspection, inspect};
+use annals_inspect::{Beginning, Extent, Inspection, inspect};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Map, Value, json};
@@ -68,7 +68,9 @@ async fn every_file_is_read_as_meant_or_asked_about() {
             declared.insert("currency".to_owned(), json!(currency));
         }
         let open = || stream::iter([Ok(file.clone())]);
-        let beginning = Beginning::read(open(), &declared, dataset).await.expect(name);
+        let beginning = Beginning::read(open(), &declared, dataset, Extent::Whole)
+            .await
+            .expect(name);
         let inspection = inspect(open, dataset, beginning, &declared, &Map::new())
             .await
             .expect(name);

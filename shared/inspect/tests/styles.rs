@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test: what fails ends it")]
 
 use annals_csv::{Dataset, EXPENSES, ReadOptions, Reader, Row, SALES, facts, field_text};
-use annals_inspect::{Beginning, Inspection, inspect};
+use annals_inspect::{Beginning, Extent, Inspection, inspect};
 use bytes::Bytes;
 use chrono::{Days, NaiveDate};
 use futures_util::stream;
@@ -301,7 +301,9 @@ fn inspected(style: &Style, file: &Bytes) -> Option<(Inspection, Uploaded)> {
     runtime.block_on(async {
         let (open, dataset) = (|| stream::iter([Ok(file.clone())]), style.dataset());
         let none = Map::<String, Value>::new();
-        let beginning = Beginning::read(open(), &none, dataset).await.expect("a file");
+        let beginning = Beginning::read(open(), &none, dataset, Extent::Whole)
+            .await
+            .expect("a file");
         let inspection = inspect(open, dataset, beginning, &none, &none).await.expect("a file");
         let is_certain = inspection.certain;
         let rows = if is_certain {

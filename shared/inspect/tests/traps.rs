@@ -42,8 +42,9 @@ impl Known {
         let dataset = Dataset::named(dataset).expect("a dataset");
         let file = Bytes::from(file.to_owned());
         let open = || stream::iter([Ok(file.clone())]);
-        let beginning = Beginning::read(open(), &self.declared, dataset).await.expect("a file");
-        let beginning = beginning.with_extent(extent);
+        let beginning = Beginning::read(open(), &self.declared, dataset, extent)
+            .await
+            .expect("a file");
         inspect(open, dataset, beginning, &self.declared, &self.remembered)
             .await
             .expect("a file")
