@@ -290,6 +290,36 @@ async fn files_that_cannot_be_read_say_why() {
     assert_eq!(created(&world, &staff).await.len(), 0);
 }
 
+/// A workbook is a file of several tables, and one of them is imported.
+#[tokio::test]
+async fn another_sheet_with_cells_is_told() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let table = |id: &str| {
+        vec![
+            header(&["sale_id", "sale_date", "amount", "currency"]),
+            vec![text(id), Cell::Day(0), number("1.5"), text("EUR")],
+        ]
+    };
+    let (first, second, empty): (Table, Table, Table) = (table("A"), table("B"), vec![]);
+    let auto = ("options", "auto");
+    for (place, make) in [xlsx as fn(&[(&str, &Table)]) -> Vec<u8>, ods].into_iter().enumerate() {
+        let alone = make(&[("One", &first), ("Two", &empty)]);
+        let answer = world.upload_sales(&staff, &[auto], alone).await.expect(200);
+        assert_eq!(answer.body["warnings"], json!([]), "{place}");
+        let both = make(&[("One", &first), ("Two", &empty), ("Three", &second)]);
+        let told = world.upload_sales(&staff, &[], both.clone()).await.expect(200);
+        assert_eq!(told.body["warnings"][0]["code"], "other_sheet", "{}", told.text);
+        let asked = world.upload_sales(&staff, &[auto], both.clone()).await;
+        assert_eq!(asked.problem(422), "options_uncertain");
+        assert_eq!(asked.body["proposal"]["doubts"][0]["choices"], json!(["Three"]));
+        let named = world
+            .upload_sales(&staff, &[auto, ("sheet", "Three")], both)
+            .await
+            .expect(200);
+        assert_eq!(named.body["warnings"], json!([]), "{place}");
+    }
+}
+
 /// Small files that become large ones.
 #[tokio::test]
 async fn bombs_are_refused() {

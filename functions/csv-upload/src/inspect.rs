@@ -5,7 +5,6 @@ use crate::App;
 use annals_csv::{Dataset, Packing};
 use annals_http::{ApiError, Authenticated, JsonBody};
 use annals_import::{Options, SmallFile, inspect_file};
-use annals_inspect::Extent;
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -42,11 +41,13 @@ pub(crate) async fn inspect(
         let detail = "must be false: the beginning of a workbook or of a gzip archive cannot be read by itself";
         return Err(fault("partial", "invalid_value", detail));
     }
-    let extent = if is_partial { Extent::Beginning } else { Extent::Whole };
     let file = SmallFile::new(file, &options).await.map_err(import_problem)?;
     let by = (&app.store, &caller);
-    let of_file = (file.written(), extent);
-    let inspection = inspect_file(by, dataset, &fields, of_file, || file.read(0)).await;
+    let about = match is_partial {
+        true => file.about().of_beginning(),
+        false => file.about(),
+    };
+    let inspection = inspect_file(by, dataset, &fields, about, || file.read(0)).await;
     let inspection = inspection.map_err(import_problem)?;
     Ok(Json(inspection).into_response())
 }

@@ -30,14 +30,17 @@ pub(crate) async fn upload(
     allowed?;
     let Form { file, fields, charset } = form?;
     // All faults of the fields are named before the file is looked at.
-    let options = Options::parse(fields.clone(), charset.as_deref(), dataset).map_err(ApiError::malformed)?;
+    let options = Options::parse(fields, charset.as_deref(), dataset).map_err(ApiError::malformed)?;
     let file = SmallFile::new(file, &options).await.map_err(import_problem)?;
-    let completed = complete((&app.store, &caller), dataset, fields, file.written(), || file.read(0)).await;
+    let completed = complete((&app.store, &caller), dataset, options.fields(), file.about(), || {
+        file.read(0)
+    })
+    .await;
     let fields = match completed.map_err(import_problem)? {
         Completed::Fields(fields) => fields,
         Completed::Uncertain(inspection) => return Err(uncertain(&inspection)),
     };
-    let options = Options::parse(fields, charset.as_deref(), dataset).map_err(ApiError::malformed)?;
+    let options = Options::parse(fields, None, dataset).map_err(ApiError::malformed)?;
     let errors_listed = options.errors_listed();
     let upload = SmallUpload {
         store: app.store.clone(),

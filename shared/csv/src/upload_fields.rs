@@ -61,11 +61,16 @@ pub const FIELDS: [Field; 24] = [
         "USD; an amount with € is in EUR, one with ₹ in INR",
         "EUR",
     ),
-    field("decimal", "the decimal mark: . or ,", ".", ","),
+    field(
+        "decimal",
+        "the decimal mark: . or ,",
+        "the one that the file decides; a point, if numbers could not be others",
+        ",",
+    ),
     field(
         "delimiter",
         "the separator of fields: , or ; or | or tab",
-        "the one that is most frequent in the header",
+        "the one by which the header has the columns that are needed",
         ";",
     ),
     field(

@@ -2,7 +2,7 @@
 
 use annals_csv::{Dataset, FileFault, field_text};
 use annals_domain::Caller;
-use annals_inspect::{Beginning, Extent, Inspection, Report};
+use annals_inspect::{Beginning, Doubt, Inspection, Report};
 use annals_store::{Store, StoreError};
 use bytes::Bytes;
 use futures_util::Stream;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::error::ImportError;
 use crate::profile::{how, remembered, says_how};
+use crate::text::AboutText;
 
 /// Names and values of an upload's fields, as text.
 pub type Fields = Vec<(String, String)>;
@@ -32,8 +33,7 @@ pub fn is_auto(fields: &[(String, String)]) -> bool {
         .any(|(name, value)| (name.as_str(), value.as_str()) == AUTO)
 }
 
-/// Completes an upload's fields by its file. `open` opens the file's text from its beginning, and `written` are the fields that the kind of file
-/// decides.
+/// Completes an upload's fields by its file. `open` opens the file's text from its beginning.
 ///
 /// # Errors
 /// The file cannot be read, or the database's.
@@ -41,7 +41,7 @@ pub async fn complete<S>(
     (store, caller): (&Store, &Caller),
     dataset: &'static Dataset,
     mut fields: Fields,
-    written: &[(&str, &str)],
+    about: AboutText<'_>,
     open: impl Fn() -> S,
 ) -> Result<Completed, ImportError>
 where
@@ -49,15 +49,14 @@ where
 {
     if is_auto(&fields) {
         fields.retain(|(name, value)| (name.as_str(), value.as_str()) != AUTO);
-        let file = (written, Extent::Whole);
-        let inspection = inspect((store, caller), dataset, &fields, file, open).await?;
+        let inspection = inspect((store, caller), dataset, &fields, about, open).await?;
         if !inspection.certain {
             return Ok(Completed::Uncertain(Box::new(inspection)));
         }
         fields.retain(|(name, _)| !inspection.options.contains_key(name));
         extend(&mut fields, inspection.options);
     } else if !says_how(&fields) {
-        let report = annals_inspect::report_of(open(), &declared(&fields, written), dataset).await;
+        let report = annals_inspect::report_of(open(), &declared(&fields, &about), dataset).await;
         // A file that cannot be read is refused by the import, with its reason.
         if let Ok(Some(report)) = report {
             extend(&mut fields, of_report(store, caller, dataset, &report).await?);
@@ -66,8 +65,7 @@ where
     Ok(Completed::Fields(fields))
 }
 
-/// Inspects a file: what was confirmed for its header is proposed first. `written` are the fields that the kind of file decides, and `extent` says
-/// how much of it `open` gives.
+/// Inspects a file: what was confirmed for its header is proposed first.
 ///
 /// # Errors
 /// The file cannot be read, or the database's.
@@ -75,14 +73,14 @@ pub async fn inspect<S>(
     (store, caller): (&Store, &Caller),
     dataset: &'static Dataset,
     fields: &[(String, String)],
-    (written, extent): (&[(&str, &str)], Extent),
+    about: AboutText<'_>,
     open: impl Fn() -> S,
 ) -> Result<Inspection, ImportError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
-    let declared = declared(fields, written);
-    let beginning = Beginning::read(open(), &declared, dataset, extent).await?;
+    let declared = declared(fields, &about);
+    let beginning = Beginning::read(open(), &declared, dataset, about.extent).await?;
     let known = match (beginning.report(), beginning.header()) {
         (Some(report), _) => of_report(store, caller, dataset, &report).await?,
         (None, Some(header)) => remembered(store, caller, dataset, header).await?,
@@ -90,7 +88,15 @@ where
     };
     let mut inspection = annals_inspect::inspect(open, dataset, beginning, &declared, &known).await?;
     // They are not remembered for files of other kinds with the same header.
-    inspection.options.retain(|name, _| !is_written(written, name));
+    inspection.options.retain(|name, _| !about.decides(name));
+    if let Some(other) = about.other_sheet {
+        inspection.certain = false;
+        inspection.doubts.push(Doubt {
+            field: "sheet",
+            message: format!("the first sheet is read, and the sheet {other:?} has cells, too: say which one is meant"),
+            choices: vec![Value::from(other)],
+        });
+    }
     Ok(inspection)
 }
 
@@ -130,20 +136,15 @@ pub fn uncertain(inspection: &Inspection) -> FileFault {
 
 /// The fields that say how a file is read, which are those that the reader knows. What the kind of file decides counts more than what the caller
 /// says.
-fn declared(fields: &[(String, String)], written: &[(&str, &str)]) -> Map<String, Value> {
+fn declared(fields: &[(String, String)], about: &AboutText<'_>) -> Map<String, Value> {
     let reading = fields
         .iter()
-        .filter(|(name, _)| annals_inspect::is_about_reading(name) && !is_written(written, name));
-    let written = written.iter().map(|(name, value)| (*name, *value));
+        .filter(|(name, _)| annals_inspect::is_about_reading(name) && !about.decides(name));
     reading
         .map(|(name, value)| (name.as_str(), value.as_str()))
-        .chain(written)
+        .chain(about.written.iter().copied())
         .map(|(name, value)| (name.to_owned(), Value::from(value)))
         .collect()
-}
-
-fn is_written(written: &[(&str, &str)], name: &str) -> bool {
-    written.iter().any(|(field, _)| *field == name)
 }
 
 fn extend(fields: &mut Fields, more: Map<String, Value>) {

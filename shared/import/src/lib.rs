@@ -62,5 +62,5 @@ pub use self::report::RowError;
 pub use self::revert::{RevertOutcome, Reverter};
 pub use self::run::ImportOutcome;
 pub use self::small::SmallUpload;
-pub use self::text::{SmallFile, Source};
+pub use self::text::{AboutText, SmallFile, Source};
 pub use self::warning::Warning;

@@ -1,6 +1,6 @@
 //! Options: the upload fields (form fields or query parameters), parsed strictly. All faults are returned together.
 
-use annals_csv::{BOOLEANS, Dataset, FIELDS, ReadOptions, one_of};
+use annals_csv::{BOOLEANS, Dataset, FIELDS, ReadOptions, field_text, one_of};
 use annals_domain::event::FieldFault;
 use annals_domain::json;
 use serde_json::{Map, Value};
@@ -99,6 +99,12 @@ impl Options {
         let fields = fields.as_object().into_iter().flatten();
         let fields = fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
         Self::parse(fields.collect(), None, dataset).ok()
+    }
+
+    /// The fields as they were sent, with the encoding of the body's content type.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let texts = self.sent.iter().map(|(name, value)| (name.clone(), field_text(value)));
+        texts.collect()
     }
 
     /// Whether nothing is appended before the end of the file: the upload is all or nothing, or a dry run.

@@ -225,8 +225,7 @@ impl Importer {
         let source = self.storage.read(import.id, object, 0);
         let text = Text::of(source, &options, TextLimits::LARGE).await?;
         let open = || self.read(import.id, (object, &text), 0);
-        let file = (text.written(), annals_inspect::Extent::Whole);
-        auto::inspect((&self.store, &import.caller), dataset, &fields, file, open).await
+        auto::inspect((&self.store, &import.caller), dataset, &fields, text.about(), open).await
     }
 
     /// The text of a file from an offset on.
@@ -244,7 +243,7 @@ impl Importer {
         let text = file.1;
         let open = || self.read(import.id, file, 0);
         let by = (&self.store, &import.caller);
-        let completed = auto::complete(by, dataset, fields_of(&import.options), text.written(), open).await?;
+        let completed = auto::complete(by, dataset, fields_of(&import.options), text.about(), open).await?;
         let fields = match completed {
             Completed::Fields(fields) => fields,
             Completed::Uncertain(inspection) => return Err(uncertain(&inspection).into()),
@@ -261,7 +260,7 @@ impl Importer {
         let warnings: Vec<Warning> = known
             .into_iter()
             .chain(inspected.warnings())
-            .chain(text.warning())
+            .chain(text.warnings())
             .collect();
         let is_atomic = options.is_atomic();
         if is_atomic && inspected.rows > transaction::MAX_ROWS {

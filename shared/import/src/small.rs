@@ -85,7 +85,7 @@ impl SmallUpload {
         let warnings: Vec<Warning> = known
             .into_iter()
             .chain(inspected.warnings())
-            .chain(file.text.warning())
+            .chain(file.text.warnings())
             .collect();
         let file_sha256 = inspected.file_sha256;
         let job = Arc::new(self.job(inspected)?);

@@ -8,6 +8,7 @@ use annals_csv::{
     DecimalMark, Inflater, MAX_SHEET_BYTES, MAX_WORKBOOK_BYTES, PACKING_BYTES, Packing, ReadError, Sheet, Unsaved,
     workbook_too_large,
 };
+use annals_inspect::Extent;
 use annals_storage::MAX_FILE_BYTES;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
@@ -106,27 +107,67 @@ impl Text {
         }
     }
 
-    /// Upload fields that are the same for every text of this kind, whatever the upload says.
-    pub(crate) fn written(&self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Plain | Self::Gzip(_) => &[],
-            Self::Sheet(_) => &[("encoding", "utf-8"), ("delimiter", ",")],
+    /// What an inspection must know of it.
+    pub(crate) fn about(&self) -> AboutText<'_> {
+        let (written, other_sheet): (&[_], _) = match self {
+            Self::Plain | Self::Gzip(_) => (&[], None),
+            Self::Sheet(sheet) => (&[("encoding", "utf-8"), ("delimiter", ",")], sheet.other.as_deref()),
+        };
+        AboutText {
+            written,
+            other_sheet,
+            extent: Extent::Whole,
         }
     }
 
     /// What the caller should know of the file.
-    pub(crate) fn warning(&self) -> Option<Warning> {
-        let Self::Sheet(Sheet { unsaved, .. }) = self else {
-            return None;
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = Warning> {
+        let sheet = match self {
+            Self::Sheet(sheet) => Some(sheet),
+            Self::Plain | Self::Gzip(_) => None,
         };
-        let Unsaved { cells, first } = unsaved;
-        let first = first.as_deref()?;
-        let message = format!(
-            "formulas whose values are not saved in the workbook are read as empty cells: {cells}, the first is {first}. Open the workbook in \
-             a spreadsheet, save it, and send it again"
-        );
-        Some(Warning::new("formulas_without_values", message))
+        let unsaved = sheet.and_then(|sheet| formulas_without_values(&sheet.unsaved));
+        let other = sheet.and_then(|sheet| sheet.other.as_ref()).map(|name| {
+            let message = format!("only one sheet is read, and the sheet {name:?} has cells, too: send the file again with sheet= if it is meant");
+            Warning::new("other_sheet", message)
+        });
+        unsaved.into_iter().chain(other)
     }
+}
+
+/// What an inspection must know of a text besides its characters.
+#[derive(Debug, Clone, Copy)]
+pub struct AboutText<'a> {
+    /// Upload fields that are the same for every text of this kind, whatever the upload says.
+    pub(crate) written: &'static [(&'static str, &'static str)],
+    /// The name of another sheet of the workbook that has cells.
+    pub(crate) other_sheet: Option<&'a str>,
+    pub(crate) extent: Extent,
+}
+
+impl AboutText<'_> {
+    /// The same of a text that is only the beginning of a file.
+    #[must_use]
+    pub fn of_beginning(self) -> Self {
+        Self {
+            extent: Extent::Beginning,
+            ..self
+        }
+    }
+
+    /// Whether the kind of file decides an upload field.
+    pub(crate) fn decides(&self, name: &str) -> bool {
+        self.written.iter().any(|(field, _)| *field == name)
+    }
+}
+
+fn formulas_without_values(Unsaved { cells, first }: &Unsaved) -> Option<Warning> {
+    let first = first.as_deref()?;
+    let message = format!(
+        "formulas whose values are not saved in the workbook are read as empty cells: {cells}, the first is {first}. Open the workbook in \
+         a spreadsheet, save it, and send it again"
+    );
+    Some(Warning::new("formulas_without_values", message))
 }
 
 /// A file that is held in memory, as text.
@@ -154,9 +195,9 @@ impl SmallFile {
         })
     }
 
-    /// Upload fields that the kind of file decides.
-    pub fn written(&self) -> &'static [(&'static str, &'static str)] {
-        self.text.written()
+    /// What an inspection must know of it.
+    pub fn about(&self) -> AboutText<'_> {
+        self.text.about()
     }
 }
 

@@ -12,6 +12,7 @@ use super::number::{duration_text, iso_text};
 use super::sheet::{Sheet, SheetText};
 use super::xml::{Xml, add_reference, attribute, check_length};
 use crate::fault::FileFault;
+use crate::number::DecimalMark;
 
 /// Maximum bytes of the list of parts.
 const MAX_LIST_BYTES: u64 = 16 * 1024 * 1024;
@@ -22,7 +23,7 @@ pub(super) fn read(archive: &mut Archive<'_>, name: Option<&str>, mut text: Shee
     let part = archive.part("content.xml", MAX_INFLATED)?;
     let mut part = part.ok_or_else(|| broken("its content is missing"))?;
     let (mut names, mut hidden) = (Vec::new(), HashSet::new());
-    let mut style = String::new();
+    let (mut style, mut sheet) = (String::new(), None::<Sheet>);
     loop {
         match part.next()? {
             Event::Start(start) => match start.name().as_ref() {
@@ -39,16 +40,27 @@ pub(super) fn read(archive: &mut Archive<'_>, name: Option<&str>, mut text: Shee
                     };
                     // A copy of a table of another file, which formulas refer to, is no sheet.
                     let is_sheet = !found.starts_with("'file:");
-                    if is_sheet {
-                        names.push(found);
-                    }
                     if !is_sheet || !is_wanted {
+                        names.extend(is_sheet.then_some(found));
                         part.skip()?;
                         continue;
                     }
+                    if let Some(first) = &mut sheet {
+                        if has_cells(&mut part)? {
+                            first.other = Some(found);
+                            break;
+                        }
+                        continue;
+                    }
+                    names.push(found);
                     read_table(&mut part, &mut text)?;
-                    if !text.is_empty() {
+                    if !text.is_empty() && name.is_some() {
                         return Ok(text.finish());
+                    }
+                    if !text.is_empty() {
+                        let most = SheetText::new(0, DecimalMark::Point);
+                        sheet = Some(std::mem::replace(&mut text, most).finish());
+                        continue;
                     }
                     if name.is_some() {
                         return Err(no_cells(name));
@@ -62,7 +74,24 @@ pub(super) fn read(archive: &mut Archive<'_>, name: Option<&str>, mut text: Shee
             _ => {}
         }
     }
-    Err(name.map_or_else(|| no_cells(None), |name| unknown_sheet(name, &names)))
+    sheet.ok_or_else(|| name.map_or_else(|| no_cells(None), |name| unknown_sheet(name, &names)))
+}
+
+/// Whether a table has a cell with a value. It is read up to that, or up to its end.
+fn has_cells(part: &mut Xml<'_>) -> Result<bool, FileFault> {
+    let (depth, no_text) = (part.depth(), SheetText::new(0, DecimalMark::Point));
+    loop {
+        match part.next_within(depth)? {
+            None => return Ok(false),
+            Some(Event::Start(start)) if start.name().as_ref() == "table:table-cell" => {
+                let cell = CellAttributes::of(&start)?;
+                if !cell.read(part, &no_text)?.is_empty() {
+                    return Ok(true);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Refuses a file whose parts are encrypted.

@@ -17,6 +17,8 @@ pub struct Sheet {
     pub text: Bytes,
     /// Cells with a formula whose value is not saved in the file. They are empty in the text.
     pub unsaved: Unsaved,
+    /// The name of another visible sheet with cells, if no sheet was asked for.
+    pub other: Option<String>,
 }
 
 /// Cells with a formula whose value is not saved.
@@ -145,6 +147,7 @@ impl SheetText {
         Sheet {
             text: self.text.into_bytes().into(),
             unsaved: self.unsaved,
+            other: None,
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn read(archive: &mut Archive<'_>, name: Option<&str>, text: SheetTex
     let workbook = Workbook::read(archive)?;
     let names: Vec<String> = workbook.sheets.iter().map(|sheet| sheet.name.clone()).collect();
     let mut text = text;
-    for sheet in &workbook.sheets {
+    for (place, sheet) in workbook.sheets.iter().enumerate() {
         let is_wanted = match name {
             Some(name) => is_named(&sheet.name, name),
             None => sheet.is_visible,
@@ -34,13 +34,49 @@ pub(super) fn read(archive: &mut Archive<'_>, name: Option<&str>, text: SheetTex
         let part = part.ok_or_else(|| broken(format!("the sheet {:?} is missing", sheet.name)))?;
         workbook.read_cells(part, &mut text)?;
         if !text.is_empty() {
-            return Ok(text.finish());
+            let mut found = text.finish();
+            if name.is_none() {
+                found.other = other_sheet(archive, &workbook.sheets[place + 1..])?;
+            }
+            return Ok(found);
         }
         if name.is_some() {
             return Err(no_cells(name));
         }
     }
     Err(name.map_or_else(|| no_cells(None), |name| unknown_sheet(name, &names)))
+}
+
+/// The first of these sheets that is visible and has cells.
+fn other_sheet(archive: &mut Archive<'_>, sheets: &[SheetPart]) -> Result<Option<String>, FileFault> {
+    for sheet in sheets.iter().filter(|sheet| sheet.is_visible) {
+        if let Some(part) = archive.part(&sheet.part, MAX_INFLATED)?
+            && has_cells(part)?
+        {
+            return Ok(Some(sheet.name.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a sheet has a cell with a value. It is read up to that.
+fn has_cells(mut part: Xml<'_>) -> Result<bool, FileFault> {
+    let mut cell = CellXml::default();
+    loop {
+        match part.next()? {
+            Event::Start(start) if start.local_name().as_ref() == "c" => {
+                cell.begin(&start)?;
+                cell.read(&mut part)?;
+                if cell.has_value || !cell.inline.is_empty() {
+                    return Ok(true);
+                }
+            }
+            Event::End(end) if ["sheetData", "worksheet", "chartsheet"].contains(&end.local_name().as_ref()) => {
+                return Ok(false);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What is needed to read cells.
