@@ -319,6 +319,7 @@ impl Unit {
             "€" | "euro" | "euros" => Some(Self::Sign(Currency::EUR)),
             "₹" => Some(Self::Sign(Currency::INR)),
             "r$" => Some(Self::Sign(Currency::BRL)),
+            "us$" => Some(Self::Sign(Currency::USD)),
             "rupees" | "rupee" | "rs" | "₨" => Some(Self::Rupees),
             lower => code_of(word)
                 .map(Self::Code)

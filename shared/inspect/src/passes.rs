@@ -48,7 +48,7 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Rows<S> {
     async fn of(mut reader: Reader<S>, structure: &Structure, extent: Extent) -> Result<Self, ReadError> {
         reader.skip_lines(structure.skip_rows, structure.delimiter).await?;
         let mut blank = Blank {
-            next: u64::from(structure.skip_rows) + 1,
+            next: structure.line,
             rows: 0,
         };
         if structure.header.is_some()

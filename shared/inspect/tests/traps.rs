@@ -356,6 +356,34 @@ async fn declared_columns_of_money_are_checked_like_found_ones() {
 }
 
 #[tokio::test]
+async fn declared_columns_that_a_file_does_not_have_are_not_replaced() {
+    for declared in [
+        json!({"amount_columns": {"debit": "Soll", "credit": "Haben"}}),
+        json!({"sign_column": "Richtung"}),
+        json!({"filter": {"column": "Art", "in": ["x"]}}),
+        json!({"name_columns": ["Vorname"]}),
+        json!({"mapping": {"amount": "Summe"}}),
+    ] {
+        let file = "Datum,Text,Belastung (EUR),Gutschrift (EUR)\nJanuar,,,\n2026-01-31,Miete,12.50,\n";
+        let inspection = Known::declared(declared.clone()).inspect("expenses", file).await;
+        assert!(asks(&inspection, "mapping"), "{declared}: {:?}", inspection.doubts);
+        for (field, value) in declared.as_object().expect("fields") {
+            if !["filter", "mapping"].contains(&field.as_str()) {
+                assert_eq!(inspection.options.get(field), Some(value));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_price_beside_a_quantity_is_no_other_amount() {
+    let file = "Datum;Artikel;Menge;Preis;Summe (EUR)\n31.01.2026;Tasse;2;5,00;10,00\n30.01.2026;Tasse;1;5,00;5,00\n";
+    let inspection = inspected("sales", file).await;
+    assert!(inspection.certain, "{:?}", inspection.doubts);
+    assert_eq!(totals(&inspection), [("EUR".to_owned(), "1500".to_owned())]);
+}
+
+#[tokio::test]
 async fn rows_with_few_cells_are_no_footer() {
     let expenses = "Date,Vendor,Category,Memo,Ref,Amount (EUR)\n2026-01-03,A,b,c,d,10.00\n2026-01-04,A,b,c,d,11.00\n2026-01-05,,,,,12.00\n";
     let inspection = inspected("expenses", expenses).await;
@@ -475,6 +503,15 @@ async fn memory_answers_what_the_file_leaves_open() {
             "sales",
             json!({"filter": {"column": "Status", "not_in": ["refunded"]}}),
             "Date,Status,Amount (EUR)\n2026-01-31,Refunded,5.00\n2026-01-30,Paid,3.00\n",
+        ),
+        (
+            "what is paid of two columns",
+            "expenses",
+            json!({
+                "amount_columns": {"debit": "Debit", "credit": "Credit"}, "negate": true, "currency": "EUR",
+                "filter": {"column": "Debit", "not_in": ["", "0", "0.00", "0,00"]},
+            }),
+            "Date,Text,Debit,Credit\n2026-01-31,Rent,5.00,\n2026-01-30,Salary,,3000.00\n",
         ),
         (
             "which column is which",

@@ -7,6 +7,16 @@ use super::signs::after;
 use super::{Money, Proposer};
 use crate::profile::Numbers;
 
+/// Exports of India.
+const INDIAN: [&str; 6] = [
+    "HDFC Bank",
+    "ICICI Bank",
+    "Kotak Mahindra Bank",
+    "Axis Bank",
+    "Tally day book",
+    "Tally sales register",
+];
+
 /// What the file says of the currency.
 enum Named {
     /// A column has it, in every row or not.
@@ -141,8 +151,9 @@ impl Proposer<'_> {
         symbols.dedup();
         let names_rupees = self.table.headers.iter().any(|header| header.names_rupees);
         let are_rupees = symbols == ['₨'] || (symbols.is_empty() && names_rupees);
-        if are_rupees && numbers.iter().any(|numbers| numbers.indian > 0) {
-            let reason = "rupees, in numbers that are grouped as in India";
+        let is_of_india = self.export.is_some_and(|export| INDIAN.contains(&export.name));
+        if are_rupees && (is_of_india || numbers.iter().any(|numbers| numbers.indian > 0)) {
+            let reason = "rupees, in an export of India or in numbers that are grouped as there";
             return Named::One("INR".to_owned(), reason);
         }
         let likely = symbols.iter().flat_map(|symbol| match symbol {

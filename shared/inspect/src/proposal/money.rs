@@ -12,7 +12,12 @@ use crate::profile::Numbers;
 
 impl Proposer<'_> {
     pub(super) fn choose_money(&mut self) -> Option<Money> {
-        self.said_money().or_else(|| self.find_money())
+        let said = self.said_money();
+        // Columns that the file does not have are refused by the trial, and no others are proposed instead.
+        match said.is_none() && !self.is_declared("amount_columns") {
+            true => self.find_money(),
+            false => said,
+        }
     }
 
     /// The columns that the caller names, or that were confirmed for this header. How their amounts are signed and in which currency they are is
@@ -100,10 +105,13 @@ impl Proposer<'_> {
     /// Whether another column has amounts of its own: `Line Total` beside `Order Total`.
     fn is_other_amount(&self, place: usize, other: usize) -> bool {
         let hash = |place: usize| self.profile(place).map(|profile| profile.amounts_hash);
+        let header = &self.table.headers[other];
+        let is_price =
+            || header.rank_for(Column::UnitPrice).is_some() && !self.candidates(Column::Quantity, is_number).is_empty();
         let is_net_or_tax = [Role::Net, Role::Tax, Role::Fee, Role::Balance]
             .iter()
-            .any(|role| self.table.headers[other].is(*role));
-        place != other && !is_net_or_tax && hash(place) != hash(other)
+            .any(|role| header.is(*role));
+        place != other && !is_net_or_tax && hash(place) != hash(other) && !is_price()
     }
 
     fn doubt_amount(&mut self) {

@@ -34,7 +34,7 @@ impl Proposer<'_> {
     /// Finds the column that says whether an amount is negative, after those that tell which rows count.
     pub(super) fn choose_sign_column(&mut self, money: Money) {
         let Money::One(amount) = money else { return };
-        if self.sign.is_some() {
+        if self.said("sign_column").is_some() {
             return;
         }
         self.sign = self.sign_column(amount);
