@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::beginning::{Beginning, Extent, read_options};
 use crate::choice::{ColumnChoice, Doubt, Finding, Proposal};
-use crate::lookup::{Header, Preamble};
+use crate::currency_words::Preamble;
+use crate::lookup::Header;
 use crate::passes::{Found, profile, try_rows};
 use crate::profile::MAX_COLUMNS;
 use crate::proposal::{Table, beside, propose};

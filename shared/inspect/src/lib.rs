@@ -14,6 +14,7 @@
 mod beginning;
 mod check;
 mod choice;
+mod currency_words;
 mod exports;
 mod inspection;
 mod lookup;

@@ -1,38 +1,10 @@
 //! Headers and words as the dictionary has them, and what they mean.
 
 use annals_csv::Column;
-use annals_domain::money;
 use iso_currency::Currency;
 
+use crate::currency_words::Unit;
 use crate::names::{NAMES, ROLES, Role, WORDS, Word};
-
-/// Ends of words that announce a currency.
-const ANNOUNCING: [&str; 19] = [
-    "currency",
-    "currencies",
-    "amount",
-    "amounts",
-    "währung",
-    "waehrung",
-    "betrag",
-    "beträge",
-    "devise",
-    "monnaie",
-    "montants",
-    "moneda",
-    "divisa",
-    "importes",
-    "valuta",
-    "importi",
-    "moeda",
-    "valores",
-    "bedragen",
-];
-
-/// Words that may stand between the announcement and the code.
-const BETWEEN: [&str; 14] = [
-    "in", "are", "is", "all", "of", "the", "en", "em", "sind", "and", "or", "und", "et", "y",
-];
 
 /// Names of numbers that a business gives its own documents, which begin again each year in many countries.
 const OF_DOCUMENTS: [&str; 36] = [
@@ -244,42 +216,6 @@ pub fn begins_like_total(text: &str) -> bool {
     })
 }
 
-/// What the lines before the header say.
-#[derive(Debug, Default)]
-pub struct Preamble {
-    /// Codes of the currencies that they name.
-    pub currencies: Vec<String>,
-}
-
-impl Preamble {
-    /// Reads lines. A code counts only after a word that announces it, as in `All amounts in USD`: many words of three letters are codes.
-    pub fn of(lines: &[String]) -> Self {
-        let mut currencies: Vec<String> = lines.iter().flat_map(|line| announced(line)).collect();
-        currencies.sort_unstable();
-        currencies.dedup();
-        Self { currencies }
-    }
-}
-
-/// The currencies that a line announces.
-fn announced(line: &str) -> Vec<String> {
-    let words = line
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty());
-    let (mut codes, mut is_announced) = (Vec::new(), false);
-    for word in words {
-        let lower = word.to_lowercase();
-        if is_announced && let Some(code) = code_of(word) {
-            codes.push(code.code().to_owned());
-        } else if ANNOUNCING.iter().any(|stem| lower.ends_with(stem)) {
-            is_announced = true;
-        } else if !BETWEEN.contains(&lower.as_str()) {
-            is_announced = false;
-        }
-    }
-    codes
-}
-
 /// The text outside of parentheses, and the texts inside.
 fn split_parentheses(text: &str) -> (String, Vec<String>) {
     let (mut outside, mut inside, mut depth) = (String::new(), Vec::new(), 0_u32);
@@ -296,63 +232,6 @@ fn split_parentheses(text: &str) -> (String, Vec<String>) {
         }
     }
     (outside, inside)
-}
-
-/// A unit of money in a header.
-#[derive(Debug, Clone, Copy)]
-enum Unit {
-    /// A code in capital letters.
-    Code(Currency),
-    /// A sign or a word that only one currency has.
-    Sign(Currency),
-    /// Rupees of some country.
-    Rupees,
-    /// Three small letters that would be a code in capitals. They say that the word is no part of the name, and nothing more.
-    Small,
-}
-
-impl Unit {
-    /// The unit that a word names.
-    fn of(word: &str) -> Option<Self> {
-        let word = word.trim_matches(|c: char| c.is_ascii_punctuation() && c != '$');
-        match word.to_lowercase().as_str() {
-            "€" | "euro" | "euros" => Some(Self::Sign(Currency::EUR)),
-            "₹" => Some(Self::Sign(Currency::INR)),
-            "r$" => Some(Self::Sign(Currency::BRL)),
-            "us$" => Some(Self::Sign(Currency::USD)),
-            "rupees" | "rupee" | "rs" | "₨" => Some(Self::Rupees),
-            lower => code_of(word)
-                .map(Self::Code)
-                .or_else(|| code_of(&lower.to_uppercase()).map(|_| Self::Small)),
-        }
-    }
-
-    /// The unit that a text in parentheses is as a whole, perhaps after `in`.
-    fn of_text(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let lower = text.to_lowercase();
-        let rest = lower
-            .strip_prefix("in ")
-            .map_or(text, |rest| &text[text.len() - rest.len()..]);
-        Self::of(rest.trim())
-    }
-
-    fn is_sign(&self) -> bool {
-        matches!(self, Self::Sign(_) | Self::Rupees)
-    }
-
-    fn currency(&self) -> Option<Currency> {
-        match self {
-            Self::Code(currency) | Self::Sign(currency) => Some(*currency),
-            Self::Rupees | Self::Small => None,
-        }
-    }
-}
-
-/// The currency of a code in capital letters.
-fn code_of(word: &str) -> Option<Currency> {
-    let is_code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_uppercase());
-    is_code.then(|| money::currency(word)).flatten()
 }
 
 #[cfg(test)]
@@ -384,22 +263,6 @@ mod tests {
         }
         assert!(Header::of("Bruttobetrag").rank_for(Column::Amount).is_some());
         assert!(Header::of("Soll").is(Role::Debit) && !Header::of("Sollte").is_known());
-    }
-
-    #[test]
-    fn only_an_announced_code_is_a_currency() {
-        for (line, codes) in [
-            ("All amounts in USD, unless specified", &["USD"][..]),
-            ("Währung: EUR", &["EUR"]),
-            ("Amounts in USD and CAD", &["USD", "CAD"]),
-            ("Kontowährung;CHF", &["CHF"]),
-            ("Store: TOP Shop", &[]),
-            ("Amounts of TOP Shop", &["TOP"]),
-            ("Amounts for TOP Shop", &[]),
-            ("Currency: see ALL", &[]),
-        ] {
-            assert_eq!(announced(line), codes, "{line}");
-        }
     }
 
     #[test]

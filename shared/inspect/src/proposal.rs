@@ -24,8 +24,9 @@ use serde_json::{Map, Value};
 
 use crate::check::Check;
 use crate::choice::Proposal;
+use crate::currency_words::Preamble;
 use crate::exports::{EXPORTS, Export};
-use crate::lookup::{Header, Preamble};
+use crate::lookup::Header;
 use crate::profile::{Profile, Profiles};
 
 /// Most values of a column that a message lists.
