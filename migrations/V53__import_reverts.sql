@@ -1,7 +1,7 @@
 -- The events of a revert, in the stream of the import that is reverted. A small upload has no such stream before, so the request may be its
 -- first event.
 --
--- Whoever may compensate the upload's events may revert it, so the types have no further limit of roles. Only Annals appends them.
+-- Only Annals appends them. Every role may cause that, because a revert needs the permission to compensate the upload's events.
 
 alter table public.imports
     drop constraint imports_status,

@@ -4588,7 +4588,7 @@ create table annals.uploads (
 );
 CREATE INDEX uploads_under_way ON annals.uploads USING btree (created_at) WHERE (status = ANY (ARRAY['waiting'::text, 'running'::text]));
 CREATE INDEX uploads_with_reports ON annals.uploads USING btree (finished_at) WHERE (rows_reported > 0);
-CREATE INDEX uploads_by_file ON annals.uploads USING btree (tenant_id, file_sha256) WHERE ((file_sha256 IS NOT NULL) AND (events_appended > 0));
+CREATE INDEX uploads_by_file ON annals.uploads USING btree (tenant_id, file_sha256) WHERE ((file_sha256 IS NOT NULL) AND ((events_appended > 0) OR (status = 'running'::text)));
 alter table annals.uploads enable row level security;
 create policy uploads_read on annals.uploads for select to authenticated using (((tenant_id = ( SELECT annals.caller_tenant() AS caller_tenant)) AND (( SELECT annals.caller_sees_tenant() AS caller_sees_tenant) OR (started_by = ( SELECT annals.caller_actor() AS caller_actor)))));
 create policy uploads_work on annals.uploads for all to annals_projector using (true) with check (true);

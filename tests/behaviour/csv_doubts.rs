@@ -1,5 +1,6 @@
 //! Files that could be read in more than one way: what decides, and what is refused because nothing does.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{Answer, Person, World};
 
@@ -122,6 +123,12 @@ async fn a_file_without_ids_is_not_imported_twice_in_different_ways() {
     large["again"] = json!(true);
     let known = world.import(&staff, large, file).await;
     assert_eq!(known.body["rows_duplicate"], 2, "{}", known.text);
+    // Fields that say what the file says anyway are no other way.
+    let fields = [short, ("delimiter", ","), ("encoding", "utf-8"), ("decimal", ".")];
+    for fields in [&fields[..], &[short, ("skip_rows", "0")]] {
+        let plain = upload(&world, "sales", fields, file).await.expect(200);
+        assert_eq!(counts(&plain), [0, 0, 2, 0], "{fields:?}");
+    }
     // The other dataset is another use of the file.
     let expenses = ("mapping", r#"{"expense_date":"Day","amount":"Sum"}"#);
     assert_eq!(
@@ -289,4 +296,56 @@ async fn expenses_need_no_ids_and_customers_may_be_known_by_their_address() {
     assert_eq!(names, ["Ada Lovelace", "Grace"]);
     let nameless = upload(&world, "customers", &[], "name,phone\nAda,1\n").await;
     assert_eq!(nameless.problem(400), "missing_columns");
+}
+
+#[tokio::test]
+async fn of_two_ways_to_read_a_file_at_the_same_time_at_most_one_is_taken() {
+    let (world, file) = (
+        World::new().await,
+        "sale_date,amount\n2026-01-01,5.00\n2026-01-02,6.00\n",
+    );
+    let currencies = ["EUR", "USD", "GBP", "CHF", "SEK"];
+    let fields = currencies.map(|code| [("currency", code)]);
+    let answers = join_all(fields.iter().map(|fields| upload(&world, "sales", fields, file))).await;
+    let taken = answers.iter().filter(|answer| answer.status == 200).count();
+    assert!(taken <= 1, "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| [200, 409].contains(&answer.status)),
+        "{answers:?}"
+    );
+    let found = world
+        .get(&Person::staff(), "/events?event_type=sale.created")
+        .await
+        .expect(200);
+    assert_eq!(found.items().len(), taken * 2);
+}
+
+/// A process that is killed while it appends leaves an upload that runs. The sweep ends it, and what it has appended can be reverted.
+#[tokio::test]
+async fn an_upload_that_broke_off_is_ended_and_can_be_reverted() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_date,amount\n2026-01-01,5.00\n2026-01-02,6.00\n";
+    let id = upload(&world, "sales", &[], file).await.expect(200).body["upload_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let killed = "update annals.uploads
+        set status = 'running', finished_at = null, created_at = created_at - interval '1 hour',
+            rows_total = 0, rows_accepted = 0, events_appended = 0 where id::text = $1";
+    world.owner().await.execute(killed, &[&id]).await.unwrap();
+    let other = upload(&world, "sales", &[("currency", "EUR")], file).await;
+    assert_eq!(other.problem(409), "file_imported_before");
+    let path = format!("/data/uploads/{id}");
+    world.get(&staff, &path).await.expect(202);
+    world.importer().import_due(None).await.unwrap();
+    let ended = world.get(&staff, &path).await.expect(200).body;
+    assert_eq!(
+        (&ended["status"], &ended["failure"]["code"], &ended["events_appended"]),
+        (&json!("failed"), &json!("upload_interrupted"), &json!(2))
+    );
+    let reverted = world
+        .post(&staff, &format!("{path}/revert"), json!({}))
+        .await
+        .expect(200);
+    assert_eq!(reverted.body["revert"]["events_compensated"], 2, "{}", reverted.text);
 }

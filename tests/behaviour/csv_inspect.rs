@@ -3,6 +3,7 @@
 use annals_import::ImportOutcome;
 use serde_json::{Value, json};
 use tests::{Answer, Part, Person, World, multipart};
+use tokio::time::Instant;
 
 const GERMAN: &str = "Umsätze\n\nBuchungstag;Betrag (EUR);Empfänger\n13.01.2026;-1.234,50;Miete\n02.02.2026;-9,99;Strom\nSumme;-1.244,49;\n";
 
@@ -239,6 +240,26 @@ async fn what_was_confirmed_for_a_header_is_proposed_the_next_time() {
 }
 
 #[tokio::test]
+async fn what_was_reverted_is_not_remembered() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "Order Date,Order Total\n01/02/2026,5.00 EUR\n";
+    let mapping = r#"{"sale_date":"Order Date","amount":"Order Total"}"#;
+    let fields = [("mapping", mapping), ("date_format", "%m/%d/%Y")];
+    let id = world.upload_sales(&staff, &fields, file).await.expect(200).body["upload_id"].clone();
+    let certain = async || {
+        inspect(&world, &staff, "sales", &[], file.as_bytes())
+            .await
+            .expect(200)
+            .body["certain"]
+            .clone()
+    };
+    assert_eq!(certain().await, true);
+    let revert = format!("/data/uploads/{}/revert", id.as_str().unwrap());
+    world.post(&staff, &revert, json!({})).await.expect(200);
+    assert_eq!(certain().await, false);
+}
+
+#[tokio::test]
 async fn the_beginning_of_a_file_is_enough() {
     let (world, staff) = (World::new().await, Person::staff());
     let mut file = "Order Date,Order Total (EUR)\n".to_owned();
@@ -248,11 +269,25 @@ async fn the_beginning_of_a_file_is_enough() {
         .await
         .expect(200);
     assert_eq!(
-        (&whole.body["certain"], &whole.body["trial"]["rows_accepted"]),
-        (&json!(true), &json!(999)),
+        (&whole.body["doubts"], &whole.body["trial"]["rows_accepted"]),
+        (&json!([]), &json!(999)),
         "{}",
         whole.text
     );
+    // Nothing is known of the rows that are not there.
+    assert_eq!(whole.body["certain"], false);
+    // Cut between the two bytes of a character, and within a quoted field.
+    let utf16: Vec<u8> = [0xFF, 0xFE]
+        .into_iter()
+        .chain(file.encode_utf16().flat_map(u16::to_le_bytes))
+        .collect();
+    let quoted = format!("{file}2026-01-01,\"7");
+    for cut in [&utf16[..utf16.len() - 21], quoted.as_bytes()] {
+        let part = inspect(&world, &staff, "sales", &[("partial", "true")], cut)
+            .await
+            .expect(200);
+        assert_eq!(part.body["trial"]["rows_refused"], 0, "{}", part.text);
+    }
 }
 
 #[tokio::test]
@@ -457,5 +492,56 @@ async fn a_large_file_may_be_confirmed_before_it_arrives_and_imported_as_it_deci
             "malformed_request",
             "{body}"
         );
+    }
+}
+
+/// What is confirmed is how the inspected file is read, not one that is sent afterwards.
+#[tokio::test]
+async fn a_file_that_was_replaced_after_its_inspection_is_not_imported() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let asked = world
+        .ask_for_upload(&staff, json!({"dataset": "expenses", "start": "confirmed"}))
+        .await;
+    world.put_file(&asked, GERMAN).await;
+    let body = json!({"upload_id": asked.id});
+    world.post(&staff, "/data/inspect", body).await.expect(202);
+    world.importer().import(asked.id, None).await.unwrap();
+    let inspection = format!("/data/uploads/{}/inspection", asked.id);
+    let found = world.get(&staff, &inspection).await.expect(200).body;
+    world
+        .put_file(&asked, &&format!("{GERMAN}01.03.2026;-5000,00;Other\n"))
+        .await;
+    let start = format!("/data/uploads/{}/start", asked.id);
+    let options = json!({"options": found["options"]});
+    world.post(&staff, &start, options).await.expect(202);
+    world.importer().import(asked.id, None).await.unwrap();
+    let ended = world.upload(&staff, &asked).await.expect(200).body;
+    assert_eq!(
+        (&ended["status"], &ended["failure"]["code"], &ended["events_appended"]),
+        (&json!("failed"), &json!("file_changed"), &json!(0))
+    );
+}
+
+/// A file that cannot be inspected is not tried for ever, and the caller learns of it.
+#[tokio::test]
+async fn an_inspection_ends_after_some_attempts_or_with_its_time() {
+    let (world, staff) = (World::new().await, Person::staff());
+    for (attempts, deadline, code) in [(5, None, "import_stuck"), (0, Some(Instant::now()), "too_slow")] {
+        let asked = world
+            .ask_for_upload(&staff, json!({"dataset": "expenses", "start": "confirmed"}))
+            .await;
+        world.put_file(&asked, GERMAN).await;
+        let body = json!({"upload_id": asked.id});
+        world.post(&staff, "/data/inspect", body.clone()).await.expect(202);
+        let tried = "update annals.imports set attempts = $2 where upload_id::text = $1";
+        let id = asked.id.to_string();
+        world.owner().await.execute(tried, &[&id, &attempts]).await.unwrap();
+        world.importer().import(asked.id, deadline).await.unwrap();
+        let inspection = format!("/data/uploads/{}/inspection", asked.id);
+        assert_eq!(world.get(&staff, &inspection).await.problem(400), code);
+        // It can be asked for again.
+        world.post(&staff, "/data/inspect", body).await.expect(202);
+        world.importer().import(asked.id, None).await.unwrap();
+        world.get(&staff, &inspection).await.expect(200);
     }
 }

@@ -70,10 +70,11 @@ async fn a_corrected_file_of_rejected_rows_is_imported() {
         Some("attachment; filename=\"sales-errors.csv\"")
     );
     assert_eq!(report.header("link"), None);
+    let named = |answer: &Value| format!("annals_errors {}\r\n", answer["upload_id"].as_str().unwrap());
     let expected = "\u{FEFF}No;Day;'=Paid;What;Region;annals_errors\r\n\
         2;31.01.2026;five;\"'=HYPERLINK(\"\"x\"\")\";'-1+1;'=Paid: amount is not a number: 'f' is unexpected (invalid_amount)\r\n\
         3;31.02.2026;-12.50;\"'+a, 'b'\r\nc\";''=1;Day: sale_date is not a date of the form %d.%m.%Y (invalid_date)\r\n";
-    assert_eq!(report.text, expected);
+    assert_eq!(report.text, expected.replace("annals_errors\r\n", &named(&answer)));
 
     let unfixed = upload(&world, &staff, &fields, &report.text).await;
     assert_eq!(
@@ -86,7 +87,8 @@ async fn a_corrected_file_of_rejected_rows_is_imported() {
         .get(&staff, &format!("{}?format=csv", path_of(&unfixed)))
         .await
         .expect(200);
-    assert_eq!(second.text, report.text, "a report of a report is the same");
+    let of_report = report.text.replace(&named(&answer), &named(&unfixed));
+    assert_eq!(second.text, of_report, "a report of a report is the same");
 
     let fixed = report
         .text
@@ -393,4 +395,41 @@ async fn a_stray_quote_that_turns_rows_into_one_is_reported() {
     );
     let right = "sale_id,sale_date,amount,product,annals_errors\n1,2026-01-02,10,Desk,\n2,2026-01-02,20,Lamp,\n3,2026-01-02,30,Chair,\n";
     assert_eq!(upload(&world, &staff, &[], right).await["rows_accepted"], 3);
+}
+
+/// A report names its upload, so it is read as that one's file, whatever was uploaded since.
+#[tokio::test]
+async fn a_corrected_report_is_read_as_its_upload() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let mapping = ("mapping", r#"{"sale_date":"Date","amount":"Total"}"#);
+    let report_of = async |fields: &[(&str, &str)], file: &str| {
+        let answer = upload(&world, &staff, fields, file).await;
+        let path = format!("{}?format=csv", path_of(&answer));
+        world.get(&staff, &path).await.expect(200).text
+    };
+    let euros = report_of(
+        &[mapping, ("currency", "EUR")],
+        "Date,Total\n2026-01-13,5.00\n2026-02-30,6.00\n",
+    )
+    .await;
+    // No row of it is accepted, so nothing is remembered.
+    let pounds = report_of(&[mapping, ("currency", "GBP")], "Date,Total\n2026-02-30,7.00\n").await;
+    let numbers = ("mapping", r#"{"sale_date":"1","amount":"2"}"#);
+    let plain = report_of(&[numbers, ("header", "none"), ("currency", "CHF")], "2026-02-30,8.00\n").await;
+    upload(
+        &world,
+        &staff,
+        &[mapping, ("currency", "USD")],
+        "Date,Total\n2026-01-14,9.00\n",
+    )
+    .await;
+    for (report, currency) in [(euros, "EUR"), (pounds, "GBP"), (plain, "CHF")] {
+        let answer = upload(&world, &staff, &[], &report.replace("02-30", "02-28")).await;
+        assert_eq!(answer["rows_accepted"], 1, "{answer}");
+        let last = world
+            .get(&staff, "/events?event_type=sale.created&limit=1")
+            .await
+            .expect(200);
+        assert_eq!(last.items()[0]["data"]["currency"], currency, "{report}");
+    }
 }

@@ -32,6 +32,8 @@ const IMPORTER: &str = "csv-importer";
 const ATTEMPTS: usize = 10;
 /// The most memory that the importer may use, in MiB.
 const MEMORY: f64 = 64.0;
+/// Rows that an inspection must read in a second: a million in ten.
+const INSPECTED: f64 = 100_000.0;
 /// The imported events as rows of the reference table. A stream's id there is the end of the name, so it sorts as in Annals.
 const EVENTS: &str = "select id, event_number, event_type, aggregate_type, \
      encode(convert_to(right(repeat('0', 16) || aggregate_id, 16), 'UTF8'), 'hex')::uuid, aggregate_version, data, metadata, created_by, user_id, \
@@ -101,17 +103,26 @@ pub async fn measure(site: &Site, rows: i64) -> Vec<Line> {
         let folder = std::env::temp_dir().join(format!("annals-bench-{}", Uuid::new_v4()));
         fs::create_dir_all(&folder).expect("a folder");
         println!("{rows} rows {file}");
+        let (inspected, inspecting) = inspect(site, &world, &url, &folder, (rows, ids)).await;
         let (first, mebibytes) = import(site, &world, &url, &folder, (rows, ids)).await;
         let (again, _) = import(site, &world, &url, &folder, (rows, ids)).await;
         let reference = site.reference_database(&format!("{name}_reference")).await;
         let copied = copy(site, &url, &reference, &folder).await;
         fs::remove_dir_all(&folder).expect("the folder goes");
         let work = format!("CSV of {rows} rows {file}");
-        let [limit, used] = [MEMORY, mebibytes].map(|rate| Figure {
+        let [limit, used, inspecting, least] = [MEMORY, mebibytes, inspecting, INSPECTED].map(|rate| Figure {
             rate,
             ..Figure::default()
         });
         lines.extend([
+            Line::rate(format!("{work} inspected"), "rows/s", least, inspected).with_target(Target::CSV_INSPECTED),
+            Line::cost(
+                format!("{work} inspected, the importer's memory"),
+                "MiB",
+                limit,
+                inspecting,
+            )
+            .with_target(Target::CSV_MEMORY),
             Line::rate(format!("{work} to committed events"), "events/s", copied, first).with_target(Target::CSV),
             Line::cost(format!("{work}, the importer's memory"), "MiB", limit, used).with_target(Target::CSV_MEMORY),
             Line::alone(format!("{work} again, every row known"), "rows/s", again),
@@ -120,11 +131,27 @@ pub async fn measure(site: &Site, rows: i64) -> Vec<Line> {
     lines
 }
 
-/// Imports a file, and returns the rate and the most memory, in MiB, that the importer used.
-async fn import(site: &Site, world: &World, url: &str, folder: &Path, (rows, ids): (i64, Ids)) -> (Figure, f64) {
-    let asked: Asked = world
+/// Inspects a file, and returns the rate and the most memory, in MiB, that the importer used.
+async fn inspect(site: &Site, world: &World, url: &str, folder: &Path, file: (i64, Ids)) -> (Figure, f64) {
+    let staff = Person::staff();
+    let asked = world
+        .ask_for_upload(&staff, json!({"dataset": "sales", "start": "confirmed"}))
+        .await;
+    let body = json!({"upload_id": asked.id});
+    world.post(&staff, "/data/inspect", body).await.expect(202);
+    process(site, url, folder, &asked, file).await
+}
+
+/// Imports a file, and returns the same.
+async fn import(site: &Site, world: &World, url: &str, folder: &Path, file: (i64, Ids)) -> (Figure, f64) {
+    let asked = world
         .ask_for_upload(&Person::staff(), json!({"dataset": "sales"}))
         .await;
+    process(site, url, folder, &asked, file).await
+}
+
+/// Writes the file of an upload and starts the importer.
+async fn process(site: &Site, url: &str, folder: &Path, asked: &Asked, (rows, ids): (i64, Ids)) -> (Figure, f64) {
     write_file(&folder.join(asked.id.to_string()), rows, ids).expect("a file");
     let phase = Phase::start(site.postmaster);
     let output = Command::new(std::env::current_exe().expect("this program"))

@@ -32,6 +32,8 @@ impl Target {
     pub const REBUILD_1000: Self = Self::of(0.5, 0.5);
     /// A CSV file to committed events.
     pub const CSV: Self = Self::of(0.5, 0.6);
+    /// An inspection of a CSV file: not longer than the limit.
+    pub const CSV_INSPECTED: Self = Self::of(1.0, 1.0);
     /// The importer's memory: not more than the limit.
     pub const CSV_MEMORY: Self = Self::of(1.0, 1.0);
     /// A page of a large log may take 1.3 times as long as one of a small log.

@@ -26,16 +26,17 @@ pub(crate) struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     /// The answer to an upload, with at most this number of errors.
-    pub(crate) fn new(upload: &'a FinishedUpload, errors_listed: usize) -> Self {
-        let errors = upload.reported.iter().flat_map(RowError::of);
-        let found = usize::try_from(upload.counts.errors).unwrap_or(usize::MAX);
+    pub(crate) fn new(finished: &'a FinishedUpload, errors_listed: usize) -> Self {
+        let upload = &finished.upload;
+        let errors = finished.reported.iter().flat_map(RowError::of);
+        let found = usize::try_from(finished.counts.errors).unwrap_or(usize::MAX);
         Self {
             upload_id: upload.id,
             dataset: upload.dataset,
-            status: upload.status,
+            status: finished.status,
             dry_run: upload.dry_run,
-            counts: upload.counts,
-            rows_reported: upload.reported.len(),
+            counts: finished.counts,
+            rows_reported: finished.reported.len(),
             errors: errors.take(errors_listed).collect(),
             errors_truncated: found > errors_listed,
             ignored_columns: &upload.ignored_columns,

@@ -111,7 +111,7 @@ async fn file(
     let (Some(columns), Some(delimiter)) = (&frame.header, frame.delimiter) else {
         return Err(without_rows(app, caller, id).await?);
     };
-    let mut report = ReportFile::new(columns, delimiter)?;
+    let mut report = ReportFile::new(id, columns, delimiter)?;
     let left = limit.unwrap_or(usize::MAX);
     let last = fill(app, caller, id, &mut report, after.unwrap_or(0), left).await?;
     let disposition = format!("attachment; filename=\"{}-errors.csv\"", frame.dataset);

@@ -5,11 +5,11 @@ use crate::App;
 use annals_csv::{Dataset, Packing};
 use annals_http::{ApiError, Authenticated, JsonBody};
 use annals_import::{Options, SmallFile, inspect_file};
+use annals_inspect::Extent;
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 
 use crate::confirm;
 use crate::fields::{fault, refuse_others};
@@ -42,10 +42,11 @@ pub(crate) async fn inspect(
         let detail = "must be false: the beginning of a workbook or of a gzip archive cannot be read by itself";
         return Err(fault("partial", "invalid_value", detail));
     }
-    let file = if is_partial { whole_lines(&file) } else { file };
+    let extent = if is_partial { Extent::Beginning } else { Extent::Whole };
     let file = SmallFile::new(file, &options).await.map_err(import_problem)?;
     let by = (&app.store, &caller);
-    let inspection = inspect_file(by, dataset, &fields, file.written(), || file.read(0)).await;
+    let of_file = (file.written(), extent);
+    let inspection = inspect_file(by, dataset, &fields, of_file, || file.read(0)).await;
     let inspection = inspection.map_err(import_problem)?;
     Ok(Json(inspection).into_response())
 }
@@ -56,15 +57,6 @@ fn is_json(request: &Request) -> bool {
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("application/json"))
-}
-
-/// The beginning of a file without the line that it was cut in.
-fn whole_lines(file: &Bytes) -> Bytes {
-    let end = file
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(file.len(), |place| place + 1);
-    file.slice(..end)
 }
 
 fn take(fields: &mut Vec<(String, String)>, name: &str) -> Result<Option<String>, ApiError> {

@@ -48,7 +48,7 @@ pub(crate) fn uncertain(inspection: &Inspection) -> ApiError {
 
 fn file_problem(fault: FileFault) -> ApiError {
     let status = match fault.code {
-        "file_imported_before" => StatusCode::CONFLICT,
+        "file_imported_before" | "upload_reverting" => StatusCode::CONFLICT,
         "file_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };

@@ -1,11 +1,12 @@
-//! The report of rejected rows as a CSV file: the columns of the upload's file and one more, `annals_errors`. The caller corrects the rows and
-//! sends the file again.
+//! The report of rejected rows as a CSV file: the columns of the upload's file and one more, `annals_errors` with the upload's id. The caller
+//! corrects the rows and sends the file again, which is then read as the upload's file was.
 
 use annals_csv::ERRORS_COLUMN;
 use annals_csv::formula::guarded;
 use annals_domain::formula::BYTE_ORDER_MARK;
 use annals_http::ApiError;
 use annals_store::{RejectedCell, RejectedRow};
+use uuid::Uuid;
 
 /// Bytes at which a file is full. With the row that exceeds them, the file can still be sent again in one request.
 const MAX_BYTES: usize = 3 * 1024 * 1024;
@@ -17,11 +18,11 @@ pub(crate) struct ReportFile {
 }
 
 impl ReportFile {
-    /// A report with the header of the upload's file.
+    /// A report of an upload, with the header of its file.
     ///
     /// # Errors
     /// It never fails in practice, because the file is written to memory.
-    pub(crate) fn new(columns: &[String], delimiter: char) -> Result<Self, ApiError> {
+    pub(crate) fn new(id: Uuid, columns: &[String], delimiter: char) -> Result<Self, ApiError> {
         let writer = csv::WriterBuilder::new()
             .delimiter(u8::try_from(delimiter).unwrap_or(b','))
             .terminator(csv::Terminator::CRLF)
@@ -31,7 +32,8 @@ impl ReportFile {
             writer,
             width: columns.len(),
         };
-        file.write(columns.iter().map(String::as_str).chain([ERRORS_COLUMN]))?;
+        let mark = format!("{ERRORS_COLUMN} {id}");
+        file.write(columns.iter().map(String::as_str).chain([mark.as_str()]))?;
         Ok(file)
     }
 

@@ -20,7 +20,7 @@ fn row(number: i64, fields: &[&str]) -> RejectedRow {
 
 fn write(columns: &[&str], delimiter: char, rows: &[RejectedRow]) -> Vec<u8> {
     let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
-    let mut written = ReportFile::new(&columns, delimiter).expect("a header");
+    let mut written = ReportFile::new(Uuid::nil(), &columns, delimiter).expect("a header");
     for row in rows {
         written.add(row).expect("a row");
     }
@@ -62,12 +62,15 @@ fn a_file_has_the_rows_in_their_columns_and_what_is_wrong_beside_them() {
         row(5, &["-12.50", "-1+1", "a, \"b\"\r\nc"]),
     ];
     let text = String::from_utf8(write(&["sale_date", "amount", "+notes"], ',', &rows)).expect("text");
-    let expected = "\u{FEFF}sale_date,amount,'+notes,annals_errors\r\n\
+    let expected = "\u{FEFF}sale_date,amount,'+notes,annals_errors 00000000-0000-0000-0000-000000000000\r\n\
         2018-11-08,x,'=cmd|' /C calc'!A0,amount: is no number (invalid_amount)\r\n\
         -12.50,'-1+1,\"a, \"\"b\"\"\r\nc\",amount: is no number (invalid_amount)\r\n";
     assert_eq!(text, expected);
     let own = write(&["sale_date", "amount", "Errors"], ';', &[]);
-    assert_eq!(own, "\u{FEFF}sale_date;amount;Errors;annals_errors\r\n".as_bytes());
+    assert_eq!(
+        own,
+        "\u{FEFF}sale_date;amount;Errors;annals_errors 00000000-0000-0000-0000-000000000000\r\n".as_bytes()
+    );
 }
 
 #[test]
@@ -92,9 +95,12 @@ fn ragged_rows_stay_refused_until_somebody_has_put_them_right() {
     assert_eq!(rows, expected);
     // As a spreadsheet saves it, and the same corrected.
     let text = String::from_utf8(file).expect("text");
-    let padded =
-        text.replace("annals_errors\r\n", "annals_errors,\r\n")
-            .replacen("(ragged_row)\r\n", "(ragged_row),\r\n", 1);
+    let padded = text
+        .replace(
+            "annals_errors 00000000-0000-0000-0000-000000000000\r\n",
+            "annals_errors,\r\n",
+        )
+        .replacen("(ragged_row)\r\n", "(ragged_row),\r\n", 1);
     assert_eq!(read(padded.as_bytes()).1, expected);
     let right = "sale_date,amount,notes,annals_errors,\n2018-11-08,5,,,\n2018-11-08,\"1,234\",b,,\n";
     let codes: Vec<_> = read(right.as_bytes()).1.into_iter().map(|(_, code)| code).collect();

@@ -69,6 +69,11 @@ fn set_money(data: &mut Map<String, Value>, money: &Money) {
 pub fn read(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<Facts, Vec<RowFault>> {
     row.check().map_err(|fault| vec![fault])?;
     refuse_swallowed(dataset, row, values).map_err(|fault| vec![fault])?;
+    read_cells(dataset, row, values)
+}
+
+/// Reads the cells of a row that is right as a whole.
+fn read_cells(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> Result<Facts, Vec<RowFault>> {
     let mut reading = Reading::default();
     if let Some(column) = row.layout.identity(dataset) {
         let cell = row.required(column);
@@ -118,8 +123,8 @@ fn refuse_swallowed(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> 
     Ok(())
 }
 
-/// Whether a line and the fields after it are as many fields as the header has, and read as a row. Two fields are too few to tell: text has
-/// commas, too.
+/// Whether a line and the fields after it read as a row. Text has commas, too: without a day, an amount or an email address, it must have as many
+/// fields as the header, and at least three.
 fn reads_as_row(
     dataset: &Dataset,
     layout: &Layout,
@@ -128,9 +133,9 @@ fn reads_as_row(
     rest: &[&str],
     delimiter: u8,
 ) -> bool {
-    let width = layout.width();
     // Most lines are text, and are found to be so at once.
-    if width < 3 || line.bytes().filter(|byte| *byte == delimiter).count() + 1 + rest.len() < width {
+    let most = line.bytes().filter(|byte| *byte == delimiter).count() + 1 + rest.len();
+    if most < 2 {
         return false;
     }
     let mut splitter = Splitter::new(delimiter);
@@ -144,14 +149,27 @@ fn reads_as_row(
         .chain(rest.iter().copied())
         .map(str::to_owned)
         .collect();
-    let record = &Record::of(&fields);
-    is_complete && record.width() == width && could_be_row(dataset, &Row { record, layout }, values)
+    let (record, width) = (&Record::of(&fields), layout.width());
+    let row = &Row { record, layout };
+    let is_value = |column: &&Column| matches!(column.kind(), Kind::Day | Kind::Amount | Kind::Email);
+    let has_value = || {
+        dataset
+            .columns
+            .iter()
+            .filter(is_value)
+            .any(|column| row.cell(*column).is_some())
+    };
+    is_complete
+        && record.width() <= width
+        && ((width >= 3 && record.width() == width) || has_value())
+        && could_be_row(dataset, row, values)
 }
 
 /// Whether a record can be read as a row, or could be if it were known how its dates and numbers are written.
 pub fn could_be_row(dataset: &Dataset, row: &Row<'_>, values: &ValueOptions) -> bool {
     let is_doubt = |fault: &RowFault| [AMBIGUOUS_AMOUNT, AMBIGUOUS_DATE].contains(&fault.code);
-    read(dataset, row, values).map_or_else(|faults| faults.iter().all(is_doubt), |_| true)
+    let reads = || read_cells(dataset, row, values).map_or_else(|faults| faults.iter().all(is_doubt), |_| true);
+    row.check().is_ok() && reads()
 }
 
 #[derive(Default)]

@@ -193,12 +193,23 @@ fn a_field_that_holds_rows_is_refused() {
         "one\n2018-11-09\nthree",
         "a\nx,y,z\nb",
         "a\nx,y,z",
-        "a\n2018-11-09,2\nb",
+        "a\n2018-11-09, two\nb",
+        "a, b\nc, d",
     ] {
         assert!(note(fine).is_ok(), "{fine}");
     }
     let one = note("Cable 5m\n2018-11-09,2,Drill 9").expect_err("one row");
     assert_eq!(one[0].code, "swallowed_row");
+    // Rows may end before the header does.
+    let short = note("Cable 5m\n2018-11-09,2\n2018-11-10,3").expect_err("short rows");
+    assert_eq!(short[0].code, "swallowed_row");
+    let customers = read_of(
+        &CUSTOMERS,
+        &[],
+        "email,name",
+        "a@example.com,\"Ada\nb@example.com,Bob\"",
+    );
+    assert_eq!(customers.expect_err("a customer")[0].code, "swallowed_row");
     for end in ["\n", "\r\n", "\r"] {
         let swallowed = note(&["Cable 5m", "text", "2018-11-09,2.00,Hose", "2018-11-10,3.00,Drill 9"].join(end));
         let faults = swallowed.expect_err("rows");
@@ -209,6 +220,22 @@ fn a_field_that_holds_rows_is_refused() {
             faults[0].message
         );
     }
+}
+
+/// Each field over several lines could hold rows with such fields, and so on.
+#[test]
+fn fields_that_could_hold_rows_are_looked_at_once() {
+    let width = 1_000;
+    let header = format!(
+        "sale_date,amount,{}",
+        (2..width).map(|n| format!("c{n}")).collect::<Vec<_>>().join(",")
+    );
+    let field = |n: usize| format!("\"x\n{}\"", ",".repeat(n));
+    let record = format!("never,1,{}", (2..width).map(field).collect::<Vec<_>>().join(","));
+    assert_eq!(
+        faults(&[], &header, &record),
+        [(Some(Column::SaleDate), "invalid_date")]
+    );
 }
 
 #[test]

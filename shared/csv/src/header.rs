@@ -6,7 +6,7 @@
 
 use crate::dataset::Dataset;
 use crate::facts;
-use crate::layout::{ERRORS_COLUMN, Layout};
+use crate::layout::{ERRORS_COLUMN, Layout, reported_upload};
 use crate::options::ReadOptions;
 use crate::records::{Lines, Record, Splitter};
 use crate::row::Row;
@@ -69,7 +69,7 @@ pub(crate) fn is_report(text: &str, is_whole: bool, delimiters: &[u8]) -> bool {
             let first = records(text, is_whole, Lines::default(), *delimiter, MAX_RECORDS)
                 .into_iter()
                 .next();
-            first.is_some_and(|first| first.fields().any(|field| field.trim() == ERRORS_COLUMN))
+            first.is_some_and(|first| first.fields().any(|field| reported_upload(field).is_some()))
         })
 }
 

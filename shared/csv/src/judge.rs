@@ -22,11 +22,13 @@ pub struct Judge<'a> {
     numbers: Vec<usize>,
     has_points: bool,
     has_commas: bool,
-    /// The column with days and their format with day and month in the other order, as long as that reads all days.
+    /// The column with days and their format with day and month in the other order, until there is a day that only the declared order reads.
     swapped: Option<(usize, DateFormat)>,
+    /// Days that the other order reads.
     days: u64,
+    /// Those of them that the declared order does not read.
     unread: u64,
-    /// The first day that cannot be read, and its line.
+    /// The first of these, and its line.
     first_unread: Option<(String, u64)>,
 }
 
@@ -78,22 +80,24 @@ impl<'a> Judge<'a> {
         }
         let Some((place, swapped)) = &self.swapped else { return };
         let Some(text) = cell(*place) else { return };
-        if swapped.parse(text).is_err() {
-            self.swapped = None;
-            return;
-        }
-        self.days += 1;
-        if self.values.date_format.parse(text).is_err() {
-            self.unread += 1;
-            self.first_unread
-                .get_or_insert_with(|| (text.to_owned(), record.line()));
+        match (swapped.reads(text), self.values.date_format.reads(text)) {
+            (true, true) => self.days += 1,
+            (true, false) => {
+                self.days += 1;
+                self.unread += 1;
+                self.first_unread
+                    .get_or_insert_with(|| (text.to_owned(), record.line()));
+            }
+            (false, true) => self.swapped = None,
+            // It is no day in either order, and its row is refused.
+            (false, false) => {}
         }
     }
 
     /// The decimal mark of the file; `None` if it does not decide.
     ///
     /// # Errors
-    /// The declared order of day and month leaves rows unread that the other order reads.
+    /// The declared order of day and month leaves days unread that the other order reads, and there is none of which the opposite is true.
     pub fn finish(self) -> Result<Option<DecimalMark>, FileFault> {
         if let (Some((_, swapped)), Some((text, line))) = (&self.swapped, &self.first_unread) {
             let (declared, days, unread) = (&self.values.date_format, self.days, self.unread);
@@ -144,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_order_of_day_and_month_must_not_be_contradicted() {
-        let rows = ["05/01/2026|1|1", "|2|1", "25/01/2026|4|1"];
+        let rows = ["05/01/2026|1|1", "|2|1", "n/a|3|1", "25/01/2026|4|1"];
         assert_eq!(judge(&[("date_format", "%m/%d/%Y")], &rows), Err("wrong_date_order"));
         assert_eq!(judge(&[("date_format", "%d/%m/%Y")], &rows), Ok(None));
         // Neither order reads all of them: each row is refused by itself.

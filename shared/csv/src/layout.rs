@@ -1,7 +1,7 @@
 //! Layouts: the position of each of a dataset's columns in a file.
 //!
-//! A file whose last column is called `annals_errors` is a report of rejected rows that the sender has corrected: that column is not
-//! read, and the quotes that `formula` added to cells are removed. Only Annals writes this name.
+//! A file whose last column is called `annals_errors`, followed by the id of an upload, is a report of that upload's rejected rows that the
+//! sender has corrected: that column is not read, and the quotes that `formula` added to cells are removed. Only Annals writes this name.
 
 use std::borrow::Cow;
 
@@ -15,14 +15,20 @@ use crate::records::Record;
 use crate::suggestion;
 use crate::table::{TableOptions, Test, is_same};
 
-/// Name of the column that a report adds.
+/// Name of the column that a report adds, without the upload's id.
 pub const ERRORS_COLUMN: &str = "annals_errors";
+
+/// The id of the upload that a report's column names, empty if it names none; `None` if it is another column.
+pub fn reported_upload(header: &str) -> Option<&str> {
+    let rest = header.trim().strip_prefix(ERRORS_COLUMN)?;
+    (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim())
+}
 
 /// Maximum bytes of a column's name. There is a limit because each fault of each row repeats the name.
 const MAX_HEADER_BYTES: usize = 1_000;
 
 /// The position of each column in a file, and which of its rows and cells count.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Layout {
     headers: Vec<String>,
     /// By column; `None` if the file lacks it.
@@ -354,7 +360,7 @@ fn numbered(header: &str) -> Option<usize> {
 fn mark_of(header: &Record, mapping: &Mapping) -> Option<usize> {
     let last = (0..header.width()).rfind(|place| !header.field(*place).trim().is_empty())?;
     let name = header.field(last).trim();
-    (name == ERRORS_COLUMN && !mapping.maps_to(name)).then_some(last)
+    (reported_upload(name).is_some() && !mapping.maps_to(name)).then_some(last)
 }
 
 /// A header in lower case, with underscores for spaces.

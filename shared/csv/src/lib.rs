@@ -53,7 +53,7 @@ pub use self::facts::Facts;
 pub use self::fault::{FileFault, RowFault};
 pub use self::gzip::Inflater;
 pub use self::judge::Judge;
-pub use self::layout::{ERRORS_COLUMN, Layout};
+pub use self::layout::{ERRORS_COLUMN, Layout, reported_upload};
 pub use self::mapping::Mapping;
 pub use self::number::DecimalMark;
 pub use self::options::{BOOLEANS, Format, ReadOptions, Rounding, ValueOptions, field_text, one_of};

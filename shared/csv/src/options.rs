@@ -134,12 +134,11 @@ impl ReadOptions {
         Ok(true)
     }
 
-    /// The same for the text of a sheet of a workbook, which is always written in the same way, whatever the upload says.
+    /// The same for the text of a sheet of a workbook, which is always in this encoding and with this delimiter, whatever the upload says.
     pub fn of_sheet(&self) -> Self {
         let mut options = self.clone();
         options.format.encoding = Some(UTF_8);
         options.format.delimiter = Some(b',');
-        options.values.decimal = Some(DecimalMark::Point);
         options
     }
 

@@ -65,8 +65,9 @@ impl Test {
         match self {
             Self::In(texts) => texts.iter().any(|known| is_same(known, text)),
             Self::NotIn(texts) => !texts.iter().any(|known| is_same(known, text)),
-            Self::Negative => sign_of(text) == Some(true),
-            Self::Positive => sign_of(text) == Some(false),
+            // A text that is no number passes, so that its row is refused and not left out.
+            Self::Negative => !text.is_empty() && sign_of(text) != Some(false),
+            Self::Positive => !text.is_empty() && sign_of(text) != Some(true),
         }
     }
 }
@@ -150,7 +151,7 @@ fn conditions(text: &str) -> Result<Vec<Condition>, String> {
             return None;
         };
         let column = members.remove("column").as_ref().and_then(filled)?;
-        let (name, value) = members.into_iter().next().filter(|_| true)?;
+        let (name, value) = members.into_iter().next()?;
         let test = match name.as_str() {
             "in" => Test::In(texts(&value)?),
             "not_in" => Test::NotIn(texts(&value)?),
@@ -327,7 +328,9 @@ mod tests {
             ("1.50-", true),
             ("(2)", true),
             ("2", false),
-            ("x", false),
+            // It is no number, so its row is refused and not left out.
+            ("x", true),
+            ("", false),
         ] {
             assert_eq!(several.filter[1].test.passes(text), is_negative, "{text}");
         }

@@ -28,13 +28,15 @@ pub use self::limits::{MAX_SHEET_BYTES, MAX_WORKBOOK_BYTES};
 use self::sheet::SheetText;
 pub use self::sheet::{Sheet, Unsaved};
 use crate::fault::FileFault;
+use crate::number::DecimalMark;
 
 impl Sheet {
-    /// The sheet of this name or, without a name, the first visible one that has cells. `most` is the maximum of its text in bytes.
+    /// The sheet of this name or, without a name, the first visible one that has cells. `most` is the maximum of its text in bytes, and `mark`
+    /// the decimal mark of its numbers: that of the texts in it that are numbers, too.
     ///
     /// # Errors
     /// The file is no workbook of a known format, is broken or protected by a password; it has no such sheet, or one that is too large.
-    pub fn read(file: &[u8], name: Option<&str>, most: usize) -> Result<Self, FileFault> {
+    pub fn read(file: &[u8], name: Option<&str>, most: usize, mark: DecimalMark) -> Result<Self, FileFault> {
         if file.starts_with(b"\xD0\xCF\x11\xE0") {
             return Err(compound_file(file));
         }
@@ -42,7 +44,7 @@ impl Sheet {
             return Err(workbook_too_large());
         }
         let mut archive = Archive::open(file)?;
-        let text = SheetText::new(most);
+        let text = SheetText::new(most, mark);
         if archive.is_open_document()? {
             ods::read(&mut archive, name, text)
         } else if archive.has("[Content_Types].xml") {

@@ -89,7 +89,7 @@ fn ods(rows: &str) -> Vec<u8> {
 }
 
 fn sheet(file: &[u8], name: Option<&str>) -> Result<Sheet, FileFault> {
-    Sheet::read(file, name, 8 << 20)
+    Sheet::read(file, name, 8 << 20, DecimalMark::Point)
 }
 
 fn text(file: &[u8]) -> String {
@@ -437,7 +437,7 @@ fn cells_and_inflated_bytes_are_counted() {
         ));
     }
     assert_eq!(
-        Sheet::read(&xlsx(&rows), None, 1 << 30).map_err(|fault| fault.code),
+        Sheet::read(&xlsx(&rows), None, 1 << 30, DecimalMark::Point).map_err(|fault| fault.code),
         Err("file_too_large")
     );
     let blank = format!("<!--{}-->", " ".repeat(900_000)).repeat(320);

@@ -2,14 +2,14 @@
 
 use annals_csv::{Dataset, FileFault, field_text};
 use annals_domain::Caller;
-use annals_inspect::{Beginning, Inspection};
-use annals_store::Store;
+use annals_inspect::{Beginning, Extent, Inspection, Report};
+use annals_store::{Store, StoreError};
 use bytes::Bytes;
 use futures_util::Stream;
 use serde_json::{Map, Value};
 
 use crate::error::ImportError;
-use crate::profile::{remembered, says_how};
+use crate::profile::{how, remembered, says_how};
 
 /// Names and values of an upload's fields, as text.
 pub type Fields = Vec<(String, String)>;
@@ -49,23 +49,25 @@ where
 {
     if is_auto(&fields) {
         fields.retain(|(name, value)| (name.as_str(), value.as_str()) != AUTO);
-        let inspection = inspect((store, caller), dataset, &fields, written, open).await?;
+        let file = (written, Extent::Whole);
+        let inspection = inspect((store, caller), dataset, &fields, file, open).await?;
         if !inspection.certain {
             return Ok(Completed::Uncertain(Box::new(inspection)));
         }
         fields.retain(|(name, _)| !inspection.options.contains_key(name));
         extend(&mut fields, inspection.options);
     } else if !says_how(&fields) {
-        let header = annals_inspect::header_of_report(open(), &declared(&fields, written), dataset).await;
+        let report = annals_inspect::report_of(open(), &declared(&fields, written), dataset).await;
         // A file that cannot be read is refused by the import, with its reason.
-        if let Ok(Some(header)) = header {
-            extend(&mut fields, remembered(store, caller, dataset, &header).await?);
+        if let Ok(Some(report)) = report {
+            extend(&mut fields, of_report(store, caller, dataset, &report).await?);
         }
     }
     Ok(Completed::Fields(fields))
 }
 
-/// Inspects a file: what was confirmed for its header is proposed first. `written` are the fields that the kind of file decides.
+/// Inspects a file: what was confirmed for its header is proposed first. `written` are the fields that the kind of file decides, and `extent` says
+/// how much of it `open` gives.
 ///
 /// # Errors
 /// The file cannot be read, or the database's.
@@ -73,25 +75,40 @@ pub async fn inspect<S>(
     (store, caller): (&Store, &Caller),
     dataset: &'static Dataset,
     fields: &[(String, String)],
-    written: &[(&str, &str)],
+    (written, extent): (&[(&str, &str)], Extent),
     open: impl Fn() -> S,
 ) -> Result<Inspection, ImportError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
     let declared = declared(fields, written);
-    let beginning = Beginning::read(open(), &declared, dataset).await?;
-    let header = beginning
-        .header_of_report()
-        .or_else(|| beginning.header().map(<[String]>::to_vec));
-    let known = match header {
-        Some(header) => remembered(store, caller, dataset, &header).await?,
-        None => Map::new(),
+    let beginning = Beginning::read(open(), &declared, dataset).await?.with_extent(extent);
+    let known = match (beginning.report(), beginning.header()) {
+        (Some(report), _) => of_report(store, caller, dataset, &report).await?,
+        (None, Some(header)) => remembered(store, caller, dataset, header).await?,
+        (None, None) => Map::new(),
     };
     let mut inspection = annals_inspect::inspect(open, dataset, beginning, &declared, &known).await?;
     // They are not remembered for files of other kinds with the same header.
     inspection.options.retain(|name, _| !is_written(written, name));
     Ok(inspection)
+}
+
+/// The fields that the file of a report was read with: those of its upload. A report that does not name it is read as files with its header are.
+async fn of_report(
+    store: &Store,
+    caller: &Caller,
+    dataset: &Dataset,
+    report: &Report,
+) -> Result<Map<String, Value>, StoreError> {
+    let upload = match report.upload.parse() {
+        Ok(id) => store.find_upload(caller, id).await?,
+        Err(_) => None,
+    };
+    match upload.filter(|upload| upload.dataset == dataset.name) {
+        Some(upload) => Ok(how(&upload.options)),
+        None => remembered(store, caller, dataset, &report.header).await,
+    }
 }
 
 /// The refusal of a file that does not decide everything although its upload asks for what it decides.

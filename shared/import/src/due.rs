@@ -1,5 +1,6 @@
 //! Imports that are due: those that ran out of time, whose worker was killed, or whose file has arrived although its event was lost.
 
+use annals_csv::Dataset;
 use annals_store::{DueImport, redacted_error};
 use annals_telemetry::metrics;
 use tokio::time::Instant;
@@ -9,6 +10,7 @@ use crate::deadline::{has_time, last_start};
 use crate::error::ImportError;
 use crate::importer::Importer;
 use crate::run::ImportOutcome;
+use crate::small::{end, interrupted};
 
 /// Maximum numbers of due imports, and of due reverts, that one invocation works on, one after the other.
 const MAX_DUE: i64 = 20;
@@ -65,6 +67,11 @@ impl Importer {
             }
         }
         self.revert_all(&reverts, last_start(deadline)).await;
+        for (id, dataset) in self.store.interrupted_uploads().await? {
+            if let Some(dataset) = Dataset::named(&dataset) {
+                end(&self.store, (id, dataset), &interrupted()).await;
+            }
+        }
         self.store.purge_finished(last_start(deadline)).await?;
         Ok(self.store.delete_old_reports(last_start(deadline)).await?)
     }

@@ -75,14 +75,17 @@ impl Options {
                 Err(detail) => faults.push(fault("invalid_value", detail)),
             }
         }
-        if let (None, Some(charset)) = (options.read.format.encoding, charset)
-            && let Err(detail) = options.read.set_encoding(charset)
-        {
-            faults.push(FieldFault::new("/charset", "invalid_value", detail));
+        let mut declared = None;
+        if let (None, Some(charset)) = (options.read.format.encoding, charset) {
+            match options.read.set_encoding(charset) {
+                Ok(()) => declared = Some(("encoding".to_owned(), charset.to_owned())),
+                Err(detail) => faults.push(FieldFault::new("/charset", "invalid_value", detail)),
+            }
         }
         if faults.is_empty() {
             options.sent = fields
                 .into_iter()
+                .chain(declared)
                 .map(|(name, value)| (name, Value::String(value)))
                 .collect();
             Ok(options)
@@ -192,6 +195,14 @@ mod tests {
             (MAX_ERRORS_LISTED, MAX_ROWS_KEPT)
         );
         assert_eq!(options.sent.get("currency"), Some(&Value::from("EUR")));
+    }
+
+    #[test]
+    fn the_encoding_of_a_raw_body_is_recorded_as_a_field() {
+        let options = Options::parse(Vec::new(), Some("latin1"), &SALES).expect("options");
+        assert_eq!(options.sent.get("encoding"), Some(&Value::from("latin1")));
+        let recorded = Options::recorded(&Value::Object(options.sent.clone()), &SALES).expect("options");
+        assert_eq!(recorded.read, options.read);
     }
 
     #[test]

@@ -12,14 +12,13 @@ use crate::job::Job;
 
 const KIND: &str = "import_profile";
 /// Fields that say how a file with the same header is read. Others are of one file only, or of one upload.
-const REMEMBERED: [&str; 14] = [
+const REMEMBERED: [&str; 13] = [
     "mapping",
     "date_format",
     "timezone",
     "currency",
     "decimal",
     "rounding",
-    "header",
     "filter",
     "negate",
     "amount_columns",
@@ -36,7 +35,14 @@ pub fn says_how(fields: &[(String, String)]) -> bool {
     fields.iter().any(|(name, _)| REMEMBERED.contains(&name.as_str()))
 }
 
-/// The fields that files with this header were imported with the last time; empty if there was none.
+/// Those of an upload's fields that say how a report of its rejected rows is read. A report has a header.
+pub fn how(options: &Value) -> Map<String, Value> {
+    let fields = options.as_object().into_iter().flatten();
+    let kept = fields.filter(|(name, _)| REMEMBERED.contains(&name.as_str()));
+    kept.map(|(name, value)| (name.clone(), parsed(name, value))).collect()
+}
+
+/// The fields that files with this header were imported with the last time; empty if there was none, or if that upload was reverted.
 ///
 /// # Errors
 /// The database's.
@@ -47,9 +53,19 @@ pub async fn remembered(
     header: &[String],
 ) -> Result<Map<String, Value>, StoreError> {
     let found = store.find_entity(caller, KIND, &id_of(dataset, header)).await?;
-    let options = found.and_then(|found| found.entity.state.get("options").cloned());
-    Ok(match options {
-        Some(Value::Object(options)) => options,
+    let Some(mut profile) = found.map(|found| found.entity.state) else {
+        return Ok(Map::new());
+    };
+    let upload = profile
+        .get("upload_id")
+        .and_then(Value::as_str)
+        .and_then(|id| id.parse().ok());
+    let is_reverted = match upload {
+        Some(id) => store.has_revert(id).await?,
+        None => false,
+    };
+    Ok(match profile.remove("options") {
+        Some(Value::Object(options)) if !is_reverted => options,
         _ => Map::new(),
     })
 }
@@ -61,18 +77,16 @@ pub(crate) async fn remember(job: &Job, counts: &RowCounts) {
         return;
     }
     let (store, caller, dataset) = (&job.store, &job.caller, job.dataset);
-    let (header, fields) = (job.layout.headers(), &job.options.sent);
-    let kept = fields.iter().filter(|(name, _)| REMEMBERED.contains(&name.as_str()));
-    let options: Map<String, Value> = kept.map(|(name, value)| (name.clone(), parsed(name, value))).collect();
+    let (header, options) = (job.layout.headers(), how(&Value::Object(job.options.sent.clone())));
     let size: usize = header.iter().map(String::len).sum();
-    if options.is_empty() || options.contains_key("header") || size > MAX_HEADER {
+    if options.is_empty() || job.options.read.format.has_no_header || size > MAX_HEADER {
         return;
     }
     let saved = async {
         if remembered(store, caller, dataset, header).await? == options {
             return Ok(());
         }
-        let event = event(dataset, header, options)?;
+        let event = event(job, options)?;
         job.appends
             .append(caller, std::slice::from_ref(&event), &job.context)
             .await
@@ -92,12 +106,13 @@ fn parsed(name: &str, value: &Value) -> Value {
         .unwrap_or_else(|| value.clone())
 }
 
-fn event(dataset: &Dataset, header: &[String], options: Map<String, Value>) -> Result<NewEvent, StoreError> {
+fn event(job: &Job, options: Map<String, Value>) -> Result<NewEvent, StoreError> {
+    let (dataset, header) = (job.dataset, job.layout.headers());
     let unexpected = |fault: TextFault| StoreError::Unexpected(fault.to_string());
     let event_type = EventType::try_from("import_profile.saved".to_owned()).map_err(unexpected)?;
     let aggregate_type = AggregateType::try_from(KIND.to_owned()).map_err(unexpected)?;
     let aggregate_id = AggregateId::try_from(id_of(dataset, header)).map_err(unexpected)?;
-    let data = json!({"dataset": dataset.name, "header": header, "options": options});
+    let data = json!({"dataset": dataset.name, "header": header, "options": options, "upload_id": job.id});
     Ok(NewEvent {
         source: Some("csv".to_owned().try_into().map_err(unexpected)?),
         part: Some(Part::Import),

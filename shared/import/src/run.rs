@@ -23,7 +23,7 @@ use crate::error::ImportError;
 use crate::importer::{Importer, PARTITIONS};
 use crate::inspect::inspect;
 use crate::job::Job;
-use crate::known::refuse_known;
+use crate::known::{SentFile, refuse_known};
 use crate::options::Options;
 use crate::profile::remember;
 use crate::text::{Source, Text, TextLimits};
@@ -32,6 +32,9 @@ use crate::{auto, events, partitioned, transaction};
 
 /// Attempts without progress after which an import fails as `import_stuck`. The file is the cause then, or a bug.
 const MAX_ATTEMPTS: i32 = 30;
+
+/// Attempts at one inspection after which it fails as `import_stuck`.
+const MAX_INSPECTIONS: i32 = 5;
 
 /// What became of an import in this invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,17 +84,20 @@ impl Importer {
         };
         match worked.map_err(Failure::of) {
             Ok(ImportOutcome::Ended) => Ok(ImportOutcome::Ended),
-            Ok(other) => self.release(&import).await.map(|()| other),
+            Ok(other) => {
+                let did_all = matches!(other, ImportOutcome::Waits | ImportOutcome::Unconfirmed);
+                self.release(&import, did_all).await.map(|()| other)
+            }
             Err(Ok(failure)) => self.fail(&import, &failure).await.map(|()| ImportOutcome::Ended),
             Err(Err(error)) => {
-                self.release(&import).await?;
+                self.release(&import, false).await?;
                 Err(error)
             }
         }
     }
 
-    async fn release(&self, import: &LeasedImport) -> Result<(), ImportError> {
-        Ok(self.store.release_lease(import.id, import.holder).await?)
+    async fn release(&self, import: &LeasedImport, did_all: bool) -> Result<(), ImportError> {
+        Ok(self.store.release_lease(import.id, import.holder, did_all).await?)
     }
 
     /// Renews the lease at regular intervals. Returns only if another worker has taken the import over.
@@ -138,7 +144,7 @@ impl Importer {
         let dataset = Dataset::named(&import.dataset);
         let dataset = dataset.ok_or_else(|| ImportError::Unexpected(format!("no dataset {}", import.dataset)))?;
         if !import.starts {
-            return self.attend(import, &object, dataset).await;
+            return self.attend(import, (&object, dataset), deadline).await;
         }
         let options = recorded(&import.options, dataset)?;
         self.begin(import, &object).await?;
@@ -160,12 +166,17 @@ impl Importer {
             let message = format!("the file has {} bytes; the maximum is {MAX_FILE_BYTES}", object.size);
             return Err(FileFault::new("file_too_large", message).into());
         }
-        if let Some(tag) = &import.object_tag {
-            if *tag == object.tag {
-                return Ok(());
-            }
+        let is_another = |tag: &String| *tag != object.tag;
+        if [&import.object_tag, &import.inspected_tag]
+            .into_iter()
+            .flatten()
+            .any(is_another)
+        {
             let message = "another file was sent to the same address: request another upload";
             return Err(FileFault::new("file_changed", message).into());
+        }
+        if import.object_tag.is_some() {
+            return Ok(());
         }
         let size = i64::try_from(object.size).unwrap_or(i64::MAX);
         let data = Map::from_iter([("size_bytes".to_owned(), json!(size))]);
@@ -185,16 +196,17 @@ impl Importer {
     async fn attend(
         &self,
         import: &LeasedImport,
-        object: &Object,
-        dataset: &'static Dataset,
+        (object, dataset): (&Object, &'static Dataset),
+        deadline: Option<Instant>,
     ) -> Result<ImportOutcome, ImportError> {
         if import.is_over {
             let message = "the options of the upload were not confirmed in time: request another upload";
             return Err(FileFault::new("not_confirmed", message).into());
         }
         if let Some(asked) = &import.asked {
-            let answer = match self.inspect_asked(import, (object, asked), dataset).await {
-                Ok(inspection) => json!({"inspection": inspection}),
+            let inspection = self.inspect_asked(import, (object, asked), dataset);
+            let answer = match in_time(inspection, (import.attempts, deadline)).await {
+                Ok(inspection) => json!({"inspection": inspection, "object_tag": object.tag}),
                 Err(ImportError::File(fault)) => json!({"failure": {"code": fault.code, "detail": fault.detail()}}),
                 Err(other) => return Err(other),
             };
@@ -213,7 +225,8 @@ impl Importer {
         let source = self.storage.read(import.id, object, 0);
         let text = Text::of(source, &options, TextLimits::LARGE).await?;
         let open = || self.read(import.id, (object, &text), 0);
-        auto::inspect((&self.store, &import.caller), dataset, &fields, text.written(), open).await
+        let file = (text.written(), annals_inspect::Extent::Whole);
+        auto::inspect((&self.store, &import.caller), dataset, &fields, file, open).await
     }
 
     /// The text of a file from an offset on.
@@ -238,7 +251,13 @@ impl Importer {
         };
         let options = &Options::parse(fields, None, dataset).map_err(|_| unreadable_options())?;
         let inspected = inspect(open(), dataset, &text.options(options)).await?;
-        let known = refuse_known(&self.store, &import.caller, dataset, options, &inspected).await?;
+        let file = SentFile {
+            dataset,
+            file_sha256: &inspected.file_sha256,
+            layout: &inspected.layout,
+            options,
+        };
+        let known = refuse_known(by, file, Some(import.id)).await?;
         let warnings: Vec<Warning> = known
             .into_iter()
             .chain(inspected.warnings())
@@ -376,6 +395,27 @@ impl Importer {
             Err(error) => tracing::warn!(error = redacted_error(&error), upload.id = %id, "file not deleted"),
         }
     }
+}
+
+/// An inspection, if it ends before the deadline and has not been tried too often. The file is the cause then.
+async fn in_time(
+    inspection: impl Future<Output = Result<Proposed, ImportError>>,
+    (attempts, deadline): (i32, Option<Instant>),
+) -> Result<Proposed, ImportError> {
+    if attempts > MAX_INSPECTIONS {
+        return Err(FileFault::new("import_stuck", "the file cannot be inspected; the logs say why").into());
+    }
+    let Some(deadline) = deadline else {
+        return inspection.await;
+    };
+    let too_slow = || {
+        let message =
+            "the inspection takes longer than a function may run: inspect the beginning of the file with partial=true";
+        FileFault::new("too_slow", message)
+    };
+    tokio::time::timeout_at(deadline, inspection)
+        .await
+        .map_err(|_| too_slow())?
 }
 
 /// The options of recorded fields.

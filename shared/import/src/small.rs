@@ -14,7 +14,10 @@ use std::time::Instant;
 use annals_append::AppendService;
 use annals_csv::{Dataset, FileFault};
 use annals_domain::{Caller, NewEvent, RowCounts};
-use annals_store::{CheckedEvents, FinishedUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus};
+use annals_store::{
+    CheckedEvents, FinishedUpload, NewUpload, PartitionProgress, RejectedRow, Store, StoreError, UploadStatus,
+    redacted_error,
+};
 use annals_telemetry::metrics;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -24,7 +27,7 @@ use crate::dispatch::{ChunkSize, Slot, dispatch};
 use crate::error::ImportError;
 use crate::inspect::{Inspected, inspect};
 use crate::job::{Job, frame};
-use crate::known::refuse_known;
+use crate::known::{SentFile, refuse_known};
 use crate::options::{Mode, Options};
 use crate::partition::{Ledger, LookUp, Partition, PlannedChunk, RetryReason, TRIES};
 use crate::plan::{self, Entities, Known, Plan};
@@ -61,14 +64,24 @@ impl SmallUpload {
     /// Imports a file and records the upload. `began` is when the request arrived.
     ///
     /// # Errors
-    /// The file cannot be read, or the store fails. Some chunks may have been appended by then. If the same file is sent again, their rows
-    /// count as duplicates.
+    /// The file cannot be read, or the store fails. Some chunks may have been appended by then: the upload's record says how many events, and
+    /// they can be reverted. If the same file is sent again, their rows count as duplicates.
     pub async fn run(self, file: &SmallFile, began: Instant) -> Result<FinishedUpload, ImportError> {
         let inspected = inspect(file.read(0), self.dataset, &file.text.options(&self.options)).await?;
         if self.options.mode == Mode::AllOrNothing && inspected.rows > MAX_HELD_ROWS {
             return Err(too_many_rows(inspected.rows).into());
         }
-        let known = refuse_known(&self.store, &self.caller, self.dataset, &self.options, &inspected).await?;
+        let known = refuse_known(
+            (&self.store, &self.caller),
+            SentFile {
+                dataset: self.dataset,
+                file_sha256: &inspected.file_sha256,
+                layout: &inspected.layout,
+                options: &self.options,
+            },
+            None,
+        )
+        .await?;
         let warnings: Vec<Warning> = known
             .into_iter()
             .chain(inspected.warnings())
@@ -76,14 +89,9 @@ impl SmallUpload {
             .collect();
         let file_sha256 = inspected.file_sha256;
         let job = Arc::new(self.job(inspected)?);
-        let (status, counts, reported) = import(&job, file).await?;
-        if !job.options.dry_run {
-            metrics::uploaded(&counts);
-        }
-        let finished = FinishedUpload {
+        let upload = NewUpload {
             id: job.id,
             dataset: job.dataset.name,
-            status,
             dry_run: job.options.dry_run,
             options: Value::Object(job.options.sent.clone()),
             file_sha256,
@@ -91,15 +99,30 @@ impl SmallUpload {
             delimiter: char::from(job.format.delimiter),
             ignored_columns: job.layout.ignored(),
             warnings: json!(warnings),
-            counts,
-            took: began.elapsed(),
-            reported,
         };
-        // If this fails, events may have been appended although no answer says so. If the same file is sent again, their rows count as
-        // duplicates.
-        job.store.record_upload(&job.caller, &finished).await?;
-        remember(&job, &counts).await;
-        Ok(finished)
+        if !job.options.dry_run {
+            job.store.begin_upload(&job.caller, &upload, began.elapsed()).await?;
+        }
+        match import_alone(&job, file, &file_sha256).await {
+            Ok((status, counts, reported)) => {
+                let finished = FinishedUpload {
+                    upload,
+                    status,
+                    counts,
+                    took: began.elapsed(),
+                    reported,
+                };
+                finish(&job, &finished).await.map(|()| finished)
+            }
+            Err(error) => {
+                let fault = match &error {
+                    ImportError::File(fault) => fault,
+                    _ => &interrupted(),
+                };
+                end(&job.store, (job.id, job.dataset), fault).await;
+                Err(error)
+            }
+        }
     }
 
     fn job(mut self, inspected: Inspected) -> Result<Job, ImportError> {
@@ -122,12 +145,55 @@ impl SmallUpload {
     }
 }
 
+async fn finish(job: &Job, finished: &FinishedUpload) -> Result<(), ImportError> {
+    if !job.options.dry_run {
+        metrics::uploaded(&finished.counts);
+    }
+    // If this fails, the sweep ends the upload.
+    job.store.record_upload(&job.caller, finished).await?;
+    remember(job, &finished.counts).await;
+    Ok(())
+}
+
+/// Why an upload has ended that broke off.
+pub(crate) fn interrupted() -> FileFault {
+    let message = "the upload broke off; send the same file again to continue it, or revert what it has appended";
+    FileFault::new("upload_interrupted", message)
+}
+
+/// Ends an upload that has begun and has not come to its end. If that fails, the sweep does it later.
+pub(crate) async fn end(store: &Store, (id, dataset): (Uuid, &Dataset), fault: &FileFault) {
+    let failure = json!({"code": fault.code, "detail": fault.detail()});
+    let event_types = [dataset.created, dataset.updated];
+    if let Err(error) = store.end_interrupted(id, event_types, &failure).await {
+        tracing::warn!(error = redacted_error(&error), upload.id = %id, "interrupted upload not ended");
+    }
+}
+
 fn too_many_rows(rows: i64) -> FileFault {
     let message = format!(
         "the file has {rows} rows; with mode=all_or_nothing a small upload may have at most {MAX_HELD_ROWS}: \
          use POST /api/v1/data/uploads"
     );
     FileFault::new("too_many_rows", message)
+}
+
+/// Imports the rows, unless the same file is being imported in another way. Of two such uploads that begin at the same moment, both are refused.
+async fn import_alone(
+    job: &Arc<Job>,
+    file: &SmallFile,
+    sha256: &[u8; 32],
+) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
+    if !job.options.dry_run && job.layout.identity(job.dataset).is_none() {
+        let sent = SentFile {
+            dataset: job.dataset,
+            file_sha256: sha256,
+            layout: &job.layout,
+            options: &job.options,
+        };
+        refuse_known((&job.store, &job.caller), sent, Some(job.id)).await?;
+    }
+    import(job, file).await
 }
 
 /// Imports the rows. If events were held and another caller's append came first, everything is done again.

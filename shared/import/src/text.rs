@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::io;
 
 use annals_csv::{
-    Inflater, MAX_SHEET_BYTES, MAX_WORKBOOK_BYTES, PACKING_BYTES, Packing, ReadError, Sheet, Unsaved,
+    DecimalMark, Inflater, MAX_SHEET_BYTES, MAX_WORKBOOK_BYTES, PACKING_BYTES, Packing, ReadError, Sheet, Unsaved,
     workbook_too_large,
 };
 use annals_storage::MAX_FILE_BYTES;
@@ -32,8 +32,8 @@ pub(crate) struct TextLimits {
 impl TextLimits {
     /// For a request, whose file has at most 4 MiB.
     pub(crate) const SMALL: Self = Self {
-        inflated: 64 * 1024 * 1024,
-        sheet: 64 * 1024 * 1024,
+        inflated: 16 * 1024 * 1024,
+        sheet: 16 * 1024 * 1024,
     };
     /// For a file in storage.
     pub(crate) const LARGE: Self = Self {
@@ -68,8 +68,10 @@ impl Text {
         };
         if packing == Packing::Workbook {
             let (file, name) = (collected(source).await?, options.read.sheet.clone());
+            let mark = options.read.values.decimal.unwrap_or(DecimalMark::Point);
             // Reading a large workbook takes seconds.
-            let sheet = tokio::task::spawn_blocking(move || Sheet::read(&file, name.as_deref(), limits.sheet)).await;
+            let sheet =
+                tokio::task::spawn_blocking(move || Sheet::read(&file, name.as_deref(), limits.sheet, mark)).await;
             return Ok(Self::Sheet(
                 sheet.map_err(|error| ImportError::Unexpected(error.to_string()))??,
             ));
@@ -108,7 +110,7 @@ impl Text {
     pub(crate) fn written(&self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Plain | Self::Gzip(_) => &[],
-            Self::Sheet(_) => &[("encoding", "utf-8"), ("delimiter", ","), ("decimal", ".")],
+            Self::Sheet(_) => &[("encoding", "utf-8"), ("delimiter", ",")],
         }
     }
 

@@ -1,6 +1,9 @@
 //! The beginning of a file: its delimiter, its header, and the lines before it.
 
-use annals_csv::{Dataset, ERRORS_COLUMN, FileFault, Format, ReadError, ReadOptions, Reader, SALES, field_text};
+use annals_csv::{
+    Dataset, ERRORS_COLUMN, FileFault, Format, ReadError, ReadOptions, Reader, SALES, field_text, formula,
+    reported_upload,
+};
 use bytes::Bytes;
 use futures_util::Stream;
 use serde_json::{Map, Value};
@@ -63,23 +66,36 @@ impl Beginning {
         self.structure.header.as_deref()
     }
 
-    /// The header of the file that a report of rejected rows is about; `None` if the file is no report.
-    pub fn header_of_report(&self) -> Option<Vec<String>> {
+    /// What a report of rejected rows is about; `None` if the file is no report.
+    pub fn report(&self) -> Option<Report> {
         let header = self.header()?;
-        let mark = header.iter().position(|name| name == ERRORS_COLUMN)?;
-        Some(header[..mark].to_vec())
+        let mark = header.iter().position(|name| reported_upload(name).is_some())?;
+        let names = header[..mark].iter().map(|name| formula::bare(name).into_owned());
+        Some(Report {
+            upload: reported_upload(&header[mark]).unwrap_or_default().to_owned(),
+            header: names.collect(),
+        })
     }
 }
 
-/// The header of the file that a report of rejected rows is about; `None` if the file is no report, which most files are found to be at once.
+/// What a report of rejected rows is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The id of the upload; empty if the report does not name it.
+    pub upload: String,
+    /// The header of the upload's file.
+    pub header: Vec<String>,
+}
+
+/// What a report of rejected rows is about; `None` if the file is no report, which most files are found to be at once.
 ///
 /// # Errors
 /// As [`Beginning::read`].
-pub async fn header_of_report<S>(
+pub async fn report_of<S>(
     source: S,
     declared: &Map<String, Value>,
     dataset: &Dataset,
-) -> Result<Option<Vec<String>>, ReadError>
+) -> Result<Option<Report>, ReadError>
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
@@ -89,7 +105,7 @@ where
         return Ok(None);
     }
     let beginning = Beginning::of(reader, format, declared).await?;
-    Ok(beginning.header_of_report())
+    Ok(beginning.report())
 }
 
 /// Whether an upload field of this name says how a file is read.

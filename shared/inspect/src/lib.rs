@@ -25,7 +25,7 @@ mod proposal;
 mod structure;
 mod trial;
 
-pub use self::beginning::{Beginning, Extent, header_of_report, is_about_reading};
+pub use self::beginning::{Beginning, Extent, Report, is_about_reading, report_of};
 pub use self::choice::{ColumnChoice, Doubt, Finding};
 pub use self::inspection::{Inspection, inspect};
 pub use self::trial::{Refusal, ShownRow, Total, Trial};

@@ -1,7 +1,7 @@
 //! How a file's table is laid out: the delimiter, the lines before the header, and whether there is a header.
 
 use annals_csv::sample;
-use annals_csv::{Amount, DateFormat, DecimalMark, Record};
+use annals_csv::{Amount, DateFormat, DecimalMark, Record, reported_upload};
 
 use crate::lookup::Header;
 
@@ -124,7 +124,8 @@ impl Table {
     /// The place of the header: of the first records, the one of which the dictionary has most names. If it has none, the first record without a
     /// day or a number, if there is one before the first row.
     fn header_place(&self, is_declared: bool) -> Option<usize> {
-        if is_declared {
+        let is_report = |first: &Record| first.fields().any(|field| reported_upload(field).is_some());
+        if is_declared || self.records.first().is_some_and(is_report) {
             return (!self.records.is_empty()).then_some(0);
         }
         let known = |record: &Record| record.fields().filter(|field| Header::of(field).is_known()).count();

@@ -121,7 +121,7 @@ select annals.acquire_import_lease($1, $2, $3, $4) as acquired";
 
 const READ_LEASED_IMPORT: &str = "-- read_leased_import
 select i.claims, i.context, i.attempts, i.object_tag, i.reader, i.resume_point, u.dataset, u.dry_run, u.options, u.status, u.file_sha256,
-       i.starts, case when i.inspection is null then i.asked end as asked, i.expires_at + make_interval(hours => $3) < clock_timestamp() as is_over
+       i.starts, i.inspection->>'object_tag' as inspected_tag, case when i.inspection is null then i.asked end as asked, i.expires_at + make_interval(hours => $3) < clock_timestamp() as is_over
   from annals.imports i join annals.uploads u on u.id = i.upload_id
  where i.upload_id = $1 and i.holder = $2";
 
@@ -130,7 +130,8 @@ update annals.imports set held_until = clock_timestamp() + make_interval(secs =>
 returning 1";
 
 const RELEASE_LEASE: &str = "-- release_import_lease
-update annals.imports set holder = null, held_until = null where upload_id = $1 and holder = $2";
+update annals.imports set holder = null, held_until = null, attempts = case when $3 then 0 else attempts end
+ where upload_id = $1 and holder = $2";
 
 const START_IMPORT: &str = "-- start_import
 with begun as (
@@ -241,9 +242,10 @@ impl Store {
         }
     }
 
-    /// Releases a lease, so the next attempt need not wait until it expires.
-    pub async fn release_lease(&self, id: Uuid, holder: Uuid) -> Result<(), StoreError> {
-        let params: [Param<'_>; 2] = [(&id, Type::UUID), (&holder, Type::UUID)];
+    /// Releases a lease, so the next attempt need not wait until it expires. `did_all`: the attempt did all that could be done, and is not
+    /// counted.
+    pub async fn release_lease(&self, id: Uuid, holder: Uuid, did_all: bool) -> Result<(), StoreError> {
+        let params: [Param<'_>; 3] = [(&id, Type::UUID), (&holder, Type::UUID), (&did_all, Type::BOOL)];
         let released = self.write(As::Projector, RELEASE_LEASE, &params).await;
         released.map(|_| ())
     }
@@ -333,6 +335,7 @@ fn leased_from(row: &Row, id: Uuid, holder: Uuid) -> Result<LeasedImport, StoreE
         is_over: row.try_get("is_over")?,
         attempts: row.try_get("attempts")?,
         object_tag: row.try_get("object_tag")?,
+        inspected_tag: row.try_get("inspected_tag")?,
         reader: json("reader")?,
         resume_point: json("resume_point")?,
         file_sha256: row.try_get("file_sha256")?,

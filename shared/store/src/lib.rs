@@ -29,7 +29,7 @@ pub use connection::connect::Store;
 pub use connection::error::ConnectError;
 pub use connection::login::{ApiLogin, ensure_api_login};
 pub use error::{Refusal, RefusalKind, StoreError};
-pub use imports::uploads::{FinishedUpload, RejectedCell, RejectedRow, ReportFrame, UploadStatus};
+pub use imports::uploads::{FinishedUpload, NewUpload, RejectedCell, RejectedRow, ReportFrame, UploadStatus};
 pub use imports::{
     AcquireOutcome, ChunkOutcome, DueImport, DueRevert, EarlierUpload, ImportEnd, ImportTransaction, Inspection,
     LEASE_SECONDS, LeasedImport, LeasedRevert, LeftAlone, MAX_RUNNING_IMPORTS, NewImport, PartitionProgress,

@@ -52,7 +52,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("file_changed", "the failure of an upload"),
     ("file_missing", "the failure of an upload"),
     ("not_confirmed", "the failure of an upload"),
-    ("import_stuck", "the failure of an upload"),
+    ("upload_interrupted", "the failure of an upload"),
     ("upload_ended", "the address of a large file, with local"),
 ];
 

@@ -265,7 +265,7 @@ async fn a_partition_advances_for_the_holder_of_the_lease_only_and_from_its_prog
     refused(store.append_chunk(&current, &done(partition.done_row)).await);
     refused(store.renew_lease(asked.id, expired.holder).await);
     // Only the holder can have ended an import, and it is cleaning up: its lease is not lost.
-    store.release_lease(asked.id, current.holder).await.unwrap();
+    store.release_lease(asked.id, current.holder, false).await.unwrap();
     world.importer().import(asked.id, None).await.unwrap();
     store.renew_lease(asked.id, current.holder).await.unwrap();
 }

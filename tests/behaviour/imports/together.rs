@@ -39,7 +39,12 @@ async fn no_more_imports_run_at_the_same_time_than_are_allowed() {
             );
         }
         for import in held {
-            world.app.store.release_lease(import.id, import.holder).await.unwrap();
+            world
+                .app
+                .store
+                .release_lease(import.id, import.holder, false)
+                .await
+                .unwrap();
         }
     }
     // A killed import counts until its lease expires.

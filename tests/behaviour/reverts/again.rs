@@ -163,3 +163,60 @@ async fn a_reverted_file_without_ids_is_imported_again_with_other_options() {
     let again = world.upload_sales(&staff, &other, file).await.expect(200).body;
     assert_eq!(figures(&again), [2, 0, 0, 0, 2]);
 }
+
+/// Uploads that were reverted are no later facts.
+#[tokio::test]
+async fn uploads_of_the_same_entity_can_be_reverted_one_after_the_other() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = |amount: &str| format!("sale_id,sale_date,amount,currency\nA,2026-01-31,{amount},EUR\n");
+    let mut uploads = Vec::new();
+    for amount in ["1.00", "2.00", "3.00"] {
+        uploads.push(uploaded(&world, &staff, &file(amount)).await);
+    }
+    for (upload, before) in uploads.iter().rev().zip([Some(200), Some(100), None]) {
+        let done = revert(&world, &staff, upload).await.expect(200).body;
+        assert_eq!(counts(&done["revert"]), [1, 1, 0], "{done}");
+        let sale = world.get(&staff, "/entities/sale/A").await.expect(200).body;
+        match before {
+            Some(cents) => assert_eq!(sale["state"]["amount_cents"], cents),
+            None => assert_eq!(sale["deleted"], true),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_known_as_long_as_some_of_it_is_left() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let file = "sale_date,amount\n01/02/2026,5.00\n03/02/2026,6.00\n";
+    let send = async |format: &str| world.upload_sales(&staff, &[("date_format", format)], file).await;
+    let id = send("%m/%d/%Y").await.expect(200).body["upload_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let sales = world.get(&staff, "/events?event_type=sale.created").await.expect(200);
+    let sale = sales.items()[0]["aggregate_id"].as_str().unwrap().to_owned();
+    let noted = json!({"notes": "checked"});
+    world
+        .patch(&staff, &format!("/entities/sale/{sale}"), noted)
+        .await
+        .expect(200);
+    let done = revert(&world, &staff, &id).await.expect(200).body;
+    assert_eq!(counts(&done["revert"]), [2, 1, 1], "{done}");
+    assert_eq!(send("%d/%m/%Y").await.problem(409), "file_imported_before");
+    let same = send("%m/%d/%Y").await.expect(200).body;
+    assert_eq!(
+        (&same["rows_accepted"], &same["rows_duplicate"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_file_is_not_imported_while_it_is_reverted() {
+    let (world, staff) = (World::new().await, Person::staff());
+    let id = uploaded(&world, &staff, &rows(0..3)).await;
+    revert(&world, &staff, &id).await.expect(200);
+    let running = "update annals.reverts set finished_at = null where upload_id::text = $1";
+    world.owner().await.execute(running, &[&id]).await.unwrap();
+    let refused = world.upload_sales(&staff, &[], rows(0..3)).await;
+    assert_eq!(refused.problem(409), "upload_reverting");
+}

@@ -115,7 +115,7 @@ pub(super) fn duration_text(written: &str) -> String {
             .ok()?
             .checked_mul(60)?
             .checked_add(minutes.parse().ok()?)?;
-        let milliseconds = (seconds * Decimal::from(1000)).round().to_i64()?;
+        let milliseconds = seconds.checked_mul(Decimal::from(1000))?.round().to_i64()?;
         let milliseconds = minutes.checked_mul(60_000)?.checked_add(milliseconds)?;
         (milliseconds >= 0).then(|| time_text(milliseconds))
     };
@@ -194,5 +194,19 @@ mod tests {
         assert_eq!(duration_text("PT10H30M00S"), "10:30:00");
         assert_eq!(duration_text("PT26H05M01.500S"), "26:05:01.500");
         assert_eq!(duration_text("P1D"), "P1D");
+    }
+
+    #[test]
+    fn durations_of_any_length_are_text() {
+        for (written, text) in [
+            ("PT10H30M00S", "10:30:00"),
+            (
+                "PT0H0M79228162514264337593543950335S",
+                "PT0H0M79228162514264337593543950335S",
+            ),
+            ("PT9223372036854775807H0M0S", "PT9223372036854775807H0M0S"),
+        ] {
+            assert_eq!(duration_text(written), text);
+        }
     }
 }

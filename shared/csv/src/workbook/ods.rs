@@ -8,7 +8,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::archive::Archive;
 use super::fault::{broken, is_named, no_cells, password, unknown_sheet};
 use super::limits::{MAX_CELL_BYTES, MAX_COLUMNS, MAX_INFLATED, MAX_ROWS};
-use super::number::{duration_text, iso_text, number_text};
+use super::number::{duration_text, iso_text};
 use super::sheet::{Sheet, SheetText};
 use super::xml::{Xml, add_reference, attribute, check_length};
 use crate::fault::FileFault;
@@ -112,7 +112,7 @@ fn read_row(part: &mut Xml<'_>, row: u32, text: &mut SheetText) -> Result<(), Fi
                 // A cell that is covered by a merged one may still have its former value.
                 if start.name().as_ref() == "table:table-cell" {
                     let cell = CellAttributes::of(&start)?;
-                    let value = cell.read(part)?;
+                    let value = cell.read(part, text)?;
                     if value.is_empty() {
                         if cell.has_formula && cell.kind.is_empty() {
                             text.add_unsaved(row, column);
@@ -170,12 +170,12 @@ impl CellAttributes {
     }
 
     /// Reads up to the cell's end; returns the text of its value.
-    fn read(&self, part: &mut Xml<'_>) -> Result<String, FileFault> {
+    fn read(&self, part: &mut Xml<'_>, text: &SheetText) -> Result<String, FileFault> {
         let shown = read_paragraphs(part)?;
         let value = self.value.as_deref();
         Ok(match (self.kind.as_str(), value) {
             _ if self.is_error => shown,
-            ("float" | "percentage" | "currency", Some(value)) => number_text(value),
+            ("float" | "percentage" | "currency", Some(value)) => text.number(value),
             ("date", Some(value)) => iso_text(value),
             ("time", Some(value)) => duration_text(value),
             ("boolean", Some(value)) => value.to_uppercase(),

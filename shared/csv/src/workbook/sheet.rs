@@ -5,7 +5,9 @@ use bytes::Bytes;
 
 use super::fault::broken;
 use super::limits::{MAX_CELLS, MAX_COLUMNS, MAX_ROWS};
+use super::number::number_text;
 use crate::fault::FileFault;
+use crate::number::DecimalMark;
 use crate::packing::{size, too_large};
 
 /// A sheet as CSV text, in UTF-8 and with commas.
@@ -39,6 +41,7 @@ impl Unsaved {
 pub(super) struct SheetText {
     text: String,
     most: usize,
+    mark: DecimalMark,
     /// The row whose line is open, from 0.
     row: u32,
     line_start: usize,
@@ -50,11 +53,12 @@ pub(super) struct SheetText {
 }
 
 impl SheetText {
-    /// An empty text, which may have at most this number of bytes.
-    pub(super) fn new(most: usize) -> Self {
+    /// An empty text, which may have at most this number of bytes. Its numbers have this decimal mark.
+    pub(super) fn new(most: usize, mark: DecimalMark) -> Self {
         Self {
             text: String::new(),
             most,
+            mark,
             row: 0,
             line_start: 0,
             width: 0,
@@ -113,6 +117,19 @@ impl SheetText {
             self.text.push_str(&line);
         }
         Ok(())
+    }
+
+    /// The text of a number, which is none of two numbers as a text of the sheet may be: `1.2340`, because `1.234` could be a thousand.
+    pub(super) fn number(&self, written: &str) -> String {
+        let mut text = number_text(written);
+        let (whole, fraction) = text.split_once('.').unwrap_or_default();
+        if fraction.len() == 3 && whole.trim_start_matches('-').len() <= 3 {
+            text.push('0');
+        }
+        match self.mark {
+            DecimalMark::Point => text,
+            DecimalMark::Comma => text.replace('.', ","),
+        }
     }
 
     /// Counts a cell with a formula whose value is not saved.

@@ -9,7 +9,7 @@ use super::archive::Archive;
 use super::fault::{broken, is_named, no_cells, not_csv, unknown_sheet};
 use super::format::CellFormat;
 use super::limits::{MAX_COLUMNS, MAX_INFLATED};
-use super::number::{iso_text, number_text, serial_text};
+use super::number::{iso_text, serial_text};
 use super::sheet::{Sheet, SheetText};
 use super::xml::{Xml, add_reference, attribute, check_length, local_attribute};
 use crate::fault::FileFault;
@@ -116,7 +116,7 @@ impl Workbook {
                         column = column_of(&start)?.unwrap_or(column);
                         cell.begin(&start)?;
                         cell.read(&mut part)?;
-                        let value = self.value(&cell)?;
+                        let value = self.value(&cell, text)?;
                         if value.is_empty() && cell.has_formula && !cell.has_value {
                             text.add_unsaved(row, column);
                         }
@@ -132,8 +132,8 @@ impl Workbook {
         }
     }
 
-    /// The text of a cell.
-    fn value(&self, cell: &CellXml) -> Result<String, FileFault> {
+    /// The text of a cell, in the notation of the sheet's text.
+    fn value(&self, cell: &CellXml, text: &SheetText) -> Result<String, FileFault> {
         let value = cell.value.as_str();
         Ok(match cell.kind.as_str() {
             "s" => {
@@ -141,8 +141,9 @@ impl Workbook {
                 if place.is_empty() {
                     return Ok(String::new());
                 }
-                let text = place.parse().ok().and_then(|place| self.texts.get(place));
-                text.ok_or_else(|| broken("a cell names a text that is missing"))?
+                let shared = place.parse().ok().and_then(|place| self.texts.get(place));
+                shared
+                    .ok_or_else(|| broken("a cell names a text that is missing"))?
                     .to_owned()
             }
             "inlineStr" => unescaped(&cell.inline),
@@ -156,7 +157,7 @@ impl Workbook {
             "d" => iso_text(value),
             _ => match cell.style.and_then(|style| self.formats.get(style)).copied() {
                 Some(format) if format != CellFormat::Number => serial_text(value, format, self.counts_from_1904),
-                _ => number_text(value),
+                _ => text.number(value),
             },
         })
     }

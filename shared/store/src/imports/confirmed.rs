@@ -10,7 +10,7 @@ use crate::connection::statement::{As, Param, Statement};
 use crate::{CheckedEvents, Refusal, RefusalKind, Store, StoreError};
 
 const ASK_INSPECTION: &str = "-- ask_inspection
-update annals.imports i set asked = $2, inspection = null
+update annals.imports i set asked = $2, inspection = null, attempts = 0
   from annals.uploads u
  where i.upload_id = $1 and u.id = i.upload_id and u.status = 'waiting' and not i.starts
 returning 1";

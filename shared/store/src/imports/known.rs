@@ -12,7 +12,7 @@ use crate::{Store, StoreError};
 const UPLOADS_OF_FILE: &str = "-- uploads_of_file
 select u.id, u.options, u.header
   from annals.uploads u
- where u.tenant_id = $1 and u.file_sha256 = $2 and u.events_appended > 0 and u.dataset = $3 and u.header is not null
+ where u.tenant_id = $1 and u.file_sha256 = $2 and (u.events_appended > 0 or u.status = 'running') and u.dataset = $3 and u.header is not null
  order by u.created_at desc limit 100";
 
 /// An earlier upload of a file.
@@ -20,6 +20,8 @@ select u.id, u.options, u.header
 pub struct EarlierUpload {
     /// Its id.
     pub id: Uuid,
+    /// Whether what it appended is being compensated.
+    pub is_reverting: bool,
     /// Its fields as they were sent.
     pub options: Value,
     /// The file's header.
@@ -27,8 +29,8 @@ pub struct EarlierUpload {
 }
 
 impl Store {
-    /// The uploads of the same file as the same dataset that have appended events and that the caller may see, latest first. Without those
-    /// that are reverted or being reverted: their rows are imported again.
+    /// The uploads of the same file as the same dataset that have appended events, or may be appending them, and that the caller may see, latest first. Without those
+    /// of which all was compensated: their rows are imported again.
     pub async fn uploads_of_file(
         &self,
         caller: &Caller,
@@ -44,14 +46,18 @@ impl Store {
         let earlier = rows.iter().map(|row| {
             Ok(EarlierUpload {
                 id: row.try_get("id")?,
+                is_reverting: false,
                 options: row.try_get::<_, Json<Value>>("options")?.0,
                 header: row.try_get("header")?,
             })
         });
         let mut earlier = earlier.collect::<Result<Vec<EarlierUpload>, StoreError>>()?;
         let ids: Vec<Uuid> = earlier.iter().map(|upload| upload.id).collect();
-        let reverted = self.reverts_among(&ids).await?;
-        earlier.retain(|upload| !reverted.contains(&upload.id));
+        let reverts = self.reverts_among(&ids).await?;
+        earlier.retain(|upload| reverts.get(&upload.id) != Some(&Some(0)));
+        for upload in &mut earlier {
+            upload.is_reverting = reverts.get(&upload.id) == Some(&None);
+        }
         Ok(earlier)
     }
 }

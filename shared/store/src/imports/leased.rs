@@ -34,6 +34,8 @@ pub struct LeasedImport {
     pub starts: bool,
     /// Fields of an inspection that is asked for and not answered.
     pub asked: Option<Value>,
+    /// Tag of the object that was inspected; `None` if there is no inspection.
+    pub inspected_tag: Option<String>,
     /// Attempts since the last progress, including this one.
     pub attempts: i32,
     /// Tag of the object that is imported; `None` before the import began.

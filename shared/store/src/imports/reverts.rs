@@ -5,7 +5,7 @@
 //!
 //! All statements run in the projector's role. Whether the caller may see the upload is checked before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -52,7 +52,7 @@ pub struct Revertible {
     pub started_by: String,
     /// Whether it is the last event of its stream.
     pub is_last: bool,
-    /// Whether all later events of its stream are the upload's, or come from its revert.
+    /// Whether all later events of its stream are the upload's, or come from its revert, or are those of other uploads that were reverted.
     pub is_followed_by_own: bool,
     /// Whether staff has skipped it, or its stream is parked at it or before it.
     pub is_not_applied: bool,
@@ -154,7 +154,7 @@ select r.reason, r.requested_by, r.created_at, r.finished_at, r.events_total, r.
   from annals.reverts r where r.upload_id = $1";
 
 const LIST_REVERTS_AMONG: &str = "-- list_reverts_among
-select r.upload_id from annals.reverts r where r.upload_id = any ($1)";
+select r.upload_id, r.finished_at is not null as has_ended, r.events_left from annals.reverts r where r.upload_id = any ($1)";
 
 const LIST_LEFT_ALONE: &str = "-- list_events_left_alone
 select l.event_number, l.event_id, l.aggregate_type, l.aggregate_id, l.code, l.detail
@@ -182,7 +182,8 @@ select r.upload_id, r.attempts from annals.reverts r
 
 /// The mark of an upload's events: correlation id, source, type and poster, and no cause, which compensating events have. The mark of the
 /// revert's events is the command id ($8) together with a cause. Clients may write such a command id, too. They gain nothing by that,
-/// because the inverse is computed from the states before the event and now.
+/// because the inverse is computed from the states before the event and now. Later events of other uploads that were compensated by the revert of
+/// theirs, and these compensations, change nothing together.
 ///
 /// The page is cut by the bytes of the data. `source || ''` keeps the planner from the index by source, which has the events of all uploads.
 const LIST_REVERTIBLE: &str = concat!(
@@ -200,6 +201,12 @@ select * from (
                         and (l.correlation_id = $2
                              and case when l.causation_id is null then l.source = 'csv' and l.posted_by = $4 and l.event_type = any ($5)
                                       else l.command_id = $8 end) is not true
+                        and case when l.causation_id is null
+                                 then exists (select from annals.events c
+                                               where c.tenant_id = l.tenant_id and c.aggregate_type = l.aggregate_type
+                                                 and c.aggregate_id = l.aggregate_id and c.aggregate_version > l.aggregate_version
+                                                 and c.causation_id = l.id and c.command_id = 'revert-' || l.correlation_id)
+                                 else l.command_id = 'revert-' || l.correlation_id end is not true
                      offset 0) as is_followed_by_own,
                  ",
     skipped!(),
@@ -317,14 +324,24 @@ impl Store {
         }))
     }
 
-    /// Those of these uploads that have a revert, running or ended.
-    pub(super) async fn reverts_among(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    /// Whether an upload is being reverted, or has been.
+    pub async fn has_revert(&self, id: Uuid) -> Result<bool, StoreError> {
+        Ok(!self.reverts_among(&[id]).await?.is_empty())
+    }
+
+    /// Those of these uploads that have a revert, each with how many events it has left alone; `None` while it runs.
+    pub(super) async fn reverts_among(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<i64>>, StoreError> {
         if ids.is_empty() {
-            return Ok(Vec::new());
+            return Ok(HashMap::new());
         }
         let params: [Param<'_>; 1] = [(&ids, Type::UUID_ARRAY)];
         let rows = self.read(As::Projector, LIST_REVERTS_AMONG, &params).await?;
-        rows.iter().map(|row| Ok(row.try_get("upload_id")?)).collect()
+        rows.iter()
+            .map(|row| {
+                let (has_ended, left): (bool, i64) = (row.try_get("has_ended")?, row.try_get("events_left")?);
+                Ok((row.try_get("upload_id")?, has_ended.then_some(left)))
+            })
+            .collect()
     }
 
     /// Events that the revert of an upload has left alone, newest first: those before an event number, at most `limit`.

@@ -18,7 +18,36 @@ use annals_domain::{Caller, RowCounts};
 /// Days after which a report is deleted: it holds personal data that the log does not have.
 const REPORT_DAYS: i32 = 30;
 
-/// Upload and report in one statement, so both are recorded or neither.
+/// Minutes after which a small upload that has not ended counts as interrupted. A function may run for 15.
+const INTERRUPTED_AFTER: i32 = 20;
+
+/// The record of a small upload that is about to append. If it breaks off, what it has appended is known, and can be reverted.
+const BEGIN_UPLOAD: &str = "-- begin_upload
+insert into annals.uploads (
+    id, tenant_id, started_by, dataset, status, dry_run, options, file_sha256, header, delimiter, ignored_columns, created_at, started_at, warnings)
+values ($1, $2, $3, $4, 'running', false, $5, $6, $7, $8, $9,
+    clock_timestamp() - $10 * interval '1 microsecond', clock_timestamp() - $10 * interval '1 microsecond', $11)";
+
+/// Ends a small upload that has broken off. Its events are counted by their mark (`list_revertible_events`).
+const END_INTERRUPTED: &str = "-- end_interrupted_upload
+update annals.uploads u
+   set status = 'failed', finished_at = clock_timestamp(), failure = $4,
+       rows_total = a.created + a.updated, rows_accepted = a.created, rows_updated = a.updated, events_appended = a.created + a.updated
+  from (select count(*) filter (where e.event_type = $2) as created, count(*) filter (where e.event_type = $3) as updated
+          from annals.uploads o join annals.events e
+            on e.tenant_id = o.tenant_id and e.correlation_id = o.id::text and e.source || '' = 'csv' and e.posted_by = o.started_by
+               and e.event_type in ($2, $3) and e.causation_id is null
+         where o.id = $1) as a
+ where u.id = $1 and u.status = 'running'";
+
+/// Small uploads that have neither ended nor been heard of for a time that no request takes.
+const LIST_INTERRUPTED: &str = "-- list_interrupted_uploads
+select u.id, u.dataset from annals.uploads u
+ where u.status = 'running' and u.created_at < clock_timestamp() - make_interval(mins => $1)
+   and not exists (select from annals.imports i where i.upload_id = u.id)
+ order by u.created_at limit 100";
+
+/// Upload and report in one statement, so both are recorded or neither. The upload may have begun before.
 const RECORD_UPLOAD: &str = "-- record_upload
 with upload as (
     insert into annals.uploads (
@@ -27,6 +56,11 @@ with upload as (
         errors_found, created_at, started_at, finished_at, warnings)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, jsonb_array_length($20), $18,
         $21, clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp() - $19 * interval '1 microsecond', clock_timestamp(), $22)
+    on conflict on constraint uploads_pkey do update
+       set status = excluded.status, rows_total = excluded.rows_total, rows_accepted = excluded.rows_accepted,
+           rows_rejected = excluded.rows_rejected, rows_duplicate = excluded.rows_duplicate, rows_updated = excluded.rows_updated,
+           rows_rounded = excluded.rows_rounded, rows_reported = excluded.rows_reported, events_appended = excluded.events_appended,
+           errors_found = excluded.errors_found, finished_at = excluded.finished_at
 )
 insert into annals.rejected_rows (upload_id, tenant_id, started_by, \"row\", line, fields, errors)
 select $1, $2, $3, r.\"row\", r.line, r.fields, r.errors
@@ -107,16 +141,14 @@ impl UploadStatus {
     }
 }
 
-/// A small upload that has ended.
+/// What a small upload is, before and after its rows are processed.
 #[derive(Debug)]
-pub struct FinishedUpload {
+pub struct NewUpload {
     /// Its id.
     pub id: Uuid,
     /// Name of the dataset.
     pub dataset: &'static str,
-    /// `Completed` or `Failed`.
-    pub status: UploadStatus,
-    /// Whether nothing was appended.
+    /// Whether nothing is appended.
     pub dry_run: bool,
     /// The upload's fields as they were sent.
     pub options: Value,
@@ -130,6 +162,15 @@ pub struct FinishedUpload {
     pub ignored_columns: Vec<String>,
     /// What the caller should know of it: a list of codes and messages.
     pub warnings: Value,
+}
+
+/// A small upload that has ended.
+#[derive(Debug)]
+pub struct FinishedUpload {
+    /// What it is.
+    pub upload: NewUpload,
+    /// `Completed` or `Failed`.
+    pub status: UploadStatus,
     /// What became of its rows.
     pub counts: RowCounts,
     /// How long it took. The times are the database's, because a function's clock may be wrong.
@@ -190,20 +231,67 @@ pub(super) fn counts_from(row: &Row) -> Result<RowCounts, StoreError> {
 }
 
 impl Store {
-    /// Records a small upload of the caller with its report.
+    /// Records a small upload of the caller that is about to append, `took` after it was requested.
+    pub async fn begin_upload(&self, caller: &Caller, upload: &NewUpload, took: Duration) -> Result<(), StoreError> {
+        let (took, delimiter) = (microseconds(took), upload.delimiter.to_string());
+        let params: [Param<'_>; 11] = [
+            (&upload.id, Type::UUID),
+            (caller.tenant_uuid(), Type::UUID),
+            (&caller.actor().as_str(), Type::TEXT),
+            (&upload.dataset, Type::TEXT),
+            (&Json(&upload.options), Type::JSONB),
+            (&upload.file_sha256.as_slice(), Type::BYTEA),
+            (&upload.header, Type::TEXT_ARRAY),
+            (&delimiter, Type::TEXT),
+            (&upload.ignored_columns, Type::TEXT_ARRAY),
+            (&took, Type::INT8),
+            (&Json(&upload.warnings), Type::JSONB),
+        ];
+        let begun = self.write(As::Projector, BEGIN_UPLOAD, &params).await;
+        begun.map(|_| ())
+    }
+
+    /// Ends a small upload that has broken off: its status is `failed`, and its counts are those of what it has appended, which are events of
+    /// these types, created and updated.
+    pub async fn end_interrupted(
+        &self,
+        id: Uuid,
+        [created, updated]: [&str; 2],
+        failure: &Value,
+    ) -> Result<(), StoreError> {
+        let params: [Param<'_>; 4] = [
+            (&id, Type::UUID),
+            (&created, Type::TEXT),
+            (&updated, Type::TEXT),
+            (&Json(failure), Type::JSONB),
+        ];
+        let ended = self.write(As::Projector, END_INTERRUPTED, &params).await;
+        ended.map(|_| ())
+    }
+
+    /// Small uploads whose process was killed: their ids and datasets, the oldest first.
+    pub async fn interrupted_uploads(&self) -> Result<Vec<(Uuid, String)>, StoreError> {
+        let params: [Param<'_>; 1] = [(&INTERRUPTED_AFTER, Type::INT4)];
+        let rows = self.read(As::Projector, LIST_INTERRUPTED, &params).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("id")?, row.try_get("dataset")?)))
+            .collect()
+    }
+
+    /// Records that a small upload of the caller has ended, with its report.
     ///
     /// # Errors
     /// After an error, nothing is recorded.
-    pub async fn record_upload(&self, caller: &Caller, upload: &FinishedUpload) -> Result<(), StoreError> {
-        let took = i64::try_from(upload.took.as_micros()).unwrap_or(i64::MAX);
-        let delimiter = upload.delimiter.to_string();
-        let (counts, total) = (upload.counts, upload.counts.total());
+    pub async fn record_upload(&self, caller: &Caller, finished: &FinishedUpload) -> Result<(), StoreError> {
+        let upload = &finished.upload;
+        let (took, delimiter) = (microseconds(finished.took), upload.delimiter.to_string());
+        let (counts, total) = (finished.counts, finished.counts.total());
         let params: [Param<'_>; 22] = [
             (&upload.id, Type::UUID),
             (caller.tenant_uuid(), Type::UUID),
             (&caller.actor().as_str(), Type::TEXT),
             (&upload.dataset, Type::TEXT),
-            (&upload.status.as_str(), Type::TEXT),
+            (&finished.status.as_str(), Type::TEXT),
             (&upload.dry_run, Type::BOOL),
             (&Json(&upload.options), Type::JSONB),
             (&upload.file_sha256.as_slice(), Type::BYTEA),
@@ -218,7 +306,7 @@ impl Store {
             (&counts.rounded, Type::INT8),
             (&counts.appended, Type::INT8),
             (&took, Type::INT8),
-            (&Json(&upload.reported), Type::JSONB),
+            (&Json(&finished.reported), Type::JSONB),
             (&counts.errors, Type::INT8),
             (&Json(&upload.warnings), Type::JSONB),
         ];
@@ -274,6 +362,10 @@ impl Store {
         let rows = self.read(As::Caller(caller), LIST_ROW_ERRORS, &params).await?;
         rows.iter().map(rejected_from).collect()
     }
+}
+
+fn microseconds(took: Duration) -> i64 {
+    i64::try_from(took.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn rejected_from(row: &Row) -> Result<RejectedRow, StoreError> {
