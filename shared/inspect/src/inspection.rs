@@ -109,6 +109,11 @@ where
             None
         }
     };
+    if found.records == 0 {
+        let message = "the file has a header and no rows, so nothing more can be said";
+        proposal.doubts.clear();
+        proposal.doubt("header", message, Vec::new());
+    }
     let is_read = |trial: &Trial| trial.rows_refused == 0 && trial.rows_accepted > 0;
     let is_certain = proposal.doubts.is_empty() && extent == Extent::Whole;
     Ok(Inspection {

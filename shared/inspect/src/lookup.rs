@@ -155,10 +155,84 @@ impl Header {
         OF_DOCUMENTS.contains(&self.name.as_str())
     }
 
+    /// Whether it names currencies.
+    pub fn is_of_currencies(&self) -> bool {
+        let stems = [
+            "currenc", "währung", "waehrung", "devise", "moneda", "divisa", "valuta", "moeda", "munt",
+        ];
+        self.rank_for(Column::Currency).is_some() || stems.iter().any(|stem| self.name.contains(stem))
+    }
+
     /// Whether it names what was paid back.
     pub fn is_of_refunds(&self) -> bool {
         let stems = ["refund", "erstatt", "rembours", "reembols", "rimbors", "terugbetal"];
         stems.iter().any(|stem| self.name.contains(stem))
+    }
+
+    /// Whether it names documents of sales, such as orders and invoices.
+    pub fn is_of_sales(&self) -> bool {
+        let stems = [
+            "order", "invoice", "sale", "rechnung", "bestell", "auftrag", "verkauf", "commande", "facture", "vente",
+            "pedido", "factura", "venta", "ordine", "fattura", "vendita", "fatura", "venda", "factu", "bikri",
+            "chalan",
+        ];
+        stems.iter().any(|stem| self.name.contains(stem))
+    }
+
+    /// Whether it names what is taken off a price.
+    pub fn is_of_discounts(&self) -> bool {
+        let stems = [
+            "discount",
+            "rebate",
+            "rabatt",
+            "nachlass",
+            "skonto",
+            "remise",
+            "descuento",
+            "sconto",
+            "desconto",
+            "korting",
+            "chhoot",
+        ];
+        stems.iter().any(|stem| self.name.contains(stem))
+    }
+
+    /// Whether it names what is still to be paid.
+    pub fn is_of_dues(&self) -> bool {
+        let stems = [
+            "amount due",
+            "balance due",
+            "total due",
+            "amount outstanding",
+            "open amount",
+            "unpaid",
+            "offener betrag",
+            "restbetrag",
+            "reste à payer",
+            "pendiente",
+            "da pagare",
+            "em aberto",
+            "openstaand",
+            "baki rashi",
+        ];
+        stems.iter().any(|stem| self.name.contains(stem))
+    }
+
+    /// Whether it says which rows were cancelled, or when.
+    pub fn is_of_cancellations(&self) -> bool {
+        let stems = [
+            "cancel",
+            "storn",
+            "annul",
+            "anulad",
+            "void",
+            "geannuleerd",
+            "abgebrochen",
+            "deleted",
+            "gelöscht",
+        ];
+        let mut words = self.name.split(' ');
+        !self.is(Role::Status) && words.any(|word| stems.iter().any(|stem| word.starts_with(stem)))
     }
 
     /// Whether it is in a language whose speakers write the day before the month.

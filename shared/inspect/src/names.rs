@@ -55,6 +55,8 @@ pub enum Word {
     Voided,
     /// The row counts.
     Completed,
+    /// The row takes back another one, or moves money that was counted before.
+    TakenBack,
     /// The row is income.
     Income,
     /// The row is an expense.
@@ -934,6 +936,26 @@ pub static WORDS: &[(Word, &[&str])] = &[
         "voltooid", "betaald", "geboekt", "verwerkt", "afgerond", "voldaan",
         // Hindi
         "poorn", "bhugtan ho gaya", "safal", "chukaya",
+    ]),
+    (Word::TakenBack, &[
+        // English
+        "refund", "refunds", "refunded", "partial refund", "return", "returns", "returned", "credit note", "credit memo", "credit",
+        "reversal", "chargeback", "dispute", "payout", "withdrawal", "transfer", "repayment", "reimbursement",
+        // German
+        "erstattung", "rückerstattung", "rückzahlung", "gutschrift", "retoure", "rückgabe", "stornierung", "rücklastschrift", "auszahlung",
+        "umbuchung",
+        // French
+        "remboursement", "remboursé", "avoir", "retour", "virement",
+        // Spanish
+        "reembolso", "devolución", "nota de crédito", "abono", "transferencia",
+        // Italian
+        "rimborso", "reso", "nota di credito", "storno", "bonifico",
+        // Portuguese
+        "devolução", "nota de credito", "estorno", "transferência",
+        // Dutch
+        "terugbetaling", "creditnota", "creditfactuur", "overboeking",
+        // Hindi
+        "wapsi", "vapasi",
     ]),
     (Word::Income, &[
         // English

@@ -15,6 +15,7 @@ mod filter;
 mod headings;
 mod memory;
 mod money;
+mod pieces;
 mod signs;
 
 use std::collections::HashSet;

@@ -8,6 +8,11 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Map, Value, json};
 
+#[path = "traps/broken.rs"]
+mod broken;
+#[path = "traps/money.rs"]
+mod money;
+
 /// Upload fields beside a file.
 #[derive(Default)]
 struct Known {
@@ -56,6 +61,42 @@ async fn inspected(dataset: &str, file: &str) -> Inspection {
 
 fn asks(inspection: &Inspection, field: &str) -> bool {
     !inspection.certain && inspection.doubts.iter().any(|doubt| doubt.field == field)
+}
+
+/// Each of these files, by what is special about it, must be asked about in a doubt about the field.
+async fn all_ask(cases: &[(&str, &str, &str, &str)]) {
+    let mut wrong = Vec::new();
+    for (what, dataset, field, file) in cases {
+        let inspection = inspected(dataset, file).await;
+        if !asks(&inspection, field) {
+            wrong.push(format!(
+                "{what}: {:?} {:?} {:?}",
+                inspection.doubts,
+                inspection.options,
+                totals(&inspection)
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Each of these files must be read without a doubt, with this sum of cents.
+async fn all_read(cases: &[(&str, &str, &str, &str)]) {
+    let mut wrong = Vec::new();
+    for (what, dataset, sum, file) in cases {
+        let inspection = inspected(dataset, file).await;
+        let sums: Vec<String> = totals(&inspection)
+            .into_iter()
+            .map(|(code, cents)| format!("{code} {cents}"))
+            .collect();
+        if !inspection.certain || sums.join(", ") != *sum {
+            wrong.push(format!(
+                "{what}: {sums:?} {:?} {:?}",
+                inspection.doubts, inspection.options
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The sum of the amounts, by currency.
