@@ -172,6 +172,12 @@ fn propose_structure(proposal: &mut Proposal, structure: &Structure, found: &Fou
 
 fn propose_end(proposal: &mut Proposal, found: &Found, table: &Table<'_>) {
     let is_open = |field: &str| !table.declared.contains_key(field);
+    if let Some(line) = found.cut_off.filter(|_| is_open("skip_footer")) {
+        let message = format!(
+            "line {line}, the last one, has fewer fields than all others: the file may be cut off there, and rows may be missing"
+        );
+        proposal.doubt("skip_footer", message, Vec::new());
+    }
     if !found.footer.is_empty() && is_open("skip_footer") {
         let reason = "the last lines are totals or remarks";
         proposal.set("skip_footer", json!(found.footer.len()), reason);

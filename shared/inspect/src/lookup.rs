@@ -1,5 +1,8 @@
 //! Headers and words as the dictionary has them, and what they mean.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use annals_csv::Column;
 use iso_currency::Currency;
 
@@ -290,6 +293,49 @@ pub fn begins_like_total(text: &str) -> bool {
     })
 }
 
+/// Maximum bytes of a cell that may be called like a total.
+const MAX_TOTAL_TEXT: usize = 100;
+/// Most words of a name of totals or balances.
+const MAX_NAME_WORDS: usize = 3;
+/// Least letters of a name of totals that counts at the begin or end of a longer text. Shorter ones are parts of other names.
+const LEAST_LETTERS: usize = 4;
+/// Companies whose names begin like totals.
+const COMPANIES: [&str; 5] = [
+    "total energies",
+    "total access",
+    "total wine",
+    "total tools",
+    "total gas",
+];
+
+/// The names of totals and balances.
+static TOTALS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    let of_totals = WORDS
+        .iter()
+        .filter(|(of, _)| [Word::TotalLine, Word::Balance].contains(of));
+    of_totals.flat_map(|(_, words)| *words).copied().collect()
+});
+
+/// Whether a cell is called like a total or a balance, or begins or ends so, as `Food total` and `Opening balance` do.
+pub fn names_total(text: &str) -> bool {
+    if text.len() > MAX_TOTAL_TEXT || !text.contains(|c: char| c.is_alphabetic() || c == '*') {
+        return false;
+    }
+    let text = text.to_lowercase();
+    let ends = [':', '.', '-', ','];
+    let words = text.split_whitespace().map(|word| word.trim_matches(ends));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let text = words.join(" ");
+    if TOTALS.contains(text.as_str()) {
+        return true;
+    }
+    let is_long = |name: &String| name.chars().count() >= LEAST_LETTERS && TOTALS.contains(name.as_str());
+    let most = MAX_NAME_WORDS.min(words.len());
+    let is_company = || COMPANIES.iter().any(|company| text.starts_with(company));
+    (1..=most).any(|count| is_long(&words[words.len() - count..].join(" ")))
+        || ((1..=most).any(|count| is_long(&words[..count].join(" "))) && !is_company())
+}
+
 /// The text outside of parentheses, and the texts inside.
 fn split_parentheses(text: &str) -> (String, Vec<String>) {
     let (mut outside, mut inside, mut depth) = (String::new(), Vec::new(), 0_u32);
@@ -337,6 +383,35 @@ mod tests {
         }
         assert!(Header::of("Bruttobetrag").rank_for(Column::Amount).is_some());
         assert!(Header::of("Soll").is(Role::Debit) && !Header::of("Sollte").is_known());
+    }
+
+    #[test]
+    fn texts_of_totals_and_balances_are_known() {
+        for text in [
+            "Total",
+            "Food Total",
+            "Grand total:",
+            "Rent - Total",
+            "Summe Januar",
+            "Opening balance",
+            "Saldo",
+            "Kul",
+            "***",
+        ] {
+            assert!(names_total(text), "{text}");
+        }
+        for text in [
+            "Total Energies",
+            "Totalausfall",
+            "Sum Tea",
+            "Kul Drinks",
+            "2026-01-31",
+            "12.00",
+            "Balanced diet",
+            "",
+        ] {
+            assert!(!names_total(text), "{text}");
+        }
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub enum Role {
 pub enum Word {
     /// The first cell of a line of totals. Such a line is also known by `total` and a space before another word.
     TotalLine,
+    /// A balance, which is no row. Companies and accounts are called so, too, so such a row is asked about.
+    Balance,
     /// The row does not count yet.
     Pending,
     /// The row does not count any more.
@@ -870,6 +872,18 @@ pub static WORDS: &[(Word, &[&str])] = &[
         "kul", "kul yog", "yog", "kul jod", "jod", "kul rashi",
         // SAP
         "*", "**", "***",
+    ]),
+    (Word::Balance, &[
+        // English
+        "balance", "brought forward", "carried forward", "sum of", "sum for",
+        // German
+        "saldo", "kontostand", "vortrag", "summen", "gesamter",
+        // French
+        "solde", "report",
+        // Spanish, Italian, Portuguese, Dutch
+        "saldos", "saldi", "riporto", "transporte",
+        // Hindi
+        "shesh", "bakaya",
     ]),
     (Word::Pending, &[
         // English

@@ -141,7 +141,8 @@ pub fn has_value(record: &Record, place: usize) -> bool {
     is_value && !is_total(record)
 }
 
-fn is_total(record: &Record) -> bool {
+/// Whether the first cell of a record is called like a total.
+pub fn is_total(record: &Record) -> bool {
     let mut cells = record.fields().map(str::trim).filter(|cell| !cell.is_empty());
     cells
         .next()
@@ -164,12 +165,13 @@ pub fn is_heading(record: &Record, width: usize, usual: usize) -> bool {
     let filled = filled(record);
     let is_day = |field: &str| !DateFormat::candidates(field.trim()).is_empty();
     let has_day = || record.fields().any(is_day);
-    let is_sparse_row =
-        || record.fields().any(|field| field.contains('@')) || (has_day() && record.fields().any(is_amount));
+    let has_address = || record.fields().any(|field| field.contains('@'));
+    let is_sparse_row = || has_address() || (has_day() && record.fields().any(is_amount));
     (filled == 1 && width > 2)
         || (filled <= 2 && usual >= 5 && !is_sparse_row())
-        || means(first, Word::TotalLine)
-        || (begins_like_total(first) && !has_day())
+        // A person may be called Sum, and totals have no email address.
+        || (means(first, Word::TotalLine) && !has_address())
+        || (begins_like_total(first) && !has_day() && !has_address())
 }
 
 impl Profile {

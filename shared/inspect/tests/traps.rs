@@ -10,8 +10,14 @@ use serde_json::{Map, Value, json};
 
 #[path = "traps/broken.rs"]
 mod broken;
+#[path = "traps/customers.rs"]
+mod customers;
+#[path = "traps/days.rs"]
+mod days;
 #[path = "traps/money.rs"]
 mod money;
+#[path = "traps/rows.rs"]
+mod rows;
 
 /// Upload fields beside a file.
 #[derive(Default)]
