@@ -12,6 +12,11 @@ use crate::choice::Proposal;
 /// Most values that are compared with each other.
 const MAX_COMPARED: usize = 200_000;
 
+/// Cells by which a row was not cancelled.
+const NOT_CANCELLED: [&str; 12] = [
+    "", "no", "n", "false", "0", "nein", "non", "não", "nee", "nahi", "-", "n/a",
+];
+
 /// What the rows are watched for.
 #[derive(Debug, Clone)]
 pub enum Check {
@@ -23,6 +28,8 @@ pub enum Check {
     Negative(usize, &'static [&'static str]),
     /// The column has amounts that would have to be subtracted.
     Subtracted(usize),
+    /// The column says which rows were cancelled, or when.
+    Cancelled(usize),
     /// The rows that count have money in one direction only. Otherwise this is asked.
     Directions {
         /// What is asked.
@@ -75,6 +82,7 @@ impl Watch {
             }
             Check::Negative(place, words) => amount < 0 && !words.contains(&text(*place).to_lowercase().as_str()),
             Check::Subtracted(place) => text(*place).contains(|c: char| c.is_ascii_digit() && c != '0'),
+            Check::Cancelled(place) => !NOT_CANCELLED.contains(&text(*place).to_lowercase().as_str()),
             Check::Directions { .. } => {
                 self.unlike += u64::from(amount > 0);
                 amount < 0
@@ -113,6 +121,13 @@ impl Watch {
             Check::Subtracted(place) => {
                 let message = format!(
                     "{rows} rows, the first on line {line}, have an amount in {}, which is not subtracted",
+                    name(place)
+                );
+                proposal.doubt("filter", message, Vec::new());
+            }
+            Check::Cancelled(place) => {
+                let message = format!(
+                    "{rows} rows, the first on line {line}, have a value in {}: they may not count",
                     name(place)
                 );
                 proposal.doubt("filter", message, Vec::new());

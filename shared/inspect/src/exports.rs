@@ -1,8 +1,8 @@
 //! Exports of well-known systems, which need more than the dictionary: which rows count, which of several good columns is meant, how days
 //! are written.
 //!
-//! An export is recognised by headers that it alone has. What it says here is certain, and goes before the dictionary. It says nothing about
-//! signs: if all amounts of an expense file are negative, they are negated, whatever the system.
+//! An export is recognised by headers that it alone has. What it says here is certain, and goes before the dictionary. If all amounts of an expense
+//! file are negative, they are negated, unless the system writes what was paid above zero.
 
 /// An export of a well-known system.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,8 @@ pub struct Export {
     pub date_format: Option<&'static str>,
     /// Whether money in the other direction takes back what the dataset is about, as a credit note does, and is no other business.
     pub takes_back: bool,
+    /// Whether what was paid is below zero in a column of amounts of both directions. `None`: the system has one direction, or words for it.
+    pub is_paid_below_zero: Option<bool>,
     /// What is asked about, if a file has such rows.
     pub checks: &'static [Check],
     /// What one has to know.
@@ -61,7 +63,8 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
-        checks: &[],
+        is_paid_below_zero: None,
+        checks: &[Check::Subtracted("refunded amount")],
         note: "An order's further items are rows of their own, which repeat its name and have no status and no total. \
                Partly refunded and partly paid orders are asked about: Total is not what was paid.",
     },
@@ -81,6 +84,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("adjusted order total", true, &[""]), ("adjusted order total", false, &[])],
         date_format: Some("%m/%d/%y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Order Total is what the buyer paid; Order Net is what Etsy pays out. An order with an adjusted total \
                was partly refunded and is asked about.",
@@ -128,6 +132,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[Check::Negative("type", &["payment refund", "payment reversal"])],
         note: "The order of day and month depends on the account's country. A payment with a negative gross is a \
                purchase of one's own and is asked about. Fees are expenses: send the file to that dataset as well, \
@@ -170,6 +175,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: Some("%d.%m.%Y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[Check::Negative("typ", &["rückzahlung", "rückbuchung"])],
         note: "As in English. A payment with a negative Brutto is a purchase of one's own and is asked about.",
     },
@@ -213,6 +219,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: Some("%d/%m/%Y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[Check::Negative("type", &["remboursement de paiement", "annulation de paiement"])],
         note: "As in English. A payment with a negative Avant commission is a purchase of one's own and is asked \
                about.",
@@ -243,6 +250,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[Check::Negative("type", &["refund"])],
         note: "There is no id: a refund repeats its order's id. The currency is in the preamble (All amounts in USD). \
                Months are written by name.",
@@ -265,6 +273,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "An order has a row for each part of its amount, so there is no id. The first row sums up; it alone has \
                the currency, so the upload must declare it.",
@@ -285,6 +294,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("event type", true, &["payment", "refund"]), ("event type", false, &[])],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[Check::Negative("event type", &["refund"])],
         note: "Total Collected is what was paid, with tax and tip. Older exports write 01/31/26 instead of 2026-01-31.",
     },
@@ -316,6 +326,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[Check::Subtracted("amount refunded")],
         note: "Amount is in Currency, Converted Amount in the account's. Partly refunded payments are asked about.",
     },
@@ -341,6 +352,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "There is no currency. An order's further items are rows whose other cells are empty. Partly refunded \
                orders are asked about.",
@@ -361,6 +373,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "The row is a line of an order, so its id is Row ID. Sales is the amount of the line, with up to four \
                decimals. There are copies with the month first and with the day first.",
@@ -388,6 +401,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: Some("%d-%b-%y"),
         takes_back: true,
+        is_paid_below_zero: None,
         checks: &[],
         note: "A sale debits the customer, so its amount is in Debit Amount, and that of a credit note in Credit \
                Amount. There is no currency. Vch No. begins again each year, so it is no id.",
@@ -404,6 +418,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d-%b-%y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "There is no currency. Vch No. begins again each year, so it is no id. The last line is a grand total without a date.",
     },
@@ -424,6 +439,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "DR and RV are invoices, DG is a credit memo, DZ a payment. The minus is after the number. Lines that \
                begin with * are totals. Numbers of documents begin again each year, and a document has several lines, so Belegnummer is no id. How days and numbers are written depends on the user's settings.",
@@ -444,6 +460,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: true,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Of cost accounts, S is an expense and H takes one back. Accounts of other kinds are no expenses. Numbers of documents begin again each year, and a document has several lines, so Belegnr is no id.",
     },
@@ -462,6 +479,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: true,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Always asked about: Belegdatum is a day and a month (0503), and the year is in the first line only \
                (fields 13, 15 and 16: begin of the business year, first and last day). The currency may be empty, \
@@ -490,6 +508,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[Check::Repeats(&["contactname", "invoicenumber"])],
         note: "There is no id: two vendors may use the same invoice number. A bill of several lines is several rows \
                that repeat Total, and has to be asked about: equal InvoiceNumber and ContactName in several rows.",
@@ -507,6 +526,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Rows are in groups, one for each account, with a heading and a total. Months are written by name. There \
                is no currency.",
@@ -531,6 +551,7 @@ pub static EXPORTS: &[Export] = &[
         ],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Rows are in groups, one for each vendor, with a heading and a total in a first column that has no name. \
                The order of day and month depends on the company's country. There is no currency.",
@@ -549,6 +570,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "UTF-16 with tabs. Lines that begin with Total: are totals. -- is nothing.",
     },
@@ -568,6 +590,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "EUID is the contact, LEID its place in this audience. Names and OPTIN_TIME may be empty.",
     },
@@ -589,6 +612,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Last Activity Date is no date since which one knows the customer. Names may be empty.",
     },
@@ -610,6 +634,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Ids have an apostrophe before them, which keeps spreadsheets from rounding them.",
     },
@@ -629,6 +654,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("info", true, &["umsatz gebucht"]), ("info", false, &["umsatz vorgemerkt"])],
         date_format: Some("%d.%m.%y"),
         takes_back: false,
+        is_paid_below_zero: Some(true),
         checks: &[],
         note: "windows-1252. Money in both directions in one column is asked about.",
     },
@@ -648,6 +674,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("status", true, &["gebucht"]), ("status", false, &["vorgemerkt"])],
         date_format: Some("%d.%m.%y"),
         takes_back: false,
+        is_paid_below_zero: Some(true),
         checks: &[],
         note: "The currency is in the header, Betrag (€). Umsatztyp says Ausgang or Eingang; both in one file are \
                asked about.",
@@ -669,6 +696,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d.%m.%Y"),
         takes_back: false,
+        is_paid_below_zero: Some(true),
         checks: &[],
         note: "windows-1252. Two columns are called Währung: the one after Saldo is the balance's, the one after \
                Betrag the amount's.",
@@ -689,6 +717,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d.%m.%Y"),
         takes_back: false,
+        is_paid_below_zero: Some(true),
         checks: &[],
         note: "Money in both directions in one column is asked about.",
     },
@@ -705,6 +734,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d/%m/%Y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "windows-1252. The currency is in the headers, Débit euros. Labels have line breaks.",
     },
@@ -722,6 +752,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%Y-%m-%d"),
         takes_back: false,
+        is_paid_below_zero: Some(true),
         checks: &[],
         note: "amount has a comma before its cents, accountbalance a point. There is no currency.",
     },
@@ -738,6 +769,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d.%m.%Y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "The currency is in the headers, Lastschrift in CHF. Debits have a minus. A disclaimer ends the file.",
     },
@@ -760,6 +792,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%Y-%m-%d"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Debits have a minus. The parts of a collective payment are rows with an Einzelbetrag and without a \
                Belastung; files that have such rows are asked about.",
@@ -777,6 +810,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d/%m/%y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "There is no currency. A reference may repeat, so it is no id. A summary ends the file.",
     },
@@ -795,6 +829,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d/%m/%Y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "The currency is in the headers, Withdrawal Amount (INR ). The direction without money has 0.00. S No. \
                counts rows and is no id.",
@@ -812,6 +847,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d-%m-%Y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "Two columns are called Dr / Cr: the first is the amount's, the second the balance's. There is no \
                currency.",
@@ -829,6 +865,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d-%m-%Y"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "There is no currency. Money in both columns is asked about.",
     },
@@ -846,6 +883,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%d/%m/%Y"),
         takes_back: false,
+        is_paid_below_zero: Some(true),
         checks: &[],
         note: "Money in both directions in one column is asked about.",
     },
@@ -864,6 +902,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: Some("%Y%m%d"),
         takes_back: false,
+        is_paid_below_zero: None,
         checks: &[],
         note: "The currency is in the header, Bedrag (EUR). Af and Bij in one file are asked about.",
     },
@@ -881,6 +920,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[("type", true, &["sale", "fee"]), ("type", false, &["payment"])],
         date_format: Some("%m/%d/%Y"),
         takes_back: false,
+        is_paid_below_zero: Some(true),
         checks: &[],
         note: "Charges are negative; payments of the card's bill are positive and are no expenses. Returns are asked \
                about. There is no currency.",
@@ -899,6 +939,7 @@ pub static EXPORTS: &[Export] = &[
         filter: &[],
         date_format: None,
         takes_back: false,
+        is_paid_below_zero: Some(false),
         checks: &[],
         note: "Charges are positive. Payments of the card's bill are negative and are asked about. References are in \
                apostrophes. There is no currency.",

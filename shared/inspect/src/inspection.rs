@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::beginning::{Beginning, Extent, read_options};
 use crate::choice::{ColumnChoice, Doubt, Finding, Proposal};
-use crate::lookup::{Header, Preamble};
+use crate::currency_words::Preamble;
+use crate::lookup::Header;
 use crate::passes::{Found, profile, try_rows};
 use crate::profile::MAX_COLUMNS;
 use crate::proposal::{Table, beside, propose};
@@ -109,6 +110,11 @@ where
             None
         }
     };
+    if found.records == 0 {
+        let message = "the file has a header and no rows, so nothing more can be said";
+        proposal.doubts.clear();
+        proposal.doubt("header", message, Vec::new());
+    }
     let is_read = |trial: &Trial| trial.rows_refused == 0 && trial.rows_accepted > 0;
     let is_certain = proposal.doubts.is_empty() && extent == Extent::Whole;
     Ok(Inspection {
@@ -167,6 +173,12 @@ fn propose_structure(proposal: &mut Proposal, structure: &Structure, found: &Fou
 
 fn propose_end(proposal: &mut Proposal, found: &Found, table: &Table<'_>) {
     let is_open = |field: &str| !table.declared.contains_key(field);
+    if let Some(line) = found.cut_off.filter(|_| is_open("skip_footer")) {
+        let message = format!(
+            "line {line}, the last one, has fewer fields than all others: the file may be cut off there, and rows may be missing"
+        );
+        proposal.doubt("skip_footer", message, Vec::new());
+    }
     if !found.footer.is_empty() && is_open("skip_footer") {
         let reason = "the last lines are totals or remarks";
         proposal.set("skip_footer", json!(found.footer.len()), reason);

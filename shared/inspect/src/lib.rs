@@ -3,7 +3,8 @@
 //! The order of the steps: `beginning` finds delimiter and header in the beginning of the file (`structure`) → `passes` reads all rows: `profile`
 //! collects what all cells of each column have in common → `proposal` chooses columns and formats, by the headers of well-known systems
 //! (`exports`), by a dictionary of names in eight languages (`names`, `lookup`) and by what the cells are → `trial` reads all rows by the proposal,
-//! as an upload would, adds them up, and looks for what only rows can show (`check`).
+//! as an upload would, adds them up, and looks for what only rows can show (`check`, `totals`,
+//! `future`).
 //!
 //! A proposal is certain only if the file leaves one reading. What the caller has declared is taken as certain.
 //! What was confirmed for another file with the same header decides only what the file leaves open.
@@ -14,7 +15,9 @@
 mod beginning;
 mod check;
 mod choice;
+mod currency_words;
 mod exports;
+mod future;
 mod inspection;
 mod lookup;
 mod names;
@@ -22,6 +25,7 @@ mod passes;
 mod profile;
 mod proposal;
 mod structure;
+mod totals;
 mod trial;
 
 pub use self::beginning::{Beginning, Extent, Report, is_about_reading, report_of};

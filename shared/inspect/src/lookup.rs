@@ -1,38 +1,13 @@
 //! Headers and words as the dictionary has them, and what they mean.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use annals_csv::Column;
-use annals_domain::money;
 use iso_currency::Currency;
 
+use crate::currency_words::Unit;
 use crate::names::{NAMES, ROLES, Role, WORDS, Word};
-
-/// Ends of words that announce a currency.
-const ANNOUNCING: [&str; 19] = [
-    "currency",
-    "currencies",
-    "amount",
-    "amounts",
-    "währung",
-    "waehrung",
-    "betrag",
-    "beträge",
-    "devise",
-    "monnaie",
-    "montants",
-    "moneda",
-    "divisa",
-    "importes",
-    "valuta",
-    "importi",
-    "moeda",
-    "valores",
-    "bedragen",
-];
-
-/// Words that may stand between the announcement and the code.
-const BETWEEN: [&str; 14] = [
-    "in", "are", "is", "all", "of", "the", "en", "em", "sind", "and", "or", "und", "et", "y",
-];
 
 /// Names of numbers that a business gives its own documents, which begin again each year in many countries.
 const OF_DOCUMENTS: [&str; 36] = [
@@ -183,10 +158,84 @@ impl Header {
         OF_DOCUMENTS.contains(&self.name.as_str())
     }
 
+    /// Whether it names currencies.
+    pub fn is_of_currencies(&self) -> bool {
+        let stems = [
+            "currenc", "währung", "waehrung", "devise", "moneda", "divisa", "valuta", "moeda", "munt",
+        ];
+        self.rank_for(Column::Currency).is_some() || stems.iter().any(|stem| self.name.contains(stem))
+    }
+
     /// Whether it names what was paid back.
     pub fn is_of_refunds(&self) -> bool {
         let stems = ["refund", "erstatt", "rembours", "reembols", "rimbors", "terugbetal"];
         stems.iter().any(|stem| self.name.contains(stem))
+    }
+
+    /// Whether it names documents of sales, such as orders and invoices.
+    pub fn is_of_sales(&self) -> bool {
+        let stems = [
+            "order", "invoice", "sale", "rechnung", "bestell", "auftrag", "verkauf", "commande", "facture", "vente",
+            "pedido", "factura", "venta", "ordine", "fattura", "vendita", "fatura", "venda", "factu", "bikri",
+            "chalan",
+        ];
+        stems.iter().any(|stem| self.name.contains(stem))
+    }
+
+    /// Whether it names what is taken off a price.
+    pub fn is_of_discounts(&self) -> bool {
+        let stems = [
+            "discount",
+            "rebate",
+            "rabatt",
+            "nachlass",
+            "skonto",
+            "remise",
+            "descuento",
+            "sconto",
+            "desconto",
+            "korting",
+            "chhoot",
+        ];
+        stems.iter().any(|stem| self.name.contains(stem))
+    }
+
+    /// Whether it names what is still to be paid.
+    pub fn is_of_dues(&self) -> bool {
+        let stems = [
+            "amount due",
+            "balance due",
+            "total due",
+            "amount outstanding",
+            "open amount",
+            "unpaid",
+            "offener betrag",
+            "restbetrag",
+            "reste à payer",
+            "pendiente",
+            "da pagare",
+            "em aberto",
+            "openstaand",
+            "baki rashi",
+        ];
+        stems.iter().any(|stem| self.name.contains(stem))
+    }
+
+    /// Whether it says which rows were cancelled, or when.
+    pub fn is_of_cancellations(&self) -> bool {
+        let stems = [
+            "cancel",
+            "storn",
+            "annul",
+            "anulad",
+            "void",
+            "geannuleerd",
+            "abgebrochen",
+            "deleted",
+            "gelöscht",
+        ];
+        let mut words = self.name.split(' ');
+        !self.is(Role::Status) && words.any(|word| stems.iter().any(|stem| word.starts_with(stem)))
     }
 
     /// Whether it is in a language whose speakers write the day before the month.
@@ -244,40 +293,47 @@ pub fn begins_like_total(text: &str) -> bool {
     })
 }
 
-/// What the lines before the header say.
-#[derive(Debug, Default)]
-pub struct Preamble {
-    /// Codes of the currencies that they name.
-    pub currencies: Vec<String>,
-}
+/// Maximum bytes of a cell that may be called like a total.
+const MAX_TOTAL_TEXT: usize = 100;
+/// Most words of a name of totals or balances.
+const MAX_NAME_WORDS: usize = 3;
+/// Least letters of a name of totals that counts at the begin or end of a longer text. Shorter ones are parts of other names.
+const LEAST_LETTERS: usize = 4;
+/// Companies whose names begin like totals.
+const COMPANIES: [&str; 5] = [
+    "total energies",
+    "total access",
+    "total wine",
+    "total tools",
+    "total gas",
+];
 
-impl Preamble {
-    /// Reads lines. A code counts only after a word that announces it, as in `All amounts in USD`: many words of three letters are codes.
-    pub fn of(lines: &[String]) -> Self {
-        let mut currencies: Vec<String> = lines.iter().flat_map(|line| announced(line)).collect();
-        currencies.sort_unstable();
-        currencies.dedup();
-        Self { currencies }
-    }
-}
+/// The names of totals and balances.
+static TOTALS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    let of_totals = WORDS
+        .iter()
+        .filter(|(of, _)| [Word::TotalLine, Word::Balance].contains(of));
+    of_totals.flat_map(|(_, words)| *words).copied().collect()
+});
 
-/// The currencies that a line announces.
-fn announced(line: &str) -> Vec<String> {
-    let words = line
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty());
-    let (mut codes, mut is_announced) = (Vec::new(), false);
-    for word in words {
-        let lower = word.to_lowercase();
-        if is_announced && let Some(code) = code_of(word) {
-            codes.push(code.code().to_owned());
-        } else if ANNOUNCING.iter().any(|stem| lower.ends_with(stem)) {
-            is_announced = true;
-        } else if !BETWEEN.contains(&lower.as_str()) {
-            is_announced = false;
-        }
+/// Whether a cell is called like a total or a balance, or begins or ends so, as `Food total` and `Opening balance` do.
+pub fn names_total(text: &str) -> bool {
+    if text.len() > MAX_TOTAL_TEXT || !text.contains(|c: char| c.is_alphabetic() || c == '*') {
+        return false;
     }
-    codes
+    let text = text.to_lowercase();
+    let ends = [':', '.', '-', ','];
+    let words = text.split_whitespace().map(|word| word.trim_matches(ends));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let text = words.join(" ");
+    if TOTALS.contains(text.as_str()) {
+        return true;
+    }
+    let is_long = |name: &String| name.chars().count() >= LEAST_LETTERS && TOTALS.contains(name.as_str());
+    let most = MAX_NAME_WORDS.min(words.len());
+    let is_company = || COMPANIES.iter().any(|company| text.starts_with(company));
+    (1..=most).any(|count| is_long(&words[words.len() - count..].join(" ")))
+        || ((1..=most).any(|count| is_long(&words[..count].join(" "))) && !is_company())
 }
 
 /// The text outside of parentheses, and the texts inside.
@@ -296,62 +352,6 @@ fn split_parentheses(text: &str) -> (String, Vec<String>) {
         }
     }
     (outside, inside)
-}
-
-/// A unit of money in a header.
-#[derive(Debug, Clone, Copy)]
-enum Unit {
-    /// A code in capital letters.
-    Code(Currency),
-    /// A sign or a word that only one currency has.
-    Sign(Currency),
-    /// Rupees of some country.
-    Rupees,
-    /// Three small letters that would be a code in capitals. They say that the word is no part of the name, and nothing more.
-    Small,
-}
-
-impl Unit {
-    /// The unit that a word names.
-    fn of(word: &str) -> Option<Self> {
-        let word = word.trim_matches(|c: char| c.is_ascii_punctuation() && c != '$');
-        match word.to_lowercase().as_str() {
-            "€" | "euro" | "euros" => Some(Self::Sign(Currency::EUR)),
-            "₹" => Some(Self::Sign(Currency::INR)),
-            "r$" => Some(Self::Sign(Currency::BRL)),
-            "rupees" | "rupee" | "rs" | "₨" => Some(Self::Rupees),
-            lower => code_of(word)
-                .map(Self::Code)
-                .or_else(|| code_of(&lower.to_uppercase()).map(|_| Self::Small)),
-        }
-    }
-
-    /// The unit that a text in parentheses is as a whole, perhaps after `in`.
-    fn of_text(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let lower = text.to_lowercase();
-        let rest = lower
-            .strip_prefix("in ")
-            .map_or(text, |rest| &text[text.len() - rest.len()..]);
-        Self::of(rest.trim())
-    }
-
-    fn is_sign(&self) -> bool {
-        matches!(self, Self::Sign(_) | Self::Rupees)
-    }
-
-    fn currency(&self) -> Option<Currency> {
-        match self {
-            Self::Code(currency) | Self::Sign(currency) => Some(*currency),
-            Self::Rupees | Self::Small => None,
-        }
-    }
-}
-
-/// The currency of a code in capital letters.
-fn code_of(word: &str) -> Option<Currency> {
-    let is_code = word.len() == 3 && word.bytes().all(|b| b.is_ascii_uppercase());
-    is_code.then(|| money::currency(word)).flatten()
 }
 
 #[cfg(test)]
@@ -386,18 +386,31 @@ mod tests {
     }
 
     #[test]
-    fn only_an_announced_code_is_a_currency() {
-        for (line, codes) in [
-            ("All amounts in USD, unless specified", &["USD"][..]),
-            ("Währung: EUR", &["EUR"]),
-            ("Amounts in USD and CAD", &["USD", "CAD"]),
-            ("Kontowährung;CHF", &["CHF"]),
-            ("Store: TOP Shop", &[]),
-            ("Amounts of TOP Shop", &["TOP"]),
-            ("Amounts for TOP Shop", &[]),
-            ("Currency: see ALL", &[]),
+    fn texts_of_totals_and_balances_are_known() {
+        for text in [
+            "Total",
+            "Food Total",
+            "Grand total:",
+            "Rent - Total",
+            "Summe Januar",
+            "Opening balance",
+            "Saldo",
+            "Kul",
+            "***",
         ] {
-            assert_eq!(announced(line), codes, "{line}");
+            assert!(names_total(text), "{text}");
+        }
+        for text in [
+            "Total Energies",
+            "Totalausfall",
+            "Sum Tea",
+            "Kul Drinks",
+            "2026-01-31",
+            "12.00",
+            "Balanced diet",
+            "",
+        ] {
+            assert!(!names_total(text), "{text}");
         }
     }
 

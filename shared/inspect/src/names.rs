@@ -49,12 +49,16 @@ pub enum Role {
 pub enum Word {
     /// The first cell of a line of totals. Such a line is also known by `total` and a space before another word.
     TotalLine,
+    /// A balance, which is no row. Companies and accounts are called so, too, so such a row is asked about.
+    Balance,
     /// The row does not count yet.
     Pending,
     /// The row does not count any more.
     Voided,
     /// The row counts.
     Completed,
+    /// The row takes back another one, or moves money that was counted before.
+    TakenBack,
     /// The row is income.
     Income,
     /// The row is an expense.
@@ -869,6 +873,18 @@ pub static WORDS: &[(Word, &[&str])] = &[
         // SAP
         "*", "**", "***",
     ]),
+    (Word::Balance, &[
+        // English
+        "balance", "brought forward", "carried forward", "sum of", "sum for",
+        // German
+        "saldo", "kontostand", "vortrag", "summen", "gesamter",
+        // French
+        "solde", "report",
+        // Spanish, Italian, Portuguese, Dutch
+        "saldos", "saldi", "riporto", "transporte",
+        // Hindi
+        "shesh", "bakaya",
+    ]),
     (Word::Pending, &[
         // English
         "pending", "pending payment", "payment pending", "open", "on hold", "on-hold", "awaiting payment",
@@ -934,6 +950,26 @@ pub static WORDS: &[(Word, &[&str])] = &[
         "voltooid", "betaald", "geboekt", "verwerkt", "afgerond", "voldaan",
         // Hindi
         "poorn", "bhugtan ho gaya", "safal", "chukaya",
+    ]),
+    (Word::TakenBack, &[
+        // English
+        "refund", "refunds", "refunded", "partial refund", "return", "returns", "returned", "credit note", "credit memo", "credit",
+        "reversal", "chargeback", "dispute", "payout", "withdrawal", "transfer", "repayment", "reimbursement",
+        // German
+        "erstattung", "rückerstattung", "rückzahlung", "gutschrift", "retoure", "rückgabe", "stornierung", "rücklastschrift", "auszahlung",
+        "umbuchung",
+        // French
+        "remboursement", "remboursé", "avoir", "retour", "virement",
+        // Spanish
+        "reembolso", "devolución", "nota de crédito", "abono", "transferencia",
+        // Italian
+        "rimborso", "reso", "nota di credito", "storno", "bonifico",
+        // Portuguese
+        "devolução", "nota de credito", "estorno", "transferência",
+        // Dutch
+        "terugbetaling", "creditnota", "creditfactuur", "overboeking",
+        // Hindi
+        "wapsi", "vapasi",
     ]),
     (Word::Income, &[
         // English

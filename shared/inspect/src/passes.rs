@@ -8,7 +8,7 @@ use futures_util::Stream;
 
 use crate::beginning::Extent;
 use crate::lookup::Header;
-use crate::profile::{Profiles, is_heading};
+use crate::profile::{Profiles, is_heading, is_total};
 use crate::structure::{self, Structure};
 use crate::trial::Trying;
 
@@ -29,6 +29,8 @@ pub struct Found {
     pub footer: Vec<String>,
     /// Whether one of them has a day in a cell of its own beside others.
     pub footer_has_day: bool,
+    /// Physical line of the last record, if it alone has fewer fields than the header, so that the file may be cut off in it.
+    pub cut_off: Option<u64>,
     /// Rows of the file that have nothing in any cell.
     pub blank_rows: u64,
     /// Name of the encoding.
@@ -48,7 +50,7 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Rows<S> {
     async fn of(mut reader: Reader<S>, structure: &Structure, extent: Extent) -> Result<Self, ReadError> {
         reader.skip_lines(structure.skip_rows, structure.delimiter).await?;
         let mut blank = Blank {
-            next: u64::from(structure.skip_rows) + 1,
+            next: structure.line,
             rows: 0,
         };
         if structure.header.is_some()
@@ -144,8 +146,10 @@ where
     };
     let (mut last, mut bytes) = (VecDeque::with_capacity(MAX_FOOTER + 1), 0);
     let mut records = 0;
+    let mut ends = Ends::default();
     while let Some(record) = rows.next().await? {
         records += 1;
+        ends.read(&record, structure.width);
         bytes += record.memory();
         last.push_back(record);
         while (last.len() > MAX_FOOTER || bytes > MAX_FOOTER_BYTES)
@@ -167,12 +171,39 @@ where
     let footer = || last.iter().skip(end);
     Ok(Found {
         records,
+        cut_off: ends.cut_off().filter(|_| extent == Extent::Whole),
         footer_has_day: footer().any(has_day),
         profiles,
         footer: footer().map(text_of).collect(),
         blank_rows: rows.blank.end(&rows.reader.record()),
         encoding: rows.reader.encoding().name().to_owned(),
     })
+}
+
+/// Whether the last record is the only one with fewer fields than the header. A total is none, and a remark after a blank line neither.
+#[derive(Default)]
+struct Ends {
+    records: u64,
+    narrow: u64,
+    /// The line after the last record.
+    next: u64,
+    /// The line of the last record, if it is narrow.
+    last: Option<u64>,
+}
+
+impl Ends {
+    fn read(&mut self, record: &Record, width: usize) {
+        self.records += 1;
+        let is_narrow = record.width() < width;
+        self.narrow += u64::from(is_narrow);
+        let is_apart = record.line() > self.next && self.records > 1;
+        self.last = (is_narrow && !is_apart && !is_total(record)).then(|| record.line());
+        self.next = record.line() + record.fields().map(line_breaks).sum::<u64>() + 1;
+    }
+
+    fn cut_off(&self) -> Option<u64> {
+        self.last.filter(|_| self.records > 1 && self.narrow == 1)
+    }
 }
 
 /// The columns that are called like ids.

@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use annals_csv::{Amount, DateFormat, DecimalMark, Record, Written};
+use annals_csv::{DateFormat, Record};
 use annals_domain::money;
 use chrono::Datelike;
-use iso_currency::Currency;
 
 use crate::lookup::{begins_like_total, means};
 use crate::names::Word;
 use crate::structure::{filled, is_amount};
+
+mod numbers;
+mod strays;
+
+pub use self::numbers::Numbers;
+pub use self::strays::{Stray, Strays};
 
 /// Most columns that are looked at.
 pub const MAX_COLUMNS: usize = 300;
@@ -35,13 +40,23 @@ pub struct Profile {
     /// Cells that say that there is nothing: `-`, `N/A`; by their text.
     pub nothing: BTreeMap<String, u64>,
     /// The formats that fit all days; `None` before the first.
-    pub days: Option<Vec<DateFormat>>,
+    days: Option<Vec<DateFormat>>,
     /// The formats that fit its first day.
     first_days: Vec<DateFormat>,
+    /// Cells that are days.
+    pub days_read: u64,
+    /// Cells that are no days.
+    pub day_strays: Strays,
+    /// Whether there were too many of them.
+    has_no_days: bool,
+    /// The first day that is written otherwise than those before.
+    pub contradiction: Option<Stray>,
     /// Days above 12, which cannot be months.
     pub late_days: u64,
-    /// How its numbers are written; `None` if it has other texts.
-    pub numbers: Option<Numbers>,
+    /// How its numbers are written; `None` if it has too many other texts.
+    numbers: Option<Numbers>,
+    /// Cells that are no numbers.
+    pub number_strays: Strays,
     /// Its words in lower case, each with how often it comes; `None` if there are too many different ones.
     pub words: Option<BTreeMap<String, u64>>,
     /// Whether every cell is an email address, by its form.
@@ -60,40 +75,6 @@ pub struct Profile {
     pub in_headings: BTreeMap<String, u64>,
     /// Headings that are not called totals and have here what rows have: a number, or an email address.
     pub doubtful_headings: u64,
-}
-
-/// How numbers are written.
-#[derive(Debug, Default, Clone)]
-pub struct Numbers {
-    /// Those that can be read with a decimal point only.
-    pub points: u64,
-    /// Those that can be read with a decimal comma only.
-    pub commas: u64,
-    /// Those that are two numbers.
-    pub ambiguous: u64,
-    /// Those below zero.
-    pub negative: u64,
-    /// Those that are zero.
-    pub zero: u64,
-    /// Those above zero.
-    pub positive: u64,
-    /// Those with a currency that only one has.
-    pub with_currency: u64,
-    /// Those whose digits are grouped as in India: `1,23,456`.
-    pub indian: u64,
-    /// The symbols of currencies, by which several are meant.
-    pub symbols: BTreeMap<char, u64>,
-    /// The currencies that are written with a number.
-    pub currencies: BTreeMap<&'static str, u64>,
-    /// An example of those that decide.
-    pub example: Option<String>,
-}
-
-impl Numbers {
-    /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.negative + self.zero + self.positive
-    }
 }
 
 /// The columns of a table.
@@ -132,7 +113,7 @@ impl Profiles {
     pub fn read(&mut self, record: &Record) {
         self.rows += 1;
         for (place, column) in self.columns.iter_mut().enumerate() {
-            column.read(record.field(place).trim());
+            column.read(record.field(place).trim(), record.line());
         }
     }
 
@@ -160,7 +141,8 @@ pub fn has_value(record: &Record, place: usize) -> bool {
     is_value && !is_total(record)
 }
 
-fn is_total(record: &Record) -> bool {
+/// Whether the first cell of a record is called like a total.
+pub fn is_total(record: &Record) -> bool {
     let mut cells = record.fields().map(str::trim).filter(|cell| !cell.is_empty());
     cells
         .next()
@@ -183,16 +165,17 @@ pub fn is_heading(record: &Record, width: usize, usual: usize) -> bool {
     let filled = filled(record);
     let is_day = |field: &str| !DateFormat::candidates(field.trim()).is_empty();
     let has_day = || record.fields().any(is_day);
-    let is_sparse_row =
-        || record.fields().any(|field| field.contains('@')) || (has_day() && record.fields().any(is_amount));
+    let has_address = || record.fields().any(|field| field.contains('@'));
+    let is_sparse_row = || has_address() || (has_day() && record.fields().any(is_amount));
     (filled == 1 && width > 2)
         || (filled <= 2 && usual >= 5 && !is_sparse_row())
-        || means(first, Word::TotalLine)
-        || (begins_like_total(first) && !has_day())
+        // A person may be called Sum, and totals have no email address.
+        || (means(first, Word::TotalLine) && !has_address())
+        || (begins_like_total(first) && !has_day() && !has_address())
 }
 
 impl Profile {
-    fn read(&mut self, text: &str) {
+    fn read(&mut self, text: &str, line: u64) {
         // An empty cell changes the hash, too, so that amounts of other rows make another hash.
         self.amounts_hash = self.amounts_hash.rotate_left(5).wrapping_mul(0x0100_0000_01B3);
         if text.is_empty() {
@@ -205,8 +188,8 @@ impl Profile {
             return;
         }
         self.filled += 1;
-        self.read_day(text);
-        self.read_number(text);
+        self.read_day(text, line);
+        self.read_number(text, line);
         let is_number = text.bytes().all(|b| b.is_ascii_digit());
         self.is_counter = self.is_counter && is_number && text.len() <= MAX_COUNTER;
         self.is_email = self.is_email && text.contains('@') && !text.contains(' ');
@@ -225,55 +208,54 @@ impl Profile {
         }
     }
 
-    fn read_day(&mut self, text: &str) {
+    fn read_day(&mut self, text: &str, line: u64) {
         match &mut self.days {
+            Some(formats) if formats.is_empty() => return,
+            Some(formats) => {
+                if formats.iter().any(|format| format.parse(text).is_ok()) {
+                    formats.retain(|format| format.parse(text).is_ok());
+                } else if DateFormat::candidates(text).is_empty() {
+                    return self.read_stray_day(text, line);
+                } else {
+                    formats.clear();
+                    self.contradiction = Some(Stray::of(text, line));
+                }
+            }
+            None if self.has_no_days => return,
             None => {
                 let found = DateFormat::candidates(text);
+                if found.is_empty() {
+                    return self.read_stray_day(text, line);
+                }
                 self.first_days.clone_from(&found);
                 self.days = Some(found);
             }
-            Some(formats) => formats.retain(|format| format.parse(text).is_ok()),
         }
-        let day = self.formats().first().and_then(|format| format.parse(text).ok());
+        self.days_read += 1;
+        let first = self.days.as_ref().and_then(|formats| formats.first());
+        let day = first.and_then(|format| format.parse(text).ok());
         self.late_days += u64::from(day.is_some_and(|day| day.day() > 12));
     }
 
-    fn read_number(&mut self, text: &str) {
+    fn read_stray_day(&mut self, text: &str, line: u64) {
+        self.day_strays.read(text, line);
+        if self.day_strays.are_many(self.days_read) {
+            self.days = None;
+            self.first_days.clear();
+            self.has_no_days = true;
+        }
+    }
+
+    fn read_number(&mut self, text: &str, line: u64) {
         let Some(numbers) = &mut self.numbers else { return };
-        let [point, comma] = [DecimalMark::Point, DecimalMark::Comma].map(|mark| Amount::parse(text, mark).ok());
-        let Some(amount) = point.or(comma) else {
-            self.numbers = None;
-            return;
-        };
-        match (point, comma) {
-            (Some(_), None) => numbers.points += 1,
-            (None, Some(_)) => numbers.commas += 1,
-            (Some(point), Some(comma)) if point.number != comma.number => numbers.ambiguous += 1,
-            _ => {}
-        }
-        if point.is_some() != comma.is_some() && text.len() <= MAX_TEXT {
-            numbers.example.get_or_insert_with(|| text.to_owned());
-        }
-        numbers.indian += u64::from(is_indian(text));
-        self.amounts_hash ^= hash_of(&amount.number);
-        match amount.number {
-            number if number.is_zero() => numbers.zero += 1,
-            number if number.is_sign_negative() => numbers.negative += 1,
-            _ => numbers.positive += 1,
-        }
-        let currency = match amount.written {
-            None => None,
-            Some(Written::Code(currency)) => Some(currency),
-            Some(Written::Symbol('€')) => Some(Currency::EUR),
-            Some(Written::Symbol('₹')) => Some(Currency::INR),
-            Some(Written::Symbol(symbol)) => {
-                *numbers.symbols.entry(symbol).or_default() += 1;
-                None
+        match numbers.read(text) {
+            Some(number) => self.amounts_hash ^= hash_of(&number),
+            None => {
+                self.number_strays.read(text, line);
+                if self.number_strays.are_many(numbers.count()) {
+                    self.numbers = None;
+                }
             }
-        };
-        if let Some(currency) = currency {
-            numbers.with_currency += 1;
-            *numbers.currencies.entry(currency.code()).or_default() += 1;
         }
     }
 
@@ -286,23 +268,30 @@ impl Profile {
         *words.entry(text.to_lowercase()).or_default() += 1;
     }
 
-    /// The formats of its days. Empty if it has none, or if no format fits all.
+    /// The formats of its days. Empty if it has none, or if no format fits all. A few cells may be no days at all (`day_strays`).
     pub fn formats(&self) -> &[DateFormat] {
-        self.days.as_deref().unwrap_or_default()
+        let are_days = self.day_strays.are_few(self.days_read);
+        self.days.as_deref().filter(|_| are_days).unwrap_or_default()
     }
 
     /// The formats that fit its first day, if none fits all.
     pub fn contradicted_formats(&self) -> &[DateFormat] {
-        if self.formats().is_empty() {
+        if self.formats().is_empty() && self.day_strays.are_few(self.days_read) {
             &self.first_days
         } else {
             &[]
         }
     }
 
-    /// Its numbers, if all of its cells are numbers and there are any.
+    /// Its numbers, if there are any and nearly all of its cells are numbers. A few may be none (`number_strays`).
     pub fn as_numbers(&self) -> Option<&Numbers> {
-        self.numbers.as_ref().filter(|_| self.filled > 0)
+        let are_numbers = |numbers: &&Numbers| numbers.count() > 0 && self.number_strays.are_few(numbers.count());
+        self.numbers.as_ref().filter(are_numbers)
+    }
+
+    /// Whether there are numbers, and every cell is one.
+    pub fn is_number(&self) -> bool {
+        self.number_strays.count == 0 && self.as_numbers().is_some()
     }
 }
 
@@ -312,35 +301,9 @@ fn hash_of(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Whether the digits of a number are grouped by twos before the last three, as in `1,23,456.50`.
-fn is_indian(text: &str) -> bool {
-    let number = text.trim_matches(|c: char| !c.is_ascii_digit());
-    let whole = number.split('.').next().unwrap_or_default();
-    let groups: Vec<&str> = whole.split(',').collect();
-    let [first, middle @ .., last] = groups.as_slice() else {
-        return false;
-    };
-    let digits = |group: &str, width: usize| group.len() == width && group.bytes().all(|b| b.is_ascii_digit());
-    let is_first = digits(first, 1) || digits(first, 2);
-    is_first && !middle.is_empty() && middle.iter().all(|group| digits(group, 2)) && digits(last, 3)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_as_in_india_by_twos() {
-        for (text, is_so) in [
-            ("1,23,456.50", true),
-            ("Rs. 12,34,567 Dr", true),
-            ("123,456", false),
-            ("1,234", false),
-            ("1,23,45", false),
-        ] {
-            assert_eq!(is_indian(text), is_so, "{text}");
-        }
-    }
 
     #[test]
     fn memory_does_not_grow_with_the_texts_of_a_column() {

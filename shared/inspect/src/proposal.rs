@@ -15,6 +15,7 @@ mod filter;
 mod headings;
 mod memory;
 mod money;
+mod pieces;
 mod signs;
 
 use std::collections::HashSet;
@@ -24,8 +25,9 @@ use serde_json::{Map, Value};
 
 use crate::check::Check;
 use crate::choice::Proposal;
+use crate::currency_words::Preamble;
 use crate::exports::{EXPORTS, Export};
-use crate::lookup::{Header, Preamble};
+use crate::lookup::Header;
 use crate::profile::{Profile, Profiles};
 
 /// Most values of a column that a message lists.

@@ -71,11 +71,7 @@ pub fn find(text: &str, is_whole: bool, declared: Declared) -> Option<Structure>
     Some(Structure {
         delimiter: table.delimiter,
         skip_rows: lines,
-        before: text
-            .lines()
-            .take(usize::try_from(lines).unwrap_or_default())
-            .map(str::to_owned)
-            .collect(),
+        before: first_lines(text, lines),
         header: place.map(|_| record.fields().map(|field| field.trim().to_owned()).collect()),
         line: u64::from(lines) + 1 + u64::from(length > 0),
         width: table.width,
@@ -86,6 +82,15 @@ pub fn find(text: &str, is_whole: bool, declared: Declared) -> Option<Structure>
         records_before: table.records[..first].to_vec(),
         filled: counts.get(counts.len() / 2).copied().unwrap_or(table.width),
     })
+}
+
+/// The first lines of a text, whose lines may end in any way.
+fn first_lines(text: &str, most: u32) -> Vec<String> {
+    let lines = text.split("\r\n").flat_map(|text| text.split(['\r', '\n']));
+    lines
+        .take(usize::try_from(most).unwrap_or_default())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Whether a field begins with a quote.

@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::check::{Check, Ids, Watch};
 use crate::choice::Proposal;
+use crate::future::Future;
 use crate::profile::has_value;
+use crate::totals::Totals;
 
 /// Rows that are shown as they would be stored.
 const MAX_SHOWN: usize = 5;
@@ -88,6 +90,8 @@ pub struct Trying<'a> {
     trial: Trial,
     watches: Vec<Watch>,
     ids: Ids,
+    totals: Totals,
+    future: Future,
     /// Rows whose currency nothing states.
     unstated: u64,
     /// Physical line of the first record before the header, and at the end, that may be a row.
@@ -115,6 +119,8 @@ impl<'a> Trying<'a> {
             trial: Trial::default(),
             watches: checks.into_iter().map(Watch::new).collect(),
             ids: Ids::default(),
+            totals: Totals::default(),
+            future: Future::from_today(),
             unstated: 0,
             row_before: None,
             row_at_end: None,
@@ -144,6 +150,7 @@ impl<'a> Trying<'a> {
     fn accept(&mut self, record: &Record, facts: Facts) {
         self.trial.rows_accepted += 1;
         self.watches.iter_mut().for_each(|watch| watch.read(record, &facts));
+        self.totals.read(record, &facts);
         if let Some(id) = &facts.id {
             self.ids.read(id.as_str(), record.line());
         }
@@ -154,7 +161,9 @@ impl<'a> Trying<'a> {
             sum.0 += i128::from(units.as_i64().unwrap_or_default());
             sum.1 += 1;
         }
-        if let Some(day) = facts.day.map(|day| day.to_string()) {
+        if let Some(day) = facts.day {
+            self.future.read(day, record.line());
+            let day = day.to_string();
             let (first, last) = (&mut self.trial.first_day, &mut self.trial.last_day);
             if first.as_ref().is_none_or(|first| day < *first) {
                 *first = Some(day.clone());
@@ -245,6 +254,12 @@ impl<'a> Trying<'a> {
         }
         if let Some(column) = self.layout.identity(self.dataset) {
             std::mem::take(&mut self.ids).finish(proposal, column.name());
+        }
+        if !declared.contains_key("filter") {
+            std::mem::take(&mut self.totals).finish(proposal);
+        }
+        if !declared.contains_key("date_format") {
+            self.future.finish(proposal);
         }
         if self.unstated > 0 && !proposal.doubts_about("currency") {
             let message = format!("nothing states the currency of {} rows", self.unstated);

@@ -8,6 +8,17 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Map, Value, json};
 
+#[path = "traps/broken.rs"]
+mod broken;
+#[path = "traps/customers.rs"]
+mod customers;
+#[path = "traps/days.rs"]
+mod days;
+#[path = "traps/money.rs"]
+mod money;
+#[path = "traps/rows.rs"]
+mod rows;
+
 /// Upload fields beside a file.
 #[derive(Default)]
 struct Known {
@@ -57,6 +68,42 @@ async fn inspected(dataset: &str, file: &str) -> Inspection {
 
 fn asks(inspection: &Inspection, field: &str) -> bool {
     !inspection.certain && inspection.doubts.iter().any(|doubt| doubt.field == field)
+}
+
+/// Each of these files, by what is special about it, must be asked about in a doubt about the field.
+async fn all_ask(cases: &[(&str, &str, &str, &str)]) {
+    let mut wrong = Vec::new();
+    for (what, dataset, field, file) in cases {
+        let inspection = inspected(dataset, file).await;
+        if !asks(&inspection, field) {
+            wrong.push(format!(
+                "{what}: {:?} {:?} {:?}",
+                inspection.doubts,
+                inspection.options,
+                totals(&inspection)
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Each of these files must be read without a doubt, with this sum of cents.
+async fn all_read(cases: &[(&str, &str, &str, &str)]) {
+    let mut wrong = Vec::new();
+    for (what, dataset, sum, file) in cases {
+        let inspection = inspected(dataset, file).await;
+        let sums: Vec<String> = totals(&inspection)
+            .into_iter()
+            .map(|(code, cents)| format!("{code} {cents}"))
+            .collect();
+        if !inspection.certain || sums.join(", ") != *sum {
+            wrong.push(format!(
+                "{what}: {sums:?} {:?} {:?}",
+                inspection.doubts, inspection.options
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The sum of the amounts, by currency.
@@ -357,6 +404,34 @@ async fn declared_columns_of_money_are_checked_like_found_ones() {
 }
 
 #[tokio::test]
+async fn declared_columns_that_a_file_does_not_have_are_not_replaced() {
+    for declared in [
+        json!({"amount_columns": {"debit": "Soll", "credit": "Haben"}}),
+        json!({"sign_column": "Richtung"}),
+        json!({"filter": {"column": "Art", "in": ["x"]}}),
+        json!({"name_columns": ["Vorname"]}),
+        json!({"mapping": {"amount": "Summe"}}),
+    ] {
+        let file = "Datum,Text,Belastung (EUR),Gutschrift (EUR)\nJanuar,,,\n2026-01-31,Miete,12.50,\n";
+        let inspection = Known::declared(declared.clone()).inspect("expenses", file).await;
+        assert!(asks(&inspection, "mapping"), "{declared}: {:?}", inspection.doubts);
+        for (field, value) in declared.as_object().expect("fields") {
+            if !["filter", "mapping"].contains(&field.as_str()) {
+                assert_eq!(inspection.options.get(field), Some(value));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_price_beside_a_quantity_is_no_other_amount() {
+    let file = "Datum;Artikel;Menge;Preis;Summe (EUR)\n31.01.2026;Tasse;2;5,00;10,00\n30.01.2026;Tasse;1;5,00;5,00\n";
+    let inspection = inspected("sales", file).await;
+    assert!(inspection.certain, "{:?}", inspection.doubts);
+    assert_eq!(totals(&inspection), [("EUR".to_owned(), "1500".to_owned())]);
+}
+
+#[tokio::test]
 async fn rows_with_few_cells_are_no_footer() {
     let expenses = "Date,Vendor,Category,Memo,Ref,Amount (EUR)\n2026-01-03,A,b,c,d,10.00\n2026-01-04,A,b,c,d,11.00\n2026-01-05,,,,,12.00\n";
     let inspection = inspected("expenses", expenses).await;
@@ -476,6 +551,15 @@ async fn memory_answers_what_the_file_leaves_open() {
             "sales",
             json!({"filter": {"column": "Status", "not_in": ["refunded"]}}),
             "Date,Status,Amount (EUR)\n2026-01-31,Refunded,5.00\n2026-01-30,Paid,3.00\n",
+        ),
+        (
+            "what is paid of two columns",
+            "expenses",
+            json!({
+                "amount_columns": {"debit": "Debit", "credit": "Credit"}, "negate": true, "currency": "EUR",
+                "filter": {"column": "Debit", "not_in": ["", "0", "0.00", "0,00"]},
+            }),
+            "Date,Text,Debit,Credit\n2026-01-31,Rent,5.00,\n2026-01-30,Salary,,3000.00\n",
         ),
         (
             "which column is which",

@@ -25,7 +25,39 @@ impl Proposer<'_> {
             }
         }
         self.doubt_words(&words);
+        self.doubt_names(&confirmed);
         self.set_empty(dashes);
+    }
+
+    /// The columns with parts of names.
+    fn name_places(&self) -> Vec<usize> {
+        let names = self
+            .out
+            .fields
+            .get("name_columns")
+            .or(self.table.declared.get("name_columns"));
+        let names = names.and_then(super::parsed).unwrap_or_default();
+        let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.filter_map(|name| self.place_named(name)).collect()
+    }
+
+    /// A part of a name that one of these texts in lower case would drop, and its column. Texts that mean nothing do so in all columns.
+    fn dropped_name(&self, texts: &[String]) -> Option<(String, usize)> {
+        let parts = self.name_places().into_iter();
+        let mut parts = parts.flat_map(|place| self.nothing(place).into_iter().map(move |text| (text, place)));
+        parts.find(|(text, _)| !is_dash(text) && texts.contains(&text.to_lowercase()))
+    }
+
+    /// Asks about names that would be dropped because of what was confirmed for another file.
+    fn doubt_names(&mut self, confirmed: &[String]) {
+        let Some((text, place)) = self.dropped_name(confirmed) else {
+            return;
+        };
+        let message = format!(
+            "{text:?} in {} may be a name, and was confirmed to mean nothing in a file with this header",
+            self.name(place)
+        );
+        self.out.doubt("empty_values", message, vec![json!([])]);
     }
 
     /// Texts whose meaning was confirmed for another file with this header, in lower case.
@@ -95,10 +127,17 @@ impl Proposer<'_> {
         texts.sort_unstable();
         texts.dedup();
         let shown = &texts[..texts.len().min(MAX_SHOWN)];
-        let message = format!(
+        let mut message = format!(
             "{shown:?} in {} could mean that there is nothing, or be a value",
             self.name(*place)
         );
+        let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
+        if let Some((text, place)) = self.dropped_name(&lower) {
+            message += &format!(
+                ". {text:?} in {}, which may be a name, would then mean nothing, too",
+                self.name(place)
+            );
+        }
         let choices = vec![json!({"empty_values": texts}), json!({"empty_values": []})];
         self.out.doubt("empty_values", message, choices);
     }

@@ -141,22 +141,27 @@ impl Proposer<'_> {
         self.candidates(self.table.dataset.id, |profile| profile.filled == rows)
     }
 
-    /// Lets rows be watched whose amount may not be what was paid: it is that of an order that has a row for each of its items, or a part of it was
-    /// paid back.
+    /// Lets rows be watched that may not count, because they were cancelled, or whose amount may not be what was paid: it is that of an order that has
+    /// a row for each of its items, or a part of it was paid back or is not paid yet.
     pub(super) fn watch_amounts(&mut self) {
-        if self.export.is_some() {
-            return;
+        let free = |is_it: fn(&Header) -> bool| -> Vec<usize> {
+            let headers = self.table.headers.iter().enumerate();
+            let named = headers.filter(|(place, header)| !self.used.contains(place) && is_it(header));
+            named.map(|(place, _)| place).collect()
+        };
+        let cancelled = free(Header::is_of_cancellations);
+        let (refunds, dues) = (free(Header::is_of_refunds), free(Header::is_of_dues));
+        let is_amount = |place: &usize| self.profile(*place).is_some_and(is_nearly_number);
+        let mut checks: Vec<Check> = cancelled.into_iter().map(Check::Cancelled).collect();
+        if self.export.is_none() {
+            let reduced = refunds.into_iter().chain(dues).filter(is_amount);
+            checks.extend(reduced.map(Check::Subtracted));
+            let is_repeated = |place: &usize| self.profile(*place).is_some_and(|profile| !profile.is_unique);
+            let orders = self.ids().into_iter().find(is_repeated);
+            let orders = orders.filter(|_| self.place_of(Column::Amount).is_some());
+            checks.extend(orders.map(|place| Check::Repeats(vec![place])));
         }
-        let headers = self.table.headers.iter().enumerate();
-        let refunds = headers.filter(|(place, header)| !self.used.contains(place) && header.is_of_refunds());
-        let refunds = refunds.filter(|(place, _)| self.profile(*place).is_some_and(is_number));
-        let checks: Vec<Check> = refunds.map(|(place, _)| Check::Subtracted(place)).collect();
         self.checks.extend(checks);
-        let is_repeated = |place: &usize| self.profile(*place).is_some_and(|profile| !profile.is_unique);
-        let orders = self.ids().into_iter().find(is_repeated);
-        if let Some(place) = orders.filter(|_| self.place_of(Column::Amount).is_some()) {
-            self.checks.push(Check::Repeats(vec![place]));
-        }
     }
 
     pub(super) fn choose_names(&mut self) {
@@ -219,7 +224,7 @@ impl Proposer<'_> {
             _ => Column::Description,
         };
         let is_free = self.table.dataset.columns.contains(&text) && !self.mapping.contains_key(text.name());
-        let is_text = |profile: &Profile| profile.numbers.is_none() && profile.formats().is_empty();
+        let is_text = |profile: &Profile| !is_number(profile) && profile.formats().is_empty();
         if let Some(place) = self.only(is_text).filter(|_| is_free) {
             self.map(text, place, None);
         }
@@ -280,6 +285,11 @@ pub(super) fn is_of_others(dataset: &Dataset, header: &Header) -> bool {
 }
 
 pub(super) fn is_number(profile: &Profile) -> bool {
+    profile.is_number()
+}
+
+/// Whether nearly all of its cells are numbers. The others are asked about.
+pub(super) fn is_nearly_number(profile: &Profile) -> bool {
     profile.as_numbers().is_some()
 }
 

@@ -7,6 +7,16 @@ use super::signs::after;
 use super::{Money, Proposer};
 use crate::profile::Numbers;
 
+/// Exports of India.
+const INDIAN: [&str; 6] = [
+    "HDFC Bank",
+    "ICICI Bank",
+    "Kotak Mahindra Bank",
+    "Axis Bank",
+    "Tally day book",
+    "Tally sales register",
+];
+
 /// What the file says of the currency.
 enum Named {
     /// A column has it, in every row or not.
@@ -25,13 +35,14 @@ impl Proposer<'_> {
             return self.recall_currency();
         }
         if self.is_declared("currency") {
-            return;
+            return self.leave_out_other_currencies(money);
         }
         let before = self.remembered("currency");
         let before = before.as_ref().and_then(Value::as_str).map(str::to_uppercase);
         match (self.named_currency(money), before) {
             (Named::Column(place), before) => {
                 self.map(Column::Currency, place, None);
+                self.doubt_two_currencies(place);
                 self.doubt_other_currency(&self.codes(place), before.as_deref());
             }
             (Named::Beside, before) => {
@@ -48,6 +59,79 @@ impl Proposer<'_> {
                 self.doubt_other_currency(&beside, Some(&before));
             }
             (Named::Nothing(message, choices), None) => self.out.doubt("currency", message, choices),
+        }
+        self.doubt_contradictions(money);
+        self.leave_out_other_currencies(money);
+    }
+
+    /// Asks about what contradicts the header of the amounts: a column of currencies, codes beside the amounts, or a line before the header.
+    fn doubt_contradictions(&mut self, money: Money) {
+        let Some(code) = self.code_of_headers(money) else {
+            return;
+        };
+        let columns = self
+            .currency_columns()
+            .into_iter()
+            .map(|place| (self.name(place), self.codes(place)));
+        let beside = ("the cells of the amounts".to_owned(), self.codes_beside(money));
+        let preamble = self.table.preamble.currencies.clone();
+        let sources = columns.chain([beside, ("a line before the header".to_owned(), preamble)]);
+        let other = sources
+            .flat_map(|(source, codes)| codes.into_iter().map(move |code| (source.clone(), code)))
+            .find(|(_, other)| *other != code);
+        if let Some((source, other)) = other {
+            let message = format!("the header of the amount names {code}, and {source} has {other}");
+            self.out.doubt("currency", message, vec![json!(code)]);
+        }
+    }
+
+    /// A column called `currency` is read without a mapping, so it is mapped to nothing if the header of the amounts names another currency.
+    fn leave_out_other_currencies(&mut self, money: Money) {
+        let declared = self.table.declared.get("currency").and_then(Value::as_str);
+        let declared = declared.map(str::to_uppercase);
+        let code = self.code_of_headers(money);
+        let Some(code) = code.filter(|code| declared.as_ref().is_none_or(|declared| declared == code)) else {
+            return;
+        };
+        let columns = self.currency_columns();
+        if columns
+            .iter()
+            .any(|place| self.codes(*place).iter().any(|other| *other != code))
+        {
+            self.mapping.insert(Column::Currency.name().to_owned(), Value::Null);
+        }
+    }
+
+    /// The only currency that the headers of the amounts name, unless the export is known.
+    fn code_of_headers(&self, money: Money) -> Option<String> {
+        match self.currency_of_headers(&money.places()) {
+            Some(Named::One(code, _)) if self.export.is_none() => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Columns of currencies, by their headers.
+    fn currency_columns(&self) -> Vec<usize> {
+        let headers = self.table.headers.iter().enumerate();
+        let named = headers.filter(|(_, header)| header.is_of_currencies());
+        let has_codes = |place: &usize| {
+            self.profile(*place)
+                .is_some_and(|profile| profile.is_currency && profile.filled > 0)
+        };
+        named.map(|(place, _)| place).filter(has_codes).collect()
+    }
+
+    /// Asks which of two columns has the currency of the amounts, unless both have the same one in all rows.
+    fn doubt_two_currencies(&mut self, place: usize) {
+        if self.export.is_some() {
+            return;
+        }
+        let codes = self.codes(place);
+        let is_blank = |place: usize| self.profile(place).is_none_or(|profile| profile.blank > 0);
+        let mut others = self.currency_columns().into_iter().filter(|other| *other != place);
+        let other = others.find(|other| codes.len() != 1 || self.codes(*other) != codes || is_blank(*other));
+        if let Some(other) = other {
+            self.doubt_between(Column::Currency, place, other);
         }
     }
 
@@ -69,6 +153,10 @@ impl Proposer<'_> {
 
     fn named_currency(&self, money: Money) -> Named {
         let places = money.places();
+        // The header of the amount is nearer to it than any column.
+        if let (None, Some(named)) = (self.export, self.currency_of_headers(&places)) {
+            return named;
+        }
         let amount = places.first().copied().unwrap_or_default();
         let mut named = self.candidates(Column::Currency, |profile| profile.is_currency && profile.filled > 0);
         named.sort_by_key(|place| after(amount, *place));
@@ -141,8 +229,9 @@ impl Proposer<'_> {
         symbols.dedup();
         let names_rupees = self.table.headers.iter().any(|header| header.names_rupees);
         let are_rupees = symbols == ['₨'] || (symbols.is_empty() && names_rupees);
-        if are_rupees && numbers.iter().any(|numbers| numbers.indian > 0) {
-            let reason = "rupees, in numbers that are grouped as in India";
+        let is_of_india = self.export.is_some_and(|export| INDIAN.contains(&export.name));
+        if are_rupees && (is_of_india || numbers.iter().any(|numbers| numbers.indian > 0)) {
+            let reason = "rupees, in an export of India or in numbers that are grouped as there";
             return Named::One("INR".to_owned(), reason);
         }
         let likely = symbols.iter().flat_map(|symbol| match symbol {

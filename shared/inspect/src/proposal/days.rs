@@ -15,12 +15,14 @@ impl Proposer<'_> {
             Some(said) => said?,
             None => {
                 let of_export = self.of_export(column.name());
-                let has_days =
-                    |profile: &Profile| !profile.formats().is_empty() || !profile.contradicted_formats().is_empty();
+                let has_rows = self.table.profiles.rows > 0;
+                let has_days = |profile: &Profile| {
+                    !has_rows || !profile.formats().is_empty() || !profile.contradicted_formats().is_empty()
+                };
                 let named = self.candidates(column, has_days);
                 self.doubt_if_two(column, &named);
                 let serials = || self.candidates(column, has_serials).into_iter().next();
-                let shaped = || self.only(|profile| !profile.formats().is_empty());
+                let shaped = || self.only(|profile| !profile.formats().is_empty() && profile.day_strays.count == 0);
                 let place = of_export
                     .or_else(|| named.first().copied())
                     .or_else(serials)
@@ -38,8 +40,25 @@ impl Proposer<'_> {
         };
         if !self.is_declared("date_format") {
             self.decide_date_format(place);
+            self.doubt_odd_days(place);
         }
         Some(place)
+    }
+
+    /// Asks about cells that are no days in a column of days. Their rows are refused.
+    fn doubt_odd_days(&mut self, place: usize) {
+        let strays = self.profile(place).filter(|profile| profile.days_read > 0);
+        let strays = strays.map(|profile| &profile.day_strays);
+        let Some((count, first)) = strays.and_then(|strays| Some((strays.count, strays.first.clone()?))) else {
+            return;
+        };
+        let message = format!(
+            "{count} cells of {} are no days, the first on line {}: {:?}. Their rows are refused",
+            self.name(place),
+            first.line,
+            first.text
+        );
+        self.out.doubt("date_format", message, Vec::new());
     }
 
     fn decide_date_format(&mut self, place: usize) {
@@ -75,7 +94,10 @@ impl Proposer<'_> {
     fn decided_format(&self, profile: &Profile) -> Option<(DateFormat, String)> {
         match profile.formats() {
             [] => None,
-            [DateFormat::Iso] => Some((DateFormat::Iso, format!("all {} days are YYYY-MM-DD", profile.filled))),
+            [DateFormat::Iso] => Some((
+                DateFormat::Iso,
+                format!("all {} days are YYYY-MM-DD", profile.days_read),
+            )),
             [only] => Some((only.clone(), only_format(only, profile))),
             several => self.known_format(several).or_else(|| self.day_first(several)),
         }
@@ -133,7 +155,11 @@ impl Proposer<'_> {
             ),
             [] if profile.filled == 0 => return,
             [] => (
-                format!("no format reads all days of {}", self.name(place)),
+                format!(
+                    "no format reads all days of {}{}",
+                    self.name(place),
+                    contradiction(profile)
+                ),
                 choices(profile.contradicted_formats()),
             ),
             several => (
@@ -152,15 +178,22 @@ impl Proposer<'_> {
 /// Why a format is the only one that is possible.
 fn only_format(format: &DateFormat, profile: &Profile) -> String {
     let century = match format.to_string().contains("%y") {
-        true => ", with years from 1969 to 2068",
+        true => ", with years from 1970 to 2069",
         false => "",
     };
     let evidence = match (format.swapped().is_some(), profile.late_days) {
         (true, rows @ 1..) => format!(": {rows} rows decide it, because their day is above 12"),
         _ => String::new(),
     };
-    let days = profile.filled;
+    let days = profile.days_read;
     format!("no other order of day and month reads all {days} days{century}{evidence}")
+}
+
+/// The cell that the formats of those before do not read.
+fn contradiction(profile: &Profile) -> String {
+    let cell = profile.contradiction.as_ref();
+    cell.map(|cell| format!(": {:?} on line {} is not written as those before", cell.text, cell.line))
+        .unwrap_or_default()
 }
 
 fn choices(formats: &[DateFormat]) -> Vec<Value> {

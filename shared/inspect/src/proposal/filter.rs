@@ -84,19 +84,18 @@ impl Proposer<'_> {
         }
     }
 
-    fn of_role(&self, role: Role) -> Option<usize> {
-        self.table
-            .headers
-            .iter()
-            .enumerate()
-            .position(|(place, header)| header.is(role) && !self.used.contains(&place))
+    /// Leaves out what is pending or was voided, by each column of statuses.
+    fn filter_by_status(&mut self) {
+        let headers = self.table.headers.iter().enumerate();
+        let named = headers.filter(|(place, header)| !self.used.contains(place) && header.is(Role::Status));
+        let places: Vec<usize> = named.map(|(place, _)| place).collect();
+        for place in places {
+            self.filter_by_status_in(place);
+        }
+        self.doubt_other_statuses();
     }
 
-    /// Leaves out what is pending or was voided.
-    fn filter_by_status(&mut self) {
-        let Some(place) = self.of_role(Role::Status) else {
-            return;
-        };
+    fn filter_by_status_in(&mut self, place: usize) {
         let Some(words) = self.words(place) else { return };
         let of = |kinds: &[Word]| -> Vec<String> {
             words
@@ -124,6 +123,20 @@ impl Proposer<'_> {
             format!("rows with {out:?} in {} are pending or void", self.name(place)),
         );
         self.filter.push(json!({"column": self.name(place), "not_in": out}));
+    }
+
+    /// Asks about voided rows in columns of statuses that the dictionary does not have, such as `Fulfillment status`.
+    fn doubt_other_statuses(&mut self) {
+        let headers = self.table.headers.iter().enumerate();
+        let named = headers.filter(|(_, header)| !header.is(Role::Status) && header.name.contains("status"));
+        let places: Vec<usize> = named.map(|(place, _)| place).collect();
+        for place in places {
+            let words = self.words(place).unwrap_or_default();
+            let voided: Vec<&String> = words.iter().filter(|word| means(word, Word::Voided)).collect();
+            if !voided.is_empty() {
+                self.doubt_values(place, &voided);
+            }
+        }
     }
 
     /// Of income and expenses in one table, takes those that the dataset is about.
@@ -172,7 +185,8 @@ impl Proposer<'_> {
     fn doubt_kinds(&mut self, place: usize, words: &[String], taken: &[String]) {
         let is_known = |word: &String| taken.contains(word) || is_negative_sign(word).is_some();
         let unknown: Vec<&String> = words.iter().filter(|word| !is_known(word)).collect();
-        if words.len() > 1 && self.table.headers[place].is(Role::Kind) {
+        let takes_back = |word: &&String| means(word, Word::TakenBack);
+        if (words.len() > 1 || words.iter().any(|word| takes_back(&word))) && self.table.headers[place].is(Role::Kind) {
             self.doubt_values(place, &unknown);
         }
     }

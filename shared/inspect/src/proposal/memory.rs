@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::columns::is_number;
 use super::{MAX_SHOWN, Proposer, conditions};
 
 /// Fields that no file decides.
@@ -50,6 +51,15 @@ impl Proposer<'_> {
         }
     }
 
+    /// Whether a condition takes all rows with a day, or with an amount that is not zero, in the column of days or of amounts.
+    fn leaves_out_no_rows(&self, place: usize, condition: &Value) -> bool {
+        let Some(profile) = self.profile(place).filter(|_| condition["not_in"].is_array()) else {
+            return false;
+        };
+        let is_zero = |text: &String| !text.contains(|c: char| c.is_alphanumeric() && c != '0');
+        !profile.formats().is_empty() || (is_number(profile) && texts(condition).0.iter().all(is_zero))
+    }
+
     /// Compares a condition that was confirmed with the file and with the file's own condition for its column.
     fn compare(&mut self, before: &Value, own: &[Value]) {
         let place = before["column"].as_str().and_then(|name| self.place_named(name));
@@ -61,8 +71,7 @@ impl Proposer<'_> {
         let is_judged = judged.is_some() || own.is_some();
         let unknown = judged.map(|(_, unknown)| unknown).unwrap_or_default();
         self.unknown.retain(|(of, _)| *of != place);
-        let is_day = self.profile(place).is_some_and(|profile| !profile.formats().is_empty());
-        if own == Some(before) && unknown.is_empty() || (is_day && before["not_in"].is_array()) {
+        if (own == Some(before) && unknown.is_empty()) || self.leaves_out_no_rows(place, before) {
             return;
         }
         let Some(words) = self.words(place) else {

@@ -5,14 +5,54 @@ use std::collections::HashSet;
 use annals_csv::{Column, Kind};
 use serde_json::json;
 
-use super::columns::is_number;
+use super::columns::{is_nearly_number, is_number};
 use super::{MAX_SHOWN, Money, Proposer};
 use crate::names::Role;
-use crate::profile::Numbers;
+use crate::profile::{Numbers, Profile};
 
 impl Proposer<'_> {
     pub(super) fn choose_money(&mut self) -> Option<Money> {
-        self.said_money().or_else(|| self.find_money())
+        let said = self.said_money();
+        // Columns that the file does not have are refused by the trial, and no others are proposed instead.
+        if said.is_some() || self.is_declared("amount_columns") {
+            return said;
+        }
+        let found = self.find_money();
+        if let Some(money) = found {
+            self.doubt_odd_numbers(money);
+            self.doubt_pieces(money);
+        }
+        found
+    }
+
+    /// What columns of numbers are like. In a file without rows, all are.
+    fn fits_money(&self) -> impl Fn(&Profile) -> bool + use<> {
+        let has_rows = self.table.profiles.rows > 0;
+        move |profile| !has_rows || is_nearly_number(profile)
+    }
+
+    /// Asks about cells that are no numbers in a column of numbers. Their rows are refused.
+    fn doubt_odd_numbers(&mut self, money: Money) {
+        let mut places = money.places();
+        if let Money::Product(_) = money {
+            places.extend(self.place_of(Column::Quantity));
+        }
+        for place in places {
+            let strays = self.profile(place).map(|profile| &profile.number_strays);
+            let Some((count, first)) = strays.and_then(|strays| Some((strays.count, strays.first.clone()?))) else {
+                continue;
+            };
+            let name = self.name(place);
+            let message = format!(
+                "{count} cells of {name} are no numbers, the first on line {}: {:?}. Their rows are refused",
+                first.line, first.text
+            );
+            let choices = match money {
+                Money::One(_) => vec![json!({"amount": name})],
+                Money::Two(..) | Money::Product(_) => Vec::new(),
+            };
+            self.out.doubt("mapping", message, choices);
+        }
     }
 
     /// The columns that the caller names, or that were confirmed for this header. How their amounts are signed and in which currency they are is
@@ -54,15 +94,15 @@ impl Proposer<'_> {
         if let (Some(debit), Some(credit)) = (self.of_export("debit"), self.of_export("credit")) {
             return Some(self.take_two(debit, credit));
         }
-        let named = self.candidates(Column::Amount, is_number);
+        let named = self.candidates(Column::Amount, self.fits_money());
         if let Some(place) = self.of_export("amount").or_else(|| named.first().copied()) {
             return Some(self.take_one(place, &named));
         }
         if let Some((debit, credit)) = self.two_columns() {
             return Some(self.take_two(debit, credit));
         }
-        let price = self.candidates(Column::UnitPrice, is_number).into_iter().next();
-        let quantity = self.candidates(Column::Quantity, is_number).into_iter().next();
+        let price = self.candidates(Column::UnitPrice, self.fits_money()).into_iter().next();
+        let quantity = self.candidates(Column::Quantity, self.fits_money()).into_iter().next();
         if let (Some(price), Some(quantity)) = (price, quantity)
             && self.table.dataset.columns.contains(&Column::UnitPrice)
         {
@@ -100,10 +140,13 @@ impl Proposer<'_> {
     /// Whether another column has amounts of its own: `Line Total` beside `Order Total`.
     fn is_other_amount(&self, place: usize, other: usize) -> bool {
         let hash = |place: usize| self.profile(place).map(|profile| profile.amounts_hash);
+        let header = &self.table.headers[other];
+        let is_price =
+            || header.rank_for(Column::UnitPrice).is_some() && !self.candidates(Column::Quantity, is_number).is_empty();
         let is_net_or_tax = [Role::Net, Role::Tax, Role::Fee, Role::Balance]
             .iter()
-            .any(|role| self.table.headers[other].is(*role));
-        place != other && !is_net_or_tax && hash(place) != hash(other)
+            .any(|role| header.is(*role));
+        place != other && !is_net_or_tax && hash(place) != hash(other) && !is_price()
     }
 
     fn doubt_amount(&mut self) {
@@ -120,7 +163,7 @@ impl Proposer<'_> {
     fn two_columns(&self) -> Option<(usize, usize)> {
         let fits = |place: usize| {
             let profile = self.profile(place);
-            profile.is_some_and(|profile| profile.filled == 0 || is_number(profile))
+            profile.is_some_and(|profile| profile.filled == 0 || is_nearly_number(profile))
         };
         let of = |role| {
             let mut headers = self.table.headers.iter().enumerate();

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use annals_csv::is_negative_sign;
+use annals_csv::{Column, is_negative_sign};
 use serde_json::{Value, json};
 
 use super::{Money, Proposer};
 use crate::check::Check;
+use crate::lookup::Header;
 use crate::names::Role;
 use crate::profile::Profile;
 
@@ -34,7 +35,7 @@ impl Proposer<'_> {
     /// Finds the column that says whether an amount is negative, after those that tell which rows count.
     pub(super) fn choose_sign_column(&mut self, money: Money) {
         let Money::One(amount) = money else { return };
-        if self.sign.is_some() {
+        if self.said("sign_column").is_some() {
             return;
         }
         self.sign = self.sign_column(amount);
@@ -100,7 +101,7 @@ impl Proposer<'_> {
             .map(|value| value == json!(true) || value == json!("true"));
         match self.table.dataset.name {
             "expenses" => self.decide_expense_signs(money, &directions, before),
-            _ => self.decide_sale_signs(&directions, before),
+            _ => self.decide_sale_signs(money, &directions, before),
         }
     }
 
@@ -112,12 +113,21 @@ impl Proposer<'_> {
         let is_known = self.takes_back(directions);
         match (directions.paid, directions.received) {
             (0, 0) => {}
+            (_, 0) if !directions.are_told && self.is_paid_below_zero() == Some(false) => {
+                let message = "all amounts are below zero, and this system writes what was paid above zero: these are payments of \
+                               the bill, or refunds";
+                self.doubt_negate(message, before);
+            }
             (_, 0) => {
                 let reason = "all amounts were paid, so they have a minus sign or stand for money that left";
                 self.settle_negate(true, before, reason);
             }
             (0, _) if directions.are_told && !is_known => {
                 let message = "all amounts are credits: money that came in is no expense";
+                self.doubt_negate(message, before);
+            }
+            (0, _) if !directions.are_told && self.is_paid_below_zero() == Some(true) => {
+                let message = "all amounts are above zero, and accounts have what was paid below zero: money that came in is no expense";
                 self.doubt_negate(message, before);
             }
             (0, _) => self.settle_negate(false, before, ""),
@@ -129,6 +139,15 @@ impl Proposer<'_> {
                 let outgoing = self.outgoing(money);
                 self.doubt_directions(message, vec![outgoing], before);
             }
+        }
+    }
+
+    /// Whether what was paid is below zero: in the export, or because there is a balance, as only accounts have one. `None`: not known.
+    fn is_paid_below_zero(&self) -> Option<bool> {
+        let has_balance = || self.table.headers.iter().any(|header| header.is(Role::Balance));
+        match self.export {
+            Some(export) => export.is_paid_below_zero,
+            None => has_balance().then_some(true),
         }
     }
 
@@ -150,7 +169,7 @@ impl Proposer<'_> {
         }
     }
 
-    fn decide_sale_signs(&mut self, directions: &Directions, before: Option<bool>) {
+    fn decide_sale_signs(&mut self, money: Money, directions: &Directions, before: Option<bool>) {
         let is_known = self.takes_back(directions);
         match (directions.paid, directions.received) {
             (0, 0) => {}
@@ -161,8 +180,28 @@ impl Proposer<'_> {
                 let message = format!("{paid} rows are debits and {received} are credits: say which rows are sales");
                 self.doubt_directions(message, Vec::new(), before);
             }
+            (paid @ 1.., 1..) if !is_known && before.is_none() && !self.is_list_of_sales() => {
+                let message = format!(
+                    "{paid} rows have an amount below zero: they take sales back, or are what was paid and no sales"
+                );
+                let column = money.places().first().map(|place| self.name(*place));
+                let choices = vec![
+                    json!({"filter": {"column": column, "sign": "positive"}}),
+                    json!({"negate": false}),
+                ];
+                self.doubt_directions(message, choices, before);
+            }
             _ => self.settle_negate(false, before, ""),
         }
+    }
+
+    /// Whether the columns are those of orders or invoices, and not those of an account. Amounts below zero take sales back there.
+    fn is_list_of_sales(&self) -> bool {
+        let headers = &self.table.headers;
+        let has_balance = headers.iter().any(|header| header.is(Role::Balance));
+        let is_of_sales = |header: &Header| header.rank_for(Column::SaleId).is_some() && header.is_of_sales();
+        let is_listed = self.place_of(Column::Quantity).is_some() || headers.iter().any(is_of_sales);
+        self.export.is_some() || (is_listed && !has_balance)
     }
 
     /// Asks which direction counts. If the caller has said which rows count, or it was confirmed for this header, it is asked only if those rows
