@@ -7,9 +7,10 @@ use annals_csv::{DateFormat, Record};
 use annals_domain::money;
 use chrono::Datelike;
 
-use crate::lookup::{begins_like_total, means};
+use crate::lookup::means;
 use crate::names::Word;
 use crate::structure::{filled, is_amount};
+use crate::total_words::begins_like_total;
 
 mod numbers;
 mod strays;
@@ -59,8 +60,8 @@ pub struct Profile {
     pub number_strays: Strays,
     /// Its words in lower case, each with how often it comes; `None` if there are too many different ones.
     pub words: Option<BTreeMap<String, u64>>,
-    /// Whether every cell is an email address, by its form.
-    pub is_email: bool,
+    /// Cells that are email addresses, by their form.
+    addresses: u64,
     /// Whether every cell is a currency.
     pub is_currency: bool,
     /// A hash of its amounts in their order, of which an empty cell is none: two columns with the same amounts have the same.
@@ -95,7 +96,6 @@ impl Profiles {
         let new = |place: usize| Profile {
             numbers: Some(Numbers::default()),
             words: Some(BTreeMap::new()),
-            is_email: true,
             is_currency: true,
             is_counter: true,
             is_unique: ids.contains(&place),
@@ -192,7 +192,7 @@ impl Profile {
         self.read_number(text, line);
         let is_number = text.bytes().all(|b| b.is_ascii_digit());
         self.is_counter = self.is_counter && is_number && text.len() <= MAX_COUNTER;
-        self.is_email = self.is_email && text.contains('@') && !text.contains(' ');
+        self.addresses += u64::from(text.contains('@') && !text.contains(' '));
         self.is_currency = self.is_currency && text.len() == 3 && money::currency(&text.to_uppercase()).is_some();
         self.read_value(text);
     }
@@ -287,6 +287,12 @@ impl Profile {
     pub fn as_numbers(&self) -> Option<&Numbers> {
         let are_numbers = |numbers: &&Numbers| numbers.count() > 0 && self.number_strays.are_few(numbers.count());
         self.numbers.as_ref().filter(are_numbers)
+    }
+
+    /// Whether nearly all cells are email addresses. The rows of others are refused.
+    pub fn has_addresses(&self) -> bool {
+        let others = Strays::of(self.filled - self.addresses);
+        self.addresses > 0 && others.are_few(self.addresses)
     }
 
     /// Whether there are numbers, and every cell is one.

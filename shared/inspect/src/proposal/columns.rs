@@ -203,8 +203,8 @@ impl Proposer<'_> {
                 continue;
             }
             let fits = |profile: &Profile| match column.kind() {
-                Kind::Quantity | Kind::Price => is_number(profile) && has_one_mark(profile),
-                Kind::Email => profile.is_email && profile.filled > 0,
+                Kind::Quantity | Kind::Price => is_nearly_number(profile) && has_one_mark(profile),
+                Kind::Email => profile.has_addresses(),
                 // A column of nothing but `NA` may be one of countries.
                 _ => profile.filled > 0 || !profile.nothing.is_empty(),
             };
