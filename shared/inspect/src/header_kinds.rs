@@ -75,6 +75,36 @@ impl Header {
         stems.iter().any(|stem| self.name.contains(stem))
     }
 
+    /// Whether it names what only statements of accounts have.
+    pub fn is_of_accounts(&self) -> bool {
+        let stems = [
+            "iban",
+            "verwendungszweck",
+            "wertstellung",
+            "valutadatum",
+            "value date",
+            "value dt",
+            "auftraggeber",
+            "beguenstigter",
+            "begünstigter",
+            "zahlungspflichtig",
+            "zahlungsbeteiligt",
+            "kontonummer",
+            "account number",
+            "auszugsnummer",
+            "mandatsreferenz",
+            "counterparty",
+            "date valeur",
+            "fecha valor",
+            "data valuta",
+            "data valor",
+            "rentedatum",
+            "tegenrekening",
+            "mededelingen",
+        ];
+        self.is(Role::Balance) || stems.iter().any(|stem| self.name.contains(stem))
+    }
+
     /// Whether it names what is taken off a price.
     pub fn is_of_discounts(&self) -> bool {
         let stems = [

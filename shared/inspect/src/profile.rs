@@ -54,8 +54,8 @@ pub struct Profile {
     pub contradiction: Option<Stray>,
     /// Days above 12, which cannot be months.
     pub late_days: u64,
-    /// How its numbers are written; `None` if it has too many other texts.
-    numbers: Option<Numbers>,
+    /// How its numbers are written, until there are too many other texts.
+    numbers: Numbers,
     /// Cells that are no numbers.
     pub number_strays: Strays,
     /// Its words in lower case, each with how often it comes; `None` if there are too many different ones.
@@ -94,7 +94,6 @@ impl Profiles {
     pub fn new(width: usize, ids: &[usize]) -> Self {
         let ids = &ids[..ids.len().min(MAX_COMPARED)];
         let new = |place: usize| Profile {
-            numbers: Some(Numbers::default()),
             words: Some(BTreeMap::new()),
             is_currency: true,
             is_counter: true,
@@ -247,15 +246,12 @@ impl Profile {
     }
 
     fn read_number(&mut self, text: &str, line: u64) {
-        let Some(numbers) = &mut self.numbers else { return };
-        match numbers.read(text) {
+        if self.number_strays.are_many(self.numbers.count()) {
+            return;
+        }
+        match self.numbers.read(text) {
             Some(number) => self.amounts_hash ^= hash_of(&number),
-            None => {
-                self.number_strays.read(text, line);
-                if self.number_strays.are_many(numbers.count()) {
-                    self.numbers = None;
-                }
-            }
+            None => self.number_strays.read(text, line),
         }
     }
 
@@ -285,14 +281,24 @@ impl Profile {
 
     /// Its numbers, if there are any and nearly all of its cells are numbers. A few may be none (`number_strays`).
     pub fn as_numbers(&self) -> Option<&Numbers> {
-        let are_numbers = |numbers: &&Numbers| numbers.count() > 0 && self.number_strays.are_few(numbers.count());
-        self.numbers.as_ref().filter(are_numbers)
+        let count = self.numbers.count();
+        (count > 0 && self.number_strays.are_few(count)).then_some(&self.numbers)
     }
 
     /// Whether nearly all cells are email addresses. The rows of others are refused.
     pub fn has_addresses(&self) -> bool {
         let others = Strays::of(self.filled - self.addresses);
         self.addresses > 0 && others.are_few(self.addresses)
+    }
+
+    /// Whether some cells are numbers, and too many are none.
+    pub fn has_some_numbers(&self) -> bool {
+        self.numbers.count() > 0 && self.as_numbers().is_none()
+    }
+
+    /// Whether some cells are days, and too many are none.
+    pub fn has_some_days(&self) -> bool {
+        self.days_read > 0 && !self.day_strays.are_few(self.days_read)
     }
 
     /// Whether there are numbers, and every cell is one.

@@ -142,12 +142,12 @@ impl Proposer<'_> {
         }
     }
 
-    /// Whether what was paid is below zero: in the export, or because there is a balance, as only accounts have one. `None`: not known.
+    /// Whether what was paid is below zero: in the export, or because the file is a statement of an account. `None`: not known.
     fn is_paid_below_zero(&self) -> Option<bool> {
-        let has_balance = || self.table.headers.iter().any(|header| header.is(Role::Balance));
+        let is_account = || self.table.headers.iter().any(Header::is_of_accounts);
         match self.export {
             Some(export) => export.is_paid_below_zero,
-            None => has_balance().then_some(true),
+            None => is_account().then_some(true),
         }
     }
 
@@ -198,10 +198,10 @@ impl Proposer<'_> {
     /// Whether the columns are those of orders or invoices, and not those of an account. Amounts below zero take sales back there.
     fn is_list_of_sales(&self) -> bool {
         let headers = &self.table.headers;
-        let has_balance = headers.iter().any(|header| header.is(Role::Balance));
+        let is_account = headers.iter().any(Header::is_of_accounts);
         let is_of_sales = |header: &Header| header.rank_for(Column::SaleId).is_some() && header.is_of_sales();
         let is_listed = self.place_of(Column::Quantity).is_some() || headers.iter().any(is_of_sales);
-        self.export.is_some() || (is_listed && !has_balance)
+        self.export.is_some() || (is_listed && !is_account)
     }
 
     /// Asks which direction counts. If the caller has said which rows count, or it was confirmed for this header, it is asked only if those rows
