@@ -57,7 +57,7 @@ pub fn names_total(text: &str) -> bool {
     let words = text.split_whitespace().map(|word| word.trim_matches(ends));
     let words = words.filter(|word| !word.is_empty());
     // Most cells are found to be none at once.
-    let mut ends = words.clone().take(1).chain(words.clone().last());
+    let mut ends = words.clone().take(1).chain(words.clone().next_back());
     if !ends.any(|word| ENDS.contains(word)) {
         return false;
     }
