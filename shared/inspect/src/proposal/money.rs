@@ -15,6 +15,10 @@ impl Proposer<'_> {
         let said = self.said_money();
         // Columns that the file does not have are refused by the trial, and no others are proposed instead.
         if said.is_some() || self.is_declared("amount_columns") {
+            // A discount may be new in this file.
+            if matches!(said, Some(Money::Product(_))) && !self.is_declared("mapping") {
+                self.watch_discounts();
+            }
             return said;
         }
         let found = self.find_money();

@@ -116,7 +116,7 @@ impl Proposer<'_> {
             (_, 0) if !directions.are_told && self.is_paid_below_zero() == Some(false) => {
                 let message = "all amounts are below zero, and this system writes what was paid above zero: these are payments of \
                                the bill, or refunds";
-                self.doubt_negate(message, before);
+                self.doubt_direction(message);
             }
             (_, 0) => {
                 let reason = "all amounts were paid, so they have a minus sign or stand for money that left";
@@ -124,11 +124,11 @@ impl Proposer<'_> {
             }
             (0, _) if directions.are_told && !is_known => {
                 let message = "all amounts are credits: money that came in is no expense";
-                self.doubt_negate(message, before);
+                self.doubt_direction(message);
             }
             (0, _) if !directions.are_told && self.is_paid_below_zero() == Some(true) => {
                 let message = "all amounts are above zero, and accounts have what was paid below zero: money that came in is no expense";
-                self.doubt_negate(message, before);
+                self.doubt_direction(message);
             }
             (0, _) => self.settle_negate(false, before, ""),
             _ if is_known => self.settle_negate(true, before, "a debit is an expense, and a credit takes one back"),
@@ -260,11 +260,16 @@ impl Proposer<'_> {
         }
     }
 
-    /// Takes over what was confirmed for another file, or asks.
+    /// Asks about money in the direction that the dataset is not about. What was confirmed for a file with the other direction says nothing of it.
+    fn doubt_direction(&mut self, message: &str) {
+        self.out.doubt("negate", message, vec![json!(true), json!(false)]);
+    }
+
+    /// Asks about the sign, unless it was confirmed for another file that the amounts are turned round.
     fn doubt_negate(&mut self, message: &str, before: Option<bool>) {
         match before {
-            Some(before) => self.recall("negate", json!(before)),
-            None => self.out.doubt("negate", message, vec![json!(true), json!(false)]),
+            Some(true) => self.recall("negate", json!(true)),
+            _ => self.out.doubt("negate", message, vec![json!(true), json!(false)]),
         }
     }
 
