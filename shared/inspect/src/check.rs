@@ -150,12 +150,12 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Looks at the id of a row.
-    pub fn read(&mut self, id: &str, line: u64) {
+    /// Looks at the id of a row, and at the cell that it is made of.
+    pub fn read(&mut self, id: &str, shown: &str, line: u64) {
         let hash = hash_of([id].into_iter());
         if self.seen.contains(&hash) {
             self.repeated += 1;
-            self.first.get_or_insert_with(|| (id.to_owned(), line));
+            self.first.get_or_insert_with(|| (shown.to_owned(), line));
         } else if self.seen.len() < MAX_COMPARED {
             self.seen.insert(hash);
         }

@@ -110,7 +110,7 @@ where
             None
         }
     };
-    if found.records == 0 {
+    if found.records == 0 && extent == Extent::Whole {
         let message = "the file has a header and no rows, so nothing more can be said";
         proposal.doubts.clear();
         proposal.doubt("header", message, Vec::new());

@@ -18,6 +18,7 @@ mod choice;
 mod currency_words;
 mod exports;
 mod future;
+mod header_kinds;
 mod inspection;
 mod lookup;
 mod names;
@@ -25,6 +26,7 @@ mod passes;
 mod profile;
 mod proposal;
 mod structure;
+mod total_words;
 mod totals;
 mod trial;
 

@@ -1,53 +1,10 @@
 //! Headers and words as the dictionary has them, and what they mean.
 
-use std::collections::HashSet;
-use std::sync::LazyLock;
-
 use annals_csv::Column;
 use iso_currency::Currency;
 
 use crate::currency_words::Unit;
 use crate::names::{NAMES, ROLES, Role, WORDS, Word};
-
-/// Names of numbers that a business gives its own documents, which begin again each year in many countries.
-const OF_DOCUMENTS: [&str; 36] = [
-    "document number",
-    "document no",
-    "entry number",
-    "entry no",
-    "receipt number",
-    "receipt no",
-    "receipt id",
-    "bill number",
-    "bill no",
-    "belegnummer",
-    "beleg nr",
-    "belegnr",
-    "buchungsnummer",
-    "buchungs nr",
-    "quittungsnummer",
-    "ausgabennummer",
-    "ausgaben nr",
-    "nummer",
-    "numéro de pièce",
-    "n° pièce",
-    "numéro d'écriture",
-    "numéro de reçu",
-    "número de asiento",
-    "número de documento",
-    "número de recibo",
-    "numero documento",
-    "numero movimento",
-    "numero ricevuta",
-    "numero fattura",
-    "número do documento",
-    "bonnummer",
-    "boekstuknummer",
-    "boekstuk",
-    "bill sankhya",
-    "bill kramank",
-    "kramank",
-];
 
 /// Words of headers in languages in which the day comes before the month.
 const DAY_FIRST: [&str; 30] = [
@@ -153,91 +110,6 @@ impl Header {
         }
     }
 
-    /// Whether it names numbers that a business gives its own documents.
-    pub fn is_of_documents(&self) -> bool {
-        OF_DOCUMENTS.contains(&self.name.as_str())
-    }
-
-    /// Whether it names currencies.
-    pub fn is_of_currencies(&self) -> bool {
-        let stems = [
-            "currenc", "währung", "waehrung", "devise", "moneda", "divisa", "valuta", "moeda", "munt",
-        ];
-        self.rank_for(Column::Currency).is_some() || stems.iter().any(|stem| self.name.contains(stem))
-    }
-
-    /// Whether it names what was paid back.
-    pub fn is_of_refunds(&self) -> bool {
-        let stems = ["refund", "erstatt", "rembours", "reembols", "rimbors", "terugbetal"];
-        stems.iter().any(|stem| self.name.contains(stem))
-    }
-
-    /// Whether it names documents of sales, such as orders and invoices.
-    pub fn is_of_sales(&self) -> bool {
-        let stems = [
-            "order", "invoice", "sale", "rechnung", "bestell", "auftrag", "verkauf", "commande", "facture", "vente",
-            "pedido", "factura", "venta", "ordine", "fattura", "vendita", "fatura", "venda", "factu", "bikri",
-            "chalan",
-        ];
-        stems.iter().any(|stem| self.name.contains(stem))
-    }
-
-    /// Whether it names what is taken off a price.
-    pub fn is_of_discounts(&self) -> bool {
-        let stems = [
-            "discount",
-            "rebate",
-            "rabatt",
-            "nachlass",
-            "skonto",
-            "remise",
-            "descuento",
-            "sconto",
-            "desconto",
-            "korting",
-            "chhoot",
-        ];
-        stems.iter().any(|stem| self.name.contains(stem))
-    }
-
-    /// Whether it names what is still to be paid.
-    pub fn is_of_dues(&self) -> bool {
-        let stems = [
-            "amount due",
-            "balance due",
-            "total due",
-            "amount outstanding",
-            "open amount",
-            "unpaid",
-            "offener betrag",
-            "restbetrag",
-            "reste à payer",
-            "pendiente",
-            "da pagare",
-            "em aberto",
-            "openstaand",
-            "baki rashi",
-        ];
-        stems.iter().any(|stem| self.name.contains(stem))
-    }
-
-    /// Whether it says which rows were cancelled, or when.
-    pub fn is_of_cancellations(&self) -> bool {
-        let stems = [
-            "cancel",
-            "storn",
-            "annul",
-            "anulad",
-            "void",
-            "geannuleerd",
-            "abgebrochen",
-            "deleted",
-            "gelöscht",
-        ];
-        let mut words = self.name.split(' ');
-        !self.is(Role::Status) && words.any(|word| stems.iter().any(|stem| word.starts_with(stem)))
-    }
-
     /// Whether it is in a language whose speakers write the day before the month.
     pub fn is_day_first(&self) -> bool {
         let is_cyrillic = |c: char| ('\u{400}'..='\u{4FF}').contains(&c);
@@ -278,62 +150,6 @@ pub fn means(text: &str, word: Word) -> bool {
         .filter(|(of, _)| *of == word)
         .flat_map(|(_, words)| *words)
         .any(|word| *word == text)
-}
-
-/// Whether a cell begins like that of a total, as `Total for Hosting` does. A company may be called so, too.
-pub fn begins_like_total(text: &str) -> bool {
-    let text = text.trim().to_lowercase();
-    let totals = WORDS
-        .iter()
-        .filter(|(of, _)| *of == Word::TotalLine)
-        .flat_map(|(_, words)| *words);
-    totals.filter(|word| !word.starts_with('*')).any(|word| {
-        let rest = text.strip_prefix(word);
-        rest.is_some_and(|rest| rest.starts_with([' ', ':']))
-    })
-}
-
-/// Maximum bytes of a cell that may be called like a total.
-const MAX_TOTAL_TEXT: usize = 100;
-/// Most words of a name of totals or balances.
-const MAX_NAME_WORDS: usize = 3;
-/// Least letters of a name of totals that counts at the begin or end of a longer text. Shorter ones are parts of other names.
-const LEAST_LETTERS: usize = 4;
-/// Companies whose names begin like totals.
-const COMPANIES: [&str; 5] = [
-    "total energies",
-    "total access",
-    "total wine",
-    "total tools",
-    "total gas",
-];
-
-/// The names of totals and balances.
-static TOTALS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    let of_totals = WORDS
-        .iter()
-        .filter(|(of, _)| [Word::TotalLine, Word::Balance].contains(of));
-    of_totals.flat_map(|(_, words)| *words).copied().collect()
-});
-
-/// Whether a cell is called like a total or a balance, or begins or ends so, as `Food total` and `Opening balance` do.
-pub fn names_total(text: &str) -> bool {
-    if text.len() > MAX_TOTAL_TEXT || !text.contains(|c: char| c.is_alphabetic() || c == '*') {
-        return false;
-    }
-    let text = text.to_lowercase();
-    let ends = [':', '.', '-', ','];
-    let words = text.split_whitespace().map(|word| word.trim_matches(ends));
-    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    let text = words.join(" ");
-    if TOTALS.contains(text.as_str()) {
-        return true;
-    }
-    let is_long = |name: &String| name.chars().count() >= LEAST_LETTERS && TOTALS.contains(name.as_str());
-    let most = MAX_NAME_WORDS.min(words.len());
-    let is_company = || COMPANIES.iter().any(|company| text.starts_with(company));
-    (1..=most).any(|count| is_long(&words[words.len() - count..].join(" ")))
-        || ((1..=most).any(|count| is_long(&words[..count].join(" "))) && !is_company())
 }
 
 /// The text outside of parentheses, and the texts inside.
@@ -383,51 +199,5 @@ mod tests {
         }
         assert!(Header::of("Bruttobetrag").rank_for(Column::Amount).is_some());
         assert!(Header::of("Soll").is(Role::Debit) && !Header::of("Sollte").is_known());
-    }
-
-    #[test]
-    fn texts_of_totals_and_balances_are_known() {
-        for text in [
-            "Total",
-            "Food Total",
-            "Grand total:",
-            "Rent - Total",
-            "Summe Januar",
-            "Opening balance",
-            "Saldo",
-            "Kul",
-            "***",
-        ] {
-            assert!(names_total(text), "{text}");
-        }
-        for text in [
-            "Total Energies",
-            "Totalausfall",
-            "Sum Tea",
-            "Kul Drinks",
-            "2026-01-31",
-            "12.00",
-            "Balanced diet",
-            "",
-        ] {
-            assert!(!names_total(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn lines_of_totals_are_known() {
-        for (text, is_total, begins) in [
-            ("Total", true, false),
-            ("Summe:", true, true),
-            ("Total for Hosting", false, true),
-            ("Totalausfall", false, false),
-            ("***", true, false),
-        ] {
-            assert_eq!(
-                (means(text, Word::TotalLine), begins_like_total(text)),
-                (is_total, begins),
-                "{text}"
-            );
-        }
     }
 }

@@ -202,7 +202,7 @@ impl Ends {
     }
 
     fn cut_off(&self) -> Option<u64> {
-        self.last.filter(|_| self.records > 1 && self.narrow == 1)
+        self.last.filter(|_| self.narrow == 1)
     }
 }
 

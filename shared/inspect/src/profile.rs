@@ -7,9 +7,10 @@ use annals_csv::{DateFormat, Record};
 use annals_domain::money;
 use chrono::Datelike;
 
-use crate::lookup::{begins_like_total, means};
+use crate::lookup::means;
 use crate::names::Word;
 use crate::structure::{filled, is_amount};
+use crate::total_words::begins_like_total;
 
 mod numbers;
 mod strays;
@@ -53,14 +54,14 @@ pub struct Profile {
     pub contradiction: Option<Stray>,
     /// Days above 12, which cannot be months.
     pub late_days: u64,
-    /// How its numbers are written; `None` if it has too many other texts.
-    numbers: Option<Numbers>,
+    /// How its numbers are written, until there are too many other texts.
+    numbers: Numbers,
     /// Cells that are no numbers.
     pub number_strays: Strays,
     /// Its words in lower case, each with how often it comes; `None` if there are too many different ones.
     pub words: Option<BTreeMap<String, u64>>,
-    /// Whether every cell is an email address, by its form.
-    pub is_email: bool,
+    /// Cells that are email addresses, by their form.
+    addresses: u64,
     /// Whether every cell is a currency.
     pub is_currency: bool,
     /// A hash of its amounts in their order, of which an empty cell is none: two columns with the same amounts have the same.
@@ -93,9 +94,7 @@ impl Profiles {
     pub fn new(width: usize, ids: &[usize]) -> Self {
         let ids = &ids[..ids.len().min(MAX_COMPARED)];
         let new = |place: usize| Profile {
-            numbers: Some(Numbers::default()),
             words: Some(BTreeMap::new()),
-            is_email: true,
             is_currency: true,
             is_counter: true,
             is_unique: ids.contains(&place),
@@ -192,7 +191,7 @@ impl Profile {
         self.read_number(text, line);
         let is_number = text.bytes().all(|b| b.is_ascii_digit());
         self.is_counter = self.is_counter && is_number && text.len() <= MAX_COUNTER;
-        self.is_email = self.is_email && text.contains('@') && !text.contains(' ');
+        self.addresses += u64::from(text.contains('@') && !text.contains(' '));
         self.is_currency = self.is_currency && text.len() == 3 && money::currency(&text.to_uppercase()).is_some();
         self.read_value(text);
     }
@@ -247,15 +246,12 @@ impl Profile {
     }
 
     fn read_number(&mut self, text: &str, line: u64) {
-        let Some(numbers) = &mut self.numbers else { return };
-        match numbers.read(text) {
+        if self.number_strays.are_many(self.numbers.count()) {
+            return;
+        }
+        match self.numbers.read(text) {
             Some(number) => self.amounts_hash ^= hash_of(&number),
-            None => {
-                self.number_strays.read(text, line);
-                if self.number_strays.are_many(numbers.count()) {
-                    self.numbers = None;
-                }
-            }
+            None => self.number_strays.read(text, line),
         }
     }
 
@@ -285,8 +281,24 @@ impl Profile {
 
     /// Its numbers, if there are any and nearly all of its cells are numbers. A few may be none (`number_strays`).
     pub fn as_numbers(&self) -> Option<&Numbers> {
-        let are_numbers = |numbers: &&Numbers| numbers.count() > 0 && self.number_strays.are_few(numbers.count());
-        self.numbers.as_ref().filter(are_numbers)
+        let count = self.numbers.count();
+        (count > 0 && self.number_strays.are_few(count)).then_some(&self.numbers)
+    }
+
+    /// Whether nearly all cells are email addresses. The rows of others are refused.
+    pub fn has_addresses(&self) -> bool {
+        let others = Strays::of(self.filled - self.addresses);
+        self.addresses > 0 && others.are_few(self.addresses)
+    }
+
+    /// Whether some cells are numbers, and too many are none.
+    pub fn has_some_numbers(&self) -> bool {
+        self.numbers.count() > 0 && self.as_numbers().is_none()
+    }
+
+    /// Whether some cells are days, and too many are none.
+    pub fn has_some_days(&self) -> bool {
+        self.days_read > 0 && !self.day_strays.are_few(self.days_read)
     }
 
     /// Whether there are numbers, and every cell is one.

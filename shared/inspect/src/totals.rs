@@ -3,8 +3,8 @@
 use annals_csv::{AMOUNT_FIELD, Facts, Record};
 
 use crate::choice::Proposal;
-use crate::lookup::names_total;
 use crate::structure::filled;
+use crate::total_words::names_total;
 
 /// Least number of amounts that make a sum. One amount after an equal one is no total.
 const LEAST_ITEMS: u64 = 2;

@@ -152,7 +152,8 @@ impl<'a> Trying<'a> {
         self.watches.iter_mut().for_each(|watch| watch.read(record, &facts));
         self.totals.read(record, &facts);
         if let Some(id) = &facts.id {
-            self.ids.read(id.as_str(), record.line());
+            let shown = self.identity().map_or(id.as_str(), |place| record.field(place).trim());
+            self.ids.read(id.as_str(), shown, record.line());
         }
         self.unstated += u64::from(facts.unstated.is_some());
         if let (Some(units), Some(currency)) = (facts.data.get(AMOUNT_FIELD), facts.data.get(CURRENCY_FIELD)) {

@@ -34,6 +34,11 @@ pub struct Strays {
 }
 
 impl Strays {
+    /// This number of cells, of which none is kept.
+    pub fn of(count: u64) -> Self {
+        Self { count, first: None }
+    }
+
     /// Adds one.
     pub fn read(&mut self, text: &str, line: u64) {
         self.count += 1;

@@ -154,6 +154,8 @@ impl Proposer<'_> {
         let is_amount = |place: &usize| self.profile(*place).is_some_and(is_nearly_number);
         let mut checks: Vec<Check> = cancelled.into_iter().map(Check::Cancelled).collect();
         if self.export.is_none() {
+            let told = refunds.iter().filter(|place| !is_amount(place));
+            checks.extend(told.copied().map(Check::Cancelled));
             let reduced = refunds.into_iter().chain(dues).filter(is_amount);
             checks.extend(reduced.map(Check::Subtracted));
             let is_repeated = |place: &usize| self.profile(*place).is_some_and(|profile| !profile.is_unique);
@@ -203,8 +205,8 @@ impl Proposer<'_> {
                 continue;
             }
             let fits = |profile: &Profile| match column.kind() {
-                Kind::Quantity | Kind::Price => is_number(profile) && has_one_mark(profile),
-                Kind::Email => profile.is_email && profile.filled > 0,
+                Kind::Quantity | Kind::Price => is_nearly_number(profile) && has_one_mark(profile),
+                Kind::Email => profile.has_addresses(),
                 // A column of nothing but `NA` may be one of countries.
                 _ => profile.filled > 0 || !profile.nothing.is_empty(),
             };

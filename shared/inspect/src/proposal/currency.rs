@@ -35,7 +35,8 @@ impl Proposer<'_> {
             return self.recall_currency();
         }
         if self.is_declared("currency") {
-            return self.leave_out_other_currencies(money);
+            self.leave_out_other_currencies(money);
+            return self.take_column_beside_declared(money);
         }
         let before = self.remembered("currency");
         let before = before.as_ref().and_then(Value::as_str).map(str::to_uppercase);
@@ -62,6 +63,41 @@ impl Proposer<'_> {
         }
         self.doubt_contradictions(money);
         self.leave_out_other_currencies(money);
+    }
+
+    /// Takes the column of currencies, if it has others than the declared one. A row's own currency counts, as in a column called `currency`.
+    fn take_column_beside_declared(&mut self, money: Money) {
+        let declared = self.table.declared.get("currency").and_then(Value::as_str);
+        let Some(declared) = declared.map(str::to_uppercase) else {
+            return;
+        };
+        let is_decided = self.mapping.contains_key(Column::Currency.name());
+        let Some(place) = self.currency_column(money).filter(|_| !is_decided) else {
+            return;
+        };
+        let Some(other) = self.codes(place).into_iter().find(|code| *code != declared) else {
+            return;
+        };
+        self.map(Column::Currency, place, None);
+        // Such a column is read whatever is declared, so the caller knows.
+        if self.table.headers[place].name == Column::Currency.name() {
+            return;
+        }
+        let name = self.name(place);
+        let message = format!("{declared} is declared as currency, and {name} has {other}");
+        self.out.doubt(
+            "mapping",
+            message,
+            vec![json!({"currency": name}), json!({"currency": null})],
+        );
+    }
+
+    /// The column of currencies that is nearest to the amount.
+    fn currency_column(&self, money: Money) -> Option<usize> {
+        let amount = money.places().first().copied().unwrap_or_default();
+        let mut named = self.candidates(Column::Currency, |profile| profile.is_currency && profile.filled > 0);
+        named.sort_by_key(|place| after(amount, *place));
+        self.of_export("currency").or_else(|| named.first().copied())
     }
 
     /// Asks about what contradicts the header of the amounts: a column of currencies, codes beside the amounts, or a line before the header.
@@ -157,10 +193,7 @@ impl Proposer<'_> {
         if let (None, Some(named)) = (self.export, self.currency_of_headers(&places)) {
             return named;
         }
-        let amount = places.first().copied().unwrap_or_default();
-        let mut named = self.candidates(Column::Currency, |profile| profile.is_currency && profile.filled > 0);
-        named.sort_by_key(|place| after(amount, *place));
-        if let Some(place) = self.of_export("currency").or_else(|| named.first().copied()) {
+        if let Some(place) = self.currency_column(money) {
             return Named::Column(place);
         }
         let numbers: Vec<&Numbers> = places

@@ -1,6 +1,6 @@
 //! The column with the day, and how days are written.
 
-use annals_csv::{DateFormat, Kind};
+use annals_csv::{Column, DateFormat, Kind};
 use serde_json::{Value, json};
 
 use super::Proposer;
@@ -21,6 +21,7 @@ impl Proposer<'_> {
                 };
                 let named = self.candidates(column, has_days);
                 self.doubt_if_two(column, &named);
+                self.doubt_better_day(column, &named);
                 let serials = || self.candidates(column, has_serials).into_iter().next();
                 let shaped = || self.only(|profile| !profile.formats().is_empty() && profile.day_strays.count == 0);
                 let place = of_export
@@ -43,6 +44,18 @@ impl Proposer<'_> {
             self.doubt_odd_days(place);
         }
         Some(place)
+    }
+
+    /// Asks whether a column with a better name is the day, if it has days and many other texts.
+    fn doubt_better_day(&mut self, column: Column, named: &[usize]) {
+        let Some(place) = named.first().copied().filter(|_| self.export.is_none()) else {
+            return;
+        };
+        let rank = |place: usize| self.table.headers[place].rank_for(column);
+        let odd = self.candidates(column, Profile::has_some_days);
+        if let Some(better) = odd.into_iter().find(|other| rank(*other) <= rank(place)) {
+            self.doubt_between(column, place, better);
+        }
     }
 
     /// Asks about cells that are no days in a column of days. Their rows are refused.

@@ -127,6 +127,9 @@ impl Proposer<'_> {
 
     /// Asks about voided rows in columns of statuses that the dictionary does not have, such as `Fulfillment status`.
     fn doubt_other_statuses(&mut self) {
+        if !self.table.dataset.has_money() {
+            return;
+        }
         let headers = self.table.headers.iter().enumerate();
         let named = headers.filter(|(_, header)| !header.is(Role::Status) && header.name.contains("status"));
         let places: Vec<usize> = named.map(|(place, _)| place).collect();

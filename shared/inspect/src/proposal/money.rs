@@ -15,6 +15,10 @@ impl Proposer<'_> {
         let said = self.said_money();
         // Columns that the file does not have are refused by the trial, and no others are proposed instead.
         if said.is_some() || self.is_declared("amount_columns") {
+            // A discount may be new in this file.
+            if matches!(said, Some(Money::Product(_))) && !self.is_declared("mapping") {
+                self.watch_discounts();
+            }
             return said;
         }
         let found = self.find_money();
@@ -128,6 +132,7 @@ impl Proposer<'_> {
             self.out.doubt("mapping", message, Vec::new());
         }
         let other = named.iter().copied().find(|other| *other != place);
+        self.doubt_better_amount(place);
         self.map(Column::Amount, place, other);
         if self.export.is_none()
             && let Some(other) = named.iter().copied().find(|other| self.is_other_amount(place, *other))
@@ -135,6 +140,16 @@ impl Proposer<'_> {
             self.doubt_between(Column::Amount, place, other);
         }
         Money::One(place)
+    }
+
+    /// Asks whether a column with a better name is the amount, if it has numbers and many other texts.
+    fn doubt_better_amount(&mut self, place: usize) {
+        let rank = |place: usize| self.table.headers[place].rank_for(Column::Amount);
+        let odd = self.candidates(Column::Amount, Profile::has_some_numbers);
+        let better = odd.into_iter().find(|other| rank(*other) <= rank(place));
+        if let Some(better) = better.filter(|_| self.export.is_none()) {
+            self.doubt_between(Column::Amount, place, better);
+        }
     }
 
     /// Whether another column has amounts of its own: `Line Total` beside `Order Total`.
@@ -150,13 +165,26 @@ impl Proposer<'_> {
     }
 
     fn doubt_amount(&mut self) {
+        let named = self.candidates(Column::Amount, |profile| profile.number_strays.count > 0);
+        let stray = named.first().and_then(|place| {
+            let stray = self.profile(*place)?.number_strays.first.clone()?;
+            Some((self.name(*place), stray))
+        });
+        let message = match stray {
+            Some((name, stray)) => format!(
+                "no column is known as amount: {name} is called so, but has cells that are no numbers, the first on line {}: {:?}",
+                stray.line, stray.text
+            ),
+            None => "no column is known as amount".to_owned(),
+        };
         let profiles = self.table.profiles.columns.iter().enumerate();
         let numbers = profiles.filter(|(place, profile)| !self.used.contains(place) && is_number(profile));
-        let choices = numbers
-            .map(|(place, _)| json!({"amount": self.name(place)}))
+        let places = named.into_iter().chain(numbers.map(|(place, _)| place));
+        let choices = places
+            .map(|place| json!({"amount": self.name(place)}))
             .take(MAX_SHOWN)
             .collect();
-        self.out.doubt("mapping", "no column is known as amount", choices);
+        self.out.doubt("mapping", message, choices);
     }
 
     /// The columns of what was paid and of what came in, by their headers.

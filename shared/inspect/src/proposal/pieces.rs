@@ -83,7 +83,7 @@ impl Proposer<'_> {
     }
 
     /// Lets rows be watched that have a discount, of which a price of one piece times a quantity knows nothing.
-    fn watch_discounts(&mut self) {
+    pub(super) fn watch_discounts(&mut self) {
         let headers = self.table.headers.iter().enumerate();
         let discounts = headers.filter(|(place, header)| !self.used.contains(place) && header.is_of_discounts());
         let checks: Vec<Check> = discounts.map(|(place, _)| Check::Subtracted(place)).collect();

@@ -116,7 +116,7 @@ impl Proposer<'_> {
             (_, 0) if !directions.are_told && self.is_paid_below_zero() == Some(false) => {
                 let message = "all amounts are below zero, and this system writes what was paid above zero: these are payments of \
                                the bill, or refunds";
-                self.doubt_negate(message, before);
+                self.doubt_direction(message);
             }
             (_, 0) => {
                 let reason = "all amounts were paid, so they have a minus sign or stand for money that left";
@@ -124,11 +124,11 @@ impl Proposer<'_> {
             }
             (0, _) if directions.are_told && !is_known => {
                 let message = "all amounts are credits: money that came in is no expense";
-                self.doubt_negate(message, before);
+                self.doubt_direction(message);
             }
             (0, _) if !directions.are_told && self.is_paid_below_zero() == Some(true) => {
                 let message = "all amounts are above zero, and accounts have what was paid below zero: money that came in is no expense";
-                self.doubt_negate(message, before);
+                self.doubt_direction(message);
             }
             (0, _) => self.settle_negate(false, before, ""),
             _ if is_known => self.settle_negate(true, before, "a debit is an expense, and a credit takes one back"),
@@ -142,12 +142,12 @@ impl Proposer<'_> {
         }
     }
 
-    /// Whether what was paid is below zero: in the export, or because there is a balance, as only accounts have one. `None`: not known.
+    /// Whether what was paid is below zero: in the export, or because the file is a statement of an account. `None`: not known.
     fn is_paid_below_zero(&self) -> Option<bool> {
-        let has_balance = || self.table.headers.iter().any(|header| header.is(Role::Balance));
+        let is_account = || self.table.headers.iter().any(Header::is_of_accounts);
         match self.export {
             Some(export) => export.is_paid_below_zero,
-            None => has_balance().then_some(true),
+            None => is_account().then_some(true),
         }
     }
 
@@ -198,10 +198,10 @@ impl Proposer<'_> {
     /// Whether the columns are those of orders or invoices, and not those of an account. Amounts below zero take sales back there.
     fn is_list_of_sales(&self) -> bool {
         let headers = &self.table.headers;
-        let has_balance = headers.iter().any(|header| header.is(Role::Balance));
+        let is_account = headers.iter().any(Header::is_of_accounts);
         let is_of_sales = |header: &Header| header.rank_for(Column::SaleId).is_some() && header.is_of_sales();
         let is_listed = self.place_of(Column::Quantity).is_some() || headers.iter().any(is_of_sales);
-        self.export.is_some() || (is_listed && !has_balance)
+        self.export.is_some() || (is_listed && !is_account)
     }
 
     /// Asks which direction counts. If the caller has said which rows count, or it was confirmed for this header, it is asked only if those rows
@@ -260,11 +260,16 @@ impl Proposer<'_> {
         }
     }
 
-    /// Takes over what was confirmed for another file, or asks.
+    /// Asks about money in the direction that the dataset is not about. What was confirmed for a file with the other direction says nothing of it.
+    fn doubt_direction(&mut self, message: &str) {
+        self.out.doubt("negate", message, vec![json!(true), json!(false)]);
+    }
+
+    /// Asks about the sign, unless it was confirmed for another file that the amounts are turned round.
     fn doubt_negate(&mut self, message: &str, before: Option<bool>) {
         match before {
-            Some(before) => self.recall("negate", json!(before)),
-            None => self.out.doubt("negate", message, vec![json!(true), json!(false)]),
+            Some(true) => self.recall("negate", json!(true)),
+            _ => self.out.doubt("negate", message, vec![json!(true), json!(false)]),
         }
     }
 

@@ -67,3 +67,29 @@ async fn lines_before_the_header_may_end_with_cr() {
     assert_eq!(inspection.before, ["Title of the shop", "Second line"]);
     assert_eq!(totals(&inspection), [("EUR".to_owned(), "1100".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_column_with_a_better_name_is_not_passed_over() {
+    all_ask(&[
+        (
+            "an amount",
+            "sales",
+            "mapping",
+            "Date,Total,Gross,Currency\n2026-01-13,free,1.00,EUR\n2026-01-13,2.00,2.00,EUR\n",
+        ),
+        (
+            "a day",
+            "sales",
+            "mapping",
+            "Order Date,Date,Amount (EUR)\ntbd,2026-01-13,1.00\ntbd,2026-01-13,2.00\n2026-01-13,2026-01-14,2.00\n",
+        ),
+    ])
+    .await;
+    let inspection = inspected("sales", "Datum;Betrag\n13.01.2026;free\n").await;
+    let message = &inspection.doubts[0].message;
+    assert!(
+        message.contains("Betrag") && message.contains("line 2") && message.contains("free"),
+        "{message}"
+    );
+    assert_eq!(inspection.doubts[0].choices, [json!({"amount": "Betrag"})]);
+}

@@ -10,6 +10,8 @@ async fn a_row_that_is_cut_off_at_the_end_is_asked_about() {
     for file in [
         "Email,Name,Country,Segment,Phone\na@x.org,Ann,DE,x,1\nb@x.org,Bob,DE,x,1\nc@x.org,C",
         "Customer ID,Name,Country\n98,Ann,DE\n99,Bob,FR\n100",
+        "Customer ID,Name,Country\n98,Ann",
+        "Name,Email,Country\nAnn,a@x.org,DE\nBob,b@x.org,DE\nCar",
     ] {
         let inspection = inspected("customers", file).await;
         assert!(!inspection.certain, "{file}: {:?}", inspection.options);
@@ -62,4 +64,25 @@ async fn a_surname_that_looks_like_nothing_is_kept_or_asked_about() {
     assert_eq!(inspection.trial.expect("a trial").first_rows[0].data["name"], "Jin Na");
     let known = Known::remembered(json!({"empty_values": ["NA"]}));
     assert!(asks(&known.inspect("customers", only).await, "empty_values"));
+}
+
+#[tokio::test]
+async fn one_bad_address_does_not_hide_the_column() {
+    let mut file = "Kunde;E-Mail-Adresse;Land\n".to_owned();
+    for row in 1..=20 {
+        let address = if row == 7 {
+            "bob".to_owned()
+        } else {
+            format!("a{row}@x.org")
+        };
+        file.push_str(&format!("Ann {row};{address};DE\n"));
+    }
+    let inspection = inspected("customers", &file).await;
+    assert!(!inspection.certain);
+    let trial = inspection.trial.expect("a trial");
+    assert_eq!((trial.rows_accepted, trial.rows_refused), (19, 1));
+    assert_eq!(
+        (trial.refusals[0].line, trial.refusals[0].value.as_deref()),
+        (8, Some("bob"))
+    );
 }

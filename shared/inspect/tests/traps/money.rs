@@ -81,6 +81,23 @@ async fn the_answer_to_a_contradiction_is_kept() {
 }
 
 #[tokio::test]
+async fn a_declared_currency_does_not_hide_those_of_rows() {
+    let file =
+        "Datum;Text;Betrag;Währung\n13.01.2026;Shop;-10,00;USD\n14.01.2026;Shop;-5,00;EUR\n15.01.2026;Shop;-4,00;\n";
+    let euros = json!({"currency": "EUR"});
+    let inspection = Known::declared(euros.clone()).inspect("expenses", file).await;
+    assert!(asks(&inspection, "mapping"), "{:?}", inspection.doubts);
+    let mapped = Known::declared(json!({"currency": "EUR", "mapping": {"currency": "Währung"}}));
+    let inspection = mapped.inspect("expenses", file).await;
+    assert!(inspection.certain, "{:?}", inspection.doubts);
+    let (euro, dollar) = (("EUR", "900"), ("USD", "1000"));
+    let meant = [euro, dollar].map(|(code, cents)| (code.to_owned(), cents.to_owned()));
+    assert_eq!(totals(&inspection), meant);
+    let same = file.replace("USD", "EUR");
+    assert!(Known::declared(euros).inspect("expenses", &same).await.certain);
+}
+
+#[tokio::test]
 async fn money_that_came_in_is_no_expense() {
     let ing = "Buchung;Wertstellungsdatum;Auftraggeber/Empfänger;Buchungstext;Verwendungszweck;Saldo;Währung;Betrag;Währung\n13.01.2026;13.01.2026;Arbeitgeber;Gehalt;Gehalt;3000,00;EUR;2500,00;EUR\n";
     let sparkasse = "Auftragskonto;Buchungstag;Valutadatum;Buchungstext;Verwendungszweck;Glaeubiger ID;Beguenstigter/Zahlungspflichtiger;Betrag;Waehrung;Info\nDE02;13.01.26;13.01.26;LOHN GEHALT;Gehalt;;Firma;2500,00;EUR;Umsatz gebucht\n";
@@ -89,6 +106,12 @@ async fn money_that_came_in_is_no_expense() {
         ("ING", "expenses", "negate", ing),
         ("Sparkasse", "expenses", "negate", sparkasse),
         ("an account with a balance", "expenses", "negate", plain),
+        (
+            "an account without a balance",
+            "expenses",
+            "negate",
+            "Buchungstag;Verwendungszweck;Betrag;Währung\n13.01.2026;Gehalt;2500,00;EUR\n",
+        ),
     ])
     .await;
 }

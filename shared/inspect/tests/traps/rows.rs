@@ -27,6 +27,12 @@ async fn cancelled_and_unpaid_rows_are_asked_about() {
             "Date,Amount (EUR),Cancelled\n2026-01-13,10.00,Yes\n2026-01-14,20.00,No\n",
         ),
         (
+            "a column that says what was paid back",
+            "sales",
+            "filter",
+            "Date,Amount (EUR),Refunded\n2026-01-13,10.00,Yes\n2026-01-14,20.00,No\n",
+        ),
+        (
             "days on which rows were cancelled",
             "sales",
             "filter",
