@@ -222,7 +222,7 @@ mod tests {
                 );
             }
         }
-        assert!(!known("colour"));
+        assert_eq!(Options::default().set("colour", "red", &SALES), Ok(false));
     }
 
     #[test]
