@@ -792,6 +792,7 @@ export interface components {
             upload_fields: {
                 default: string;
                 description: string;
+                example: string;
                 name: string;
             }[];
         };
@@ -1088,6 +1089,8 @@ export interface components {
             skip_footer?: string;
             /** @description Lines before the header. Default: the header is found. */
             skip_rows?: string;
+            /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+            timezone?: string;
             /**
              * @description Texts of cells that mean the number zero.
              * @example ["-", "N/A"]
@@ -1149,6 +1152,8 @@ export interface components {
             skip_footer?: number | string | null;
             /** @description Lines before the header. Default: the header is found. */
             skip_rows?: number | string | null;
+            /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+            timezone?: string | null;
             upload_id: components["schemas"]["Id"];
             /** @description Texts of cells that mean the number zero. */
             zero_values?: string[] | (string | null);
@@ -1159,7 +1164,9 @@ export interface components {
             after: string[];
             /** @description Lines before the header. */
             before: string[];
-            /** @description Whether nothing is in doubt and every row is read: `options=auto` would import the file. */
+            /** @description Rows after the header without anything in any cell. */
+            blank_rows: number;
+            /** @description Whether nothing is in doubt and every row is read: `options=auto` would import the file. Never, if there is only its beginning. */
             certain: boolean;
             /** @description Which of the file's columns is which of ours. */
             columns: {
@@ -1196,6 +1203,8 @@ export interface components {
             options: {
                 [key: string]: unknown;
             };
+            /** @description The character around fields that have a delimiter or a line break. null: the file's beginning has no such field. */
+            quote: string | null;
             /** @description What an upload with these fields would do, but for what is known already. null: the fields do not fit the header. */
             trial: {
                 /** Format: date */
@@ -1469,6 +1478,8 @@ export interface components {
              * @enum {unknown}
              */
             start?: "arrival" | "confirmed" | null;
+            /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+            timezone?: string | null;
             /** @description Texts of cells that mean the number zero. */
             zero_values?: string[] | (string | null);
         };
@@ -1505,7 +1516,7 @@ export interface components {
             type: string;
         };
         /** @description What a problem is, and what to do. */
-        ProblemCode: string & ("actor_forged" | "aggregate_type_mismatch" | "already_compensated" | "already_exists" | "already_reverted" | "batch_size" | "body_too_large" | "body_unreadable" | "breaking_change" | "caller_unknown" | "catalog_changed" | "catalog_full" | "changed_since" | "contradictory_parameters" | "csv_too_large" | "data_too_large" | "duplicate_header" | "duplicate_key" | "effect_changed" | "empty_file" | "entity_deleted" | "event_type_forbidden" | "field_index_behind" | "field_not_indexed" | "file_imported_before" | "file_too_large" | "header_too_long" | "headers_too_large" | "idempotency_key_repeated" | "idempotency_key_reused" | "idempotency_keys_differ" | "import_started" | "inspection_not_asked" | "internal" | "invalid_cursor" | "invalid_event_type" | "invalid_idempotency_key" | "invalid_if_match" | "invalid_metadata" | "invalid_parameter" | "large_uploads_unavailable" | "lifted_too_large" | "malformed_event" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_path" | "malformed_query" | "malformed_request" | "metadata_too_large" | "method_not_allowed" | "missing_columns" | "missing_file" | "missing_parameter" | "nesting_too_deep" | "no_generic_edit" | "no_header" | "no_inverse" | "no_rows" | "not_applied" | "not_csv" | "not_found" | "not_parked" | "not_storable" | "nothing_to_revert" | "nul_character" | "number_too_long" | "options_uncertain" | "payload_format" | "reason_required" | "rebuild_pending" | "rebuild_running" | "record_too_long" | "repeated_file" | "request_timeout" | "reserved_key" | "reserved_metadata" | "reserved_type" | "role_required" | "schema_outdated" | "schema_violation" | "staff_only" | "staff_or_service_only" | "state_hidden" | "state_too_large" | "stray_quote" | "stream_exists" | "stream_missing" | "stream_of_another" | "tenant_forged" | "time_in_future" | "token_audience" | "token_claims" | "token_critical_header" | "token_expired" | "token_incomplete" | "token_issuer" | "token_key" | "token_malformed" | "token_not_yet_valid" | "token_signature" | "token_times" | "token_too_large" | "too_many_columns" | "too_many_indexed_fields" | "too_many_rows" | "too_many_values" | "too_slow" | "unauthorized" | "unavailable" | "unclosed_quote" | "unexpected_body" | "unexpected_idempotency_key" | "unfoldable_event" | "unknown_event_type" | "unknown_inverse" | "unknown_module" | "unknown_sheet" | "unknown_version" | "unsupported_encoding" | "unsupported_media_type" | "upcaster_exists" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "upload_failed" | "upload_not_ended" | "upload_unread" | "uri_too_long" | "user_is_not_actor" | "version_conflict" | "version_exists" | "version_in_future" | "version_mismatch" | "version_not_newer" | "wrong_date_order" | "wrong_encoding");
+        ProblemCode: string & ("actor_forged" | "aggregate_type_mismatch" | "already_compensated" | "already_exists" | "already_reverted" | "batch_size" | "body_too_large" | "body_unreadable" | "breaking_change" | "caller_unknown" | "catalog_changed" | "catalog_full" | "changed_since" | "contradictory_parameters" | "csv_too_large" | "data_too_large" | "duplicate_header" | "duplicate_key" | "effect_changed" | "empty_file" | "entity_deleted" | "event_type_forbidden" | "field_index_behind" | "field_not_indexed" | "file_imported_before" | "file_too_large" | "header_too_long" | "headers_too_large" | "idempotency_key_repeated" | "idempotency_key_reused" | "idempotency_keys_differ" | "import_started" | "import_stuck" | "inspection_not_asked" | "internal" | "invalid_cursor" | "invalid_event_type" | "invalid_idempotency_key" | "invalid_if_match" | "invalid_metadata" | "invalid_parameter" | "large_uploads_unavailable" | "lifted_too_large" | "malformed_event" | "malformed_http" | "malformed_json" | "malformed_multipart" | "malformed_path" | "malformed_query" | "malformed_request" | "metadata_too_large" | "method_not_allowed" | "missing_columns" | "missing_file" | "missing_parameter" | "nesting_too_deep" | "no_generic_edit" | "no_header" | "no_inverse" | "no_rows" | "not_applied" | "not_csv" | "not_found" | "not_parked" | "not_storable" | "nothing_to_revert" | "nul_character" | "number_too_long" | "options_uncertain" | "payload_format" | "reason_required" | "rebuild_pending" | "rebuild_running" | "record_too_long" | "repeated_file" | "request_timeout" | "reserved_key" | "reserved_metadata" | "reserved_type" | "role_required" | "schema_outdated" | "schema_violation" | "staff_only" | "staff_or_service_only" | "state_hidden" | "state_too_large" | "stray_quote" | "stream_exists" | "stream_missing" | "stream_of_another" | "tenant_forged" | "time_in_future" | "token_audience" | "token_claims" | "token_critical_header" | "token_expired" | "token_incomplete" | "token_issuer" | "token_key" | "token_malformed" | "token_not_yet_valid" | "token_signature" | "token_times" | "token_too_large" | "too_many_columns" | "too_many_indexed_fields" | "too_many_rows" | "too_many_values" | "too_slow" | "unauthorized" | "unavailable" | "unclosed_quote" | "unexpected_body" | "unexpected_idempotency_key" | "unfoldable_event" | "unknown_event_type" | "unknown_inverse" | "unknown_module" | "unknown_sheet" | "unknown_version" | "unsupported_encoding" | "unsupported_media_type" | "upcaster_exists" | "upcaster_hole" | "upcaster_loop" | "upcaster_misses_schema" | "upcasters_too_large" | "upload_failed" | "upload_not_ended" | "upload_reverting" | "upload_unread" | "uri_too_long" | "user_is_not_actor" | "version_conflict" | "version_exists" | "version_in_future" | "version_mismatch" | "version_not_newer" | "wrong_date_order" | "wrong_encoding");
         /** @description How far read models are behind the log. */
         ProjectorStatus: {
             kpis: {
@@ -1750,6 +1761,8 @@ export interface components {
                 skip_footer?: number | string | null;
                 /** @description Lines before the header. Default: the header is found. */
                 skip_rows?: number | string | null;
+                /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+                timezone?: string | null;
                 /** @description Texts of cells that mean the number zero. */
                 zero_values?: string[] | (string | null);
             };
@@ -1896,7 +1909,7 @@ export interface components {
             events_appended: number;
             failure: {
                 /** @enum {string} */
-                code: "empty_file" | "no_rows" | "no_header" | "duplicate_header" | "missing_columns" | "header_too_long" | "too_many_columns" | "too_many_rows" | "record_too_long" | "stray_quote" | "unclosed_quote" | "wrong_encoding" | "not_csv" | "unknown_sheet" | "nul_character" | "wrong_date_order" | "file_imported_before" | "options_uncertain" | "not_confirmed" | "file_too_large" | "file_changed" | "file_missing" | "import_stuck" | "too_slow" | "event_type_forbidden";
+                code: "empty_file" | "no_rows" | "no_header" | "duplicate_header" | "missing_columns" | "header_too_long" | "too_many_columns" | "too_many_rows" | "record_too_long" | "stray_quote" | "unclosed_quote" | "wrong_encoding" | "not_csv" | "unknown_sheet" | "nul_character" | "wrong_date_order" | "file_imported_before" | "upload_reverting" | "upload_interrupted" | "options_uncertain" | "not_confirmed" | "file_too_large" | "file_changed" | "file_missing" | "import_stuck" | "too_slow" | "event_type_forbidden";
                 detail: string;
             } | null;
             file_sha256: string | null;
@@ -2012,6 +2025,8 @@ export interface components {
             skip_footer?: string;
             /** @description Lines before the header. Default: the header is found. */
             skip_rows?: string;
+            /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+            timezone?: string;
             /**
              * @description Texts of cells that mean the number zero.
              * @example ["-", "N/A"]
@@ -2026,7 +2041,7 @@ export interface components {
         /** @description What the caller should know of the file, although it is imported. */
         Warnings: {
             /** @enum {string} */
-            code: "file_imported_before" | "rows_left_out" | "formulas_without_values";
+            code: "file_imported_before" | "rows_left_out" | "formulas_without_values" | "other_sheet";
             message: string;
         }[];
         Window: {
@@ -2237,6 +2252,8 @@ export interface components {
         "Field.skip_footer": string;
         /** @description Lines before the header. Default: the header is found. */
         "Field.skip_rows": string;
+        /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+        "Field.timezone": string;
         /** @description Texts of cells that mean the number zero. */
         "Field.zero_values": string;
         /** @description Recorded at this time or later. */
@@ -3093,7 +3110,7 @@ export interface operations {
              *     - `stray_quote`: The header has a quote in the middle of a field.
              *     - `too_many_columns`: A row has too many columns.
              *     - `too_many_rows`: The file has more rows than one request can import.
-             *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
+             *     - `too_slow`: The rows cannot be imported atomically, or the file not inspected, in the time that is left.
              *     - `unclosed_quote`: A quote is not closed.
              *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
              *     - `unknown_sheet`: The workbook has no sheet of that name.
@@ -3155,6 +3172,7 @@ export interface operations {
             /**
              * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
              *     - `import_started`: The import has begun, or needs no confirmation.
+             *     - `upload_reverting`: The same file was imported before, and what that upload has appended is being compensated.
              */
             409: {
                 headers: {
@@ -3165,7 +3183,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "file_imported_before" | "import_started";
+                        code?: "file_imported_before" | "import_started" | "upload_reverting";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];
@@ -3224,6 +3242,8 @@ export interface operations {
                 mapping?: components["parameters"]["Field.mapping"];
                 /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
                 date_format?: components["parameters"]["Field.date_format"];
+                /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+                timezone?: components["parameters"]["Field.timezone"];
                 /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
                 currency?: components["parameters"]["Field.currency"];
                 /** @description The decimal mark. Default: a point. */
@@ -3309,7 +3329,7 @@ export interface operations {
              *     - `stray_quote`: The header has a quote in the middle of a field.
              *     - `too_many_columns`: A row has too many columns.
              *     - `too_many_rows`: The file has more rows than one request can import.
-             *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
+             *     - `too_slow`: The rows cannot be imported atomically, or the file not inspected, in the time that is left.
              *     - `unclosed_quote`: A quote is not closed.
              *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
              *     - `unknown_sheet`: The workbook has no sheet of that name.
@@ -3354,6 +3374,7 @@ export interface operations {
             408: components["responses"]["RequestTimeout"];
             /**
              * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
+             *     - `upload_reverting`: The same file was imported before, and what that upload has appended is being compensated.
              *     - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it.
              */
             409: {
@@ -3365,7 +3386,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "file_imported_before" | "version_conflict";
+                        code?: "file_imported_before" | "upload_reverting" | "version_conflict";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];
@@ -3442,6 +3463,8 @@ export interface operations {
                 mapping?: components["parameters"]["Field.mapping"];
                 /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
                 date_format?: components["parameters"]["Field.date_format"];
+                /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+                timezone?: components["parameters"]["Field.timezone"];
                 /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
                 currency?: components["parameters"]["Field.currency"];
                 /** @description The decimal mark. Default: a point. */
@@ -3527,7 +3550,7 @@ export interface operations {
              *     - `stray_quote`: The header has a quote in the middle of a field.
              *     - `too_many_columns`: A row has too many columns.
              *     - `too_many_rows`: The file has more rows than one request can import.
-             *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
+             *     - `too_slow`: The rows cannot be imported atomically, or the file not inspected, in the time that is left.
              *     - `unclosed_quote`: A quote is not closed.
              *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
              *     - `unknown_sheet`: The workbook has no sheet of that name.
@@ -3572,6 +3595,7 @@ export interface operations {
             408: components["responses"]["RequestTimeout"];
             /**
              * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
+             *     - `upload_reverting`: The same file was imported before, and what that upload has appended is being compensated.
              *     - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it.
              */
             409: {
@@ -3583,7 +3607,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "file_imported_before" | "version_conflict";
+                        code?: "file_imported_before" | "upload_reverting" | "version_conflict";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];
@@ -3660,6 +3684,8 @@ export interface operations {
                 mapping?: components["parameters"]["Field.mapping"];
                 /** @description strftime pattern of dates, such as `%m/%d/%Y`. Default: YYYY-MM-DD. */
                 date_format?: components["parameters"]["Field.date_format"];
+                /** @description IANA name of the time zone in which times with an offset have their day, such as `Europe/Berlin`. Default: the day that is written. */
+                timezone?: components["parameters"]["Field.timezone"];
                 /** @description ISO 4217 code of rows that name none. Default: USD, or that of the amount's symbol. */
                 currency?: components["parameters"]["Field.currency"];
                 /** @description The decimal mark. Default: a point. */
@@ -3745,7 +3771,7 @@ export interface operations {
              *     - `stray_quote`: The header has a quote in the middle of a field.
              *     - `too_many_columns`: A row has too many columns.
              *     - `too_many_rows`: The file has more rows than one request can import.
-             *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
+             *     - `too_slow`: The rows cannot be imported atomically, or the file not inspected, in the time that is left.
              *     - `unclosed_quote`: A quote is not closed.
              *     - `unexpected_idempotency_key`: The resource does not accept the header Idempotency-Key.
              *     - `unknown_sheet`: The workbook has no sheet of that name.
@@ -3790,6 +3816,7 @@ export interface operations {
             408: components["responses"]["RequestTimeout"];
             /**
              * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
+             *     - `upload_reverting`: The same file was imported before, and what that upload has appended is being compensated.
              *     - `version_conflict`: The stream, or the event type, is not at the expected version, or others keep changing it.
              */
             409: {
@@ -3801,7 +3828,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "file_imported_before" | "version_conflict";
+                        code?: "file_imported_before" | "upload_reverting" | "version_conflict";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];
@@ -4391,6 +4418,7 @@ export interface operations {
              * @description - `duplicate_header`: Two columns have the same header.
              *     - `empty_file`: The file is empty.
              *     - `header_too_long`: The header is too long.
+             *     - `import_stuck`: The file ended the process that read it, several times.
              *     - `invalid_parameter`: A query parameter is unknown, repeated, missing, or has an invalid value. errors names it.
              *     - `malformed_http`: The bytes are not a well-formed HTTP/1.1 request.
              *     - `malformed_multipart`: The form is not valid multipart/form-data.
@@ -4407,7 +4435,7 @@ export interface operations {
              *     - `stray_quote`: The header has a quote in the middle of a field.
              *     - `too_many_columns`: A row has too many columns.
              *     - `too_many_rows`: The file has more rows than one request can import.
-             *     - `too_slow`: The rows cannot be imported atomically in the time that is left.
+             *     - `too_slow`: The rows cannot be imported atomically, or the file not inspected, in the time that is left.
              *     - `unclosed_quote`: A quote is not closed.
              *     - `unexpected_body`: The resource does not accept a body.
              *     - `unknown_sheet`: The workbook has no sheet of that name.
@@ -4423,7 +4451,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "duplicate_header" | "empty_file" | "header_too_long" | "invalid_parameter" | "malformed_http" | "malformed_multipart" | "malformed_path" | "malformed_query" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_body" | "unknown_sheet" | "wrong_date_order" | "wrong_encoding";
+                        code?: "duplicate_header" | "empty_file" | "header_too_long" | "import_stuck" | "invalid_parameter" | "malformed_http" | "malformed_multipart" | "malformed_path" | "malformed_query" | "missing_columns" | "missing_file" | "no_header" | "no_rows" | "not_csv" | "nul_character" | "record_too_long" | "repeated_file" | "stray_quote" | "too_many_columns" | "too_many_rows" | "too_slow" | "unclosed_quote" | "unexpected_body" | "unknown_sheet" | "wrong_date_order" | "wrong_encoding";
                         /** @constant */
                         status?: 400;
                     } & components["schemas"]["Problem"];
@@ -4466,6 +4494,7 @@ export interface operations {
             /**
              * @description - `file_imported_before`: The same file was imported before with other options, and its rows have no ids, so they would be counted twice.
              *     - `inspection_not_asked`: No inspection of this upload was asked for.
+             *     - `upload_reverting`: The same file was imported before, and what that upload has appended is being compensated.
              */
             409: {
                 headers: {
@@ -4476,7 +4505,7 @@ export interface operations {
                 content: {
                     "application/problem+json": {
                         /** @enum {unknown} */
-                        code?: "file_imported_before" | "inspection_not_asked";
+                        code?: "file_imported_before" | "inspection_not_asked" | "upload_reverting";
                         /** @constant */
                         status?: 409;
                     } & components["schemas"]["Problem"];

@@ -28,8 +28,6 @@ const MAX_DISTINCT: usize = 200_000;
 const MAX_COMPARED: usize = 8;
 /// Most digits of a number that counts something.
 const MAX_COUNTER: usize = 6;
-/// Maximum bytes of a text that is kept.
-const MAX_TEXT: usize = 100;
 
 /// What a column has.
 #[derive(Debug, Default)]
@@ -150,7 +148,7 @@ pub fn is_total(record: &Record) -> bool {
 
 /// Counts a text, if there are not too many different ones. Long texts are cut.
 fn count(counts: &mut BTreeMap<String, u64>, text: &str) {
-    let text = &text[..text.floor_char_boundary(MAX_TEXT)];
+    let text = &text[..text.floor_char_boundary(numbers::MAX_TEXT)];
     if counts.len() < MAX_WORDS || counts.contains_key(text) {
         *counts.entry(text.to_owned()).or_default() += 1;
     }
@@ -257,7 +255,7 @@ impl Profile {
 
     fn read_word(&mut self, text: &str) {
         let Some(words) = &mut self.words else { return };
-        if text.len() > MAX_TEXT || (words.len() >= MAX_WORDS && !words.contains_key(&text.to_lowercase())) {
+        if text.len() > numbers::MAX_TEXT || (words.len() >= MAX_WORDS && !words.contains_key(&text.to_lowercase())) {
             self.words = None;
             return;
         }
@@ -329,7 +327,7 @@ mod tests {
             panic!("two columns")
         };
         assert!(ids.is_unique && dashes.nothing.len() <= MAX_WORDS && dashes.in_headings.len() <= MAX_WORDS);
-        assert!(dashes.nothing.keys().all(|text| text.len() <= MAX_TEXT));
+        assert!(dashes.nothing.keys().all(|text| text.len() <= numbers::MAX_TEXT));
         assert!(dashes.values.is_none());
         profiles.read(&Record::of(&["7".to_owned(), String::new()]));
         assert!(!profiles.columns[0].is_unique && profiles.columns[0].values.is_none());

@@ -6,7 +6,8 @@ use std::hash::Hash;
 use annals_csv::{Amount, DecimalMark, Written};
 use iso_currency::Currency;
 
-use super::MAX_TEXT;
+/// Maximum bytes of a text that is kept.
+pub(super) const MAX_TEXT: usize = 100;
 
 /// How numbers are written.
 #[derive(Debug, Default, Clone)]

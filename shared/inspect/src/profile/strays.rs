@@ -1,6 +1,6 @@
 //! Cells that are none of what nearly all other cells of their column are.
 
-use super::MAX_TEXT;
+use super::numbers::MAX_TEXT;
 
 /// How many strays decide that a column is something else, if the others are not many more.
 const MAX_STRAYS: u64 = 20;
