@@ -22,7 +22,7 @@ FIELD_RULES = (
     # Two fields, or a field in the body and in the query.
     "differs from",
     # Fields of uploads.
-    "must be an ISO 4217 code", "must be a strftime pattern", "must name an encoding", "may be given only once", "maps our columns", "is not a column of",
+    "must be an ISO 4217 code", "must be a strftime pattern", "must be the IANA name", "must name an encoding", "may be given only once", "maps our columns", "is not a column of",
     "must be JSON", "must be a JSON array", "two columns of the file", "or an array of such conditions", "must be a header of the file",
 )
 REFUSALS = (400, 405, 412, 413, 415, 422)
