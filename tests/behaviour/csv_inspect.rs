@@ -461,7 +461,7 @@ async fn a_large_file_may_be_confirmed_before_it_arrives_and_imported_as_it_deci
         .get(&staff, &format!("/data/uploads/{}/inspection", broken.id))
         .await;
     assert_eq!(fault.problem(400), "nul_character");
-    // An upload that nobody confirms fails, and its file is deleted.
+    // An upload that is not confirmed fails, and its file is deleted.
     let later =
         "update annals.imports set expires_at = clock_timestamp() - interval '1 day' where upload_id::text = $1";
     world

@@ -17,7 +17,7 @@ const SIGNS: [(&str, Currency); 4] = [
     ("US$", Currency::USD),
 ];
 
-/// The symbol that stands for `Rs` and `Rs.`, too.
+/// The symbol of rupees. `Rs` and `Rs.` mean the same.
 const RUPEE_SIGN: char = '₨';
 
 /// How rupees are written. They are those of several countries.

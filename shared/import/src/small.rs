@@ -71,24 +71,10 @@ impl SmallUpload {
         if self.options.mode == Mode::AllOrNothing && inspected.rows > MAX_HELD_ROWS {
             return Err(too_many_rows(inspected.rows).into());
         }
-        let known = refuse_known(
-            (&self.store, &self.caller),
-            SentFile {
-                dataset: self.dataset,
-                file_sha256: &inspected.file_sha256,
-                layout: &inspected.layout,
-                options: &self.options,
-            },
-            None,
-        )
-        .await?;
-        let warnings: Vec<Warning> = known
-            .into_iter()
-            .chain(inspected.warnings())
-            .chain(file.text.warnings())
-            .collect();
-        let file_sha256 = inspected.file_sha256;
+        let (file_sha256, left_out) = (inspected.file_sha256, inspected.warnings());
         let job = Arc::new(self.job(inspected)?);
+        let known = refuse_other_readings(&job, &file_sha256, None).await?;
+        let warnings: Vec<Warning> = known.into_iter().chain(left_out).chain(file.text.warnings()).collect();
         let upload = NewUpload {
             id: job.id,
             dataset: job.dataset.name,
@@ -185,15 +171,24 @@ async fn import_alone(
     sha256: &[u8; 32],
 ) -> Result<(UploadStatus, RowCounts, Vec<RejectedRow>), ImportError> {
     if !job.options.dry_run && job.layout.identity(job.dataset).is_none() {
-        let sent = SentFile {
-            dataset: job.dataset,
-            file_sha256: sha256,
-            layout: &job.layout,
-            options: &job.options,
-        };
-        refuse_known((&job.store, &job.caller), sent, Some(job.id)).await?;
+        refuse_other_readings(job, sha256, Some(job.id)).await?;
     }
     import(job, file).await
+}
+
+/// Refuses a file that was imported in another way, by an upload other than `own`.
+async fn refuse_other_readings(
+    job: &Job,
+    file_sha256: &[u8; 32],
+    own: Option<Uuid>,
+) -> Result<Option<Warning>, ImportError> {
+    let sent = SentFile {
+        dataset: job.dataset,
+        file_sha256,
+        layout: &job.layout,
+        options: &job.options,
+    };
+    refuse_known((&job.store, &job.caller), sent, own).await
 }
 
 /// Imports the rows. If events were held and another caller's append came first, everything is done again.

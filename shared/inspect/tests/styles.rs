@@ -52,6 +52,16 @@ enum Sign {
     TwoColumns,
 }
 
+/// All of them.
+const SIGNS: [Sign; 6] = [
+    Sign::Before,
+    Sign::After,
+    Sign::Parentheses,
+    Sign::DrCr,
+    Sign::Column,
+    Sign::TwoColumns,
+];
+
 #[derive(Debug, Clone, Copy)]
 enum Currency {
     Column,
@@ -103,14 +113,7 @@ fn style() -> impl Strategy<Value = Style> {
         "%Y-%m-%dT%H:%M:%S",
         "%d.%m.%Y %H:%M",
     ]);
-    let signs = prop::sample::select(vec![
-        Sign::Before,
-        Sign::After,
-        Sign::Parentheses,
-        Sign::DrCr,
-        Sign::Column,
-        Sign::TwoColumns,
-    ]);
+    let signs = prop::sample::select(SIGNS.to_vec());
     let currencies = prop::sample::select(vec![
         Currency::Column,
         Currency::Header,
@@ -124,7 +127,7 @@ fn style() -> impl Strategy<Value = Style> {
     (names, written, delimiters, ends, any::<[bool; 3]>()).prop_map(
         |(dataset, (day, number, sign, currency), delimiter, line_end, [has_title, has_total, has_header])| Style {
             dataset,
-            // Nobody who writes the month first has decimal commas or semicolons.
+            // Files with the month first have no decimal commas or semicolons.
             day: match day {
                 "%m.%d.%Y" if number.decimal == ',' || delimiter == ';' => "%m/%d/%Y",
                 other => other,
@@ -357,14 +360,7 @@ fn usual_styles_are_certain() {
     };
     let paid = [(day(1), -12_345_678), (day(31), -500)];
     let earned = paid.map(|(day, cents)| (day, -cents));
-    for sign in [
-        Sign::Before,
-        Sign::After,
-        Sign::Parentheses,
-        Sign::DrCr,
-        Sign::Column,
-        Sign::TwoColumns,
-    ] {
+    for sign in SIGNS {
         for (dataset, rows) in [(Name::Expenses, paid), (Name::Sales, earned)] {
             let style = Style {
                 sign,
